@@ -1,0 +1,110 @@
+//! What can be wrong with a call, and with encoded bytes.
+
+use thiserror::Error;
+
+/// Why a chunk was not encoded. Each is a mistake of the caller; any bytes can be encoded.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EncodeError {
+    /// The raw bytes are no whole number of elements.
+    #[error("{len} raw bytes are no whole number of {width}-byte elements")]
+    Ragged {
+        /// Raw bytes.
+        len: usize,
+        /// Bytes of an element.
+        width: usize,
+    },
+    /// The raw bytes are more than one chunk may hold.
+    #[error("{len} raw bytes are more than the {max} that one chunk may hold: split them")]
+    TooLong {
+        /// Raw bytes.
+        len: usize,
+        /// The most that is allowed.
+        max: usize,
+    },
+    /// The output buffer could be too small.
+    #[error("the output buffer has {len} bytes, encoding may need {needed}")]
+    OutputTooSmall {
+        /// Bytes of the buffer.
+        len: usize,
+        /// Bytes that are always enough.
+        needed: usize,
+    },
+}
+
+/// Why encoded bytes were not decoded: they are damaged, hostile, or belong to another model.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// The bytes end early.
+    #[error("the encoded bytes end early")]
+    Truncated,
+    /// There are more bytes than the content takes.
+    #[error("{extra} bytes are left over after the content")]
+    TrailingBytes {
+        /// How many.
+        extra: usize,
+    },
+    /// The destination is no whole number of elements.
+    #[error("a destination of {len} bytes is no whole number of {width}-byte elements")]
+    Ragged {
+        /// Bytes of the destination.
+        len: usize,
+        /// Bytes of an element.
+        width: usize,
+    },
+    /// The destination has not the size of the content.
+    #[error("the content has {raw_len} bytes, the destination {len}")]
+    WrongLength {
+        /// Bytes of the content.
+        raw_len: u64,
+        /// Bytes of the destination.
+        len: usize,
+    },
+    /// A chunk method that this version does not know.
+    #[error("unknown chunk method {0}")]
+    UnknownMethod(u8),
+    /// A plane mode that this version does not know.
+    #[error("unknown mode {mode} of plane {plane}")]
+    UnknownMode {
+        /// Index of the plane, 0 the least significant byte.
+        plane: usize,
+        /// The mode byte.
+        mode: u8,
+    },
+    /// A plane wants the table of the model, which has none for it.
+    #[error("plane {plane} refers to a table that the model does not have")]
+    NoTable {
+        /// Index of the plane.
+        plane: usize,
+    },
+    /// A table kind that this version does not know.
+    #[error("unknown table kind {kind} of plane {plane}")]
+    UnknownTable {
+        /// Index of the plane.
+        plane: usize,
+        /// The kind byte.
+        kind: u8,
+    },
+    /// A table of Huffman code lengths that is not complete or not in its one spelling.
+    #[error("invalid Huffman table")]
+    HuffmanTable,
+    /// A table of lane frequencies that does not add up or is not in its one spelling.
+    #[error("invalid lane table")]
+    LaneTable,
+    /// A Huffman stream that does not end where its symbols end, or has bits set in its padding.
+    #[error("a Huffman stream does not end with its last symbol")]
+    HuffmanEnd,
+    /// A lane stream whose lanes do not return to their start, or that has bytes left over.
+    #[error("a lane stream does not end in the start state")]
+    LaneEnd,
+    /// More or fewer escaped symbols than the stream announces.
+    #[error("the escaped symbols are not as many as announced")]
+    Escapes,
+    /// A length in more bytes than it needs, or beyond 64 bits.
+    #[error("a length is not in its shortest form")]
+    Varint,
+    /// An element layout that this version does not know.
+    #[error("unknown element layout {0}")]
+    UnknownLayout(u8),
+}

@@ -1,0 +1,73 @@
+//! Optimal code lengths under a limit, by package-merge.
+
+/// Code lengths in bits for symbols with these counts, none above `limit`; 0 where the count is 0.
+///
+/// At least two counts must not be 0, and at most `2^limit`.
+pub(super) fn code_lengths(counts: &[u64; 256], limit: u32) -> [u8; 256] {
+    let mut leaves: Vec<(u64, u8)> =
+        (0..=255).map(|s| (counts[s as usize], s)).filter(|&(c, _)| c > 0).collect();
+    leaves.sort_unstable();
+
+    // Level by level: pair what the last level chose from (packages) and merge the pairs with the
+    // leaves by weight. Only the shape is kept: which entries of a level are leaves.
+    let mut shapes: Vec<Vec<bool>> = Vec::new();
+    let mut level: Vec<u64> = Vec::new();
+    for _ in 0..limit {
+        let mut packages = level.chunks_exact(2).map(|pair| pair[0] + pair[1]).peekable();
+        let mut rest = leaves.iter().peekable();
+        let mut merged = Vec::with_capacity(2 * leaves.len());
+        let mut shape = Vec::with_capacity(2 * leaves.len());
+        loop {
+            let leaf = match (rest.peek(), packages.peek()) {
+                (None, None) => break,
+                (Some(&&(count, _)), Some(&package)) => count <= package,
+                (leaf, _) => leaf.is_some(),
+            };
+            shape.push(leaf);
+            merged.extend(if leaf { rest.next().map(|l| l.0) } else { packages.next() });
+        }
+        shapes.push(shape);
+        level = merged;
+    }
+
+    // The first 2n - 2 entries of the last level are bought; a package buys two of the level below.
+    // Each time a leaf is bought its code grows by a bit.
+    let mut lengths = [0; 256];
+    let mut bought = 2 * leaves.len() - 2;
+    for shape in shapes.iter().rev() {
+        let chosen = shape[..bought].iter().filter(|&&leaf| leaf).count();
+        for &(_, symbol) in &leaves[..chosen] {
+            lengths[symbol as usize] += 1;
+        }
+        bought = 2 * (bought - chosen);
+    }
+    lengths
+}
+
+#[cfg(test)]
+mod tests {
+    use super::code_lengths;
+
+    #[test]
+    fn lengths_are_complete_and_limited() {
+        for n in 2..=256usize {
+            for exponent in [0, 1, 3] {
+                let mut counts = [0; 256];
+                for (i, c) in counts[..n].iter_mut().enumerate() {
+                    *c = 1 + (i as u64).pow(exponent) * 17;
+                }
+                let lengths = code_lengths(&counts, 11);
+                let kraft: u32 = lengths[..n].iter().map(|&l| 1 << (11 - l)).sum();
+                assert_eq!(kraft, 1 << 11, "{n} symbols");
+                assert!(lengths[n..].iter().all(|&l| l == 0));
+            }
+        }
+    }
+
+    #[test]
+    fn unlimited_case_is_the_huffman_code() {
+        let mut counts = [0; 256];
+        counts[..6].copy_from_slice(&[45, 13, 12, 16, 9, 5]);
+        assert_eq!(code_lengths(&counts, 11)[..6], [1, 3, 3, 3, 4, 4]);
+    }
+}

@@ -1,0 +1,316 @@
+//! Lane rANS for planes with a small alphabet: the model and the stream around the kernels of
+//! [`at1w_simd::lanes`].
+
+use std::cmp::{Ordering, Reverse};
+
+use at1w_simd::lanes::{self, MAX_SYMBOLS, START, TOTAL};
+
+use crate::cost::{self, BYTE, Cost, FREQ};
+use crate::{DecodeError, varint};
+
+/// A symbol is listed when it makes up at least one in 2^`LISTED_SHIFT` of a plane. A slot of
+/// its own costs every other symbol 0.0056 bit and saves 8 bits, so the break-even is 1 in 1420.
+const LISTED_SHIFT: u32 = 10;
+
+/// Set in the first byte of a stored table with an escape.
+const ESCAPE_FLAG: u8 = 0x80;
+
+/// How many lanes a plane of `n` symbols is coded with: 64 << this.
+///
+/// More lanes decode faster and cost 1.5 bytes each.
+pub(crate) fn lanes_log(n: usize) -> u8 {
+    match n {
+        0..0x1_0000 => 0,
+        0x1_0000..0x3_0000 => 1,
+        _ => 2,
+    }
+}
+
+/// The largest value of [`lanes_log`].
+pub(crate) const MAX_LANES_LOG: u8 = 2;
+
+/// Up to 16 byte values with their frequencies; the last may stand for all others.
+#[derive(Clone, Debug)]
+pub(crate) struct Table {
+    kernel: lanes::Table,
+    escape: bool,
+}
+
+impl Table {
+    /// A model for symbols with these counts; `None` where there are none.
+    pub(crate) fn from_counts(counts: &[u64; 256]) -> Option<Self> {
+        let total: u64 = counts.iter().sum();
+        let mut ranked: Vec<(u64, u8)> =
+            (0..=255).map(|s| (counts[s as usize], s)).filter(|&(c, _)| c > 0).collect();
+        ranked.sort_unstable_by_key(|&(count, symbol)| (Reverse(count), symbol));
+        let mut listed = ranked.iter().filter(|&&(c, _)| c << LISTED_SHIFT >= total).count();
+        if listed < ranked.len() || listed > MAX_SYMBOLS {
+            listed = listed.min(MAX_SYMBOLS - 1);
+        }
+        let (kept, escaped) = ranked.split_at(listed);
+        let mut kept: Vec<(u8, u64)> = kept.iter().map(|&(c, s)| (s, c)).collect();
+        kept.sort_unstable();
+
+        let escape = !escaped.is_empty();
+        let (mut symbols, mut weights): (Vec<u8>, Vec<u64>) = kept.into_iter().unzip();
+        if escape {
+            symbols.push(unlisted(&symbols));
+            weights.push(escaped.iter().map(|e| e.0).sum());
+        }
+        let kernel = lanes::Table::new(&symbols, &quantise(&weights)?)?;
+        Some(Self { kernel, escape })
+    }
+
+    /// Appends the model: the number of entries less one and the escape flag, the listed symbols
+    /// in rising order, and the frequency less one of every entry but the last.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        let entries = self.kernel.symbols().len();
+        out.push(entries as u8 - 1 | if self.escape { ESCAPE_FLAG } else { 0 });
+        out.extend(self.kernel.symbols().take(entries - usize::from(self.escape)));
+        out.extend(self.kernel.freqs().take(entries - 1).map(|f| (f - 1) as u8));
+    }
+
+    /// Bytes that [`Table::write`] appends.
+    pub(crate) fn written_len(&self) -> usize {
+        2 * self.kernel.symbols().len() - usize::from(self.escape)
+    }
+
+    /// Reads what [`Table::write`] wrote and moves `input` past it.
+    pub(crate) fn read(input: &mut &[u8]) -> Result<Self, DecodeError> {
+        let (&head, rest) = input.split_first().ok_or(DecodeError::Truncated)?;
+        let escape = head & ESCAPE_FLAG != 0;
+        let entries = usize::from(head & !ESCAPE_FLAG) + 1;
+        if entries > MAX_SYMBOLS {
+            return Err(DecodeError::LaneTable);
+        }
+        let (listed, rest) =
+            rest.split_at_checked(entries - usize::from(escape)).ok_or(DecodeError::Truncated)?;
+        let (stored, rest) = rest.split_at_checked(entries - 1).ok_or(DecodeError::Truncated)?;
+        let mut freqs: Vec<u16> = stored.iter().map(|&f| u16::from(f) + 1).collect();
+        let last = TOTAL.checked_sub(freqs.iter().sum()).ok_or(DecodeError::LaneTable)?;
+        freqs.push(last);
+        if !listed.is_sorted_by(|a, b| a < b) {
+            return Err(DecodeError::LaneTable);
+        }
+        let mut symbols = listed.to_vec();
+        if escape {
+            symbols.push(unlisted(listed));
+        }
+        *input = rest;
+        let kernel = lanes::Table::new(&symbols, &freqs).ok_or(DecodeError::LaneTable)?;
+        Ok(Self { kernel, escape })
+    }
+
+    /// What `n` symbols with these counts take as one plane, near enough to choose by; `None` if
+    /// one of them can't be coded.
+    pub(crate) fn cost(&self, counts: &[u64; 256], flush: Cost) -> Option<Cost> {
+        let mut weights = [0; MAX_SYMBOLS];
+        let last = self.kernel.symbols().len() - 1;
+        let mut listed = [false; 256];
+        for symbol in self.kernel.symbols().take(last + usize::from(!self.escape)) {
+            listed[symbol as usize] = true;
+        }
+        let mut escapes = 0;
+        for (symbol, (&count, &listed)) in counts.iter().zip(&listed).enumerate() {
+            if listed {
+                weights[self.kernel.rank(symbol as u8)] += count;
+            } else {
+                escapes += count;
+            }
+        }
+        if escapes > 0 && !self.escape {
+            return None;
+        }
+        weights[last] += escapes;
+        let coded: Cost = self.kernel.freqs().zip(weights).map(|(f, w)| w * FREQ[f as usize]).sum();
+        Some(coded + escapes * BYTE + flush)
+    }
+
+    /// Appends the stream of `plane`: with an escape in the model the number of escaped symbols
+    /// and these; the lane states; the shared bytes.
+    pub(crate) fn encode(
+        &self,
+        plane: &[u8],
+        lanes_log: u8,
+        out: &mut Vec<u8>,
+        scratch: &mut Vec<u8>,
+    ) {
+        if self.escape {
+            let escape_rank = self.kernel.symbols().len() - 1;
+            scratch.clear();
+            scratch.extend(plane.iter().filter(|&&s| self.kernel.rank(s) == escape_rank));
+            varint::write(scratch.len() as u64, out);
+            out.extend_from_slice(scratch);
+        }
+        let mut states = [0u16; 64 << MAX_LANES_LOG];
+        let states = &mut states[..64 << lanes_log];
+        scratch.resize(plane.len(), 0);
+        let used = lanes::encode(&self.kernel, plane, states, scratch);
+        out.extend(states.iter().flat_map(|s| s.to_le_bytes()));
+        out.extend_from_slice(&scratch[scratch.len() - used..]);
+    }
+
+    /// Decodes what [`Table::encode`] appended; `input` ends with it.
+    pub(crate) fn decode(
+        &self,
+        mut input: &[u8],
+        lanes_log: u8,
+        plane: &mut [u8],
+    ) -> Result<(), DecodeError> {
+        let mut escaped: &[u8] = &[];
+        if self.escape {
+            let count = varint::read(&mut input)?;
+            let count = usize::try_from(count).map_err(|_| DecodeError::Truncated)?;
+            (escaped, input) = input.split_at_checked(count).ok_or(DecodeError::Truncated)?;
+        }
+        let mut states = [0u16; 64 << MAX_LANES_LOG];
+        let states = &mut states[..64 << lanes_log];
+        let (flushed, stream) =
+            input.split_at_checked(2 * states.len()).ok_or(DecodeError::Truncated)?;
+        for (state, bytes) in states.iter_mut().zip(flushed.as_chunks().0) {
+            *state = u16::from_le_bytes(*bytes);
+        }
+        let used =
+            lanes::decode(&self.kernel, states, stream, plane).ok_or(DecodeError::Truncated)?;
+        if used != stream.len() || states.iter().any(|&s| s != START) {
+            return Err(DecodeError::LaneEnd);
+        }
+        if self.escape { self.put_escaped(escaped, plane) } else { Ok(()) }
+    }
+
+    /// Replaces each placeholder by the next escaped symbol.
+    fn put_escaped(&self, escaped: &[u8], plane: &mut [u8]) -> Result<(), DecodeError> {
+        let placeholder = self.kernel.symbols().last();
+        let mut escaped = escaped.iter();
+        for symbol in plane.iter_mut().filter(|s| Some(**s) == placeholder) {
+            *symbol = *escaped.next().ok_or(DecodeError::Escapes)?;
+        }
+        if escaped.len() == 0 { Ok(()) } else { Err(DecodeError::Escapes) }
+    }
+}
+
+/// What the lanes of a plane of `n` symbols cost beside the symbols: 16 bits of state each, of
+/// which the symbols use 4 on average.
+pub(crate) fn flush_cost(n: usize) -> Cost {
+    (64 << lanes_log(n)) * 12 * cost::BIT
+}
+
+/// A byte value that is not among `symbols`, to mark escapes with while decoding.
+fn unlisted(symbols: &[u8]) -> u8 {
+    (0..=255).find(|s| !symbols.contains(s)).unwrap_or(0)
+}
+
+/// Frequencies of sum 256, each at least 1, that code symbols of these weights in the fewest bits.
+///
+/// Costs are convex, so moving one slot at a time to where it saves most, from where it costs
+/// least, ends at the optimum.
+fn quantise(weights: &[u64]) -> Option<Vec<u16>> {
+    let total: u64 = weights.iter().sum();
+    if total == 0 {
+        return None;
+    }
+    let share = |w: u64| (u128::from(w) * u128::from(TOTAL) / u128::from(total)) as u16;
+    let mut freqs: Vec<u16> = weights.iter().map(|&w| share(w).max(1)).collect();
+    loop {
+        // What the slot above `f` saves a symbol of this weight.
+        let value = |i: usize, f: u16| weights[i] * (FREQ[f as usize] - FREQ[f as usize + 1]);
+        let sum: u16 = freqs.iter().sum();
+        let gain = (0..freqs.len())
+            .filter(|&i| freqs[i] < TOTAL)
+            .map(|i| (value(i, freqs[i]), i))
+            .max_by_key(|&(v, i)| (v, Reverse(i)));
+        let loss =
+            (0..freqs.len()).filter(|&i| freqs[i] > 1).map(|i| (value(i, freqs[i] - 1), i)).min();
+        match (sum.cmp(&TOTAL), gain, loss) {
+            (Ordering::Less, Some((_, i)), _) => freqs[i] += 1,
+            (Ordering::Greater, _, Some((_, i))) => freqs[i] -= 1,
+            (Ordering::Equal, Some((gain, i)), Some((loss, j))) if gain > loss => {
+                freqs[i] += 1;
+                freqs[j] -= 1;
+            }
+            _ => return Some(freqs),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counts(plane: &[u8]) -> [u64; 256] {
+        let mut counts = [0; 256];
+        for &b in plane {
+            counts[b as usize] += 1;
+        }
+        counts
+    }
+
+    /// Exponents as weights have them, with a few far outliers.
+    fn exponents(n: usize) -> Vec<u8> {
+        let mut x = 7u32;
+        (0..n)
+            .map(|_| {
+                x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                if x >> 20 == 5 { x as u8 } else { 122 - (x >> 4).leading_zeros() as u8 }
+            })
+            .collect()
+    }
+
+    #[test]
+    fn round_trips_with_and_without_escapes() {
+        for n in [1, 63, 64, 65, 300, 4096, 70_000, 200_001] {
+            for plane in [exponents(n), exponents(n).iter().map(|e| e % 16).collect()] {
+                let table = Table::from_counts(&counts(&plane)).unwrap();
+                let (mut encoded, mut scratch) = (Vec::new(), Vec::new());
+                table.encode(&plane, lanes_log(n), &mut encoded, &mut scratch);
+                let mut decoded = vec![0; n];
+                assert_eq!(table.decode(&encoded, lanes_log(n), &mut decoded), Ok(()));
+                assert_eq!(decoded, plane);
+
+                let cost = table.cost(&counts(&plane), flush_cost(n)).unwrap() / BYTE;
+                let slack = 8 + (64 << lanes_log(n)) / 2 + encoded.len() / 50;
+                assert!(
+                    encoded.len().abs_diff(cost as usize) <= slack,
+                    "{} for {cost}",
+                    encoded.len()
+                );
+
+                encoded.push(0);
+                assert_eq!(
+                    table.decode(&encoded, lanes_log(n), &mut decoded),
+                    Err(DecodeError::LaneEnd)
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn tables_round_trip() {
+        for plane in [exponents(100_000), vec![3; 9], (0..16).collect(), (0..17).collect()] {
+            let table = Table::from_counts(&counts(&plane)).unwrap();
+            let mut bytes = Vec::new();
+            table.write(&mut bytes);
+            assert_eq!(bytes.len(), table.written_len());
+            let read = Table::read(&mut &bytes[..]).unwrap();
+            assert!(read.kernel.freqs().eq(table.kernel.freqs()));
+            assert!(read.kernel.symbols().eq(table.kernel.symbols()));
+            for cut in 0..bytes.len() {
+                assert_eq!(Table::read(&mut &bytes[..cut]).err(), Some(DecodeError::Truncated));
+            }
+        }
+    }
+
+    #[test]
+    fn quantising_is_optimal_for_small_cases() {
+        let weights = [1000, 10, 1];
+        let cost =
+            |f: &[u16]| -> Cost { f.iter().zip(weights).map(|(&f, w)| w * FREQ[f as usize]).sum() };
+        let mut best = Cost::MAX;
+        for a in 1..255 {
+            for b in 1..256 - a {
+                best = best.min(cost(&[a, b, 256 - a - b]));
+            }
+        }
+        assert_eq!(cost(&quantise(&weights).unwrap()), best);
+    }
+}

@@ -1,0 +1,34 @@
+//! Reusable memory for the planes of one chunk.
+
+use at1w_simd::planes::{self, Layout};
+
+/// The planes of a chunk, one after the other.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Planes {
+    bytes: Vec<u8>,
+    elements: usize,
+}
+
+impl Planes {
+    /// Takes the planes of `raw`, a whole number of elements.
+    pub(crate) fn split(&mut self, layout: Layout, raw: &[u8]) {
+        self.reset(layout, raw.len());
+        planes::split(layout, raw, &mut self.bytes);
+    }
+
+    /// Makes room for the planes of `raw_len` bytes; their content is unspecified.
+    pub(crate) fn reset(&mut self, layout: Layout, raw_len: usize) {
+        self.bytes.resize(raw_len, 0);
+        self.elements = raw_len / layout.width();
+    }
+
+    /// The planes, least significant first. None if there are no elements.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.bytes.chunks_exact(self.elements.max(1))
+    }
+
+    /// Like [`Planes::iter`], to write to.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut [u8]> {
+        self.bytes.chunks_exact_mut(self.elements.max(1))
+    }
+}

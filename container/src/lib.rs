@@ -1,0 +1,1 @@
+//! at1w-container

@@ -1,0 +1,216 @@
+//! Byte planes: all low bytes of a run of elements together, then all second
+//! bytes, and so on, so that bytes of one kind can be coded together.
+//!
+//! Rotating each word left by one bit first moves the sign of a float to
+//! bit 0, and so the exponent of bf16 and f32 into a byte of its own (and
+//! the high part of the exponent of f16 and f64).
+//!
+//! ```
+//! use at1w_simd::planes::{Layout, merge, split};
+//!
+//! let bf16 = [0x80, 0xbf, 0x00, 0x40]; // -1.0 and 2.0
+//! let mut planes = [0; 4];
+//! split(Layout::FLOAT16, &bf16, &mut planes);
+//! assert_eq!(planes, [0x01, 0x00, 127, 128]); // mantissas and signs, exponents
+//!
+//! let mut back = [0; 4];
+//! merge(Layout::FLOAT16, &[&planes[..2], &planes[2..]], &mut back);
+//! assert_eq!(back, bf16);
+//! ```
+
+use std::array;
+
+use crate::Backend;
+
+mod scalar;
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod rounds;
+
+use scalar::Word;
+
+/// How an element's bytes become planes: the width of an element, and
+/// whether its word is rotated left by one bit before it is split.
+///
+/// A word is little-endian, whatever the machine. A single byte is never
+/// rotated: it has no other plane to send its sign to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Layout {
+    width: Width,
+    rotate: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Width {
+    One,
+    Two,
+    Four,
+    Eight,
+}
+
+impl Layout {
+    /// One plane: the bytes as they are.
+    pub const BYTES: Self = Self::new(Width::One, false);
+    /// Two planes of words as they are.
+    pub const WORD16: Self = Self::new(Width::Two, false);
+    /// Four planes of words as they are.
+    pub const WORD32: Self = Self::new(Width::Four, false);
+    /// Eight planes of words as they are.
+    pub const WORD64: Self = Self::new(Width::Eight, false);
+    /// Two planes of rotated words.
+    pub const FLOAT16: Self = Self::new(Width::Two, true);
+    /// Four planes of rotated words.
+    pub const FLOAT32: Self = Self::new(Width::Four, true);
+    /// Eight planes of rotated words.
+    pub const FLOAT64: Self = Self::new(Width::Eight, true);
+
+    /// Every layout there is.
+    pub const ALL: [Self; 7] = [
+        Self::BYTES,
+        Self::WORD16,
+        Self::WORD32,
+        Self::WORD64,
+        Self::FLOAT16,
+        Self::FLOAT32,
+        Self::FLOAT64,
+    ];
+
+    const fn new(width: Width, rotate: bool) -> Self {
+        Self { width, rotate }
+    }
+
+    /// Bytes of an element, which is also the number of planes: 1, 2, 4
+    /// or 8.
+    pub const fn width(self) -> usize {
+        match self.width {
+            Width::One => 1,
+            Width::Two => 2,
+            Width::Four => 4,
+            Width::Eight => 8,
+        }
+    }
+
+    /// Whether words are rotated left by one bit before they are split.
+    pub const fn rotates(self) -> bool {
+        self.rotate
+    }
+}
+
+/// Splits `n` elements into byte planes, on the [active](Backend::active)
+/// back-end.
+///
+/// `src` holds the elements, `n * width` bytes. Plane `p` is written to
+/// `planes[p * n..(p + 1) * n]`, `p = 0` being the least significant byte
+/// after the rotation.
+///
+/// # Panics
+///
+/// If `src.len()` is not a multiple of the width, or `planes.len()` is not
+/// `src.len()`.
+pub fn split(layout: Layout, src: &[u8], planes: &mut [u8]) {
+    split_with(Backend::active(), layout, src, planes);
+}
+
+/// Merges byte planes into elements, on the [active](Backend::active)
+/// back-end: undoes [`split`].
+///
+/// There are `width` planes of `n` bytes each, `planes[0]` being the least
+/// significant byte before the rotation is undone; `dst` takes `n * width`
+/// bytes. The planes are separate slices so that each can be read where it
+/// lies.
+///
+/// # Panics
+///
+/// If `planes.len()` is not the width, or a plane's length times the width
+/// is not `dst.len()`.
+pub fn merge(layout: Layout, planes: &[&[u8]], dst: &mut [u8]) {
+    merge_with(Backend::active(), layout, planes, dst);
+}
+
+/// [`split`] on a back-end of the caller's choice.
+///
+/// # Panics
+///
+/// As [`split`], and if this machine lacks the back-end.
+pub fn split_with(backend: Backend, layout: Layout, src: &[u8], planes: &mut [u8]) {
+    backend.require();
+    assert_eq!(src.len() % layout.width(), 0, "a part of an element");
+    assert_eq!(planes.len(), src.len(), "length of the planes");
+    match layout.width {
+        Width::One => planes.copy_from_slice(src),
+        Width::Two => split_words::<2>(backend, layout.rotate, src, planes),
+        Width::Four => split_words::<4>(backend, layout.rotate, src, planes),
+        Width::Eight => split_words::<8>(backend, layout.rotate, src, planes),
+    }
+}
+
+/// [`merge`] on a back-end of the caller's choice.
+///
+/// # Panics
+///
+/// As [`merge`], and if this machine lacks the back-end.
+pub fn merge_with(backend: Backend, layout: Layout, planes: &[&[u8]], dst: &mut [u8]) {
+    backend.require();
+    assert_eq!(planes.len(), layout.width(), "number of planes");
+    assert_eq!(dst.len() % layout.width(), 0, "a part of an element");
+    for plane in planes {
+        assert_eq!(
+            plane.len(),
+            dst.len() / layout.width(),
+            "length of the planes"
+        );
+    }
+    match layout.width {
+        Width::One => dst.copy_from_slice(planes[0]),
+        Width::Two => merge_words::<2>(backend, layout.rotate, planes, dst),
+        Width::Four => merge_words::<4>(backend, layout.rotate, planes, dst),
+        Width::Eight => merge_words::<8>(backend, layout.rotate, planes, dst),
+    }
+}
+
+/// `src` is whole words and `planes` as long as it.
+fn split_words<const W: usize>(backend: Backend, rotate: bool, src: &[u8], planes: &mut [u8])
+where
+    [u8; W]: Word,
+{
+    let words = src.as_chunks().0;
+    let mut rest = planes;
+    let planes = array::from_fn(|_| rest.split_off_mut(..words.len()).expect("W planes"));
+    match backend {
+        Backend::Scalar => scalar::split::<W>(rotate, words, planes),
+        #[cfg(target_arch = "x86_64")]
+        Backend::Avx2 => avx2::split::<W>(Backend::avx2(), rotate, words, planes),
+        #[cfg(target_arch = "x86_64")]
+        Backend::Avx512 => avx512::split::<W>(Backend::avx512(), rotate, words, planes),
+        #[cfg(target_arch = "aarch64")]
+        Backend::Neon => neon::split::<W>(Backend::neon(), rotate, words, planes),
+        #[allow(unreachable_patterns, reason = "depends on the target")]
+        missing => missing.unavailable(),
+    }
+}
+
+/// `planes` are W, each of as many bytes as `dst` has words.
+fn merge_words<const W: usize>(backend: Backend, rotate: bool, planes: &[&[u8]], dst: &mut [u8])
+where
+    [u8; W]: Word,
+{
+    let planes = array::from_fn(|p| planes[p]);
+    let words = dst.as_chunks_mut().0;
+    match backend {
+        Backend::Scalar => scalar::merge::<W>(rotate, planes, words),
+        #[cfg(target_arch = "x86_64")]
+        Backend::Avx2 => avx2::merge::<W>(Backend::avx2(), rotate, planes, words),
+        #[cfg(target_arch = "x86_64")]
+        Backend::Avx512 => avx512::merge::<W>(Backend::avx512(), rotate, planes, words),
+        #[cfg(target_arch = "aarch64")]
+        Backend::Neon => neon::merge::<W>(Backend::neon(), rotate, planes, words),
+        #[allow(unreachable_patterns, reason = "depends on the target")]
+        missing => missing.unavailable(),
+    }
+}
