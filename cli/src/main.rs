@@ -1,1 +1,85 @@
-fn main() {}
+//! The `at1w` command: model weights, packed losslessly and read back verified.
+
+mod commands;
+mod failure;
+mod formats;
+mod output;
+mod progress;
+
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use crate::failure::{Failure, Result};
+
+/// Packs model weights (.safetensors) losslessly into smaller .at1w files, reads any tensor or
+/// slice of them, every byte verified, and gives the originals back byte for byte.
+#[derive(Parser)]
+#[command(name = "at1w", version, propagate_version = true, max_term_width = 100, after_help = HELP)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const HELP: &str = "\
+Examples:
+  at1w pack model.safetensors          make model.at1w
+  at1w ls model.at1w                   list its tensors, with their SHA-256
+  at1w get model.at1w head.weight --slice '0:16, :' -o head.npy
+  at1w verify model.at1w               check every byte
+  at1w unpack model.at1w               make model.safetensors again
+
+Exit codes:
+  0    done
+  1    a file could not be read or written, or is not what was expected
+  2    the command line makes no sense
+  3    a file is damaged, or not the one that was pinned
+  4    there is no such tensor, or the slice is outside of it
+  130  interrupted; nothing is left behind";
+
+/// Options of all commands.
+#[derive(Args)]
+struct Global {
+    /// Print no progress, no summary and no notes; errors and warnings still
+    #[arg(long, short, global = true)]
+    quiet: bool,
+    /// Use this many threads; 0 is one for each core
+    #[arg(long, global = true, value_name = "N", default_value_t = 0)]
+    threads: usize,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Pack(commands::pack::Pack),
+    Unpack(commands::unpack::Unpack),
+    Ls(commands::ls::Ls),
+    Info(commands::info::Info),
+    Get(commands::get::Get),
+    Verify(commands::verify::Verify),
+    Completions(commands::completions::Completions),
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(Cli { global, command }: Cli) -> Result<()> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(global.threads)
+        .build_global()
+        .map_err(|error| Failure::Other(error.to_string()))?;
+    match command {
+        Command::Pack(pack) => pack.run(&global),
+        Command::Unpack(unpack) => unpack.run(&global),
+        Command::Ls(ls) => ls.run(),
+        Command::Info(info) => info.run(),
+        Command::Get(get) => get.run(&global),
+        Command::Verify(verify) => verify.run(&global),
+        Command::Completions(completions) => completions.run(Cli::command()),
+    }
+}

@@ -1,1 +1,47 @@
-//! at1w-container
+//! The `.at1w` file: model weights, compressed tensor by tensor behind an index, every byte
+//! verified as it is read.
+//!
+//! [`pack_file`] makes one from a safetensors file and [`unpack_file`] gives that file back byte
+//! for byte. [`Reader`] opens one and reads any [`Tensor`] of it, or a [`Slice`] of one, touching
+//! only the chunks it needs. The root, checked on opening, pins everything that any read returns.
+//!
+//! Work is spread over rayon's current thread pool; `ThreadPool::install` chooses another one.
+//! The format is specified in `docs/FORMAT.md`.
+
+mod atomic;
+mod chunking;
+mod digest;
+mod error;
+mod format;
+mod header;
+mod index;
+// mod manifest;
+mod pack;
+mod progress;
+mod reader;
+// mod repository;
+mod slice;
+mod source;
+mod tensor;
+mod unpack;
+
+pub use at1w_codec::Dtype;
+pub use atomic::write_atomically;
+pub use chunking::MAX_CHUNK_LEN;
+pub use digest::{Digest, ParseDigestError};
+pub use error::{Error, HeaderError, Result};
+pub use format::VERSION;
+pub use header::{Header, MAX_HEADER_LEN};
+pub use pack::{Summary, WriteOptions, is_packed, pack, pack_file};
+pub use progress::Progress;
+pub use reader::{FileInfo, Limits, OpenOptions, Reader};
+// pub use repository::*;
+pub use slice::{Index, ParseSliceError, Slice};
+pub use source::{Mapped, ReadAt};
+pub use tensor::Tensor;
+pub use unpack::unpack_file;
+
+/// How the bytes of a tensor split into planes.
+fn layout_of(tensor: &header::TensorInfo) -> at1w_codec::Layout {
+    tensor.dtype().map_or(at1w_codec::Layout::BYTES, Dtype::layout)
+}

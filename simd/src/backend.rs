@@ -101,10 +101,7 @@ impl Backend {
             Err(_) => "not a back-end",
         };
         let available: Vec<_> = Self::available().map(Self::name).collect();
-        Err(format!(
-            "{VARIABLE}={value:?} is {fault}; available here: {}",
-            available.join(", ")
-        ))
+        Err(format!("{VARIABLE}={value:?} is {fault}; available here: {}", available.join(", ")))
     }
 
     /// For kernels that are called with a back-end by name: panics where

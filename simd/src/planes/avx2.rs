@@ -42,13 +42,39 @@ impl Unit<2> for V3 {
     type Vector = __m256i;
 
     #[inline(always)]
-    fn load(self, rows: [Row; 2]) -> __m256i {
-        cast(rows)
+    fn zero(self) -> __m256i {
+        self.avx._mm256_setzero_si256()
+    }
+
+    // Vector r is row r of both groups.
+
+    #[inline(always)]
+    fn load_words<const W: usize>(self, block: &[[Row; W]; 2]) -> [__m256i; W] {
+        let mut vectors = [self.zero(); W];
+        for (r, vector) in vectors.iter_mut().enumerate() {
+            *vector = cast([block[0][r], block[1][r]]);
+        }
+        vectors
     }
 
     #[inline(always)]
-    fn store(self, vector: __m256i) -> [Row; 2] {
-        cast(vector)
+    fn store_words<const W: usize>(self, vectors: [__m256i; W], block: &mut [[Row; W]; 2]) {
+        // In the order of memory, so that a cache line is written at once.
+        for (l, group) in block.iter_mut().enumerate() {
+            for (row, vector) in group.iter_mut().zip(vectors) {
+                *row = cast::<_, [Row; 2]>(vector)[l];
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn load_plane<const W: usize>(self, plane: &[Row; 2]) -> __m256i {
+        cast(*plane)
+    }
+
+    #[inline(always)]
+    fn store_plane<const W: usize>(self, vector: __m256i, plane: &mut [Row; 2]) {
+        *plane = cast(vector);
     }
 
     #[inline(always)]
@@ -57,10 +83,7 @@ impl Unit<2> for V3 {
         let low = avx._mm256_set1_epi16(0xff);
         // No value is above 255, so packing saturates none.
         (
-            avx2._mm256_packus_epi16(
-                avx2._mm256_and_si256(a, low),
-                avx2._mm256_and_si256(b, low),
-            ),
+            avx2._mm256_packus_epi16(avx2._mm256_and_si256(a, low), avx2._mm256_and_si256(b, low)),
             avx2._mm256_packus_epi16(
                 avx2._mm256_srli_epi16::<8>(a),
                 avx2._mm256_srli_epi16::<8>(b),
@@ -70,28 +93,16 @@ impl Unit<2> for V3 {
 
     #[inline(always)]
     fn zip(self, even: __m256i, odd: __m256i) -> (__m256i, __m256i) {
-        (
-            self.avx2._mm256_unpacklo_epi8(even, odd),
-            self.avx2._mm256_unpackhi_epi8(even, odd),
-        )
+        (self.avx2._mm256_unpacklo_epi8(even, odd), self.avx2._mm256_unpackhi_epi8(even, odd))
     }
 
     #[inline(always)]
     fn rotate_left<const W: usize>(self, words: __m256i) -> __m256i {
         let avx2 = self.avx2;
         let (shifted, top) = match W {
-            2 => (
-                avx2._mm256_slli_epi16::<1>(words),
-                avx2._mm256_srli_epi16::<15>(words),
-            ),
-            4 => (
-                avx2._mm256_slli_epi32::<1>(words),
-                avx2._mm256_srli_epi32::<31>(words),
-            ),
-            _ => (
-                avx2._mm256_slli_epi64::<1>(words),
-                avx2._mm256_srli_epi64::<63>(words),
-            ),
+            2 => (avx2._mm256_slli_epi16::<1>(words), avx2._mm256_srli_epi16::<15>(words)),
+            4 => (avx2._mm256_slli_epi32::<1>(words), avx2._mm256_srli_epi32::<31>(words)),
+            _ => (avx2._mm256_slli_epi64::<1>(words), avx2._mm256_srli_epi64::<63>(words)),
         };
         avx2._mm256_or_si256(shifted, top)
     }
@@ -100,18 +111,9 @@ impl Unit<2> for V3 {
     fn rotate_right<const W: usize>(self, words: __m256i) -> __m256i {
         let avx2 = self.avx2;
         let (shifted, bottom) = match W {
-            2 => (
-                avx2._mm256_srli_epi16::<1>(words),
-                avx2._mm256_slli_epi16::<15>(words),
-            ),
-            4 => (
-                avx2._mm256_srli_epi32::<1>(words),
-                avx2._mm256_slli_epi32::<31>(words),
-            ),
-            _ => (
-                avx2._mm256_srli_epi64::<1>(words),
-                avx2._mm256_slli_epi64::<63>(words),
-            ),
+            2 => (avx2._mm256_srli_epi16::<1>(words), avx2._mm256_slli_epi16::<15>(words)),
+            4 => (avx2._mm256_srli_epi32::<1>(words), avx2._mm256_slli_epi32::<31>(words)),
+            _ => (avx2._mm256_srli_epi64::<1>(words), avx2._mm256_slli_epi64::<63>(words)),
         };
         avx2._mm256_or_si256(shifted, bottom)
     }

@@ -42,13 +42,42 @@ impl Unit<4> for V4 {
     type Vector = __m512i;
 
     #[inline(always)]
-    fn load(self, rows: [Row; 4]) -> __m512i {
-        cast(rows)
+    fn zero(self) -> __m512i {
+        self.avx512f._mm512_setzero_si512()
+    }
+
+    // Vector r is rows 4r to 4r + 3 of a block, as they lie in memory. After
+    // the rounds, piece r of a plane's lane l (of W pieces) is from row
+    // 4r + l, and transposing the pieces puts them in order.
+
+    #[inline(always)]
+    fn load_words<const W: usize>(self, block: &[[Row; W]; 4]) -> [__m512i; W] {
+        let lines: &[[Row; 4]] = block.as_flattened().as_chunks().0;
+        let mut vectors = [self.zero(); W];
+        for (vector, line) in vectors.iter_mut().zip(lines) {
+            *vector = cast(*line);
+        }
+        vectors
     }
 
     #[inline(always)]
-    fn store(self, vector: __m512i) -> [Row; 4] {
-        cast(vector)
+    fn store_words<const W: usize>(self, vectors: [__m512i; W], block: &mut [[Row; W]; 4]) {
+        let lines: &mut [[Row; 4]] = block.as_flattened_mut().as_chunks_mut().0;
+        for (line, vector) in lines.iter_mut().zip(vectors) {
+            *line = cast(vector);
+        }
+    }
+
+    #[inline(always)]
+    fn load_plane<const W: usize>(self, plane: &[Row; 4]) -> __m512i {
+        let order = cast(const { transposed(W, 4) });
+        self.avx512bw._mm512_permutexvar_epi16(order, cast(*plane))
+    }
+
+    #[inline(always)]
+    fn store_plane<const W: usize>(self, vector: __m512i, plane: &mut [Row; 4]) {
+        let order = cast(const { transposed(4, W) });
+        *plane = cast(self.avx512bw._mm512_permutexvar_epi16(order, vector));
     }
 
     #[inline(always)]
@@ -101,4 +130,19 @@ impl Unit<4> for V4 {
             _ => avx512f._mm512_ror_epi64::<1>(words),
         }
     }
+}
+
+/// For a vector that is a table of `rows` times `columns` pieces: where each
+/// 16-bit unit of the transposed table comes from.
+const fn transposed(rows: usize, columns: usize) -> [u16; 32] {
+    let units = 32 / (rows * columns);
+    let mut order = [0; 32];
+    let mut i = 0;
+    while i < 32 {
+        let (piece, unit) = (i / units, i % units);
+        let (column, row) = (piece / rows, piece % rows);
+        order[i] = ((row * columns + column) * units + unit) as u16;
+        i += 1;
+    }
+    order
 }

@@ -160,11 +160,7 @@ pub fn merge_with(backend: Backend, layout: Layout, planes: &[&[u8]], dst: &mut 
     assert_eq!(planes.len(), layout.width(), "number of planes");
     assert_eq!(dst.len() % layout.width(), 0, "a part of an element");
     for plane in planes {
-        assert_eq!(
-            plane.len(),
-            dst.len() / layout.width(),
-            "length of the planes"
-        );
+        assert_eq!(plane.len(), dst.len() / layout.width(), "length of the planes");
     }
     match layout.width {
         Width::One => dst.copy_from_slice(planes[0]),

@@ -7,9 +7,13 @@
 //! log2 W rounds row p is byte p of all 16 elements, in order. Zipping undoes
 //! it, round by round.
 //!
-//! A vector of L lanes works on L groups at once, a *block*: its lane l is of
-//! group l, and no lane ever meets another. Only loads and stores bring the
-//! rows of a vector together.
+//! A vector of L lanes works on L groups at once, a *block* of W vectors, and
+//! no lane ever meets another in a round. Which rows share a vector is up to
+//! the back-end, as long as `store_plane` puts them back in order.
+//!
+//! Loops over W and L are written out, not mapped with closures: a closure
+//! that the standard library calls is compiled without the features of the
+//! vector unit, and nothing is inlined any more.
 
 use super::scalar::{self, Word};
 
@@ -21,8 +25,18 @@ pub(super) trait Unit<const L: usize>: Copy {
     /// L rows.
     type Vector: Copy;
 
-    fn load(self, rows: [Row; L]) -> Self::Vector;
-    fn store(self, vector: Self::Vector) -> [Row; L];
+    fn zero(self) -> Self::Vector;
+
+    /// A block of elements, each vector of whole rows, and those of a lane
+    /// in the order of memory.
+    fn load_words<const W: usize>(self, block: &[[Row; W]; L]) -> [Self::Vector; W];
+    /// Undoes `load_words`.
+    fn store_words<const W: usize>(self, vectors: [Self::Vector; W], block: &mut [[Row; W]; L]);
+
+    /// Undoes `store_plane`.
+    fn load_plane<const W: usize>(self, plane: &[Row; L]) -> Self::Vector;
+    /// One plane of a block, as the rounds have left it.
+    fn store_plane<const W: usize>(self, vector: Self::Vector, plane: &mut [Row; L]);
 
     /// The even bytes of `a` and `b`, and their odd bytes, lane by lane.
     fn unzip(self, a: Self::Vector, b: Self::Vector) -> (Self::Vector, Self::Vector);
@@ -41,22 +55,24 @@ pub(super) fn split<U: Unit<L>, const L: usize, const W: usize>(
     unit: U,
     rotate: bool,
     words: &[[u8; W]],
-    mut planes: [&mut [u8]; W],
+    planes: [&mut [u8]; W],
 ) where
     [u8; W]: Word,
 {
+    let head = unaligned::<L>(planes[0]).min(words.len());
+    let (words_head, words) = words.split_at(head);
+    let mut planes_head = planes;
+    let mut planes =
+        planes_head.each_mut().map(|plane| plane.split_off_mut(head..).expect("n bytes"));
+    scalar::split(rotate, words_head, planes_head);
+
     let rows = words.as_flattened().as_chunks().0;
     let blocks: &[[[Row; W]; L]] = rows.as_chunks().0.as_chunks().0;
     for (i, block) in blocks.iter().enumerate() {
-        let mut vectors = [unit.load([[0; 16]; L]); W];
-        for r in 0..W {
-            let mut rows = [[0; 16]; L];
-            for l in 0..L {
-                rows[l] = block[l][r];
-            }
-            vectors[r] = unit.load(rows);
-            if rotate {
-                vectors[r] = unit.rotate_left::<W>(vectors[r]);
+        let mut vectors = unit.load_words(block);
+        if rotate {
+            for vector in &mut vectors {
+                *vector = unit.rotate_left::<W>(*vector);
             }
         }
         for _ in 0..W.ilog2() {
@@ -65,17 +81,15 @@ pub(super) fn split<U: Unit<L>, const L: usize, const W: usize>(
                 (vectors[r], vectors[r + W / 2]) = unit.unzip(pairs[2 * r], pairs[2 * r + 1]);
             }
         }
-        for p in 0..W {
-            let plane = &mut planes[p].as_chunks_mut().0.as_chunks_mut().0;
-            plane[i] = unit.store(vectors[p]);
+        for (plane, vector) in planes.iter_mut().zip(vectors) {
+            let plane = plane.as_chunks_mut().0.as_chunks_mut().0;
+            unit.store_plane::<W>(vector, &mut plane[i]);
         }
     }
+
     let done = blocks.len() * L * 16;
-    scalar::split(
-        rotate,
-        &words[done..],
-        planes.map(|plane| &mut plane[done..]),
-    );
+    let planes_tail = planes.map(|plane| &mut plane[done..]);
+    scalar::split(rotate, &words[done..], planes_tail);
 }
 
 /// Each plane has as many bytes as there are words.
@@ -88,13 +102,18 @@ pub(super) fn merge<U: Unit<L>, const L: usize, const W: usize>(
 ) where
     [u8; W]: Word,
 {
+    let head = (unaligned::<L>(words.as_flattened()) / W).min(words.len());
+    let (words_head, words) = words.split_at_mut(head);
+    scalar::merge(rotate, planes.map(|plane| &plane[..head]), words_head);
+    let planes = planes.map(|plane| &plane[head..]);
+
     let rows = words.as_flattened_mut().as_chunks_mut().0;
     let blocks: &mut [[[Row; W]; L]] = rows.as_chunks_mut().0.as_chunks_mut().0;
     for (i, block) in blocks.iter_mut().enumerate() {
-        let mut vectors = [unit.load([[0; 16]; L]); W];
-        for p in 0..W {
-            let plane = planes[p].as_chunks().0.as_chunks().0;
-            vectors[p] = unit.load(plane[i]);
+        let mut vectors = [unit.zero(); W];
+        for (vector, plane) in vectors.iter_mut().zip(planes) {
+            let plane = plane.as_chunks().0.as_chunks().0;
+            *vector = unit.load_plane::<W>(&plane[i]);
         }
         for _ in 0..W.ilog2() {
             let halves = vectors;
@@ -102,20 +121,25 @@ pub(super) fn merge<U: Unit<L>, const L: usize, const W: usize>(
                 (vectors[2 * r], vectors[2 * r + 1]) = unit.zip(halves[r], halves[r + W / 2]);
             }
         }
-        for r in 0..W {
-            if rotate {
-                vectors[r] = unit.rotate_right::<W>(vectors[r]);
-            }
-            let rows = unit.store(vectors[r]);
-            for l in 0..L {
-                block[l][r] = rows[l];
+        if rotate {
+            for vector in &mut vectors {
+                *vector = unit.rotate_right::<W>(*vector);
             }
         }
+        unit.store_words(vectors, block);
     }
+
     let done = blocks.len() * L * 16;
-    scalar::merge(
-        rotate,
-        planes.map(|plane| &plane[done..]),
-        &mut words[done..],
-    );
+    let planes_tail = planes.map(|plane| &plane[done..]);
+    scalar::merge(rotate, planes_tail, &mut words[done..]);
+}
+
+/// How many bytes of a destination come before the first that is aligned to
+/// a vector.
+///
+/// The scalar twin takes these: stores across cache lines can cost four times
+/// all the rest, and large allocations tend to start 16 bytes into a page.
+#[inline(always)]
+fn unaligned<const L: usize>(destination: &[u8]) -> usize {
+    destination.as_ptr().align_offset(L * 16)
 }

@@ -1,0 +1,159 @@
+//! Where a tensor is cut into chunks. A function of dtype and shape alone, so that chunk digests
+//! belong to the content and not to how it was packed.
+
+use std::ops::Range;
+
+use crate::digest::BLOCK;
+use crate::header::{Header, TensorInfo};
+
+/// Chunks have at most this many raw bytes, and a tensor of no more has one chunk.
+pub const MAX_CHUNK_LEN: u64 = 512 << 10;
+
+/// The chunks of one tensor: all of one length but the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Chunking {
+    tensor_len: u64,
+    chunk_len: u64,
+}
+
+impl Chunking {
+    pub(crate) fn of(tensor: &TensorInfo) -> Self {
+        let tensor_len = tensor.len();
+        let chunk_len = if tensor_len <= MAX_CHUNK_LEN {
+            MAX_CHUNK_LEN
+        } else {
+            MAX_CHUNK_LEN / unit(tensor) * unit(tensor)
+        };
+        Self { tensor_len, chunk_len }
+    }
+
+    /// How many chunks; 1 for a tensor without bytes.
+    pub(crate) fn count(self) -> u64 {
+        self.tensor_len.div_ceil(self.chunk_len).max(1)
+    }
+
+    /// The bytes of a chunk, within the tensor.
+    pub(crate) fn range(self, chunk: u64) -> Range<u64> {
+        let start = chunk * self.chunk_len;
+        start..(start + self.chunk_len).min(self.tensor_len)
+    }
+
+    /// The chunk that a byte of the tensor is in.
+    pub(crate) fn chunk_of(self, byte: u64) -> u64 {
+        byte / self.chunk_len
+    }
+}
+
+/// The largest run of whole rows that is also whole SHA-256 blocks and no longer than a chunk;
+/// rows of as many dimensions as fit. One block where no row fits.
+fn unit(tensor: &TensorInfo) -> u64 {
+    let block = BLOCK as u64;
+    let Some(bits) = tensor.dtype().map(|d| u64::from(d.bits())).filter(|b| b % 8 == 0) else {
+        return block;
+    };
+    let mut row = bits / 8;
+    let mut best = block;
+    for &dim in tensor.shape.iter().rev() {
+        // Rows only grow, and the tensor has bytes: nothing overflows before it is too long.
+        let unit = row / gcd(row, block) * block;
+        if unit > MAX_CHUNK_LEN {
+            break;
+        }
+        best = unit;
+        row = row.saturating_mul(dim);
+    }
+    best
+}
+
+fn gcd(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+/// One chunk of one tensor of a file.
+#[derive(Clone, Debug)]
+pub(crate) struct ChunkRef {
+    /// Index of the tensor in data order.
+    pub(crate) tensor: usize,
+    /// Index of the chunk in the tensor.
+    pub(crate) chunk: u64,
+    /// How many chunks the tensor has.
+    pub(crate) count: u64,
+    /// Its bytes, within the tensor.
+    pub(crate) range: Range<u64>,
+}
+
+impl ChunkRef {
+    pub(crate) fn len(&self) -> usize {
+        (self.range.end - self.range.start) as usize
+    }
+
+    pub(crate) fn is_last(&self) -> bool {
+        self.chunk + 1 == self.count
+    }
+}
+
+/// All chunks of a file in data order, in batches of `batch_len` raw bytes or a bit more and of
+/// a bounded number of chunks.
+pub(crate) fn batches(header: &Header, batch_len: u64) -> impl Iterator<Item = Vec<ChunkRef>> + '_ {
+    const MAX_CHUNKS: usize = 4096;
+    let mut chunks = header.tensors().iter().enumerate().flat_map(|(tensor, info)| {
+        let chunking = Chunking::of(info);
+        let count = chunking.count();
+        (0..count).map(move |chunk| ChunkRef { tensor, chunk, count, range: chunking.range(chunk) })
+    });
+    std::iter::from_fn(move || {
+        let mut batch = Vec::new();
+        let mut len = 0;
+        while len < batch_len && batch.len() < MAX_CHUNKS {
+            let Some(chunk) = chunks.next() else { break };
+            len += chunk.len() as u64;
+            batch.push(chunk);
+        }
+        (!batch.is_empty()).then_some(batch)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::header::Kind;
+    use at1w_codec::Dtype;
+
+    fn tensor(dtype: Dtype, shape: &[u64]) -> TensorInfo {
+        let bits = shape.iter().product::<u64>() * u64::from(dtype.bits());
+        TensorInfo {
+            name: "t".into(),
+            kind: Kind::Known(dtype),
+            shape: shape.into(),
+            data: 0..bits / 8,
+        }
+    }
+
+    #[test]
+    fn chunks_end_at_rows_where_rows_fit() {
+        let chunk_len = |dtype, shape: &[u64]| Chunking::of(&tensor(dtype, shape)).chunk_len;
+        assert_eq!(chunk_len(Dtype::BF16, &[1536, 384]), 682 * 768);
+        assert_eq!(chunk_len(Dtype::BF16, &[8, 4096, 4096]), MAX_CHUNK_LEN);
+        assert_eq!(chunk_len(Dtype::F32, &[512, 512, 3, 3]), 28 * 18432);
+        // Rows of 3 bytes and 64-byte blocks: every 64 rows.
+        assert_eq!(chunk_len(Dtype::U8, &[1_000_000, 3]), 524_160);
+        // A row that is no whole number of blocks until it is too long: the blocks win.
+        assert_eq!(chunk_len(Dtype::U8, &[10, 500_001]), MAX_CHUNK_LEN);
+        assert_eq!(chunk_len(Dtype::F4, &[4_000_000]), MAX_CHUNK_LEN);
+    }
+
+    #[test]
+    fn chunks_cover_the_tensor_once() {
+        for len in [0, 1, 100, MAX_CHUNK_LEN, MAX_CHUNK_LEN + 1, 5 * MAX_CHUNK_LEN + 77] {
+            let chunking = Chunking::of(&tensor(Dtype::U8, &[len]));
+            let mut end = 0;
+            for chunk in 0..chunking.count() {
+                let range = chunking.range(chunk);
+                assert_eq!(range.start, end);
+                assert!(range.is_empty() == (len == 0) && range.end - range.start <= MAX_CHUNK_LEN);
+                end = range.end;
+            }
+            assert_eq!(end, len);
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Opening a file: the trailer, the tensor records and the header, checked against each other.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use crate::chunking::Chunking;
+use crate::digest::Digest;
+use crate::format::{
+    self, HEADER_DEFLATED, HEADER_PLAIN, MAGIC, MAX_DEFLATE_RATIO, MODEL_PLANES, RECORD_LEN,
+    TRAILER_LEN, TensorRecord, Trailer,
+};
+use crate::header::{Header, MAX_HEADER_LEN};
+use crate::reader::{FileInfo, OpenOptions};
+use crate::source::{self, ReadAt};
+use crate::{Error, Result};
+
+/// Bytes at the end of a file that are read in the hope that the index is among them.
+const TAIL_GUESS: u64 = 64 << 10;
+
+/// What is known of a file once it is open.
+pub(crate) struct Index {
+    pub(crate) header: Header,
+    pub(crate) info: FileInfo,
+    records: Vec<TensorRecord>,
+    /// Where each tensor begins in the file, and where the last one ends.
+    offsets: Vec<u64>,
+    content_digests: Vec<Digest>,
+}
+
+/// What is known of one tensor.
+#[derive(Clone, Copy)]
+pub(crate) struct Entry<'a> {
+    pub(crate) record: &'a TensorRecord,
+    pub(crate) content_digest: Digest,
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+}
+
+impl Entry<'_> {
+    pub(crate) fn digest(&self) -> Digest {
+        Digest(self.record.digest)
+    }
+
+    pub(crate) fn model_len(&self) -> u64 {
+        u32::from_le_bytes(self.record.model_len).into()
+    }
+}
+
+impl Index {
+    pub(crate) fn read(source: &dyn ReadAt, options: &OpenOptions) -> Result<Self> {
+        let file_len = source.size().map_err(|source| Error::Read { offset: 0, source })?;
+        if file_len < MAGIC.len() as u64 + TRAILER_LEN {
+            return Err(Error::NotAt1w("it is too short: empty or truncated"));
+        }
+        let guess = file_len.saturating_sub(TAIL_GUESS);
+        let ends = source
+            .read_ranges(&[0..MAGIC.len() as u64, guess..file_len])
+            .map_err(|source| Error::Read { offset: guess, source })?;
+        let [start, tail] = &ends[..] else {
+            return Err(Error::NotAt1w("its source returned too few ranges"));
+        };
+        if **start != MAGIC {
+            return Err(Error::NotAt1w("it does not begin as one"));
+        }
+        let trailer_offset = file_len - TRAILER_LEN;
+        let trailer = Trailer::parse(&tail[tail.len() - TRAILER_LEN as usize..], file_len)?;
+
+        let offset = u64::from_le_bytes(trailer.index_offset);
+        let damaged = |section, offset, problem: &str| Error::Damaged {
+            section,
+            offset,
+            problem: problem.into(),
+        };
+        if offset < MAGIC.len() as u64 || offset > trailer_offset {
+            return Err(damaged("trailer", trailer_offset, "the index is not within the file"));
+        }
+        let len = trailer_offset - offset;
+        if len > options.limits.index_len {
+            let (what, limit) = ("an index".into(), options.limits.index_len);
+            return Err(Error::Limit { what, size: len, limit });
+        }
+        let bytes = if offset >= guess {
+            let from = (offset - guess) as usize;
+            Cow::Borrowed(&tail[from..from + len as usize])
+        } else {
+            source::read(source, offset..trailer_offset)?
+        };
+        if Digest::of(&bytes).0 != trailer.index_digest {
+            return Err(damaged("index", offset, "its SHA-256 does not match"));
+        }
+        let index = Self::parse(&bytes, offset, file_len, &trailer)
+            .map_err(|problem| damaged("index", offset, &problem))?;
+        index.check_root(options.root)?;
+        Ok(index)
+    }
+
+    /// Reads the sections of the index. Their bytes are what the writer meant, which does not
+    /// make the writer honest: every number is checked.
+    fn parse(bytes: &[u8], offset: u64, file_len: u64, trailer: &Trailer) -> Result<Self, String> {
+        let count = u64::from_le_bytes(trailer.tensor_count);
+        let header_stored_len = u64::from_le_bytes(trailer.header_stored_len);
+        let records_len = count.checked_mul(RECORD_LEN).filter(|&len| len <= bytes.len() as u64);
+        let records_len = records_len.ok_or("it is too short for its tensor records")?;
+        let (records, rest) = bytes.split_at(records_len as usize);
+        let digests_len = (rest.len() as u64).checked_sub(header_stored_len);
+        let digests_len = digests_len.ok_or("it is too short for the header")?;
+        let (content_digests, stored) = rest.split_at(digests_len as usize);
+
+        let header = load_header(stored, trailer)?;
+        let header = Header::parse(header).map_err(|e| e.to_string())?;
+        if header.tensors().len() as u64 != count {
+            let named = header.tensors().len();
+            return Err(format!("it has {count} tensor records, the header {named} tensors"));
+        }
+        let original_len = u64::from_le_bytes(trailer.original_len);
+        if header.original_len() != Some(original_len) {
+            return Err(format!("the header does not describe a file of {original_len} bytes"));
+        }
+        let records: Vec<TensorRecord> = bytemuck::allocation::pod_collect_to_vec(records);
+        let content_digests: Vec<[u8; 32]> = bytemuck::try_cast_slice(content_digests)
+            .map_err(|_| "its content digests are no whole number of digests")?
+            .to_vec();
+
+        let mut offsets = Vec::with_capacity(records.len() + 1);
+        let mut end = MAGIC.len() as u64;
+        let mut of_many = content_digests.into_iter().map(Digest);
+        let mut digests = Vec::with_capacity(records.len());
+        let (mut chunk_tables_len, mut models_len) = (0, 0);
+        for (record, info) in records.iter().zip(header.tensors()) {
+            let fail = |problem: &str| format!("tensor {:?} {problem}", info.name);
+            if record.model_kind != MODEL_PLANES || record.flags != 0 || record.reserved != [0; 2] {
+                return Err(fail("has a model kind or flags that this version does not know"));
+            }
+            let chunks = Chunking::of(info).count();
+            let tables = format::chunk_table_len(chunks);
+            let models = u64::from(u32::from_le_bytes(record.model_len));
+            offsets.push(end);
+            let stored_len = u64::from_le_bytes(record.stored_len);
+            end = end
+                .checked_add(stored_len)
+                .filter(|&end| end <= offset && tables + models <= stored_len)
+                .ok_or_else(|| fail("does not fit where it should be"))?;
+            digests.push(match chunks {
+                1 => Digest(record.digest),
+                _ => of_many.next().ok_or_else(|| fail("lacks its content digest"))?,
+            });
+            chunk_tables_len += tables;
+            models_len += models;
+        }
+        offsets.push(end);
+        if end != offset || of_many.next().is_some() {
+            return Err("bytes are left over that belong to no tensor".into());
+        }
+        let info = FileInfo {
+            version: u32::from_le_bytes(trailer.version),
+            required_features: u64::from_le_bytes(trailer.required_features),
+            optional_features: u64::from_le_bytes(trailer.optional_features),
+            packed_len: file_len,
+            original_len,
+            original_digest: Digest(trailer.original_digest),
+            root: Digest(trailer.root),
+            header_len: header.bytes().len() as u64,
+            header_stored_len,
+            index_len: bytes.len() as u64 - header_stored_len,
+            chunk_tables_len,
+            models_len,
+        };
+        Ok(Self { header, info, records, offsets, content_digests: digests })
+    }
+
+    fn check_root(&self, pinned: Option<Digest>) -> Result<()> {
+        let actual = format::root(self.header.bytes(), self.content_digests.iter().copied());
+        if actual != self.info.root {
+            let problem = format!("the root is {}, its content gives {actual}", self.info.root);
+            let offset = self.info.packed_len - TRAILER_LEN;
+            return Err(Error::Damaged { section: "trailer", offset, problem });
+        }
+        match pinned {
+            Some(expected) if expected != actual => {
+                Err(Error::Root { expected: expected.to_string(), actual: actual.to_string() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn entry(&self, tensor: usize) -> Entry<'_> {
+        Entry {
+            record: &self.records[tensor],
+            content_digest: self.content_digests[tensor],
+            start: self.offsets[tensor],
+            end: self.offsets[tensor + 1],
+        }
+    }
+
+    /// The tensors whose bytes overlap a range of the data section.
+    pub(crate) fn overlapping(&self, data: Range<u64>) -> Range<usize> {
+        let tensors = self.header.tensors();
+        let first = tensors.partition_point(|t| t.data.end <= data.start);
+        let last = tensors.partition_point(|t| t.data.start < data.end);
+        first..last.max(first)
+    }
+}
+
+/// The header of the original file.
+fn load_header(stored: &[u8], trailer: &Trailer) -> Result<Vec<u8>, String> {
+    let len = u64::from_le_bytes(trailer.header_len);
+    if len > MAX_HEADER_LEN {
+        return Err(format!("a header of {len} bytes, safetensors allows {MAX_HEADER_LEN}"));
+    }
+    let header = match trailer.header_encoding {
+        HEADER_PLAIN => stored.to_vec(),
+        HEADER_DEFLATED if len > MAX_DEFLATE_RATIO.saturating_mul(stored.len() as u64) => {
+            return Err(format!("a header of {len} bytes deflated to {}", stored.len()));
+        }
+        HEADER_DEFLATED => miniz_oxide::inflate::decompress_to_vec_with_limit(stored, len as usize)
+            .map_err(|e| format!("the header does not inflate: {e}"))?,
+        other => return Err(format!("unknown header encoding {other}")),
+    };
+    if header.len() as u64 != len {
+        return Err(format!("the header has {} bytes, {len} were announced", header.len()));
+    }
+    Ok(header)
+}

@@ -1,0 +1,210 @@
+//! The manifest of a packed repository: what its source held, and what pins it.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::{Component, Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::atomic::write_atomically;
+use crate::{Digest, Error, Result};
+
+/// The name of the manifest, at the root of a packed repository.
+pub const MANIFEST_NAME: &str = "at1w-manifest.json";
+
+/// The version that this module writes and reads.
+const VERSION: u32 = 1;
+
+/// More than a hundred thousand files need.
+const MAX_LEN: u64 = 100_000_000;
+
+/// What the source of a packed repository held.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Manifest {
+    version: u32,
+    /// Every file of the source, sorted by path.
+    pub(crate) files: Vec<FileEntry>,
+    /// Directories that hold nothing, sorted; all others follow from the files.
+    pub(crate) empty_directories: Vec<String>,
+}
+
+/// One file of the source.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FileEntry {
+    /// Where it was, relative to the root, with forward slashes.
+    pub(crate) path: String,
+    /// Its bytes.
+    pub(crate) size: u64,
+    #[serde(with = "hexadecimal")]
+    pub(crate) sha256: Digest,
+    /// Set if it is packed; otherwise it lies under `path` as it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) packed: Option<Packed>,
+}
+
+/// What a packed file became.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Packed {
+    pub(crate) path: String,
+    #[serde(with = "hexadecimal")]
+    pub(crate) root: Digest,
+}
+
+impl FileEntry {
+    /// Where it lies in the packed repository.
+    pub(crate) fn stored_path(&self) -> &str {
+        self.packed.as_ref().map_or(&self.path, |packed| &packed.path)
+    }
+}
+
+impl Manifest {
+    pub(crate) fn new(files: Vec<FileEntry>, empty_directories: Vec<String>) -> Self {
+        let mut manifest = Self { version: VERSION, files, empty_directories };
+        manifest.files.sort_by(|a, b| a.path.cmp(&b.path));
+        manifest.empty_directories.sort();
+        manifest
+    }
+
+    /// Where the manifest of `repository` lies.
+    pub(crate) fn path_in(repository: &Path) -> PathBuf {
+        repository.join(MANIFEST_NAME)
+    }
+
+    /// Reads and checks the manifest of `repository`.
+    pub(crate) fn read(repository: &Path) -> Result<Self> {
+        let path = Self::path_in(repository);
+        let mut bytes = Vec::new();
+        let read = |bytes: &mut _| File::open(&path)?.take(MAX_LEN + 1).read_to_end(bytes);
+        read(&mut bytes).map_err(Error::io(&path))?;
+        Self::parse(&bytes).map_err(|error| error.in_file(&path))
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Self> {
+        /// Looked at first, so that a later version is named instead of its unknown fields.
+        #[derive(Deserialize)]
+        struct Version {
+            version: u32,
+        }
+
+        if bytes.len() as u64 > MAX_LEN {
+            return Err(Error::Manifest(format!("more than {MAX_LEN} bytes")));
+        }
+        let damaged = |error: serde_json::Error| Error::Manifest(format!("not valid: {error}"));
+        let Version { version } = serde_json::from_slice(bytes).map_err(damaged)?;
+        if version != VERSION {
+            return Err(Error::Version(version));
+        }
+        let manifest: Self = serde_json::from_slice(bytes).map_err(damaged)?;
+        manifest.check()?;
+        Ok(manifest)
+    }
+
+    /// That no path leaves the repository, and no two are the same.
+    fn check(&self) -> Result<()> {
+        let directories = self.empty_directories.iter().map(String::as_str);
+        let paths = self.files.iter().map(|file| file.path.as_str()).chain(directories.clone());
+        let stored = self.files.iter().map(FileEntry::stored_path).chain(directories);
+        check_paths(paths)?;
+        check_paths(stored)
+    }
+
+    /// Writes the manifest of `repository`.
+    pub(crate) fn write(&self, repository: &Path) -> Result<()> {
+        let path = Self::path_in(repository);
+        let mut json = serde_json::to_vec_pretty(self)
+            .map_err(|error| Error::Manifest(format!("not writable: {error}")))?;
+        json.push(b'\n');
+        write_atomically(&path, false, |file| file.write_all(&json).map_err(Error::Write))
+    }
+}
+
+fn check_paths<'a>(paths: impl Iterator<Item = &'a str>) -> Result<()> {
+    let mut seen = HashSet::new();
+    for path in paths {
+        if !is_portable(path) || path == MANIFEST_NAME {
+            return Err(Error::Manifest(format!("{path:?} is not a path within a repository")));
+        }
+        if !seen.insert(path) {
+            return Err(Error::Manifest(format!("{path:?} is listed twice")));
+        }
+    }
+    Ok(())
+}
+
+/// Whether `path` names the same file within a directory on every system, and never one outside.
+pub(crate) fn is_portable(path: &str) -> bool {
+    !path.contains(['\\', '\0'])
+        && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
+        && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)))
+}
+
+mod hexadecimal {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::Digest;
+
+    pub(super) fn serialize<S: Serializer>(digest: &Digest, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(digest)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Digest, D::Error> {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn carried(path: &str) -> FileEntry {
+        let (path, sha256) = (path.to_owned(), Digest::of(b""));
+        FileEntry { path, size: 0, sha256, packed: None }
+    }
+
+    fn parse(manifest: &Manifest) -> Result<Manifest> {
+        Manifest::parse(&serde_json::to_vec(manifest).unwrap())
+    }
+
+    #[test]
+    fn files_are_sorted_and_come_back() {
+        let mut weights = carried("model.safetensors");
+        weights.packed = Some(Packed { path: "model.at1w".into(), root: Digest::of(b"root") });
+        let manifest = Manifest::new(vec![weights, carried("a/b")], vec!["z".into(), "c".into()]);
+        let read = parse(&manifest).unwrap();
+        let stored: Vec<_> = read.files.iter().map(FileEntry::stored_path).collect();
+        assert_eq!(stored, ["a/b", "model.at1w"]);
+        assert_eq!(read.empty_directories, ["c", "z"]);
+    }
+
+    #[test]
+    fn paths_that_leave_the_repository_are_refused() {
+        for path in ["", "/etc", "../a", "a/../b", "a//b", "a/", "./a", "a\\b", MANIFEST_NAME] {
+            let files = Manifest::new(vec![carried(path)], Vec::new());
+            assert!(matches!(parse(&files), Err(Error::Manifest(_))), "{path:?}");
+            let directories = Manifest::new(Vec::new(), vec![path.into()]);
+            assert!(matches!(parse(&directories), Err(Error::Manifest(_))), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn two_files_of_one_path_are_refused() {
+        let twice = Manifest::new(vec![carried("a"), carried("a")], Vec::new());
+        assert!(parse(&twice).is_err());
+        let mut packed = carried("a.safetensors");
+        packed.packed = Some(Packed { path: "a".into(), root: Digest::of(b"") });
+        assert!(parse(&Manifest::new(vec![packed, carried("a")], Vec::new())).is_err());
+    }
+
+    #[test]
+    fn other_versions_and_unknown_fields_are_refused() {
+        let version = br#"{"version": 2, "shards": []}"#;
+        assert!(matches!(Manifest::parse(version), Err(Error::Version(2))));
+        let field = br#"{"version": 1, "files": [], "empty_directories": [], "more": 1}"#;
+        assert!(matches!(Manifest::parse(field), Err(Error::Manifest(_))));
+    }
+}

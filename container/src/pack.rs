@@ -1,0 +1,417 @@
+//! From safetensors to `.at1w`, in one forward pass over the output.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use at1w_codec::{Encoder, Model, ModelBuilder, max_encoded_len};
+use rayon::prelude::*;
+
+use crate::atomic::write_atomically;
+use crate::chunking::{ChunkRef, Chunking, batches};
+use crate::digest::{Digest, Hasher, State};
+use crate::error::HeaderError;
+use crate::format::{
+    self, HEADER_DEFLATED, HEADER_PLAIN, MAGIC, MAX_DEFLATE_RATIO, MODEL_PLANES, TensorRecord,
+    Trailer,
+};
+use crate::header::{Header, MAX_HEADER_LEN, PREFIX};
+use crate::progress::{Progress, report};
+use crate::source::{self, ReadAt};
+use crate::{Error, Result, layout_of};
+
+/// Raw bytes that are in memory at a time, twice: one batch is encoded while another is hashed
+/// and written.
+pub(crate) const BATCH_LEN: u64 = 16 << 20;
+
+/// How to write a file.
+#[derive(Clone, Copy)]
+pub struct WriteOptions<'a> {
+    /// Whether to replace a target that exists.
+    pub overwrite: bool,
+    /// Whom to tell.
+    pub progress: &'a dyn Progress,
+}
+
+impl Default for WriteOptions<'_> {
+    fn default() -> Self {
+        Self { overwrite: false, progress: &() }
+    }
+}
+
+/// What was packed or unpacked.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// How many tensors.
+    pub tensors: u64,
+    /// Bytes of the safetensors file.
+    pub original_len: u64,
+    /// Bytes of the `.at1w` file.
+    pub packed_len: u64,
+    /// The root.
+    pub root: Digest,
+    /// SHA-256 of the safetensors file.
+    pub original_digest: Digest,
+}
+
+/// Whether a file begins as an `.at1w` file.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn is_packed(path: &Path) -> Result<bool> {
+    let mut start = Vec::new();
+    let file = File::open(path).map_err(Error::io(path))?;
+    std::io::Read::read_to_end(&mut std::io::Read::take(file, MAGIC.len() as u64), &mut start)
+        .map_err(Error::io(path))?;
+    Ok(start == MAGIC)
+}
+
+/// Packs the safetensors file `source` into `target`, which appears whole or not at all.
+///
+/// The output depends on the source alone, not on threads or machine.
+///
+/// # Errors
+/// [`Error::Safetensors`], [`Error::AlreadyPacked`], [`Error::Exists`], [`Error::Cancelled`],
+/// [`Error::SourceChanged`] and those of reading and writing; all name the file.
+pub fn pack_file(source: &Path, target: &Path, options: &WriteOptions<'_>) -> Result<Summary> {
+    let file = File::open(source).map_err(Error::io(source))?;
+    let identity = || -> Result<_> {
+        let metadata = file.metadata().map_err(Error::io(source))?;
+        Ok((metadata.len(), metadata.modified().ok()))
+    };
+    let before = identity()?;
+    // Refuse what is no safetensors before there is a temporary file.
+    let header = read_header(&file).map_err(|e| e.in_file(source))?;
+    write_atomically(target, options.overwrite, |out| {
+        let mut out = BufWriter::with_capacity(1 << 20, out);
+        let summary =
+            Packer::new(&file, &header, options.progress).run(&mut out).map_err(|error| {
+                if matches!(error, Error::Write(_)) { error } else { error.in_file(source) }
+            })?;
+        out.flush().map_err(Error::Write)?;
+        if identity()? != before {
+            let problem = "its size or time of change is another: pack it again";
+            return Err(Error::SourceChanged(problem.into()).in_file(source));
+        }
+        Ok(summary)
+    })
+}
+
+/// Packs a safetensors file from any source into any sink.
+///
+/// # Errors
+/// As [`pack_file`].
+pub fn pack(
+    source: &dyn ReadAt,
+    sink: &mut (dyn Write + Send),
+    progress: &dyn Progress,
+) -> Result<Summary> {
+    let header = read_header(source)?;
+    Packer::new(source, &header, progress).run(sink)
+}
+
+/// Reads and checks the header of a safetensors file.
+fn read_header(source: &dyn ReadAt) -> Result<Header> {
+    let file = source.size().map_err(|source| Error::Read { offset: 0, source })?;
+    if file < PREFIX {
+        return Err(HeaderError::TooShort(file).into());
+    }
+    let mut prefix = [0; PREFIX as usize];
+    prefix.copy_from_slice(&source::read(source, 0..PREFIX)?);
+    if prefix == MAGIC {
+        return Err(Error::AlreadyPacked);
+    }
+    let header = u64::from_le_bytes(prefix);
+    if header > MAX_HEADER_LEN {
+        return Err(HeaderError::TooLarge(header).into());
+    }
+    if header > file - PREFIX {
+        return Err(HeaderError::Truncated { header, file }.into());
+    }
+    let bytes = source::read(source, PREFIX..PREFIX + header)?.into_owned();
+    let header = Header::parse(bytes)?;
+    match header.original_len() {
+        Some(len) if len == file => Ok(header),
+        tensors => Err(HeaderError::Length { tensors: tensors.unwrap_or(u64::MAX), file }.into()),
+    }
+}
+
+struct Packer<'a> {
+    source: &'a dyn ReadAt,
+    header: &'a Header,
+    progress: &'a dyn Progress,
+    /// The model of the tensor that spans batches.
+    model: Option<(usize, Arc<Model>)>,
+}
+
+/// A chunk, read and encoded.
+struct EncodedChunk<'a> {
+    at: ChunkRef,
+    raw: std::borrow::Cow<'a, [u8]>,
+    payload: Vec<u8>,
+    model: Arc<Model>,
+    /// Of the tensor, where this is its only chunk.
+    digest: Option<Digest>,
+}
+
+impl<'a> Packer<'a> {
+    fn new(source: &'a dyn ReadAt, header: &'a Header, progress: &'a dyn Progress) -> Self {
+        Self { source, header, progress, model: None }
+    }
+
+    fn run(mut self, sink: &mut (dyn Write + Send)) -> Result<Summary> {
+        let mut output = Output::new(sink, self.header)?;
+        let progress = self.progress;
+        let mut pending: Vec<EncodedChunk<'a>> = Vec::new();
+        for batch in batches(self.header, BATCH_LEN) {
+            let (encoded, written) =
+                rayon::join(|| self.encode(batch), || output.append(&pending, progress));
+            written?;
+            pending = encoded?;
+        }
+        output.append(&pending, progress)?;
+        output.finish(self.header)
+    }
+
+    fn encode(&mut self, batch: Vec<ChunkRef>) -> Result<Vec<EncodedChunk<'a>>> {
+        let mut models = Vec::with_capacity(batch.len());
+        for at in &batch {
+            models.push(self.shared_model(at)?);
+        }
+        let this = &*self;
+        let jobs = batch.into_par_iter().zip(models);
+        jobs.map_init(Encoder::new, |encoder, (at, model)| this.encode_chunk(encoder, at, model))
+            .collect()
+    }
+
+    /// The model of a tensor of several chunks, made when its first chunk comes along.
+    fn shared_model(&mut self, at: &ChunkRef) -> Result<Option<Arc<Model>>> {
+        if at.count == 1 {
+            return Ok(None);
+        }
+        if let Some((tensor, model)) = &self.model
+            && *tensor == at.tensor
+        {
+            return Ok(Some(model.clone()));
+        }
+        let model = Arc::new(self.measure(at.tensor)?);
+        self.model = Some((at.tensor, model.clone()));
+        Ok(Some(model))
+    }
+
+    /// The first of two passes over a tensor.
+    fn measure(&self, tensor: usize) -> Result<Model> {
+        let info = &self.header.tensors()[tensor];
+        let chunking = Chunking::of(info);
+        let empty = || ModelBuilder::new(layout_of(info));
+        let builder = (0..chunking.count())
+            .into_par_iter()
+            .try_fold(empty, |mut builder, chunk| -> Result<_> {
+                if self.progress.cancelled() {
+                    return Err(Error::Cancelled);
+                }
+                let raw = self.read(tensor, chunking.range(chunk))?;
+                builder.add(&raw).expect("chunks are whole elements and short");
+                Ok(builder)
+            })
+            .try_reduce(empty, |mut a, b| {
+                a.merge(&b);
+                Ok(a)
+            })?;
+        Ok(builder.build())
+    }
+
+    fn read(
+        &self,
+        tensor: usize,
+        range: std::ops::Range<u64>,
+    ) -> Result<std::borrow::Cow<'a, [u8]>> {
+        let start = self.header.data_start() + self.header.tensors()[tensor].data.start;
+        source::read(self.source, start + range.start..start + range.end)
+    }
+
+    fn encode_chunk(
+        &self,
+        encoder: &mut Encoder,
+        at: ChunkRef,
+        model: Option<Arc<Model>>,
+    ) -> Result<EncodedChunk<'a>> {
+        let raw = self.read(at.tensor, at.range.clone())?;
+        let alone = model.is_none();
+        let model = model.unwrap_or_else(|| {
+            let mut builder = ModelBuilder::new(layout_of(&self.header.tensors()[at.tensor]));
+            builder.add(&raw).expect("chunks are whole elements and short");
+            Arc::new(builder.build())
+        });
+        let mut payload = vec![0; max_encoded_len(raw.len())];
+        let len = encoder.encode(&model, &raw, &mut payload).expect("the buffer is large enough");
+        payload.truncate(len);
+        let digest = alone.then(|| Digest::of(&raw));
+        Ok(EncodedChunk { at, raw, payload, model, digest })
+    }
+}
+
+/// The file as it grows.
+struct Output<'a> {
+    sink: &'a mut (dyn Write + Send),
+    len: u64,
+    original: Hasher,
+    state: State,
+    /// The chunk table of the tensor that is being written.
+    payload_lens: Vec<u8>,
+    states: Vec<u8>,
+    /// Where that tensor began.
+    start: u64,
+    records: Vec<TensorRecord>,
+    /// Of tensors of several chunks.
+    content_digests: Vec<Digest>,
+}
+
+impl<'a> Output<'a> {
+    fn new(sink: &'a mut (dyn Write + Send), header: &Header) -> Result<Self> {
+        let mut original = Hasher::default();
+        original.update(&header.prefix());
+        original.update(header.bytes());
+        let mut output = Self {
+            sink,
+            len: 0,
+            original,
+            state: State::INITIAL,
+            payload_lens: Vec::new(),
+            states: Vec::new(),
+            start: 0,
+            records: Vec::with_capacity(header.tensors().len()),
+            content_digests: Vec::new(),
+        };
+        output.write(&MAGIC)?;
+        output.start = output.len;
+        Ok(output)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.sink.write_all(bytes).map_err(Error::Write)?;
+        self.len += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Hashes and writes chunks, in order.
+    fn append(&mut self, chunks: &[EncodedChunk<'_>], progress: &dyn Progress) -> Result<()> {
+        // Two chains over the same bytes, side by side: that of the file, and those of the tensors.
+        let Self { original, state, .. } = self;
+        let ((), states) = rayon::join(
+            || chunks.iter().for_each(|c| original.update(&c.raw)),
+            || chunks.iter().map(|c| advance(state, c)).collect::<Vec<_>>(),
+        );
+        for (chunk, digest) in chunks.iter().zip(states) {
+            self.write(&chunk.payload)?;
+            self.end_chunk(chunk, digest)?;
+            report(progress, chunk.raw.len() as u64)?;
+        }
+        Ok(())
+    }
+
+    /// Notes the chunk in the chunk table, and ends the tensor with its last one.
+    fn end_chunk(&mut self, chunk: &EncodedChunk<'_>, digest: [u8; 32]) -> Result<()> {
+        if chunk.at.count > 1 {
+            self.payload_lens.extend((chunk.payload.len() as u32).to_le_bytes());
+        }
+        if !chunk.at.is_last() {
+            self.states.extend(digest);
+            return Ok(());
+        }
+        let model = chunk.model.to_bytes();
+        self.write(&model)?;
+        let (payload_lens, states) =
+            (std::mem::take(&mut self.payload_lens), std::mem::take(&mut self.states));
+        self.write(&payload_lens)?;
+        self.write(&states)?;
+        if !states.is_empty() {
+            self.content_digests.push(format::content_digest(&states, Digest(digest)));
+        }
+        self.records.push(TensorRecord {
+            digest,
+            stored_len: (self.len - self.start).to_le_bytes(),
+            model_len: (model.len() as u32).to_le_bytes(),
+            model_kind: MODEL_PLANES,
+            flags: 0,
+            reserved: [0; 2],
+        });
+        self.start = self.len;
+        Ok(())
+    }
+
+    /// Writes the index and the trailer.
+    fn finish(mut self, header: &Header) -> Result<Summary> {
+        let index_offset = self.len;
+        let (header_encoding, stored) = store_header(header.bytes());
+        let mut index = bytemuck::cast_slice(&self.records).to_vec();
+        index.extend(self.content_digests.iter().flat_map(|d| d.0));
+        index.extend_from_slice(&stored);
+        self.write(&index)?;
+
+        let root =
+            {
+                let mut of_many = self.content_digests.iter();
+                let contents = self.records.iter().zip(header.tensors()).map(|(record, info)| {
+                    match Chunking::of(info).count() {
+                        1 => Digest(record.digest),
+                        _ => *of_many.next().expect("one for each tensor of several chunks"),
+                    }
+                });
+                format::root(header.bytes(), contents)
+            };
+        let original_len = header.data_start() + header.data_len();
+        let original_digest = self.original.clone().finish();
+        let trailer = Trailer {
+            index_offset: index_offset.to_le_bytes(),
+            tensor_count: (self.records.len() as u64).to_le_bytes(),
+            header_stored_len: (stored.len() as u64).to_le_bytes(),
+            header_len: (header.bytes().len() as u64).to_le_bytes(),
+            index_digest: Digest::of(&index).0,
+            root: root.0,
+            original_len: original_len.to_le_bytes(),
+            original_digest: original_digest.0,
+            required_features: [0; 8],
+            optional_features: [0; 8],
+            header_encoding,
+            reserved: [0; 3],
+            version: format::VERSION.to_le_bytes(),
+            checksum: [0; 8],
+            magic: [0; 8],
+        };
+        self.write(bytemuck::bytes_of(&trailer.seal()))?;
+        Ok(Summary {
+            tensors: self.records.len() as u64,
+            original_len,
+            packed_len: self.len,
+            root,
+            original_digest,
+        })
+    }
+}
+
+/// Advances the chain of the tensor by a chunk; returns the state after it, or the digest of the
+/// tensor if it was the last.
+fn advance(state: &mut State, chunk: &EncodedChunk<'_>) -> [u8; 32] {
+    if let Some(digest) = chunk.digest {
+        return digest.0;
+    }
+    if chunk.at.is_last() {
+        return std::mem::replace(state, State::INITIAL).finish(&chunk.raw, chunk.at.range.end).0;
+    }
+    state.update(&chunk.raw);
+    state.to_bytes()
+}
+
+/// The header as it is stored: deflated where that helps.
+fn store_header(header: &[u8]) -> (u8, Vec<u8>) {
+    let deflated = miniz_oxide::deflate::compress_to_vec(header, 6);
+    if deflated.len() < header.len()
+        && header.len() as u64 <= MAX_DEFLATE_RATIO * deflated.len() as u64
+    {
+        (HEADER_DEFLATED, deflated)
+    } else {
+        (HEADER_PLAIN, header.to_vec())
+    }
+}

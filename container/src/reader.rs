@@ -1,0 +1,280 @@
+//! An open file.
+
+use std::fs::File;
+use std::ops::Range;
+use std::path::Path;
+
+use rayon::prelude::*;
+
+use crate::chunking::{ChunkRef, batches};
+use crate::digest::{Digest, Hasher};
+use crate::header::Header;
+use crate::index::Index;
+use crate::pack::BATCH_LEN;
+use crate::progress::{Progress, report};
+use crate::slice::Runs;
+use crate::source::ReadAt;
+use crate::tensor::Tensor;
+use crate::{Error, Result};
+
+/// Sizes above which a file is refused rather than believed.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of the index: 112 a tensor at most, and the stored header. Default 1 GiB.
+    pub index_len: u64,
+    /// Raw bytes of a tensor that a read allocates for. A file holds at least a byte for every
+    /// 13,000 of them, so this also bounds what a small hostile file can ask for. Default 256 GiB.
+    pub tensor_len: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { index_len: 1 << 30, tensor_len: 256 << 30 }
+    }
+}
+
+/// How to open a file.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OpenOptions {
+    /// What to refuse.
+    pub limits: Limits,
+    /// The root that the file must have.
+    pub root: Option<Digest>,
+}
+
+/// What a file says about itself. Sizes are in bytes.
+#[derive(Clone, Debug)]
+pub struct FileInfo {
+    /// Version of the format.
+    pub version: u32,
+    /// Features that a reader must know, a bit each.
+    pub required_features: u64,
+    /// Features that a reader may ignore, a bit each.
+    pub optional_features: u64,
+    /// The `.at1w` file.
+    pub packed_len: u64,
+    /// The safetensors file.
+    pub original_len: u64,
+    /// SHA-256 of the safetensors file.
+    pub original_digest: Digest,
+    /// What pins all content.
+    pub root: Digest,
+    /// The JSON header of the safetensors file.
+    pub header_len: u64,
+    /// The same as it is stored.
+    pub header_stored_len: u64,
+    /// Tensor records and content digests.
+    pub index_len: u64,
+    /// Payload lengths and chunk states of all tensors.
+    pub chunk_tables_len: u64,
+    /// Models of all tensors.
+    pub models_len: u64,
+}
+
+/// An open `.at1w` file. Its index is in memory and agrees with its root; tensors are read, and
+/// each chunk verified, when they are asked for.
+pub struct Reader {
+    source: Box<dyn ReadAt>,
+    index: Index,
+    limits: Limits,
+}
+
+impl Reader {
+    /// Opens a file with default [`OpenOptions`].
+    ///
+    /// # Errors
+    /// As [`Reader::open_with`].
+    pub fn open(path: &Path) -> Result<Self> {
+        Self::open_with(path, &OpenOptions::default())
+    }
+
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// [`Error::NotAt1w`], [`Error::Version`], [`Error::Features`], [`Error::Damaged`],
+    /// [`Error::Root`], [`Error::Limit`] and those of the file system; all name the file.
+    pub fn open_with(path: &Path, options: &OpenOptions) -> Result<Self> {
+        let file = File::open(path).map_err(Error::io(path))?;
+        Self::new(Box::new(file), options).map_err(|e| e.in_file(path))
+    }
+
+    /// Opens what a source holds: a file, a [`crate::Mapped`] one, bytes, or something remote.
+    ///
+    /// # Errors
+    /// As [`Reader::open_with`], without the name of the file.
+    pub fn new(source: Box<dyn ReadAt>, options: &OpenOptions) -> Result<Self> {
+        let index = Index::read(&*source, options)?;
+        Ok(Self { source, index, limits: options.limits })
+    }
+
+    /// The root of the file.
+    pub fn root(&self) -> Digest {
+        self.index.info.root
+    }
+
+    /// What the file says about itself.
+    pub fn info(&self) -> &FileInfo {
+        &self.index.info
+    }
+
+    /// The header of the original file.
+    pub fn header(&self) -> &Header {
+        &self.index.header
+    }
+
+    /// How many tensors there are.
+    pub fn len(&self) -> usize {
+        self.index.header.tensors().len()
+    }
+
+    /// Whether there are no tensors.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The tensors in data order.
+    pub fn tensors(&self) -> impl ExactSizeIterator<Item = Tensor<'_>> {
+        (0..self.len()).map(|index| self.at(index))
+    }
+
+    /// The tensor of that name.
+    ///
+    /// # Errors
+    /// [`Error::NoTensor`], with names that are much like it.
+    pub fn tensor(&self, name: &str) -> Result<Tensor<'_>> {
+        match self.index.header.index_of(name) {
+            Some(index) => Ok(self.at(index)),
+            None => Err(Error::NoTensor { name: name.into(), near: self.near(name) }),
+        }
+    }
+
+    fn at(&self, index: usize) -> Tensor<'_> {
+        let info = &self.index.header.tensors()[index];
+        Tensor::new(&*self.source, info, self.index.entry(index), self.limits)
+    }
+
+    /// Up to three names that `name` may have been meant for.
+    fn near(&self, name: &str) -> Vec<String> {
+        // Names of hostile length would take quadratic time.
+        let names = self.index.header.tensors().iter().map(|t| &*t.name).filter(|n| n.len() < 512);
+        let mut scored: Vec<(f64, &str)> = match name.len() {
+            512.. => Vec::new(),
+            _ => names
+                .map(|n| {
+                    (strsim::jaro_winkler(n, name) + f64::from(u8::from(n.ends_with(name))), n)
+                })
+                .filter(|(score, _)| *score > 0.8)
+                .collect(),
+        };
+        scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
+        scored.into_iter().take(3).map(|(_, n)| n.to_owned()).collect()
+    }
+
+    /// Reads every chunk of every tensor and checks it: afterwards the SHA-256 of each tensor is
+    /// proven, and that they belong to the root.
+    ///
+    /// # Errors
+    /// [`Error::DamagedTensor`], [`Error::Cancelled`], [`Error::Read`].
+    pub fn verify(&self, progress: &dyn Progress) -> Result<()> {
+        (0..self.len()).into_par_iter().try_for_each(|index| self.at(index).verify(progress))
+    }
+
+    /// [`Reader::verify`], and the SHA-256 of the original file.
+    ///
+    /// # Errors
+    /// As [`Reader::verify`], and [`Error::Original`].
+    pub fn verify_original(&self, progress: &dyn Progress) -> Result<()> {
+        self.restore(&mut std::io::sink(), progress)
+    }
+
+    /// Writes the original file, every chunk verified before it is written, and checks the SHA-256
+    /// of the whole.
+    ///
+    /// # Errors
+    /// As [`Reader::verify_original`], and [`Error::Write`].
+    pub fn restore(
+        &self,
+        sink: &mut (dyn std::io::Write + Send),
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        let mut original = Hasher::default();
+        let mut write = |bytes: &[u8]| {
+            original.update(bytes);
+            sink.write_all(bytes).map_err(Error::Write)
+        };
+        write(&self.index.header.prefix())?;
+        write(self.index.header.bytes())?;
+        let mut pending = Vec::new();
+        for batch in batches(&self.index.header, BATCH_LEN) {
+            let (decoded, written) = rayon::join(
+                || self.decode_batch(&batch),
+                || write(&pending).and_then(|()| report(progress, pending.len() as u64)),
+            );
+            written?;
+            pending = decoded?;
+        }
+        write(&pending)?;
+        report(progress, pending.len() as u64)?;
+
+        let (expected, actual) = (self.index.info.original_digest, original.finish());
+        if actual != expected {
+            return Err(Error::Original {
+                expected: expected.to_string(),
+                actual: actual.to_string(),
+            });
+        }
+        Ok(())
+    }
+
+    /// The raw bytes of consecutive chunks.
+    fn decode_batch(&self, batch: &[ChunkRef]) -> Result<Vec<u8>> {
+        let mut raw = vec![0; batch.iter().map(ChunkRef::len).sum()];
+        // The chunks of a tensor are a contiguous part of it.
+        let mut rest = &mut raw[..];
+        let mut parts = Vec::new();
+        for chunks in batch.chunk_by(|a, b| a.tensor == b.tensor) {
+            let (part, after) = rest.split_at_mut(chunks.iter().map(ChunkRef::len).sum());
+            parts.push((chunks[0].tensor, chunks[0].range.start, part));
+            rest = after;
+        }
+        parts.into_par_iter().try_for_each(|(tensor, start, part)| {
+            self.at(tensor).read_runs(&Runs::contiguous(start, part.len() as u64), part)
+        })?;
+        Ok(raw)
+    }
+
+    /// Bytes of the original file; decodes only the chunks that they are in.
+    ///
+    /// # Errors
+    /// [`Error::Range`], [`Error::Limit`], and those of [`Tensor::read`].
+    pub fn read_original(&self, range: Range<u64>) -> Result<Vec<u8>> {
+        let Range { start, end } = range;
+        let len = self.index.info.original_len;
+        if start > end || end > len {
+            return Err(Error::Range { start, end, len });
+        }
+        let size = end - start;
+        if size > self.limits.tensor_len {
+            let (what, limit) = ("a byte range".into(), self.limits.tensor_len);
+            return Err(Error::Limit { what, size, limit });
+        }
+        let header = &self.index.header;
+        let mut out = Vec::with_capacity(size as usize);
+        for (part, part_start) in [(&header.prefix()[..], 0), (header.bytes(), 8)] {
+            let part_end = part_start + part.len() as u64;
+            let (from, to) = (start.clamp(part_start, part_end), end.clamp(part_start, part_end));
+            out.extend_from_slice(&part[(from - part_start) as usize..(to - part_start) as usize]);
+        }
+        let data_start = header.data_start();
+        let data = start.saturating_sub(data_start)..end.saturating_sub(data_start);
+        for index in self.index.overlapping(data.clone()) {
+            let tensor = header.tensors()[index].data.clone();
+            let (from, to) = (data.start.max(tensor.start), data.end.min(tensor.end));
+            let at = out.len();
+            out.resize(at + to.saturating_sub(from) as usize, 0);
+            let runs = Runs::contiguous(from - tensor.start, to.saturating_sub(from));
+            self.at(index).read_runs(&runs, &mut out[at..])?;
+        }
+        Ok(out)
+    }
+}

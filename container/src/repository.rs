@@ -1,0 +1,568 @@
+//! Repositories: directories whose `.safetensors` are packed and whose other files are carried
+//! over, with a manifest that pins all of them.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Component, Path, PathBuf};
+
+use walkdir::WalkDir;
+
+use crate::atomic::{sync_folder, write_atomically};
+use crate::digest::Hasher;
+use crate::manifest::{FileEntry, MANIFEST_NAME, Manifest, Packed, is_portable};
+use crate::progress::report;
+use crate::{
+    Digest, Error, OpenOptions, Progress, Reader, Result, Summary, WriteOptions, is_packed,
+    pack_file, unpack_file,
+};
+
+const SAFETENSORS: &str = ".safetensors";
+const AT1W: &str = ".at1w";
+
+/// Told how the work on a repository goes. `()` is silent and never stops.
+pub trait Observer: Progress {
+    /// The work is `bytes` raw bytes in all. Called once, before the first of them.
+    fn begin(&self, bytes: u64) {
+        let _ = bytes;
+    }
+
+    /// Something a person should know of, though the work goes on.
+    fn warn(&self, message: &str) {
+        let _ = message;
+    }
+}
+
+impl Observer for () {}
+
+/// How a repository is packed or unpacked.
+#[derive(Clone, Copy)]
+pub struct RepositoryOptions<'a> {
+    /// Write into a directory that exists, and replace files there.
+    pub overwrite: bool,
+    /// Packed files keep the name of their source, so that loaders still find them.
+    pub keep_names: bool,
+    /// Told about the work.
+    pub observer: &'a dyn Observer,
+}
+
+impl Default for RepositoryOptions<'_> {
+    fn default() -> Self {
+        Self { overwrite: false, keep_names: false, observer: &() }
+    }
+}
+
+/// What packing or unpacking a repository did.
+#[derive(Debug, Default)]
+pub struct RepositorySummary {
+    /// The packed files, sorted by path.
+    pub packed: Vec<PackedFile>,
+    /// How many files were carried over as they are.
+    pub carried: u64,
+    /// Bytes of those files.
+    pub carried_len: u64,
+}
+
+/// One packed file of a repository.
+#[derive(Debug)]
+pub struct PackedFile {
+    /// Its path in the source of the packing, relative, with forward slashes.
+    pub path: String,
+    /// Its path in the packed repository.
+    pub packed_path: String,
+    /// What was packed or unpacked.
+    pub summary: Summary,
+}
+
+/// What verifying one file of a repository showed.
+#[derive(Debug)]
+pub struct FileCheck {
+    /// Its path in the packed repository, relative, with forward slashes.
+    pub path: String,
+    /// The root of a packed file, nothing for one that is carried over, or what is wrong.
+    pub outcome: Result<Option<Digest>>,
+}
+
+/// Whether `directory` is a packed repository: whether it holds a manifest.
+pub fn is_repository(directory: &Path) -> bool {
+    Manifest::path_in(directory).is_file()
+}
+
+/// Packs the repository `source` into the directory `target`.
+///
+/// A new target appears only when it is complete. One that exists is written to file by file, if
+/// at all: what is not replaced stays, and its manifest is missing until everything is there.
+///
+/// # Errors
+/// Those of [`pack_file`]. A `.safetensors` that is none is carried over with a warning instead.
+pub fn pack_repository(
+    source: &Path,
+    target: &Path,
+    options: &RepositoryOptions<'_>,
+) -> Result<RepositorySummary> {
+    check_apart(source, target)?;
+    let tree = Tree::walk(source)?;
+    check_packable(&tree, options.keep_names)?;
+    options.observer.begin(total(tree.files.iter().map(|file| file.len)));
+    in_target(target, options.overwrite, |directory| {
+        remove_manifest(directory)?;
+        let mut summary = RepositorySummary::default();
+        let mut entries = Vec::with_capacity(tree.files.len());
+        for file in &tree.files {
+            entries.push(pack_one(file, directory, options, &mut summary)?);
+        }
+        create_directories(directory, &tree.empty_directories)?;
+        let manifest = Manifest::new(entries, tree.empty_directories);
+        manifest.write(directory)?;
+        for file in unlisted(directory, &manifest)? {
+            options.observer.warn(&format!(
+                "{}: was there before and is not part of the repository",
+                target.join(file.path).display()
+            ));
+        }
+        Ok(summary)
+    })
+}
+
+/// Restores the packed repository `source` into the directory `target`, checking every file.
+/// The target comes into being as with [`pack_repository`].
+///
+/// # Errors
+/// Those of [`unpack_file`], and [`Error::Manifest`].
+pub fn unpack_repository(
+    source: &Path,
+    target: &Path,
+    options: &RepositoryOptions<'_>,
+) -> Result<RepositorySummary> {
+    check_apart(source, target)?;
+    let manifest = Manifest::read(source)?;
+    for file in &manifest.files {
+        check_listed(source, file)?;
+    }
+    if is_repository(target) {
+        return Err(refused(target, "holds a packed repository, which would be damaged"));
+    }
+    for file in unlisted(source, &manifest)? {
+        let path = file.full.display();
+        options.observer.warn(&format!("{path}: is not in the manifest, so it is left out"));
+    }
+    options.observer.begin(total(manifest.files.iter().map(|file| file.size)));
+    in_target(target, options.overwrite, |directory| {
+        let mut summary = RepositorySummary::default();
+        for file in &manifest.files {
+            unpack_one(source, file, directory, options, &mut summary)?;
+        }
+        create_directories(directory, &manifest.empty_directories)?;
+        Ok(summary)
+    })
+}
+
+/// Verifies every file of the packed repository `directory` against its manifest, and with
+/// `original` also that the packed ones restore to the original bytes.
+///
+/// # Errors
+/// Of the manifest itself or of the directory. Faults of files are in the outcomes.
+pub fn verify_repository(
+    directory: &Path,
+    original: bool,
+    observer: &dyn Observer,
+) -> Result<Vec<FileCheck>> {
+    let manifest = Manifest::read(directory)?;
+    observer.begin(total(manifest.files.iter().map(|file| file.size)));
+    let mut checks = Vec::with_capacity(manifest.files.len());
+    for file in &manifest.files {
+        let outcome = verify_one(directory, file, original, observer);
+        if matches!(outcome, Err(Error::Cancelled)) {
+            return Err(Error::Cancelled);
+        }
+        checks.push(FileCheck { path: file.stored_path().to_owned(), outcome });
+    }
+    for file in unlisted(directory, &manifest)? {
+        let weights = file.path.ends_with(AT1W) || file.path.ends_with(SAFETENSORS);
+        if weights || is_packed(&file.full)? {
+            let outcome = Err(mismatch(&file.full, "holds weights that are not in the manifest"));
+            checks.push(FileCheck { path: file.path, outcome });
+        } else {
+            observer.warn(&format!("{}: is not in the manifest", file.full.display()));
+        }
+    }
+    Ok(checks)
+}
+
+fn pack_one(
+    file: &TreeFile,
+    directory: &Path,
+    options: &RepositoryOptions<'_>,
+    summary: &mut RepositorySummary,
+) -> Result<FileEntry> {
+    let RepositoryOptions { overwrite, keep_names, observer } = *options;
+    let path = file.path.clone();
+    if let Some(packed_path) = packed_path(&path, keep_names) {
+        let to = place(directory, &packed_path)?;
+        match pack_file(&file.full, &to, &WriteOptions { overwrite, progress: observer }) {
+            Ok(done) => {
+                copy_permissions(&file.full, &to)?;
+                let packed = Packed { path: packed_path.clone(), root: done.root };
+                let (size, sha256) = (done.original_len, done.original_digest);
+                let entry = FileEntry { path: path.clone(), size, sha256, packed: Some(packed) };
+                summary.packed.push(PackedFile { path, packed_path, summary: done });
+                return Ok(entry);
+            }
+            Err(error) if matches!(error.innermost(), Error::Safetensors(_)) => {
+                let error = error.in_file(&file.full);
+                observer.warn(&format!("{error}; it is carried over as it is"));
+            }
+            Err(error) => return Err(error.in_file(&file.full)),
+        }
+    }
+    let to = place(directory, &path)?;
+    let (size, sha256) = carry(&file.full, &to, options, |_, _| Ok(()))?;
+    summary.carry(size);
+    Ok(FileEntry { path, size, sha256, packed: None })
+}
+
+fn unpack_one(
+    source: &Path,
+    file: &FileEntry,
+    directory: &Path,
+    options: &RepositoryOptions<'_>,
+    summary: &mut RepositorySummary,
+) -> Result<()> {
+    let from = source.join(file.stored_path());
+    let to = place(directory, &file.path)?;
+    let Some(packed) = &file.packed else {
+        let (size, _) =
+            carry(&from, &to, options, |size, digest| check_carried(&from, file, size, digest))?;
+        summary.carry(size);
+        return Ok(());
+    };
+    open_listed(&from, file, packed)?;
+    let write = WriteOptions { overwrite: options.overwrite, progress: options.observer };
+    let done = unpack_file(&from, &to, &write).map_err(|error| error.in_file(&from))?;
+    copy_permissions(&from, &to)?;
+    let (path, packed_path) = (file.path.clone(), packed.path.clone());
+    summary.packed.push(PackedFile { path, packed_path, summary: done });
+    Ok(())
+}
+
+fn verify_one(
+    directory: &Path,
+    file: &FileEntry,
+    original: bool,
+    observer: &dyn Observer,
+) -> Result<Option<Digest>> {
+    check_listed(directory, file)?;
+    let path = directory.join(file.stored_path());
+    let Some(packed) = &file.packed else {
+        let (size, digest) = read_through(&path, observer, |_| Ok(()))?;
+        check_carried(&path, file, size, digest)?;
+        return Ok(None);
+    };
+    let reader = open_listed(&path, file, packed)?;
+    let verified =
+        if original { reader.verify_original(observer) } else { reader.verify(observer) };
+    verified.map_err(|error| error.in_file(&path))?;
+    Ok(Some(packed.root))
+}
+
+/// Opens a packed file, which must be the one of the manifest.
+fn open_listed(path: &Path, file: &FileEntry, packed: &Packed) -> Result<Reader> {
+    let options = OpenOptions { root: Some(packed.root), ..OpenOptions::default() };
+    let reader = Reader::open_with(path, &options).map_err(|error| error.in_file(path))?;
+    let info = reader.info();
+    if (info.original_len, info.original_digest) != (file.size, file.sha256) {
+        return Err(mismatch(path, "packs another file than the manifest says"));
+    }
+    Ok(reader)
+}
+
+/// That a file of the manifest is there.
+fn check_listed(directory: &Path, file: &FileEntry) -> Result<()> {
+    let path = directory.join(file.stored_path());
+    match fs::metadata(&path) {
+        Ok(metadata) if metadata.is_file() => Ok(()),
+        Ok(_) => Err(mismatch(&path, "is in the manifest, but is no file")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(mismatch(&path, "is in the manifest, but missing"))
+        }
+        Err(error) => Err(Error::io(&path)(error)),
+    }
+}
+
+/// That a file that was carried over is the one of the manifest.
+fn check_carried(path: &Path, file: &FileEntry, size: u64, digest: Digest) -> Result<()> {
+    if (size, digest) == (file.size, file.sha256) {
+        return Ok(());
+    }
+    Err(mismatch(
+        path,
+        &format!(
+            "has {size} bytes with SHA-256 {digest}, the manifest says {} with {}",
+            file.size, file.sha256
+        ),
+    ))
+}
+
+/// The files of `directory` that the manifest does not list.
+fn unlisted(directory: &Path, manifest: &Manifest) -> Result<Vec<TreeFile>> {
+    let listed: HashSet<_> = manifest.files.iter().map(FileEntry::stored_path).collect();
+    let mut files = Tree::walk(directory)?.files;
+    files.retain(|file| file.path != MANIFEST_NAME && !listed.contains(file.path.as_str()));
+    Ok(files)
+}
+
+/// What the file at `path` is called when packed, if it is to be packed.
+fn packed_path(path: &str, keep_names: bool) -> Option<String> {
+    let stem = path.strip_suffix(SAFETENSORS)?;
+    Some(if keep_names { path.to_owned() } else { format!("{stem}{AT1W}") })
+}
+
+/// That nothing is packed already, and no two files would land on one name.
+fn check_packable(tree: &Tree, keep_names: bool) -> Result<()> {
+    let mut sources = HashMap::new();
+    for file in &tree.files {
+        if file.path == MANIFEST_NAME || is_packed(&file.full)? {
+            return Err(Error::AlreadyPacked.in_file(&file.full));
+        }
+        let name = packed_path(&file.path, keep_names).unwrap_or_else(|| file.path.clone());
+        if let Some(other) = sources.insert(name, &file.full) {
+            let problem = format!("would land on the same name as {}", other.display());
+            return Err(refused(&file.full, &problem));
+        }
+    }
+    Ok(())
+}
+
+/// The files under a directory, symbolic links followed as hub caches need it.
+struct Tree {
+    files: Vec<TreeFile>,
+    empty_directories: Vec<String>,
+}
+
+struct TreeFile {
+    /// Relative to the root, with forward slashes.
+    path: String,
+    full: PathBuf,
+    len: u64,
+}
+
+impl Tree {
+    fn walk(root: &Path) -> Result<Self> {
+        // A root that is no directory would look like an empty one.
+        fs::read_dir(root).map_err(Error::io(root))?;
+        let mut files = Vec::new();
+        let mut empty_directories = BTreeSet::new();
+        for entry in WalkDir::new(root).follow_links(true).min_depth(1).sort_by_file_name() {
+            let entry = entry.map_err(|error| walk_error(root, error))?;
+            let path = relative(root, entry.path())?;
+            if let Some((parent, _)) = path.rsplit_once('/') {
+                empty_directories.remove(parent);
+            }
+            let kind = entry.file_type();
+            let metadata = entry.metadata().map_err(|error| walk_error(root, error))?;
+            let full = entry.into_path();
+            if kind.is_file() {
+                files.push(TreeFile { path, full, len: metadata.len() });
+            } else if kind.is_dir() {
+                empty_directories.insert(path);
+            } else {
+                return Err(refused(&full, "is neither a file nor a directory"));
+            }
+        }
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(Self { files, empty_directories: empty_directories.into_iter().collect() })
+    }
+}
+
+/// `path` as manifests have it.
+fn relative(root: &Path, path: &Path) -> Result<String> {
+    let inner = path.strip_prefix(root).unwrap_or(path);
+    let parts = inner.components().map(|part| match part {
+        Component::Normal(name) => name.to_str(),
+        _ => None,
+    });
+    let relative = parts
+        .collect::<Option<Vec<_>>>()
+        .ok_or_else(|| refused(path, "its name is not valid UTF-8"))?
+        .join("/");
+    if !is_portable(&relative) {
+        return Err(refused(path, "its name is not portable: it holds a backslash"));
+    }
+    Ok(relative)
+}
+
+fn walk_error(root: &Path, error: walkdir::Error) -> Error {
+    let path = error.path().unwrap_or(root).to_owned();
+    if error.loop_ancestor().is_some() {
+        return refused(&path, "is a symbolic link to a directory that it lies in");
+    }
+    match error.into_io_error() {
+        Some(error) if error.kind() == io::ErrorKind::NotFound && path.is_symlink() => {
+            refused(&path, "is a symbolic link to nothing")
+        }
+        Some(error) => Error::io(&path)(error),
+        None => refused(&path, "is not readable"),
+    }
+}
+
+/// That neither directory lies within the other.
+fn check_apart(source: &Path, target: &Path) -> Result<()> {
+    let from = fs::canonicalize(source).map_err(Error::io(source))?;
+    let to = match fs::canonicalize(target) {
+        Ok(to) => to,
+        Err(_) => {
+            let (parent, name) = split(target)?;
+            fs::canonicalize(parent).map_err(Error::io(parent))?.join(name)
+        }
+    };
+    if to.starts_with(&from) || from.starts_with(&to) {
+        return Err(refused(target, "source and target must not lie within each other"));
+    }
+    Ok(())
+}
+
+/// The directory that `target` lies in, and its name there.
+fn split(target: &Path) -> Result<(&Path, &Path)> {
+    match (target.parent(), target.file_name()) {
+        (Some(parent), Some(name)) if parent.as_os_str().is_empty() => {
+            Ok((Path::new("."), Path::new(name)))
+        }
+        (Some(parent), Some(name)) => Ok((parent, Path::new(name))),
+        _ => Err(refused(target, "is no name for a new directory")),
+    }
+}
+
+/// Has `build` fill a new directory, which gets its name when it is complete, or one that exists.
+fn in_target<T>(
+    target: &Path,
+    overwrite: bool,
+    build: impl FnOnce(&Path) -> Result<T>,
+) -> Result<T> {
+    match fs::symlink_metadata(target) {
+        Ok(_) if !overwrite => return Err(Error::Exists(target.into())),
+        Ok(_) => {
+            let done = build(target)?;
+            sync_directories(target)?;
+            return Ok(done);
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(Error::io(target)(error)),
+    }
+    let (parent, name) = split(target)?;
+    let temporary = tempfile::Builder::new()
+        .prefix(".at1w-")
+        .tempdir_in(parent)
+        .map_err(Error::io(parent))?;
+    // The temporary directory is private; one made within has the mode that the umask gives.
+    let inner = temporary.path().join(name);
+    fs::create_dir(&inner).map_err(Error::io(&inner))?;
+    let done = build(&inner)?;
+    sync_directories(&inner)?;
+    fs::rename(&inner, target).map_err(Error::io(target))?;
+    sync_folder(parent)?;
+    Ok(done)
+}
+
+/// Makes names of files durable; the files themselves are when they are written.
+fn sync_directories(root: &Path) -> Result<()> {
+    for entry in WalkDir::new(root) {
+        let entry = entry.map_err(|error| walk_error(root, error))?;
+        if entry.file_type().is_dir() {
+            sync_folder(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Where a file goes, its directory being made.
+fn place(directory: &Path, path: &str) -> Result<PathBuf> {
+    let to = directory.join(path);
+    let parent = to.parent().unwrap_or(directory);
+    fs::create_dir_all(parent).map_err(Error::io(parent))?;
+    Ok(to)
+}
+
+fn create_directories(root: &Path, paths: &[String]) -> Result<()> {
+    for path in paths {
+        let directory = root.join(path);
+        fs::create_dir_all(&directory).map_err(Error::io(&directory))?;
+    }
+    Ok(())
+}
+
+fn remove_manifest(directory: &Path) -> Result<()> {
+    let path = Manifest::path_in(directory);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io(&path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Copies a file byte for byte; it appears only if `check` accepts its size and digest.
+fn carry(
+    from: &Path,
+    to: &Path,
+    options: &RepositoryOptions<'_>,
+    check: impl FnOnce(u64, Digest) -> Result<()>,
+) -> Result<(u64, Digest)> {
+    let done = write_atomically(to, options.overwrite, |output| {
+        let (size, digest) = read_through(from, options.observer, |bytes| {
+            output.write_all(bytes).map_err(Error::Write)
+        })?;
+        check(size, digest)?;
+        Ok((size, digest))
+    })?;
+    copy_permissions(from, to)?;
+    Ok(done)
+}
+
+/// Reads a file to its end, piece by piece, and gives its size and digest.
+fn read_through(
+    path: &Path,
+    progress: &dyn Progress,
+    mut piece: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<(u64, Digest)> {
+    let mut file = File::open(path).map_err(Error::io(path))?;
+    let mut buffer = vec![0; 1 << 20];
+    let (mut size, mut hasher) = (0, Hasher::default());
+    loop {
+        let len = match file.read(&mut buffer) {
+            Ok(0) => return Ok((size, hasher.finish())),
+            Ok(len) => len,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(Error::io(path)(error)),
+        };
+        hasher.update(&buffer[..len]);
+        piece(&buffer[..len])?;
+        size += len as u64;
+        report(progress, len as u64)?;
+    }
+}
+
+/// What is private or executable stays so, packed or not.
+fn copy_permissions(from: &Path, to: &Path) -> Result<()> {
+    let permissions = fs::metadata(from).map_err(Error::io(from))?.permissions();
+    fs::set_permissions(to, permissions).map_err(Error::io(to))
+}
+
+impl RepositorySummary {
+    fn carry(&mut self, len: u64) {
+        self.carried += 1;
+        self.carried_len += len;
+    }
+}
+
+/// Sizes from a manifest may be anything; this only feeds a progress bar.
+fn total(sizes: impl Iterator<Item = u64>) -> u64 {
+    sizes.fold(0, u64::saturating_add)
+}
+
+/// A path that is not what this can work with.
+fn refused(path: &Path, problem: &str) -> Error {
+    Error::io(path)(io::Error::new(io::ErrorKind::InvalidInput, problem))
+}
+
+/// A file that is not what the manifest says.
+fn mismatch(path: &Path, problem: &str) -> Error {
+    Error::Manifest(problem.into()).in_file(path)
+}

@@ -1,0 +1,125 @@
+//! Where bytes come from: a file, a mapped file, bytes in memory, or whatever implements
+//! [`ReadAt`].
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::path::Path;
+
+use crate::{Error, Result};
+
+/// Random access to immutable bytes. The one thing that reading needs.
+pub trait ReadAt: Send + Sync {
+    /// How many bytes there are.
+    fn size(&self) -> io::Result<u64>;
+
+    /// Exactly the bytes of `range`, borrowed where they are in memory already.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::UnexpectedEof`] when the range is not within the bytes.
+    fn read_at(&self, range: Range<u64>) -> io::Result<Cow<'_, [u8]>>;
+
+    /// The bytes of several ranges. A source where a request is expensive coalesces them.
+    fn read_ranges(&self, ranges: &[Range<u64>]) -> io::Result<Vec<Cow<'_, [u8]>>> {
+        ranges.iter().map(|range| self.read_at(range.clone())).collect()
+    }
+}
+
+impl ReadAt for [u8] {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.len() as u64)
+    }
+
+    fn read_at(&self, range: Range<u64>) -> io::Result<Cow<'_, [u8]>> {
+        let within = || {
+            let (start, end) =
+                (usize::try_from(range.start).ok()?, usize::try_from(range.end).ok()?);
+            self.get(start..end)
+        };
+        within().map(Cow::Borrowed).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
+}
+
+impl ReadAt for Vec<u8> {
+    fn size(&self) -> io::Result<u64> {
+        self.as_slice().size()
+    }
+
+    fn read_at(&self, range: Range<u64>) -> io::Result<Cow<'_, [u8]>> {
+        self.as_slice().read_at(range)
+    }
+}
+
+impl ReadAt for File {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+
+    fn read_at(&self, range: Range<u64>) -> io::Result<Cow<'_, [u8]>> {
+        let len = range.end.saturating_sub(range.start);
+        // A range beyond the end must not make us allocate for it.
+        if range.end > self.size()? {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let len = usize::try_from(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        let mut bytes = vec![0; len];
+        read_exact_at(self, &mut bytes, range.start)?;
+        Ok(Cow::Owned(bytes))
+    }
+}
+
+#[cfg(unix)]
+fn read_exact_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)
+}
+
+#[cfg(windows)]
+fn read_exact_at(file: &File, mut bytes: &mut [u8], mut offset: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let n = std::os::windows::fs::FileExt::seek_read(file, bytes, offset)?;
+        if n == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        bytes = &mut bytes[n..];
+        offset += n as u64;
+    }
+    Ok(())
+}
+
+/// A file mapped into memory: nothing is copied before it is decoded.
+///
+/// The file must not be written to or truncated while it is mapped: a truncated one ends the
+/// process with a signal. What a read hands out is verified after decoding all the same. [`File`]
+/// has no such condition.
+pub struct Mapped(memmap2::Mmap);
+
+impl Mapped {
+    /// Maps a file.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = File::open(path).map_err(Error::io(path))?;
+        // SAFETY: the mapping is private to this value and only read. That nobody changes the file
+        // meanwhile is the documented condition of this type.
+        let map = unsafe { memmap2::Mmap::map(&file) }.map_err(Error::io(path))?;
+        Ok(Self(map))
+    }
+}
+
+impl ReadAt for Mapped {
+    fn size(&self) -> io::Result<u64> {
+        self.0.as_ref().size()
+    }
+
+    fn read_at(&self, range: Range<u64>) -> io::Result<Cow<'_, [u8]>> {
+        self.0.as_ref().read_at(range)
+    }
+}
+
+/// [`ReadAt::read_at`] with the crate's error.
+pub(crate) fn read(source: &dyn ReadAt, range: Range<u64>) -> Result<Cow<'_, [u8]>> {
+    let offset = range.start;
+    source.read_at(range).map_err(|source| Error::Read { offset, source })
+}

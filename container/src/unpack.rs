@@ -1,0 +1,30 @@
+//! From `.at1w` back to safetensors.
+
+use std::path::Path;
+
+use crate::atomic::write_atomically;
+use crate::pack::{Summary, WriteOptions};
+use crate::{Error, Reader, Result};
+
+/// Restores the safetensors file that `source` was packed from to `target`, which appears whole or
+/// not at all: every chunk is verified, and the SHA-256 of the whole before the rename.
+///
+/// # Errors
+/// Those of [`Reader::open`] and [`Reader::restore`], and [`Error::Exists`]; all name the file.
+pub fn unpack_file(source: &Path, target: &Path, options: &WriteOptions<'_>) -> Result<Summary> {
+    let reader = Reader::open(source)?;
+    write_atomically(target, options.overwrite, |out| {
+        reader.restore(out, options.progress).map_err(|error| match error {
+            Error::Write(_) => error,
+            error => error.in_file(source),
+        })
+    })?;
+    let info = reader.info();
+    Ok(Summary {
+        tensors: reader.len() as u64,
+        original_len: info.original_len,
+        packed_len: info.packed_len,
+        root: info.root,
+        original_digest: info.original_digest,
+    })
+}

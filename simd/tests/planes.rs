@@ -1,0 +1,232 @@
+//! Every back-end against the scalar twin, and the scalar twin against the
+//! definition of the planes.
+
+use at1w_simd::Backend;
+use at1w_simd::planes::{Layout, merge, merge_with, split, split_with};
+use proptest::prelude::*;
+
+/// What no test may overwrite, on both sides of a destination.
+const CANARY: u8 = 0xa5;
+
+/// Longer than any vector.
+const MARGIN: usize = 128;
+
+/// Runs `f` on a destination of `len` bytes, filled with something, that
+/// starts `offset` bytes after a 128-byte boundary, and checks that nothing
+/// around it changed.
+fn guarded(len: usize, offset: usize, f: impl FnOnce(&mut [u8])) -> Vec<u8> {
+    let mut buffer = vec![CANARY; 2 * MARGIN + offset + len + MARGIN];
+    let start = MARGIN + buffer[MARGIN..].as_ptr().align_offset(MARGIN) + offset;
+    let (before, rest) = buffer.split_at_mut(start);
+    let (destination, after) = rest.split_at_mut(len);
+    f(destination);
+    assert!(before.iter().all(|&b| b == CANARY), "wrote before");
+    assert!(after.iter().all(|&b| b == CANARY), "wrote after");
+    destination.to_vec()
+}
+
+/// A copy of `bytes` at `offset` bytes after a 128-byte boundary, and the
+/// range of it.
+fn placed(bytes: &[u8], offset: usize) -> (Vec<u8>, std::ops::Range<usize>) {
+    let mut buffer = vec![CANARY; MARGIN + offset + bytes.len()];
+    let start = buffer.as_ptr().align_offset(MARGIN) + offset;
+    let range = start..start + bytes.len();
+    buffer[range.clone()].copy_from_slice(bytes);
+    (buffer, range)
+}
+
+fn split_at(backend: Backend, layout: Layout, src: &[u8], from: usize, to: usize) -> Vec<u8> {
+    let (buffer, range) = placed(src, from);
+    guarded(src.len(), to, |planes| {
+        split_with(backend, layout, &buffer[range], planes);
+    })
+}
+
+/// Each plane lies by itself, at an offset of its own.
+fn merge_at(backend: Backend, layout: Layout, planes: &[u8], from: usize, to: usize) -> Vec<u8> {
+    let n = planes.len() / layout.width();
+    let buffers: Vec<_> =
+        (0..layout.width()).map(|p| placed(&planes[p * n..][..n], from + p)).collect();
+    let slices: Vec<_> = buffers.iter().map(|(b, r)| &b[r.clone()]).collect();
+    guarded(planes.len(), to, |dst| {
+        merge_with(backend, layout, &slices, dst);
+    })
+}
+
+/// The whole suite, for one input and one placement.
+fn agrees(backend: Backend, layout: Layout, src: &[u8], from: usize, to: usize) {
+    let what = || format!("{layout:?}, {} bytes from {from} to {to}", src.len());
+    let twin = split_at(Backend::Scalar, layout, src, 0, 0);
+    let planes = split_at(backend, layout, src, from, to);
+    assert!(planes == twin, "split of {}", what());
+    let merged = merge_at(backend, layout, &planes, from, to);
+    assert!(merged == src, "merge of {}", what());
+}
+
+/// Bytes in which no two words are alike.
+fn noise(len: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+fn layouts() -> impl Strategy<Value = Layout> {
+    prop::sample::select(Layout::ALL.to_vec())
+}
+
+macro_rules! suite {
+    ($($name:ident: $backend:expr;)*) => {$(
+        mod $name {
+            use super::*;
+
+            fn available() -> bool {
+                let there = $backend.is_available();
+                if !there {
+                    eprintln!("skipped: this machine lacks {}", $backend);
+                }
+                there
+            }
+
+            #[test]
+            fn short_runs_agree_with_the_scalar_twin() {
+                if !available() {
+                    return;
+                }
+                for layout in Layout::ALL {
+                    let bytes = noise(300 * layout.width());
+                    for n in 0..=300 {
+                        let src = &bytes[..n * layout.width()];
+                        for from in 0..4 {
+                            for to in 0..4 {
+                                agrees($backend, layout, src, from, to);
+                            }
+                        }
+                    }
+                }
+            }
+
+            proptest! {
+                #![proptest_config(ProptestConfig::with_cases(256))]
+
+                #[test]
+                fn long_runs_agree_with_the_scalar_twin(
+                    layout in layouts(),
+                    mut src in prop::collection::vec(any::<u8>(), 0..40_000),
+                    from in 0..MARGIN,
+                    to in 0..MARGIN,
+                ) {
+                    if available() {
+                        src.truncate(src.len() / layout.width() * layout.width());
+                        agrees($backend, layout, &src, from, to);
+                    }
+                }
+            }
+
+            #[test]
+            fn refused_where_it_is_not_available() {
+                if $backend.is_available() {
+                    return;
+                }
+                for layout in Layout::ALL {
+                    let run = || split_with($backend, layout, &[], &mut []);
+                    assert!(std::panic::catch_unwind(run).is_err());
+                }
+            }
+        }
+    )*};
+}
+
+suite! {
+    scalar: Backend::Scalar;
+    avx2: Backend::Avx2;
+    avx512: Backend::Avx512;
+    neon: Backend::Neon;
+}
+
+/// Plane by plane, from the words as numbers.
+fn defined(layout: Layout, src: &[u8]) -> Vec<u8> {
+    let width = layout.width();
+    let bits = 8 * width as u32;
+    let mut planes = Vec::new();
+    for p in 0..width {
+        for word in src.chunks(width) {
+            let mut value = 0_u64;
+            for (i, &byte) in word.iter().enumerate() {
+                value |= u64::from(byte) << (8 * i);
+            }
+            if layout.rotates() {
+                // What this shifts out of the word, the cast below drops.
+                value = (value << 1) | (value >> (bits - 1));
+            }
+            planes.push((value >> (8 * p)) as u8);
+        }
+    }
+    planes
+}
+
+proptest! {
+    #[test]
+    fn scalar_is_as_defined(
+        layout in layouts(),
+        mut src in prop::collection::vec(any::<u8>(), 0..400),
+    ) {
+        src.truncate(src.len() / layout.width() * layout.width());
+        let planes = split_at(Backend::Scalar, layout, &src, 0, 0);
+        prop_assert_eq!(&planes, &defined(layout, &src));
+        prop_assert_eq!(merge_at(Backend::Scalar, layout, &planes, 0, 0), src);
+    }
+}
+
+#[test]
+fn rotation_gives_the_exponent_a_byte_of_its_own() {
+    let src = [-1.5_f32, 0.25].map(f32::to_le_bytes).concat();
+    let mut planes = [0; 8];
+    split(Layout::FLOAT32, &src, &mut planes);
+    assert_eq!(planes, [0x01, 0, 0, 0, 0x80, 0, 127, 125]);
+
+    let mut back = [0; 8];
+    let planes: Vec<_> = planes.chunks(2).collect();
+    merge(Layout::FLOAT32, &planes, &mut back);
+    assert_eq!(back, *src);
+}
+
+#[test]
+fn bytes_are_never_rotated() {
+    assert_eq!(Layout::ALL[0], Layout::BYTES);
+    assert!(Layout::ALL.iter().all(|l| l.width() > 1 || !l.rotates()));
+}
+
+#[test]
+#[should_panic(expected = "a part of an element")]
+fn split_refuses_a_part_of_an_element() {
+    split(Layout::FLOAT32, &[0; 6], &mut [0; 6]);
+}
+
+#[test]
+#[should_panic(expected = "length of the planes")]
+fn split_refuses_planes_of_another_length() {
+    split(Layout::FLOAT32, &[0; 8], &mut [0; 12]);
+}
+
+#[test]
+#[should_panic(expected = "number of planes")]
+fn merge_refuses_another_number_of_planes() {
+    merge(Layout::FLOAT32, &[&[0; 2], &[0; 2]], &mut [0; 8]);
+}
+
+#[test]
+#[should_panic(expected = "length of the planes")]
+fn merge_refuses_planes_of_another_length() {
+    merge(Layout::FLOAT16, &[&[0; 2], &[0; 3]], &mut [0; 4]);
+}
+
+#[test]
+#[should_panic(expected = "a part of an element")]
+fn merge_refuses_a_part_of_an_element() {
+    merge(Layout::FLOAT16, &[&[0; 2], &[0; 2]], &mut [0; 5]);
+}
