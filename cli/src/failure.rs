@@ -26,6 +26,11 @@ impl Failure {
         if let Some(message) = self.message() {
             report_error(&message);
         }
+        if let Self::Container(error) = &self
+            && let Some(advice) = advice(error)
+        {
+            eprintln!("at1w: hint: {advice}");
+        }
         self.code().into()
     }
 
@@ -35,10 +40,7 @@ impl Failure {
             // Whoever reads the pipe has seen enough.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
             Self::Output(error) => Some(format!("writing to standard output: {error}")),
-            Self::Container(error) => Some(match advice(error) {
-                Some(advice) => format!("{error}\n  {advice}"),
-                None => error.to_string(),
-            }),
+            Self::Container(error) => Some(error.to_string()),
             Self::Reported { .. } => None,
         }
     }
@@ -48,7 +50,8 @@ impl Failure {
             Self::Usage(_) => 2,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
             Self::Output(_) | Self::Other(_) => 1,
-            Self::Reported { integrity } => if *integrity { 3 } else { 1 },
+            Self::Reported { integrity: true } => 3,
+            Self::Reported { integrity: false } => 1,
             Self::Container(error) => match error.innermost() {
                 Error::NoTensor { .. } | Error::Slice { .. } => 4,
                 Error::Cancelled => 130,

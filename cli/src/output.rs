@@ -31,7 +31,6 @@ pub(crate) fn printable(text: &str) -> Cow<'_, str> {
             || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
             || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}')
     };
-    // The messages of at1w have line breaks of their own; names in them are quoted as in Rust.
     if !text.contains(hidden) {
         return text.into();
     }

@@ -1,0 +1,97 @@
+//! `at1w get`
+
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use at1w_container::{Error, Progress, Reader, Slice, write_atomically};
+use clap::Args;
+
+use crate::Global;
+use crate::failure::{Failure, Result, report_note};
+use crate::formats::Format;
+use crate::output::to_stdout;
+use crate::progress::Bar;
+
+/// Read one tensor, or a slice of it, verified
+///
+/// Only the chunks that are asked for are read, and each is checked before a byte is written.
+#[derive(Args)]
+#[command(after_help = HELP)]
+pub(crate) struct Get {
+    /// An .at1w file
+    file: PathBuf,
+    /// The name of the tensor
+    #[arg(allow_hyphen_values = true)]
+    name: String,
+    /// What to take of each dimension: START:STOP, one INDEX, ':' for all, '...' for all between
+    #[arg(long, value_name = "SLICE", allow_hyphen_values = true)]
+    slice: Option<Slice>,
+    /// Write a .safetensors, a .npy, or with any other extension the raw bytes
+    /// [default: raw bytes to standard output]
+    #[arg(short, long, value_name = "OUT")]
+    output: Option<PathBuf>,
+    /// Replace an output that exists
+    #[arg(long, short)]
+    force: bool,
+}
+
+const HELP: &str = "\
+Dimensions that --slice does not name are taken whole; negative numbers count from the end; an
+INDEX drops its dimension. Slices of rows read only what they need, those of columns touch all.
+
+Examples:
+  at1w get model.at1w embed.weight -o embed.npy
+  at1w get model.at1w embed.weight --slice '0:16, :' -o rows.safetensors
+  at1w get model.at1w embed.weight --slice '..., -1' | xxd | head
+  at1w get model.at1w embed.weight -o embed.bin && sha256sum embed.bin";
+
+impl Get {
+    pub(crate) fn run(self, global: &Global) -> Result<()> {
+        let Self { file, name, slice, output, force } = self;
+        match &output {
+            None if std::io::stdout().is_terminal() => {
+                let problem = "raw bytes are not for a terminal: name a file with -o, or pipe them";
+                return Err(Failure::Usage(problem.into()));
+            }
+            // Known before the work, not only after it.
+            Some(path) if !force && path.symlink_metadata().is_ok() => {
+                return Err(Error::Exists(path.clone()).into());
+            }
+            _ => {}
+        }
+        let reader = Reader::open(&file)?;
+        let tensor = reader.tensor(&name).map_err(|error| error.in_file(&file))?;
+        let format = output.as_deref().map_or(Format::Raw, Format::of);
+        // Whether the format can hold the tensor at all.
+        format.preamble(&tensor, tensor.shape(), 0)?;
+        let read = match &slice {
+            Some(slice) => tensor.read_slice(slice),
+            None => tensor.read_to_vec().map(|bytes| (tensor.shape().to_vec(), bytes)),
+        };
+        let (shape, bytes) = read.map_err(|error| error.in_file(&file))?;
+        let preamble = format.preamble(&tensor, &shape, bytes.len())?;
+        let Some(path) = output else {
+            return to_stdout(|out| out.write_all(&bytes));
+        };
+        write(&path, force, [&preamble, &bytes])?;
+        if let Some(note) = format.note(&tensor).filter(|_| !global.quiet) {
+            report_note(&note);
+        }
+        Ok(())
+    }
+}
+
+fn write(path: &Path, overwrite: bool, parts: [&[u8]; 2]) -> Result<()> {
+    // Only for the signals: from here on there is a temporary file.
+    let signals = Bar::new(true)?;
+    write_atomically(path, overwrite, |file| {
+        for piece in parts.into_iter().flat_map(|part| part.chunks(1 << 20)) {
+            if signals.cancelled() {
+                return Err(Error::Cancelled);
+            }
+            file.write_all(piece).map_err(Error::Write)?;
+        }
+        Ok(())
+    })?;
+    Ok(())
+}

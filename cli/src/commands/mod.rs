@@ -1,0 +1,30 @@
+//! The commands, one file each.
+
+use std::path::{Path, PathBuf};
+
+use crate::failure::{Failure, Result};
+
+pub(crate) mod completions;
+pub(crate) mod get;
+pub(crate) mod info;
+pub(crate) mod ls;
+pub(crate) mod pack;
+pub(crate) mod unpack;
+pub(crate) mod verify;
+
+const AT1W: &str = ".at1w";
+const SAFETENSORS: &str = ".safetensors";
+
+/// `path` with another end of its name; nothing if it does not end in `old`.
+fn with_suffix(path: &Path, old: &str, new: &str) -> Option<PathBuf> {
+    let name = path.file_name()?.to_str()?.strip_suffix(old)?;
+    (!name.is_empty()).then(|| path.with_file_name(format!("{name}{new}")))
+}
+
+/// Where a command that was not told otherwise writes to.
+fn default_target(source: &Path, target: Option<PathBuf>) -> Result<PathBuf> {
+    target.ok_or_else(|| {
+        let source = source.display();
+        Failure::Usage(format!("the name of {source} does not say what to write: name it with -o"))
+    })
+}

@@ -1,0 +1,111 @@
+//! `at1w unpack`
+
+use std::path::{Path, PathBuf};
+
+use at1w_container::{
+    Observer, Reader, RepositoryOptions, Summary, WriteOptions, is_repository, unpack_file,
+    unpack_repository,
+};
+use clap::Args;
+
+use super::pack::speed;
+use super::{AT1W, SAFETENSORS, default_target, with_suffix};
+use crate::Global;
+use crate::failure::{Failure, Result};
+use crate::output::{printable, to_stdout};
+use crate::progress::Bar;
+
+/// Restore what was packed, byte for byte
+///
+/// The SHA-256 of every original file is checked before the restored one gets its name.
+#[derive(Args)]
+#[command(after_help = HELP)]
+pub(crate) struct Unpack {
+    /// An .at1w file, or a packed repository
+    source: PathBuf,
+    /// What to make [default: model.safetensors of model.at1w, model/ of model.at1w/]
+    #[arg(short, long, value_name = "DST")]
+    output: Option<PathBuf>,
+    /// Replace what exists: a file, or files in a directory, of which nothing else is removed
+    #[arg(long, short)]
+    force: bool,
+}
+
+const HELP: &str = "\
+Examples:
+  at1w unpack model.at1w
+  at1w unpack model.at1w -o /tmp/model.safetensors
+  at1w unpack ~/models/minilm.at1w              make ~/models/minilm/";
+
+impl Unpack {
+    pub(crate) fn run(self, global: &Global) -> Result<()> {
+        if self.source.is_dir() { self.unpack_directory(global) } else { self.unpack_one(global) }
+    }
+
+    fn unpack_one(self, global: &Global) -> Result<()> {
+        let Self { source, output, force: overwrite } = self;
+        let own_name = with_suffix(&source, AT1W, SAFETENSORS);
+        let target = default_target(&source, output.or(own_name))?;
+        let original_len = Reader::open(&source)?.info().original_len;
+        let bar = Bar::new(global.quiet)?;
+        bar.begin(original_len);
+        let summary = unpack_file(&source, &target, &WriteOptions { overwrite, progress: &bar })?;
+        let elapsed = bar.elapsed();
+        drop(bar);
+        if global.quiet {
+            return Ok(());
+        }
+        let line = unpacked_line(&source, &target, &summary);
+        to_stdout(|out| writeln!(out, "{line}  {}", speed(original_len, elapsed)))
+    }
+
+    fn unpack_directory(self, global: &Global) -> Result<()> {
+        let Self { source, output, force: overwrite } = self;
+        require_repository(&source)?;
+        let own_name = with_suffix(&source, AT1W, "");
+        let target = default_target(&source, output.or(own_name))?;
+        let bar = Bar::new(global.quiet)?;
+        let options = RepositoryOptions { overwrite, keep_names: false, observer: &bar };
+        let summary = unpack_repository(&source, &target, &options)?;
+        let elapsed = bar.elapsed();
+        drop(bar);
+        if global.quiet {
+            return Ok(());
+        }
+        let mut len = summary.carried_len;
+        to_stdout(|out| {
+            for file in &summary.packed {
+                len += file.summary.original_len;
+                let (from, to) = (source.join(&file.packed_path), target.join(&file.path));
+                writeln!(out, "{}", unpacked_line(&from, &to, &file.summary))?;
+            }
+            writeln!(
+                out,
+                "{} -> {}  {len} bytes  {} unpacked, {} carried over  {}",
+                printable(&source.display().to_string()),
+                printable(&target.display().to_string()),
+                summary.packed.len(),
+                summary.carried,
+                speed(len, elapsed)
+            )
+        })
+    }
+}
+
+/// That a directory has a manifest.
+pub(super) fn require_repository(directory: &Path) -> Result<()> {
+    if is_repository(directory) {
+        return Ok(());
+    }
+    Err(Failure::Other(format!(
+        "{}: is no packed repository, it has no at1w-manifest.json: name one file in it",
+        directory.display()
+    )))
+}
+
+fn unpacked_line(source: &Path, target: &Path, summary: &Summary) -> String {
+    let Summary { original_len, original_digest, .. } = summary;
+    let (source, target) = (source.display().to_string(), target.display().to_string());
+    let (source, target) = (printable(&source), printable(&target));
+    format!("{source} -> {target}  {original_len} bytes  SHA-256 {original_digest}")
+}

@@ -1,0 +1,96 @@
+//! `at1w verify`
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use at1w_container::{Digest, Observer, OpenOptions, Reader, verify_repository};
+use clap::Args;
+
+use super::unpack::require_repository;
+use crate::Global;
+use crate::failure::{Failure, Result, report_error};
+use crate::output::{printable, to_stdout};
+use crate::progress::Bar;
+
+/// Check every byte of a file or of a packed repository
+///
+/// Every chunk is decoded and checked, which proves the SHA-256 of every tensor, and the root is
+/// checked against them. In a repository every file is checked against the manifest, so that one of
+/// another revision is found too.
+#[derive(Args)]
+#[command(after_help = HELP)]
+pub(crate) struct Verify {
+    /// An .at1w file, or a packed repository
+    #[arg(value_name = "FILE-OR-DIR")]
+    path: PathBuf,
+    /// The root that the file must have, as 'at1w info' shows it
+    #[arg(long, value_name = "HEX")]
+    root: Option<Digest>,
+    /// Check the SHA-256 of the original .safetensors as well, as unpacking does
+    #[arg(long)]
+    file: bool,
+}
+
+const HELP: &str = "\
+A line 'ok ROOT  FILE' is printed for each file. Without --root this shows that a file is intact,
+but not whose it is: keep the root of a model that you trust.
+
+Examples:
+  at1w verify model.at1w
+  at1w verify model.at1w --root \"$(cat model.root)\" --file
+  at1w verify ~/models/minilm.at1w";
+
+impl Verify {
+    pub(crate) fn run(self, global: &Global) -> Result<()> {
+        if self.path.is_dir() { self.verify_directory(global) } else { self.verify_one(global) }
+    }
+
+    fn verify_one(self, global: &Global) -> Result<()> {
+        let Self { path, root, file } = self;
+        let reader = Reader::open_with(&path, &OpenOptions { root, ..OpenOptions::default() })?;
+        let bar = Bar::new(global.quiet)?;
+        bar.begin(reader.info().original_len);
+        let verified = if file { reader.verify_original(&bar) } else { reader.verify(&bar) };
+        verified.map_err(|error| error.in_file(&path))?;
+        drop(bar);
+        if global.quiet {
+            return Ok(());
+        }
+        to_stdout(|out| writeln!(out, "{}", ok_line(&reader.root().to_string(), &path)))
+    }
+
+    fn verify_directory(self, global: &Global) -> Result<()> {
+        let Self { path, root, file } = self;
+        if root.is_some() {
+            let problem = "--root is for one file: the roots of a repository are in its manifest";
+            return Err(Failure::Usage(problem.into()));
+        }
+        require_repository(&path)?;
+        let bar = Bar::new(global.quiet)?;
+        let checks = verify_repository(&path, file, &bar)?;
+        drop(bar);
+        let mut failed = None;
+        to_stdout(|out| {
+            for check in &checks {
+                let root = match &check.outcome {
+                    Ok(Some(root)) => root.to_string(),
+                    Ok(None) => "(carried over)".into(),
+                    Err(error) => {
+                        report_error(&error.to_string());
+                        *failed.get_or_insert(false) |= error.is_integrity();
+                        continue;
+                    }
+                };
+                if !global.quiet {
+                    writeln!(out, "{}", ok_line(&root, &path.join(&check.path)))?;
+                }
+            }
+            Ok(())
+        })?;
+        failed.map_or(Ok(()), |integrity| Err(Failure::Reported { integrity }))
+    }
+}
+
+fn ok_line(root: &str, path: &Path) -> String {
+    format!("ok {root:<64}  {}", printable(&path.display().to_string()))
+}

@@ -1,0 +1,29 @@
+//! Files written by this version, kept: a change of the format must not go unnoticed.
+//!
+//! `AT1W_BLESS=1 cargo test -p at1w-tests --test golden` writes them anew, which is allowed only
+//! until the format freezes.
+
+use std::path::PathBuf;
+
+use at1w_tests::{everything, packed, restored, safetensors, with_header};
+
+fn check(name: &str, original: &[u8]) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden").join(name);
+    if std::env::var_os("AT1W_BLESS").is_some() {
+        std::fs::write(&path, packed(original).unwrap()).unwrap();
+    }
+    let golden = std::fs::read(&path).unwrap();
+    assert!(restored(&golden).unwrap() == original, "{name} does not restore");
+    assert!(packed(original).unwrap() == golden, "{name} is packed to other bytes than before");
+}
+
+#[test]
+fn everything_is_packed_as_before() {
+    check("everything.at1w", &everything());
+}
+
+#[test]
+fn no_tensors_is_packed_as_before() {
+    check("no-tensors.at1w", &safetensors(&[]));
+    check("bare.at1w", &with_header("{}", &[]));
+}

@@ -1,0 +1,166 @@
+//! Inputs that several tests use.
+
+use at1w_codec::Dtype;
+use at1w_container::{OpenOptions, Reader, Result, pack};
+
+/// A tensor of a test file.
+pub struct Tensor {
+    /// Its name.
+    pub name: String,
+    /// Its dtype, as the header spells it.
+    pub dtype: String,
+    /// Its shape, in elements.
+    pub shape: Vec<u64>,
+    /// Its bytes.
+    pub data: Vec<u8>,
+}
+
+impl Tensor {
+    /// A tensor of a known dtype.
+    pub fn new(name: &str, dtype: Dtype, shape: &[u64], data: Vec<u8>) -> Self {
+        Self { name: name.into(), dtype: dtype.name().into(), shape: shape.into(), data }
+    }
+}
+
+/// A safetensors file of these tensors, in their order.
+pub fn safetensors(tensors: &[Tensor]) -> Vec<u8> {
+    let mut header = String::from("{\"__metadata__\":{\"format\":\"pt\"}");
+    let mut end = 0;
+    for t in tensors {
+        let start = end;
+        end += t.data.len();
+        let name = serde_json::to_string(&t.name).expect("names are strings");
+        header += &format!(
+            ",{name}:{{\"dtype\":\"{}\",\"shape\":{:?},\"data_offsets\":[{start},{end}]}}",
+            t.dtype, t.shape
+        );
+    }
+    header += "}";
+    let data: Vec<u8> = tensors.iter().flat_map(|t| t.data.iter().copied()).collect();
+    with_header(&header, &data)
+}
+
+/// A file of this header and this data.
+pub fn with_header(header: &str, data: &[u8]) -> Vec<u8> {
+    let mut file = (header.len() as u64).to_le_bytes().to_vec();
+    file.extend_from_slice(header.as_bytes());
+    file.extend_from_slice(data);
+    file
+}
+
+/// Packs a file in memory.
+pub fn packed(original: &[u8]) -> Result<Vec<u8>> {
+    let mut out = Vec::new();
+    pack(&original.to_vec(), &mut out, &())?;
+    Ok(out)
+}
+
+/// Opens a packed file in memory.
+pub fn open(packed: &[u8]) -> Result<Reader> {
+    Reader::new(Box::new(packed.to_vec()), &OpenOptions::default())
+}
+
+/// Restores a packed file in memory.
+pub fn restored(packed: &[u8]) -> Result<Vec<u8>> {
+    let mut out = Vec::new();
+    open(packed)?.restore(&mut out, &())?;
+    Ok(out)
+}
+
+/// A small generator of reproducible numbers (Marsaglia's xorshift64).
+pub struct Random(u64);
+
+impl Random {
+    /// A generator; the same seed gives the same numbers.
+    pub fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    /// The next 64 bits.
+    pub fn bits(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    /// The next number of about a normal distribution. Sums and products of integers only, so that
+    /// it is the same everywhere.
+    pub fn normal(&mut self) -> f32 {
+        let sum: i64 = (0..12).map(|_| (self.bits() >> 40) as i64).sum();
+        (sum - 6 * (1 << 24)) as f32 / (1 << 24) as f32
+    }
+
+    /// `n` random bytes.
+    pub fn bytes(&mut self, n: usize) -> Vec<u8> {
+        (0..n).map(|_| self.bits() as u8).collect()
+    }
+}
+
+/// `n` weights of one scale in a float dtype.
+pub fn weights(dtype: Dtype, n: usize, random: &mut Random) -> Vec<u8> {
+    let mut out = Vec::new();
+    for _ in 0..n {
+        let x = random.normal() / 32.0;
+        match dtype {
+            Dtype::BF16 => out.extend(((x.to_bits() >> 16) as u16).to_le_bytes()),
+            // The exponent of a normal half, truncated.
+            Dtype::F16 => {
+                let bits = x.to_bits();
+                let exponent = ((bits >> 23 & 0xff) as i32 - 112).clamp(0, 30) as u32;
+                let half = bits >> 16 & 0x8000 | exponent << 10 | bits >> 13 & 0x3ff;
+                out.extend((half as u16).to_le_bytes());
+            }
+            Dtype::F64 => out.extend(f64::from(x).to_le_bytes()),
+            _ => out.extend(x.to_le_bytes()),
+        }
+    }
+    out
+}
+
+/// A file that uses every part of the format, a few hundred kilobytes of raw data.
+pub fn everything() -> Vec<u8> {
+    let mut random = Random::new(1);
+    let mut tensors = vec![
+        Tensor::new("empty", Dtype::F32, &[0, 4], vec![]),
+        Tensor::new("scalar", Dtype::F32, &[], 1.5f32.to_le_bytes().into()),
+        Tensor::new("lanes.bf16", Dtype::BF16, &[40, 100], weights(Dtype::BF16, 4000, &mut random)),
+        Tensor::new("stored", Dtype::U8, &[64], random.bytes(64)),
+    ];
+    for (i, dtype) in Dtype::ALL.into_iter().enumerate() {
+        let data = match dtype {
+            Dtype::F16 | Dtype::BF16 | Dtype::F32 | Dtype::F64 | Dtype::C64 => {
+                weights(dtype, 96 * if dtype == Dtype::C64 { 2 } else { 1 }, &mut random)
+            }
+            _ => {
+                let len = 96 * dtype.bits() as usize / 8;
+                (0..len).map(|i| if i % 4 == 0 { random.bits() as u8 & 15 } else { 0 }).collect()
+            }
+        };
+        tensors.push(Tensor::new(&format!("dtype.{i}.{}", dtype.name()), dtype, &[8, 12], data));
+    }
+    let mut escapes = weights(Dtype::BF16, 20_000, &mut random);
+    for i in (0..escapes.len()).step_by(4001) {
+        escapes[i / 2 * 2 + 1] = i as u8;
+    }
+    tensors.push(Tensor::new("escapes", Dtype::BF16, &[200, 100], escapes));
+    // Several chunks that take little room: mostly one value, the middle one of its own kind.
+    let mut chunks = vec![7u8; 1_300_000];
+    for i in (0..chunks.len()).step_by(997) {
+        chunks[i] = (i % 5) as u8;
+    }
+    chunks[550_000..553_000].copy_from_slice(&random.bytes(3000));
+    tensors.push(Tensor::new("chunks", Dtype::U8, &[1300, 1000], chunks));
+    let floats: Vec<u8> = (0..300_000)
+        .flat_map(|i| if i % 50 == 0 { 0x3f81u16 } else { 0x3f80 }.to_le_bytes())
+        .collect();
+    tensors.push(Tensor::new("chunks.bf16", Dtype::BF16, &[300, 1000], floats));
+    let unknown = Tensor {
+        name: "unknown".into(),
+        dtype: "Q3_K".into(),
+        shape: vec![77],
+        data: random.bytes(33),
+    };
+    tensors.push(unknown);
+    safetensors(&tensors)
+}
