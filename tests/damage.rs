@@ -1,1 +1,115 @@
-//! x
+//! Damage is reported, or changes nothing that is read.
+
+use at1w_codec::Dtype;
+use at1w_container::Error;
+use at1w_tests::{Random, Tensor, open, packed, restored, safetensors, weights};
+
+/// A small file with lanes, Huffman, stored and constant planes.
+fn small() -> Vec<u8> {
+    let mut random = Random::new(2);
+    safetensors(&[
+        Tensor::new("huffman", Dtype::BF16, &[16, 16], weights(Dtype::BF16, 256, &mut random)),
+        Tensor::new("lanes", Dtype::BF16, &[30, 100], weights(Dtype::BF16, 3000, &mut random)),
+        Tensor::new("stored", Dtype::U8, &[40], random.bytes(40)),
+        Tensor::new("constant", Dtype::F32, &[50], vec![0; 200]),
+    ])
+}
+
+/// Everything that a reader can be asked for; the first error.
+fn read_everything(packed: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
+    let reader = open(packed)?;
+    let mut all = vec![reader.header().bytes().to_vec()];
+    for tensor in reader.tensors() {
+        all.push(tensor.read_to_vec()?);
+    }
+    all.push(reader.read_original(0..reader.info().original_len)?);
+    reader.verify_original(&())?;
+    Ok(all)
+}
+
+#[test]
+fn every_flipped_bit_is_reported_or_harmless() {
+    let packed = packed(&small()).unwrap();
+    let expected = read_everything(&packed).unwrap();
+    let index = packed.len() - open(&packed).unwrap().info().index_len as usize - 176;
+    let mut harmless = 0;
+    for bit in 0..packed.len() * 8 {
+        let mut flipped = packed.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        match read_everything(&flipped) {
+            Ok(read) => {
+                assert!(read == expected, "bit {bit} changes what is read");
+                harmless += 1;
+            }
+            Err(error) => {
+                let message = error.to_string();
+                if bit / 8 >= 8 && bit / 8 < index {
+                    let named = message.contains("tensor") || message.contains("index");
+                    assert!(named, "bit {bit}: {message}");
+                }
+            }
+        }
+    }
+    // Every byte has a meaning: nearly nothing is harmless.
+    assert!(harmless < packed.len() / 50, "{harmless} flips of {} were harmless", packed.len() * 8);
+}
+
+#[test]
+fn every_truncation_is_refused() {
+    let packed = packed(&small()).unwrap();
+    for len in 0..packed.len() {
+        assert!(open(&packed[..len]).is_err(), "opened {len} of {} bytes", packed.len());
+    }
+    for extra in 1..40 {
+        assert!(open(&[&packed[..], &vec![0; extra]].concat()).is_err(), "{extra} bytes too many");
+    }
+}
+
+#[test]
+fn a_damaged_chunk_is_named_and_hands_out_nothing() {
+    let mut random = Random::new(8);
+    let data = weights(Dtype::BF16, 1_000_000, &mut random);
+    let original = safetensors(&[Tensor::new("w", Dtype::BF16, &[1000, 1000], data.clone())]);
+    let mut packed = packed(&original).unwrap();
+    let middle = packed.len() / 2;
+    packed[middle] ^= 4;
+    let reader = open(&packed).unwrap();
+    let tensor = reader.tensor("w").unwrap();
+
+    let mut out = vec![1; data.len()];
+    let error = tensor.read(&mut out).unwrap_err();
+    let Error::DamagedTensor { name, chunk, offset, .. } = &error else { panic!("{error}") };
+    assert_eq!(name, "w");
+    assert!(chunk.is_some() && *offset <= middle as u64 && error.is_integrity());
+    assert!(out.iter().all(|&b| b == 0));
+
+    // The other chunks can still be read.
+    let (_, first) = tensor.read_slice(&"0:10".parse().unwrap()).unwrap();
+    assert!(first == data[..20_000]);
+    assert!(restored(&packed).is_err());
+}
+
+#[test]
+fn another_root_is_refused() {
+    let packed = packed(&small()).unwrap();
+    let options = at1w_container::OpenOptions {
+        root: Some(at1w_container::Digest::of(b"another")),
+        ..Default::default()
+    };
+    let error = at1w_container::Reader::new(Box::new(packed), &options).err().unwrap();
+    assert!(matches!(error, Error::Root { .. }));
+}
+
+#[test]
+fn random_damage_never_panics() {
+    let packed = packed(&small()).unwrap();
+    let mut random = Random::new(11);
+    for _ in 0..3000 {
+        let mut damaged = packed.clone();
+        for _ in 0..1 + random.bits() % 8 {
+            let at = random.bits() as usize % damaged.len();
+            damaged[at] = random.bits() as u8;
+        }
+        let _ = read_everything(&damaged);
+    }
+}

@@ -11,7 +11,7 @@ use crate::atomic::write_atomically;
 use crate::{Digest, Error, Result};
 
 /// The name of the manifest, at the root of a packed repository.
-pub const MANIFEST_NAME: &str = "at1w-manifest.json";
+pub(crate) const MANIFEST_NAME: &str = "at1w-manifest.json";
 
 /// The version that this module writes and reads.
 const VERSION: u32 = 1;

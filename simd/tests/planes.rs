@@ -110,21 +110,16 @@ macro_rules! suite {
                 }
             }
 
-            proptest! {
-                #![proptest_config(ProptestConfig::with_cases(256))]
-
-                #[test]
-                fn long_runs_agree_with_the_scalar_twin(
-                    layout in layouts(),
-                    mut src in prop::collection::vec(any::<u8>(), 0..40_000),
-                    from in 0..MARGIN,
-                    to in 0..MARGIN,
-                ) {
-                    if available() {
-                        src.truncate(src.len() / layout.width() * layout.width());
-                        agrees($backend, layout, &src, from, to);
-                    }
+            #[test]
+            fn long_runs_agree_with_the_scalar_twin() {
+                if !available() {
+                    return;
                 }
+                let bytes = prop::collection::vec(any::<u8>(), 0..40_000);
+                proptest!(|(layout in layouts(), mut src in bytes, from in 0..MARGIN, to in 0..MARGIN)| {
+                    src.truncate(src.len() / layout.width() * layout.width());
+                    agrees($backend, layout, &src, from, to);
+                });
             }
 
             #[test]

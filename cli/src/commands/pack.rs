@@ -1,6 +1,7 @@
 //! `at1w pack`
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
 //! `at1w unpack`
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use at1w_container::{
