@@ -4,6 +4,7 @@
 //! until the format freezes.
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use at1w_tests::{everything, packed, restored, safetensors, with_header};
 
@@ -26,4 +27,18 @@ fn everything_is_packed_as_before() {
 fn no_tensors_is_packed_as_before() {
     check("no-tensors.at1w", &safetensors(&[]));
     check("bare.at1w", &with_header("{}", &[]));
+}
+
+/// The back-end is chosen once per process: this runs the test above in a process for each.
+#[test]
+fn every_back_end_packs_the_same_bytes() {
+    for backend in at1w_simd::Backend::available() {
+        let status = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "everything_is_packed_as_before"])
+            .env("AT1W_SIMD", backend.name())
+            .env_remove("AT1W_BLESS")
+            .status()
+            .unwrap();
+        assert!(status.success(), "{backend} packs to other bytes");
+    }
 }

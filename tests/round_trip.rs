@@ -105,27 +105,6 @@ fn a_slice_reads_only_its_chunks() {
     assert!(read.load(Ordering::Relaxed) < 2 * (512 << 10) + 1024);
 }
 
-#[test]
-fn every_back_end_packs_the_same_bytes() {
-    use at1w_simd::Backend;
-    use at1w_simd::planes::{Layout, merge_with, split_with};
-    // Packing differs between back-ends only in the kernels; the command line's tests force each.
-    let raw = Random::new(9).bytes(8 * 1000);
-    for layout in Layout::ALL {
-        let mut expected = vec![0; raw.len()];
-        split_with(Backend::Scalar, layout, &raw, &mut expected);
-        for backend in Backend::available() {
-            let mut planes = vec![0; raw.len()];
-            split_with(backend, layout, &raw, &mut planes);
-            assert!(planes == expected, "{backend} splits {layout:?} differently");
-            let mut back = vec![0; raw.len()];
-            let planes: Vec<&[u8]> = planes.chunks(raw.len() / layout.width()).collect();
-            merge_with(backend, layout, &planes, &mut back);
-            assert!(back == raw, "{backend} merges {layout:?} differently");
-        }
-    }
-}
-
 /// A tensor of any dtype and shape, with bytes from constant to random.
 fn any_tensor() -> impl Strategy<Value = (Dtype, Vec<u64>, Vec<u8>)> {
     let shape = prop_oneof![

@@ -16,7 +16,9 @@ pub(crate) enum Failure {
     Output(io::Error),
     Container(Error),
     /// Several files failed, and were reported already.
-    Reported { integrity: bool },
+    Reported {
+        integrity: bool,
+    },
     Other(String),
 }
 

@@ -25,7 +25,12 @@ impl Format {
     }
 
     /// What comes before the `len` raw bytes of (a slice of) `tensor`.
-    pub(crate) fn preamble(self, tensor: &Tensor<'_>, shape: &[u64], len: usize) -> Result<Vec<u8>> {
+    pub(crate) fn preamble(
+        self,
+        tensor: &Tensor<'_>,
+        shape: &[u64],
+        len: usize,
+    ) -> Result<Vec<u8>> {
         match self {
             Self::Raw => Ok(Vec::new()),
             Self::Npy => Ok(npy(npy_type(tensor)?.0, shape)),
@@ -37,7 +42,10 @@ impl Format {
     pub(crate) fn note(self, tensor: &Tensor<'_>) -> Option<String> {
         let Self::Npy = self else { return None };
         let ml_dtype = npy_type(tensor).ok()?.1?;
-        Some(format!("numpy has no {0}: array.view(ml_dtypes.{ml_dtype}) is one", tensor.dtype_name()))
+        Some(format!(
+            "numpy has no {0}: array.view(ml_dtypes.{ml_dtype}) is one",
+            tensor.dtype_name()
+        ))
     }
 }
 
@@ -83,20 +91,16 @@ fn npy(descr: &str, shape: &[u64]) -> Vec<u8> {
     // The data is aligned to 64 bytes, by spaces before a line break.
     let padded = |prefix: usize| (prefix + dict.len() + 1).next_multiple_of(64) - prefix;
     let mut header = b"\x93NUMPY".to_vec();
-    let len = match u16::try_from(padded(10)) {
-        Ok(len) => {
-            header.extend([1, 0]);
-            header.extend(len.to_le_bytes());
-            usize::from(len)
-        }
-        Err(_) => {
-            let len = padded(12);
-            header.extend([2, 0]);
-            header.extend((len as u32).to_le_bytes());
-            len
-        }
-    };
-    header.extend(format!("{dict:<0$}\n", len - 1).bytes());
+    if let Ok(len) = u16::try_from(padded(10)) {
+        header.extend([1, 0]);
+        header.extend(len.to_le_bytes());
+    } else {
+        header.extend([2, 0]);
+        header.extend((padded(12) as u32).to_le_bytes());
+    }
+    header.extend(dict.bytes());
+    header.resize((header.len() + 1).next_multiple_of(64) - 1, b' ');
+    header.push(b'\n');
     header
 }
 

@@ -10,8 +10,18 @@ use crate::failure::{Failure, Result, report_warning};
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// A progress bar on standard error if that is a terminal. While there is one, Ctrl-C and requests
-/// to terminate do not end the process, but the work, which then cleans up.
+/// From here on Ctrl-C and requests to terminate do not end the process, but are noted. For work
+/// that looks at [`interrupted`] and cleans up; to be called once.
+pub(crate) fn catch_interrupts() -> Result<()> {
+    ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed))
+        .map_err(|error| Failure::Other(format!("cannot handle signals: {error}")))
+}
+
+pub(crate) fn interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
+}
+
+/// Work that can be interrupted, with a progress bar if standard error is a terminal.
 pub(crate) struct Bar {
     bar: ProgressBar,
     start: Instant,
@@ -19,21 +29,16 @@ pub(crate) struct Bar {
 
 impl Bar {
     pub(crate) fn new(quiet: bool) -> Result<Self> {
-        ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed))
-            .map_err(|error| Failure::Other(format!("cannot handle signals: {error}")))?;
+        catch_interrupts()?;
         let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::new(0) };
         let template = "{wide_bar} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left ";
-        bar.set_style(ProgressStyle::with_template(template).unwrap_or(ProgressStyle::default_bar()));
+        let style = ProgressStyle::with_template(template);
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         Ok(Self { bar, start: Instant::now() })
     }
 
     pub(crate) fn elapsed(&self) -> Duration {
         self.start.elapsed()
-    }
-
-    /// Prints what must not be mixed up with the bar.
-    pub(crate) fn print(&self, print: impl FnOnce()) {
-        self.bar.suspend(print);
     }
 }
 
@@ -49,7 +54,7 @@ impl Progress for Bar {
     }
 
     fn cancelled(&self) -> bool {
-        INTERRUPTED.load(Ordering::Relaxed)
+        interrupted()
     }
 }
 
@@ -59,6 +64,6 @@ impl Observer for Bar {
     }
 
     fn warn(&self, message: &str) {
-        self.print(|| report_warning(message));
+        self.bar.suspend(|| report_warning(message));
     }
 }

@@ -117,7 +117,8 @@ impl Trailer {
         if version != VERSION {
             return Err(Error::Version(version));
         }
-        if trailer.checksum != trailer.expected_checksum() {
+        // A fuzzer would never guess a digest.
+        if trailer.checksum != trailer.expected_checksum() && !cfg!(fuzzing) {
             let offset = file_len - TRAILER_LEN;
             let problem = "its checksum does not match".into();
             return Err(Error::Damaged { section: "trailer", offset, problem });

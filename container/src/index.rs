@@ -85,7 +85,7 @@ impl Index {
         } else {
             source::read(source, offset..trailer_offset)?
         };
-        if Digest::of(&bytes).0 != trailer.index_digest {
+        if Digest::of(&bytes).0 != trailer.index_digest && !cfg!(fuzzing) {
             return Err(damaged("index", offset, "its SHA-256 does not match"));
         }
         let index = Self::parse(&bytes, offset, file_len, &trailer)
@@ -170,7 +170,7 @@ impl Index {
 
     fn check_root(&self, pinned: Option<Digest>) -> Result<()> {
         let actual = format::root(self.header.bytes(), self.content_digests.iter().copied());
-        if actual != self.info.root {
+        if actual != self.info.root && !cfg!(fuzzing) {
             let problem = format!("the root is {}, its content gives {actual}", self.info.root);
             let offset = self.info.packed_len - TRAILER_LEN;
             return Err(Error::Damaged { section: "trailer", offset, problem });

@@ -1,16 +1,19 @@
 //! Repositories: directories whose `.safetensors` are packed and whose other files are carried
 //! over, with a manifest that pins all of them.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+mod target;
+mod tree;
+
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
-use walkdir::WalkDir;
-
-use crate::atomic::{sync_folder, write_atomically};
+use self::target::{check_apart, create_directories, in_target, place};
+use self::tree::{Tree, TreeFile, refused};
+use crate::atomic::write_atomically;
 use crate::digest::Hasher;
-use crate::manifest::{FileEntry, MANIFEST_NAME, Manifest, Packed, is_portable};
+use crate::manifest::{FileEntry, MANIFEST_NAME, Manifest, Packed};
 use crate::progress::report;
 use crate::{
     Digest, Error, OpenOptions, Progress, Reader, Result, Summary, WriteOptions, is_packed,
@@ -333,163 +336,6 @@ fn check_packable(tree: &Tree, keep_names: bool) -> Result<()> {
     Ok(())
 }
 
-/// The files under a directory, symbolic links followed as hub caches need it.
-struct Tree {
-    files: Vec<TreeFile>,
-    empty_directories: Vec<String>,
-}
-
-struct TreeFile {
-    /// Relative to the root, with forward slashes.
-    path: String,
-    full: PathBuf,
-    len: u64,
-}
-
-impl Tree {
-    fn walk(root: &Path) -> Result<Self> {
-        // A root that is no directory would look like an empty one.
-        fs::read_dir(root).map_err(Error::io(root))?;
-        let mut files = Vec::new();
-        let mut empty_directories = BTreeSet::new();
-        for entry in WalkDir::new(root).follow_links(true).min_depth(1).sort_by_file_name() {
-            let entry = entry.map_err(|error| walk_error(root, error))?;
-            let path = relative(root, entry.path())?;
-            if let Some((parent, _)) = path.rsplit_once('/') {
-                empty_directories.remove(parent);
-            }
-            let kind = entry.file_type();
-            let metadata = entry.metadata().map_err(|error| walk_error(root, error))?;
-            let full = entry.into_path();
-            if kind.is_file() {
-                files.push(TreeFile { path, full, len: metadata.len() });
-            } else if kind.is_dir() {
-                empty_directories.insert(path);
-            } else {
-                return Err(refused(&full, "is neither a file nor a directory"));
-            }
-        }
-        files.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(Self { files, empty_directories: empty_directories.into_iter().collect() })
-    }
-}
-
-/// `path` as manifests have it.
-fn relative(root: &Path, path: &Path) -> Result<String> {
-    let inner = path.strip_prefix(root).unwrap_or(path);
-    let parts = inner.components().map(|part| match part {
-        Component::Normal(name) => name.to_str(),
-        _ => None,
-    });
-    let relative = parts
-        .collect::<Option<Vec<_>>>()
-        .ok_or_else(|| refused(path, "its name is not valid UTF-8"))?
-        .join("/");
-    if !is_portable(&relative) {
-        return Err(refused(path, "its name is not portable: it holds a backslash"));
-    }
-    Ok(relative)
-}
-
-fn walk_error(root: &Path, error: walkdir::Error) -> Error {
-    let path = error.path().unwrap_or(root).to_owned();
-    if error.loop_ancestor().is_some() {
-        return refused(&path, "is a symbolic link to a directory that it lies in");
-    }
-    match error.into_io_error() {
-        Some(error) if error.kind() == io::ErrorKind::NotFound && path.is_symlink() => {
-            refused(&path, "is a symbolic link to nothing")
-        }
-        Some(error) => Error::io(&path)(error),
-        None => refused(&path, "is not readable"),
-    }
-}
-
-/// That neither directory lies within the other.
-fn check_apart(source: &Path, target: &Path) -> Result<()> {
-    let from = fs::canonicalize(source).map_err(Error::io(source))?;
-    let to = match fs::canonicalize(target) {
-        Ok(to) => to,
-        Err(_) => {
-            let (parent, name) = split(target)?;
-            fs::canonicalize(parent).map_err(Error::io(parent))?.join(name)
-        }
-    };
-    if to.starts_with(&from) || from.starts_with(&to) {
-        return Err(refused(target, "source and target must not lie within each other"));
-    }
-    Ok(())
-}
-
-/// The directory that `target` lies in, and its name there.
-fn split(target: &Path) -> Result<(&Path, &Path)> {
-    match (target.parent(), target.file_name()) {
-        (Some(parent), Some(name)) if parent.as_os_str().is_empty() => {
-            Ok((Path::new("."), Path::new(name)))
-        }
-        (Some(parent), Some(name)) => Ok((parent, Path::new(name))),
-        _ => Err(refused(target, "is no name for a new directory")),
-    }
-}
-
-/// Has `build` fill a new directory, which gets its name when it is complete, or one that exists.
-fn in_target<T>(
-    target: &Path,
-    overwrite: bool,
-    build: impl FnOnce(&Path) -> Result<T>,
-) -> Result<T> {
-    match fs::symlink_metadata(target) {
-        Ok(_) if !overwrite => return Err(Error::Exists(target.into())),
-        Ok(_) => {
-            let done = build(target)?;
-            sync_directories(target)?;
-            return Ok(done);
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(Error::io(target)(error)),
-    }
-    let (parent, name) = split(target)?;
-    let temporary = tempfile::Builder::new()
-        .prefix(".at1w-")
-        .tempdir_in(parent)
-        .map_err(Error::io(parent))?;
-    // The temporary directory is private; one made within has the mode that the umask gives.
-    let inner = temporary.path().join(name);
-    fs::create_dir(&inner).map_err(Error::io(&inner))?;
-    let done = build(&inner)?;
-    sync_directories(&inner)?;
-    fs::rename(&inner, target).map_err(Error::io(target))?;
-    sync_folder(parent)?;
-    Ok(done)
-}
-
-/// Makes names of files durable; the files themselves are when they are written.
-fn sync_directories(root: &Path) -> Result<()> {
-    for entry in WalkDir::new(root) {
-        let entry = entry.map_err(|error| walk_error(root, error))?;
-        if entry.file_type().is_dir() {
-            sync_folder(entry.path())?;
-        }
-    }
-    Ok(())
-}
-
-/// Where a file goes, its directory being made.
-fn place(directory: &Path, path: &str) -> Result<PathBuf> {
-    let to = directory.join(path);
-    let parent = to.parent().unwrap_or(directory);
-    fs::create_dir_all(parent).map_err(Error::io(parent))?;
-    Ok(to)
-}
-
-fn create_directories(root: &Path, paths: &[String]) -> Result<()> {
-    for path in paths {
-        let directory = root.join(path);
-        fs::create_dir_all(&directory).map_err(Error::io(&directory))?;
-    }
-    Ok(())
-}
-
 fn remove_manifest(directory: &Path) -> Result<()> {
     let path = Manifest::path_in(directory);
     match fs::remove_file(&path) {
@@ -555,11 +401,6 @@ impl RepositorySummary {
 /// Sizes from a manifest may be anything; this only feeds a progress bar.
 fn total(sizes: impl Iterator<Item = u64>) -> u64 {
     sizes.fold(0, u64::saturating_add)
-}
-
-/// A path that is not what this can work with.
-fn refused(path: &Path, problem: &str) -> Error {
-    Error::io(path)(io::Error::new(io::ErrorKind::InvalidInput, problem))
 }
 
 /// A file that is not what the manifest says.

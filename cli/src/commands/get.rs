@@ -3,14 +3,14 @@
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use at1w_container::{Error, Progress, Reader, Slice, write_atomically};
+use at1w_container::{Error, Reader, Slice, write_atomically};
 use clap::Args;
 
 use crate::Global;
 use crate::failure::{Failure, Result, report_note};
 use crate::formats::Format;
 use crate::output::to_stdout;
-use crate::progress::Bar;
+use crate::progress::{catch_interrupts, interrupted};
 
 /// Read one tensor, or a slice of it, verified
 ///
@@ -82,11 +82,11 @@ impl Get {
 }
 
 fn write(path: &Path, overwrite: bool, parts: [&[u8]; 2]) -> Result<()> {
-    // Only for the signals: from here on there is a temporary file.
-    let signals = Bar::new(true)?;
+    // From here on there is a temporary file.
+    catch_interrupts()?;
     write_atomically(path, overwrite, |file| {
         for piece in parts.into_iter().flat_map(|part| part.chunks(1 << 20)) {
-            if signals.cancelled() {
+            if interrupted() {
                 return Err(Error::Cancelled);
             }
             file.write_all(piece).map_err(Error::Write)?;

@@ -47,8 +47,9 @@ struct Row<'a> {
 
 impl<'a> Row<'a> {
     fn new(tensor: Tensor<'a>) -> Self {
-        let elements =
-            tensor.element_bits().map_or(0.0, |bits| tensor.raw_len() as f64 * 8.0 / f64::from(bits));
+        let elements = tensor
+            .element_bits()
+            .map_or(0.0, |bits| tensor.raw_len() as f64 * 8.0 / f64::from(bits));
         let stored_bits = tensor.stored_len() as f64 * 8.0;
         Self {
             name: tensor.name(),

@@ -26,8 +26,8 @@ pub const TOTAL: u16 = 1 << 8;
 pub struct Table {
     entries: [Entry; MAX_SYMBOLS],
     len: u8,
-    /// Which entry owns each of the 256 slots.
-    rank_of_slot: [u8; 256],
+    /// What decoding a slot takes, for each of the 256.
+    slots: [Slot; 256],
     /// Which entry codes each byte value. [`Table::new`] leaves values without one at the last
     /// entry, which is where an escape stands.
     rank_of_symbol: [u8; 256],
@@ -40,6 +40,15 @@ struct Entry {
     start: u16,
     /// `ceil(2^24 / freq)`: exact division of any `u16` by `freq`.
     reciprocal: u32,
+}
+
+/// One step of decoding: `x = freq * (x >> 8) + bias`, and out comes `symbol`.
+#[derive(Clone, Copy, Debug, Default)]
+struct Slot {
+    freq: u16,
+    /// The number of the slot among those of its entry.
+    bias: u8,
+    symbol: u8,
 }
 
 impl Table {
@@ -59,14 +68,17 @@ impl Table {
         let mut table = Self {
             entries: [Entry::default(); MAX_SYMBOLS],
             len: len as u8,
-            rank_of_slot: [0; 256],
+            slots: [Slot::default(); 256],
             rank_of_symbol: [len as u8 - 1; 256],
         };
         let mut start = 0;
         for (rank, (&symbol, &freq)) in symbols.iter().zip(freqs).enumerate() {
             table.entries[rank] =
                 Entry { symbol, freq, start, reciprocal: (1u32 << 24).div_ceil(freq.into()) };
-            table.rank_of_slot[start as usize..][..freq as usize].fill(rank as u8);
+            let slots = &mut table.slots[start as usize..][..freq as usize];
+            for (bias, slot) in (0..=u8::MAX).zip(slots) {
+                *slot = Slot { freq, bias, symbol };
+            }
             table.rank_of_symbol[symbol as usize] = rank as u8;
             start += freq;
         }

@@ -1,0 +1,191 @@
+//! One file: packed, listed, restored, and what goes wrong with that.
+
+mod common;
+
+use common::{Place, model, safetensors};
+
+/// A place with `model.safetensors` and `model.at1w`.
+fn packed() -> Place {
+    let place = Place::new();
+    place.write("model.safetensors", model(1));
+    place.ok(&["pack", "model.safetensors"]);
+    place
+}
+
+#[test]
+fn a_file_comes_back_byte_for_byte() {
+    let place = packed();
+    assert!(place.read("model.at1w").len() < place.read("model.safetensors").len() * 8 / 10);
+    place.ok(&["unpack", "model.at1w", "-o", "restored"]);
+    assert_eq!(place.read("restored"), place.read("model.safetensors"));
+    assert_eq!(place.names(), ["model.at1w", "model.safetensors", "restored"]);
+}
+
+#[test]
+fn targets_have_the_name_of_the_source() {
+    let place = packed();
+    let original = place.read("model.safetensors");
+    std::fs::remove_file(place.path("model.safetensors")).unwrap();
+    place.ok(&["unpack", "model.at1w"]);
+    assert_eq!(place.read("model.safetensors"), original);
+
+    place.write("weights.bin", &original);
+    place.ok(&["pack", "weights.bin"]);
+    place.ok(&["verify", "weights.bin.at1w"]);
+    place.write("packed", place.read("model.at1w"));
+    place.fails(&["unpack", "packed"], 2, "name it with -o");
+    place.fails(&["pack", "weights.bin", "--keep-names"], 2, "-o");
+}
+
+#[test]
+fn threads_do_not_change_the_bytes() {
+    let place = packed();
+    for threads in ["1", "8"] {
+        place.ok(&["pack", "model.safetensors", "-o", threads, "--threads", threads]);
+        assert!(place.read(threads) == place.read("model.at1w"));
+    }
+}
+
+#[test]
+fn quiet_commands_print_nothing() {
+    let place = packed();
+    for args in [
+        &["pack", "model.safetensors", "-o", "a", "-q"][..],
+        &["--quiet", "unpack", "a", "-o", "b"],
+        &["verify", "a", "--quiet"],
+        &["get", "a", "embed.bias", "-o", "bias.npy", "-q"],
+    ] {
+        let outcome = place.at1w(args);
+        assert_eq!((outcome.code, outcome.stdout.len(), &*outcome.stderr), (0, 0, ""), "{args:?}");
+    }
+}
+
+#[test]
+fn listings_say_what_is_in_a_file() {
+    let place = packed();
+    let rows = place.json(&["ls", "--json", "model.at1w"]);
+    assert_eq!(rows[0]["name"], "embed.weight");
+    assert_eq!(rows[0]["dtype"], "BF16");
+    assert_eq!(rows[0]["shape"], serde_json::json!([1000, 600]));
+    assert_eq!(rows[0]["raw_bytes"], 1_200_000);
+    assert_eq!(rows[0]["chunks"], 3);
+
+    let table = String::from_utf8(place.ok(&["ls", "model.at1w"])).unwrap();
+    let lines: Vec<_> = table.lines().collect();
+    assert_eq!(lines.len(), 4);
+    assert!(lines[1].contains(rows[0]["sha256"].as_str().unwrap()));
+    assert!(lines[3].starts_with("2 tensors"));
+
+    let info = place.json(&["info", "--json", "model.at1w"]);
+    assert_eq!(info["original_bytes"], place.read("model.safetensors").len());
+    assert_eq!(info["packed_bytes"], place.read("model.at1w").len());
+    assert_eq!(info["dtypes"]["BF16"]["tensors"], 2);
+    assert_eq!(info["metadata"]["format"], "pt");
+    let text = String::from_utf8(place.ok(&["info", "model.at1w"])).unwrap();
+    assert!(text.contains(info["root"].as_str().unwrap()));
+}
+
+#[test]
+fn names_cannot_break_the_terminal() {
+    let place = Place::new();
+    place.write("odd", safetensors(&[("a\n\x1b[31m\u{202e}b", "U8", &[1], &[7])]));
+    place.ok(&["pack", "odd"]);
+    let table = String::from_utf8(place.ok(&["ls", "odd.at1w"])).unwrap();
+    assert_eq!(table.lines().count(), 3);
+    assert!(table.contains(r"a\n\u{1b}[31m\u{202e}b"), "{table}");
+    assert_eq!(place.ok(&["get", "odd.at1w", "a\n\x1b[31m\u{202e}b"]), [7]);
+}
+
+#[test]
+fn verifying_pins_the_root() {
+    let place = packed();
+    let info = place.json(&["info", "--json", "model.at1w"]);
+    let root = info["root"].as_str().unwrap();
+    let printed = place.ok(&["verify", "model.at1w", "--root", root, "--file"]);
+    assert_eq!(String::from_utf8(printed).unwrap(), format!("ok {root}  model.at1w\n"));
+    let other = info["original_sha256"].as_str().unwrap();
+    place.fails(&["verify", "model.at1w", "--root", other], 3, "expected");
+    place.fails(&["verify", "model.at1w", "--root", "abc"], 2, "64 hexadecimal digits");
+}
+
+#[test]
+fn targets_that_exist_are_only_replaced_by_force() {
+    let place = packed();
+    place.write("model.at1w", "precious");
+    place.fails(&["pack", "model.safetensors"], 1, "--force");
+    assert_eq!(place.read("model.at1w"), b"precious");
+    place.ok(&["pack", "model.safetensors", "--force"]);
+    place.fails(&["unpack", "model.at1w"], 1, "exists already");
+    place.fails(
+        &["get", "model.at1w", "embed.bias", "-o", "model.safetensors"],
+        1,
+        "exists already",
+    );
+    assert_eq!(place.read("model.safetensors"), model(1));
+    place.ok(&["unpack", "model.at1w", "--force"]);
+    assert_eq!(place.read("model.safetensors"), model(1));
+}
+
+#[test]
+fn sources_of_the_wrong_kind_are_refused() {
+    let place = packed();
+    place.fails(&["pack", "model.at1w", "-o", "again"], 1, "packed already");
+    place.fails(&["pack", "missing.safetensors"], 1, "missing.safetensors");
+    place.fails(&["unpack", "missing.at1w"], 1, "missing.at1w");
+    for command in ["ls", "info", "verify"] {
+        place.fails(&[command, "model.safetensors"], 3, "not an .at1w file");
+        place.fails(&[command, "missing"], 1, "missing");
+    }
+    let gap: [(&str, &str, &[u64], &[u8]); 1] = [("a", "U8", &[2], &[0; 3])];
+    for (bytes, problem) in [
+        (Vec::new(), "0 bytes"),
+        (b"{}".to_vec(), "2 bytes"),
+        (b"no safetensors at all".to_vec(), "header length"),
+        ((1u64 << 63).to_le_bytes().to_vec(), "header length"),
+        (model(1)[..5000].to_vec(), "truncated"),
+        (safetensors(&gap), "\"a\""),
+    ] {
+        place.write("bad.safetensors", bytes);
+        place.fails(&["pack", "bad.safetensors"], 1, problem);
+    }
+    assert_eq!(place.names(), ["bad.safetensors", "model.at1w", "model.safetensors"]);
+}
+
+#[test]
+fn damage_is_reported_and_nothing_is_written() {
+    let place = packed();
+    let whole = place.read("model.at1w");
+    for len in [0, 7, 8, 100, whole.len() / 2, whole.len() - 1] {
+        place.write("cut.at1w", &whole[..len]);
+        place.fails(&["verify", "cut.at1w"], 3, "cut.at1w");
+        place.fails(&["unpack", "cut.at1w", "-o", "out"], 3, "cut.at1w");
+    }
+    place.write("flipped.at1w", &whole);
+    place.flip("flipped.at1w", whole.len() / 3);
+    place.fails(&["verify", "flipped.at1w"], 3, r#"damaged tensor "embed.weight" in chunk"#);
+    place.fails(&["unpack", "flipped.at1w", "-o", "out"], 3, "embed.weight");
+    place.fails(&["get", "flipped.at1w", "embed.weight", "-o", "out"], 3, "embed.weight");
+    let outcome = place.fails(&["get", "flipped.at1w", "embed.weight"], 3, "embed.weight");
+    assert!(outcome.stdout.is_empty());
+    assert!(!place.path("out").exists());
+    // What is intact is still to be had.
+    let bias = place.ok(&["get", "flipped.at1w", "embed.bias"]);
+    assert_eq!(bias, place.ok(&["get", "model.at1w", "embed.bias"]));
+}
+
+#[test]
+fn completions_are_printed_for_every_shell() {
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let script = Place::new().ok(&["completions", shell]);
+        assert!(String::from_utf8(script).unwrap().contains("keep-names"), "{shell}");
+    }
+}
+
+#[test]
+fn wrong_command_lines_exit_with_2() {
+    let place = packed();
+    for args in [&["frobnicate"][..], &["pack"], &["get", "model.at1w"]] {
+        assert_eq!(place.at1w(args).code, 2, "{args:?}");
+    }
+    assert_eq!(place.at1w(&["--help"]).code, 0);
+}

@@ -1,0 +1,94 @@
+//! Work that is cut short leaves nothing behind.
+#![cfg(unix)]
+
+mod common;
+
+use std::fs::{self, File};
+use std::process::{Child, Command, Stdio};
+
+use common::{Place, model, safetensors};
+
+const AT1W: &str = env!("CARGO_BIN_EXE_at1w");
+
+/// Writes a model of 16 GiB of zeros, which take no room on disk, but long to pack.
+fn write_large_model(place: &Place, name: &str) {
+    const LEN: u64 = 16 << 30;
+    // The header is made for no data, and then says how much there is.
+    let small = safetensors(&[("zeros", "F32", &[0], &[])]);
+    let json = std::str::from_utf8(&small[8..]).unwrap();
+    let json = json
+        .replace(r#""shape":[0]"#, &format!(r#""shape":[{}]"#, LEN / 4))
+        .replace(r#"[0,0]"#, &format!("[0,{LEN}]"));
+    place.write(name, [&(json.len() as u64).to_le_bytes(), json.as_bytes()].concat());
+    let file = File::options().write(true).open(place.path(name)).unwrap();
+    file.set_len(8 + json.len() as u64 + LEN).unwrap();
+}
+
+/// Sends a signal once there is a temporary file, and expects the process to clean up.
+fn interrupt(place: &Place, mut child: Child, signal: &str) {
+    while !place.names().iter().any(|name| name.starts_with('.')) {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it could be interrupted");
+        std::thread::yield_now();
+    }
+    let kill = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    assert_eq!(output.stderr, b"at1w: error: interrupted\n");
+}
+
+fn start(place: &Place, args: &[&str]) -> Child {
+    let mut command = Command::new(AT1W);
+    command.args(args).current_dir(place.path("")).stderr(Stdio::piped()).stdout(Stdio::null());
+    command.spawn().unwrap()
+}
+
+#[test]
+fn signals_leave_no_partial_file() {
+    let place = Place::new();
+    write_large_model(&place, "large.safetensors");
+    interrupt(&place, start(&place, &["pack", "large.safetensors"]), "-INT");
+    interrupt(&place, start(&place, &["pack", "large.safetensors"]), "-TERM");
+    assert_eq!(place.names(), ["large.safetensors"]);
+}
+
+#[test]
+fn signals_leave_no_partial_directory() {
+    let place = Place::new();
+    place.write("repo/a.safetensors", model(1));
+    write_large_model(&place, "repo/large.safetensors");
+    interrupt(&place, start(&place, &["pack", "repo"]), "-INT");
+    assert_eq!(place.names(), ["repo"]);
+}
+
+/// A limit on the size of files stands in for a full disk.
+fn with_little_space(place: &Place, args: &str) -> common::Outcome {
+    // Without the trap the limit would kill the process.
+    let script = format!("trap '' XFSZ; ulimit -f 100; exec {AT1W} {args}");
+    place.run(Command::new("sh").args(["-c", &script]))
+}
+
+#[test]
+fn a_full_disk_is_reported_and_leaves_nothing() {
+    let place = Place::new();
+    place.write("model.safetensors", model(1));
+    fs::create_dir(place.path("repo")).unwrap();
+    fs::copy(place.path("model.safetensors"), place.path("repo/model.safetensors")).unwrap();
+    place.ok(&["pack", "model.safetensors", "-o", "packed"]);
+    for args in [
+        "pack model.safetensors",
+        "pack repo",
+        "unpack packed -o out",
+        "get packed embed.weight -o out",
+        "get packed embed.weight -o out.npy",
+    ] {
+        let outcome = with_little_space(&place, args);
+        assert_eq!(outcome.code, 1, "{args}: {}", outcome.stderr);
+        assert!(outcome.stderr.contains("File too large"), "{args}: {}", outcome.stderr);
+    }
+    assert_eq!(place.names(), ["model.safetensors", "packed", "repo"]);
+    // What is replaced stays until its successor is complete.
+    let before = place.read("packed");
+    assert_eq!(with_little_space(&place, "pack model.safetensors -o packed --force").code, 1);
+    assert_eq!(place.read("packed"), before);
+}

@@ -1,0 +1,182 @@
+//! Chunks of any bytes come back; no bytes make the decoder panic or write where it should not.
+
+use at1w_codec::{
+    DecodeError, Decoder, Dtype, EncodeError, Encoder, Layout, Model, ModelBuilder, block,
+    max_encoded_len,
+};
+use proptest::prelude::*;
+
+/// Bytes whose planes are of every kind: random, constant, few symbols, many skewed ones.
+fn mixed(layout: Layout, elements: usize, seed: u64) -> Vec<u8> {
+    let mut x = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        x
+    };
+    let kinds: Vec<u64> = (0..layout.width()).map(|_| next() % 4).collect();
+    (0..elements)
+        .flat_map(|_| {
+            kinds
+                .iter()
+                .map(|kind| match kind {
+                    0 => next() as u8,
+                    1 => 7,
+                    2 => next().leading_zeros() as u8 + 100,
+                    _ => (next() % 64 * (next() % 4)) as u8,
+                })
+                .collect::<Vec<u8>>()
+        })
+        .collect()
+}
+
+fn model_of(layout: Layout, raw: &[u8]) -> Model {
+    let mut builder = ModelBuilder::new(layout);
+    builder.add(raw).unwrap();
+    builder.build()
+}
+
+fn encode(model: &Model, raw: &[u8]) -> Vec<u8> {
+    let mut encoded = vec![0; max_encoded_len(raw.len())];
+    let len = Encoder::new().encode(model, raw, &mut encoded).unwrap();
+    encoded.truncate(len);
+    encoded
+}
+
+/// Decodes twice into differently filled memory, to catch bytes that are not written.
+fn decode(model: &Model, encoded: &[u8], len: usize) -> Result<Vec<u8>, DecodeError> {
+    let mut decoder = Decoder::new();
+    let (mut a, mut b) = (vec![0; len], vec![0xff; len]);
+    let first = decoder.decode(model, encoded, &mut a);
+    assert_eq!(first, Decoder::new().decode(model, encoded, &mut b));
+    first?;
+    assert!(a == b);
+    Ok(a)
+}
+
+#[test]
+fn every_small_length_of_every_layout() {
+    for layout in Layout::ALL {
+        for elements in 0..=300 {
+            let raw = mixed(layout, elements, elements as u64 + 1);
+            for model in [model_of(layout, &raw), Model::plain(layout)] {
+                let encoded = encode(&model, &raw);
+                assert!(encoded.len() <= max_encoded_len(raw.len()));
+                assert_eq!(decode(&model, &encoded, raw.len()).unwrap(), raw);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_model_of_other_data_still_round_trips() {
+    for layout in Layout::ALL {
+        let model = model_of(layout, &mixed(layout, 5000, 1));
+        for seed in 2..20 {
+            let raw = mixed(layout, 3000, seed);
+            assert_eq!(decode(&model, &encode(&model, &raw), raw.len()).unwrap(), raw);
+        }
+    }
+}
+
+#[test]
+fn wrong_lengths_are_named() {
+    let model = Model::plain(Layout::FLOAT32);
+    let mut out = [0; 64];
+    let mut encoder = Encoder::new();
+    assert_eq!(
+        encoder.encode(&model, &[0; 5], &mut out),
+        Err(EncodeError::Ragged { len: 5, width: 4 })
+    );
+    assert_eq!(
+        encoder.encode(&model, &[0; 64], &mut out),
+        Err(EncodeError::OutputTooSmall { len: 64, needed: 65 })
+    );
+    let mut decoder = Decoder::new();
+    assert_eq!(
+        decoder.decode(&model, &[0], &mut [0; 3]),
+        Err(DecodeError::Ragged { len: 3, width: 4 })
+    );
+    assert_eq!(decoder.decode(&model, &[], &mut [0; 4]), Err(DecodeError::Truncated));
+    assert_eq!(decoder.decode(&model, &[0], &mut []), Err(DecodeError::TrailingBytes { extra: 1 }));
+    assert_eq!(decoder.decode(&model, &[9, 9], &mut [0; 4]), Err(DecodeError::UnknownMethod(9)));
+}
+
+#[test]
+fn blocks_know_their_length() {
+    for dtype in Dtype::ALL {
+        let raw = mixed(dtype.layout(), 4000, 3);
+        let mut encoded = vec![0; block::max_encoded_len(raw.len())];
+        let len = block::encode(&mut Encoder::new(), dtype, &raw, &mut encoded).unwrap();
+        let encoded = &encoded[..len];
+        assert_eq!(block::raw_len(encoded), Ok(raw.len()));
+        let mut back = vec![0; raw.len()];
+        block::decode(&mut Decoder::new(), encoded, &mut back).unwrap();
+        assert!(back == raw);
+        for cut in 0..len.min(50) {
+            assert!(block::decode(&mut Decoder::new(), &encoded[..cut], &mut back).is_err());
+        }
+    }
+    assert_eq!(block::raw_len(&[7, 0]), Err(DecodeError::UnknownLayout(7)));
+    assert!(block::raw_len(&[0, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]).is_err());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn any_chunk_comes_back(
+        layout in proptest::sample::select(&Layout::ALL[..]),
+        elements in 0usize..70_000,
+        seed in any::<u64>(),
+    ) {
+        let raw = mixed(layout, elements, seed);
+        let model = model_of(layout, &raw);
+        let bytes = model.to_bytes();
+        prop_assert!(bytes.len() <= Model::MAX_LEN);
+        let encoded = encode(&model, &raw);
+        let read = Model::from_bytes(layout, &bytes).unwrap();
+        prop_assert!(decode(&read, &encoded, raw.len()).unwrap() == raw);
+        prop_assert!(encode(&read, &raw) == encoded, "a model that was stored encodes the same");
+    }
+
+    #[test]
+    fn damaged_chunks_never_panic(
+        layout in proptest::sample::select(&Layout::ALL[..]),
+        elements in 1usize..6000,
+        seed in any::<u64>(),
+        edits in proptest::collection::vec((any::<usize>(), any::<u8>()), 0..4),
+        cut in any::<proptest::sample::Index>(),
+        other in 0usize..6000,
+    ) {
+        let raw = mixed(layout, elements, seed);
+        let model = model_of(layout, &raw);
+        let mut encoded = encode(&model, &raw);
+        for (at, value) in edits {
+            let at = at % encoded.len().min(200);
+            encoded[at] = value;
+        }
+        let _ = decode(&model, &encoded, raw.len());
+        let _ = decode(&model, &encoded, other * layout.width());
+        let _ = decode(&Model::plain(layout), &encoded, raw.len());
+        encoded.truncate(cut.index(encoded.len()));
+        prop_assert!(decode(&model, &encoded, raw.len()).is_err());
+    }
+
+    #[test]
+    fn any_bytes_never_panic(
+        layout in proptest::sample::select(&Layout::ALL[..]),
+        mut bytes in proptest::collection::vec(any::<u8>(), 0..400),
+        elements in 0usize..3000,
+    ) {
+        if let Ok(model) = Model::from_bytes(layout, &bytes) {
+            prop_assert!(model.to_bytes() == bytes, "a model has one spelling");
+        }
+        if let Some(method) = bytes.first_mut() {
+            *method = 1;
+        }
+        let _ = decode(&Model::plain(layout), &bytes, elements * layout.width());
+        let _ = block::raw_len(&bytes);
+    }
+}

@@ -1,0 +1,93 @@
+//! Where a repository is written to.
+
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use walkdir::WalkDir;
+
+use super::tree::{refused, walk_error};
+use crate::atomic::sync_folder;
+use crate::{Error, Result};
+
+/// That neither directory lies within the other.
+pub(super) fn check_apart(source: &Path, target: &Path) -> Result<()> {
+    let from = fs::canonicalize(source).map_err(Error::io(source))?;
+    let to = match fs::canonicalize(target) {
+        Ok(to) => to,
+        Err(_) => {
+            let (parent, name) = split(target)?;
+            fs::canonicalize(parent).map_err(Error::io(parent))?.join(name)
+        }
+    };
+    if to.starts_with(&from) || from.starts_with(&to) {
+        return Err(refused(target, "source and target must not lie within each other"));
+    }
+    Ok(())
+}
+
+/// The directory that `target` lies in, and its name there.
+fn split(target: &Path) -> Result<(&Path, &Path)> {
+    match (target.parent(), target.file_name()) {
+        (Some(parent), Some(name)) if parent.as_os_str().is_empty() => {
+            Ok((Path::new("."), Path::new(name)))
+        }
+        (Some(parent), Some(name)) => Ok((parent, Path::new(name))),
+        _ => Err(refused(target, "is no name for a new directory")),
+    }
+}
+
+/// Has `build` fill a new directory, which gets its name when it is complete, or one that exists.
+pub(super) fn in_target<T>(
+    target: &Path,
+    overwrite: bool,
+    build: impl FnOnce(&Path) -> Result<T>,
+) -> Result<T> {
+    match fs::symlink_metadata(target) {
+        Ok(_) if !overwrite => return Err(Error::Exists(target.into())),
+        Ok(_) => {
+            let done = build(target)?;
+            sync_directories(target)?;
+            return Ok(done);
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(Error::io(target)(error)),
+    }
+    let (parent, name) = split(target)?;
+    let temporary =
+        tempfile::Builder::new().prefix(".at1w-").tempdir_in(parent).map_err(Error::io(parent))?;
+    // The temporary directory is private; one made within has the mode that the umask gives.
+    let inner = temporary.path().join(name);
+    fs::create_dir(&inner).map_err(Error::io(&inner))?;
+    let done = build(&inner)?;
+    sync_directories(&inner)?;
+    fs::rename(&inner, target).map_err(Error::io(target))?;
+    sync_folder(parent)?;
+    Ok(done)
+}
+
+/// Makes names of files durable; the files themselves are when they are written.
+fn sync_directories(root: &Path) -> Result<()> {
+    for entry in WalkDir::new(root) {
+        let entry = entry.map_err(|error| walk_error(root, error))?;
+        if entry.file_type().is_dir() {
+            sync_folder(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Where a file goes, its directory being made.
+pub(super) fn place(directory: &Path, path: &str) -> Result<PathBuf> {
+    let to = directory.join(path);
+    let parent = to.parent().unwrap_or(directory);
+    fs::create_dir_all(parent).map_err(Error::io(parent))?;
+    Ok(to)
+}
+
+pub(super) fn create_directories(root: &Path, paths: &[String]) -> Result<()> {
+    for path in paths {
+        let directory = root.join(path);
+        fs::create_dir_all(&directory).map_err(Error::io(&directory))?;
+    }
+    Ok(())
+}

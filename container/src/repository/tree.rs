@@ -1,0 +1,87 @@
+//! What is in a directory.
+
+use std::collections::BTreeSet;
+use std::path::{Component, Path, PathBuf};
+use std::{fs, io};
+
+use walkdir::WalkDir;
+
+use crate::manifest::is_portable;
+use crate::{Error, Result};
+
+/// The files under a directory, symbolic links followed as hub caches need it.
+pub(super) struct Tree {
+    pub(super) files: Vec<TreeFile>,
+    pub(super) empty_directories: Vec<String>,
+}
+
+pub(super) struct TreeFile {
+    /// Relative to the root, with forward slashes.
+    pub(super) path: String,
+    pub(super) full: PathBuf,
+    pub(super) len: u64,
+}
+
+impl Tree {
+    pub(super) fn walk(root: &Path) -> Result<Self> {
+        // A root that is no directory would look like an empty one.
+        fs::read_dir(root).map_err(Error::io(root))?;
+        let mut files = Vec::new();
+        let mut empty_directories = BTreeSet::new();
+        for entry in WalkDir::new(root).follow_links(true).min_depth(1).sort_by_file_name() {
+            let entry = entry.map_err(|error| walk_error(root, error))?;
+            let path = relative(root, entry.path())?;
+            if let Some((parent, _)) = path.rsplit_once('/') {
+                empty_directories.remove(parent);
+            }
+            let kind = entry.file_type();
+            let metadata = entry.metadata().map_err(|error| walk_error(root, error))?;
+            let full = entry.into_path();
+            if kind.is_file() {
+                files.push(TreeFile { path, full, len: metadata.len() });
+            } else if kind.is_dir() {
+                empty_directories.insert(path);
+            } else {
+                return Err(refused(&full, "is neither a file nor a directory"));
+            }
+        }
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(Self { files, empty_directories: empty_directories.into_iter().collect() })
+    }
+}
+
+/// `path` as manifests have it.
+fn relative(root: &Path, path: &Path) -> Result<String> {
+    let inner = path.strip_prefix(root).unwrap_or(path);
+    let parts = inner.components().map(|part| match part {
+        Component::Normal(name) => name.to_str(),
+        _ => None,
+    });
+    let relative = parts
+        .collect::<Option<Vec<_>>>()
+        .ok_or_else(|| refused(path, "its name is not valid UTF-8"))?
+        .join("/");
+    if !is_portable(&relative) {
+        return Err(refused(path, "its name is not portable: it holds a backslash"));
+    }
+    Ok(relative)
+}
+
+pub(super) fn walk_error(root: &Path, error: walkdir::Error) -> Error {
+    let path = error.path().unwrap_or(root).to_owned();
+    if error.loop_ancestor().is_some() {
+        return refused(&path, "is a symbolic link to a directory that it lies in");
+    }
+    match error.into_io_error() {
+        Some(error) if error.kind() == io::ErrorKind::NotFound && path.is_symlink() => {
+            refused(&path, "is a symbolic link to nothing")
+        }
+        Some(error) => Error::io(&path)(error),
+        None => refused(&path, "is not readable"),
+    }
+}
+
+/// A path that is not what this can work with.
+pub(super) fn refused(path: &Path, problem: &str) -> Error {
+    Error::io(path)(io::Error::new(io::ErrorKind::InvalidInput, problem))
+}
