@@ -15,11 +15,11 @@ mod error;
 mod format;
 mod header;
 mod index;
-// mod manifest;
+mod manifest;
 mod pack;
 mod progress;
 mod reader;
-// mod repository;
+mod repository;
 mod slice;
 mod source;
 mod tensor;
@@ -35,7 +35,10 @@ pub use header::{Header, MAX_HEADER_LEN};
 pub use pack::{Summary, WriteOptions, is_packed, pack, pack_file};
 pub use progress::Progress;
 pub use reader::{FileInfo, Limits, OpenOptions, Reader};
-// pub use repository::*;
+pub use repository::{
+    FileCheck, Observer, PackedFile, RepositoryOptions, RepositorySummary, is_repository,
+    pack_repository, unpack_repository, verify_repository,
+};
 pub use slice::{Index, ParseSliceError, Slice};
 pub use source::{Mapped, ReadAt};
 pub use tensor::Tensor;

@@ -10,14 +10,15 @@ to be fast. The functions have the names that the page uses.
 import argparse
 import json
 import math
+import struct
 import sys
 import zlib
 from hashlib import sha256
 
 MAGIC = b"at1w\r\n\x1a\n"
 END_MAGIC = b"\nat1wEND"
-TRAILER = 176
-RECORD = 48
+TRAILER = struct.Struct("<4Q32s32sQ32s2QB3sI8s8s")
+RECORD = struct.Struct("<32sQI2BH")
 MAX = 524_288
 
 # Plain Python needs about a second for each MiB of chaining states. Those of
@@ -30,9 +31,8 @@ BITS |= dict.fromkeys(["F8_E4M3FNUZ", "F8_E5M2FNUZ"], 8)
 BITS |= dict.fromkeys(["I16", "U16", "F16", "BF16"], 16)
 BITS |= dict.fromkeys(["I32", "U32", "F32"], 32)
 BITS |= dict.fromkeys(["I64", "U64", "F64", "C64"], 64)
-PLANES = {"I16": 2, "U16": 2, "I32": 4, "U32": 4, "I64": 8, "U64": 8}
-PLANES |= {"F16": 2, "BF16": 2, "F32": 4, "C64": 4, "F64": 8}
 ROTATED = {"F16", "BF16", "F32", "C64", "F64"}
+FIELDS = ("dtype", "shape", "data_offsets")
 
 
 class At1wError(ValueError):
@@ -76,27 +76,16 @@ class Cursor:
         require(self.at == len(self.data), self.where, "bytes are left over")
 
 
-# SHA-256 with access to its chaining states, which hashlib does not give.
+# SHA-256 with its chaining states, which hashlib does not give.
 
-
-def root_of_prime(power, bits, count):
-    """The first `bits` of the fraction of the square or cube roots of the first primes."""
-    primes = [p for p in range(2, 312) if all(p % q for q in range(2, math.isqrt(p) + 1))]
-    for prime in primes[:count]:
-        low, high = 0, 8 << bits + 2
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (low, middle) if middle**power > prime << bits * power else (middle, high)
-        yield low % (1 << bits)
-
-
-INITIAL = tuple(root_of_prime(2, 32, 8))
-ROUNDS = tuple(root_of_prime(3, 32, 64))
+MASK = 0xFFFFFFFF
+PRIMES = [p for p in range(2, 312) if all(p % q for q in range(2, p))]
+INITIAL = tuple(int(p ** (1 / 2) * 2**32) & MASK for p in PRIMES[:8])
+ROUNDS = tuple(int(p ** (1 / 3) * 2**32) & MASK for p in PRIMES)
 
 
 def absorb(state, message):
     """The chaining state after whole blocks of a message."""
-    mask = 0xFFFFFFFF
     for at in range(0, len(message), 64):
         w = [int.from_bytes(message[i : i + 4], "big") for i in range(at, at + 64, 4)]
         for i in range(16, 64):
@@ -104,14 +93,14 @@ def absorb(state, message):
             x, y = w[i - 15] * 0x100000001, w[i - 2] * 0x100000001
             s0 = x >> 7 ^ x >> 18 ^ w[i - 15] >> 3
             s1 = y >> 17 ^ y >> 19 ^ w[i - 2] >> 10
-            w.append(w[i - 16] + (s0 & mask) + w[i - 7] + (s1 & mask) & mask)
+            w.append(w[i - 16] + (s0 & MASK) + w[i - 7] + (s1 & MASK) & MASK)
         a, b, c, d, e, f, g, h = state
         for k, word in zip(ROUNDS, w):
             x, y = e * 0x100000001, a * 0x100000001
-            t = h + ((x >> 6 ^ x >> 11 ^ x >> 25) & mask) + (g ^ e & (f ^ g)) + k + word
-            u = ((y >> 2 ^ y >> 13 ^ y >> 22) & mask) + (a & b | c & (a | b))
-            a, b, c, d, e, f, g, h = t + u & mask, a, b, c, d + t & mask, e, f, g
-        state = tuple(x + y & mask for x, y in zip(state, (a, b, c, d, e, f, g, h)))
+            t = h + ((x >> 6 ^ x >> 11 ^ x >> 25) & MASK) + (g ^ e & (f ^ g)) + k + word
+            u = ((y >> 2 ^ y >> 13 ^ y >> 22) & MASK) + (a & b | c & (a | b))
+            a, b, c, d, e, f, g, h = t + u & MASK, a, b, c, d + t & MASK, e, f, g
+        state = tuple(x + y & MASK for x, y in zip(state, (a, b, c, d, e, f, g, h)))
     return state
 
 
@@ -127,10 +116,10 @@ def huffman_table(cursor):
     first, count = cursor.number(1), cursor.number(1) + 1
     require(first + count <= 256, cursor.where, "a Huffman table goes past symbol 255")
     halves = [half for byte in cursor.take((count + 1) // 2) for half in (byte & 15, byte >> 4)]
-    lengths = halves[:count]
-    require(not any(halves[count:]), cursor.where, "the unused half of a Huffman table is not 0")
-    require(max(lengths) <= 11, cursor.where, "a Huffman code is longer than 11 bits")
+    lengths, unused = halves[:count], halves[count:]
+    require(not any(unused), cursor.where, "the unused half of a Huffman table is not 0")
     require(lengths[0] and lengths[-1], cursor.where, "a Huffman table does not end at codes")
+    require(max(lengths) <= 11, cursor.where, "a Huffman code is longer than 11 bits")
     table = []
     for length, symbol in sorted((x, first + i) for i, x in enumerate(lengths) if x):
         table += [(symbol, length)] * (1 << 11 - length)
@@ -181,7 +170,7 @@ def lane_table(cursor):
     escape, entries = head >> 7, (head & 127) + 1
     require(entries <= 16, cursor.where, "a lane table has more than 16 entries")
     symbols = list(cursor.take(entries - escape))
-    require(symbols == sorted(set(symbols)), cursor.where, "the symbols of a lane table do not rise")
+    require(symbols == sorted(set(symbols)), cursor.where, "the symbols of a table do not rise")
     freqs = [byte + 1 for byte in cursor.take(entries - 1)]
     freqs.append(256 - sum(freqs))
     require(freqs[-1] >= 1, cursor.where, "the frequencies of a lane table exceed 256")
@@ -194,7 +183,6 @@ def lane_stream(cursor, n, lanes, table):
     symbols, freqs, offsets = table
     escaped = cursor.take(cursor.varint()) if None in symbols else b""
     states = [cursor.number(2) for _ in range(lanes)]
-    require(min(states) >= 256, cursor.where, "a lane starts below 256")
     escaped, shared = iter(escaped), iter(cursor.rest())
     plane = bytearray()
     try:
@@ -211,50 +199,50 @@ def lane_stream(cursor, n, lanes, table):
     except StopIteration:
         raise At1wError(f"{cursor.where}: the shared bytes or escaped symbols run out") from None
     require(states == [256] * lanes, cursor.where, "a lane does not end at 256")
-    require(not bytes(shared), cursor.where, "shared bytes are left over")
-    require(not bytes(escaped), cursor.where, "escaped symbols are left over")
+    left = bytes(shared) + bytes(escaped)
+    require(not left, cursor.where, "shared bytes or escaped symbols are left over")
     return plane
 
 
 # Chunks
 
 
+def read_table(kind, cursor):
+    require(kind <= 2, cursor.where, "unknown kind of table")
+    return (lambda _: None, huffman_table, lane_table)[kind](cursor)
+
+
 def read_model(data, planes, where):
-    """The kind and table of each plane."""
-    if not data:
-        return [(0, None)] * planes
-    cursor = Cursor(data, f"{where}, model")
+    """The kind and the table of each plane."""
+    cursor = Cursor(data or bytes(planes), f"{where}, model")
     model = []
     for _ in range(planes):
         kind = cursor.number(1)
-        require(kind <= 2, cursor.where, "a table has an unknown kind")
-        model.append((kind, [lambda _: None, huffman_table, lane_table][kind](cursor)))
+        model.append((kind, read_table(kind, cursor)))
     cursor.end()
-    require(any(kind for kind, _ in model), cursor.where, "has no table but is not empty")
+    require(not data or any(kind for kind, _ in model), cursor.where, "has no table, yet bytes")
     return model
 
 
-def decode_plane(mode, lanes, cursor, n, model):
-    """A plane that is coded: modes 2 to 5."""
-    kind, read_table, decode = {
-        1: (1, huffman_table, lambda table: huffman_streams(cursor, n, table)),
-        2: (2, lane_table, lambda table: lane_stream(cursor, n, lanes, table)),
-    }[mode // 2]
-    if mode % 2:
-        return decode(read_table(cursor))
-    require(model[0] == kind, cursor.where, "the model lacks its table")
-    return decode(model[1])
+def decode_plane(mode, high, stream, n, model):
+    if mode == 0:
+        return stream.take(n)
+    if mode == 1:
+        return stream.take(1) * n
+    kind, own = divmod(mode, 2)
+    require(own or model[0] == kind, stream.where, "the model lacks its table")
+    table = read_table(kind, stream) if own else model[1]
+    if kind == 1:
+        return huffman_streams(stream, n, table)
+    return lane_stream(stream, n, 64 << high, table)
 
 
-def decode_payload(payload, length, dtype, model, where):
+def decode_payload(payload, length, model, rotated, where):
     """The raw bytes of a chunk."""
     require(len(payload) <= length + 1, where, "the payload is longer than the raw bytes plus one")
     cursor = Cursor(payload, where)
-    if length == 0:
-        require(not payload, where, "the payload of a chunk without bytes is not empty")
-        return b""
-    method = cursor.number(1)
-    require(method <= 1, where, "unknown method")
+    method = cursor.number(1) if length else 0
+    require(method <= 1, where, f"unknown method {method}")
     if method == 0:
         raw = cursor.take(length)
         cursor.end()
@@ -263,22 +251,16 @@ def decode_payload(payload, length, dtype, model, where):
     directory = []
     for _ in model:
         high, mode = divmod(cursor.number(1), 16)
-        require(mode <= 5, where, "unknown mode")
-        require(high <= (2 if mode >= 4 else 0), where, "the high bits of a mode are not allowed")
-        constant = cursor.take(1) if mode == 1 else None
-        size = 0 if mode == 1 else n if mode == 0 else cursor.varint()
-        directory.append((mode, 64 << high, constant, size))
+        require(mode <= 5 and high <= (2 if mode >= 4 else 0), where, "unknown mode")
+        # The byte of a constant plane is in the directory; take it for its stream.
+        constant = cursor.take(1) if mode == 1 else b""
+        directory.append((mode, high, constant, (n, 0)[mode] if mode < 2 else cursor.varint()))
     planes = []
-    for p, (mode, lanes, constant, size) in enumerate(directory):
-        stream = Cursor(cursor.take(size), f"{where}, plane {p}")
-        if mode == 0:
-            planes.append(stream.rest())
-        elif mode == 1:
-            planes.append(constant * n)
-        else:
-            planes.append(decode_plane(mode, lanes, stream, n, model[p]))
+    for p, (mode, high, constant, size) in enumerate(directory):
+        stream = Cursor(constant + cursor.take(size), f"{where}, plane {p}")
+        planes.append(decode_plane(mode, high, stream, n, model[p]))
     cursor.end()
-    return merge(planes, dtype in ROTATED)
+    return merge(planes, rotated)
 
 
 def merge(planes, rotated):
@@ -298,18 +280,16 @@ def merge(planes, rotated):
 
 
 class Pairs(list):
-    """A JSON object: json's dict would hide names that come twice."""
-
-    def __init__(self, pairs):
-        super().__init__(pairs)
-        for pair in pairs:
-            for text in pair:
-                if isinstance(text, str):
-                    text.encode()  # a lone surrogate is a UnicodeEncodeError
+    """A JSON object: a dict would hide names that come twice."""
 
 
-def refuse_constant(text):
-    raise ValueError(f"{text} is no JSON")
+def is_text(value):
+    """Whether it is a string, and without the lone surrogates that Python lets through."""
+    return isinstance(value, str) and value.encode(errors="ignore").decode() == value
+
+
+def are_sizes(value):
+    return isinstance(value, list) and all(type(x) is int and x < 1 << 64 for x in value)
 
 
 def read_header(header):
@@ -318,40 +298,32 @@ def read_header(header):
         top = json.loads(
             header.decode(),
             object_pairs_hook=Pairs,
-            # A size may not be negative, nor be written as -0.
-            parse_int=lambda text: float(text) if text[0] == "-" else int(text),
-            parse_constant=refuse_constant,
+            parse_int=lambda text: float(text) if text[0] == "-" else int(text),  # no size is -0
+            parse_constant=int,  # refuses NaN and Infinity
         )
     except (ValueError, RecursionError) as error:
         raise At1wError(f"header: {error}") from None
     require(isinstance(top, Pairs), "header", "is not a JSON object")
-    names = [name for name, _ in top]
-    require(len(names) == len(set(names)), "header", "a name comes twice")
+    require(len(top) == len({name for name, _ in top}), "header", "a name comes twice")
     tensors = []
     for name, value in top:
         where = f"header, {name!r}"
+        require(is_text(name), where, "the name is not Unicode")
         if name == "__metadata__":
-            text = isinstance(value, Pairs) and all(isinstance(v, str) for _, v in value)
-            require(value is None or text, where, "is not a map of strings")
+            texts = isinstance(value, Pairs) and all(is_text(x) for pair in value for x in pair)
+            require(value is None or texts, where, "is not a map of strings")
             continue
-        require(isinstance(value, Pairs), where, "is not a JSON object")
-        keys = sorted(k for k, _ in value if k in ("dtype", "shape", "data_offsets"))
-        require(keys == ["data_offsets", "dtype", "shape"], where, "fields are missing or twice")
-        info = dict(value)
-        dtype, shape, offsets = info["dtype"], info["shape"], info["data_offsets"]
-        require(isinstance(dtype, str), where, "the dtype is not a string")
-        for sizes in (shape, offsets):
-            plain = isinstance(sizes, list) and all(type(x) is int and x < 1 << 64 for x in sizes)
-            require(plain, where, "sizes are not a list of integers of 64 bits")
+        require(isinstance(value, list), where, "is not a JSON object")
+        if not isinstance(value, Pairs):  # safetensors takes the bare values as well
+            value = zip(FIELDS, value, strict=True) if len(value) == len(FIELDS) else []
+        fields = [pair for pair in value if pair[0] in FIELDS]
+        info = dict(fields)
+        require(len(fields) == len(info) == 3, where, "a field is missing or comes twice")
+        dtype, shape, offsets = (info[field] for field in FIELDS)
+        require(is_text(dtype) and are_sizes(shape) and are_sizes(offsets), where, "wrong types")
         require(len(offsets) == 2, where, "data_offsets are not two")
         tensors.append((name, dtype, shape, *offsets))
     tensors.sort(key=lambda tensor: tensor[3:])
-    check_layout(tensors)
-    return tensors
-
-
-def check_layout(tensors):
-    """The data have no gaps, and each tensor is as long as dtype and shape say."""
     at = 0
     for name, dtype, shape, begin, end in tensors:
         where = f"header, {name!r}"
@@ -361,9 +333,9 @@ def check_layout(tensors):
         for size in shape:
             elements *= size
             require(elements < 1 << 64, where, "the number of elements exceeds 64 bits")
-        if dtype in BITS:
-            bits = elements * BITS[dtype]
-            require(bits < 1 << 64 and bits == 8 * (end - begin), where, "has the wrong length")
+        bits = elements * BITS[dtype] if dtype in BITS else 8 * (end - begin)
+        require(bits == 8 * (end - begin), where, "dtype and shape do not make its length")
+    return tensors
 
 
 def chunk_length(length, dtype, shape):
@@ -387,33 +359,32 @@ class Tensor:
         step = chunk_length(length, dtype, shape)
         self.lengths = [min(step, length - at) for at in range(0, length, step)] if length else [0]
         chunks = len(self.lengths)
-        table = 36 * chunks - 32 if chunks > 1 else 0
-        payloads = len(stored) - model_length - table
+        table_length = 36 * chunks - 32 if chunks > 1 else 0
+        payloads = len(stored) - model_length - table_length
         require(payloads >= 0, self.where, "the stored length is too short")
-        self.payloads = Cursor(stored[:payloads], self.where)
-        self.model = stored[payloads : payloads + model_length]
-        chunk_table = Cursor(stored[payloads + model_length :], self.where)
-        self.sizes = [chunk_table.number(4) for _ in range(chunks)] if table else [payloads]
+        cursor = Cursor(stored, self.where)
+        self.payloads, self.model = cursor.take(payloads), cursor.take(model_length)
+        self.sizes = [cursor.number(4) for _ in range(chunks)] if chunks > 1 else [payloads]
+        self.states = [cursor.take(32) for _ in range(chunks - 1)]
         require(sum(self.sizes) == payloads, self.where, "the payload lengths do not add up")
-        self.states = [chunk_table.take(32) for _ in range(chunks - 1)]
-        self.content_digest = digest
-        if table:
-            content = b"at1w tensor v1\n\0" + b"".join(self.states) + digest
-            self.content_digest = sha256(content).digest()
+        content = b"at1w tensor v1\n\0" + b"".join(self.states) + digest
+        self.content_digest = sha256(content).digest() if chunks > 1 else digest
 
     def decode(self):
         """The raw bytes."""
-        planes = read_model(self.model, PLANES.get(self.dtype, 1), self.where)
+        # Each part of a C64 is an element; those below 8 bits are taken as bytes.
+        planes = 4 if self.dtype == "C64" else BITS.get(self.dtype, 8) // 8 or 1
+        model = read_model(self.model, planes, self.where)
+        payloads = Cursor(self.payloads, self.where)
         chunks, state = [], INITIAL
-        self.payloads.at = 0
         for i, (size, length) in enumerate(zip(self.sizes, self.lengths)):
             where = f"{self.where}, chunk {i}"
-            payload = self.payloads.take(size)
-            raw = decode_payload(payload, length, self.dtype, planes, where)
+            payload = payloads.take(size)
+            raw = decode_payload(payload, length, model, self.dtype in ROTATED, where)
+            chunks.append(raw)
             if i < len(self.states) and sum(self.lengths) <= CHAINING_LIMIT:
                 state = absorb(state, raw)
                 require(state_bytes(state) == self.states[i], where, "wrong chaining state")
-            chunks.append(raw)
         raw = b"".join(chunks)
         require(sha256(raw).digest() == self.digest, self.where, "wrong SHA-256")
         return raw
@@ -421,30 +392,29 @@ class Tensor:
 
 class File:
     def __init__(self, data):
-        require(len(data) >= len(MAGIC) + TRAILER, "file", "is too short")
+        require(len(data) >= len(MAGIC) + TRAILER.size, "file", "is too short")
+        body, trailer = data[: -TRAILER.size], data[-TRAILER.size :]
+        (
+            index_at, count, stored_header, header_length, index_digest, root, self.size,
+            self.digest, required, _optional, encoding, zeros, version, checksum, end_magic,
+        ) = TRAILER.unpack(trailer)  # fmt: skip
         require(data.startswith(MAGIC), "file", "does not begin with the magic")
-        require(data.endswith(END_MAGIC), "trailer", "does not end with the magic")
-        body, trailer = data[:-TRAILER], Cursor(data[-TRAILER:], "trailer")
-        index_at, count, stored_header, header_length = (trailer.number(8) for _ in range(4))
-        index_digest, root = trailer.take(32), trailer.take(32)
-        self.size, self.digest = trailer.number(8), trailer.take(32)
-        required, _optional, encoding = trailer.number(8), trailer.number(8), trailer.number(1)
-        zeros, version = trailer.number(3), trailer.number(4)
+        require(end_magic == END_MAGIC, "trailer", "does not end with the magic")
         require(version == 1, "trailer", f"unknown version {version}")
-        checksum = sha256(data[-TRAILER:][:160]).digest()[:8]
-        require(trailer.take(8) == checksum, "trailer", "wrong checksum")
+        require(sha256(trailer[:160]).digest()[:8] == checksum, "trailer", "wrong checksum")
         require(required == 0, "trailer", f"unknown required features {required:#x}")
         require(encoding <= 1, "trailer", f"unknown header encoding {encoding}")
-        require(zeros == 0, "trailer", "bytes 153 to 155 are not 0")
+        require(not any(zeros), "trailer", "bytes 153 to 155 are not 0")
         require(header_length <= 100_000_000, "trailer", "the header is too long")
         require(len(MAGIC) <= index_at <= len(body), "trailer", "the index is not in the file")
 
-        require(sha256(body[index_at:]).digest() == index_digest, "index", "wrong SHA-256")
         index = Cursor(body[index_at:], "index")
-        records = Cursor(index.take(RECORD * count), "index")
-        require(stored_header <= len(index.data) - index.at, "index", "is too short for the header")
-        digests = Cursor(index.take(len(index.data) - index.at - stored_header), "content digests")
-        self.header = inflate(index.rest(), header_length) if encoding else index.rest()
+        require(sha256(index.data).digest() == index_digest, "index", "wrong SHA-256")
+        records = index.take(RECORD.size * count)
+        several = len(index.data) - index.at - stored_header
+        require(several >= 0, "index", "is too short for the header")
+        digests, header = Cursor(index.take(several), "content digests"), index.rest()
+        self.header = inflate(header, header_length) if encoding else header
         require(len(self.header) == header_length, "header", "has the wrong length")
         described = read_header(self.header)
         require(len(described) == count, "header", "has another number of tensors than the trailer")
@@ -454,15 +424,13 @@ class File:
         stored = Cursor(body[:index_at], "stored tensors")
         stored.take(len(MAGIC))
         self.tensors = []
-        for name, dtype, shape, begin, end in described:
-            digest, stored_length = records.take(32), records.number(8)
-            model_length, kind, flags, zeros = (records.number(size) for size in (4, 1, 1, 2))
-            require(kind == flags == zeros == 0, f"tensor {name!r}", "unknown model kind or flags")
-            chunk = stored.take(stored_length)
-            tensor = Tensor(name, dtype, shape, end - begin, digest, chunk, model_length)
-            if tensor.states:
-                same = digests.take(32) == tensor.content_digest
-                require(same, tensor.where, "another content digest than in the index")
+        for record, (name, dtype, shape, begin, end) in zip(RECORD.iter_unpack(records), described):
+            digest, stored_length, model_length, *zeros = record
+            require(not any(zeros), f"tensor {name!r}", "unknown model kind or flags")
+            payloads = stored.take(stored_length)
+            tensor = Tensor(name, dtype, shape, end - begin, digest, payloads, model_length)
+            listed = digests.take(32) if tensor.states else digest
+            require(listed == tensor.content_digest, tensor.where, "wrong content digest")
             self.tensors.append(tensor)
         stored.end()
         digests.end()

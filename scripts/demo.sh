@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# Builds at1w and takes a real trained model through it: pack, list, read one tensor, refuse a
+# tampered file, restore, compare. Needs Rust and Python; everything else is fetched.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+cargo build --release --locked --package at1w
+at1w="${CARGO_TARGET_DIR:-target}/release/at1w"
+scripts/corpus.sh minilm-l6-v2
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+tensor=encoder.layer.3.attention.self.query.weight
+
+sha256() { sha256sum "$1" | cut -d' ' -f1; }
+expect_equal() {
+    [ "$2" = "$3" ] || { echo "$1 differs: $2 and $3" >&2; exit 1; }
+    echo "$1: $2, equal"
+}
+
+for model in minilm-l6-v2 minilm-l6-v2.bf16; do
+    original=corpus/$model.safetensors
+    packed=$work/$model.at1w
+    echo
+    echo "== $model: pack, list, verify"
+    "$at1w" pack "$original" -o "$packed"
+    "$at1w" ls "$packed" > "$work/list"
+    head -n 4 "$work/list"
+    echo "..."
+    tail -n 1 "$work/list"
+    "$at1w" verify "$packed" --file
+
+    echo "== $model: read one tensor, verified"
+    "$at1w" get "$packed" "$tensor" -o "$work/tensor.bin" --force
+    listed=$(grep -F "$tensor " "$work/list" | grep -oE '[0-9a-f]{64}')
+    expect_equal "SHA-256 of $tensor" "$listed" "$(sha256 "$work/tensor.bin")"
+    "$at1w" get "$packed" "$tensor" --slice '0:2, :4' -o "$work/slice.npy" --force
+
+    echo "== $model: tamper with one byte, and be refused"
+    middle=$(($(stat -c %s "$packed") / 2))
+    cp "$packed" "$work/tampered.at1w"
+    byte=$(od -An -tu1 -j "$middle" -N 1 "$packed" | tr -d ' ')
+    # shellcheck disable=SC2059
+    printf "\\x$(printf %02x $((byte ^ 1)))" |
+        dd of="$work/tampered.at1w" bs=1 seek="$middle" conv=notrunc status=none
+    if "$at1w" verify "$work/tampered.at1w"; then
+        echo "the tampered file was accepted" >&2
+        exit 1
+    fi
+    if "$at1w" unpack "$work/tampered.at1w" -o "$work/tampered.safetensors"; then
+        echo "the tampered file was restored" >&2
+        exit 1
+    fi
+    [ ! -e "$work/tampered.safetensors" ]
+
+    echo "== $model: restore"
+    "$at1w" unpack "$packed" -o "$work/restored.safetensors" --force
+    expect_equal "SHA-256 of the file" "$(sha256 "$original")" "$(sha256 "$work/restored.safetensors")"
+done
+echo
+echo "the main job is done: everything came back as it was"
