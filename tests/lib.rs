@@ -151,6 +151,16 @@ pub fn everything() -> Vec<u8> {
     }
     chunks[550_000..553_000].copy_from_slice(&random.bytes(3000));
     tensors.push(Tensor::new("chunks", Dtype::U8, &[1300, 1000], chunks));
+    // The second chunk is of another kind than the first, and brings its own Huffman table.
+    let mut regimes = vec![0u8; 524_288];
+    for i in (0..regimes.len()).step_by(997) {
+        regimes[i] = 1;
+    }
+    regimes.extend((0..3000).map(|_| random.bits() as u8 % 40));
+    tensors.push(Tensor::new("regimes", Dtype::U8, &[527_288], regimes));
+    // 128 lanes.
+    let flags = (0..100_000).map(|i| u8::from(i % 300 == 0)).collect();
+    tensors.push(Tensor::new("flags", Dtype::Bool, &[100_000], flags));
     let floats: Vec<u8> = (0..300_000)
         .flat_map(|i| if i % 50 == 0 { 0x3f81u16 } else { 0x3f80 }.to_le_bytes())
         .collect();
@@ -164,3 +174,8 @@ pub fn everything() -> Vec<u8> {
     tensors.push(unknown);
     safetensors(&tensors)
 }
+
+/// The Rust code of the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

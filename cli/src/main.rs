@@ -46,8 +46,9 @@ struct Global {
     #[arg(long, short, global = true)]
     quiet: bool,
     /// Use this many threads; 0 is one for each core
-    #[arg(long, global = true, value_name = "N", default_value_t = 0)]
-    threads: usize,
+    #[arg(long, global = true, value_name = "N", default_value_t = 0,
+        value_parser = clap::value_parser!(u16).range(..=1024))]
+    threads: u16,
 }
 
 #[derive(Subcommand)]
@@ -70,7 +71,7 @@ fn main() -> ExitCode {
 
 fn run(Cli { global, command }: Cli) -> Result<()> {
     rayon::ThreadPoolBuilder::new()
-        .num_threads(global.threads)
+        .num_threads(global.threads.into())
         .build_global()
         .map_err(|error| Failure::Other(error.to_string()))?;
     match command {

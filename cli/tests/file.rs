@@ -184,7 +184,9 @@ fn completions_are_printed_for_every_shell() {
 #[test]
 fn wrong_command_lines_exit_with_2() {
     let place = packed();
-    for args in [&["frobnicate"][..], &["pack"], &["get", "model.at1w"]] {
+    for args in
+        [&["frobnicate"][..], &["pack"], &["get", "model.at1w"], &["ls", "x", "--threads", "1025"]]
+    {
         assert_eq!(place.at1w(args).code, 2, "{args:?}");
     }
     assert_eq!(place.at1w(&["--help"]).code, 0);

@@ -116,7 +116,7 @@ impl Encoder {
                 }
                 Table::Lanes(table) => {
                     let lanes_log = lanes::lanes_log(plane.len());
-                    self.directory.push(mode::LANES_SHARED + kind | lanes_log << 4);
+                    self.directory.push((mode::LANES_SHARED + kind) | (lanes_log << 4));
                     if own {
                         table.write(&mut self.streams);
                     }
@@ -195,7 +195,7 @@ impl Decoder {
         raw: &mut [u8],
     ) -> Result<(), DecodeError> {
         let width = model.layout().width();
-        if raw.len() % width != 0 {
+        if !raw.len().is_multiple_of(width) {
             return Err(DecodeError::Ragged { len: raw.len(), width });
         }
         if raw.is_empty() {

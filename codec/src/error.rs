@@ -86,6 +86,9 @@ pub enum DecodeError {
         /// The kind byte.
         kind: u8,
     },
+    /// A model with bytes, but without tables; such a one has no bytes.
+    #[error("the model has bytes but no tables")]
+    EmptyModel,
     /// A table of Huffman code lengths that is not complete or not in its one spelling.
     #[error("invalid Huffman table")]
     HuffmanTable,
@@ -95,6 +98,9 @@ pub enum DecodeError {
     /// A Huffman stream that does not end where its symbols end, or has bits set in its padding.
     #[error("a Huffman stream does not end with its last symbol")]
     HuffmanEnd,
+    /// A lane that begins below its range.
+    #[error("a lane state is below 256")]
+    LaneState,
     /// A lane stream whose lanes do not return to their start, or that has bytes left over.
     #[error("a lane stream does not end in the start state")]
     LaneEnd,

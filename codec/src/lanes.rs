@@ -65,7 +65,8 @@ impl Table {
     /// in rising order, and the frequency less one of every entry but the last.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let entries = self.kernel.symbols().len();
-        out.push(entries as u8 - 1 | if self.escape { ESCAPE_FLAG } else { 0 });
+        let flag = if self.escape { ESCAPE_FLAG } else { 0 };
+        out.push((entries as u8 - 1) | flag);
         out.extend(self.kernel.symbols().take(entries - usize::from(self.escape)));
         out.extend(self.kernel.freqs().take(entries - 1).map(|f| (f - 1) as u8));
     }
@@ -169,6 +170,9 @@ impl Table {
             input.split_at_checked(2 * states.len()).ok_or(DecodeError::Truncated)?;
         for (state, bytes) in states.iter_mut().zip(flushed.as_chunks().0) {
             *state = u16::from_le_bytes(*bytes);
+        }
+        if states.iter().any(|&s| s < START) {
+            return Err(DecodeError::LaneState);
         }
         let used =
             lanes::decode(&self.kernel, states, stream, plane).ok_or(DecodeError::Truncated)?;

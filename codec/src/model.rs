@@ -14,8 +14,8 @@ pub(crate) const MAX_PLANES: usize = 8;
 /// An entropy coder's table for one plane.
 #[derive(Clone, Debug)]
 pub(crate) enum Table {
-    Huffman(huffman::Table),
-    Lanes(lanes::Table),
+    Huffman(Box<huffman::Table>),
+    Lanes(Box<lanes::Table>),
 }
 
 /// Kinds of a stored table.
@@ -33,11 +33,11 @@ impl Table {
         }
         let huffman = huffman::Table::from_counts(counts).and_then(|t| {
             let cost = t.cost(counts)? + t.written_len() as Cost * BYTE;
-            Some((Self::Huffman(t), cost))
+            Some((Self::Huffman(Box::new(t)), cost))
         });
         let lanes = lanes::Table::from_counts(counts).and_then(|t| {
             let cost = t.cost(counts, flush)? + t.written_len() as Cost * BYTE;
-            Some((Self::Lanes(t), cost))
+            Some((Self::Lanes(Box::new(t)), cost))
         });
         // Lanes first: at equal cost they decode faster.
         let candidates = lanes.into_iter().chain(huffman);
@@ -117,10 +117,13 @@ impl Model {
             *input = rest;
             tables.push(match kind {
                 NONE => None,
-                HUFFMAN => Some(Table::Huffman(huffman::Table::read(input)?)),
-                LANES => Some(Table::Lanes(lanes::Table::read(input)?)),
+                HUFFMAN => Some(Table::Huffman(Box::new(huffman::Table::read(input)?))),
+                LANES => Some(Table::Lanes(Box::new(lanes::Table::read(input)?))),
                 kind => return Err(DecodeError::UnknownTable { plane, kind }),
             });
+        }
+        if tables.iter().all(Option::is_none) {
+            return Err(DecodeError::EmptyModel);
         }
         match input.len() {
             0 => Ok(Self { layout, tables }),

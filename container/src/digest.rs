@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn states_give_the_plain_digest_however_a_message_is_cut() {
-        let message: Vec<u8> = (0..9000u32).map(|i| (i * i >> 3) as u8).collect();
+        let message: Vec<u8> = (0..9000u32).map(|i| ((i * i) >> 3) as u8).collect();
         for len in (0..300).chain([4095, 4096, 4097, 8999]) {
             let message = &message[..len];
             for cut in (0..=len).step_by(BLOCK) {

@@ -212,12 +212,29 @@ fn load_header(stored: &[u8], trailer: &Trailer) -> Result<Vec<u8>, String> {
         HEADER_DEFLATED if len > MAX_DEFLATE_RATIO.saturating_mul(stored.len() as u64) => {
             return Err(format!("a header of {len} bytes deflated to {}", stored.len()));
         }
-        HEADER_DEFLATED => miniz_oxide::inflate::decompress_to_vec_with_limit(stored, len as usize)
-            .map_err(|e| format!("the header does not inflate: {e}"))?,
+        HEADER_DEFLATED => inflate(stored, len as usize)?,
         other => return Err(format!("unknown header encoding {other}")),
     };
     if header.len() as u64 != len {
         return Err(format!("the header has {} bytes, {len} were announced", header.len()));
     }
     Ok(header)
+}
+
+/// Inflates all of `stored` to exactly `len` bytes.
+fn inflate(stored: &[u8], len: usize) -> Result<Vec<u8>, String> {
+    use miniz_oxide::inflate::TINFLStatus;
+    use miniz_oxide::inflate::core::inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
+    use miniz_oxide::inflate::core::{DecompressorOxide, decompress};
+
+    let mut header = vec![0; len];
+    let flags = TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
+    let mut state = Box::<DecompressorOxide>::default();
+    match decompress(&mut state, stored, &mut header, 0, flags) {
+        (TINFLStatus::Done, read, written) if (read, written) == (stored.len(), len) => Ok(header),
+        (status, read, written) => Err(format!(
+            "the header does not inflate: {read} of {} bytes gave {written} of {len} ({status:?})",
+            stored.len()
+        )),
+    }
 }

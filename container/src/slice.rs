@@ -123,7 +123,8 @@ impl Runs {
         }
         parts.truncate(outer);
         parts.retain(|p| p.extent > 1);
-        if base % 8 != 0 || len % 8 != 0 || parts.iter().any(|p| p.stride % 8 != 0) {
+        let whole = |bits: u64| bits.is_multiple_of(8);
+        if !(whole(base) && whole(len) && parts.iter().all(|p| whole(p.stride))) {
             return Err(format!(
                 "elements of {bits} bits do not begin and end at whole bytes there"
             ));

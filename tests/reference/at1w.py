@@ -183,6 +183,7 @@ def lane_stream(cursor, n, lanes, table):
     symbols, freqs, offsets = table
     escaped = cursor.take(cursor.varint()) if None in symbols else b""
     states = [cursor.number(2) for _ in range(lanes)]
+    require(min(states) >= 256, cursor.where, "a lane state is below 256")
     escaped, shared = iter(escaped), iter(cursor.rest())
     plane = bytearray()
     try:
