@@ -2,18 +2,7 @@
 
 use at1w_codec::Dtype;
 use at1w_container::Error;
-use at1w_tests::{Random, Tensor, open, packed, restored, safetensors, weights};
-
-/// A small file with lanes, Huffman, stored and constant planes.
-fn small() -> Vec<u8> {
-    let mut random = Random::new(2);
-    safetensors(&[
-        Tensor::new("huffman", Dtype::BF16, &[16, 16], weights(Dtype::BF16, 256, &mut random)),
-        Tensor::new("lanes", Dtype::BF16, &[30, 100], weights(Dtype::BF16, 3000, &mut random)),
-        Tensor::new("stored", Dtype::U8, &[40], random.bytes(40)),
-        Tensor::new("constant", Dtype::F32, &[50], vec![0; 200]),
-    ])
-}
+use at1w_tests::{Random, Tensor, open, packed, restored, safetensors, small, weights};
 
 /// Everything that a reader can be asked for; the first error.
 fn read_everything(packed: &[u8]) -> Result<Vec<Vec<u8>>, Error> {

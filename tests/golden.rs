@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use at1w_tests::{everything, packed, restored, safetensors, with_header};
+use at1w_tests::{everything, packed, restored, safetensors, small, with_header};
 
 fn check(name: &str, original: &[u8]) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden").join(name);
@@ -21,6 +21,11 @@ fn check(name: &str, original: &[u8]) {
 #[test]
 fn everything_is_packed_as_before() {
     check("everything.at1w", &everything());
+}
+
+#[test]
+fn a_small_file_is_packed_as_before() {
+    check("small.at1w", &small());
 }
 
 #[test]

@@ -118,6 +118,17 @@ pub fn weights(dtype: Dtype, n: usize, random: &mut Random) -> Vec<u8> {
     out
 }
 
+/// A small file with lanes, Huffman, stored and constant planes.
+pub fn small() -> Vec<u8> {
+    let mut random = Random::new(2);
+    safetensors(&[
+        Tensor::new("huffman", Dtype::BF16, &[16, 16], weights(Dtype::BF16, 256, &mut random)),
+        Tensor::new("lanes", Dtype::BF16, &[30, 100], weights(Dtype::BF16, 3000, &mut random)),
+        Tensor::new("stored", Dtype::U8, &[40], random.bytes(40)),
+        Tensor::new("constant", Dtype::F32, &[50], vec![0; 200]),
+    ])
+}
+
 /// A file that uses every part of the format, a few hundred kilobytes of raw data.
 pub fn everything() -> Vec<u8> {
     let mut random = Random::new(1);

@@ -10,13 +10,25 @@
 //!
 //! The lane layout is specified in `docs/FORMAT.md`.
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod scalar;
+mod search;
+
+use crate::Backend;
 
 /// The state that every lane starts encoding from, and ends decoding at.
 pub const START: u16 = 1 << 8;
 
 /// The most symbols that a [`Table`] holds.
 pub const MAX_SYMBOLS: usize = 16;
+
+/// The most lanes that a vector kernel takes.
+const MAX_LANES: usize = 256;
 
 /// Frequencies add up to this.
 pub const TOTAL: u16 = 1 << 8;
@@ -28,6 +40,8 @@ pub struct Table {
     len: u8,
     /// What decoding a slot takes, for each of the 256.
     slots: [Slot; 256],
+    /// Which entry owns each slot.
+    rank_of_slot: [u8; 256],
     /// Which entry codes each byte value. [`Table::new`] leaves values without one at the last
     /// entry, which is where an escape stands.
     rank_of_symbol: [u8; 256],
@@ -69,12 +83,14 @@ impl Table {
             entries: [Entry::default(); MAX_SYMBOLS],
             len: len as u8,
             slots: [Slot::default(); 256],
+            rank_of_slot: [0; 256],
             rank_of_symbol: [len as u8 - 1; 256],
         };
         let mut start = 0;
         for (rank, (&symbol, &freq)) in symbols.iter().zip(freqs).enumerate() {
             table.entries[rank] =
                 Entry { symbol, freq, start, reciprocal: (1u32 << 24).div_ceil(freq.into()) };
+            table.rank_of_slot[start as usize..][..freq as usize].fill(rank as u8);
             let slots = &mut table.slots[start as usize..][..freq as usize];
             for (bias, slot) in (0..=u8::MAX).zip(slots) {
                 *slot = Slot { freq, bias, symbol };
@@ -101,8 +117,9 @@ impl Table {
     }
 }
 
-/// Decodes `out.len()` symbols from `stream` and returns how many bytes it read, or `None` when
-/// the stream is too short (`out` then holds unspecified symbols).
+/// Decodes `out.len()` symbols from `stream`, on the [active](Backend::active) back-end. Returns
+/// how many bytes it read, or `None` when the stream is too short: `out` and `states` then hold
+/// unspecified values.
 ///
 /// `states` holds one state per lane and is left at the states after the last symbol; all are
 /// [`START`] if the stream was right. Any state and any stream are safe input.
@@ -110,11 +127,12 @@ impl Table {
 /// # Panics
 /// When `states` is empty.
 pub fn decode(table: &Table, states: &mut [u16], stream: &[u8], out: &mut [u8]) -> Option<usize> {
-    scalar::decode(table, states, stream, out)
+    decode_with(Backend::active(), table, states, stream, out)
 }
 
-/// Encodes `symbols` into the end of `stream` and returns how many bytes that took; `states` gets
-/// the states that [`decode`] must start from.
+/// Encodes `symbols` into the end of `stream`, on the [active](Backend::active) back-end. Returns
+/// how many bytes that took, and fills `states` with the states that [`decode`] must start from.
+/// The bytes before are scratch, and hold unspecified values.
 ///
 /// A symbol that the table does not list is coded as its last entry.
 ///
@@ -122,6 +140,134 @@ pub fn decode(table: &Table, states: &mut [u16], stream: &[u8], out: &mut [u8]) 
 /// When `states` is empty, or when `stream` is shorter than `symbols` (a symbol takes at most one
 /// byte).
 pub fn encode(table: &Table, symbols: &[u8], states: &mut [u16], stream: &mut [u8]) -> usize {
+    encode_with(Backend::active(), table, symbols, states, stream)
+}
+
+/// [`decode`] on a back-end of the caller's choice.
+///
+/// # Panics
+/// As [`decode`], and if this machine lacks the back-end.
+pub fn decode_with(
+    backend: Backend,
+    table: &Table,
+    states: &mut [u16],
+    stream: &[u8],
+    out: &mut [u8],
+) -> Option<usize> {
+    backend.require();
+    if !has_vectors(table, states.len()) {
+        return scalar::decode(table, states, stream, out);
+    }
+    match backend {
+        Backend::Scalar => scalar::decode(table, states, stream, out),
+        #[cfg(target_arch = "x86_64")]
+        Backend::Avx2 => decode_rounds(table, states, stream, out, |states, stream, out| {
+            avx2::decode(Backend::avx2(), table, states, stream, out)
+        }),
+        #[cfg(target_arch = "x86_64")]
+        Backend::Avx512 => decode_rounds(table, states, stream, out, |states, stream, out| {
+            // SAFETY: `require` has found AVX-512 with VBMI and VBMI2 on this machine.
+            unsafe { avx512::decode(table, states, stream, out) }
+        }),
+        #[cfg(target_arch = "aarch64")]
+        Backend::Neon => decode_rounds(table, states, stream, out, |states, stream, out| {
+            neon::decode(Backend::neon(), table, states, stream, out)
+        }),
+        #[allow(unreachable_patterns, reason = "depends on the target")]
+        missing => missing.unavailable(),
+    }
+}
+
+/// [`encode`] on a back-end of the caller's choice.
+///
+/// # Panics
+/// As [`encode`], and if this machine lacks the back-end.
+pub fn encode_with(
+    backend: Backend,
+    table: &Table,
+    symbols: &[u8],
+    states: &mut [u16],
+    stream: &mut [u8],
+) -> usize {
+    backend.require();
     assert!(stream.len() >= symbols.len(), "the stream needs a byte per symbol");
-    scalar::encode(table, symbols, states, stream)
+    states.fill(START);
+    // Backwards: first the last symbols, which are not a whole round.
+    let whole = symbols.len() - symbols.len() % states.len();
+    let (symbols, last) = symbols.split_at(whole);
+    let used = scalar::encode(table, last, states, stream);
+    let free = stream.len() - used;
+    used + encode_rounds(backend, table, symbols, states, &mut stream[..free])
+}
+
+/// Encodes whole rounds, from the states as they are, on a back-end that is available.
+fn encode_rounds(
+    backend: Backend,
+    table: &Table,
+    symbols: &[u8],
+    states: &mut [u16],
+    stream: &mut [u8],
+) -> usize {
+    if !has_vectors(table, states.len()) {
+        return scalar::encode(table, symbols, states, stream);
+    }
+    match backend {
+        // SAFETY: the back-end is available: this machine has AVX-512 with VBMI and VBMI2.
+        #[cfg(target_arch = "x86_64")]
+        Backend::Avx512 => unsafe { avx512::encode(table, symbols, states, stream) },
+        // AVX2 and NEON have no kernel of their own.
+        _ => scalar::encode(table, symbols, states, stream),
+    }
+}
+
+/// Whether vector kernels take these lanes and this table, each of whose frequencies must fit a
+/// byte.
+fn has_vectors(table: &Table, lanes: usize) -> bool {
+    matches!(lanes, 64 | 128 | MAX_LANES) && table.len > 1
+}
+
+/// Drives a kernel that decodes whole rounds while the stream has a byte for each lane, and
+/// returns how many symbols and bytes that were: over the stream, then over its last bytes with
+/// zeros after them. The scalar twin decodes the symbols that are not a whole round.
+fn decode_rounds(
+    table: &Table,
+    states: &mut [u16],
+    stream: &[u8],
+    out: &mut [u8],
+    kernel: impl Fn(&mut [u16], &[u8], &mut [u8]) -> (usize, usize),
+) -> Option<usize> {
+    let (done, read) = kernel(states, stream, out);
+    let (stream, out) = (&stream[read..], &mut out[done..]);
+    let mut last = [0; 2 * MAX_LANES];
+    let (mut more, mut taken) = (0, 0);
+    if out.len() >= states.len() {
+        // The kernel has left less than a byte for each lane.
+        last[..stream.len()].copy_from_slice(stream);
+        // It stops only where a round is not whole, or beyond the bytes that there are.
+        (more, taken) = kernel(states, &last, out);
+    }
+    let rest = stream.get(taken..)?;
+    Some(read + taken + scalar::decode(table, states, rest, &mut out[more..])?)
+}
+
+/// Almost `2^16 / freq`, for a `freq` of 1 to 255: for an `x` less than `256 * freq`, the product
+/// over `2^16` is the quotient or one less.
+#[allow(dead_code)]
+fn reciprocal(freq: u16) -> u16 {
+    ((1 << 16) / u32::from(freq)).min(u16::MAX.into()) as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reciprocals_divide_but_for_one() {
+        for freq in 1..TOTAL {
+            for x in 0..freq << 8 {
+                let quotient = ((u32::from(x) * u32::from(reciprocal(freq))) >> 16) as u16;
+                assert!((x - quotient * freq) / freq <= 1, "{x} by {freq}");
+            }
+        }
+    }
 }

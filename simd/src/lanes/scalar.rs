@@ -43,6 +43,7 @@ fn decode_group(
     taken
 }
 
+/// From the states as they are, which is [`START`] for the last symbols.
 pub(super) fn encode(
     table: &Table,
     symbols: &[u8],
@@ -50,7 +51,6 @@ pub(super) fn encode(
     stream: &mut [u8],
 ) -> usize {
     let lanes = states.len();
-    states.fill(START);
     let mut free = stream.len();
     let groups = symbols.chunks(lanes).rev();
     for group in groups {

@@ -1,0 +1,128 @@
+//! Two rows of 16 bytes.
+
+use core::arch::x86_64::{__m128i, __m256i};
+
+use pulp::cast;
+use pulp::x86::V3;
+
+use super::Table;
+use super::search::{self, EXPAND, Unit};
+
+/// As [`search::decode`].
+pub(super) fn decode(
+    token: V3,
+    table: &Table,
+    states: &mut [u16],
+    stream: &[u8],
+    out: &mut [u8],
+) -> (usize, usize) {
+    token.vectorize(
+        #[inline(always)]
+        || search::decode(token, table, states, stream, out),
+    )
+}
+
+impl Unit<32> for V3 {
+    type Vector = __m256i;
+
+    /// Comparisons are signed.
+    const FLIP: u8 = 0x80;
+
+    #[inline(always)]
+    fn load(self, bytes: &[u8; 32]) -> __m256i {
+        cast(*bytes)
+    }
+
+    #[inline(always)]
+    fn store(self, vector: __m256i, bytes: &mut [u8; 32]) {
+        *bytes = cast(vector);
+    }
+
+    #[inline(always)]
+    fn splat(self, byte: u8) -> __m256i {
+        self.avx._mm256_set1_epi8(byte as i8)
+    }
+
+    #[inline(always)]
+    fn table(self, table: [u8; 16]) -> __m256i {
+        cast([table; 2])
+    }
+
+    #[inline(always)]
+    fn look_up(self, table: __m256i, indices: __m256i) -> __m256i {
+        self.avx2._mm256_shuffle_epi8(table, indices)
+    }
+
+    #[inline(always)]
+    fn xor(self, a: __m256i, b: __m256i) -> __m256i {
+        self.avx2._mm256_xor_si256(a, b)
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m256i, b: __m256i) -> __m256i {
+        self.avx2._mm256_add_epi8(a, b)
+    }
+
+    #[inline(always)]
+    fn sub(self, a: __m256i, b: __m256i) -> __m256i {
+        self.avx2._mm256_sub_epi8(a, b)
+    }
+
+    #[inline(always)]
+    fn above(self, a: __m256i, b: __m256i) -> __m256i {
+        self.avx2._mm256_cmpgt_epi8(a, b)
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: __m256i, b: __m256i, c: __m256i) -> (__m256i, __m256i) {
+        let V3 { avx, avx2, .. } = self;
+        let low = avx._mm256_set1_epi16(0xff);
+        let even = avx2._mm256_add_epi16(
+            avx2._mm256_mullo_epi16(avx2._mm256_and_si256(a, low), avx2._mm256_and_si256(b, low)),
+            avx2._mm256_and_si256(c, low),
+        );
+        let odd = avx2._mm256_add_epi16(
+            avx2._mm256_mullo_epi16(avx2._mm256_srli_epi16::<8>(a), avx2._mm256_srli_epi16::<8>(b)),
+            avx2._mm256_srli_epi16::<8>(c),
+        );
+        (
+            avx2._mm256_or_si256(
+                avx2._mm256_and_si256(even, low),
+                avx2._mm256_slli_epi16::<8>(odd),
+            ),
+            avx2._mm256_or_si256(
+                avx2._mm256_srli_epi16::<8>(even),
+                avx2._mm256_andnot_si256(low, odd),
+            ),
+        )
+    }
+
+    #[inline(always)]
+    fn is_zero(self, vector: __m256i) -> __m256i {
+        self.avx2._mm256_cmpeq_epi8(vector, self.avx._mm256_setzero_si256())
+    }
+
+    #[inline(always)]
+    fn select(self, mask: __m256i, a: __m256i, b: __m256i) -> __m256i {
+        self.avx2._mm256_blendv_epi8(b, a, mask)
+    }
+
+    #[inline(always)]
+    fn expand(self, mask: __m256i, bytes: &[u8; 32]) -> (__m256i, usize) {
+        let mask = self.avx2._mm256_movemask_epi8(mask) as u32;
+        let mut eights = [0_u64; 4];
+        for (i, eight) in eights.iter_mut().enumerate() {
+            let before = (mask & !(u32::MAX << (8 * i))).count_ones() as usize;
+            let window: &[u8; 8] = bytes[before..].first_chunk().expect("at most 24 bytes before");
+            let order = EXPAND[usize::from((mask >> (8 * i)) as u8)];
+            let spread = self.ssse3._mm_shuffle_epi8(eight_bytes(*window), eight_bytes(order));
+            *eight = cast::<__m128i, [u64; 2]>(spread)[0];
+        }
+        (cast(eights), mask.count_ones() as usize)
+    }
+}
+
+#[inline(always)]
+fn eight_bytes(bytes: [u8; 8]) -> __m128i {
+    cast([u64::from_le_bytes(bytes), 0])
+}

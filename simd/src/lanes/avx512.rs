@@ -1,0 +1,276 @@
+//! 64 lanes a group: the low bytes of their states in one register, the high bytes in another.
+//!
+//! A step takes all groups at once, so that the latency of one hides behind the others.
+
+use core::arch::x86_64::*;
+
+use pulp::cast;
+
+use super::{MAX_SYMBOLS, Table};
+
+/// Lanes of a group.
+const WIDTH: usize = 64;
+
+/// Sets the lane at even bytes, where two lanes share a 16-bit unit.
+const EVEN: __mmask64 = 0x5555_5555_5555_5555;
+
+/// Decodes whole rounds, a symbol of each lane, while the stream has a byte for each lane; returns
+/// how many symbols that were and how many bytes they took.
+///
+/// There are 64, 128 or 256 states, and every frequency is less than 256.
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vbmi2,popcnt")]
+pub(super) fn decode(
+    table: &Table,
+    states: &mut [u16],
+    stream: &[u8],
+    out: &mut [u8],
+) -> (usize, usize) {
+    match states.len() {
+        64 => decode_groups::<1>(table, states, stream, out),
+        128 => decode_groups::<2>(table, states, stream, out),
+        256 => decode_groups::<4>(table, states, stream, out),
+        lanes => unreachable!("{lanes} lanes"),
+    }
+}
+
+/// Encodes whole rounds into the end of the stream, from the states as they are; returns how many
+/// bytes that took.
+///
+/// There are 64, 128 or 256 states, symbols for each of them equally often, at least as many bytes
+/// as symbols, and every frequency is less than 256.
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vbmi2,popcnt")]
+pub(super) fn encode(
+    table: &Table,
+    symbols: &[u8],
+    states: &mut [u16],
+    stream: &mut [u8],
+) -> usize {
+    match states.len() {
+        64 => encode_groups::<1>(table, symbols, states, stream),
+        128 => encode_groups::<2>(table, symbols, states, stream),
+        256 => encode_groups::<4>(table, symbols, states, stream),
+        lanes => unreachable!("{lanes} lanes"),
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vbmi2,popcnt")]
+fn decode_groups<const G: usize>(
+    table: &Table,
+    states: &mut [u16],
+    stream: &[u8],
+    out: &mut [u8],
+) -> (usize, usize) {
+    let ranks = Bytes::new(&table.rank_of_slot);
+    let mut symbols = [0; MAX_SYMBOLS];
+    let mut freqs = [0; MAX_SYMBOLS];
+    let mut starts = [0; MAX_SYMBOLS];
+    for (rank, entry) in table.entries.iter().enumerate() {
+        symbols[rank] = entry.symbol;
+        freqs[rank] = entry.freq as u8;
+        starts[rank] = entry.start as u8;
+    }
+    let (symbols, freqs, starts) = (by_rank(symbols), by_rank(freqs), by_rank(starts));
+    let low_byte = _mm512_set1_epi16(0xff);
+
+    let (mut low, mut high) = load::<G>(states);
+    let mut rest = stream;
+    let mut rounds = 0;
+    for round in out.chunks_exact_mut(G * WIDTH) {
+        // Every group takes at most its width.
+        let Some((bytes, _)) = rest.split_at_checked(G * WIDTH) else { break };
+        let mut taken = 0;
+        for (g, group) in round.as_chunks_mut::<WIDTH>().0.iter_mut().enumerate() {
+            let rank = ranks.look_up(low[g]);
+            *group = cast(_mm512_shuffle_epi8(symbols, rank));
+            let freq = _mm512_shuffle_epi8(freqs, rank);
+            let bias = _mm512_sub_epi8(low[g], _mm512_shuffle_epi8(starts, rank));
+
+            let even = _mm512_add_epi16(
+                _mm512_mullo_epi16(
+                    _mm512_and_si512(freq, low_byte),
+                    _mm512_and_si512(high[g], low_byte),
+                ),
+                _mm512_and_si512(bias, low_byte),
+            );
+            let odd = _mm512_add_epi16(
+                _mm512_mullo_epi16(_mm512_srli_epi16::<8>(freq), _mm512_srli_epi16::<8>(high[g])),
+                _mm512_srli_epi16::<8>(bias),
+            );
+            let (x_low, x_high) = unzip(even, odd);
+
+            let refill = _mm512_testn_epi8_mask(x_high, x_high);
+            let window = bytes[taken..].first_chunk().expect("a group takes at most its width");
+            high[g] = _mm512_mask_mov_epi8(x_high, refill, x_low);
+            low[g] = _mm512_mask_expand_epi8(x_low, refill, cast::<[u8; WIDTH], _>(*window));
+            taken += refill.count_ones() as usize;
+        }
+        rest = &rest[taken..];
+        rounds += 1;
+    }
+    store::<G>(low, high, states);
+    (rounds * G * WIDTH, stream.len() - rest.len())
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vbmi2,popcnt")]
+fn encode_groups<const G: usize>(
+    table: &Table,
+    symbols: &[u8],
+    states: &mut [u16],
+    stream: &mut [u8],
+) -> usize {
+    let ranks = Bytes::new(&table.rank_of_symbol);
+    let mut freqs = [0; MAX_SYMBOLS];
+    let mut starts = [0; MAX_SYMBOLS];
+    let mut reciprocals = [0; 2 * MAX_SYMBOLS];
+    for (rank, entry) in table.entries[..table.len.into()].iter().enumerate() {
+        freqs[rank] = entry.freq as u8;
+        starts[rank] = entry.start as u8;
+        reciprocals[rank] = super::reciprocal(entry.freq);
+    }
+    let (freqs, starts) = (by_rank(freqs), by_rank(starts));
+    let reciprocals = cast(reciprocals);
+    let low_byte = _mm512_set1_epi16(0xff);
+    let mut places = [0; WIDTH];
+    for (i, place) in places.iter_mut().enumerate() {
+        *place = i as u8;
+    }
+    let places: __m512i = cast(places);
+
+    let (mut low, mut high) = load::<G>(states);
+    let mut free = stream.len();
+    for round in symbols.rchunks_exact(G * WIDTH) {
+        for (g, group) in round.as_chunks::<WIDTH>().0.iter().enumerate().rev() {
+            let rank = ranks.look_up(cast(*group));
+            let freq = _mm512_shuffle_epi8(freqs, rank);
+
+            // x >= 256 * freq: put a byte, x /= 256.
+            let emit = _mm512_cmpge_epu8_mask(high[g], freq);
+            let count = emit.count_ones() as usize;
+            // Whole stores that end at the last free byte; what is too much there is overwritten
+            // by the next ones. There is a byte left for each symbol to come.
+            let bytes = _mm512_maskz_compress_epi8(emit, low[g]);
+            let order = _mm512_add_epi8(places, _mm512_set1_epi8(count as i8));
+            let end = stream[..free].last_chunk_mut().expect("a byte for each symbol");
+            *end = cast::<_, [u8; WIDTH]>(_mm512_permutexvar_epi8(order, bytes));
+            free -= count;
+            let x_low = _mm512_mask_mov_epi8(low[g], emit, high[g]);
+            let x_high = _mm512_maskz_mov_epi8(!emit, high[g]);
+
+            // The quotient fits a byte, and comes out right or one too small.
+            let (x_even, x_odd) = zip(x_low, x_high);
+            let (freq_even, freq_odd) =
+                (_mm512_and_si512(freq, low_byte), _mm512_srli_epi16::<8>(freq));
+            let quotient_even =
+                _mm512_mulhi_epu16(x_even, _mm512_permutexvar_epi16(rank, reciprocals));
+            let quotient_odd = _mm512_mulhi_epu16(
+                x_odd,
+                _mm512_permutexvar_epi16(_mm512_srli_epi16::<8>(rank), reciprocals),
+            );
+            let rest_even = _mm512_sub_epi16(x_even, _mm512_mullo_epi16(quotient_even, freq_even));
+            let rest_odd = _mm512_sub_epi16(x_odd, _mm512_mullo_epi16(quotient_odd, freq_odd));
+            let quotient = pack(quotient_even, quotient_odd);
+            let rest = pack(rest_even, rest_odd);
+            // Negative, so not zero above the low byte, where the quotient was right.
+            let right = high_bytes(
+                _mm512_sub_epi16(rest_even, freq_even),
+                _mm512_sub_epi16(rest_odd, freq_odd),
+            );
+            let wrong = _mm512_testn_epi8_mask(right, right);
+
+            // The remainder and the start make less than 256.
+            let place = _mm512_add_epi8(rest, _mm512_shuffle_epi8(starts, rank));
+            low[g] = _mm512_mask_sub_epi8(place, wrong, place, freq);
+            high[g] = _mm512_mask_add_epi8(quotient, wrong, quotient, _mm512_set1_epi8(1));
+        }
+    }
+    store::<G>(low, high, states);
+    stream.len() - free
+}
+
+/// A table of 256 bytes.
+struct Bytes([__m512i; 4]);
+
+impl Bytes {
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn new(table: &[u8; 256]) -> Self {
+        let quarters: &[[u8; WIDTH]] = table.as_chunks().0;
+        Self([cast(quarters[0]), cast(quarters[1]), cast(quarters[2]), cast(quarters[3])])
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+    fn look_up(&self, index: __m512i) -> __m512i {
+        let Self([a, b, c, d]) = *self;
+        // A permute of two registers takes the low seven bits of an index.
+        _mm512_mask_blend_epi8(
+            _mm512_movepi8_mask(index),
+            _mm512_permutex2var_epi8(a, index, b),
+            _mm512_permutex2var_epi8(c, index, d),
+        )
+    }
+}
+
+/// The table in each row of 16 bytes, for byte shuffles.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn by_rank(table: [u8; MAX_SYMBOLS]) -> __m512i {
+    _mm512_broadcast_i32x4(cast(table))
+}
+
+/// The low bytes of two vectors of 16-bit units, interleaved.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn pack(even: __m512i, odd: __m512i) -> __m512i {
+    _mm512_mask_blend_epi8(EVEN, _mm512_slli_epi16::<8>(odd), even)
+}
+
+/// The high bytes of two vectors of 16-bit units, interleaved.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn high_bytes(even: __m512i, odd: __m512i) -> __m512i {
+    _mm512_mask_blend_epi8(EVEN, odd, _mm512_srli_epi16::<8>(even))
+}
+
+/// From states of even and of odd lanes to low and high bytes of all.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn unzip(even: __m512i, odd: __m512i) -> (__m512i, __m512i) {
+    (pack(even, odd), high_bytes(even, odd))
+}
+
+/// Undoes [`unzip`]; and unzips as well, since it is its own inverse.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn zip(low: __m512i, high: __m512i) -> (__m512i, __m512i) {
+    unzip(low, high)
+}
+
+/// The low and the high bytes of the states, group by group.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn load<const G: usize>(states: &[u16]) -> ([__m512i; G], [__m512i; G]) {
+    let mut low = [_mm512_setzero_si512(); G];
+    let mut high = low;
+    for (g, group) in states.as_chunks::<WIDTH>().0.iter().enumerate() {
+        let mut bytes = [[0; WIDTH]; 2];
+        for (i, state) in group.iter().enumerate() {
+            [bytes[0][i], bytes[1][i]] = state.to_le_bytes();
+        }
+        low[g] = cast(bytes[0]);
+        high[g] = cast(bytes[1]);
+    }
+    (low, high)
+}
+
+/// Undoes [`load`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn store<const G: usize>(low: [__m512i; G], high: [__m512i; G], states: &mut [u16]) {
+    for (g, group) in states.as_chunks_mut::<WIDTH>().0.iter_mut().enumerate() {
+        let bytes: [[u8; WIDTH]; 2] = [cast(low[g]), cast(high[g])];
+        for (i, state) in group.iter_mut().enumerate() {
+            *state = u16::from_le_bytes([bytes[0][i], bytes[1][i]]);
+        }
+    }
+}

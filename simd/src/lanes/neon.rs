@@ -1,0 +1,116 @@
+//! One row of 16 bytes.
+
+use core::arch::aarch64::uint8x16_t;
+
+use pulp::aarch64::Neon;
+use pulp::cast;
+
+use super::Table;
+use super::search::{self, EXPAND, Unit};
+
+/// As [`search::decode`].
+pub(super) fn decode(
+    token: Neon,
+    table: &Table,
+    states: &mut [u16],
+    stream: &[u8],
+    out: &mut [u8],
+) -> (usize, usize) {
+    token.vectorize(
+        #[inline(always)]
+        || search::decode(token, table, states, stream, out),
+    )
+}
+
+impl Unit<16> for Neon {
+    type Vector = uint8x16_t;
+
+    const FLIP: u8 = 0;
+
+    #[inline(always)]
+    fn load(self, bytes: &[u8; 16]) -> uint8x16_t {
+        cast(*bytes)
+    }
+
+    #[inline(always)]
+    fn store(self, vector: uint8x16_t, bytes: &mut [u8; 16]) {
+        *bytes = cast(vector);
+    }
+
+    #[inline(always)]
+    fn splat(self, byte: u8) -> uint8x16_t {
+        self.neon.vdupq_n_u8(byte)
+    }
+
+    #[inline(always)]
+    fn table(self, table: [u8; 16]) -> uint8x16_t {
+        cast(table)
+    }
+
+    #[inline(always)]
+    fn look_up(self, table: uint8x16_t, indices: uint8x16_t) -> uint8x16_t {
+        self.neon.vqtbl1q_u8(table, indices)
+    }
+
+    #[inline(always)]
+    fn xor(self, a: uint8x16_t, b: uint8x16_t) -> uint8x16_t {
+        self.neon.veorq_u8(a, b)
+    }
+
+    #[inline(always)]
+    fn add(self, a: uint8x16_t, b: uint8x16_t) -> uint8x16_t {
+        self.neon.vaddq_u8(a, b)
+    }
+
+    #[inline(always)]
+    fn sub(self, a: uint8x16_t, b: uint8x16_t) -> uint8x16_t {
+        self.neon.vsubq_u8(a, b)
+    }
+
+    #[inline(always)]
+    fn above(self, a: uint8x16_t, b: uint8x16_t) -> uint8x16_t {
+        self.neon.vcgtq_u8(a, b)
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: uint8x16_t, b: uint8x16_t, c: uint8x16_t) -> (uint8x16_t, uint8x16_t) {
+        let neon = self.neon;
+        let first = neon.vmlal_u8(
+            neon.vmovl_u8(neon.vget_low_u8(c)),
+            neon.vget_low_u8(a),
+            neon.vget_low_u8(b),
+        );
+        let second = neon.vmlal_high_u8(neon.vmovl_high_u8(c), a, b);
+        let (first, second) = (cast(first), cast(second));
+        (neon.vuzp1q_u8(first, second), neon.vuzp2q_u8(first, second))
+    }
+
+    #[inline(always)]
+    fn is_zero(self, vector: uint8x16_t) -> uint8x16_t {
+        self.neon.vceqzq_u8(vector)
+    }
+
+    #[inline(always)]
+    fn select(self, mask: uint8x16_t, a: uint8x16_t, b: uint8x16_t) -> uint8x16_t {
+        self.neon.vbslq_u8(mask, a, b)
+    }
+
+    #[inline(always)]
+    fn expand(self, mask: uint8x16_t, bytes: &[u8; 16]) -> (uint8x16_t, usize) {
+        let neon = self.neon;
+        // A bit of each lane, and three sums of neighbours make a byte of eight.
+        let mut sums = neon.vandq_u8(mask, cast([[1_u8, 2, 4, 8, 16, 32, 64, 128]; 2]));
+        for _ in 0..3 {
+            sums = neon.vpaddq_u8(sums, sums);
+        }
+        let [first, second]: [u8; 2] = neon.vgetq_lane_u16::<0>(cast(sums)).to_le_bytes();
+        let before = first.count_ones() as usize;
+        let second_bytes: &[u8; 8] = bytes[before..].first_chunk().expect("at most 8 bytes before");
+        let [first_bytes, _] = bytes.as_chunks::<8>().0 else { unreachable!("16 bytes") };
+        let spread = neon.vcombine_u8(
+            neon.vtbl1_u8(cast(*first_bytes), cast(EXPAND[usize::from(first)])),
+            neon.vtbl1_u8(cast(*second_bytes), cast(EXPAND[usize::from(second)])),
+        );
+        (spread, before + second.count_ones() as usize)
+    }
+}
