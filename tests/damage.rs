@@ -102,3 +102,37 @@ fn random_damage_never_panics() {
         let _ = read_everything(&damaged);
     }
 }
+
+/// Changes bytes of the trailer and makes its checksum right again.
+fn with_trailer(packed: &[u8], offset: usize, bytes: &[u8]) -> Vec<u8> {
+    let mut changed = packed.to_vec();
+    let trailer = changed.len() - 176;
+    changed[trailer + offset..][..bytes.len()].copy_from_slice(bytes);
+    let checksum = at1w_container::Digest::of(&changed[trailer..trailer + 160]);
+    changed[trailer + 160..trailer + 168].copy_from_slice(&checksum.0[..8]);
+    changed
+}
+
+#[test]
+fn other_versions_and_features_are_refused_by_name() {
+    let packed = packed(&small()).unwrap();
+    assert!(open(&with_trailer(&packed, 144, &[1])).is_ok(), "optional features are ignored");
+    assert!(matches!(open(&with_trailer(&packed, 136, &[4])), Err(Error::Features(4))));
+    assert!(matches!(open(&with_trailer(&packed, 156, &[2])), Err(Error::Version(2))));
+}
+
+#[test]
+fn sizes_beyond_the_limits_are_refused() {
+    let packed = packed(&small()).unwrap();
+    let open_with = |limits| {
+        let options = at1w_container::OpenOptions { limits, root: None };
+        at1w_container::Reader::new(Box::new(packed.clone()), &options)
+    };
+    let limits = at1w_container::Limits { index_len: 100, ..Default::default() };
+    assert!(matches!(open_with(limits), Err(Error::Limit { .. })));
+    let limits = at1w_container::Limits { tensor_len: 300, ..Default::default() };
+    let reader = open_with(limits).unwrap();
+    assert!(reader.tensor("stored").unwrap().read_to_vec().is_ok());
+    assert!(matches!(reader.tensor("lanes").unwrap().read_to_vec(), Err(Error::Limit { .. })));
+    assert!(matches!(reader.read_original(0..400), Err(Error::Limit { .. })));
+}

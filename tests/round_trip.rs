@@ -1,7 +1,7 @@
 //! Whatever goes in comes back, whole and in parts, whatever the machine does meanwhile.
 
 use at1w_codec::Dtype;
-use at1w_container::{Index, Slice};
+use at1w_container::{Index, Mapped, OpenOptions, ReadAt, Reader, Slice};
 use at1w_tests::{Random, Tensor, everything, open, packed, restored, safetensors, weights};
 use proptest::prelude::*;
 
@@ -62,6 +62,29 @@ fn tensors_are_those_that_safetensors_reads() {
     let reference = safetensors::SafeTensors::deserialize(&original).unwrap();
     for (name, view) in reference.tensors() {
         assert!(reader.tensor(&name).unwrap().read_to_vec().unwrap() == view.data());
+    }
+}
+
+#[test]
+fn every_source_gives_the_same() {
+    let original = everything();
+    let bytes = packed(&original).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("everything.at1w");
+    std::fs::write(&path, &bytes).unwrap();
+    let sources: [Box<dyn ReadAt>; 3] = [
+        Box::new(bytes),
+        Box::new(std::fs::File::open(&path).unwrap()),
+        Box::new(Mapped::open(&path).unwrap()),
+    ];
+    for source in sources {
+        let end = source.size().unwrap();
+        assert!(source.read_at(0..end + 1).is_err() && source.read_at(end..end).is_ok());
+        let reader = Reader::new(source, &OpenOptions::default()).unwrap();
+        let mut back = Vec::new();
+        reader.restore(&mut back, &()).unwrap();
+        assert!(back == original);
+        assert!(reader.read_original(5..600_000).unwrap() == original[5..600_000]);
     }
 }
 

@@ -6,7 +6,7 @@ use pulp::cast;
 use pulp::x86::V3;
 
 use super::Table;
-use super::search::{self, EXPAND, Unit};
+use super::search::{self, COMPRESS, EXPAND, Unit};
 
 /// As [`search::decode`].
 pub(super) fn decode(
@@ -19,6 +19,20 @@ pub(super) fn decode(
     token.vectorize(
         #[inline(always)]
         || search::decode(token, table, states, stream, out),
+    )
+}
+
+/// As [`search::encode`].
+pub(super) fn encode(
+    token: V3,
+    table: &Table,
+    symbols: &[u8],
+    states: &mut [u16],
+    stream: &mut [u8],
+) -> usize {
+    token.vectorize(
+        #[inline(always)]
+        || search::encode(token, table, symbols, states, stream),
     )
 }
 
@@ -85,16 +99,7 @@ impl Unit<32> for V3 {
             avx2._mm256_mullo_epi16(avx2._mm256_srli_epi16::<8>(a), avx2._mm256_srli_epi16::<8>(b)),
             avx2._mm256_srli_epi16::<8>(c),
         );
-        (
-            avx2._mm256_or_si256(
-                avx2._mm256_and_si256(even, low),
-                avx2._mm256_slli_epi16::<8>(odd),
-            ),
-            avx2._mm256_or_si256(
-                avx2._mm256_srli_epi16::<8>(even),
-                avx2._mm256_andnot_si256(low, odd),
-            ),
-        )
+        unzip(self, even, odd)
     }
 
     #[inline(always)]
@@ -120,9 +125,73 @@ impl Unit<32> for V3 {
         }
         (cast(eights), mask.count_ones() as usize)
     }
+
+    #[inline(always)]
+    fn compress(self, mask: __m256i, vector: __m256i, free: &mut [u8]) -> usize {
+        let mask = self.avx2._mm256_movemask_epi8(mask) as u32;
+        let eights: [[u8; 8]; 4] = cast(vector);
+        let mut end = free.len();
+        for (i, eight) in eights.into_iter().enumerate().rev() {
+            let mask = (mask >> (8 * i)) as u8;
+            let order = COMPRESS[usize::from(mask)];
+            let packed = self.ssse3._mm_shuffle_epi8(eight_bytes(eight), eight_bytes(order));
+            let place: &mut [u8; 8] = free[..end].last_chunk_mut().expect("a byte for each lane");
+            *place = cast::<__m128i, [[u8; 8]; 2]>(packed)[0];
+            end -= mask.count_ones() as usize;
+        }
+        free.len() - end
+    }
+
+    #[inline(always)]
+    fn div(
+        self,
+        number: (__m256i, __m256i),
+        divisor: __m256i,
+        reciprocal: (__m256i, __m256i),
+    ) -> (__m256i, __m256i) {
+        let V3 { avx, avx2, .. } = self;
+        let (number_even, number_odd) = unzip(self, number.0, number.1);
+        let (reciprocal_even, reciprocal_odd) = unzip(self, reciprocal.0, reciprocal.1);
+        let (divisor_even, divisor_odd) = (
+            avx2._mm256_and_si256(divisor, avx._mm256_set1_epi16(0xff)),
+            avx2._mm256_srli_epi16::<8>(divisor),
+        );
+        let (quotient_even, rest_even) = divide(self, number_even, divisor_even, reciprocal_even);
+        let (quotient_odd, rest_odd) = divide(self, number_odd, divisor_odd, reciprocal_odd);
+        (
+            avx2._mm256_or_si256(quotient_even, avx2._mm256_slli_epi16::<8>(quotient_odd)),
+            avx2._mm256_or_si256(rest_even, avx2._mm256_slli_epi16::<8>(rest_odd)),
+        )
+    }
+}
+
+/// From 16-bit numbers of even and of odd lanes to low and high bytes of all, and back: this is its
+/// own inverse.
+#[inline(always)]
+fn unzip(token: V3, even: __m256i, odd: __m256i) -> (__m256i, __m256i) {
+    let V3 { avx, avx2, .. } = token;
+    let low = avx._mm256_set1_epi16(0xff);
+    (
+        avx2._mm256_or_si256(avx2._mm256_and_si256(even, low), avx2._mm256_slli_epi16::<8>(odd)),
+        avx2._mm256_or_si256(avx2._mm256_srli_epi16::<8>(even), avx2._mm256_andnot_si256(low, odd)),
+    )
 }
 
 #[inline(always)]
 fn eight_bytes(bytes: [u8; 8]) -> __m128i {
     cast([u64::from_le_bytes(bytes), 0])
+}
+
+/// Quotients and remainders, from products that come out right or one too small.
+#[inline(always)]
+fn divide(token: V3, number: __m256i, divisor: __m256i, reciprocal: __m256i) -> (__m256i, __m256i) {
+    let V3 { avx, avx2, .. } = token;
+    let quotient = avx2._mm256_mulhi_epu16(number, reciprocal);
+    let rest = avx2._mm256_sub_epi16(number, avx2._mm256_mullo_epi16(quotient, divisor));
+    let right = avx2._mm256_cmpgt_epi16(divisor, rest);
+    let more = avx2._mm256_add_epi16(avx._mm256_set1_epi16(1), right);
+    (
+        avx2._mm256_add_epi16(quotient, more),
+        avx2._mm256_sub_epi16(rest, avx2._mm256_andnot_si256(right, divisor)),
+    )
 }

@@ -17,6 +17,7 @@ mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod scalar;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod search;
 
 use crate::Backend;
@@ -212,11 +213,16 @@ fn encode_rounds(
         return scalar::encode(table, symbols, states, stream);
     }
     match backend {
+        Backend::Scalar => scalar::encode(table, symbols, states, stream),
+        #[cfg(target_arch = "x86_64")]
+        Backend::Avx2 => avx2::encode(Backend::avx2(), table, symbols, states, stream),
         // SAFETY: the back-end is available: this machine has AVX-512 with VBMI and VBMI2.
         #[cfg(target_arch = "x86_64")]
         Backend::Avx512 => unsafe { avx512::encode(table, symbols, states, stream) },
-        // AVX2 and NEON have no kernel of their own.
-        _ => scalar::encode(table, symbols, states, stream),
+        #[cfg(target_arch = "aarch64")]
+        Backend::Neon => neon::encode(Backend::neon(), table, symbols, states, stream),
+        #[allow(unreachable_patterns, reason = "depends on the target")]
+        missing => missing.unavailable(),
     }
 }
 
@@ -252,7 +258,7 @@ fn decode_rounds(
 
 /// Almost `2^16 / freq`, for a `freq` of 1 to 255: for an `x` less than `256 * freq`, the product
 /// over `2^16` is the quotient or one less.
-#[allow(dead_code)]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 fn reciprocal(freq: u16) -> u16 {
     ((1 << 16) / u32::from(freq)).min(u16::MAX.into()) as u16
 }

@@ -1,12 +1,12 @@
 //! One row of 16 bytes.
 
-use core::arch::aarch64::uint8x16_t;
+use core::arch::aarch64::{uint8x16_t, uint16x8_t};
 
 use pulp::aarch64::Neon;
 use pulp::cast;
 
 use super::Table;
-use super::search::{self, EXPAND, Unit};
+use super::search::{self, COMPRESS, EXPAND, Unit};
 
 /// As [`search::decode`].
 pub(super) fn decode(
@@ -19,6 +19,20 @@ pub(super) fn decode(
     token.vectorize(
         #[inline(always)]
         || search::decode(token, table, states, stream, out),
+    )
+}
+
+/// As [`search::encode`].
+pub(super) fn encode(
+    token: Neon,
+    table: &Table,
+    symbols: &[u8],
+    states: &mut [u16],
+    stream: &mut [u8],
+) -> usize {
+    token.vectorize(
+        #[inline(always)]
+        || search::encode(token, table, symbols, states, stream),
     )
 }
 
@@ -98,12 +112,7 @@ impl Unit<16> for Neon {
     #[inline(always)]
     fn expand(self, mask: uint8x16_t, bytes: &[u8; 16]) -> (uint8x16_t, usize) {
         let neon = self.neon;
-        // A bit of each lane, and three sums of neighbours make a byte of eight.
-        let mut sums = neon.vandq_u8(mask, cast([[1_u8, 2, 4, 8, 16, 32, 64, 128]; 2]));
-        for _ in 0..3 {
-            sums = neon.vpaddq_u8(sums, sums);
-        }
-        let [first, second]: [u8; 2] = neon.vgetq_lane_u16::<0>(cast(sums)).to_le_bytes();
+        let [first, second] = bits(self, mask);
         let before = first.count_ones() as usize;
         let second_bytes: &[u8; 8] = bytes[before..].first_chunk().expect("at most 8 bytes before");
         let [first_bytes, _] = bytes.as_chunks::<8>().0 else { unreachable!("16 bytes") };
@@ -113,4 +122,73 @@ impl Unit<16> for Neon {
         );
         (spread, before + second.count_ones() as usize)
     }
+
+    #[inline(always)]
+    fn compress(self, mask: uint8x16_t, vector: uint8x16_t, free: &mut [u8]) -> usize {
+        let eights: [[u8; 8]; 2] = cast(vector);
+        let mut end = free.len();
+        for (eight, mask) in eights.into_iter().zip(bits(self, mask)).rev() {
+            let order = COMPRESS[usize::from(mask)];
+            let place: &mut [u8; 8] = free[..end].last_chunk_mut().expect("a byte for each lane");
+            *place = cast(self.neon.vtbl1_u8(cast(eight), cast(order)));
+            end -= mask.count_ones() as usize;
+        }
+        free.len() - end
+    }
+
+    #[inline(always)]
+    fn div(
+        self,
+        number: (uint8x16_t, uint8x16_t),
+        divisor: uint8x16_t,
+        reciprocal: (uint8x16_t, uint8x16_t),
+    ) -> (uint8x16_t, uint8x16_t) {
+        let neon = self.neon;
+        let (quotient_first, rest_first) = divide(
+            self,
+            cast(neon.vzip1q_u8(number.0, number.1)),
+            neon.vmovl_u8(neon.vget_low_u8(divisor)),
+            cast(neon.vzip1q_u8(reciprocal.0, reciprocal.1)),
+        );
+        let (quotient_second, rest_second) = divide(
+            self,
+            cast(neon.vzip2q_u8(number.0, number.1)),
+            neon.vmovl_high_u8(divisor),
+            cast(neon.vzip2q_u8(reciprocal.0, reciprocal.1)),
+        );
+        (
+            neon.vuzp1q_u8(cast(quotient_first), cast(quotient_second)),
+            neon.vuzp1q_u8(cast(rest_first), cast(rest_second)),
+        )
+    }
+}
+
+/// A bit for each lane of a mask, in bytes of eight.
+#[inline(always)]
+fn bits(token: Neon, mask: uint8x16_t) -> [u8; 2] {
+    let neon = token.neon;
+    // A bit of each lane, and three sums of neighbours make a byte of eight.
+    let mut sums = neon.vandq_u8(mask, cast([[1_u8, 2, 4, 8, 16, 32, 64, 128]; 2]));
+    for _ in 0..3 {
+        sums = neon.vpaddq_u8(sums, sums);
+    }
+    neon.vgetq_lane_u16::<0>(cast(sums)).to_le_bytes()
+}
+
+/// Quotients and remainders, from products that come out right or one too small.
+#[inline(always)]
+fn divide(
+    token: Neon,
+    number: uint16x8_t,
+    divisor: uint16x8_t,
+    reciprocal: uint16x8_t,
+) -> (uint16x8_t, uint16x8_t) {
+    let neon = token.neon;
+    let first = neon.vmull_u16(neon.vget_low_u16(number), neon.vget_low_u16(reciprocal));
+    let second = neon.vmull_high_u16(number, reciprocal);
+    let quotient: uint16x8_t = neon.vuzp2q_u16(cast(first), cast(second));
+    let rest = neon.vmlsq_u16(number, quotient, divisor);
+    let wrong = neon.vcgeq_u16(rest, divisor);
+    let rest = neon.vsubq_u16(rest, neon.vandq_u16(wrong, divisor));
+    (neon.vsubq_u16(quotient, wrong), rest)
 }
