@@ -136,3 +136,32 @@ fn sizes_beyond_the_limits_are_refused() {
     assert!(matches!(reader.tensor("lanes").unwrap().read_to_vec(), Err(Error::Limit { .. })));
     assert!(matches!(reader.read_original(0..400), Err(Error::Limit { .. })));
 }
+
+#[test]
+fn an_empty_tensor_is_verified_however_it_is_read() {
+    let original = safetensors(&[Tensor::new("z", Dtype::F32, &[0, 4], vec![])]);
+    let mut packed = packed(&original).unwrap();
+    // Another digest, and an index and a root that agree with it: only the content does not.
+    let index = packed.len() - 176 - open(&packed).unwrap().info().header_stored_len as usize - 48;
+    packed[index] ^= 1;
+    let digest = at1w_container::Digest::of(&packed[index..packed.len() - 176]);
+    let mut forged = with_trailer(&packed, 32, &digest.0);
+    let mut message = b"at1w root v1\n\0\0\0".to_vec();
+    message.extend_from_slice(&original[..]);
+    message.extend_from_slice(&packed[index..index + 32]);
+    forged = with_trailer(&forged, 64, &at1w_container::Digest::of(&message).0);
+    let reader = open(&forged).unwrap();
+    let tensor = reader.tensor("z").unwrap();
+    assert!(reader.verify(&()).is_err());
+    assert!(reader.verify_original(&()).is_err());
+    assert!(tensor.read_to_vec().is_err());
+    assert!(tensor.read_slice(&":".parse().unwrap()).is_err());
+}
+
+#[test]
+fn reserved_bytes_of_the_trailer_are_checked() {
+    let packed = packed(&small()).unwrap();
+    for offset in 153..156 {
+        assert!(open(&with_trailer(&packed, offset, &[1])).is_err());
+    }
+}

@@ -124,6 +124,12 @@ fn what_safetensors_refuses() {
         one("\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[0,0]", &[]),
         HeaderError::Json(_)
     ));
+    let mut broken = with_header(
+        "{\"t\":{\"x\":\"__\",\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}}",
+        &[],
+    );
+    broken[19..21].copy_from_slice(&[0xff, 0xfe]);
+    assert!(matches!(refused(&broken), HeaderError::Json(_)));
     // Overlapping, and with a gap.
     for second in ["[1,3]", "[3,5]"] {
         let header = format!(
@@ -136,6 +142,14 @@ fn what_safetensors_refuses() {
     for len in 0..original.len() {
         refused(&original[..len]);
     }
+}
+
+#[test]
+fn a_shape_beyond_all_memory_is_refused_without_a_panic() {
+    let dim = (1u64 << 58) + 1;
+    let header =
+        format!("{{\"t\":{{\"dtype\":\"U8\",\"shape\":[1,{dim}],\"data_offsets\":[0,{dim}]}}}}");
+    assert!(matches!(refused(&with_header(&header, &[])), HeaderError::Length { .. }));
 }
 
 #[test]
@@ -184,6 +198,8 @@ fn wrong_slices_say_what_is_wrong() {
         reader.tensor("half").unwrap().read_slice(&":, :".parse().unwrap()).unwrap().1,
         [1, 2, 3]
     );
+    assert_eq!(reader.tensor("t").unwrap().read_slice(&"0:1,".parse().unwrap()).unwrap().0, [1, 4]);
+    assert_eq!(reader.tensor("t").unwrap().read_slice(&"".parse().unwrap()).unwrap().0, [3, 4]);
     assert!("1:2:3".parse::<at1w_container::Slice>().is_err());
     assert!("x".parse::<at1w_container::Slice>().is_err());
     match reader.tensor("tt") {

@@ -74,9 +74,10 @@ impl From<Error> for Failure {
 fn advice(error: &Error) -> Option<&'static str> {
     match error.innermost() {
         Error::NotAt1w(_) => Some("'at1w pack' makes .at1w files of .safetensors files"),
-        Error::Damaged { .. } | Error::DamagedTensor { .. } | Error::Original { .. } => {
+        Error::DamagedTensor { .. } => {
             Some("fetch the file again; 'at1w get' still reads the tensors that are intact")
         }
+        Error::Damaged { .. } | Error::Original { .. } => Some("fetch the file again"),
         Error::NoTensor { .. } => Some("'at1w ls FILE' lists the tensors"),
         Error::SourceChanged(_) => Some("run the command again when nothing writes to the source"),
         Error::Write(error) if error.kind() == io::ErrorKind::StorageFull => {

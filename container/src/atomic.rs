@@ -10,12 +10,17 @@ use crate::{Error, Result};
 /// at `target` is untouched. The file gets the permissions that the user's umask gives.
 ///
 /// # Errors
-/// [`Error::Exists`] when there is a `target` and not `overwrite`; what `write` says; [`Error::Io`].
+/// [`Error::Exists`] when there is a `target` and not `overwrite`, [`Error::NotAFile`] when it is
+/// no regular file; what `write` says; [`Error::Io`].
 pub fn write_atomically<T>(
     target: &Path,
     overwrite: bool,
     write: impl FnOnce(&mut File) -> Result<T>,
 ) -> Result<T> {
+    // A device or a directory is never replaced; a symbolic link is, but not what it points to.
+    if target.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+        return Err(Error::NotAFile(target.into()));
+    }
     if !overwrite && target.symlink_metadata().is_ok() {
         return Err(Error::Exists(target.into()));
     }
@@ -42,6 +47,17 @@ pub fn write_atomically<T>(
     })?;
     sync_folder(folder)?;
     Ok(result)
+}
+
+/// That writing to `target` does not replace `source`.
+///
+/// # Errors
+/// [`Error::SameFile`].
+pub fn check_distinct(source: &Path, target: &Path) -> Result<()> {
+    match (fs::canonicalize(source), fs::canonicalize(target)) {
+        (Ok(from), Ok(to)) if from == to => Err(Error::SameFile(target.into())),
+        _ => Ok(()),
+    }
 }
 
 /// Makes a rename in `folder` survive a power cut.

@@ -54,8 +54,8 @@ fn unit(tensor: &TensorInfo) -> u64 {
     let mut row = bits / 8;
     let mut best = block;
     for &dim in tensor.shape.iter().rev() {
-        // Rows only grow, and the tensor has bytes: nothing overflows before it is too long.
-        let unit = row / gcd(row, block) * block;
+        // Too long is too long: what overflows is no unit either.
+        let unit = (row / gcd(row, block)).saturating_mul(block);
         if unit > MAX_CHUNK_LEN {
             break;
         }

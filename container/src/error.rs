@@ -145,6 +145,20 @@ pub enum Error {
         /// The limit, in bytes.
         limit: u64,
     },
+    /// There is not so much memory.
+    #[error("{what} of {size} bytes does not fit in memory: read it in slices")]
+    Memory {
+        /// What is too large.
+        what: String,
+        /// Its size, in bytes.
+        size: u64,
+    },
+    /// Source and target are one file.
+    #[error("{} is the source itself, which would be lost: choose another target", .0.display())]
+    SameFile(PathBuf),
+    /// The target is no file that could be replaced.
+    #[error("{} is no regular file, and is not replaced", .0.display())]
+    NotAFile(PathBuf),
     /// The manifest of a packed repository is damaged, or disagrees with the files beside it.
     #[error("{0}")]
     Manifest(String),
@@ -226,7 +240,12 @@ impl Error {
     pub fn in_file(self, path: &Path) -> Self {
         match self {
             // These name a path themselves.
-            Self::Io { .. } | Self::InFile { .. } | Self::Exists(_) | Self::Cancelled => self,
+            Self::Io { .. }
+            | Self::InFile { .. }
+            | Self::Exists(_)
+            | Self::SameFile(_)
+            | Self::NotAFile(_)
+            | Self::Cancelled => self,
             source => Self::InFile { path: path.into(), source: Box::new(source) },
         }
     }

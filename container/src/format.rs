@@ -123,6 +123,11 @@ impl Trailer {
             let problem = "its checksum does not match".into();
             return Err(Error::Damaged { section: "trailer", offset, problem });
         }
+        if trailer.reserved != [0; 3] {
+            let offset = file_len - TRAILER_LEN;
+            let problem = "reserved bytes are not 0".into();
+            return Err(Error::Damaged { section: "trailer", offset, problem });
+        }
         let required = u64::from_le_bytes(trailer.required_features);
         if required != 0 {
             return Err(Error::Features(required));

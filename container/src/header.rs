@@ -75,7 +75,9 @@ impl Header {
     }
 
     fn parse_bytes(bytes: Vec<u8>) -> Result<Self, HeaderError> {
-        let Fields { metadata, mut tensors } = serde_json::from_slice(&bytes)?;
+        let text =
+            std::str::from_utf8(&bytes).map_err(<serde_json::Error as serde::de::Error>::custom)?;
+        let Fields { metadata, mut tensors } = serde_json::from_str(text)?;
         // Stable: tensors without bytes keep their order.
         tensors.sort_by_key(|t| (t.data.start, t.data.end));
         let mut end = 0;

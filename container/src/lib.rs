@@ -26,7 +26,7 @@ mod tensor;
 mod unpack;
 
 pub use at1w_codec::Dtype;
-pub use atomic::write_atomically;
+pub use atomic::{check_distinct, write_atomically};
 pub use chunking::MAX_CHUNK_LEN;
 pub use digest::{Digest, ParseDigestError};
 pub use error::{Error, HeaderError, Result};

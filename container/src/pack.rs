@@ -8,7 +8,7 @@ use std::sync::Arc;
 use at1w_codec::{Encoder, Model, ModelBuilder, max_encoded_len};
 use rayon::prelude::*;
 
-use crate::atomic::write_atomically;
+use crate::atomic::{check_distinct, write_atomically};
 use crate::chunking::{ChunkRef, Chunking, batches};
 use crate::digest::{Digest, Hasher, State};
 use crate::error::HeaderError;
@@ -72,9 +72,11 @@ pub fn is_packed(path: &Path) -> Result<bool> {
 /// The output depends on the source alone, not on threads or machine.
 ///
 /// # Errors
-/// [`Error::Safetensors`], [`Error::AlreadyPacked`], [`Error::Exists`], [`Error::Cancelled`],
+/// [`Error::Safetensors`], [`Error::AlreadyPacked`], [`Error::Exists`], [`Error::SameFile`],
+/// [`Error::Cancelled`],
 /// [`Error::SourceChanged`] and those of reading and writing; all name the file.
 pub fn pack_file(source: &Path, target: &Path, options: &WriteOptions<'_>) -> Result<Summary> {
+    check_distinct(source, target)?;
     let file = File::open(source).map_err(Error::io(source))?;
     let identity = || -> Result<_> {
         let metadata = file.metadata().map_err(Error::io(source))?;

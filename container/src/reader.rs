@@ -23,13 +23,33 @@ pub struct Limits {
     /// Bytes of the index: 112 a tensor at most, and the stored header. Default 1 GiB.
     pub index_len: u64,
     /// Raw bytes of a tensor that a read allocates for. A file holds at least a byte for every
-    /// 13,000 of them, so this also bounds what a small hostile file can ask for. Default 256 GiB.
+    /// 13,444 of them, which bounds what a small hostile file can ask for. Default 64 GiB.
     pub tensor_len: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { index_len: 1 << 30, tensor_len: 256 << 30 }
+        Self { index_len: 1 << 30, tensor_len: 64 << 30 }
+    }
+}
+
+impl Limits {
+    /// Makes room for `size` bytes, if they are within the limit and there is so much memory.
+    pub(crate) fn reserve(
+        &self,
+        out: &mut Vec<u8>,
+        size: u64,
+        what: impl Fn() -> String,
+    ) -> Result<()> {
+        let limit = self.tensor_len;
+        if size > limit {
+            return Err(Error::Limit { what: what(), size, limit });
+        }
+        let reserved = usize::try_from(size).ok().map(|len| out.try_reserve_exact(len));
+        match reserved {
+            Some(Ok(())) => Ok(()),
+            _ => Err(Error::Memory { what: what(), size }),
+        }
     }
 }
 
@@ -254,12 +274,9 @@ impl Reader {
             return Err(Error::Range { start, end, len });
         }
         let size = end - start;
-        if size > self.limits.tensor_len {
-            let (what, limit) = ("a byte range".into(), self.limits.tensor_len);
-            return Err(Error::Limit { what, size, limit });
-        }
         let header = &self.index.header;
-        let mut out = Vec::with_capacity(size as usize);
+        let mut out = Vec::new();
+        self.limits.reserve(&mut out, size, || "a byte range".into())?;
         for (part, part_start) in [(&header.prefix()[..], 0), (header.bytes(), 8)] {
             let part_end = part_start + part.len() as u64;
             let (from, to) = (start.clamp(part_start, part_end), end.clamp(part_start, part_end));

@@ -33,6 +33,12 @@ impl FromStr for Slice {
     type Err = ParseSliceError;
 
     fn from_str(text: &str) -> Result<Self, ParseSliceError> {
+        // Nothing is the slice of a scalar; a comma may end a slice, as in Python.
+        let text = text.trim();
+        let text = text.strip_suffix(',').unwrap_or(text);
+        if text.is_empty() {
+            return Ok(Self::default());
+        }
         let parts = text.split(',').map(str::trim);
         Ok(Self(parts.map(parse_index).collect::<Result<_, _>>()?))
     }

@@ -107,11 +107,12 @@ impl<'a> Tensor<'a> {
         if out.len() as u64 != needed {
             return Err(Error::Buffer { len: out.len(), needed });
         }
-        if out.is_empty() {
-            // No run of bytes leads to the chunk, which has a digest all the same.
-            return self.verify(&());
+        let result = self.read_runs(&Runs::contiguous(0, needed), out);
+        if result.is_err() {
+            // Nothing that was not verified is handed out.
+            out.fill(0);
         }
-        self.read_runs(&Runs::contiguous(0, needed), out)
+        result
     }
 
     /// [`Tensor::read`] into new memory.
@@ -120,7 +121,7 @@ impl<'a> Tensor<'a> {
     /// As [`Tensor::read`], and [`Error::Limit`].
     pub fn read_to_vec(&self) -> Result<Vec<u8>> {
         let mut out = self.allocate(self.raw_len())?;
-        self.read(&mut out)?;
+        self.read_runs(&Runs::contiguous(0, self.raw_len()), &mut out)?;
         Ok(out)
     }
 
@@ -155,27 +156,24 @@ impl<'a> Tensor<'a> {
         })
     }
 
-    /// Reads runs of the tensor into `out`, which has their total size.
+    /// Reads runs of the tensor into `out`, which has their total size; on failure it holds
+    /// bytes that were not verified.
     pub(crate) fn read_runs(&self, runs: &Runs, out: &mut [u8]) -> Result<()> {
         debug_assert_eq!(runs.total(), out.len() as u64);
+        if self.raw_len() == 0 {
+            // No run of bytes leads to the one chunk, which has a digest all the same.
+            return self.verify(&());
+        }
         if out.is_empty() {
             return Ok(());
         }
-        let result = self.plan().and_then(|plan| {
-            let parts = self.parts(runs, out);
-            if let [(chunk, _)] = parts[..] {
-                let Some((_, out)) = parts.into_iter().next() else { return Ok(()) };
-                return self.read_chunk(&plan, chunk, runs, out);
-            }
-            parts
-                .into_par_iter()
-                .try_for_each(|(chunk, out)| self.read_chunk(&plan, chunk, runs, out))
-        });
-        if result.is_err() {
-            // Nothing that was not verified is handed out.
-            out.fill(0);
+        let plan = self.plan()?;
+        let mut parts = self.parts(runs, out);
+        if let [(chunk, out)] = &mut parts[..] {
+            // Not worth waking other threads for.
+            return self.read_chunk(&plan, *chunk, runs, out);
         }
-        result
+        parts.into_par_iter().try_for_each(|(chunk, out)| self.read_chunk(&plan, chunk, runs, out))
     }
 
     /// The touched chunks, with the part of `out` that each fills.
@@ -322,11 +320,11 @@ impl<'a> Tensor<'a> {
     }
 
     fn allocate(&self, size: u64) -> Result<Vec<u8>> {
-        let limit = self.limits.tensor_len;
-        match usize::try_from(size) {
-            Ok(len) if size <= limit => Ok(vec![0; len]),
-            _ => Err(Error::Limit { what: format!("tensor {:?}", self.name()), size, limit }),
-        }
+        let mut out = Vec::new();
+        self.limits.reserve(&mut out, size, || format!("tensor {:?}", self.name()))?;
+        // Within the capacity, and so of a size that fits.
+        out.resize(size as usize, 0);
+        Ok(out)
     }
 
     fn damaged(&self, chunk: Option<u64>, offset: u64, problem: String) -> Error {

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use at1w_container::{Error, Reader, Slice, write_atomically};
+use at1w_container::{Error, Reader, Slice, check_distinct, write_atomically};
 use clap::Args;
 
 use crate::Global;
@@ -58,6 +58,9 @@ impl Get {
                 return Err(Error::Exists(path.clone()).into());
             }
             _ => {}
+        }
+        if let Some(path) = &output {
+            check_distinct(&file, path)?;
         }
         let reader = Reader::open(&file)?;
         let tensor = reader.tensor(&name).map_err(|error| error.in_file(&file))?;

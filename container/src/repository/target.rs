@@ -81,6 +81,11 @@ pub(super) fn place(directory: &Path, path: &str) -> Result<PathBuf> {
     let to = directory.join(path);
     let parent = to.parent().unwrap_or(directory);
     fs::create_dir_all(parent).map_err(Error::io(parent))?;
+    // A link in a target that exists may lead out of it, into the source even.
+    let real = |path: &Path| fs::canonicalize(path).map_err(Error::io(path));
+    if !real(parent)?.starts_with(real(directory)?) {
+        return Err(refused(parent, "leads out of the target by a symbolic link"));
+    }
     Ok(to)
 }
 
