@@ -191,3 +191,16 @@ fn wrong_command_lines_exit_with_2() {
     }
     assert_eq!(place.at1w(&["--help"]).code, 0);
 }
+
+#[test]
+fn force_replaces_neither_the_source_nor_what_is_no_file() {
+    let place = packed();
+    let (original, packed) = (place.read("model.safetensors"), place.read("model.at1w"));
+    let itself = "is the source itself";
+    place.fails(&["pack", "model.safetensors", "-o", "./model.safetensors", "-f"], 1, itself);
+    place.fails(&["get", "model.at1w", "embed.bias", "-o", "model.at1w", "-f"], 1, itself);
+    assert!(place.read("model.safetensors") == original && place.read("model.at1w") == packed);
+
+    std::fs::create_dir(place.path("folder")).unwrap();
+    place.fails(&["unpack", "model.at1w", "-o", "folder", "-f"], 1, "no regular file");
+}

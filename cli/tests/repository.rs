@@ -292,3 +292,17 @@ mod unix {
         assert_eq!(mode(&place, "restored/model-00001-of-00002.safetensors"), 0o400);
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn links_in_a_target_are_not_followed_out_of_it() {
+    let place = Place::new();
+    for folder in ["repo/sub", "target"] {
+        std::fs::create_dir_all(place.path(folder)).unwrap();
+    }
+    place.write("repo/sub/model.safetensors", model(1));
+    std::os::unix::fs::symlink("../repo/sub", place.path("target/sub")).unwrap();
+    let args = ["pack", "repo", "-o", "target", "--keep-names", "--force"];
+    place.fails(&args, 1, "leads out of the target");
+    assert!(place.read("repo/sub/model.safetensors") == model(1));
+}
