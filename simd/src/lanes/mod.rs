@@ -235,6 +235,7 @@ fn has_vectors(table: &Table, lanes: usize) -> bool {
 /// Drives a kernel that decodes whole rounds while the stream has a byte for each lane, and
 /// returns how many symbols and bytes that were: over the stream, then over its last bytes with
 /// zeros after them. The scalar twin decodes the symbols that are not a whole round.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 fn decode_rounds(
     table: &Table,
     states: &mut [u16],
