@@ -8,6 +8,7 @@ mod progress;
 
 use std::process::ExitCode;
 
+use at1w_container::Backend;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::failure::{Failure, Result};
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
 }
 
 fn run(Cli { global, command }: Cli) -> Result<()> {
+    Backend::from_environment().map_err(Failure::Usage)?;
     rayon::ThreadPoolBuilder::new()
         .num_threads(global.threads.into())
         .build_global()

@@ -4,17 +4,9 @@ mod common;
 
 use common::{Place, model, safetensors};
 
-/// A place with `model.safetensors` and `model.at1w`.
-fn packed() -> Place {
-    let place = Place::new();
-    place.write("model.safetensors", model(1));
-    place.ok(&["pack", "model.safetensors"]);
-    place
-}
-
 #[test]
 fn a_file_comes_back_byte_for_byte() {
-    let place = packed();
+    let place = Place::packed();
     assert!(place.read("model.at1w").len() < place.read("model.safetensors").len() * 8 / 10);
     place.ok(&["unpack", "model.at1w", "-o", "restored"]);
     assert_eq!(place.read("restored"), place.read("model.safetensors"));
@@ -23,7 +15,7 @@ fn a_file_comes_back_byte_for_byte() {
 
 #[test]
 fn targets_have_the_name_of_the_source() {
-    let place = packed();
+    let place = Place::packed();
     let original = place.read("model.safetensors");
     std::fs::remove_file(place.path("model.safetensors")).unwrap();
     place.ok(&["unpack", "model.at1w"]);
@@ -39,7 +31,7 @@ fn targets_have_the_name_of_the_source() {
 
 #[test]
 fn threads_do_not_change_the_bytes() {
-    let place = packed();
+    let place = Place::packed();
     for threads in ["1", "8"] {
         place.ok(&["pack", "model.safetensors", "-o", threads, "--threads", threads]);
         assert!(place.read(threads) == place.read("model.at1w"));
@@ -48,7 +40,7 @@ fn threads_do_not_change_the_bytes() {
 
 #[test]
 fn quiet_commands_print_nothing() {
-    let place = packed();
+    let place = Place::packed();
     for args in [
         &["pack", "model.safetensors", "-o", "a", "-q"][..],
         &["--quiet", "unpack", "a", "-o", "b"],
@@ -62,7 +54,7 @@ fn quiet_commands_print_nothing() {
 
 #[test]
 fn listings_say_what_is_in_a_file() {
-    let place = packed();
+    let place = Place::packed();
     let rows = place.json(&["ls", "--json", "model.at1w"]);
     assert_eq!(rows[0]["name"], "embed.weight");
     assert_eq!(rows[0]["dtype"], "BF16");
@@ -98,7 +90,7 @@ fn names_cannot_break_the_terminal() {
 
 #[test]
 fn verifying_pins_the_root() {
-    let place = packed();
+    let place = Place::packed();
     let info = place.json(&["info", "--json", "model.at1w"]);
     let root = info["root"].as_str().unwrap();
     let printed = place.ok(&["verify", "model.at1w", "--root", root, "--file"]);
@@ -110,7 +102,7 @@ fn verifying_pins_the_root() {
 
 #[test]
 fn targets_that_exist_are_only_replaced_by_force() {
-    let place = packed();
+    let place = Place::packed();
     place.write("model.at1w", "precious");
     place.fails(&["pack", "model.safetensors"], 1, "--force");
     assert_eq!(place.read("model.at1w"), b"precious");
@@ -128,7 +120,7 @@ fn targets_that_exist_are_only_replaced_by_force() {
 
 #[test]
 fn sources_of_the_wrong_kind_are_refused() {
-    let place = packed();
+    let place = Place::packed();
     place.fails(&["pack", "model.at1w", "-o", "again"], 1, "packed already");
     place.fails(&["pack", "missing.safetensors"], 1, "missing.safetensors");
     place.fails(&["unpack", "missing.at1w"], 1, "missing.at1w");
@@ -153,7 +145,7 @@ fn sources_of_the_wrong_kind_are_refused() {
 
 #[test]
 fn damage_is_reported_and_nothing_is_written() {
-    let place = packed();
+    let place = Place::packed();
     let whole = place.read("model.at1w");
     for len in [0, 7, 8, 100, whole.len() / 2, whole.len() - 1] {
         place.write("cut.at1w", &whole[..len]);
@@ -183,7 +175,7 @@ fn completions_are_printed_for_every_shell() {
 
 #[test]
 fn wrong_command_lines_exit_with_2() {
-    let place = packed();
+    let place = Place::packed();
     for args in
         [&["frobnicate"][..], &["pack"], &["get", "model.at1w"], &["ls", "x", "--threads", "1025"]]
     {
@@ -194,7 +186,7 @@ fn wrong_command_lines_exit_with_2() {
 
 #[test]
 fn force_replaces_neither_the_source_nor_what_is_no_file() {
-    let place = packed();
+    let place = Place::packed();
     let (original, packed) = (place.read("model.safetensors"), place.read("model.at1w"));
     let itself = "is the source itself";
     place.fails(&["pack", "model.safetensors", "-o", "./model.safetensors", "-f"], 1, itself);
@@ -203,4 +195,14 @@ fn force_replaces_neither_the_source_nor_what_is_no_file() {
 
     std::fs::create_dir(place.path("folder")).unwrap();
     place.fails(&["unpack", "model.at1w", "-o", "folder", "-f"], 1, "no regular file");
+}
+
+#[test]
+fn a_wrong_back_end_is_named_before_any_work() {
+    let place = Place::packed();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_at1w"));
+    command.args(["ls", "model.at1w"]).env("AT1W_SIMD", "sse9");
+    let outcome = place.run(&mut command);
+    assert_eq!(outcome.code, 2);
+    assert!(outcome.stderr.contains("is not a back-end"), "{}", outcome.stderr);
 }

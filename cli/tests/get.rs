@@ -3,19 +3,11 @@
 mod common;
 
 use ::safetensors::SafeTensors;
-use common::{Place, model, safetensors, weights};
-
-/// A place with the packed `model.at1w`.
-fn packed() -> Place {
-    let place = Place::new();
-    place.write("model.safetensors", model(1));
-    place.ok(&["pack", "model.safetensors"]);
-    place
-}
+use common::{Place, safetensors, weights};
 
 #[test]
 fn raw_bytes_have_the_digest_that_is_listed() {
-    let place = packed();
+    let place = Place::packed();
     place.ok(&["get", "model.at1w", "embed.weight", "-o", "x.bin"]);
     assert!(place.read("x.bin") == weights(600_000, 1));
     assert!(place.ok(&["get", "model.at1w", "embed.weight"]) == place.read("x.bin"));
@@ -27,7 +19,7 @@ fn raw_bytes_have_the_digest_that_is_listed() {
 
 #[test]
 fn slices_are_those_of_numpy() {
-    let place = packed();
+    let place = Place::packed();
     let all = weights(600_000, 1);
     let get = |slice| place.ok(&["get", "model.at1w", "embed.weight", "--slice", slice]);
     assert!(get("0:16, :") == all[..16 * 1200]);
@@ -39,7 +31,7 @@ fn slices_are_those_of_numpy() {
 
 #[test]
 fn a_safetensors_of_one_tensor_is_one() {
-    let place = packed();
+    let place = Place::packed();
     place.ok(&["get", "model.at1w", "embed.weight", "--slice", "3:5", "-o", "rows.safetensors"]);
     let bytes = place.read("rows.safetensors");
     let file = SafeTensors::deserialize(&bytes).unwrap();
@@ -87,7 +79,7 @@ fn npy_files_have_the_header_of_numpy() {
 
 #[test]
 fn what_is_not_there_is_said() {
-    let place = packed();
+    let place = Place::packed();
     place.fails(&["get", "model.at1w", "embed.weigth"], 4, r#"did you mean "embed.weight""#);
     place.fails(&["get", "model.at1w", "embed.bias", "--slice", "600"], 4, "embed.bias");
     place.fails(&["get", "model.at1w", "embed.bias", "--slice", "0:601"], 4, "[600]");
@@ -97,7 +89,7 @@ fn what_is_not_there_is_said() {
 
 #[test]
 fn a_reader_that_has_seen_enough_is_no_error() {
-    let place = packed();
+    let place = Place::packed();
     let script = format!(
         "set -e; {{ {} get model.at1w embed.weight; echo $? >&2; }} | head -c 9",
         env!("CARGO_BIN_EXE_at1w")

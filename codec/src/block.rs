@@ -39,7 +39,7 @@ pub fn encode(
         return Err(EncodeError::OutputTooSmall { len: out.len(), needed });
     }
     let layout = dtype.layout();
-    let index = LAYOUTS.iter().position(|&l| l == layout).unwrap_or_default();
+    let index = LAYOUTS.iter().position(|&l| l == layout).expect("every layout is listed");
     let mut head = vec![index as u8];
     varint::write(raw.len() as u64, &mut head);
     out[..head.len()].copy_from_slice(&head);

@@ -92,7 +92,7 @@ impl Encoder {
         for (index, plane) in self.planes.iter().enumerate() {
             let choice = choose(model.table(index), plane);
             let start = self.streams.len();
-            let (kind, table) = match &choice {
+            let (own, table) = match &choice {
                 Choice::Raw => {
                     self.directory.push(mode::RAW);
                     self.streams.extend_from_slice(plane);
@@ -102,13 +102,13 @@ impl Encoder {
                     self.directory.extend([mode::CONSTANT, *value]);
                     continue;
                 }
-                Choice::Shared(table) => (0, *table),
-                Choice::Own(table) => (1, table),
+                Choice::Shared(table) => (false, *table),
+                Choice::Own(table) => (true, table),
             };
-            let own = kind == 1;
             match table {
                 Table::Huffman(table) => {
-                    self.directory.push(mode::HUFFMAN_SHARED + kind);
+                    let mode = if own { mode::HUFFMAN_OWN } else { mode::HUFFMAN_SHARED };
+                    self.directory.push(mode);
                     if own {
                         table.write(&mut self.streams);
                     }
@@ -116,7 +116,8 @@ impl Encoder {
                 }
                 Table::Lanes(table) => {
                     let lanes_log = lanes::lanes_log(plane.len());
-                    self.directory.push((mode::LANES_SHARED + kind) | (lanes_log << 4));
+                    let mode = if own { mode::LANES_OWN } else { mode::LANES_SHARED };
+                    self.directory.push(mode | (lanes_log << 4));
                     if own {
                         table.write(&mut self.streams);
                     }

@@ -68,9 +68,19 @@ pub(crate) fn entropy_floor(counts: &[u64; 256]) -> Cost {
     counts.iter().filter(|&&c| c > 0).map(|&c| c * log_total.saturating_sub(log2_bound(c, 1))).sum()
 }
 
+/// How often each symbol occurs.
+#[cfg(test)]
+pub(crate) fn counts(plane: &[u8]) -> [u64; 256] {
+    let mut counts = [0; 256];
+    for &symbol in plane {
+        counts[symbol as usize] += 1;
+    }
+    counts
+}
+
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{BIT, FREQ, entropy_floor};
 
     #[test]
     fn table_agrees_with_floating_point() {

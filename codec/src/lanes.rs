@@ -201,7 +201,7 @@ pub(crate) fn flush_cost(n: usize) -> Cost {
 
 /// A byte value that is not among `symbols`, to mark escapes with while decoding.
 fn unlisted(symbols: &[u8]) -> u8 {
-    (0..=255).find(|s| !symbols.contains(s)).unwrap_or(0)
+    (0..=255).find(|s| !symbols.contains(s)).expect("at most 16 of 256 are listed")
 }
 
 /// Frequencies of sum 256, each at least 1, that code symbols of these weights in the fewest bits.
@@ -240,14 +240,7 @@ fn quantise(weights: &[u64]) -> Option<Vec<u16>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn counts(plane: &[u8]) -> [u64; 256] {
-        let mut counts = [0; 256];
-        for &b in plane {
-            counts[b as usize] += 1;
-        }
-        counts
-    }
+    use crate::cost::counts;
 
     /// Exponents as weights have them, with a few far outliers.
     fn exponents(n: usize) -> Vec<u8> {

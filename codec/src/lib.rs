@@ -43,6 +43,7 @@ mod model;
 mod planes;
 mod varint;
 
+pub use at1w_simd::Backend;
 pub use at1w_simd::planes::Layout;
 pub use chunk::{Decoder, Encoder, MAX_RAW_LEN, max_encoded_len};
 pub use dtype::Dtype;

@@ -196,7 +196,9 @@ impl<'a> Tensor<'a> {
     fn read_chunk(&self, plan: &Plan<'_>, chunk: u64, runs: &Runs, out: &mut [u8]) -> Result<()> {
         let range = self.chunking().range(chunk);
         if out.len() as u64 == range.end - range.start {
-            return SCRATCH.with_borrow_mut(|(decoder, _)| self.decode(plan, chunk, decoder, out));
+            let payload = self.payload(plan, chunk)?;
+            return SCRATCH
+                .with_borrow_mut(|(decoder, _)| self.decode(plan, chunk, &payload, decoder, out));
         }
         self.with_chunk(plan, chunk, |raw| {
             let mut rest = out;
@@ -216,11 +218,21 @@ impl<'a> Tensor<'a> {
         use_it: impl FnOnce(&[u8]) -> T,
     ) -> Result<T> {
         let Range { start, end } = self.chunking().range(chunk);
+        let payload = self.payload(plan, chunk)?;
         SCRATCH.with_borrow_mut(|(decoder, raw)| {
             raw.resize((end - start) as usize, 0);
-            self.decode(plan, chunk, decoder, raw)?;
+            self.decode(plan, chunk, &payload, decoder, raw)?;
             Ok(use_it(raw))
         })
+    }
+
+    /// The encoded bytes of a chunk. Read before the working memory is borrowed: a source may do
+    /// what it likes, such as work for another read on this thread.
+    fn payload<'p>(&self, plan: &'p Plan<'a>, chunk: u64) -> Result<Cow<'p, [u8]>> {
+        match &plan.payload {
+            Some(payload) => Ok(Cow::Borrowed(payload)),
+            None => source::read(self.source, plan.payloads[chunk as usize].clone()),
+        }
     }
 
     /// Decodes a chunk into all of `raw` and verifies it.
@@ -228,15 +240,11 @@ impl<'a> Tensor<'a> {
         &self,
         plan: &Plan<'_>,
         chunk: u64,
+        payload: &[u8],
         decoder: &mut Decoder,
         raw: &mut [u8],
     ) -> Result<()> {
-        let range = plan.payloads[chunk as usize].clone();
-        let offset = range.start;
-        let payload = match &plan.payload {
-            Some(payload) => payload,
-            None => &source::read(self.source, range)?,
-        };
+        let offset = plan.payloads[chunk as usize].start;
         decoder
             .decode(&plan.model, payload, raw)
             .map_err(|e| self.damaged(Some(chunk), offset, e.to_string()))?;

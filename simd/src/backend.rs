@@ -81,13 +81,19 @@ impl Backend {
     /// whoever forces a back-end must never be given another one.
     pub fn active() -> Self {
         static ACTIVE: OnceLock<Backend> = OnceLock::new();
-        *ACTIVE.get_or_init(|| {
-            let value = std::env::var_os(VARIABLE).unwrap_or_default();
-            match Self::choose(&value.to_string_lossy()) {
-                Ok(backend) => backend,
-                Err(message) => panic!("{message}"),
-            }
-        })
+        *ACTIVE.get_or_init(|| Self::from_environment().unwrap_or_else(|e| panic!("{e}")))
+    }
+
+    /// What [`active`](Self::active) is, or will be, without its panic: for
+    /// programs that check their environment first.
+    ///
+    /// # Errors
+    ///
+    /// If `AT1W_SIMD` names no back-end, or one that this machine lacks; the
+    /// message names those that it has.
+    pub fn from_environment() -> Result<Self, String> {
+        let value = std::env::var_os(VARIABLE).unwrap_or_default();
+        Self::choose(&value.to_string_lossy())
     }
 
     /// The back-end for a value of `AT1W_SIMD`, empty standing for unset.

@@ -25,6 +25,14 @@ impl Place {
         Self(tempfile::tempdir().unwrap())
     }
 
+    /// A place with `model.safetensors` and `model.at1w`.
+    pub(crate) fn packed() -> Self {
+        let place = Self::new();
+        place.write("model.safetensors", model(1));
+        place.ok(&["pack", "model.safetensors"]);
+        place
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }

@@ -203,14 +203,7 @@ fn segments(n: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn counts(plane: &[u8]) -> [u64; 256] {
-        let mut counts = [0; 256];
-        for &b in plane {
-            counts[b as usize] += 1;
-        }
-        counts
-    }
+    use crate::cost::counts;
 
     fn skewed(n: usize) -> Vec<u8> {
         let mut x = 1u32;
