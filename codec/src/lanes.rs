@@ -1,6 +1,7 @@
 //! Lane rANS for planes with a small alphabet: the model and the stream around the kernels of
 //! [`at1w_simd::lanes`].
 
+use std::borrow::Cow;
 use std::cmp::{Ordering, Reverse};
 
 use at1w_simd::lanes::{self, MAX_SYMBOLS, START, TOTAL};
@@ -29,11 +30,16 @@ pub(crate) fn lanes_log(n: usize) -> u8 {
 /// The largest value of [`lanes_log`].
 pub(crate) const MAX_LANES_LOG: u8 = 2;
 
+/// The most lanes of a plane.
+pub(crate) const MAX_LANES: usize = 64 << MAX_LANES_LOG;
+
+/// What scratch memory needs beside a byte for each symbol.
+const SCRATCH_MARGIN: usize = 64;
+
 /// Up to 16 byte values with their frequencies; the last may stand for all others.
 #[derive(Clone, Debug)]
 pub(crate) struct Table {
     kernel: lanes::Table,
-    escape: bool,
 }
 
 impl Table {
@@ -51,29 +57,27 @@ impl Table {
         let mut kept: Vec<(u8, u64)> = kept.iter().map(|&(c, s)| (s, c)).collect();
         kept.sort_unstable();
 
-        let escape = !escaped.is_empty();
-        let (mut symbols, mut weights): (Vec<u8>, Vec<u64>) = kept.into_iter().unzip();
-        if escape {
-            symbols.push(unlisted(&symbols));
+        let (symbols, mut weights): (Vec<u8>, Vec<u64>) = kept.into_iter().unzip();
+        if !escaped.is_empty() {
             weights.push(escaped.iter().map(|e| e.0).sum());
         }
         let kernel = lanes::Table::new(&symbols, &quantise(&weights)?)?;
-        Some(Self { kernel, escape })
+        Some(Self { kernel })
     }
 
     /// Appends the model: the number of entries less one and the escape flag, the listed symbols
     /// in rising order, and the frequency less one of every entry but the last.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
-        let entries = self.kernel.symbols().len();
-        let flag = if self.escape { ESCAPE_FLAG } else { 0 };
-        out.push((entries as u8 - 1) | flag);
-        out.extend(self.kernel.symbols().take(entries - usize::from(self.escape)));
-        out.extend(self.kernel.freqs().take(entries - 1).map(|f| (f - 1) as u8));
+        let (symbols, freqs) = (self.kernel.symbols(), self.kernel.freqs());
+        let flag = if self.kernel.has_escape() { ESCAPE_FLAG } else { 0 };
+        out.push((freqs.len() as u8 - 1) | flag);
+        out.extend_from_slice(symbols);
+        out.extend(freqs[..freqs.len() - 1].iter().map(|f| (f - 1) as u8));
     }
 
     /// Bytes that [`Table::write`] appends.
     pub(crate) fn written_len(&self) -> usize {
-        2 * self.kernel.symbols().len() - usize::from(self.escape)
+        self.kernel.symbols().len() + self.kernel.freqs().len()
     }
 
     /// Reads what [`Table::write`] wrote and moves `input` past it.
@@ -93,37 +97,26 @@ impl Table {
         if !listed.is_sorted_by(|a, b| a < b) {
             return Err(DecodeError::LaneTable);
         }
-        let mut symbols = listed.to_vec();
-        if escape {
-            symbols.push(unlisted(listed));
-        }
         *input = rest;
-        let kernel = lanes::Table::new(&symbols, &freqs).ok_or(DecodeError::LaneTable)?;
-        Ok(Self { kernel, escape })
+        let kernel = lanes::Table::new(listed, &freqs).ok_or(DecodeError::LaneTable)?;
+        Ok(Self { kernel })
     }
 
     /// What `n` symbols with these counts take as one plane, near enough to choose by; `None` if
     /// one of them can't be coded.
     pub(crate) fn cost(&self, counts: &[u64; 256], flush: Cost) -> Option<Cost> {
-        let mut weights = [0; MAX_SYMBOLS];
-        let last = self.kernel.symbols().len() - 1;
-        let mut listed = [false; 256];
-        for symbol in self.kernel.symbols().take(last + usize::from(!self.escape)) {
-            listed[symbol as usize] = true;
+        let freqs = self.kernel.freqs();
+        let mut escapes: u64 = counts.iter().sum();
+        let mut coded = 0;
+        for (&symbol, &freq) in self.kernel.symbols().iter().zip(freqs) {
+            let count = counts[usize::from(symbol)];
+            coded += count * FREQ[usize::from(freq)];
+            escapes -= count;
         }
-        let mut escapes = 0;
-        for (symbol, (&count, &listed)) in counts.iter().zip(&listed).enumerate() {
-            if listed {
-                weights[self.kernel.rank(symbol as u8)] += count;
-            } else {
-                escapes += count;
-            }
-        }
-        if escapes > 0 && !self.escape {
+        if escapes > 0 && !self.kernel.has_escape() {
             return None;
         }
-        weights[last] += escapes;
-        let coded: Cost = self.kernel.freqs().zip(weights).map(|(f, w)| w * FREQ[f as usize]).sum();
+        coded += escapes * freqs.last().map_or(0, |&freq| FREQ[usize::from(freq)]);
         Some(coded + escapes * BYTE + flush)
     }
 
@@ -136,60 +129,81 @@ impl Table {
         out: &mut Vec<u8>,
         scratch: &mut Vec<u8>,
     ) {
-        if self.escape {
-            let escape_rank = self.kernel.symbols().len() - 1;
-            scratch.clear();
-            scratch.extend(plane.iter().filter(|&&s| self.kernel.rank(s) == escape_rank));
-            varint::write(scratch.len() as u64, out);
-            out.extend_from_slice(scratch);
+        let room = plane.len() + SCRATCH_MARGIN;
+        if scratch.len() < room {
+            scratch.resize(room, 0);
         }
-        let mut states = [0u16; 64 << MAX_LANES_LOG];
+        if self.kernel.has_escape() {
+            let count = lanes::escaped(&self.kernel, plane, scratch);
+            varint::write(count as u64, out);
+            out.extend_from_slice(&scratch[..count]);
+        }
+        let mut states = [0u16; MAX_LANES];
         let states = &mut states[..64 << lanes_log];
-        scratch.resize(plane.len(), 0);
         let used = lanes::encode(&self.kernel, plane, states, scratch);
         out.extend(states.iter().flat_map(|s| s.to_le_bytes()));
         out.extend_from_slice(&scratch[scratch.len() - used..]);
     }
+}
 
-    /// Decodes what [`Table::encode`] appended; `input` ends with it.
-    pub(crate) fn decode(
-        &self,
-        mut input: &[u8],
+/// Decodes what [`Table::encode`] appended, piece by piece.
+pub(crate) struct Decoder<'a> {
+    table: Cow<'a, Table>,
+    states: [u16; MAX_LANES],
+    lanes: usize,
+    input: lanes::Input<'a>,
+}
+
+impl<'a> Decoder<'a> {
+    /// Reads what precedes the shared bytes; `input` is the whole stream.
+    pub(crate) fn new(
+        table: Cow<'a, Table>,
         lanes_log: u8,
-        plane: &mut [u8],
-    ) -> Result<(), DecodeError> {
+        mut input: &'a [u8],
+    ) -> Result<Self, DecodeError> {
         let mut escaped: &[u8] = &[];
-        if self.escape {
+        if table.kernel.has_escape() {
             let count = varint::read(&mut input)?;
             let count = usize::try_from(count).map_err(|_| DecodeError::Truncated)?;
             (escaped, input) = input.split_at_checked(count).ok_or(DecodeError::Truncated)?;
         }
-        let mut states = [0u16; 64 << MAX_LANES_LOG];
-        let states = &mut states[..64 << lanes_log];
-        let (flushed, stream) =
-            input.split_at_checked(2 * states.len()).ok_or(DecodeError::Truncated)?;
+        let lanes = 64 << lanes_log;
+        let mut states = [START; MAX_LANES];
+        let (flushed, stream) = input.split_at_checked(2 * lanes).ok_or(DecodeError::Truncated)?;
         for (state, bytes) in states.iter_mut().zip(flushed.as_chunks().0) {
             *state = u16::from_le_bytes(*bytes);
         }
         if states.iter().any(|&s| s < START) {
             return Err(DecodeError::LaneState);
         }
-        let used =
-            lanes::decode(&self.kernel, states, stream, plane).ok_or(DecodeError::Truncated)?;
-        if used != stream.len() || states.iter().any(|&s| s != START) {
-            return Err(DecodeError::LaneEnd);
-        }
-        if self.escape { self.put_escaped(escaped, plane) } else { Ok(()) }
+        Ok(Self { table, states, lanes, input: lanes::Input { stream, escaped } })
     }
 
-    /// Replaces each placeholder by the next escaped symbol.
-    fn put_escaped(&self, escaped: &[u8], plane: &mut [u8]) -> Result<(), DecodeError> {
-        let placeholder = self.kernel.symbols().last();
-        let mut escaped = escaped.iter();
-        for symbol in plane.iter_mut().filter(|s| Some(**s) == placeholder) {
-            *symbol = *escaped.next().ok_or(DecodeError::Escapes)?;
+    /// Decodes the next symbols: a multiple of [`MAX_LANES`] of them, or all that are left.
+    pub(crate) fn decode(&mut self, out: &mut [u8]) -> Result<(), DecodeError> {
+        let states = &mut self.states[..self.lanes];
+        lanes::decode(&self.table.kernel, states, &mut self.input, out).map_err(fault)
+    }
+
+    /// [`Decoder::decode`] of the high bytes of 16-bit floats, merged with the `low` ones.
+    pub(crate) fn decode_float16(&mut self, low: &[u8], out: &mut [u8]) -> Result<(), DecodeError> {
+        let states = &mut self.states[..self.lanes];
+        lanes::decode_float16(&self.table.kernel, states, &mut self.input, low, out).map_err(fault)
+    }
+
+    /// Checks that the input ended with the plane, and every lane where it began.
+    pub(crate) fn finish(&self) -> Result<(), DecodeError> {
+        if !self.input.stream.is_empty() || self.states.iter().any(|&s| s != START) {
+            return Err(DecodeError::LaneEnd);
         }
-        if escaped.len() == 0 { Ok(()) } else { Err(DecodeError::Escapes) }
+        if self.input.escaped.is_empty() { Ok(()) } else { Err(DecodeError::Escapes) }
+    }
+}
+
+fn fault(exhausted: lanes::Exhausted) -> DecodeError {
+    match exhausted {
+        lanes::Exhausted::Stream => DecodeError::Truncated,
+        lanes::Exhausted::Escaped => DecodeError::Escapes,
     }
 }
 
@@ -197,11 +211,6 @@ impl Table {
 /// which the symbols use 4 on average.
 pub(crate) fn flush_cost(n: usize) -> Cost {
     (64 << lanes_log(n)) * 12 * cost::BIT
-}
-
-/// A byte value that is not among `symbols`, to mark escapes with while decoding.
-fn unlisted(symbols: &[u8]) -> u8 {
-    (0..=255).find(|s| !symbols.contains(s)).expect("at most 16 of 256 are listed")
 }
 
 /// Frequencies of sum 256, each at least 1, that code symbols of these weights in the fewest bits.
@@ -253,6 +262,19 @@ mod tests {
             .collect()
     }
 
+    fn decode(
+        table: &Table,
+        encoded: &[u8],
+        n: usize,
+        piece: usize,
+    ) -> Result<Vec<u8>, DecodeError> {
+        let mut decoder = Decoder::new(Cow::Borrowed(table), lanes_log(n), encoded)?;
+        let mut decoded = vec![0; n];
+        decoded.chunks_mut(piece).try_for_each(|out| decoder.decode(out))?;
+        decoder.finish()?;
+        Ok(decoded)
+    }
+
     #[test]
     fn round_trips_with_and_without_escapes() {
         for n in [1, 63, 64, 65, 300, 4096, 70_000, 200_001] {
@@ -260,9 +282,9 @@ mod tests {
                 let table = Table::from_counts(&counts(&plane)).unwrap();
                 let (mut encoded, mut scratch) = (Vec::new(), Vec::new());
                 table.encode(&plane, lanes_log(n), &mut encoded, &mut scratch);
-                let mut decoded = vec![0; n];
-                assert_eq!(table.decode(&encoded, lanes_log(n), &mut decoded), Ok(()));
-                assert_eq!(decoded, plane);
+                for piece in [n, MAX_LANES, 16 * MAX_LANES] {
+                    assert_eq!(decode(&table, &encoded, n, piece).as_ref(), Ok(&plane));
+                }
 
                 let cost = table.cost(&counts(&plane), flush_cost(n)).unwrap() / BYTE;
                 let slack = 8 + (64 << lanes_log(n)) / 2 + encoded.len() / 50;
@@ -273,10 +295,7 @@ mod tests {
                 );
 
                 encoded.push(0);
-                assert_eq!(
-                    table.decode(&encoded, lanes_log(n), &mut decoded),
-                    Err(DecodeError::LaneEnd)
-                );
+                assert_eq!(decode(&table, &encoded, n, n), Err(DecodeError::LaneEnd));
             }
         }
     }
@@ -289,8 +308,8 @@ mod tests {
             table.write(&mut bytes);
             assert_eq!(bytes.len(), table.written_len());
             let read = Table::read(&mut &bytes[..]).unwrap();
-            assert!(read.kernel.freqs().eq(table.kernel.freqs()));
-            assert!(read.kernel.symbols().eq(table.kernel.symbols()));
+            assert_eq!(read.kernel.freqs(), table.kernel.freqs());
+            assert_eq!(read.kernel.symbols(), table.kernel.symbols());
             for cut in 0..bytes.len() {
                 assert_eq!(Table::read(&mut &bytes[..cut]).err(), Some(DecodeError::Truncated));
             }

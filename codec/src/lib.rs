@@ -41,6 +41,7 @@ mod huffman;
 mod lanes;
 mod model;
 mod planes;
+mod statistics;
 mod varint;
 
 pub use at1w_simd::Backend;

@@ -1,11 +1,11 @@
 //! What all chunks of a tensor share: its layout and a table for each plane that wants one.
 
-use at1w_simd::histogram;
 use at1w_simd::planes::Layout;
 
 use crate::chunk::MAX_RAW_LEN;
 use crate::cost::{self, BYTE, Cost};
 use crate::planes::Planes;
+use crate::statistics::{self, Counts};
 use crate::{DecodeError, EncodeError, huffman, lanes};
 
 /// The most planes that a layout has.
@@ -28,20 +28,25 @@ impl Table {
     /// less than `limit`. `flush` is what lanes would cost beside their symbols.
     pub(crate) fn best(counts: &[u64; 256], flush: Cost, limit: Cost) -> Option<(Self, Cost)> {
         // Nothing can win over bytes that are as good as random: don't build tables to find out.
-        if cost::entropy_floor(counts) >= limit {
+        let floor = cost::entropy_floor(counts);
+        if floor >= limit {
             return None;
+        }
+        let lanes = lanes::Table::from_counts(counts).and_then(|t| {
+            let cost = t.cost(counts, flush)? + t.written_len() as Cost * BYTE;
+            Some((Self::Lanes(Box::new(t)), cost))
+        });
+        let lanes = lanes.filter(|&(_, cost)| cost < limit);
+        // Lanes decode faster: Huffman has to win by enough.
+        let limit = lanes.as_ref().map_or(limit, |&(_, cost)| cost - cost / statistics::MIN_GAIN);
+        if floor >= limit {
+            return lanes;
         }
         let huffman = huffman::Table::from_counts(counts).and_then(|t| {
             let cost = t.cost(counts)? + t.written_len() as Cost * BYTE;
             Some((Self::Huffman(Box::new(t)), cost))
         });
-        let lanes = lanes::Table::from_counts(counts).and_then(|t| {
-            let cost = t.cost(counts, flush)? + t.written_len() as Cost * BYTE;
-            Some((Self::Lanes(Box::new(t)), cost))
-        });
-        // Lanes first: at equal cost they decode faster.
-        let candidates = lanes.into_iter().chain(huffman);
-        candidates.filter(|&(_, cost)| cost < limit).min_by_key(|&(_, cost)| cost)
+        huffman.filter(|&(_, cost)| cost < limit).or(lanes)
     }
 
     /// What a plane with these counts takes; `None` if this table can't code it.
@@ -136,16 +141,23 @@ impl Model {
 #[derive(Clone, Debug)]
 pub struct ModelBuilder {
     layout: Layout,
-    counts: Vec<[u64; 256]>,
-    /// What lanes would cost beside their symbols, over all chunks.
-    flush: Cost,
+    sums: Vec<Sum>,
     planes: Planes,
+}
+
+/// What is known about one plane of all chunks, those aside in which it looks random.
+#[derive(Clone, Debug)]
+struct Sum {
+    counts: Counts,
+    /// What lanes would cost beside their symbols.
+    flush: Cost,
 }
 
 impl ModelBuilder {
     /// A builder that has seen nothing.
     pub fn new(layout: Layout) -> Self {
-        Self { layout, counts: vec![[0; 256]; layout.width()], flush: 0, planes: Planes::default() }
+        let sums = vec![Sum { counts: [0; 256], flush: 0 }; layout.width()];
+        Self { layout, sums, planes: Planes::default() }
     }
 
     /// Takes the statistics of a chunk.
@@ -155,14 +167,12 @@ impl ModelBuilder {
     pub fn add(&mut self, raw: &[u8]) -> Result<(), EncodeError> {
         check_raw(self.layout, raw)?;
         self.planes.split(self.layout, raw);
-        for (plane, sums) in self.planes.iter().zip(&mut self.counts) {
-            let mut counts = [0; 256];
-            histogram::add(plane, &mut counts);
-            for (sum, count) in sums.iter_mut().zip(counts) {
-                *sum += u64::from(count);
+        for (plane, sum) in self.planes.iter().zip(&mut self.sums) {
+            if !statistics::looks_random(plane) {
+                let flush = lanes::flush_cost(plane.len());
+                sum.add(&Sum { counts: statistics::count(plane), flush });
             }
         }
-        self.flush += lanes::flush_cost(raw.len() / self.layout.width());
         Ok(())
     }
 
@@ -172,21 +182,27 @@ impl ModelBuilder {
     /// When the layouts differ.
     pub fn merge(&mut self, other: &Self) {
         assert_eq!(self.layout, other.layout, "both builders must be of one tensor");
-        for (sums, counts) in self.counts.iter_mut().zip(&other.counts) {
-            for (sum, count) in sums.iter_mut().zip(counts) {
-                *sum += count;
-            }
+        for (sum, other) in self.sums.iter_mut().zip(&other.sums) {
+            sum.add(other);
         }
-        self.flush += other.flush;
     }
 
     /// The model with the cheapest table for each plane.
     pub fn build(&self) -> Model {
-        let tables = self.counts.iter().map(|counts| {
-            let raw = counts.iter().sum::<u64>() * BYTE;
-            Some(Table::best(counts, self.flush, raw)?.0)
+        let tables = self.sums.iter().map(|Sum { counts, flush }| {
+            let limit = statistics::limit(counts.iter().sum());
+            Some(Table::best(counts, *flush, limit)?.0)
         });
         Model { layout: self.layout, tables: tables.collect() }
+    }
+}
+
+impl Sum {
+    fn add(&mut self, other: &Self) {
+        for (sum, count) in self.counts.iter_mut().zip(&other.counts) {
+            *sum += count;
+        }
+        self.flush += other.flush;
     }
 }
 

@@ -26,9 +26,4 @@ impl Planes {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
         self.bytes.chunks_exact(self.elements.max(1))
     }
-
-    /// Like [`Planes::iter`], to write to.
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut [u8]> {
-        self.bytes.chunks_exact_mut(self.elements.max(1))
-    }
 }

@@ -19,5 +19,6 @@ pub mod lanes;
 pub mod planes;
 
 mod backend;
+mod prefetch;
 
 pub use backend::{Backend, UnknownBackend};

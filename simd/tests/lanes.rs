@@ -2,7 +2,11 @@
 //! lanes.
 
 use at1w_simd::Backend;
-use at1w_simd::lanes::{START, Table, decode, decode_with, encode, encode_with};
+use at1w_simd::lanes::{
+    Exhausted, Input, START, Table, decode, decode_float16_with, decode_with, encode, encode_with,
+    escaped_with,
+};
+use at1w_simd::planes::{Layout, merge_with};
 use proptest::prelude::*;
 
 /// What no test may overwrite, on both sides of a destination.

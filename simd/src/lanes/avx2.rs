@@ -5,20 +5,22 @@ use core::arch::x86_64::{__m128i, __m256i};
 use pulp::cast;
 use pulp::x86::V3;
 
-use super::Table;
 use super::search::{self, COMPRESS, EXPAND, Unit};
+use super::{Escapes, Table};
 
 /// As [`search::decode`].
-pub(super) fn decode(
+pub(super) fn decode<const W: usize>(
     token: V3,
     table: &Table,
     states: &mut [u16],
     stream: &[u8],
+    escapes: &mut Escapes<'_>,
+    low: &[u8],
     out: &mut [u8],
 ) -> (usize, usize) {
     token.vectorize(
         #[inline(always)]
-        || search::decode(token, table, states, stream, out),
+        || search::decode::<_, W, 32>(token, table, states, stream, escapes, low, out),
     )
 }
 
@@ -103,6 +105,23 @@ impl Unit<32> for V3 {
     }
 
     #[inline(always)]
+    fn float16(self, high: __m256i, low: __m256i) -> [[u8; 32]; 2] {
+        let V3 { avx2, .. } = self;
+        // Bytes are zipped within rows of 16: the first halves of both rows make the first vector.
+        let high = avx2._mm256_permute4x64_epi64::<0b11_01_10_00>(high);
+        let low = avx2._mm256_permute4x64_epi64::<0b11_01_10_00>(low);
+        [
+            rotate_right(self, avx2._mm256_unpacklo_epi8(low, high)),
+            rotate_right(self, avx2._mm256_unpackhi_epi8(low, high)),
+        ]
+    }
+
+    #[inline(always)]
+    fn bits(self, mask: __m256i) -> u64 {
+        (self.avx2._mm256_movemask_epi8(mask) as u32).into()
+    }
+
+    #[inline(always)]
     fn is_zero(self, vector: __m256i) -> __m256i {
         self.avx2._mm256_cmpeq_epi8(vector, self.avx._mm256_setzero_si256())
     }
@@ -174,6 +193,18 @@ fn unzip(token: V3, even: __m256i, odd: __m256i) -> (__m256i, __m256i) {
     (
         avx2._mm256_or_si256(avx2._mm256_and_si256(even, low), avx2._mm256_slli_epi16::<8>(odd)),
         avx2._mm256_or_si256(avx2._mm256_srli_epi16::<8>(even), avx2._mm256_andnot_si256(low, odd)),
+    )
+}
+
+/// Words rotated by one bit.
+#[inline(always)]
+fn rotate_right(token: V3, words: __m256i) -> [u8; 32] {
+    let V3 { avx2, .. } = token;
+    cast(
+        avx2._mm256_or_si256(
+            avx2._mm256_srli_epi16::<1>(words),
+            avx2._mm256_slli_epi16::<15>(words),
+        ),
     )
 }
 

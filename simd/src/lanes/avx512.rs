@@ -6,29 +6,34 @@ use core::arch::x86_64::*;
 
 use pulp::cast;
 
-use super::{MAX_SYMBOLS, Table};
+use super::{Escapes, MAX_SYMBOLS, Table};
+use crate::prefetch;
 
 /// Lanes of a group.
 const WIDTH: usize = 64;
 
+/// How far ahead, in symbols, memory is fetched.
+const AHEAD: usize = 2048;
+
 /// Sets the lane at even bytes, where two lanes share a 16-bit unit.
 const EVEN: __mmask64 = 0x5555_5555_5555_5555;
 
-/// Decodes whole rounds, a symbol of each lane, while the stream has a byte for each lane; returns
-/// how many symbols that were and how many bytes they took.
+/// As `decode_rounds` of the module above.
 ///
 /// There are 64, 128 or 256 states, and every frequency is less than 256.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vbmi2,popcnt")]
-pub(super) fn decode(
+pub(super) fn decode<const W: usize>(
     table: &Table,
     states: &mut [u16],
     stream: &[u8],
+    escapes: &mut Escapes<'_>,
+    low: &[u8],
     out: &mut [u8],
 ) -> (usize, usize) {
     match states.len() {
-        64 => decode_groups::<1>(table, states, stream, out),
-        128 => decode_groups::<2>(table, states, stream, out),
-        256 => decode_groups::<4>(table, states, stream, out),
+        64 => decode_groups::<W, 1>(table, states, stream, escapes, low, out),
+        128 => decode_groups::<W, 2>(table, states, stream, escapes, low, out),
+        256 => decode_groups::<W, 4>(table, states, stream, escapes, low, out),
         lanes => unreachable!("{lanes} lanes"),
     }
 }
@@ -54,37 +59,54 @@ pub(super) fn encode(
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vbmi2,popcnt")]
-fn decode_groups<const G: usize>(
+fn decode_groups<const W: usize, const G: usize>(
     table: &Table,
     states: &mut [u16],
     stream: &[u8],
+    escapes: &mut Escapes<'_>,
+    low_plane: &[u8],
     out: &mut [u8],
 ) -> (usize, usize) {
     let ranks = Bytes::new(&table.rank_of_slot);
-    let mut symbols = [0; MAX_SYMBOLS];
-    let mut freqs = [0; MAX_SYMBOLS];
-    let mut starts = [0; MAX_SYMBOLS];
-    for (rank, entry) in table.entries.iter().enumerate() {
-        symbols[rank] = entry.symbol;
-        freqs[rank] = entry.freq as u8;
-        starts[rank] = entry.start as u8;
-    }
-    let (symbols, freqs, starts) = (by_rank(symbols), by_rank(freqs), by_rank(starts));
+    let symbols = by_rank(table.symbols);
+    let (freqs, starts) = (by_rank(table.byte_freqs()), by_rank(table.starts));
+    let escape = _mm512_set1_epi8(table.escape_rank() as i8);
     let low_byte = _mm512_set1_epi16(0xff);
 
     let (mut low, mut high) = load::<G>(states);
     let mut rest = stream;
     let mut rounds = 0;
-    for round in out.chunks_exact_mut(G * WIDTH) {
+    for round in out.chunks_exact_mut(W * G * WIDTH) {
         // Every group takes at most its width.
         let Some((bytes, _)) = rest.split_at_checked(G * WIDTH) else { break };
+        prefetch::read_ahead(bytes, AHEAD);
         let mut taken = 0;
-        for (g, group) in round.as_chunks_mut::<WIDTH>().0.iter_mut().enumerate() {
+        for (g, out) in round.chunks_exact_mut(W * WIDTH).enumerate() {
             let rank = ranks.look_up(low[g]);
-            *group = cast(_mm512_shuffle_epi8(symbols, rank));
+            let mut symbol = _mm512_shuffle_epi8(symbols, rank);
+            let escaped = _mm512_cmpeq_epi8_mask(rank, escape);
+            if escaped != 0 {
+                let mut bytes: [u8; WIDTH] = cast(symbol);
+                escapes.put(escaped, &mut bytes);
+                symbol = cast(bytes);
+            }
+            match W {
+                1 => out.copy_from_slice(&cast::<_, [u8; WIDTH]>(symbol)),
+                _ => {
+                    let from = (rounds * G + g) * WIDTH;
+                    let low: &[u8; WIDTH] =
+                        low_plane[from..].first_chunk().expect("W bytes a word");
+                    prefetch::read_ahead(low, AHEAD);
+                    prefetch::write_ahead(out, 2 * AHEAD);
+                    prefetch::write_ahead(out, 2 * AHEAD + WIDTH);
+                    out.copy_from_slice(
+                        cast::<_, [[u8; WIDTH]; 2]>(float16(symbol, cast(*low))).as_flattened(),
+                    );
+                }
+            }
+
             let freq = _mm512_shuffle_epi8(freqs, rank);
             let bias = _mm512_sub_epi8(low[g], _mm512_shuffle_epi8(starts, rank));
-
             let even = _mm512_add_epi16(
                 _mm512_mullo_epi16(
                     _mm512_and_si512(freq, low_byte),
@@ -119,22 +141,14 @@ fn encode_groups<const G: usize>(
     stream: &mut [u8],
 ) -> usize {
     let ranks = Bytes::new(&table.rank_of_symbol);
-    let mut freqs = [0; MAX_SYMBOLS];
-    let mut starts = [0; MAX_SYMBOLS];
+    let (freqs, starts) = (by_rank(table.byte_freqs()), by_rank(table.starts));
     let mut reciprocals = [0; 2 * MAX_SYMBOLS];
-    for (rank, entry) in table.entries[..table.len.into()].iter().enumerate() {
-        freqs[rank] = entry.freq as u8;
-        starts[rank] = entry.start as u8;
-        reciprocals[rank] = super::reciprocal(entry.freq);
+    for (reciprocal, freq) in reciprocals.iter_mut().zip(table.freqs) {
+        *reciprocal = super::reciprocal(freq);
     }
-    let (freqs, starts) = (by_rank(freqs), by_rank(starts));
     let reciprocals = cast(reciprocals);
     let low_byte = _mm512_set1_epi16(0xff);
-    let mut places = [0; WIDTH];
-    for (i, place) in places.iter_mut().enumerate() {
-        *place = i as u8;
-    }
-    let places: __m512i = cast(places);
+    let places: __m512i = cast(const { bytes_from(0, 1) });
 
     let (mut low, mut high) = load::<G>(states);
     let mut free = stream.len();
@@ -187,6 +201,26 @@ fn encode_groups<const G: usize>(
     stream.len() - free
 }
 
+/// The output has a byte for each symbol, and 64 more.
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vbmi2,popcnt")]
+pub(super) fn escaped(table: &Table, symbols: &[u8], out: &mut [u8]) -> usize {
+    let ranks = Bytes::new(&table.rank_of_symbol);
+    let last = _mm512_set1_epi8(table.len as i8 - 1);
+    let mut found = 0;
+    let (vectors, tail) = symbols.as_chunks::<WIDTH>();
+    for vector in vectors {
+        let vector = cast(*vector);
+        let escaped = _mm512_cmpeq_epi8_mask(ranks.look_up(vector), last);
+        // Escapes are rare, or nothing would be won by them.
+        if escaped != 0 {
+            let symbols = _mm512_maskz_compress_epi8(escaped, vector);
+            out[found..][..WIDTH].copy_from_slice(&cast::<_, [u8; WIDTH]>(symbols));
+            found += escaped.count_ones() as usize;
+        }
+    }
+    found + super::scalar::escaped(table, tail, &mut out[found..])
+}
+
 /// A table of 256 bytes.
 struct Bytes([__m512i; 4]);
 
@@ -232,6 +266,18 @@ fn high_bytes(even: __m512i, odd: __m512i) -> __m512i {
     _mm512_mask_blend_epi8(EVEN, odd, _mm512_srli_epi16::<8>(even))
 }
 
+/// Words of the high and the low bytes, each rotated right by one bit.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi2")]
+fn float16(high: __m512i, low: __m512i) -> [__m512i; 2] {
+    // Bytes are zipped within rows of 16: the first halves of all rows make the first vector.
+    let order = _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7);
+    let high = _mm512_permutexvar_epi64(order, high);
+    let low = _mm512_permutexvar_epi64(order, low);
+    let (first, second) = (_mm512_unpacklo_epi8(low, high), _mm512_unpackhi_epi8(low, high));
+    [_mm512_shrdi_epi16::<1>(first, first), _mm512_shrdi_epi16::<1>(second, second)]
+}
+
 /// From states of even and of odd lanes to low and high bytes of all.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
@@ -248,29 +294,52 @@ fn zip(low: __m512i, high: __m512i) -> (__m512i, __m512i) {
 
 /// The low and the high bytes of the states, group by group.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
 fn load<const G: usize>(states: &[u16]) -> ([__m512i; G], [__m512i; G]) {
+    let lows = cast(const { bytes_from(0, 2) });
+    let highs = cast(const { bytes_from(1, 2) });
     let mut low = [_mm512_setzero_si512(); G];
     let mut high = low;
     for (g, group) in states.as_chunks::<WIDTH>().0.iter().enumerate() {
-        let mut bytes = [[0; WIDTH]; 2];
-        for (i, state) in group.iter().enumerate() {
-            [bytes[0][i], bytes[1][i]] = state.to_le_bytes();
-        }
-        low[g] = cast(bytes[0]);
-        high[g] = cast(bytes[1]);
+        let [a, b]: [__m512i; 2] = cast(*group);
+        low[g] = _mm512_permutex2var_epi8(a, lows, b);
+        high[g] = _mm512_permutex2var_epi8(a, highs, b);
     }
     (low, high)
 }
 
 /// Undoes [`load`].
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
 fn store<const G: usize>(low: [__m512i; G], high: [__m512i; G], states: &mut [u16]) {
+    let first = cast(const { pairs_from(0) });
+    let second = cast(const { pairs_from(WIDTH as u8 / 2) });
     for (g, group) in states.as_chunks_mut::<WIDTH>().0.iter_mut().enumerate() {
-        let bytes: [[u8; WIDTH]; 2] = [cast(low[g]), cast(high[g])];
-        for (i, state) in group.iter_mut().enumerate() {
-            *state = u16::from_le_bytes([bytes[0][i], bytes[1][i]]);
-        }
+        *group = cast([
+            _mm512_permutex2var_epi8(low[g], first, high[g]),
+            _mm512_permutex2var_epi8(low[g], second, high[g]),
+        ]);
     }
+}
+
+/// The indices `start`, `start + step` and so on.
+const fn bytes_from(start: u8, step: u8) -> [u8; WIDTH] {
+    let mut indices = [start; WIDTH];
+    let mut i = 1;
+    while i < WIDTH {
+        indices[i] = indices[i - 1] + step;
+        i += 1;
+    }
+    indices
+}
+
+/// The indices of `start` and those after it in two vectors, in turn from the one and the other.
+const fn pairs_from(start: u8) -> [u8; WIDTH] {
+    let mut indices = [start; WIDTH];
+    let mut i = 0;
+    while i < WIDTH {
+        indices[i] += (i / 2 + i % 2 * WIDTH) as u8;
+        i += 1;
+    }
+    indices
 }

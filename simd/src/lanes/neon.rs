@@ -5,20 +5,22 @@ use core::arch::aarch64::{uint8x16_t, uint16x8_t};
 use pulp::aarch64::Neon;
 use pulp::cast;
 
-use super::Table;
 use super::search::{self, COMPRESS, EXPAND, Unit};
+use super::{Escapes, Table};
 
 /// As [`search::decode`].
-pub(super) fn decode(
+pub(super) fn decode<const W: usize>(
     token: Neon,
     table: &Table,
     states: &mut [u16],
     stream: &[u8],
+    escapes: &mut Escapes<'_>,
+    low: &[u8],
     out: &mut [u8],
 ) -> (usize, usize) {
     token.vectorize(
         #[inline(always)]
-        || search::decode(token, table, states, stream, out),
+        || search::decode::<_, W, 16>(token, table, states, stream, escapes, low, out),
     )
 }
 
@@ -97,6 +99,22 @@ impl Unit<16> for Neon {
         let second = neon.vmlal_high_u8(neon.vmovl_high_u8(c), a, b);
         let (first, second) = (cast(first), cast(second));
         (neon.vuzp1q_u8(first, second), neon.vuzp2q_u8(first, second))
+    }
+
+    #[inline(always)]
+    fn float16(self, high: uint8x16_t, low: uint8x16_t) -> [[u8; 16]; 2] {
+        let words = [self.neon.vzip1q_u8(low, high), self.neon.vzip2q_u8(low, high)];
+        [rotate_right(self, words[0]), rotate_right(self, words[1])]
+    }
+
+    #[inline(always)]
+    fn bits(self, mask: uint8x16_t) -> u64 {
+        let halves: [u64; 2] = cast(mask);
+        if halves == [0, 0] {
+            return 0;
+        }
+        let bytes: [u8; 16] = cast(mask);
+        bytes.iter().rev().fold(0, |bits, byte| bits << 1 | u64::from(byte & 1))
     }
 
     #[inline(always)]
@@ -191,4 +209,12 @@ fn divide(
     let wrong = neon.vcgeq_u16(rest, divisor);
     let rest = neon.vsubq_u16(rest, neon.vandq_u16(wrong, divisor));
     (neon.vsubq_u16(quotient, wrong), rest)
+}
+
+/// Words rotated by one bit.
+#[inline(always)]
+fn rotate_right(token: Neon, words: uint8x16_t) -> [u8; 16] {
+    let words: uint16x8_t = cast(words);
+    // Shift right by one bit, then insert the lowest one at the top.
+    cast(token.neon.vsliq_n_u16::<15>(token.neon.vshrq_n_u16::<1>(words), words))
 }

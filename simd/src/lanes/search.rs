@@ -7,7 +7,11 @@
 //! Loops are written out, not mapped with closures: a closure that the standard library calls is
 //! compiled without the features of the vector unit, and nothing is inlined any more.
 
-use super::{MAX_LANES, MAX_SYMBOLS, Table, reciprocal};
+use super::{Escapes, MAX_LANES, MAX_SYMBOLS, Table, reciprocal};
+use crate::prefetch;
+
+/// How far ahead, in symbols, memory is fetched.
+const AHEAD: usize = 2048;
 
 /// What the algorithm needs of a vector unit of L bytes.
 pub(super) trait Unit<const L: usize>: Copy {
@@ -38,6 +42,11 @@ pub(super) trait Unit<const L: usize>: Copy {
         c: Self::Vector,
     ) -> (Self::Vector, Self::Vector);
 
+    /// Words of the high and the low bytes, each rotated right by one bit.
+    fn float16(self, high: Self::Vector, low: Self::Vector) -> [[u8; L]; 2];
+
+    /// A bit for each lane where the mask is ones.
+    fn bits(self, mask: Self::Vector) -> u64;
     /// All ones where a byte is zero, else zero.
     fn is_zero(self, vector: Self::Vector) -> Self::Vector;
     /// `a` where the mask is ones, `b` where it is zero.
@@ -56,31 +65,26 @@ pub(super) trait Unit<const L: usize>: Copy {
     ) -> (Self::Vector, Self::Vector);
 }
 
-/// Decodes whole rounds, a symbol of each lane, while the stream has a byte for each lane; returns
-/// how many symbols that were and how many bytes they took.
+/// As `decode_rounds` of the module above.
 ///
 /// There are at most [`MAX_LANES`] states, a multiple of L, and every frequency is less than 256.
 #[inline(always)]
-pub(super) fn decode<U: Unit<L>, const L: usize>(
+pub(super) fn decode<U: Unit<L>, const W: usize, const L: usize>(
     unit: U,
     table: &Table,
     states: &mut [u16],
     stream: &[u8],
+    escapes: &mut Escapes<'_>,
+    low_plane: &[u8],
     out: &mut [u8],
 ) -> (usize, usize) {
     let mut bounds = [unit.splat(0); 4];
     for (bounds, level) in bounds.iter_mut().zip(bounds_of(table)) {
         *bounds = unit.table(level.map(|bound| bound ^ U::FLIP));
     }
-    let mut symbols = [0; MAX_SYMBOLS];
-    let mut freqs = [0; MAX_SYMBOLS];
-    let mut starts = [0; MAX_SYMBOLS];
-    for (rank, entry) in table.entries.iter().enumerate() {
-        symbols[rank] = entry.symbol;
-        freqs[rank] = entry.freq as u8;
-        starts[rank] = entry.start as u8;
-    }
-    let (symbols, freqs, starts) = (unit.table(symbols), unit.table(freqs), unit.table(starts));
+    let symbols = unit.table(table.symbols);
+    let (freqs, starts) = (unit.table(table.byte_freqs()), unit.table(table.starts));
+    let escape = unit.splat(table.escape_rank());
     let flip = unit.splat(U::FLIP);
 
     let lanes = states.len();
@@ -89,13 +93,13 @@ pub(super) fn decode<U: Unit<L>, const L: usize>(
         [low[i], high[i]] = state.to_le_bytes();
     }
     let mut rest = stream;
-    let mut rounds = 0;
-    for round in out.chunks_exact_mut(lanes) {
+    let mut done = 0;
+    for round in out.chunks_exact_mut(W * lanes) {
         // Every vector takes at most its width.
         let Some((bytes, _)) = rest.split_at_checked(lanes) else { break };
         let mut taken = 0;
         let vectors = low.as_chunks_mut::<L>().0.iter_mut().zip(high.as_chunks_mut::<L>().0);
-        for (out, (low, high)) in round.as_chunks_mut::<L>().0.iter_mut().zip(vectors) {
+        for (out, (low, high)) in round.chunks_exact_mut(W * L).zip(vectors) {
             let slot = unit.load(low);
             let ordered = unit.xor(slot, flip);
             let mut rank = unit.splat(0);
@@ -103,7 +107,25 @@ pub(super) fn decode<U: Unit<L>, const L: usize>(
                 let beyond = unit.above(ordered, unit.look_up(bounds, rank));
                 rank = unit.sub(unit.add(rank, rank), beyond);
             }
-            unit.store(unit.look_up(symbols, rank), out);
+            let mut symbol = unit.look_up(symbols, rank);
+            let escaped = unit.bits(unit.is_zero(unit.xor(rank, escape)));
+            if escaped != 0 {
+                let mut bytes = [0; L];
+                unit.store(symbol, &mut bytes);
+                escapes.put(escaped, &mut bytes);
+                symbol = unit.load(&bytes);
+            }
+            match W {
+                1 => unit.store(symbol, out.first_chunk_mut().expect("L bytes")),
+                _ => {
+                    let low: &[u8; L] = low_plane[done..].first_chunk().expect("W bytes a word");
+                    prefetch::read_ahead(low, AHEAD);
+                    prefetch::write_ahead(out, 2 * AHEAD);
+                    let words = unit.float16(symbol, unit.load(low));
+                    out.copy_from_slice(words.as_flattened());
+                }
+            }
+            done += L;
 
             let freq = unit.look_up(freqs, rank);
             let bias = unit.sub(slot, unit.look_up(starts, rank));
@@ -116,12 +138,11 @@ pub(super) fn decode<U: Unit<L>, const L: usize>(
             taken += count;
         }
         rest = &rest[taken..];
-        rounds += 1;
     }
     for (i, state) in states.iter_mut().enumerate() {
         *state = u16::from_le_bytes([low[i], high[i]]);
     }
-    (rounds * lanes, stream.len() - rest.len())
+    (done, stream.len() - rest.len())
 }
 
 /// Encodes whole rounds into the end of the stream, from the states as they are; returns how many
@@ -137,16 +158,12 @@ pub(super) fn encode<U: Unit<L>, const L: usize>(
     states: &mut [u16],
     stream: &mut [u8],
 ) -> usize {
-    let mut freqs = [0; MAX_SYMBOLS];
-    let mut starts = [0; MAX_SYMBOLS];
-    let (mut low, mut high) = ([0; MAX_SYMBOLS], [0; MAX_SYMBOLS]);
-    for (rank, entry) in table.entries[..table.len.into()].iter().enumerate() {
-        freqs[rank] = entry.freq as u8;
-        starts[rank] = entry.start as u8;
-        [low[rank], high[rank]] = reciprocal(entry.freq).to_le_bytes();
-    }
-    let (freqs, starts) = (unit.table(freqs), unit.table(starts));
-    let reciprocals = (unit.table(low), unit.table(high));
+    let (freqs, starts) = (unit.table(table.byte_freqs()), unit.table(table.starts));
+    let reciprocals = table.freqs.map(|freq| reciprocal(freq).to_le_bytes());
+    let reciprocals = (
+        unit.table(reciprocals.map(|[low, _]| low)),
+        unit.table(reciprocals.map(|[_, high]| high)),
+    );
     let flip = unit.splat(U::FLIP);
 
     let lanes = states.len();
@@ -191,9 +208,9 @@ pub(super) fn encode<U: Unit<L>, const L: usize>(
 fn bounds_of(table: &Table) -> [[u8; MAX_SYMBOLS]; 4] {
     let mut bounds = [[u8::MAX; MAX_SYMBOLS]; 4];
     for (level, bounds) in bounds.iter_mut().enumerate() {
-        let upper = table.entries[..table.len.into()].chunks(MAX_SYMBOLS >> (level + 1));
-        for (bound, entries) in bounds.iter_mut().zip(upper.skip(1).step_by(2)) {
-            *bound = (entries[0].start - 1) as u8;
+        let upper = table.starts[..table.len.into()].chunks(MAX_SYMBOLS >> (level + 1));
+        for (bound, starts) in bounds.iter_mut().zip(upper.skip(1).step_by(2)) {
+            *bound = starts[0] - 1;
         }
     }
     bounds
