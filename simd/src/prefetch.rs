@@ -4,6 +4,9 @@
 //! far ahead of it: with the hints it takes about two thirds of the time when all three are in
 //! main memory. They do nothing where there is no such instruction.
 
+/// Bytes that a hint is for.
+pub(crate) const LINE: usize = 64;
+
 /// That what lies `distance` bytes after the start of `bytes` is going to be read.
 #[inline(always)]
 pub(crate) fn read_ahead(bytes: &[u8], distance: usize) {

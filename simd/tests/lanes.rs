@@ -3,8 +3,8 @@
 
 use at1w_simd::Backend;
 use at1w_simd::lanes::{
-    Exhausted, Input, START, Table, decode, decode_float16_with, decode_with, encode, encode_with,
-    escaped_with,
+    Exhausted, Input, START, Table, decode, decode_float16, decode_float16_with, decode_with,
+    encode, encode_with, escaped, escaped_with,
 };
 use at1w_simd::planes::{Layout, merge_with};
 use proptest::prelude::*;
@@ -40,8 +40,24 @@ fn placed(bytes: &[u8], offset: usize) -> (Vec<u8>, std::ops::Range<usize>) {
     (buffer, range)
 }
 
-/// The states and the stream.
-type Code = (Vec<u16>, Vec<u8>);
+/// A coded plane.
+#[derive(Clone, Debug, PartialEq)]
+struct Code {
+    states: Vec<u16>,
+    stream: Vec<u8>,
+    escaped: Vec<u8>,
+}
+
+/// What decoding one ends with.
+type Decoded = Result<Output, Exhausted>;
+
+#[derive(Debug, PartialEq)]
+struct Output {
+    symbols: Vec<u8>,
+    states: Vec<u16>,
+    /// Bytes of the stream and escaped symbols that are left.
+    left: (usize, usize),
+}
 
 /// `room` is how many bytes more than needed the stream has.
 fn encode_at(
@@ -56,36 +72,89 @@ fn encode_at(
     let (used, stream) = guarded(symbols.len() + room, offset, |stream| {
         encode_with(backend, table, symbols, &mut states, stream)
     });
-    (states, stream[stream.len() - used..].to_vec())
+    let stream = stream[stream.len() - used..].to_vec();
+    let mut escaped = Vec::new();
+    if table.has_escape() {
+        let (count, copied) = guarded(symbols.len() + 64 + room, offset, |out| {
+            escaped_with(backend, table, symbols, out)
+        });
+        escaped.extend(&copied[..count]);
+    }
+    Code { states, stream, escaped }
 }
 
-/// The bytes read, the symbols and the states after them.
+/// Decodes `n` symbols in pieces of so many rounds.
 fn decode_at(
     backend: Backend,
     table: &Table,
-    (states, stream): (&[u16], &[u8]),
-    n: usize,
+    code: &Code,
+    (n, rounds): (usize, usize),
     offset: usize,
-) -> Option<(usize, Vec<u8>, Vec<u16>)> {
-    let mut states = states.to_vec();
-    let (buffer, range) = placed(stream, offset / 3);
-    let (read, out) =
-        guarded(n, offset, |out| decode_with(backend, table, &mut states, &buffer[range], out));
-    Some((read?, out, states))
+) -> Decoded {
+    decode_pieces(code, (n, rounds), 1, offset, |states, input, _, out| {
+        decode_with(backend, table, states, input, out)
+    })
+}
+
+/// Drives `decode` over `n` symbols and the words of `width` bytes that they make.
+fn decode_pieces(
+    code: &Code,
+    (n, rounds): (usize, usize),
+    width: usize,
+    offset: usize,
+    decode: impl Fn(&mut [u16], &mut Input<'_>, usize, &mut [u8]) -> Result<(), Exhausted>,
+) -> Decoded {
+    let mut states = code.states.clone();
+    let (stream, stream_range) = placed(&code.stream, offset / 3);
+    let (escaped, escaped_range) = placed(&code.escaped, offset / 2);
+    let mut input = Input { stream: &stream[stream_range], escaped: &escaped[escaped_range] };
+    let piece = rounds * states.len();
+    let (result, symbols) = guarded(width * n, offset, |out| {
+        out.chunks_mut(width * piece)
+            .enumerate()
+            .try_for_each(|(i, out)| decode(&mut states, &mut input, i * piece, out))
+    });
+    result?;
+    Ok(Output { symbols, states, left: (input.stream.len(), input.escaped.len()) })
 }
 
 /// Decoding `code`, be it right or wrong.
-fn decodes_alike(backend: Backend, table: &Table, code: (&[u16], &[u8]), n: usize, offset: usize) {
-    let twin = decode_at(Backend::Scalar, table, code, n, 0);
-    let ours = decode_at(backend, table, code, n, offset);
-    assert!(
-        ours == twin,
-        "{} lanes, {n} symbols from {} bytes: read {:?} instead of {:?}",
-        code.0.len(),
-        code.1.len(),
-        ours.map(|o| o.0),
-        twin.map(|t| t.0),
-    );
+fn decodes_alike(backend: Backend, table: &Table, code: &Code, n: usize, offset: usize) {
+    let whole = (n, n + 1);
+    let twin = decode_at(Backend::Scalar, table, code, whole, 0);
+    let what = || {
+        let Code { states, stream, escaped } = code;
+        let (lanes, bytes, escapes) = (states.len(), stream.len(), escaped.len());
+        format!("{lanes} lanes, {n} symbols from {bytes} bytes and {escapes} escaped ones")
+    };
+    for rounds in [n + 1, 1, 3] {
+        let ours = decode_at(backend, table, code, (n, rounds), offset);
+        assert!(same(&ours, &twin, rounds > n), "{}, by {rounds} rounds", what());
+    }
+
+    // The merge of what was decoded is what decoding merged gives.
+    let low = noise(n as u64, n);
+    let (low_bytes, low_range) = placed(&low, offset / 5);
+    let low_bytes = &low_bytes[low_range];
+    for rounds in [n + 1, 2] {
+        let words = decode_pieces(code, (n, rounds), 2, offset, |states, input, at, out| {
+            let low = &low_bytes[at..][..out.len() / 2];
+            decode_float16_with(backend, table, states, input, low, out)
+        });
+        let merged = twin.as_ref().map_err(|&e| e).map(|twin| {
+            let mut words = vec![0; 2 * n];
+            let planes = [&low[..], &twin.symbols[..]];
+            merge_with(Backend::Scalar, Layout::FLOAT16, &planes, &mut words);
+            Output { symbols: words, states: twin.states.clone(), left: twin.left }
+        });
+        assert!(same(&words, &merged, rounds > n), "{} into words, by {rounds} rounds", what());
+    }
+}
+
+/// Whether two decodings end alike. By pieces, escaped symbols may run out in one before the stream
+/// does in another.
+fn same(a: &Decoded, b: &Decoded, whole: bool) -> bool {
+    a == b || !whole && a.is_err() && b.is_err()
 }
 
 /// Encoding `symbols`, and decoding that from the right stream, a longer and a shorter one.
@@ -96,13 +165,18 @@ fn agrees(backend: Backend, table: &Table, symbols: &[u8], lanes: usize, offset:
         let ours = encode_at(backend, table, symbols, lanes, room, offset);
         assert!(ours == twin, "encoding {n} symbols, {lanes} lanes");
     }
-    let (states, mut stream) = twin;
-    decodes_alike(backend, table, (&states, &stream), n, offset);
-    if let Some((_, short)) = stream.split_last() {
-        decodes_alike(backend, table, (&states, short), n, offset);
+    let mut code = twin;
+    decodes_alike(backend, table, &code, n, offset);
+    if let Some(last) = code.stream.pop() {
+        decodes_alike(backend, table, &code, n, offset);
+        code.stream.push(last);
     }
-    stream.extend(noise(offset as u64, 1 + 3 * offset));
-    decodes_alike(backend, table, (&states, &stream), n, offset);
+    if code.escaped.pop().is_some() {
+        decodes_alike(backend, table, &code, n, offset);
+    }
+    code.stream.extend(noise(offset as u64, 1 + 3 * offset));
+    code.escaped.extend([1, 2]);
+    decodes_alike(backend, table, &code, n, offset);
 }
 
 fn random(seed: u64) -> impl FnMut() -> u64 {
@@ -122,11 +196,12 @@ fn noise(seed: u64, len: usize) -> Vec<u8> {
 
 /// Symbols of `table` as often as it says, and now and then one that it may not list.
 fn draw(table: &Table, seed: u64, len: usize) -> Vec<u8> {
-    let listed: Vec<u8> = table
-        .symbols()
-        .zip(table.freqs())
-        .flat_map(|(s, f)| std::iter::repeat_n(s, f.into()))
+    let mut listed: Vec<u8> = (table.symbols().iter().zip(table.freqs()))
+        .flat_map(|(&s, &f)| std::iter::repeat_n(s, f.into()))
         .collect();
+    if listed.is_empty() {
+        listed.push(0);
+    }
     let mut next = random(seed);
     (0..len)
         .map(|_| match next() {
@@ -136,11 +211,12 @@ fn draw(table: &Table, seed: u64, len: usize) -> Vec<u8> {
         .collect()
 }
 
-/// A table of `len` entries; the greater `skew`, the fewer of them share most of the slots.
-fn table(len: usize, skew: u32, seed: u64) -> Table {
+/// A table of `len` entries, an escape among them or not; the greater `skew`, the fewer of them
+/// share most of the slots.
+fn table(len: usize, escape: bool, skew: u32, seed: u64) -> Table {
     let mut next = random(seed);
     let mut symbols: Vec<u8> = Vec::new();
-    while symbols.len() < len {
+    while symbols.len() < len - usize::from(escape) {
         let symbol = next() as u8;
         if !symbols.contains(&symbol) {
             symbols.push(symbol);
@@ -154,7 +230,8 @@ fn table(len: usize, skew: u32, seed: u64) -> Table {
     Table::new(&symbols, &freqs).expect("frequencies that add up")
 }
 
-/// One entry that has all slots, all but one, all but fifteen; and all entries alike.
+/// One entry that has all slots, all but one, all but fifteen; and all entries alike; with and
+/// without an escape.
 fn extremes() -> Vec<Table> {
     let symbols: Vec<u8> = (100..116).collect();
     let mut skewed = [1; 16];
@@ -166,13 +243,18 @@ fn extremes() -> Vec<Table> {
         Table::new(&[1, 2, 3], &[127, 128, 1]),
         Table::new(&symbols, &skewed),
         Table::new(&symbols, &[16; 16]),
+        Table::new(&[], &[256]),
+        Table::new(&[7], &[255, 1]),
+        Table::new(&[7], &[1, 255]),
+        Table::new(&symbols[1..], &skewed),
     ]
     .map(Option::unwrap)
     .to_vec()
 }
 
 fn tables() -> impl Strategy<Value = Table> {
-    (1..=16_usize, 0..8_u32, any::<u64>()).prop_map(|(len, skew, seed)| table(len, skew, seed))
+    (1..=16_usize, any::<bool>(), 0..8_u32, any::<u64>())
+        .prop_map(|(len, escape, skew, seed)| table(len, escape, skew, seed))
 }
 
 macro_rules! suite {
@@ -229,11 +311,11 @@ macro_rules! suite {
                     for lanes in [5, 64, 128, 256] {
                         for n in [lanes, 3 * lanes + 1, 1000] {
                             let symbols = draw(table, i as u64, n);
-                            let (states, stream) =
+                            let mut code =
                                 encode_at(Backend::Scalar, table, &symbols, lanes, 0, 0);
-                            for cut in 0..=stream.len() {
-                                let code = (&states[..], &stream[..cut]);
-                                decodes_alike($backend, table, code, n, cut % 5);
+                            decodes_alike($backend, table, &code, n, 0);
+                            while code.stream.pop().is_some() {
+                                decodes_alike($backend, table, &code, n, code.stream.len() % 5);
                             }
                         }
                     }
@@ -251,6 +333,7 @@ macro_rules! suite {
                     lanes in lanes,
                     n in 0..3000_usize,
                     len in 0..3000_usize,
+                    escaped in prop::collection::vec(any::<u8>(), 0..500),
                     small in any::<bool>(),
                     seed in any::<u64>(),
                     offset in 0..MARGIN,
@@ -260,7 +343,8 @@ macro_rules! suite {
                     let mask = if small { 0x1ff } else { 0xffff };
                     let states: Vec<_> = (0..lanes).map(|_| next() as u16 & mask).collect();
                     let stream = noise(seed ^ 1, len);
-                    decodes_alike($backend, &table, (&states, &stream), n, offset);
+                    let code = Code { states, stream, escaped };
+                    decodes_alike($backend, &table, &code, n, offset);
                 });
             }
 
@@ -272,7 +356,9 @@ macro_rules! suite {
                 let table = &extremes()[0];
                 let encode = || encode_with($backend, table, &[], &mut [START], &mut []);
                 assert!(std::panic::catch_unwind(encode).is_err());
-                let decode = || decode_with($backend, table, &mut [START], &[], &mut []);
+                let mut input = Input { stream: &[], escaped: &[] };
+                let decode = || decode_with($backend, table, &mut [START], &mut input, &mut []);
+                let decode = std::panic::AssertUnwindSafe(decode);
                 assert!(std::panic::catch_unwind(decode).is_err());
             }
         }
@@ -287,17 +373,18 @@ suite! {
 }
 
 /// As `docs/FORMAT.md` has it, symbol by symbol.
-fn defined(table: &Table, (states, stream): (&[u16], &[u8]), n: usize) -> Option<Vec<u8>> {
-    let mut states: Vec<u32> = states.iter().map(|&x| x.into()).collect();
-    let mut bytes = stream.iter();
+fn defined(table: &Table, code: &Code, n: usize) -> Option<Vec<u8>> {
+    let mut states: Vec<u32> = code.states.iter().map(|&x| x.into()).collect();
+    let mut bytes = code.stream.iter();
+    let mut escaped = code.escaped.iter();
     let lanes = states.len();
     (0..n)
         .map(|i| {
             let x = &mut states[i % lanes];
             let slot = *x % 256;
             let mut start = 0;
-            let (symbol, freq) =
-                table.symbols().zip(table.freqs().map(u32::from)).find(|&(_, f)| {
+            let (rank, freq) =
+                table.freqs().iter().map(|&f| u32::from(f)).enumerate().find(|&(_, f)| {
                     start += f;
                     slot < start
                 })?;
@@ -306,7 +393,7 @@ fn defined(table: &Table, (states, stream): (&[u16], &[u8]), n: usize) -> Option
             if *x < 256 {
                 *x = 256 * *x + u32::from(*bytes.next()?);
             }
-            Some(symbol)
+            table.symbols().get(rank).or_else(|| escaped.next()).copied()
         })
         .collect()
 }
@@ -318,40 +405,57 @@ proptest! {
         lanes in 1..300_usize,
         n in 0..3000_usize,
         cut in 0..10_usize,
+        cut_escapes in 0..2_usize,
         seed in any::<u64>(),
     ) {
         let symbols = draw(&table, seed, n);
-        let (states, stream) = encode_at(Backend::Scalar, &table, &symbols, lanes, 0, 0);
-        let (read, out, end) =
-            decode_at(Backend::Scalar, &table, (&states, &stream), n, 0).expect("a whole stream");
-        prop_assert_eq!(read, stream.len());
-        prop_assert!(end.iter().all(|&x| x == START));
-        let entries: Vec<_> = table.symbols().collect();
-        let listed: Vec<_> = symbols.iter().map(|&s| entries[table.rank(s)]).collect();
-        prop_assert!(out == listed);
+        let mut code = encode_at(Backend::Scalar, &table, &symbols, lanes, 0, 0);
+        let whole = (n, n + 1);
+        let decoded = decode_at(Backend::Scalar, &table, &code, whole, 0).expect("a whole stream");
+        prop_assert_eq!(decoded.left, (0, 0));
+        prop_assert!(decoded.states.iter().all(|&x| x == START));
+        if table.has_escape() || symbols.iter().all(|s| table.symbols().contains(s)) {
+            prop_assert!(decoded.symbols == symbols);
+        }
 
-        let stream = &stream[..stream.len().saturating_sub(cut)];
-        let decoded = decode_at(Backend::Scalar, &table, (&states, stream), n, 0).map(|d| d.1);
-        prop_assert!(decoded == defined(&table, (&states, stream), n));
+        code.stream.truncate(code.stream.len().saturating_sub(cut));
+        code.escaped.truncate(code.escaped.len().saturating_sub(cut_escapes));
+        let decoded = decode_at(Backend::Scalar, &table, &code, whole, 0).ok().map(|d| d.symbols);
+        prop_assert!(decoded == defined(&table, &code, n));
     }
 }
 
 #[test]
 fn the_active_back_end_makes_a_round_trip() {
-    let table = table(13, 2, 1);
+    let table = table(13, true, 2, 1);
     let symbols: Vec<_> = draw(&table, 2, 5000);
-    let entries: Vec<_> = table.symbols().collect();
-    let symbols: Vec<_> = symbols.iter().map(|&s| entries[table.rank(s)]).collect();
     let (mut states, mut stream, mut out) = ([0; 256], [0; 5000], [0; 5000]);
     let used = encode(&table, &symbols, &mut states, &mut stream);
-    let stream = &stream[5000 - used..];
-    assert_eq!(decode(&table, &mut states, stream, &mut out), Some(used));
+    let mut copied = [0; 5064];
+    let count = escaped(&table, &symbols, &mut copied);
+    let mut input = Input { stream: &stream[5000 - used..], escaped: &copied[..count] };
+    assert_eq!(decode(&table, &mut states, &mut input, &mut out), Ok(()));
     assert_eq!(out, *symbols);
     assert_eq!(states, [START; 256]);
+    assert!(input.stream.is_empty() && input.escaped.is_empty());
 }
 
 #[test]
 #[should_panic(expected = "a byte per symbol")]
 fn encode_refuses_a_short_stream() {
-    encode(&table(2, 0, 0), &[0; 8], &mut [0; 64], &mut [0; 7]);
+    encode(&table(2, false, 0, 0), &[0; 8], &mut [0; 64], &mut [0; 7]);
+}
+
+#[test]
+#[should_panic(expected = "room for every symbol")]
+fn escaped_refuses_a_short_output() {
+    escaped(&table(2, true, 0, 0), &[0; 8], &mut [0; 71]);
+}
+
+#[test]
+#[should_panic(expected = "a word for each low byte")]
+fn words_need_a_low_byte_each() {
+    let mut input = Input { stream: &[], escaped: &[] };
+    let table = table(2, false, 0, 0);
+    let _ = decode_float16(&table, &mut [START; 64], &mut input, &[0; 3], &mut [0; 8]);
 }

@@ -86,10 +86,9 @@ fn decode_groups<const W: usize, const G: usize>(
             let mut symbol = _mm512_shuffle_epi8(symbols, rank);
             let escaped = _mm512_cmpeq_epi8_mask(rank, escape);
             if escaped != 0 {
-                let mut bytes: [u8; WIDTH] = cast(symbol);
-                escapes.put(escaped, &mut bytes);
-                symbol = cast(bytes);
+                symbol = escape_into(symbol, escaped, escapes);
             }
+            prefetch::write_ahead(out, W * AHEAD);
             match W {
                 1 => out.copy_from_slice(&cast::<_, [u8; WIDTH]>(symbol)),
                 _ => {
@@ -97,8 +96,7 @@ fn decode_groups<const W: usize, const G: usize>(
                     let low: &[u8; WIDTH] =
                         low_plane[from..].first_chunk().expect("W bytes a word");
                     prefetch::read_ahead(low, AHEAD);
-                    prefetch::write_ahead(out, 2 * AHEAD);
-                    prefetch::write_ahead(out, 2 * AHEAD + WIDTH);
+                    prefetch::write_ahead(out, W * AHEAD + WIDTH);
                     out.copy_from_slice(
                         cast::<_, [[u8; WIDTH]; 2]>(float16(symbol, cast(*low))).as_flattened(),
                     );
@@ -264,6 +262,19 @@ fn pack(even: __m512i, odd: __m512i) -> __m512i {
 #[target_feature(enable = "avx512f,avx512bw")]
 fn high_bytes(even: __m512i, odd: __m512i) -> __m512i {
     _mm512_mask_blend_epi8(EVEN, odd, _mm512_srli_epi16::<8>(even))
+}
+
+/// Puts the next escaped symbols where the mask has a bit.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi2,popcnt")]
+fn escape_into(symbols: __m512i, mask: __mmask64, escapes: &mut Escapes<'_>) -> __m512i {
+    let Some(window) = escapes.rest.first_chunk::<WIDTH>() else {
+        let mut bytes: [u8; WIDTH] = cast(symbols);
+        escapes.put(mask, &mut bytes);
+        return cast(bytes);
+    };
+    escapes.rest = &escapes.rest[mask.count_ones() as usize..];
+    _mm512_mask_expand_epi8(symbols, mask, cast(*window))
 }
 
 /// Words of the high and the low bytes, each rotated right by one bit.

@@ -16,6 +16,10 @@
 //! vector unit, and nothing is inlined any more.
 
 use super::scalar::{self, Word};
+use crate::prefetch;
+
+/// How many bytes ahead words are fetched.
+const AHEAD: usize = 4096;
 
 /// 16 bytes: a lane of a vector.
 pub(super) type Row = [u8; 16];
@@ -69,6 +73,9 @@ pub(super) fn split<U: Unit<L>, const L: usize, const W: usize>(
     let rows = words.as_flattened().as_chunks().0;
     let blocks: &[[[Row; W]; L]] = rows.as_chunks().0.as_chunks().0;
     for (i, block) in blocks.iter().enumerate() {
+        for line in block.as_flattened().as_flattened().chunks(prefetch::LINE) {
+            prefetch::read_ahead(line, AHEAD);
+        }
         let mut vectors = unit.load_words(block);
         if rotate {
             for vector in &mut vectors {
@@ -110,6 +117,9 @@ pub(super) fn merge<U: Unit<L>, const L: usize, const W: usize>(
     let rows = words.as_flattened_mut().as_chunks_mut().0;
     let blocks: &mut [[[Row; W]; L]] = rows.as_chunks_mut().0.as_chunks_mut().0;
     for (i, block) in blocks.iter_mut().enumerate() {
+        for line in block.as_flattened().as_flattened().chunks(prefetch::LINE) {
+            prefetch::write_ahead(line, AHEAD);
+        }
         let mut vectors = [unit.zero(); W];
         for (vector, plane) in vectors.iter_mut().zip(planes) {
             let plane = plane.as_chunks().0.as_chunks().0;
