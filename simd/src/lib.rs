@@ -17,6 +17,7 @@
 pub mod histogram;
 pub mod lanes;
 pub mod planes;
+pub mod sha256;
 
 mod backend;
 mod prefetch;
