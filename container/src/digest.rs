@@ -3,11 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use sha2::digest::generic_array::GenericArray;
+use at1w_simd::sha256::{self, Stream};
 use sha2::{Digest as _, Sha256};
 
-/// Bytes of one block of SHA-256; chunks but the last are whole blocks.
-pub(crate) const BLOCK: usize = 64;
+/// Chunks but the last are whole blocks.
+pub(crate) use at1w_simd::sha256::BLOCK;
 
 /// A SHA-256 digest. Prints and parses as 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -75,20 +75,11 @@ impl Hasher {
 
 /// The chaining state of SHA-256 after some whole blocks of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct State([u32; 8]);
+pub(crate) struct State(sha256::State);
 
 impl State {
-    /// Before the first block: FIPS 180-4, section 5.3.3.
-    pub(crate) const INITIAL: Self = Self([
-        0x6a09_e667,
-        0xbb67_ae85,
-        0x3c6e_f372,
-        0xa54f_f53a,
-        0x510e_527f,
-        0x9b05_688c,
-        0x1f83_d9ab,
-        0x5be0_cd19,
-    ]);
+    /// Before the first block.
+    pub(crate) const INITIAL: Self = Self(sha256::INITIAL);
 
     /// The state that `bytes` hold, as words in big-endian order, like a digest.
     pub(crate) fn from_bytes(bytes: &[u8; 32]) -> Self {
@@ -106,52 +97,183 @@ impl State {
         }
         bytes
     }
+}
 
-    /// Absorbs whole blocks.
-    pub(crate) fn update(&mut self, blocks: &[u8]) {
-        debug_assert_eq!(blocks.len() % BLOCK, 0);
-        // `compress256` wants its own array type: copy through a buffer that stays in L1.
-        let mut buffer = [GenericArray::default(); 64];
-        for batch in blocks.chunks(BLOCK * buffer.len()) {
-            let blocks = batch.len() / BLOCK;
-            for (to, from) in buffer.iter_mut().zip(batch.chunks_exact(BLOCK)) {
-                to.copy_from_slice(from);
-            }
-            sha2::compress256(&mut self.0, &buffer[..blocks]);
-        }
-    }
+/// What a message of `len` bytes ends with: the bytes after its last whole block, a one bit,
+/// zeros, and the length in bits, up to a whole block. FIPS 180-4, section 5.1.1.
+struct Padded {
+    bytes: [u8; 2 * BLOCK],
+    len: usize,
+}
 
-    /// The digest of a message of `len` bytes that ends with `tail`, all before it being absorbed.
-    pub(crate) fn finish(mut self, tail: &[u8], len: u64) -> Digest {
-        let (blocks, rest) = tail.split_at(tail.len() / BLOCK * BLOCK);
-        self.update(blocks);
-        // Padding: a one bit, zeros, and the length in bits, up to a whole block.
-        let mut padded = [0; 2 * BLOCK];
-        padded[..rest.len()].copy_from_slice(rest);
-        padded[rest.len()] = 0x80;
+impl Padded {
+    fn new(rest: &[u8], len: u64) -> Self {
+        let mut bytes = [0; 2 * BLOCK];
+        bytes[..rest.len()].copy_from_slice(rest);
+        bytes[rest.len()] = 0x80;
         let end = if rest.len() < BLOCK - 8 { BLOCK } else { 2 * BLOCK };
-        padded[end - 8..end].copy_from_slice(&(len * 8).to_be_bytes());
-        self.update(&padded[..end]);
-        Digest(self.to_bytes())
+        bytes[end - 8..end].copy_from_slice(&(len * 8).to_be_bytes());
+        Self { bytes, len: end }
     }
+
+    fn blocks(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+/// The SHA-256 of a message that comes in pieces of any length, with its state in view.
+#[derive(Clone)]
+pub(crate) struct Chain {
+    state: State,
+    /// The bytes since the last whole block.
+    pending: [u8; BLOCK],
+    /// All bytes so far.
+    len: u64,
+}
+
+impl Chain {
+    pub(crate) fn new() -> Self {
+        Self { state: State::INITIAL, pending: [0; BLOCK], len: 0 }
+    }
+
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        Self::update_each([self], bytes);
+    }
+
+    /// The same bytes for each of several chains, side by side.
+    pub(crate) fn update_each<const N: usize>(chains: [&mut Self; N], bytes: &[u8]) {
+        let mut streams = chains.map(|chain| chain.take(bytes));
+        sha256::compress(&mut streams);
+    }
+
+    /// Takes what is no whole block, and returns the blocks to absorb.
+    fn take<'a>(&'a mut self, bytes: &'a [u8]) -> Stream<'a> {
+        let pending = (self.len % BLOCK as u64) as usize;
+        self.len += bytes.len() as u64;
+        let mut rest = bytes;
+        if pending > 0 {
+            let head = rest.split_off(..rest.len().min(BLOCK - pending)).unwrap_or_default();
+            self.pending[pending..][..head.len()].copy_from_slice(head);
+            if pending + head.len() < BLOCK {
+                return Stream { state: &mut self.state.0, blocks: &[] };
+            }
+            let state = &mut self.state.0;
+            sha256::compress(&mut [Stream { state, blocks: &self.pending }]);
+        }
+        let (blocks, tail) = rest.split_at(rest.len() / BLOCK * BLOCK);
+        self.pending[..tail.len()].copy_from_slice(tail);
+        Stream { state: &mut self.state.0, blocks }
+    }
+
+    /// The state after the bytes so far, which are whole blocks.
+    pub(crate) fn state(&self) -> State {
+        debug_assert!(self.len.is_multiple_of(BLOCK as u64));
+        self.state
+    }
+
+    pub(crate) fn finish(mut self) -> Digest {
+        let padded = Padded::new(&self.pending[..(self.len % BLOCK as u64) as usize], self.len);
+        let state = &mut self.state.0;
+        sha256::compress(&mut [Stream { state, blocks: padded.blocks() }]);
+        Digest(self.state.to_bytes())
+    }
+}
+
+/// That some bytes of a message hash to what is known.
+pub(crate) struct Claim<'a> {
+    /// The state before the bytes.
+    pub(crate) before: State,
+    pub(crate) bytes: &'a [u8],
+    pub(crate) after: After,
+}
+
+/// What follows the bytes of a [`Claim`].
+pub(crate) enum After {
+    /// More of the message, from this state.
+    State(State),
+    /// Nothing: the message has this digest and so many bytes.
+    Digest(Digest, u64),
+}
+
+/// Checks claims side by side; returns the index of the first that is false.
+pub(crate) fn refute(claims: &[Claim<'_>]) -> Option<usize> {
+    let mut states: Vec<State> = claims.iter().map(|claim| claim.before).collect();
+    let whole = |claim: &Claim<'_>| claim.bytes.len() / BLOCK * BLOCK;
+    let blocks = claims.iter().map(|claim| &claim.bytes[..whole(claim)]);
+    absorb(&mut states, blocks);
+    let padded: Vec<Option<Padded>> = claims
+        .iter()
+        .map(|claim| match claim.after {
+            After::State(_) => None,
+            After::Digest(_, len) => Some(Padded::new(&claim.bytes[whole(claim)..], len)),
+        })
+        .collect();
+    absorb(
+        &mut states,
+        padded.iter().map(|padded| padded.as_ref().map_or(&[][..], Padded::blocks)),
+    );
+    claims.iter().zip(states).position(|(claim, state)| match claim.after {
+        After::State(after) => state != after,
+        After::Digest(digest, _) => state.to_bytes() != digest.0,
+    })
+}
+
+/// Each state absorbs its own blocks, side by side.
+fn absorb<'a>(states: &mut [State], blocks: impl Iterator<Item = &'a [u8]>) {
+    let streams = states.iter_mut().zip(blocks);
+    let mut streams: Vec<_> =
+        streams.map(|(State(state), blocks)| Stream { state, blocks }).collect();
+    sha256::compress(&mut streams);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn message(len: usize) -> Vec<u8> {
+        (0..len as u32).map(|i| ((i * i) >> 3) as u8).collect()
+    }
+
     #[test]
-    fn states_give_the_plain_digest_however_a_message_is_cut() {
-        let message: Vec<u8> = (0..9000u32).map(|i| ((i * i) >> 3) as u8).collect();
-        for len in (0..300).chain([4095, 4096, 4097, 8999]) {
+    fn chains_give_the_plain_digest_however_a_message_is_cut() {
+        let message = message(1000);
+        for len in 0..300 {
             let message = &message[..len];
-            for cut in (0..=len).step_by(BLOCK) {
-                let mut state = State::INITIAL;
-                state.update(&message[..cut]);
-                let state = State::from_bytes(&state.to_bytes());
-                assert_eq!(state.finish(&message[cut..], len as u64), Digest::of(message));
+            for cut in 0..=len {
+                let (mut one, mut other) = (Chain::new(), Chain::new());
+                one.update(&[1, 2, 3]);
+                Chain::update_each([&mut one, &mut other], &message[..cut]);
+                Chain::update_each([&mut one, &mut other], &message[cut..]);
+                assert_eq!(other.finish(), Digest::of(message), "{cut} of {len}");
+                let longer = [&[1, 2, 3], message].concat();
+                assert_eq!(one.finish(), Digest::of(&longer), "{cut} of {len}");
             }
         }
+    }
+
+    #[test]
+    fn claims_are_judged_one_by_one() {
+        let message = message(9000);
+        for len in (0..300).chain([4095, 4096, 4097, 8999]) {
+            let message = &message[..len];
+            let last = After::Digest(Digest::of(message), len as u64);
+            let (mut claims, mut chain) = (Vec::new(), Chain::new());
+            let (whole, tail) = message.split_at(len / 128 * 128);
+            for bytes in whole.chunks(128) {
+                let before = chain.state();
+                chain.update(bytes);
+                let state = State::from_bytes(&chain.state().to_bytes());
+                claims.push(Claim { before, bytes, after: After::State(state) });
+            }
+            claims.push(Claim { before: chain.state(), bytes: tail, after: last });
+            assert_eq!(refute(&claims), None);
+            for i in 0..claims.len() {
+                let right = std::mem::replace(&mut claims[i].before, State([7; 8]));
+                assert_eq!(refute(&claims), Some(i));
+                claims[i].before = right;
+            }
+        }
+        assert_eq!(refute(&[]), None);
     }
 
     #[test]

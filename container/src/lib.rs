@@ -10,6 +10,7 @@
 
 mod atomic;
 mod chunking;
+mod decode;
 mod digest;
 mod error;
 mod format;
@@ -17,6 +18,8 @@ mod header;
 mod index;
 mod manifest;
 mod pack;
+mod plan;
+mod pool;
 mod progress;
 mod reader;
 mod repository;

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use rayon::prelude::*;
 
 use crate::atomic::{check_distinct, write_atomically};
 use crate::chunking::{ChunkRef, Chunking, batches};
-use crate::digest::{Digest, Hasher, State};
+use crate::digest::{Chain, Digest};
 use crate::error::HeaderError;
 use crate::format::{
     self, HEADER_DEFLATED, HEADER_PLAIN, MAGIC, MAX_DEFLATE_RATIO, MODEL_PLANES, TensorRecord,
@@ -19,7 +20,7 @@ use crate::format::{
 use crate::header::{Header, MAX_HEADER_LEN, PREFIX};
 use crate::progress::{Progress, report};
 use crate::source::{self, ReadAt};
-use crate::{Error, Result, layout_of};
+use crate::{Error, Result, layout_of, pool};
 
 /// Raw bytes that are in memory at a time, twice: one batch is encoded while another is hashed
 /// and written.
@@ -153,8 +154,6 @@ struct EncodedChunk<'a> {
     raw: std::borrow::Cow<'a, [u8]>,
     payload: Vec<u8>,
     model: Arc<Model>,
-    /// Of the tensor, where this is its only chunk.
-    digest: Option<Digest>,
 }
 
 impl<'a> Packer<'a> {
@@ -167,8 +166,9 @@ impl<'a> Packer<'a> {
         let progress = self.progress;
         let mut pending: Vec<EncodedChunk<'a>> = Vec::new();
         for batch in batches(self.header, BATCH_LEN) {
-            let (encoded, written) =
-                rayon::join(|| self.encode(batch), || output.append(&pending, progress));
+            let (encoded, written) = pool::run(|| {
+                rayon::join(|| self.encode(batch), || output.append(&pending, progress))
+            });
             written?;
             pending = encoded?;
         }
@@ -206,29 +206,27 @@ impl<'a> Packer<'a> {
     fn measure(&self, tensor: usize) -> Result<Model> {
         let info = &self.header.tensors()[tensor];
         let chunking = Chunking::of(info);
-        let empty = || ModelBuilder::new(layout_of(info));
-        let builder = (0..chunking.count())
+        let start = self.header.data_start() + info.data.start;
+        let empty = || (ModelBuilder::new(layout_of(info)), Vec::new());
+        let (builder, _) = (0..chunking.count())
             .into_par_iter()
-            .try_fold(empty, |mut builder, chunk| -> Result<_> {
+            .try_fold(empty, |(mut builder, mut buffer), chunk| -> Result<_> {
                 if self.progress.cancelled() {
                     return Err(Error::Cancelled);
                 }
-                let raw = self.read(tensor, chunking.range(chunk))?;
-                builder.add(&raw).expect("chunks are whole elements and short");
-                Ok(builder)
+                let Range { start: from, end: to } = chunking.range(chunk);
+                let raw = source::read_with(self.source, start + from..start + to, &mut buffer)?;
+                builder.add(raw).expect("chunks are whole elements and short");
+                Ok((builder, buffer))
             })
-            .try_reduce(empty, |mut a, b| {
+            .try_reduce(empty, |(mut a, buffer), (b, _)| {
                 a.merge(&b);
-                Ok(a)
+                Ok((a, buffer))
             })?;
         Ok(builder.build())
     }
 
-    fn read(
-        &self,
-        tensor: usize,
-        range: std::ops::Range<u64>,
-    ) -> Result<std::borrow::Cow<'a, [u8]>> {
+    fn read(&self, tensor: usize, range: Range<u64>) -> Result<std::borrow::Cow<'a, [u8]>> {
         let start = self.header.data_start() + self.header.tensors()[tensor].data.start;
         source::read(self.source, start + range.start..start + range.end)
     }
@@ -240,7 +238,6 @@ impl<'a> Packer<'a> {
         model: Option<Arc<Model>>,
     ) -> Result<EncodedChunk<'a>> {
         let raw = self.read(at.tensor, at.range.clone())?;
-        let alone = model.is_none();
         let model = model.unwrap_or_else(|| {
             let mut builder = ModelBuilder::new(layout_of(&self.header.tensors()[at.tensor]));
             builder.add(&raw).expect("chunks are whole elements and short");
@@ -249,8 +246,7 @@ impl<'a> Packer<'a> {
         let mut payload = vec![0; max_encoded_len(raw.len())];
         let len = encoder.encode(&model, &raw, &mut payload).expect("the buffer is large enough");
         payload.truncate(len);
-        let digest = alone.then(|| Digest::of(&raw));
-        Ok(EncodedChunk { at, raw, payload, model, digest })
+        Ok(EncodedChunk { at, raw, payload, model })
     }
 }
 
@@ -258,8 +254,9 @@ impl<'a> Packer<'a> {
 struct Output<'a> {
     sink: &'a mut (dyn Write + Send),
     len: u64,
-    original: Hasher,
-    state: State,
+    original: Chain,
+    /// Of the tensor that is being written.
+    tensor: Chain,
     /// The chunk table of the tensor that is being written.
     payload_lens: Vec<u8>,
     states: Vec<u8>,
@@ -272,14 +269,14 @@ struct Output<'a> {
 
 impl<'a> Output<'a> {
     fn new(sink: &'a mut (dyn Write + Send), header: &Header) -> Result<Self> {
-        let mut original = Hasher::default();
+        let mut original = Chain::new();
         original.update(&header.prefix());
         original.update(header.bytes());
         let mut output = Self {
             sink,
             len: 0,
             original,
-            state: State::INITIAL,
+            tensor: Chain::new(),
             payload_lens: Vec::new(),
             states: Vec::new(),
             start: 0,
@@ -299,13 +296,14 @@ impl<'a> Output<'a> {
 
     /// Hashes and writes chunks, in order.
     fn append(&mut self, chunks: &[EncodedChunk<'_>], progress: &dyn Progress) -> Result<()> {
-        // Two chains over the same bytes, side by side: that of the file, and those of the tensors.
-        let Self { original, state, .. } = self;
-        let ((), states) = rayon::join(
-            || chunks.iter().for_each(|c| original.update(&c.raw)),
-            || chunks.iter().map(|c| advance(state, c)).collect::<Vec<_>>(),
-        );
-        for (chunk, digest) in chunks.iter().zip(states) {
+        for chunk in chunks {
+            // Two chains over the same bytes: that of the file and that of the tensor.
+            Chain::update_each([&mut self.original, &mut self.tensor], &chunk.raw);
+            let digest = if chunk.at.is_last() {
+                std::mem::replace(&mut self.tensor, Chain::new()).finish().0
+            } else {
+                self.tensor.state().to_bytes()
+            };
             self.write(&chunk.payload)?;
             self.end_chunk(chunk, digest)?;
             report(progress, chunk.raw.len() as u64)?;
@@ -391,19 +389,6 @@ impl<'a> Output<'a> {
             original_digest,
         })
     }
-}
-
-/// Advances the chain of the tensor by a chunk; returns the state after it, or the digest of the
-/// tensor if it was the last.
-fn advance(state: &mut State, chunk: &EncodedChunk<'_>) -> [u8; 32] {
-    if let Some(digest) = chunk.digest {
-        return digest.0;
-    }
-    if chunk.at.is_last() {
-        return std::mem::replace(state, State::INITIAL).finish(&chunk.raw, chunk.at.range.end).0;
-    }
-    state.update(&chunk.raw);
-    state.to_bytes()
 }
 
 /// The header as it is stored: deflated where that helps.

@@ -7,15 +7,20 @@ use std::path::Path;
 use rayon::prelude::*;
 
 use crate::chunking::{ChunkRef, batches};
-use crate::digest::{Digest, Hasher};
+use crate::decode::{self, Chunk, Job};
+use crate::digest::{Chain, Digest};
 use crate::header::Header;
 use crate::index::Index;
 use crate::pack::BATCH_LEN;
+use crate::plan::Plan;
 use crate::progress::{Progress, report};
 use crate::slice::Runs;
 use crate::source::ReadAt;
 use crate::tensor::Tensor;
-use crate::{Error, Result};
+use crate::{Error, Result, pool};
+
+/// Small tensors that are verified together: with their payloads in memory, these are 32 MiB.
+const SMALL_TENSORS: usize = 64;
 
 /// Sizes above which a file is refused rather than believed.
 #[derive(Clone, Copy, Debug)]
@@ -196,7 +201,25 @@ impl Reader {
     /// # Errors
     /// [`Error::DamagedTensor`], [`Error::Cancelled`], [`Error::Read`].
     pub fn verify(&self, progress: &dyn Progress) -> Result<()> {
-        (0..self.len()).into_par_iter().try_for_each(|index| self.at(index).verify(progress))
+        // Small tensors together, so that there is something to do side by side.
+        let indices: Vec<usize> = (0..self.len()).collect();
+        let small = |index: usize| self.at(index).chunk_count() == 1;
+        let runs: Vec<&[usize]> = indices
+            .chunk_by(|&a, &b| small(a) && small(b))
+            .flat_map(|run| run.chunks(SMALL_TENSORS))
+            .collect();
+        pool::run(|| {
+            runs.into_par_iter().try_for_each(|run| match run {
+                [index] => self.at(*index).verify(progress),
+                run => {
+                    let plans = run.iter().map(|&i| Plan::read(self.at(i)));
+                    let plans = plans.collect::<Result<Vec<_>>>()?;
+                    let chunks: Vec<_> =
+                        plans.iter().map(|plan| Chunk { plan, chunk: 0 }).collect();
+                    decode::verify(&chunks, progress)
+                }
+            })
+        })
     }
 
     /// [`Reader::verify`], and the SHA-256 of the original file.
@@ -217,7 +240,7 @@ impl Reader {
         sink: &mut (dyn std::io::Write + Send),
         progress: &dyn Progress,
     ) -> Result<()> {
-        let mut original = Hasher::default();
+        let mut original = Chain::new();
         let mut write = |bytes: &[u8]| {
             original.update(bytes);
             sink.write_all(bytes).map_err(Error::Write)
@@ -225,11 +248,14 @@ impl Reader {
         write(&self.index.header.prefix())?;
         write(self.index.header.bytes())?;
         let mut pending = Vec::new();
+        let mut last = None;
         for batch in batches(&self.index.header, BATCH_LEN) {
-            let (decoded, written) = rayon::join(
-                || self.decode_batch(&batch),
-                || write(&pending).and_then(|()| report(progress, pending.len() as u64)),
-            );
+            let (decoded, written) = pool::run(|| {
+                rayon::join(
+                    || self.decode_batch(&batch, &mut last),
+                    || write(&pending).and_then(|()| report(progress, pending.len() as u64)),
+                )
+            });
             written?;
             pending = decoded?;
         }
@@ -246,20 +272,34 @@ impl Reader {
         Ok(())
     }
 
-    /// The raw bytes of consecutive chunks.
-    fn decode_batch(&self, batch: &[ChunkRef]) -> Result<Vec<u8>> {
+    /// The raw bytes of consecutive chunks. `last` is the plan of the tensor that the batch before
+    /// has ended with.
+    fn decode_batch<'a>(
+        &'a self,
+        batch: &[ChunkRef],
+        last: &mut Option<(usize, Plan<'a>)>,
+    ) -> Result<Vec<u8>> {
+        let tensors: Vec<usize> =
+            batch.chunk_by(|a, b| a.tensor == b.tensor).map(|chunks| chunks[0].tensor).collect();
+        let kept = last.take().filter(|(tensor, _)| tensors.first() == Some(tensor));
+        let new = tensors.par_iter().skip(kept.iter().len());
+        let new: Vec<_> =
+            new.map(|&tensor| Ok((tensor, Plan::read(self.at(tensor))?))).collect::<Result<_>>()?;
+        let mut plans: Vec<_> = kept.into_iter().chain(new).collect();
+
         let mut raw = vec![0; batch.iter().map(ChunkRef::len).sum()];
-        // The chunks of a tensor are a contiguous part of it.
         let mut rest = &mut raw[..];
-        let mut parts = Vec::new();
-        for chunks in batch.chunk_by(|a, b| a.tensor == b.tensor) {
-            let (part, after) = rest.split_at_mut(chunks.iter().map(ChunkRef::len).sum());
-            parts.push((chunks[0].tensor, chunks[0].range.start, part));
-            rest = after;
+        let mut jobs = Vec::with_capacity(batch.len());
+        let tensors = batch.chunk_by(|a, b| a.tensor == b.tensor);
+        for (chunks, (_, plan)) in tensors.zip(&plans) {
+            for chunk in chunks {
+                let (out, after) = rest.split_at_mut(chunk.len());
+                jobs.push(Job { plan, chunk: chunk.chunk, out });
+                rest = after;
+            }
         }
-        parts.into_par_iter().try_for_each(|(tensor, start, part)| {
-            self.at(tensor).read_runs(&Runs::contiguous(start, part.len() as u64), part)
-        })?;
+        decode::all(&mut jobs)?;
+        *last = plans.pop();
         Ok(raw)
     }
 

@@ -20,6 +20,18 @@ pub trait ReadAt: Send + Sync {
     /// [`io::ErrorKind::UnexpectedEof`] when the range is not within the bytes.
     fn read_at(&self, range: Range<u64>) -> io::Result<Cow<'_, [u8]>>;
 
+    /// [`ReadAt::read_at`] for a caller that reads again and again: what has to be copied is copied
+    /// into `buffer`, whose content before the call does not matter.
+    fn read_with<'a>(&'a self, range: Range<u64>, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
+        match self.read_at(range)? {
+            Cow::Borrowed(bytes) => Ok(bytes),
+            Cow::Owned(bytes) => {
+                *buffer = bytes;
+                Ok(buffer)
+            }
+        }
+    }
+
     /// The bytes of several ranges. A source where a request is expensive coalesces them.
     fn read_ranges(&self, ranges: &[Range<u64>]) -> io::Result<Vec<Cow<'_, [u8]>>> {
         ranges.iter().map(|range| self.read_at(range.clone())).collect()
@@ -57,16 +69,29 @@ impl ReadAt for File {
     }
 
     fn read_at(&self, range: Range<u64>) -> io::Result<Cow<'_, [u8]>> {
-        let len = range.end.saturating_sub(range.start);
-        // A range beyond the end must not make us allocate for it.
-        if range.end > self.size()? {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        let len = usize::try_from(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
-        let mut bytes = vec![0; len];
+        let mut bytes = vec![0; len_within(self, &range)?];
         read_exact_at(self, &mut bytes, range.start)?;
         Ok(Cow::Owned(bytes))
     }
+
+    fn read_with<'a>(&'a self, range: Range<u64>, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
+        let len = len_within(self, &range)?;
+        if buffer.len() < len {
+            buffer.resize(len, 0);
+        }
+        let bytes = &mut buffer[..len];
+        read_exact_at(self, bytes, range.start)?;
+        Ok(bytes)
+    }
+}
+
+/// The length of a range of a file: a range beyond its end must not make us allocate for it.
+fn len_within(file: &File, range: &Range<u64>) -> io::Result<usize> {
+    if range.end > file.size()? {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    let len = range.end.saturating_sub(range.start);
+    usize::try_from(len).map_err(|_| io::ErrorKind::OutOfMemory.into())
 }
 
 #[cfg(unix)]
@@ -122,4 +147,14 @@ impl ReadAt for Mapped {
 pub(crate) fn read(source: &dyn ReadAt, range: Range<u64>) -> Result<Cow<'_, [u8]>> {
     let offset = range.start;
     source.read_at(range).map_err(|source| Error::Read { offset, source })
+}
+
+/// [`ReadAt::read_with`] with the crate's error.
+pub(crate) fn read_with<'a>(
+    source: &'a dyn ReadAt,
+    range: Range<u64>,
+    buffer: &'a mut Vec<u8>,
+) -> Result<&'a [u8]> {
+    let offset = range.start;
+    source.read_with(range, buffer).map_err(|source| Error::Read { offset, source })
 }

@@ -1,0 +1,150 @@
+//! Decoding and verifying chunks, several at a time: while SHA-256 of one waits for its own last
+//! step, that of others goes on.
+
+use std::cell::RefCell;
+
+use at1w_codec::Decoder;
+use at1w_simd::sha256;
+use rayon::prelude::*;
+
+use crate::digest::{self, Claim};
+use crate::plan::Plan;
+use crate::progress::{Progress, report};
+use crate::{Result, pool};
+
+/// A chunk to decode into memory of its size.
+pub(crate) struct Job<'j, 'a> {
+    pub(crate) plan: &'j Plan<'a>,
+    pub(crate) chunk: u64,
+    pub(crate) out: &'j mut [u8],
+}
+
+/// Working memory of a thread, kept from one chunk to the next.
+#[derive(Default)]
+struct Scratch {
+    decoder: Decoder,
+    payload: Vec<u8>,
+    /// Raw bytes that are looked at and not kept.
+    raw: Vec<u8>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Option<Box<Scratch>>> = const { RefCell::new(None) };
+}
+
+/// Runs `work` with this thread's scratch memory, or with new memory if that is in use: a source
+/// may do what it likes, such as read another file on this thread.
+fn with_scratch<T>(work: impl FnOnce(&mut Scratch) -> T) -> T {
+    let mut scratch = SCRATCH.take().unwrap_or_default();
+    let result = work(&mut scratch);
+    SCRATCH.set(Some(scratch));
+    result
+}
+
+/// How many of `chunks` chunks a thread should take at a time: as many as are hashed side by side,
+/// unless others would go without.
+fn group_len(chunks: usize) -> usize {
+    chunks.div_ceil(rayon::current_num_threads()).clamp(1, sha256::width())
+}
+
+/// Decodes and verifies chunks on all threads. On failure, memory holds bytes that were not
+/// verified.
+pub(crate) fn all(jobs: &mut [Job<'_, '_>]) -> Result<()> {
+    match jobs {
+        [] => Ok(()),
+        // Not worth waking other threads for.
+        [_] => group(jobs),
+        _ => pool::run(|| jobs.par_chunks_mut(group_len(jobs.len())).try_for_each(group)),
+    }
+}
+
+/// Decodes and verifies chunks, all on this thread.
+fn group(jobs: &mut [Job<'_, '_>]) -> Result<()> {
+    with_scratch(|Scratch { decoder, payload, .. }| {
+        jobs.iter_mut().try_for_each(|Job { plan, chunk, out }| {
+            let encoded = plan.payload(*chunk, payload)?;
+            decoder
+                .decode(&plan.model, encoded, out)
+                .map_err(|e| plan.tensor.damaged(Some(*chunk), plan.offset(*chunk), e.to_string()))
+        })
+    })?;
+    let claims: Vec<Claim<'_>> =
+        jobs.iter().map(|Job { plan, chunk, out }| plan.claim(*chunk, out)).collect();
+    match digest::refute(&claims) {
+        None => Ok(()),
+        Some(i) => {
+            let Job { plan, chunk, .. } = &jobs[i];
+            let problem = "its content does not match its SHA-256".into();
+            Err(plan.tensor.damaged(Some(*chunk), plan.offset(*chunk), problem))
+        }
+    }
+}
+
+/// Decodes and verifies chunks on all threads, and keeps nothing of them.
+pub(crate) fn verify(chunks: &[Chunk<'_, '_>], progress: &dyn Progress) -> Result<()> {
+    pool::run(|| {
+        chunks.par_chunks(group_len(chunks.len())).try_for_each(|group| {
+            let len = with_chunks(group, <[u8]>::len)?;
+            report(progress, len as u64)
+        })
+    })
+}
+
+/// Verified chunks, of which only a part is wanted, on all threads: `copy` is given each with the
+/// memory that it comes with.
+pub(crate) fn parts(
+    plan: &Plan<'_>,
+    parts: &mut [(u64, &mut [u8])],
+    copy: impl Fn(u64, &[u8], &mut [u8]) + Sync,
+) -> Result<()> {
+    let group = |parts: &mut [(u64, &mut [u8])]| {
+        let chunks: Vec<_> = parts.iter().map(|&(chunk, _)| Chunk { plan, chunk }).collect();
+        with_chunks(&chunks, |mut raw| {
+            for (chunk, out) in parts {
+                let (bytes, rest) = raw.split_at(plan.chunk_len(*chunk));
+                copy(*chunk, bytes, out);
+                raw = rest;
+            }
+        })
+    };
+    match parts {
+        [] => Ok(()),
+        // Not worth waking other threads for.
+        [_] => group(parts),
+        _ => pool::run(|| parts.par_chunks_mut(group_len(parts.len())).try_for_each(group)),
+    }
+}
+
+/// A chunk of a tensor.
+#[derive(Clone, Copy)]
+pub(crate) struct Chunk<'p, 'a> {
+    pub(crate) plan: &'p Plan<'a>,
+    pub(crate) chunk: u64,
+}
+
+/// Passes verified chunks, one after the other in memory, to `use_them`.
+fn with_chunks<T>(chunks: &[Chunk<'_, '_>], use_them: impl FnOnce(&[u8]) -> T) -> Result<T> {
+    let len = chunks.iter().map(|c| c.plan.chunk_len(c.chunk)).sum();
+    with_raw(len, |raw| {
+        let mut jobs = Vec::with_capacity(chunks.len());
+        let mut rest = &mut *raw;
+        for &Chunk { plan, chunk } in chunks {
+            let (out, after) = rest.split_at_mut(plan.chunk_len(chunk));
+            jobs.push(Job { plan, chunk, out });
+            rest = after;
+        }
+        group(&mut jobs)?;
+        Ok(use_them(raw))
+    })
+}
+
+/// Runs `work` with memory for so many raw bytes, of any content.
+fn with_raw<T>(len: usize, work: impl FnOnce(&mut [u8]) -> T) -> T {
+    let mut raw = with_scratch(|scratch| std::mem::take(&mut scratch.raw));
+    if raw.len() < len {
+        raw.resize(len, 0);
+    }
+    let result = work(&mut raw[..len]);
+    with_scratch(|scratch| scratch.raw = raw);
+    result
+}
