@@ -1,6 +1,7 @@
 //! Decoding and verifying chunks, several at a time: while SHA-256 of one waits for its own last
 //! step, that of others goes on.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 
 use at1w_codec::Decoder;
@@ -60,13 +61,17 @@ pub(crate) fn all(jobs: &mut [Job<'_, '_>]) -> Result<()> {
 
 /// Decodes and verifies chunks, all on this thread.
 fn group(jobs: &mut [Job<'_, '_>]) -> Result<()> {
-    with_scratch(|Scratch { decoder, payload, .. }| {
-        jobs.iter_mut().try_for_each(|Job { plan, chunk, out }| {
-            let encoded = plan.payload(*chunk, payload)?;
-            decoder
-                .decode(&plan.model, encoded, out)
-                .map_err(|e| plan.tensor.damaged(Some(*chunk), plan.offset(*chunk), e.to_string()))
-        })
+    with_scratch(|Scratch { decoder, payload, .. }| -> Result<()> {
+        for Job { plan, chunk, out } in &mut *jobs {
+            let encoded = plan.payload(*chunk, std::mem::take(payload))?;
+            decoder.decode(&plan.model, &encoded, out).map_err(|e| {
+                plan.tensor.damaged(Some(*chunk), plan.offset(*chunk), e.to_string())
+            })?;
+            if let Cow::Owned(buffer) = encoded {
+                *payload = buffer;
+            }
+        }
+        Ok(())
     })?;
     let claims: Vec<Claim<'_>> =
         jobs.iter().map(|Job { plan, chunk, out }| plan.claim(*chunk, out)).collect();

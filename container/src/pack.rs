@@ -1,16 +1,17 @@
 //! From safetensors to `.at1w`, in one forward pass over the output.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use at1w_codec::{Encoder, Model, ModelBuilder, max_encoded_len};
 use rayon::prelude::*;
 
 use crate::atomic::{check_distinct, write_atomically};
-use crate::chunking::{ChunkRef, Chunking, batches};
+use crate::chunking::{ChunkRef, Chunking, MAX_CHUNK_LEN, batches};
 use crate::digest::{Chain, Digest};
 use crate::error::HeaderError;
 use crate::format::{
@@ -148,12 +149,51 @@ struct Packer<'a> {
     model: Option<(usize, Arc<Model>)>,
 }
 
+/// Memory of large chunks that are written, for those to come: new memory costs as much time as
+/// encoding.
+#[derive(Default)]
+struct Buffers(Mutex<Vec<Vec<u8>>>);
+
+impl Buffers {
+    fn list(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Memory for about so many bytes.
+    fn take(&self, len: usize) -> Vec<u8> {
+        if Self::is_large(len) { self.list().pop().unwrap_or_default() } else { Vec::new() }
+    }
+
+    fn give_back(&self, chunk: EncodedChunk<'_>) {
+        if Self::is_large(chunk.raw.len()) {
+            let mut list = self.list();
+            list.push(chunk.payload);
+            if let Cow::Owned(raw) = chunk.raw {
+                list.push(raw);
+            }
+        }
+    }
+
+    /// Whether memory for so many bytes is kept. A batch has few such chunks.
+    fn is_large(len: usize) -> bool {
+        len as u64 >= MAX_CHUNK_LEN / 2
+    }
+}
+
 /// A chunk, read and encoded.
 struct EncodedChunk<'a> {
     at: ChunkRef,
-    raw: std::borrow::Cow<'a, [u8]>,
+    raw: Cow<'a, [u8]>,
+    /// In the first so many bytes of its memory.
     payload: Vec<u8>,
+    payload_len: usize,
     model: Arc<Model>,
+}
+
+impl EncodedChunk<'_> {
+    fn payload(&self) -> &[u8] {
+        &self.payload[..self.payload_len]
+    }
 }
 
 impl<'a> Packer<'a> {
@@ -164,27 +204,33 @@ impl<'a> Packer<'a> {
     fn run(mut self, sink: &mut (dyn Write + Send)) -> Result<Summary> {
         let mut output = Output::new(sink, self.header)?;
         let progress = self.progress;
+        let buffers = Buffers::default();
         let mut pending: Vec<EncodedChunk<'a>> = Vec::new();
         for batch in batches(self.header, BATCH_LEN) {
             let (encoded, written) = pool::run(|| {
-                rayon::join(|| self.encode(batch), || output.append(&pending, progress))
+                rayon::join(
+                    || self.encode(batch, &buffers),
+                    || output.append(&mut pending, &buffers, progress),
+                )
             });
             written?;
             pending = encoded?;
         }
-        output.append(&pending, progress)?;
+        output.append(&mut pending, &buffers, progress)?;
         output.finish(self.header)
     }
 
-    fn encode(&mut self, batch: Vec<ChunkRef>) -> Result<Vec<EncodedChunk<'a>>> {
+    fn encode(&mut self, batch: Vec<ChunkRef>, buffers: &Buffers) -> Result<Vec<EncodedChunk<'a>>> {
         let mut models = Vec::with_capacity(batch.len());
         for at in &batch {
             models.push(self.shared_model(at)?);
         }
         let this = &*self;
         let jobs = batch.into_par_iter().zip(models);
-        jobs.map_init(Encoder::new, |encoder, (at, model)| this.encode_chunk(encoder, at, model))
-            .collect()
+        jobs.map_init(Encoder::new, |encoder, (at, model)| {
+            this.encode_chunk(encoder, buffers, at, model)
+        })
+        .collect()
     }
 
     /// The model of a tensor of several chunks, made when its first chunk comes along.
@@ -215,8 +261,12 @@ impl<'a> Packer<'a> {
                     return Err(Error::Cancelled);
                 }
                 let Range { start: from, end: to } = chunking.range(chunk);
-                let raw = source::read_with(self.source, start + from..start + to, &mut buffer)?;
-                builder.add(raw).expect("chunks are whole elements and short");
+                let raw = source::read_into(self.source, start + from..start + to, buffer)?;
+                builder.add(&raw).expect("chunks are whole elements and short");
+                buffer = match raw {
+                    Cow::Owned(buffer) => buffer,
+                    Cow::Borrowed(_) => Vec::new(),
+                };
                 Ok((builder, buffer))
             })
             .try_reduce(empty, |(mut a, buffer), (b, _)| {
@@ -226,27 +276,26 @@ impl<'a> Packer<'a> {
         Ok(builder.build())
     }
 
-    fn read(&self, tensor: usize, range: Range<u64>) -> Result<std::borrow::Cow<'a, [u8]>> {
-        let start = self.header.data_start() + self.header.tensors()[tensor].data.start;
-        source::read(self.source, start + range.start..start + range.end)
-    }
-
     fn encode_chunk(
         &self,
         encoder: &mut Encoder,
+        buffers: &Buffers,
         at: ChunkRef,
         model: Option<Arc<Model>>,
     ) -> Result<EncodedChunk<'a>> {
-        let raw = self.read(at.tensor, at.range.clone())?;
+        let start = self.header.data_start() + self.header.tensors()[at.tensor].data.start;
+        let range = start + at.range.start..start + at.range.end;
+        let raw = source::read_into(self.source, range, buffers.take(at.len()))?;
         let model = model.unwrap_or_else(|| {
             let mut builder = ModelBuilder::new(layout_of(&self.header.tensors()[at.tensor]));
             builder.add(&raw).expect("chunks are whole elements and short");
             Arc::new(builder.build())
         });
-        let mut payload = vec![0; max_encoded_len(raw.len())];
-        let len = encoder.encode(&model, &raw, &mut payload).expect("the buffer is large enough");
-        payload.truncate(len);
-        Ok(EncodedChunk { at, raw, payload, model })
+        let mut payload = buffers.take(raw.len());
+        payload.resize(payload.len().max(max_encoded_len(raw.len())), 0);
+        let payload_len =
+            encoder.encode(&model, &raw, &mut payload).expect("the buffer is large enough");
+        Ok(EncodedChunk { at, raw, payload, payload_len, model })
     }
 }
 
@@ -295,8 +344,13 @@ impl<'a> Output<'a> {
     }
 
     /// Hashes and writes chunks, in order.
-    fn append(&mut self, chunks: &[EncodedChunk<'_>], progress: &dyn Progress) -> Result<()> {
-        for chunk in chunks {
+    fn append(
+        &mut self,
+        chunks: &mut Vec<EncodedChunk<'_>>,
+        buffers: &Buffers,
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        for chunk in chunks.drain(..) {
             // Two chains over the same bytes: that of the file and that of the tensor.
             Chain::update_each([&mut self.original, &mut self.tensor], &chunk.raw);
             let digest = if chunk.at.is_last() {
@@ -304,9 +358,11 @@ impl<'a> Output<'a> {
             } else {
                 self.tensor.state().to_bytes()
             };
-            self.write(&chunk.payload)?;
-            self.end_chunk(chunk, digest)?;
-            report(progress, chunk.raw.len() as u64)?;
+            self.write(chunk.payload())?;
+            self.end_chunk(&chunk, digest)?;
+            let len = chunk.raw.len() as u64;
+            buffers.give_back(chunk);
+            report(progress, len)?;
         }
         Ok(())
     }
@@ -314,7 +370,7 @@ impl<'a> Output<'a> {
     /// Notes the chunk in the chunk table, and ends the tensor with its last one.
     fn end_chunk(&mut self, chunk: &EncodedChunk<'_>, digest: [u8; 32]) -> Result<()> {
         if chunk.at.count > 1 {
-            self.payload_lens.extend((chunk.payload.len() as u32).to_le_bytes());
+            self.payload_lens.extend((chunk.payload_len as u32).to_le_bytes());
         }
         if !chunk.at.is_last() {
             self.states.extend(digest);

@@ -98,11 +98,12 @@ impl<'a> Plan<'a> {
     }
 
     /// The payload of a chunk, read into `buffer` where it is not in memory.
-    pub(crate) fn payload<'b>(&'b self, chunk: u64, buffer: &'b mut Vec<u8>) -> Result<&'b [u8]> {
+    pub(crate) fn payload(&self, chunk: u64, buffer: Vec<u8>) -> Result<Cow<'_, [u8]>> {
         match &self.payload {
-            Some(payload) => Ok(payload),
+            Some(payload) => Ok(Cow::Borrowed(payload)),
             None => {
-                source::read_with(self.tensor.source, self.payloads[chunk as usize].clone(), buffer)
+                let range = self.payloads[chunk as usize].clone();
+                source::read_into(self.tensor.source, range, buffer)
             }
         }
     }

@@ -21,15 +21,10 @@ pub trait ReadAt: Send + Sync {
     fn read_at(&self, range: Range<u64>) -> io::Result<Cow<'_, [u8]>>;
 
     /// [`ReadAt::read_at`] for a caller that reads again and again: what has to be copied is copied
-    /// into `buffer`, whose content before the call does not matter.
-    fn read_with<'a>(&'a self, range: Range<u64>, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
-        match self.read_at(range)? {
-            Cow::Borrowed(bytes) => Ok(bytes),
-            Cow::Owned(bytes) => {
-                *buffer = bytes;
-                Ok(buffer)
-            }
-        }
+    /// into `buffer`, which comes back as the owned result. Its content before does not matter.
+    fn read_into(&self, range: Range<u64>, buffer: Vec<u8>) -> io::Result<Cow<'_, [u8]>> {
+        drop(buffer);
+        self.read_at(range)
     }
 
     /// The bytes of several ranges. A source where a request is expensive coalesces them.
@@ -69,29 +64,19 @@ impl ReadAt for File {
     }
 
     fn read_at(&self, range: Range<u64>) -> io::Result<Cow<'_, [u8]>> {
-        let mut bytes = vec![0; len_within(self, &range)?];
-        read_exact_at(self, &mut bytes, range.start)?;
-        Ok(Cow::Owned(bytes))
+        self.read_into(range, Vec::new())
     }
 
-    fn read_with<'a>(&'a self, range: Range<u64>, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
-        let len = len_within(self, &range)?;
-        if buffer.len() < len {
-            buffer.resize(len, 0);
+    fn read_into(&self, range: Range<u64>, mut buffer: Vec<u8>) -> io::Result<Cow<'_, [u8]>> {
+        // A range beyond the end must not make us allocate for it.
+        if range.end > self.size()? {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let bytes = &mut buffer[..len];
-        read_exact_at(self, bytes, range.start)?;
-        Ok(bytes)
+        let len = range.end.saturating_sub(range.start);
+        buffer.resize(usize::try_from(len).map_err(|_| io::ErrorKind::OutOfMemory)?, 0);
+        read_exact_at(self, &mut buffer, range.start)?;
+        Ok(Cow::Owned(buffer))
     }
-}
-
-/// The length of a range of a file: a range beyond its end must not make us allocate for it.
-fn len_within(file: &File, range: &Range<u64>) -> io::Result<usize> {
-    if range.end > file.size()? {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    let len = range.end.saturating_sub(range.start);
-    usize::try_from(len).map_err(|_| io::ErrorKind::OutOfMemory.into())
 }
 
 #[cfg(unix)]
@@ -149,12 +134,12 @@ pub(crate) fn read(source: &dyn ReadAt, range: Range<u64>) -> Result<Cow<'_, [u8
     source.read_at(range).map_err(|source| Error::Read { offset, source })
 }
 
-/// [`ReadAt::read_with`] with the crate's error.
-pub(crate) fn read_with<'a>(
-    source: &'a dyn ReadAt,
+/// [`ReadAt::read_into`] with the crate's error.
+pub(crate) fn read_into(
+    source: &dyn ReadAt,
     range: Range<u64>,
-    buffer: &'a mut Vec<u8>,
-) -> Result<&'a [u8]> {
+    buffer: Vec<u8>,
+) -> Result<Cow<'_, [u8]>> {
     let offset = range.start;
-    source.read_with(range, buffer).map_err(|source| Error::Read { offset, source })
+    source.read_into(range, buffer).map_err(|source| Error::Read { offset, source })
 }
