@@ -88,7 +88,7 @@ pub fn pack_file(source: &Path, target: &Path, options: &WriteOptions<'_>) -> Re
     // Refuse what is no safetensors before there is a temporary file.
     let header = read_header(&file).map_err(|e| e.in_file(source))?;
     write_atomically(target, options.overwrite, |out| {
-        let mut out = BufWriter::with_capacity(1 << 20, out);
+        let mut out = BufWriter::with_capacity(64 << 10, out);
         let summary =
             Packer::new(&file, &header, options.progress).run(&mut out).map_err(|error| {
                 if matches!(error, Error::Write(_)) { error } else { error.in_file(source) }
