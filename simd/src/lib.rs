@@ -15,6 +15,7 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 
 pub mod histogram;
+pub mod huffman;
 pub mod lanes;
 pub mod planes;
 pub mod sha256;

@@ -6,16 +6,15 @@
 //! bit first. Planes of [`SPLIT`] symbols or more are cut into four segments with a stream each,
 //! so that a decoder has four independent chains to work on.
 
-mod bits;
 mod code_lengths;
+
+use std::sync::OnceLock;
+
+use at1w_simd::huffman::{self, Codes, MAX_BITS, Slots};
 
 use crate::cost::{BIT, BYTE, Cost};
 use crate::{DecodeError, varint};
-use bits::{BitReader, BitWriter};
 use code_lengths::code_lengths;
-
-/// The longest code, in bits.
-pub(crate) const MAX_BITS: u32 = 11;
 
 /// Planes of this many symbols or more have four streams, smaller ones have one.
 const SPLIT: usize = 1024;
@@ -25,16 +24,9 @@ const SPLIT: usize = 1024;
 pub(crate) struct Table {
     /// Code length of each byte value in bits, 0 for a value without a code.
     lengths: [u8; 256],
-    /// Code of each byte value, right-aligned.
-    codes: [u16; 256],
-    /// Symbol and code length for every 11 bits that may come next.
-    decode: Box<[Entry; 1 << MAX_BITS]>,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Entry {
-    symbol: u8,
-    length: u8,
+    codes: Codes,
+    /// Made when something is decoded: costs are compared far more often.
+    slots: OnceLock<Box<Slots>>,
 }
 
 impl Table {
@@ -56,18 +48,21 @@ impl Table {
             return None;
         }
         let mut codes = [0; 256];
-        let mut decode = vec![Entry::default(); 1 << MAX_BITS].into_boxed_slice();
         let mut slot = 0;
         for length in 1..=MAX_BITS as u8 {
-            let span = 1 << MAX_BITS >> length;
-            for symbol in (0..=255u8).filter(|&s| lengths[s as usize] == length) {
-                codes[symbol as usize] = (slot >> (MAX_BITS - u32::from(length))) as u16;
-                decode[slot..slot + span].fill(Entry { symbol, length });
-                slot += span;
+            for symbol in (0..256).filter(|&symbol| lengths[symbol] == length) {
+                let code = slot >> (MAX_BITS - u32::from(length));
+                codes[symbol] = code << 4 | u16::from(length);
+                slot += 1 << MAX_BITS >> length;
             }
         }
-        let decode = decode.try_into().ok()?;
-        Some(Self { lengths, codes, decode })
+        Some(Self { lengths, codes, slots: OnceLock::new() })
+    }
+
+    /// The look-up table for decoding.
+    fn slots(&self) -> &Slots {
+        let slots = || Slots::new(&self.codes).expect("a complete canonical code");
+        self.slots.get_or_init(|| Box::new(slots()))
     }
 
     /// Appends the code lengths: the first symbol, the number of symbols up to the last one less
@@ -133,71 +128,84 @@ impl Table {
         Some(bits * BIT + overhead)
     }
 
-    /// Appends the streams of `plane`, each of whose symbols has a code.
+    /// Appends the streams of `plane`, each of whose symbols has a code, after the lengths of all
+    /// but the last.
     pub(crate) fn encode(&self, plane: &[u8], out: &mut Vec<u8>) {
-        let mut streams = Vec::with_capacity(plane.len() / 2);
-        let mut ends = [0; 4];
-        for (segment, end) in segments(plane.len()).zip(&mut ends) {
-            let mut writer = BitWriter::new(&mut streams);
-            for &symbol in &plane[segment] {
-                writer.put(self.codes[symbol as usize], self.lengths[symbol as usize]);
-            }
-            writer.finish();
-            *end = streams.len();
-        }
+        let segments = segments(plane);
+        // Each stream has room of its own first, and moves when all lengths are known.
+        let head = 3 * varint::MAX_LEN;
+        let rooms = segments.map(|segment| huffman::room(segment.len()));
+        let start = out.len();
+        out.resize(start + head + rooms.iter().sum::<usize>(), 0);
+        let mut rest = &mut out[start + head..];
+        let outs = rooms.map(|room| {
+            let (own, after) = std::mem::take(&mut rest).split_at_mut(room);
+            rest = after;
+            own
+        });
+        let lens = huffman::encode(&self.codes, segments, outs);
+
+        let mut end = start;
         if plane.len() >= SPLIT {
-            for i in 0..3 {
-                let start = if i == 0 { 0 } else { ends[i - 1] };
-                varint::write((ends[i] - start) as u64, out);
-            }
+            let mut lengths = Vec::with_capacity(head);
+            lens[..3].iter().for_each(|&len| varint::write(len as u64, &mut lengths));
+            out[start..][..lengths.len()].copy_from_slice(&lengths);
+            end += lengths.len();
         }
-        out.extend_from_slice(&streams);
+        let mut from = start + head;
+        for (len, room) in lens.into_iter().zip(rooms) {
+            out.copy_within(from..from + len, end);
+            end += len;
+            from += room;
+        }
+        out.truncate(end);
     }
 
     /// Decodes what [`Table::encode`] appended; `input` ends with it.
     pub(crate) fn decode(&self, mut input: &[u8], plane: &mut [u8]) -> Result<(), DecodeError> {
-        let mut lengths = [0; 3];
-        let split = plane.len() >= SPLIT;
-        if split {
+        let mut streams: [&[u8]; 4] = [&[]; 4];
+        if plane.len() < SPLIT {
+            streams[0] = input;
+        } else {
+            let mut lengths = [0; 3];
             for length in &mut lengths {
-                *length = varint::read(&mut input)?;
+                let len = varint::read(&mut input)?;
+                *length = usize::try_from(len).map_err(|_| DecodeError::Truncated)?;
             }
+            for (stream, length) in streams.iter_mut().zip(lengths) {
+                (*stream, input) = input.split_at_checked(length).ok_or(DecodeError::Truncated)?;
+            }
+            streams[3] = input;
         }
-        for (i, segment) in segments(plane.len()).enumerate() {
-            let stream;
-            if split && i < 3 {
-                let length = usize::try_from(lengths[i]).map_err(|_| DecodeError::Truncated)?;
-                (stream, input) = input.split_at_checked(length).ok_or(DecodeError::Truncated)?;
-            } else {
-                stream = input;
+        let read = huffman::decode(self.slots(), streams, segments_mut(plane));
+        for (stream, bits) in streams.into_iter().zip(read) {
+            // Exactly the bytes were read, and only zeros are left in the last one.
+            let padding = stream.last().map_or(0, |last| u32::from(*last) << (bits % 8) & 0xff);
+            if bits.div_ceil(8) != stream.len() || (bits % 8 != 0 && padding != 0) {
+                return Err(DecodeError::HuffmanEnd);
             }
-            self.decode_stream(stream, &mut plane[segment])?;
         }
         Ok(())
     }
-
-    fn decode_stream(&self, stream: &[u8], out: &mut [u8]) -> Result<(), DecodeError> {
-        let mut reader = BitReader::new(stream);
-        // 5 codes of 11 bits fit the 57 bits that one refill guarantees.
-        for group in out.chunks_mut(5) {
-            let mut window = reader.window();
-            let mut used = 0;
-            for symbol in group {
-                let entry = self.decode[(window >> (64 - MAX_BITS)) as usize];
-                *symbol = entry.symbol;
-                window <<= entry.length;
-                used += usize::from(entry.length);
-            }
-            reader.advance(used);
-        }
-        if reader.at_end() { Ok(()) } else { Err(DecodeError::HuffmanEnd) }
-    }
 }
 
-/// The ranges of symbols that have a stream each.
-fn segments(n: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
-    let (count, step) = if n >= SPLIT { (4, n.div_ceil(4)) } else { (1, n) };
-    (0..count).map(move |i| i * step..((i + 1) * step).min(n))
+/// How many symbols each stream has but the last, which has the rest.
+fn segment_len(n: usize) -> usize {
+    if n < SPLIT { n } else { n.div_ceil(4) }
+}
+
+/// The symbols of each stream.
+fn segments(plane: &[u8]) -> [&[u8]; 4] {
+    let len = segment_len(plane.len());
+    let mut rest = plane;
+    [len, len, len, len].map(|len| rest.split_off(..len.min(rest.len())).unwrap_or_default())
+}
+
+/// [`segments`], to write to.
+fn segments_mut(plane: &mut [u8]) -> [&mut [u8]; 4] {
+    let len = segment_len(plane.len());
+    let mut rest = plane;
+    [len, len, len, len].map(|len| rest.split_off_mut(..len.min(rest.len())).unwrap_or_default())
 }
 
 #[cfg(test)]
