@@ -1,2 +1,10 @@
-//! Benchmarks: `cargo bench -p at1w-benches`. Compare figures within one run only, as ratios to
-//! `memcpy`.
+//! What the benchmarks share: their data, the codecs beside ours, and taking turns.
+//!
+//! `scripts/bench.sh` prints the tables of `docs/BENCHMARKS.md`; `cargo bench -p at1w-benches`
+//! runs criterion over the same data. Compare figures within one run only, as ratios.
+
+pub mod data;
+pub mod rivals;
+mod turns;
+
+pub use turns::{median, turns};
