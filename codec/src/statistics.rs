@@ -9,7 +9,7 @@ pub(crate) type Counts = [u64; 256];
 
 /// A coder has to win one part in this of a plane over a simpler one, or it is not worth the time
 /// that every reader would spend on it.
-pub(crate) const MIN_GAIN: u64 = 64;
+pub(crate) const MIN_GAIN: u64 = 128;
 
 /// Symbols of a sample of a large plane: this many pieces of this many.
 const SAMPLE: (usize, usize) = (16, 1024);

@@ -27,6 +27,9 @@ use crate::{Error, Result, layout_of, pool};
 /// and written.
 pub(crate) const BATCH_LEN: u64 = 16 << 20;
 
+/// From this many chunks on, one in four is enough to make the model of a tensor from.
+const MANY_CHUNKS: u64 = 32;
+
 /// How to write a file.
 #[derive(Clone, Copy)]
 pub struct WriteOptions<'a> {
@@ -248,19 +251,21 @@ impl<'a> Packer<'a> {
         Ok(Some(model))
     }
 
-    /// The first of two passes over a tensor.
+    /// The first of two passes over a tensor, or over a part of a large one: its chunks are much
+    /// alike, and one that is not gets tables of its own.
     fn measure(&self, tensor: usize) -> Result<Model> {
         let info = &self.header.tensors()[tensor];
         let chunking = Chunking::of(info);
         let start = self.header.data_start() + info.data.start;
         let empty = || (ModelBuilder::new(layout_of(info)), Vec::new());
-        let (builder, _) = (0..chunking.count())
+        let stride = if chunking.count() < MANY_CHUNKS { 1 } else { 4 };
+        let (builder, _) = (0..chunking.count().div_ceil(stride))
             .into_par_iter()
-            .try_fold(empty, |(mut builder, mut buffer), chunk| -> Result<_> {
+            .try_fold(empty, |(mut builder, mut buffer), i| -> Result<_> {
                 if self.progress.cancelled() {
                     return Err(Error::Cancelled);
                 }
-                let Range { start: from, end: to } = chunking.range(chunk);
+                let Range { start: from, end: to } = chunking.range(i * stride);
                 let raw = source::read_into(self.source, start + from..start + to, buffer)?;
                 builder.add(&raw).expect("chunks are whole elements and short");
                 buffer = match raw {

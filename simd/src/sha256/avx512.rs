@@ -5,6 +5,10 @@ use core::arch::x86_64::*;
 use pulp::cast;
 
 use super::{BLOCK, K, State};
+use crate::prefetch;
+
+/// How many bytes ahead messages are fetched.
+const AHEAD: usize = 512;
 
 /// Messages at a time.
 const N: usize = 16;
@@ -19,6 +23,7 @@ pub(super) fn compress(states: &mut [State; N], blocks: [&[[u8; BLOCK]]; N]) {
     for i in 0..blocks[0].len() {
         let mut words = [_mm512_setzero_si512(); 16];
         for (words, blocks) in words.iter_mut().zip(blocks) {
+            prefetch::read_ahead(&blocks[i], AHEAD);
             *words = big_endian(cast(blocks[i]));
         }
         let before = state;
