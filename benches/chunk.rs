@@ -1,1 +1,60 @@
-fn main() {}
+//! The chunk codec beside memcpy and general compressors, on one chunk in cache.
+
+use std::hint::black_box;
+
+use at1w_benches::data::{CHUNK_LEN, Weights};
+use at1w_benches::rivals::Rival;
+use at1w_codec::{Decoder, Dtype, Encoder, ModelBuilder, max_encoded_len};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+
+fn chunk(c: &mut Criterion) {
+    for weights in [
+        Weights::corpus("whisper-tiny.bf16.safetensors", Dtype::BF16),
+        Weights::corpus("minilm-l6-v2.bf16.safetensors", Dtype::BF16),
+        Weights::corpus("whisper-tiny.safetensors", Dtype::F16),
+        Weights::corpus("minilm-l6-v2.safetensors", Dtype::F32),
+        Weights::gaussian(),
+    ] {
+        let layout = weights.dtype.layout();
+        let raw = weights.tensors.iter().find(|raw| raw.len() >= CHUNK_LEN).expect("a large one");
+        let raw = &raw[..CHUNK_LEN];
+        let mut group = c.benchmark_group(format!("{} {}", weights.name, weights.dtype.name()));
+        group.throughput(Throughput::Bytes(raw.len() as u64));
+        let mut out = vec![0; raw.len()];
+        group.bench_function("memcpy", |b| b.iter(|| black_box(&mut out).copy_from_slice(raw)));
+
+        let mut builder = ModelBuilder::new(layout);
+        builder.add(raw).expect("whole elements");
+        let model = builder.build();
+        let mut encoder = Encoder::new();
+        let mut encoded = vec![0; max_encoded_len(raw.len())];
+        group.bench_function("model", |b| {
+            b.iter(|| {
+                let mut builder = ModelBuilder::new(layout);
+                builder.add(raw).expect("whole elements");
+                builder.build()
+            });
+        });
+        group.bench_function("encode", |b| b.iter(|| encoder.encode(&model, raw, &mut encoded)));
+        let len = encoder.encode(&model, raw, &mut encoded).expect("room");
+        let mut decoder = Decoder::new();
+        group.bench_function("decode", |b| {
+            b.iter(|| decoder.decode(&model, &encoded[..len], &mut out));
+        });
+
+        group.sample_size(10);
+        for rival in Rival::all(layout) {
+            let encoded = rival.encode(raw);
+            group.bench_function(format!("{} encode", rival.name()), |b| {
+                b.iter(|| rival.encode(raw));
+            });
+            group.bench_function(format!("{} decode", rival.name()), |b| {
+                b.iter(|| rival.decode(&encoded, &mut out));
+            });
+        }
+        group.finish();
+    }
+}
+
+criterion_group!(benches, chunk);
+criterion_main!(benches);

@@ -5,6 +5,8 @@
 
 pub mod data;
 pub mod rivals;
+mod tables;
 mod turns;
 
+pub use tables::lane_table;
 pub use turns::{median, turns};

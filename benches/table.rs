@@ -12,9 +12,10 @@ use std::process::Command;
 
 use at1w_benches::data::{CHUNK_LEN, Weights};
 use at1w_benches::rivals::Rival;
-use at1w_benches::turns;
+use at1w_benches::{lane_table, turns};
 use at1w_codec::{Backend, Decoder, Dtype, Encoder, Model, ModelBuilder, max_encoded_len};
 use at1w_container::{Mapped, OpenOptions, Reader, WriteOptions, pack, pack_file};
+use at1w_simd::histogram;
 use at1w_simd::lanes::{self, Input, Table};
 use at1w_simd::sha256::{self, Stream};
 use at1w_tests::{Tensor, safetensors};
@@ -106,7 +107,7 @@ fn row(what: &str, Speed { gbps, ratio }: Speed, yardstick: &str, asked: &str) {
 fn lane_plane(weights: &Weights) -> [Speed; 2] {
     const PIECE: usize = CHUNK_LEN / 2;
     let planes = weights.high_bytes().tensors;
-    let tables: Vec<Table> = planes.iter().map(|plane| lane_table(plane)).collect();
+    let tables: Vec<Table> = planes.iter().map(|plane| table_of(plane)).collect();
     let pieces: Vec<(&Table, &[u8])> = planes
         .iter()
         .zip(&tables)
@@ -151,19 +152,10 @@ fn lane_plane(weights: &Weights) -> [Speed; 2] {
     [decode, encode].map(|seconds| Speed::new(plane.len(), seconds, memcpy))
 }
 
-/// A table of the most frequent symbols, the others escaped.
-fn lane_table(plane: &[u8]) -> Table {
+fn table_of(plane: &[u8]) -> Table {
     let mut counts = [0; 256];
-    plane.iter().for_each(|&symbol| counts[usize::from(symbol)] += 1);
-    let mut symbols: Vec<u8> = (0..=255).collect();
-    symbols.sort_by_key(|&symbol| std::cmp::Reverse(counts[usize::from(symbol)]));
-    symbols.truncate(lanes::MAX_SYMBOLS - 1);
-    let share = |&symbol: &u8| (counts[usize::from(symbol)] * 255 / plane.len()).max(1) as u16;
-    let mut freqs: Vec<u16> = symbols.iter().map(share).collect();
-    // What is left of 256 is for the escape, and the most frequent symbol makes room for it.
-    freqs[0] -= freqs.iter().sum::<u16>().saturating_sub(255);
-    freqs.push(256 - freqs.iter().sum::<u16>());
-    Table::new(&symbols, &freqs).expect("frequencies that add up")
+    histogram::add(plane, &mut counts);
+    lane_table(&counts)
 }
 
 /// memcpy, decoding, encoding with and without making the models.
