@@ -1,6 +1,6 @@
 //! Progress on a terminal, and interruption by signals.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use at1w_container::{Observer, Progress};
@@ -25,6 +25,8 @@ pub(crate) fn interrupted() -> bool {
 pub(crate) struct Bar {
     bar: ProgressBar,
     start: Instant,
+    /// Bytes that are done.
+    done: AtomicU64,
 }
 
 impl Bar {
@@ -34,7 +36,11 @@ impl Bar {
         let template = "{wide_bar} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left ";
         let style = ProgressStyle::with_template(template);
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        Ok(Self { bar, start: Instant::now() })
+        Ok(Self { bar, start: Instant::now(), done: AtomicU64::new(0) })
+    }
+
+    pub(crate) fn done(&self) -> u64 {
+        self.done.load(Ordering::Relaxed)
     }
 
     pub(crate) fn elapsed(&self) -> Duration {
@@ -51,6 +57,7 @@ impl Drop for Bar {
 impl Progress for Bar {
     fn advance(&self, bytes: u64) {
         self.bar.inc(bytes);
+        self.done.fetch_add(bytes, Ordering::Relaxed);
     }
 
     fn cancelled(&self) -> bool {

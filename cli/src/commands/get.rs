@@ -2,10 +2,12 @@
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use at1w_container::{Error, Reader, Slice, check_distinct, write_atomically};
 use clap::Args;
 
+use super::pack::speed;
 use crate::Global;
 use crate::failure::{Failure, Result, report_note};
 use crate::formats::Format;
@@ -62,6 +64,7 @@ impl Get {
         if let Some(path) = &output {
             check_distinct(&file, path)?;
         }
+        let start = Instant::now();
         let reader = Reader::open(&file)?;
         let tensor = reader.tensor(&name).map_err(|error| error.in_file(&file))?;
         let format = output.as_deref().map_or(Format::Raw, Format::of);
@@ -72,13 +75,18 @@ impl Get {
             None => tensor.read_to_vec().map(|bytes| (tensor.shape().to_vec(), bytes)),
         };
         let (shape, bytes) = read.map_err(|error| error.in_file(&file))?;
+        let elapsed = start.elapsed();
         let preamble = format.preamble(&tensor, &shape, bytes.len())?;
         let Some(path) = output else {
             return to_stdout(|out| out.write_all(&bytes));
         };
         write(&path, force, [&preamble, &bytes])?;
-        if let Some(note) = format.note(&tensor).filter(|_| !global.quiet) {
-            report_note(&note);
+        if !global.quiet {
+            let len = bytes.len();
+            report_note(&format!("read and verified {len} bytes, {}", speed(len as u64, elapsed)));
+            if let Some(note) = format.note(&tensor) {
+                report_note(&note);
+            }
         }
         Ok(())
     }

@@ -2,13 +2,15 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use at1w_container::{Digest, Observer, OpenOptions, Reader, verify_repository};
 use clap::Args;
 
+use super::pack::speed;
 use super::unpack::require_repository;
 use crate::Global;
-use crate::failure::{Failure, Result, report_error};
+use crate::failure::{Failure, Result, report_error, report_note};
 use crate::output::{printable, to_stdout};
 use crate::progress::Bar;
 
@@ -52,11 +54,14 @@ impl Verify {
         bar.begin(reader.info().original_len);
         let verified = if file { reader.verify_original(&bar) } else { reader.verify(&bar) };
         verified.map_err(|error| error.in_file(&path))?;
+        let (bytes, elapsed) = (bar.done(), bar.elapsed());
         drop(bar);
         if global.quiet {
             return Ok(());
         }
-        to_stdout(|out| writeln!(out, "{}", ok_line(&reader.root().to_string(), &path)))
+        to_stdout(|out| writeln!(out, "{}", ok_line(&reader.root().to_string(), &path)))?;
+        report_verified(bytes, elapsed);
+        Ok(())
     }
 
     fn verify_directory(self, global: &Global) -> Result<()> {
@@ -68,6 +73,7 @@ impl Verify {
         require_repository(&path)?;
         let bar = Bar::new(global.quiet)?;
         let checks = verify_repository(&path, file, &bar)?;
+        let (bytes, elapsed) = (bar.done(), bar.elapsed());
         drop(bar);
         let printed = to_stdout(|out| {
             for check in checks.iter().filter(|_| !global.quiet) {
@@ -80,6 +86,9 @@ impl Verify {
             }
             Ok(())
         });
+        if !global.quiet {
+            report_verified(bytes, elapsed);
+        }
         // Faults count whoever reads the other lines, or nobody.
         let mut failed = None;
         for error in checks.iter().filter_map(|check| check.outcome.as_ref().err()) {
@@ -88,6 +97,11 @@ impl Verify {
         }
         failed.map_or(printed, |integrity| Err(Failure::Reported { integrity }))
     }
+}
+
+/// Tells on standard error how fast that went: the lines on standard output are to be parsed.
+fn report_verified(bytes: u64, elapsed: Duration) {
+    report_note(&format!("verified {bytes} bytes, {}", speed(bytes, elapsed)));
 }
 
 fn ok_line(root: &str, path: &Path) -> String {
