@@ -78,8 +78,9 @@ impl Weights {
 
     /// The model of each tensor.
     pub fn models(&self) -> Vec<Model> {
+        let mut builder = ModelBuilder::new(self.dtype.layout());
         let model = |raw: &Vec<u8>| {
-            let mut builder = ModelBuilder::new(self.dtype.layout());
+            builder.reset(self.dtype.layout());
             raw.chunks(CHUNK_LEN).for_each(|chunk| builder.add(chunk).expect("whole elements"));
             builder.build()
         };

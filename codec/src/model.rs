@@ -160,6 +160,13 @@ impl ModelBuilder {
         Self { layout, sums, planes: Planes::default() }
     }
 
+    /// Begins anew, with another tensor. Spares the working memory of a new builder.
+    pub fn reset(&mut self, layout: Layout) {
+        self.layout = layout;
+        self.sums.clear();
+        self.sums.resize(layout.width(), Sum { counts: [0; 256], flush: 0 });
+    }
+
     /// Takes the statistics of a chunk.
     ///
     /// # Errors

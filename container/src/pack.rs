@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use at1w_codec::{Encoder, Model, ModelBuilder, max_encoded_len};
+use at1w_codec::{Encoder, Layout, Model, ModelBuilder, max_encoded_len};
 use rayon::prelude::*;
 
 use crate::atomic::{check_distinct, write_atomically};
@@ -230,8 +230,9 @@ impl<'a> Packer<'a> {
         }
         let this = &*self;
         let jobs = batch.into_par_iter().zip(models);
-        jobs.map_init(Encoder::new, |encoder, (at, model)| {
-            this.encode_chunk(encoder, buffers, at, model)
+        let memory = || (Encoder::new(), ModelBuilder::new(Layout::BYTES));
+        jobs.map_init(memory, |(encoder, builder), (at, model)| {
+            this.encode_chunk(encoder, builder, buffers, at, model)
         })
         .collect()
     }
@@ -284,6 +285,7 @@ impl<'a> Packer<'a> {
     fn encode_chunk(
         &self,
         encoder: &mut Encoder,
+        builder: &mut ModelBuilder,
         buffers: &Buffers,
         at: ChunkRef,
         model: Option<Arc<Model>>,
@@ -292,7 +294,7 @@ impl<'a> Packer<'a> {
         let range = start + at.range.start..start + at.range.end;
         let raw = source::read_into(self.source, range, buffers.take(at.len()))?;
         let model = model.unwrap_or_else(|| {
-            let mut builder = ModelBuilder::new(layout_of(&self.header.tensors()[at.tensor]));
+            builder.reset(layout_of(&self.header.tensors()[at.tensor]));
             builder.add(&raw).expect("chunks are whole elements and short");
             Arc::new(builder.build())
         });
