@@ -5,9 +5,9 @@
 //! Checking input, allocating and writing headers is the business of its
 //! caller.
 //!
-//! Every kernel exists once per [`Backend`] (AVX-512, AVX2, NEON) and has a
-//! scalar twin, which is its definition: on the same input all back-ends
-//! give the same bytes. [`Backend::active`] picks the best one this machine
+//! Every kernel exists for each [`Backend`] (AVX-512, AVX2, NEON) that has
+//! something to win and has a scalar twin, which is its definition: on the
+//! same input all back-ends give the same bytes. [`Backend::active`] picks the best one this machine
 //! has, or the one that the environment variable `AT1W_SIMD` names.
 //!
 //! Lengths that do not fit are errors of the caller, and panic.

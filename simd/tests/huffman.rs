@@ -1,8 +1,11 @@
 //! Every back-end against the definition of the code, bit by bit, on right, cut, longer and random
 //! streams.
 
+mod common;
+
 use at1w_simd::Backend;
 use at1w_simd::huffman::{Codes, MAX_BITS, Slots, decode_with, encode_with, room};
+use common::{available, noise, random};
 use proptest::prelude::*;
 
 /// What no test may overwrite, after each destination.
@@ -41,21 +44,6 @@ fn lengths(leaves: usize, seed: u64) -> Vec<u8> {
         }
     }
     lengths
-}
-
-fn random(seed: u64) -> impl FnMut() -> u64 {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state >> 16
-    }
-}
-
-fn noise(seed: u64, len: usize) -> Vec<u8> {
-    let mut next = random(seed);
-    (0..len).map(|_| next() as u8).collect()
 }
 
 /// Symbols that have codes, the shorter ones more often.
@@ -144,17 +132,9 @@ macro_rules! suite {
         mod $name {
             use super::*;
 
-            fn available() -> bool {
-                let there = $backend.is_available();
-                if !there {
-                    eprintln!("skipped: this machine lacks {}", $backend);
-                }
-                there
-            }
-
             #[test]
             fn every_small_length_is_as_defined() {
-                if !available() {
+                if !available($backend) {
                     return;
                 }
                 for leaves in [2, 3, 40, 256] {
@@ -168,7 +148,7 @@ macro_rules! suite {
 
             #[test]
             fn any_lengths_are_as_defined() {
-                if !available() {
+                if !available($backend) {
                     return;
                 }
                 proptest!(ProptestConfig::with_cases(64), |(
@@ -182,7 +162,7 @@ macro_rules! suite {
 
             #[test]
             fn noise_decodes_as_defined() {
-                if !available() {
+                if !available($backend) {
                     return;
                 }
                 proptest!(ProptestConfig::with_cases(64), |(

@@ -1,12 +1,15 @@
 //! Every back-end against the scalar twin, and the scalar twin against the definition of the
 //! lanes.
 
+mod common;
+
 use at1w_simd::Backend;
 use at1w_simd::lanes::{
     Exhausted, Input, START, Table, decode, decode_float16, decode_float16_with, decode_with,
     encode, encode_with, escaped, escaped_with,
 };
 use at1w_simd::planes::{Layout, merge_with};
+use common::{available, noise, random};
 use proptest::prelude::*;
 
 /// What no test may overwrite, on both sides of a destination.
@@ -179,21 +182,6 @@ fn agrees(backend: Backend, table: &Table, symbols: &[u8], lanes: usize, offset:
     decodes_alike(backend, table, &code, n, offset);
 }
 
-fn random(seed: u64) -> impl FnMut() -> u64 {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state >> 16
-    }
-}
-
-fn noise(seed: u64, len: usize) -> Vec<u8> {
-    let mut next = random(seed);
-    (0..len).map(|_| next() as u8).collect()
-}
-
 /// Symbols of `table` as often as it says, and now and then one that it may not list.
 fn draw(table: &Table, seed: u64, len: usize) -> Vec<u8> {
     let mut listed: Vec<u8> = (table.symbols().iter().zip(table.freqs()))
@@ -262,17 +250,9 @@ macro_rules! suite {
         mod $name {
             use super::*;
 
-            fn available() -> bool {
-                let there = $backend.is_available();
-                if !there {
-                    eprintln!("skipped: this machine lacks {}", $backend);
-                }
-                there
-            }
-
             #[test]
             fn short_planes_agree_with_the_scalar_twin() {
-                if !available() {
+                if !available($backend) {
                     return;
                 }
                 for (i, table) in extremes().iter().enumerate() {
@@ -287,7 +267,7 @@ macro_rules! suite {
 
             #[test]
             fn long_planes_agree_with_the_scalar_twin() {
-                if !available() {
+                if !available($backend) {
                     return;
                 }
                 let lanes = prop::sample::select(LANES.to_vec());
@@ -304,7 +284,7 @@ macro_rules! suite {
 
             #[test]
             fn streams_cut_anywhere_agree_with_the_scalar_twin() {
-                if !available() {
+                if !available($backend) {
                     return;
                 }
                 for (i, table) in extremes().iter().enumerate() {
@@ -324,7 +304,7 @@ macro_rules! suite {
 
             #[test]
             fn noise_decodes_as_with_the_scalar_twin() {
-                if !available() {
+                if !available($backend) {
                     return;
                 }
                 let lanes = prop::sample::select(LANES.to_vec());

@@ -1,8 +1,11 @@
 //! Every back-end against the scalar twin, and the scalar twin against the
 //! definition of the planes.
 
+mod common;
+
 use at1w_simd::Backend;
 use at1w_simd::planes::{Layout, merge, merge_with, split, split_with};
+use common::{available, noise};
 use proptest::prelude::*;
 
 /// What no test may overwrite, on both sides of a destination.
@@ -63,18 +66,6 @@ fn agrees(backend: Backend, layout: Layout, src: &[u8], from: usize, to: usize) 
     assert!(merged == src, "merge of {}", what());
 }
 
-/// Bytes in which no two words are alike.
-fn noise(len: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 32) as u8
-    };
-    (0..len).map(|_| next()).collect()
-}
-
 fn layouts() -> impl Strategy<Value = Layout> {
     prop::sample::select(Layout::ALL.to_vec())
 }
@@ -84,21 +75,13 @@ macro_rules! suite {
         mod $name {
             use super::*;
 
-            fn available() -> bool {
-                let there = $backend.is_available();
-                if !there {
-                    eprintln!("skipped: this machine lacks {}", $backend);
-                }
-                there
-            }
-
             #[test]
             fn short_runs_agree_with_the_scalar_twin() {
-                if !available() {
+                if !available($backend) {
                     return;
                 }
                 for layout in Layout::ALL {
-                    let bytes = noise(300 * layout.width());
+                    let bytes = noise(1, 300 * layout.width());
                     for n in 0..=300 {
                         let src = &bytes[..n * layout.width()];
                         for from in 0..4 {
@@ -112,7 +95,7 @@ macro_rules! suite {
 
             #[test]
             fn long_runs_agree_with_the_scalar_twin() {
-                if !available() {
+                if !available($backend) {
                     return;
                 }
                 let bytes = prop::collection::vec(any::<u8>(), 0..40_000);

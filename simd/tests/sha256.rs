@@ -1,23 +1,14 @@
 //! Every back-end against the `sha2` crate, on any number of streams of any lengths.
 
+mod common;
+
 use at1w_simd::Backend;
 use at1w_simd::sha256::{
     BLOCK, INITIAL, State, Stream, compress, compress_with, width, width_with,
 };
+use common::{available, noise};
 use proptest::prelude::*;
 use sha2::digest::generic_array::GenericArray;
-
-fn noise(seed: u64, len: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    (0..len)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            (state >> 16) as u8
-        })
-        .collect()
-}
 
 fn start(seed: u64) -> State {
     let bytes = noise(seed, 32);
@@ -56,17 +47,9 @@ macro_rules! suite {
         mod $name {
             use super::*;
 
-            fn available() -> bool {
-                let there = $backend.is_available();
-                if !there {
-                    eprintln!("skipped: this machine lacks {}", $backend);
-                }
-                there
-            }
-
             #[test]
             fn equal_lengths_agree_with_sha2() {
-                if !available() {
+                if !available($backend) {
                     return;
                 }
                 for streams in 0..=40 {
@@ -79,7 +62,7 @@ macro_rules! suite {
 
             #[test]
             fn any_lengths_agree_with_sha2() {
-                if !available() {
+                if !available($backend) {
                     return;
                 }
                 let lengths = prop::collection::vec(0..20_usize, 0..40);
