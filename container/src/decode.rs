@@ -44,7 +44,7 @@ fn with_scratch<T>(work: impl FnOnce(&mut Scratch) -> T) -> T {
 
 /// How many of `chunks` chunks a thread should take at a time: as many as are hashed side by side,
 /// unless others would go without.
-fn group_len(chunks: usize) -> usize {
+pub(crate) fn group_len(chunks: usize) -> usize {
     chunks.div_ceil(rayon::current_num_threads()).clamp(1, sha256::width())
 }
 
@@ -88,11 +88,15 @@ fn group(jobs: &mut [Job<'_, '_>]) -> Result<()> {
 /// Decodes and verifies chunks on all threads, and keeps nothing of them.
 pub(crate) fn verify(chunks: &[Chunk<'_, '_>], progress: &dyn Progress) -> Result<()> {
     pool::run(|| {
-        chunks.par_chunks(group_len(chunks.len())).try_for_each(|group| {
-            let len = with_chunks(group, <[u8]>::len)?;
-            report(progress, len as u64)
-        })
+        let groups = chunks.par_chunks(group_len(chunks.len()));
+        groups.try_for_each(|group| verify_group(group, progress))
     })
+}
+
+/// [`verify`], all on this thread.
+pub(crate) fn verify_group(chunks: &[Chunk<'_, '_>], progress: &dyn Progress) -> Result<()> {
+    let len = with_chunks(chunks, <[u8]>::len)?;
+    report(progress, len as u64)
 }
 
 /// Verified chunks, of which only a part is wanted, on all threads: `copy` is given each with the

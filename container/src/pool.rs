@@ -22,13 +22,12 @@ static CHILD: ArcSwapOption<(u32, ThreadPool)> = ArcSwapOption::const_empty();
 /// # Panics
 /// When no thread can be started, as rayon does.
 pub(crate) fn run<T: Send>(work: impl FnOnce() -> T + Send) -> T {
-    if rayon::current_thread_index().is_some() {
-        // In a pool already.
-        return work();
-    }
     let process = process::id();
     match OWNER.compare_exchange(0, process, Ordering::Relaxed, Ordering::Relaxed) {
-        Err(owner) if owner != process => run_in_child(process, work),
+        // Not where the caller is in a pool already.
+        Err(owner) if owner != process && rayon::current_thread_index().is_none() => {
+            run_in_child(process, work)
+        }
         _ => work(),
     }
 }

@@ -19,9 +19,6 @@ use crate::source::ReadAt;
 use crate::tensor::Tensor;
 use crate::{Error, Result, pool};
 
-/// Small tensors that are verified together: with their payloads in memory, these are 32 MiB.
-const SMALL_TENSORS: usize = 64;
-
 /// Sizes above which a file is refused rather than believed.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -202,22 +199,15 @@ impl Reader {
     /// [`Error::DamagedTensor`], [`Error::Cancelled`], [`Error::Read`].
     pub fn verify(&self, progress: &dyn Progress) -> Result<()> {
         // Small tensors together, so that there is something to do side by side.
-        let indices: Vec<usize> = (0..self.len()).collect();
-        let small = |index: usize| self.at(index).chunk_count() == 1;
-        let runs: Vec<&[usize]> = indices
-            .chunk_by(|&a, &b| small(a) && small(b))
-            .flat_map(|run| run.chunks(SMALL_TENSORS))
-            .collect();
+        let (small, large): (Vec<_>, Vec<_>) =
+            self.tensors().partition(|tensor| tensor.chunk_count() == 1);
         pool::run(|| {
-            runs.into_par_iter().try_for_each(|run| match run {
-                [index] => self.at(*index).verify(progress),
-                run => {
-                    let plans = run.iter().map(|&i| Plan::read(self.at(i)));
-                    let plans = plans.collect::<Result<Vec<_>>>()?;
-                    let chunks: Vec<_> =
-                        plans.iter().map(|plan| Chunk { plan, chunk: 0 }).collect();
-                    decode::verify(&chunks, progress)
-                }
+            large.into_par_iter().try_for_each(|tensor| tensor.verify(progress))?;
+            small.par_chunks(decode::group_len(small.len())).try_for_each(|tensors| {
+                let plans = tensors.iter().map(|&tensor| Plan::read(tensor));
+                let plans = plans.collect::<Result<Vec<_>>>()?;
+                let chunks: Vec<_> = plans.iter().map(|plan| Chunk { plan, chunk: 0 }).collect();
+                decode::verify_group(&chunks, progress)
             })
         })
     }

@@ -18,6 +18,7 @@ pub mod histogram;
 pub mod huffman;
 pub mod lanes;
 pub mod planes;
+#[cfg(feature = "sha256")]
 pub mod sha256;
 
 mod backend;

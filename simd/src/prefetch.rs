@@ -1,8 +1,8 @@
 //! Hints to bring memory into cache before it is reached.
 //!
 //! Decoding reads two streams and writes a third one, slowly enough that the hardware does not run
-//! far ahead of it: with the hints it takes about two thirds of the time when all three are in
-//! main memory. They do nothing where there is no such instruction.
+//! far ahead of it when all three are in main memory. The hints do nothing where there is no such
+//! instruction.
 
 /// Bytes that a hint is for.
 pub(crate) const LINE: usize = 64;

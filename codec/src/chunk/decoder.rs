@@ -56,7 +56,7 @@ enum Strips<'a> {
 }
 
 impl Decoder {
-    /// A decoder without memory yet; it grows to no more than the size of a chunk.
+    /// A decoder without memory yet; it grows to about the size of a chunk.
     pub fn new() -> Self {
         Self::default()
     }
