@@ -34,11 +34,14 @@ impl Weights {
         let file = fs::read(&path)
             .unwrap_or_else(|e| panic!("{}: {e}: run scripts/corpus.sh first", path.display()));
         let file = SafeTensors::deserialize(&file).expect("a safetensors file");
-        let mut tensors: Vec<Vec<u8>> = file
+        let mut views: Vec<&[u8]> = file
             .iter()
             .filter(|(_, t)| format!("{:?}", t.dtype()) == dtype.name() && t.data().len() > 1 << 16)
-            .map(|(_, t)| t.data().to_vec())
+            .map(|(_, t)| t.data())
             .collect();
+        // As they lie in the file: the iterator's order is another in each run.
+        views.sort_by_key(|data| data.as_ptr());
+        let mut tensors: Vec<Vec<u8>> = views.into_iter().map(<[u8]>::to_vec).collect();
         assert!(!tensors.is_empty(), "{name} has no large {} tensor", dtype.name());
         let len = tensors.iter().map(Vec::len).sum::<usize>();
         let again = ENOUGH.div_ceil(len) - 1;

@@ -308,7 +308,7 @@ fn codecs(weights: &Weights) {
     const LEN: usize = 8 << 20;
     let layout = weights.dtype.layout();
     let raw = &weights.bytes()[..LEN];
-    println!("\n{}, the first 8 MiB:\n", weights.name);
+    println!("\n{}, the first 8 MiB as one tensor:\n", weights.name);
     println!("| codec | size % | encode x memcpy | decode x memcpy |\n|---|---|---|---|");
     let (mut copy, mut out) = (vec![0; LEN], vec![0; LEN]);
     let line = |name: &str, len: usize, [memcpy, encode, decode]: [f64; 3]| {
