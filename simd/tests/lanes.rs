@@ -5,8 +5,8 @@ mod common;
 
 use at1w_simd::Backend;
 use at1w_simd::lanes::{
-    Exhausted, Input, START, Table, decode, decode_float16, decode_float16_with, decode_with,
-    encode, encode_with, escaped, escaped_with,
+    Exhausted, Input, MAX_SYMBOLS, START, Table, decode, decode_float16, decode_float16_with,
+    decode_with, encode, encode_with, escaped, escaped_with,
 };
 use at1w_simd::planes::{Layout, merge_with};
 use common::{available, noise, random};
@@ -218,30 +218,35 @@ fn table(len: usize, escape: bool, skew: u32, seed: u64) -> Table {
     Table::new(&symbols, &freqs).expect("frequencies that add up")
 }
 
-/// One entry that has all slots, all but one, all but fifteen; and all entries alike; with and
-/// without an escape.
+/// One entry that has all slots, all but one, as few as it can; and all entries alike; in tables of
+/// one row and of two; with and without an escape.
 fn extremes() -> Vec<Table> {
-    let symbols: Vec<u8> = (100..116).collect();
+    let symbols: Vec<u8> = (100..132).collect();
     let mut skewed = [1; 16];
     skewed[7] = 241;
+    let mut wide = [1; 32];
+    wide[21] = 225;
     [
         Table::new(&[7], &[256]),
         Table::new(&[7, 9], &[255, 1]),
         Table::new(&[9, 7], &[1, 255]),
         Table::new(&[1, 2, 3], &[127, 128, 1]),
-        Table::new(&symbols, &skewed),
-        Table::new(&symbols, &[16; 16]),
+        Table::new(&symbols[..16], &skewed),
+        Table::new(&symbols[..16], &[16; 16]),
+        Table::new(&symbols, &wide),
+        Table::new(&symbols, &[8; 32]),
         Table::new(&[], &[256]),
         Table::new(&[7], &[255, 1]),
         Table::new(&[7], &[1, 255]),
-        Table::new(&symbols[1..], &skewed),
+        Table::new(&symbols[..15], &skewed),
+        Table::new(&symbols[1..], &wide),
     ]
     .map(Option::unwrap)
     .to_vec()
 }
 
 fn tables() -> impl Strategy<Value = Table> {
-    (1..=16_usize, any::<bool>(), 0..8_u32, any::<u64>())
+    (1..=MAX_SYMBOLS, any::<bool>(), 0..8_u32, any::<u64>())
         .prop_map(|(len, escape, skew, seed)| table(len, escape, skew, seed))
 }
 

@@ -60,13 +60,24 @@ impl Unit<32> for V3 {
     }
 
     #[inline(always)]
-    fn table(self, table: [u8; 16]) -> __m256i {
-        cast([table; 2])
+    fn row(self, row: [u8; 16]) -> __m256i {
+        cast([row; 2])
     }
 
     #[inline(always)]
-    fn look_up(self, table: __m256i, indices: __m256i) -> __m256i {
-        self.avx2._mm256_shuffle_epi8(table, indices)
+    fn look_up(self, row: __m256i, indices: __m256i) -> __m256i {
+        self.avx2._mm256_shuffle_epi8(row, indices)
+    }
+
+    #[inline(always)]
+    fn look_up_pair(self, rows: [__m256i; 2], indices: __m256i) -> __m256i {
+        let [low, high] = rows;
+        // Bit 4 of an index, at the top of its byte, chooses the row.
+        self.avx2._mm256_blendv_epi8(
+            self.avx2._mm256_shuffle_epi8(low, indices),
+            self.avx2._mm256_shuffle_epi8(high, indices),
+            self.avx2._mm256_slli_epi16::<3>(indices),
+        )
     }
 
     #[inline(always)]

@@ -83,7 +83,7 @@ fn decode_groups<const W: usize, const G: usize>(
         let mut taken = 0;
         for (g, out) in round.chunks_exact_mut(W * WIDTH).enumerate() {
             let rank = ranks.look_up(low[g]);
-            let mut symbol = _mm512_shuffle_epi8(symbols, rank);
+            let mut symbol = _mm512_permutexvar_epi8(rank, symbols);
             let escaped = _mm512_cmpeq_epi8_mask(rank, escape);
             if escaped != 0 {
                 symbol = escape_into(symbol, escaped, escapes);
@@ -103,8 +103,8 @@ fn decode_groups<const W: usize, const G: usize>(
                 }
             }
 
-            let freq = _mm512_shuffle_epi8(freqs, rank);
-            let bias = _mm512_sub_epi8(low[g], _mm512_shuffle_epi8(starts, rank));
+            let freq = _mm512_permutexvar_epi8(rank, freqs);
+            let bias = _mm512_sub_epi8(low[g], _mm512_permutexvar_epi8(rank, starts));
             let even = _mm512_add_epi16(
                 _mm512_mullo_epi16(
                     _mm512_and_si512(freq, low_byte),
@@ -140,7 +140,7 @@ fn encode_groups<const G: usize>(
 ) -> usize {
     let ranks = Bytes::new(&table.rank_of_symbol);
     let (freqs, starts) = (by_rank(table.byte_freqs()), by_rank(table.starts));
-    let mut reciprocals = [0; 2 * MAX_SYMBOLS];
+    let mut reciprocals = [0; MAX_SYMBOLS];
     for (reciprocal, freq) in reciprocals.iter_mut().zip(table.freqs) {
         *reciprocal = super::reciprocal(freq);
     }
@@ -153,7 +153,7 @@ fn encode_groups<const G: usize>(
     for round in symbols.rchunks_exact(G * WIDTH) {
         for (g, group) in round.as_chunks::<WIDTH>().0.iter().enumerate().rev() {
             let rank = ranks.look_up(cast(*group));
-            let freq = _mm512_shuffle_epi8(freqs, rank);
+            let freq = _mm512_permutexvar_epi8(rank, freqs);
 
             // x >= 256 * freq: put a byte, x /= 256.
             let emit = _mm512_cmpge_epu8_mask(high[g], freq);
@@ -190,7 +190,7 @@ fn encode_groups<const G: usize>(
             let wrong = _mm512_testn_epi8_mask(right, right);
 
             // The remainder and the start make less than 256.
-            let place = _mm512_add_epi8(rest, _mm512_shuffle_epi8(starts, rank));
+            let place = _mm512_add_epi8(rest, _mm512_permutexvar_epi8(rank, starts));
             low[g] = _mm512_mask_sub_epi8(place, wrong, place, freq);
             high[g] = _mm512_mask_add_epi8(quotient, wrong, quotient, _mm512_set1_epi8(1));
         }
@@ -243,11 +243,11 @@ impl Bytes {
     }
 }
 
-/// The table in each row of 16 bytes, for byte shuffles.
+/// The table twice, for byte permutes.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn by_rank(table: [u8; MAX_SYMBOLS]) -> __m512i {
-    _mm512_broadcast_i32x4(cast(table))
+    cast([table; 2])
 }
 
 /// The low bytes of two vectors of 16-bit units, interleaved.

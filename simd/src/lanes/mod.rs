@@ -26,7 +26,7 @@ use crate::Backend;
 pub const START: u16 = 1 << 8;
 
 /// The most symbols that a [`Table`] holds.
-pub const MAX_SYMBOLS: usize = 16;
+pub const MAX_SYMBOLS: usize = 32;
 
 /// The most lanes that a vector kernel takes.
 const MAX_LANES: usize = 256;
@@ -34,7 +34,7 @@ const MAX_LANES: usize = 256;
 /// Frequencies add up to this.
 pub const TOTAL: u16 = 1 << 8;
 
-/// A model: up to 16 byte values and their frequencies, prepared for both directions.
+/// A model: up to 32 byte values and their frequencies, prepared for both directions.
 #[derive(Clone, Debug)]
 pub struct Table {
     /// How many entries there are; the arrays by rank hold zeros beyond.
@@ -68,7 +68,7 @@ impl Table {
     /// A table of `symbols[i]` with frequency `freqs[i]`, slots laid out in that order. A frequency
     /// more than symbols is that of the escape, for all values that are not listed.
     ///
-    /// `None` unless there are 1 to 16 frequencies, each at least 1, that add up to 256, and as
+    /// `None` unless there are 1 to 32 frequencies, each at least 1, that add up to 256, and as
     /// many symbols or one less. Symbols must differ.
     pub fn new(symbols: &[u8], freqs: &[u16]) -> Option<Self> {
         let len = freqs.len();

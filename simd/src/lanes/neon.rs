@@ -59,13 +59,23 @@ impl Unit<16> for Neon {
     }
 
     #[inline(always)]
-    fn table(self, table: [u8; 16]) -> uint8x16_t {
-        cast(table)
+    fn row(self, row: [u8; 16]) -> uint8x16_t {
+        cast(row)
     }
 
     #[inline(always)]
-    fn look_up(self, table: uint8x16_t, indices: uint8x16_t) -> uint8x16_t {
-        self.neon.vqtbl1q_u8(table, indices)
+    fn look_up(self, row: uint8x16_t, indices: uint8x16_t) -> uint8x16_t {
+        self.neon.vqtbl1q_u8(row, indices)
+    }
+
+    #[inline(always)]
+    fn look_up_pair(self, rows: [uint8x16_t; 2], indices: uint8x16_t) -> uint8x16_t {
+        let [low, high] = rows;
+        // Indices beyond a row give 0.
+        self.neon.vorrq_u8(
+            self.look_up(low, indices),
+            self.look_up(high, self.sub(indices, self.splat(16))),
+        )
     }
 
     #[inline(always)]

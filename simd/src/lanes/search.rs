@@ -1,14 +1,17 @@
 //! The algorithm for vector units without a large byte permute.
 //!
-//! The rank of a slot, which is how many entries start at or before it, less one, is found by four
-//! steps of binary search, in all lanes of a vector at once: a shuffle finds each lane's bound.
-//! States are in two arrays, of their low and of their high bytes.
+//! The rank of a slot, which is how many entries start at or before it, less one, is found by binary
+//! search, in all lanes of a vector at once: a shuffle finds each lane's bound. A table of at most
+//! 16 entries takes four steps and shuffles of one row; a larger one five, and pairs of rows. States are in two arrays, of their low and of their high bytes.
 //!
 //! Loops are written out, not mapped with closures: a closure that the standard library calls is
 //! compiled without the features of the vector unit, and nothing is inlined any more.
 
 use super::{Escapes, MAX_LANES, MAX_SYMBOLS, Table, reciprocal};
 use crate::prefetch;
+
+/// Bytes of a row, from which a shuffle picks.
+const ROW: usize = 16;
 
 /// How far ahead, in symbols, memory is fetched.
 const AHEAD: usize = 2048;
@@ -25,9 +28,11 @@ pub(super) trait Unit<const L: usize>: Copy {
     fn store(self, vector: Self::Vector, bytes: &mut [u8; L]);
     fn splat(self, byte: u8) -> Self::Vector;
     /// For `look_up`.
-    fn table(self, table: [u8; 16]) -> Self::Vector;
-    /// The bytes of a table; indices are less than 16.
-    fn look_up(self, table: Self::Vector, indices: Self::Vector) -> Self::Vector;
+    fn row(self, row: [u8; ROW]) -> Self::Vector;
+    /// The bytes of a row; indices are less than 16.
+    fn look_up(self, row: Self::Vector, indices: Self::Vector) -> Self::Vector;
+    /// The bytes of two rows; indices are less than 32.
+    fn look_up_pair(self, rows: [Self::Vector; 2], indices: Self::Vector) -> Self::Vector;
 
     fn xor(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
@@ -65,6 +70,29 @@ pub(super) trait Unit<const L: usize>: Copy {
     ) -> (Self::Vector, Self::Vector);
 }
 
+/// A table by rank, in R rows: one for at most 16 entries, otherwise two.
+#[derive(Clone, Copy)]
+struct ByRank<V, const R: usize>([V; R]);
+
+impl<V: Copy, const R: usize> ByRank<V, R> {
+    #[inline(always)]
+    fn new<U: Unit<L, Vector = V>, const L: usize>(unit: U, table: [u8; MAX_SYMBOLS]) -> Self {
+        let mut rows = [unit.splat(0); R];
+        for (vector, row) in rows.iter_mut().zip(table.as_chunks().0) {
+            *vector = unit.row(*row);
+        }
+        Self(rows)
+    }
+
+    #[inline(always)]
+    fn look_up<U: Unit<L, Vector = V>, const L: usize>(&self, unit: U, ranks: V) -> V {
+        match R {
+            1 => unit.look_up(self.0[0], ranks),
+            _ => unit.look_up_pair([self.0[0], self.0[R - 1]], ranks),
+        }
+    }
+}
+
 /// As `decode_rounds` of the module above.
 ///
 /// There are at most [`MAX_LANES`] states, a multiple of L, and every frequency is less than 256.
@@ -78,12 +106,29 @@ pub(super) fn decode<U: Unit<L>, const W: usize, const L: usize>(
     low_plane: &[u8],
     out: &mut [u8],
 ) -> (usize, usize) {
-    let mut bounds = [unit.splat(0); 4];
-    for (bounds, level) in bounds.iter_mut().zip(bounds_of(table)) {
-        *bounds = unit.table(level.map(|bound| bound ^ U::FLIP));
+    match usize::from(table.len) {
+        ..=ROW => decode_by::<U, W, L, 1>(unit, table, states, stream, escapes, low_plane, out),
+        _ => decode_by::<U, W, L, 2>(unit, table, states, stream, escapes, low_plane, out),
     }
-    let symbols = unit.table(table.symbols);
-    let (freqs, starts) = (unit.table(table.byte_freqs()), unit.table(table.starts));
+}
+
+#[inline(always)]
+fn decode_by<U: Unit<L>, const W: usize, const L: usize, const R: usize>(
+    unit: U,
+    table: &Table,
+    states: &mut [u16],
+    stream: &[u8],
+    escapes: &mut Escapes<'_>,
+    low_plane: &[u8],
+    out: &mut [u8],
+) -> (usize, usize) {
+    let mut bounds = [unit.splat(0); LEVELS];
+    for (bounds, level) in bounds.iter_mut().zip(bounds_of(table, R * ROW)) {
+        *bounds = unit.row(level.map(|bound| bound ^ U::FLIP));
+    }
+    let symbols = ByRank::<_, R>::new(unit, table.symbols);
+    let freqs = ByRank::<_, R>::new(unit, table.byte_freqs());
+    let starts = ByRank::<_, R>::new(unit, table.starts);
     let escape = unit.splat(table.escape_rank());
     let flip = unit.splat(U::FLIP);
 
@@ -103,11 +148,11 @@ pub(super) fn decode<U: Unit<L>, const W: usize, const L: usize>(
             let slot = unit.load(low);
             let ordered = unit.xor(slot, flip);
             let mut rank = unit.splat(0);
-            for bounds in bounds {
+            for &bounds in &bounds[..LEVELS - 2 + R] {
                 let beyond = unit.above(ordered, unit.look_up(bounds, rank));
                 rank = unit.sub(unit.add(rank, rank), beyond);
             }
-            let mut symbol = unit.look_up(symbols, rank);
+            let mut symbol = symbols.look_up(unit, rank);
             let escaped = unit.bits(unit.is_zero(unit.xor(rank, escape)));
             if escaped != 0 {
                 let mut bytes = [0; L];
@@ -127,8 +172,8 @@ pub(super) fn decode<U: Unit<L>, const W: usize, const L: usize>(
             }
             done += L;
 
-            let freq = unit.look_up(freqs, rank);
-            let bias = unit.sub(slot, unit.look_up(starts, rank));
+            let freq = freqs.look_up(unit, rank);
+            let bias = unit.sub(slot, starts.look_up(unit, rank));
             let (x_low, x_high) = unit.mul_add(freq, unit.load(high), bias);
             let refill = unit.is_zero(x_high);
             let window = bytes[taken..].first_chunk().expect("a vector takes at most its width");
@@ -158,11 +203,26 @@ pub(super) fn encode<U: Unit<L>, const L: usize>(
     states: &mut [u16],
     stream: &mut [u8],
 ) -> usize {
-    let (freqs, starts) = (unit.table(table.byte_freqs()), unit.table(table.starts));
+    match usize::from(table.len) {
+        ..=ROW => encode_by::<U, L, 1>(unit, table, symbols, states, stream),
+        _ => encode_by::<U, L, 2>(unit, table, symbols, states, stream),
+    }
+}
+
+#[inline(always)]
+fn encode_by<U: Unit<L>, const L: usize, const R: usize>(
+    unit: U,
+    table: &Table,
+    symbols: &[u8],
+    states: &mut [u16],
+    stream: &mut [u8],
+) -> usize {
+    let freqs = ByRank::<_, R>::new(unit, table.byte_freqs());
+    let starts = ByRank::<_, R>::new(unit, table.starts);
     let reciprocals = table.freqs.map(|freq| reciprocal(freq).to_le_bytes());
     let reciprocals = (
-        unit.table(reciprocals.map(|[low, _]| low)),
-        unit.table(reciprocals.map(|[_, high]| high)),
+        ByRank::<_, R>::new(unit, reciprocals.map(|[low, _]| low)),
+        ByRank::<_, R>::new(unit, reciprocals.map(|[_, high]| high)),
     );
     let flip = unit.splat(U::FLIP);
 
@@ -181,7 +241,7 @@ pub(super) fn encode<U: Unit<L>, const L: usize>(
         let vectors = low.as_chunks_mut::<L>().0.iter_mut().zip(high.as_chunks_mut::<L>().0);
         for (rank, (low, high)) in ranks.zip(vectors).rev() {
             let rank = unit.load(rank);
-            let freq = unit.look_up(freqs, rank);
+            let freq = freqs.look_up(unit, rank);
             let (x_low, x_high) = (unit.load(low), unit.load(high));
 
             // x >= 256 * freq: put a byte, x /= 256.
@@ -190,10 +250,10 @@ pub(super) fn encode<U: Unit<L>, const L: usize>(
             let number =
                 (unit.select(keep, x_low, x_high), unit.select(keep, x_high, unit.splat(0)));
 
-            let reciprocal = (unit.look_up(reciprocals.0, rank), unit.look_up(reciprocals.1, rank));
+            let reciprocal = (reciprocals.0.look_up(unit, rank), reciprocals.1.look_up(unit, rank));
             let (quotient, rest) = unit.div(number, freq, reciprocal);
             // The remainder and the start make less than 256.
-            unit.store(unit.add(rest, unit.look_up(starts, rank)), low);
+            unit.store(unit.add(rest, starts.look_up(unit, rank)), low);
             unit.store(quotient, high);
         }
     }
@@ -203,12 +263,16 @@ pub(super) fn encode<U: Unit<L>, const L: usize>(
     stream.len() - free
 }
 
-/// For each level of the search and each rank that the levels before give, the last slot of the
-/// lower half; 255, which no slot is beyond, where the upper half has no entries.
-fn bounds_of(table: &Table) -> [[u8; MAX_SYMBOLS]; 4] {
-    let mut bounds = [[u8::MAX; MAX_SYMBOLS]; 4];
-    for (level, bounds) in bounds.iter_mut().enumerate() {
-        let upper = table.starts[..table.len.into()].chunks(MAX_SYMBOLS >> (level + 1));
+/// Steps of the search in a table of two rows; of one row it is one less.
+const LEVELS: usize = 5;
+
+/// For each level of the search among `entries`, a power of two, and each rank that the levels
+/// before give, the last slot of the lower half; 255, which no slot is beyond, where the upper half
+/// has no entries.
+fn bounds_of(table: &Table, entries: usize) -> [[u8; ROW]; LEVELS] {
+    let mut bounds = [[u8::MAX; ROW]; LEVELS];
+    for (level, bounds) in bounds.iter_mut().enumerate().take(entries.ilog2() as usize) {
+        let upper = table.starts[..table.len.into()].chunks(entries >> (level + 1));
         for (bound, starts) in bounds.iter_mut().zip(upper.skip(1).step_by(2)) {
             *bound = starts[0] - 1;
         }
