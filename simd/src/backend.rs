@@ -120,6 +120,28 @@ impl Backend {
         }
     }
 
+    /// Runs plain code, compiled for this back-end: an `#[inline(always)]` closure, so that all of
+    /// it is.
+    ///
+    /// # Panics
+    ///
+    /// If this machine lacks the back-end.
+    #[inline]
+    #[track_caller]
+    pub(crate) fn vectorize<R>(self, plain: impl FnOnce() -> R) -> R {
+        match self {
+            Self::Scalar => plain(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => Self::avx2().vectorize(plain),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => Self::avx512().vectorize(plain),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => Self::neon().vectorize(plain),
+            #[allow(unreachable_patterns, reason = "depends on the target")]
+            missing => missing.unavailable(),
+        }
+    }
+
     #[cold]
     #[track_caller]
     pub(crate) fn unavailable(self) -> ! {

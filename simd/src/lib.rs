@@ -17,7 +17,9 @@
 pub mod histogram;
 pub mod huffman;
 pub mod lanes;
+pub mod packing;
 pub mod planes;
+pub mod scale;
 #[cfg(feature = "sha256")]
 pub mod sha256;
 

@@ -1,0 +1,318 @@
+//! Integer arithmetic on the magnitude of floats: adding to its bits multiplies the float by about
+//! a power of two, fractions of an exponent included, and is undone exactly.
+//!
+//! The *magnitude* of a word is what its top 16 bits hold below the sign: the exponent and the top
+//! of the mantissa, 15 bits. Read as an integer it is close to a logarithm (J. N. Mitchell,
+//! "Computer multiplication and division using binary logarithms", 1962). Sums wrap at 2^15.
+
+use crate::Backend;
+
+/// The bits of a magnitude.
+pub const MASK: u16 = 0x7fff;
+
+/// What is done to the words of a row, and undone.
+#[derive(Clone, Copy, Debug)]
+pub struct Row<'a> {
+    /// Added to the magnitude of every word.
+    pub offset: u16,
+    /// Added to the magnitude of the word of each column; none where this is empty.
+    pub columns: &'a [u16],
+    /// Whether words are then rotated left by one bit.
+    pub rotate: bool,
+}
+
+/// Adds the offsets to little-endian words of `width` bytes, on the [active](Backend::active)
+/// back-end.
+///
+/// # Panics
+/// Unless `width` is 2, 4 or 8, there are whole words, and as many columns as words or none.
+pub fn apply(width: usize, row: Row<'_>, words: &mut [u8]) {
+    apply_with(Backend::active(), width, row, words);
+}
+
+/// Undoes [`apply`], on the [active](Backend::active) back-end.
+///
+/// # Panics
+/// As [`apply`].
+pub fn undo(width: usize, row: Row<'_>, words: &mut [u8]) {
+    undo_with(Backend::active(), width, row, words);
+}
+
+/// [`apply`] on a back-end of the caller's choice.
+///
+/// # Panics
+/// As [`apply`], and if this machine lacks the back-end.
+pub fn apply_with(backend: Backend, width: usize, row: Row<'_>, words: &mut [u8]) {
+    row.check(width, words);
+    backend.vectorize(
+        #[inline(always)]
+        || match width {
+            2 => each::<2, u16, true>(row, words),
+            4 => each::<4, u32, true>(row, words),
+            _ => each::<8, u64, true>(row, words),
+        },
+    );
+}
+
+/// [`undo`] on a back-end of the caller's choice.
+///
+/// # Panics
+/// As [`apply`], and if this machine lacks the back-end.
+pub fn undo_with(backend: Backend, width: usize, row: Row<'_>, words: &mut [u8]) {
+    row.check(width, words);
+    backend.vectorize(
+        #[inline(always)]
+        || match width {
+            2 => each::<2, u16, false>(row, words),
+            4 => each::<4, u32, false>(row, words),
+            _ => each::<8, u64, false>(row, words),
+        },
+    );
+}
+
+/// The sum of the magnitudes of all words that are not zero, columns added, and how many these
+/// are: on the [active](Backend::active) back-end.
+///
+/// Column offsets count as signed here.
+///
+/// # Panics
+/// As [`apply`].
+pub fn sum(width: usize, columns: &[u16], words: &[u8]) -> (i64, u64) {
+    Row { offset: 0, columns, rotate: false }.check(width, words);
+    Backend::active().vectorize(
+        #[inline(always)]
+        || match width {
+            2 => sum_words::<2, u16>(columns, words),
+            4 => sum_words::<4, u32>(columns, words),
+            _ => sum_words::<8, u64>(columns, words),
+        },
+    )
+}
+
+/// Adds the magnitude of each word that is not zero to the sum of its column, and 1 to its count,
+/// on the [active](Backend::active) back-end.
+///
+/// # Panics
+/// Unless `width` is 2, 4 or 8, and there are as many words as sums and counts.
+pub fn add_columns(width: usize, words: &[u8], sums: &mut [u64], counts: &mut [u32]) {
+    assert!(matches!(width, 2 | 4 | 8), "a width of {width} bytes");
+    assert_eq!(words.len(), width * sums.len(), "a sum for each word");
+    assert_eq!(sums.len(), counts.len(), "a count for each sum");
+    Backend::active().vectorize(
+        #[inline(always)]
+        || match width {
+            2 => add_words::<2, u16>(words, sums, counts),
+            4 => add_words::<4, u32>(words, sums, counts),
+            _ => add_words::<8, u64>(words, sums, counts),
+        },
+    );
+}
+
+impl Row<'_> {
+    fn check(&self, width: usize, words: &[u8]) {
+        assert!(matches!(width, 2 | 4 | 8), "a width of {width} bytes");
+        assert!(words.len().is_multiple_of(width), "a part of a word");
+        let n = words.len() / width;
+        assert!(self.columns.is_empty() || self.columns.len() == n, "a column for each word");
+    }
+}
+
+/// A word of W bytes.
+trait Word<const W: usize>: Copy {
+    fn read(bytes: [u8; W]) -> Self;
+    fn write(self) -> [u8; W];
+    /// With the offset added to its magnitude.
+    fn offset(self, offset: u16) -> Self;
+    fn rotate_left(self) -> Self;
+    fn rotate_right(self) -> Self;
+    /// Its top 16 bits.
+    fn top(self) -> u16;
+}
+
+macro_rules! word {
+    ($word:ty) => {
+        impl Word<{ size_of::<$word>() }> for $word {
+            #[inline(always)]
+            fn read(bytes: [u8; size_of::<$word>()]) -> Self {
+                Self::from_le_bytes(bytes)
+            }
+
+            #[inline(always)]
+            fn write(self) -> [u8; size_of::<$word>()] {
+                self.to_le_bytes()
+            }
+
+            #[inline(always)]
+            fn offset(self, offset: u16) -> Self {
+                const SIGN: $word = 1 << (<$word>::BITS - 1);
+                let sum = self.wrapping_add(<$word>::from(offset) << (<$word>::BITS - 16));
+                self & SIGN | sum & !SIGN
+            }
+
+            #[inline(always)]
+            fn rotate_left(self) -> Self {
+                self.rotate_left(1)
+            }
+
+            #[inline(always)]
+            fn rotate_right(self) -> Self {
+                self.rotate_right(1)
+            }
+
+            #[inline(always)]
+            fn top(self) -> u16 {
+                (self >> (<$word>::BITS - 16)) as u16
+            }
+        }
+    };
+}
+
+word!(u16);
+word!(u32);
+word!(u64);
+
+#[inline(always)]
+fn each<const W: usize, T: Word<W>, const APPLY: bool>(row: Row<'_>, words: &mut [u8]) {
+    // A loop for each case, so that none of them asks inside.
+    if row.rotate {
+        each_word::<W, T, APPLY, true>(row, words.as_chunks_mut().0);
+    } else {
+        each_word::<W, T, APPLY, false>(row, words.as_chunks_mut().0);
+    }
+}
+
+#[inline(always)]
+fn each_word<const W: usize, T: Word<W>, const APPLY: bool, const ROTATE: bool>(
+    row: Row<'_>,
+    words: &mut [[u8; W]],
+) {
+    if row.columns.is_empty() {
+        for word in words {
+            *word = one::<W, T, APPLY, ROTATE>(*word, row.offset);
+        }
+    } else {
+        for (word, &column) in words.iter_mut().zip(row.columns) {
+            *word = one::<W, T, APPLY, ROTATE>(*word, row.offset.wrapping_add(column));
+        }
+    }
+}
+
+#[inline(always)]
+fn one<const W: usize, T: Word<W>, const APPLY: bool, const ROTATE: bool>(
+    word: [u8; W],
+    offset: u16,
+) -> [u8; W] {
+    let word = T::read(word);
+    match (APPLY, ROTATE) {
+        (true, true) => word.offset(offset).rotate_left(),
+        (true, false) => word.offset(offset),
+        (false, true) => word.rotate_right().offset(offset.wrapping_neg()),
+        (false, false) => word.offset(offset.wrapping_neg()),
+    }
+    .write()
+}
+
+/// Words whose sum surely fits an `i32`.
+const BLOCK: usize = 1 << 14;
+
+#[inline(always)]
+fn sum_words<const W: usize, T: Word<W>>(columns: &[u16], words: &[u8]) -> (i64, u64) {
+    let mut total = (0, 0);
+    for (i, block) in words.as_chunks().0.chunks(BLOCK).enumerate() {
+        let (mut sum, mut count) = (0_i32, 0_u32);
+        for word in block {
+            let magnitude = T::read(*word).top() & MASK;
+            sum += i32::from(magnitude);
+            count += u32::from(magnitude != 0);
+        }
+        if !columns.is_empty() {
+            for (word, column) in block.iter().zip(&columns[i * BLOCK..]) {
+                let magnitude = T::read(*word).top() & MASK;
+                sum += if magnitude != 0 { i32::from(*column as i16) } else { 0 };
+            }
+        }
+        total.0 += i64::from(sum);
+        total.1 += u64::from(count);
+    }
+    total
+}
+
+#[inline(always)]
+fn add_words<const W: usize, T: Word<W>>(words: &[u8], sums: &mut [u64], counts: &mut [u32]) {
+    for ((word, sum), count) in words.as_chunks().0.iter().zip(sums).zip(counts) {
+        let magnitude = T::read(*word).top() & MASK;
+        *sum += u64::from(magnitude);
+        *count += u32::from(magnitude != 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noise(i: usize) -> u16 {
+        ((i as u32 + 1).wrapping_mul(2_654_435_761) >> 7) as u16
+    }
+
+    /// The definition, on numbers.
+    fn expected(width: usize, row: Row<'_>, words: &[u8]) -> Vec<u8> {
+        let bits = 8 * width as u32;
+        let mut out = Vec::new();
+        for (i, word) in words.chunks(width).enumerate() {
+            let word = word.iter().rev().fold(0_u128, |word, &byte| word << 8 | u128::from(byte));
+            let (sign, magnitude) = (word >> (bits - 1), word & ((1 << (bits - 1)) - 1));
+            let offset = row.offset.wrapping_add(*row.columns.get(i).unwrap_or(&0));
+            let magnitude = (magnitude + (u128::from(offset) << (bits - 16))) % (1 << (bits - 1));
+            let word = if row.rotate {
+                let rotated = (sign << (bits - 1) | magnitude) << 1;
+                rotated % (1 << bits) | sign
+            } else {
+                sign << (bits - 1) | magnitude
+            };
+            out.extend_from_slice(&word.to_le_bytes()[..width]);
+        }
+        out
+    }
+
+    #[test]
+    fn every_backend_agrees_with_the_definition_at_every_tail_length() {
+        for width in [2, 4, 8] {
+            for n in (0..200).chain([1000]) {
+                let words: Vec<u8> = (0..width * n).map(|i| noise(i) as u8).collect();
+                let columns: Vec<u16> = (0..n).map(|i| noise(i + 9)).collect();
+                for (columns, rotate) in
+                    [(&columns[..], true), (&columns, false), (&[], true), (&[], false)]
+                {
+                    let row = Row { offset: noise(n), columns, rotate };
+                    let expected = expected(width, row, &words);
+                    for backend in Backend::available() {
+                        let mut out = words.clone();
+                        apply_with(backend, width, row, &mut out);
+                        assert_eq!(out, expected, "{backend}, {n} words of {width}");
+                        undo_with(backend, width, row, &mut out);
+                        assert_eq!(out, words, "{backend}, {n} words of {width}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn sums_are_of_magnitudes_that_are_not_zero() {
+        let words = [0x8000_u16, 0x3f80, 0xbf81, 0].map(u16::to_le_bytes);
+        assert_eq!(sum(2, &[], words.as_flattened()), (0x3f80 + 0x3f81, 2));
+        assert_eq!(
+            sum(2, &[7, 1, 2_u16.wrapping_neg(), 9], words.as_flattened()),
+            (0x3f80 + 0x3f80, 2)
+        );
+        let (mut sums, mut counts) = ([0; 4], [0; 4]);
+        add_columns(2, words.as_flattened(), &mut sums, &mut counts);
+        add_columns(2, words.as_flattened(), &mut sums, &mut counts);
+        assert_eq!((sums, counts), ([0, 2 * 0x3f80, 2 * 0x3f81, 0], [0, 2, 2, 0]));
+
+        let long = vec![0xff; 2 * 3 * BLOCK];
+        assert_eq!(sum(2, &[], &long), (3 * 0x7fff * BLOCK as i64, 3 * BLOCK as u64));
+        let columns = vec![0x7fff; 3 * BLOCK];
+        assert_eq!(sum(2, &columns, &long).0, 3 * 2 * 0x7fff * BLOCK as i64);
+    }
+}
