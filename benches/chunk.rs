@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use at1w_benches::data::{CHUNK_LEN, Weights};
 use at1w_benches::rivals::Rival;
-use at1w_codec::{Decoder, Dtype, Encoder, ModelBuilder, max_encoded_len};
+use at1w_codec::{Decoder, Dtype, Encoder, Level, Model, max_encoded_len};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 fn chunk(c: &mut Criterion) {
@@ -16,30 +16,24 @@ fn chunk(c: &mut Criterion) {
         Weights::gaussian(),
     ] {
         let layout = weights.dtype.layout();
-        let raw = weights.tensors.iter().find(|raw| raw.len() >= CHUNK_LEN).expect("a large one");
-        let raw = &raw[..CHUNK_LEN];
+        let large = weights.tensors.iter().position(|raw| raw.len() >= CHUNK_LEN);
+        let large = large.expect("a large one");
+        let (raw, shape) = (&weights.tensors[large][..CHUNK_LEN], &weights.shapes[large]);
         let mut group = c.benchmark_group(format!("{} {}", weights.name, weights.dtype.name()));
         group.throughput(Throughput::Bytes(raw.len() as u64));
         let mut out = vec![0; raw.len()];
         group.bench_function("memcpy", |b| b.iter(|| black_box(&mut out).copy_from_slice(raw)));
 
-        let mut builder = ModelBuilder::new(layout);
-        builder.add(raw).expect("whole elements");
-        let model = builder.build();
+        let of = || Model::of(weights.dtype, Level::Default, shape, [raw]).expect("whole elements");
+        let model = of();
         let mut encoder = Encoder::new();
         let mut encoded = vec![0; max_encoded_len(raw.len())];
-        group.bench_function("model", |b| {
-            b.iter(|| {
-                let mut builder = ModelBuilder::new(layout);
-                builder.add(raw).expect("whole elements");
-                builder.build()
-            });
-        });
-        group.bench_function("encode", |b| b.iter(|| encoder.encode(&model, raw, &mut encoded)));
-        let len = encoder.encode(&model, raw, &mut encoded).expect("room");
+        group.bench_function("model", |b| b.iter(of));
+        group.bench_function("encode", |b| b.iter(|| encoder.encode(&model, 0, raw, &mut encoded)));
+        let len = encoder.encode(&model, 0, raw, &mut encoded).expect("room");
         let mut decoder = Decoder::new();
         group.bench_function("decode", |b| {
-            b.iter(|| decoder.decode(&model, &encoded[..len], &mut out));
+            b.iter(|| decoder.decode(&model, 0, &encoded[..len], &mut out));
         });
 
         group.sample_size(10);

@@ -3,15 +3,28 @@
 use std::fs;
 use std::path::PathBuf;
 
-use at1w_codec::{Dtype, Encoder, Model, ModelBuilder, max_encoded_len};
+use at1w_codec::{Dtype, Encoder, Level, Model, max_encoded_len};
 use at1w_tests::Random;
 use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
 
 /// Raw bytes of a chunk.
 pub const CHUNK_LEN: usize = 512 << 10;
 
 /// The least that is measured: more than any cache near a core holds.
 const ENOUGH: usize = 64 << 20;
+
+/// An encoded chunk.
+pub struct Chunk {
+    /// Index of its tensor.
+    pub tensor: usize,
+    /// Its first element.
+    pub position: u64,
+    /// Its raw bytes.
+    pub raw_len: usize,
+    /// What they are encoded to.
+    pub encoded: Vec<u8>,
+}
 
 /// Tensors of one dtype.
 pub struct Weights {
@@ -21,6 +34,10 @@ pub struct Weights {
     pub dtype: Dtype,
     /// Their bytes.
     pub tensors: Vec<Vec<u8>>,
+    /// Their shapes.
+    pub shapes: Vec<Vec<u64>>,
+    /// How they are coded.
+    pub level: Level,
 }
 
 impl Weights {
@@ -34,20 +51,20 @@ impl Weights {
         let file = fs::read(&path)
             .unwrap_or_else(|e| panic!("{}: {e}: run scripts/corpus.sh first", path.display()));
         let file = SafeTensors::deserialize(&file).expect("a safetensors file");
-        let mut views: Vec<&[u8]> = file
+        let mut views: Vec<_> = file
             .iter()
-            .filter(|(_, t)| format!("{:?}", t.dtype()) == dtype.name() && t.data().len() > 1 << 16)
-            .map(|(_, t)| t.data())
+            .map(|(_, t)| t)
+            .filter(|t| format!("{:?}", t.dtype()) == dtype.name() && t.data().len() > 1 << 16)
             .collect();
         // As they lie in the file: the iterator's order is another in each run.
-        views.sort_by_key(|data| data.as_ptr());
-        let mut tensors: Vec<Vec<u8>> = views.into_iter().map(<[u8]>::to_vec).collect();
-        assert!(!tensors.is_empty(), "{name} has no large {} tensor", dtype.name());
-        let len = tensors.iter().map(Vec::len).sum::<usize>();
-        let again = ENOUGH.div_ceil(len) - 1;
-        let once = tensors.clone();
-        (0..again).for_each(|_| tensors.extend(once.iter().cloned()));
-        Self { name: name.into(), dtype, tensors }
+        views.sort_by_key(|view| view.data().as_ptr());
+        assert!(!views.is_empty(), "{name} has no large {} tensor", dtype.name());
+        let len = views.iter().map(|view| view.data().len()).sum::<usize>();
+        let again = || (0..ENOUGH.div_ceil(len)).flat_map(|_| &views);
+        let shape = |view: &TensorView<'_>| view.shape().iter().map(|&dim| dim as u64).collect();
+        let shapes = again().map(shape).collect();
+        let tensors = again().map(|view| view.data().to_vec()).collect();
+        Self { name: name.into(), dtype, tensors, shapes, level: Level::Default }
     }
 
     /// bf16 from a Gaussian whose scale differs from row to row.
@@ -62,7 +79,13 @@ impl Weights {
                 raw.extend_from_slice(&value.to_bits().to_le_bytes()[2..]);
             }
         }
-        Self { name: "gaussian rows".into(), dtype: Dtype::BF16, tensors: vec![raw] }
+        Self {
+            name: "gaussian rows".into(),
+            dtype: Dtype::BF16,
+            tensors: vec![raw],
+            shapes: vec![vec![rows as u64, columns as u64]],
+            level: Level::Default,
+        }
     }
 
     /// The high bytes of the words of these weights, rotated as planes are: a plane that uses the
@@ -71,7 +94,20 @@ impl Weights {
         let high = |word: &[u8; 2]| (u16::from_le_bytes(*word).rotate_left(1) >> 8) as u8;
         let plane = |raw: &Vec<u8>| raw.as_chunks().0.iter().map(high).collect();
         let tensors = self.tensors.iter().map(plane).collect();
-        Self { name: format!("{}, high bytes", self.name), dtype: Dtype::U8, tensors }
+        let name = format!("{}, high bytes", self.name);
+        Self { name, dtype: Dtype::U8, tensors, shapes: self.shapes.clone(), level: self.level }
+    }
+
+    /// The first `len` bytes of them.
+    pub fn head(&self, len: usize) -> Self {
+        let mut left = len;
+        let cut = |raw: &Vec<u8>| {
+            let (taken, _) = raw.split_at(left.min(raw.len()));
+            left -= taken.len();
+            taken.to_vec()
+        };
+        let tensors = self.tensors.iter().map(cut).take_while(|raw| !raw.is_empty()).collect();
+        Self { name: self.name.clone(), tensors, shapes: self.shapes.clone(), ..*self }
     }
 
     /// All bytes in a row.
@@ -81,24 +117,27 @@ impl Weights {
 
     /// The model of each tensor.
     pub fn models(&self) -> Vec<Model> {
-        let mut builder = ModelBuilder::new(self.dtype.layout());
-        let model = |raw: &Vec<u8>| {
-            builder.reset(self.dtype.layout());
-            raw.chunks(CHUNK_LEN).for_each(|chunk| builder.add(chunk).expect("whole elements"));
-            builder.build()
+        let model = |(raw, shape): (&Vec<u8>, &Vec<u64>)| {
+            Model::of(self.dtype, self.level, shape, raw.chunks(CHUNK_LEN)).expect("whole elements")
         };
-        self.tensors.iter().map(model).collect()
+        self.tensors.iter().zip(&self.shapes).map(model).collect()
     }
 
-    /// All chunks, encoded, with the index of their tensor and their length.
-    pub fn chunks(&self, models: &[Model]) -> Vec<(usize, usize, Vec<u8>)> {
+    /// The first element of each chunk of a tensor.
+    pub fn positions(&self) -> impl Iterator<Item = u64> {
+        (0..).step_by(CHUNK_LEN / self.dtype.layout().width())
+    }
+
+    /// All chunks, encoded.
+    pub fn chunks(&self, models: &[Model]) -> Vec<Chunk> {
         let mut encoder = Encoder::new();
         let mut out = vec![0; max_encoded_len(CHUNK_LEN)];
         let mut chunks = Vec::new();
         for (i, raw) in self.tensors.iter().enumerate() {
-            for chunk in raw.chunks(CHUNK_LEN) {
-                let len = encoder.encode(&models[i], chunk, &mut out).expect("room");
-                chunks.push((i, chunk.len(), out[..len].to_vec()));
+            for (chunk, position) in raw.chunks(CHUNK_LEN).zip(self.positions()) {
+                let len = encoder.encode(&models[i], position, chunk, &mut out).expect("room");
+                let encoded = out[..len].to_vec();
+                chunks.push(Chunk { tensor: i, position, raw_len: chunk.len(), encoded });
             }
         }
         chunks

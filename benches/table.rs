@@ -10,11 +10,11 @@ use std::hint::black_box;
 use std::path::Path;
 use std::process::Command;
 
-use at1w_benches::data::{CHUNK_LEN, Weights};
+use at1w_benches::data::{CHUNK_LEN, Chunk, Weights};
 use at1w_benches::rivals::Rival;
 use at1w_benches::{lane_table, turns};
-use at1w_codec::{Backend, Decoder, Dtype, Encoder, Model, ModelBuilder, max_encoded_len};
-use at1w_container::{Mapped, OpenOptions, Reader, WriteOptions, pack, pack_file};
+use at1w_codec::{Backend, Decoder, Dtype, Encoder, Level, Model, max_encoded_len};
+use at1w_container::{Mapped, OpenOptions, PackOptions, Reader, pack, pack_file};
 use at1w_simd::histogram;
 use at1w_simd::lanes::{self, Input, Table};
 use at1w_simd::sha256::{self, Stream};
@@ -78,7 +78,7 @@ fn tables() {
     let high = Weights::corpus("whisper-tiny.safetensors", Dtype::F16).high_bytes();
     // A chunk of one plane names the mode of that plane in its second byte.
     let modes = high.chunks(&high.models());
-    assert!(modes.iter().all(|(_, _, encoded)| HUFFMAN.contains(&encoded[1])), "not Huffman");
+    assert!(modes.iter().all(|chunk| HUFFMAN.contains(&chunk.encoded[1])), "not Huffman");
     let [_, decode, encode, _] = chunk(&high);
     row("Huffman decode of a full-byte plane (high bytes of f16)", decode, "memcpy", "0.3");
     row("Huffman encode of it", encode, "memcpy", "");
@@ -177,8 +177,8 @@ fn chunk(weights: &Weights) -> [Speed; 4] {
     let (mut decoder, mut encoder, mut again) = (Decoder::new(), Encoder::new(), Encoder::new());
     let mut encode = |encoder: &mut Encoder, models: &[Model]| {
         for (raw, model) in weights.tensors.iter().zip(models) {
-            for chunk in raw.chunks(CHUNK_LEN) {
-                black_box(encoder.encode(model, chunk, &mut encoded).expect("room"));
+            for (chunk, position) in raw.chunks(CHUNK_LEN).zip(weights.positions()) {
+                black_box(encoder.encode(model, position, chunk, &mut encoded).expect("room"));
             }
         }
     };
@@ -187,19 +187,20 @@ fn chunk(weights: &Weights) -> [Speed; 4] {
         ROUNDS,
         [
             &mut || black_box(&mut copy).copy_from_slice(&raw),
-            &mut || {
-                let mut rest = &mut out[..];
-                for (tensor, len, encoded) in &chunks {
-                    let out = rest.split_off_mut(..*len).expect("as long as all");
-                    decoder.decode(&models[*tensor], encoded, out).expect("what was encoded");
-                }
-            },
+            &mut || decode_all(&mut decoder, &models, &chunks, &mut out),
             &mut || encode.borrow_mut()(&mut encoder, &models),
             &mut || encode.borrow_mut()(&mut again, &weights.models()),
         ],
     );
     assert!(out == raw);
     seconds.map(|s| Speed::new(raw.len(), s, seconds[0]))
+}
+
+fn decode_all(decoder: &mut Decoder, models: &[Model], chunks: &[Chunk], mut out: &mut [u8]) {
+    for Chunk { tensor, position, raw_len, encoded } in chunks {
+        let out = out.split_off_mut(..*raw_len).expect("as long as all");
+        decoder.decode(&models[*tensor], *position, encoded, out).expect("what was encoded");
+    }
 }
 
 /// [`chunk`] decoding in a process where the back-end is forced; `None` where there is none.
@@ -245,7 +246,7 @@ fn container_rows(raw: &[u8]) {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let (source, target) = (dir.path().join("a.safetensors"), dir.path().join("a.at1w"));
     write_tensor(&source, raw);
-    pack_file(&source, &target, &WriteOptions::default()).expect("a safetensors file");
+    pack_file(&source, &target, &PackOptions::default()).expect("a safetensors file");
     let file = Reader::open(&target).expect("what was packed");
     let mapped = Mapped::open(&target).expect("what was packed");
     let mapped = Reader::new(Box::new(mapped), &OpenOptions::default()).expect("what was packed");
@@ -256,11 +257,12 @@ fn container_rows(raw: &[u8]) {
         reader.tensor("w").and_then(|tensor| tensor.read(out)).expect("an intact file");
     };
     let pack_to_file = || {
-        let options = WriteOptions { overwrite: true, ..WriteOptions::default() };
+        let options = PackOptions { overwrite: true, ..PackOptions::default() };
         pack_file(&source, &target, &options).expect("a safetensors file");
     };
     let warm = File::open(&source).expect("just written");
-    let pack = || _ = pack(&warm, &mut std::io::sink(), &()).expect("a safetensors file");
+    let pack =
+        || _ = pack(&warm, &mut std::io::sink(), Level::Default, &()).expect("a safetensors file");
     let [sha2, by_file, by_map, by_two, pack_one, pack_two, to_file] = turns(
         5,
         [
@@ -291,15 +293,14 @@ fn pool(threads: usize) -> ThreadPool {
 
 /// A file with one bf16 tensor.
 fn write_tensor(path: &Path, raw: &[u8]) {
-    let shape = [raw.len() as u64 / 1024, 512];
-    let whole = shape[0] as usize * 1024;
-    let (shape, len) = if whole == raw.len() {
-        (&shape[..], whole)
-    } else {
-        (&[raw.len() as u64 / 2][..], raw.len())
-    };
-    let tensor = Tensor::new("w", BF16, shape, raw[..len].to_vec());
+    let tensor = Tensor::new("w", BF16, &shape_of(raw), raw.to_vec());
     fs::write(path, safetensors(&[tensor])).expect("room for a file");
+}
+
+/// A matrix with rows of 512 elements, or a vector.
+fn shape_of(raw: &[u8]) -> Vec<u64> {
+    let len = raw.len() as u64;
+    if len.is_multiple_of(1024) { vec![len / 1024, 512] } else { vec![len / 2] }
 }
 
 /// Our codec and general ones, over the first tensors.
@@ -307,8 +308,9 @@ fn codecs(weights: &Weights) {
     /// What xz can do in reasonable time.
     const LEN: usize = 8 << 20;
     let layout = weights.dtype.layout();
-    let raw = &weights.bytes()[..LEN];
-    println!("\n{}, the first 8 MiB as one tensor:\n", weights.name);
+    let weights = weights.head(LEN);
+    let raw = &weights.bytes()[..];
+    println!("\n{}, the first 8 MiB:\n", weights.name);
     println!("| codec | size % | encode x memcpy | decode x memcpy |\n|---|---|---|---|");
     let (mut copy, mut out) = (vec![0; LEN], vec![0; LEN]);
     let line = |name: &str, len: usize, [memcpy, encode, decode]: [f64; 3]| {
@@ -317,34 +319,23 @@ fn codecs(weights: &Weights) {
     };
 
     let ours = || {
-        let mut builder = ModelBuilder::new(layout);
-        raw.chunks(CHUNK_LEN).for_each(|chunk| builder.add(chunk).expect("whole elements"));
-        let model = builder.build();
-        let mut encoder = Encoder::new();
-        let mut buffer = vec![0; max_encoded_len(CHUNK_LEN)];
-        let mut encoded = Vec::with_capacity(LEN);
-        for chunk in raw.chunks(CHUNK_LEN) {
-            let len = encoder.encode(&model, chunk, &mut buffer).expect("room");
-            encoded.push(buffer[..len].to_vec());
-        }
-        (model, encoded)
+        let models = weights.models();
+        let chunks = weights.chunks(&models);
+        (models, chunks)
     };
-    let (model, encoded) = ours();
+    let (models, chunks) = ours();
     let mut decoder = Decoder::new();
     let seconds = turns(
         ROUNDS,
         [
             &mut || black_box(&mut copy).copy_from_slice(raw),
             &mut || _ = black_box(ours()),
-            &mut || {
-                for (encoded, out) in encoded.iter().zip(out.chunks_mut(CHUNK_LEN)) {
-                    decoder.decode(&model, encoded, out).expect("what was encoded");
-                }
-            },
+            &mut || decode_all(&mut decoder, &models, &chunks, &mut out),
         ],
     );
     assert!(out == raw);
-    let len = model.to_bytes().len() + encoded.iter().map(Vec::len).sum::<usize>();
+    let models = models.iter().map(|model| model.to_bytes().len()).sum::<usize>();
+    let len = models + chunks.iter().map(|chunk| chunk.encoded.len()).sum::<usize>();
     line("at1w", len, seconds);
 
     for rival in Rival::all(layout) {
@@ -367,11 +358,18 @@ fn codecs(weights: &Weights) {
 /// For the peers: seconds and bytes, one thread, everything in memory.
 fn peer(path: &Path) {
     let raw = fs::read(path).expect("the bytes of a bf16 tensor");
+    let shape = shape_of(&raw);
     let dir = tempfile::tempdir().expect("a temporary directory");
     let source = dir.path().join("a.safetensors");
     write_tensor(&source, &raw);
     let source = fs::read(source).expect("just written");
-    let weights = Weights { name: String::new(), dtype: BF16, tensors: vec![raw.clone()] };
+    let weights = Weights {
+        name: String::new(),
+        dtype: BF16,
+        tensors: vec![raw.clone()],
+        shapes: vec![shape],
+        level: Level::Default,
+    };
     let models = weights.models();
     let chunks = weights.chunks(&models);
     let packed = at1w_tests::packed(&source).expect("a safetensors file");
@@ -386,15 +384,11 @@ fn peer(path: &Path) {
         [
             &mut || black_box(&mut copy).copy_from_slice(&raw),
             &mut || {
-                one.install(|| pack(&source, &mut Vec::with_capacity(len), &()).expect("packs"));
+                one.install(|| {
+                    pack(&source, &mut Vec::with_capacity(len), Level::Default, &()).expect("packs")
+                });
             },
-            &mut || {
-                for ((_, len, encoded), out) in chunks.iter().zip(out.chunks_mut(CHUNK_LEN)) {
-                    decoder
-                        .decode(&models[0], encoded, &mut out[..*len])
-                        .expect("what was encoded");
-                }
-            },
+            &mut || decode_all(&mut decoder, &models, &chunks, &mut out),
             &mut || {
                 one.install(|| {
                     let tensor = reader.tensor("w").expect("the only one");

@@ -1,7 +1,7 @@
 //! Inputs that several tests use.
 
 use at1w_codec::Dtype;
-use at1w_container::{OpenOptions, Reader, Result, pack};
+use at1w_container::{Level, OpenOptions, Reader, Result, pack};
 
 /// A tensor of a test file.
 pub struct Tensor {
@@ -50,8 +50,13 @@ pub fn with_header(header: &str, data: &[u8]) -> Vec<u8> {
 
 /// Packs a file in memory.
 pub fn packed(original: &[u8]) -> Result<Vec<u8>> {
+    packed_at(Level::default(), original)
+}
+
+/// Packs a file in memory at a level.
+pub fn packed_at(level: Level, original: &[u8]) -> Result<Vec<u8>> {
     let mut out = Vec::new();
-    pack(&original.to_vec(), &mut out, &())?;
+    pack(&original.to_vec(), &mut out, level, &())?;
     Ok(out)
 }
 

@@ -2,7 +2,7 @@
 //!
 //! `cargo run -p at1w-codec --example store`
 
-use at1w_codec::{Decoder, Dtype, Encoder, Model, ModelBuilder, max_encoded_len};
+use at1w_codec::{Decoder, Dtype, Encoder, Level, Model, max_encoded_len};
 use redb::{Database, ReadableDatabase, TableDefinition};
 
 /// Tensor name to dtype and model.
@@ -12,24 +12,26 @@ const CHUNKS: TableDefinition<'_, (&str, u64), (u64, &[u8])> = TableDefinition::
 
 const CHUNK_LEN: usize = 512 << 10;
 
+/// Elements of a tensor before a chunk.
+fn position(dtype: Dtype, number: u64) -> u64 {
+    number * (CHUNK_LEN / dtype.layout().width()) as u64
+}
+
 fn put(
     db: &Database,
     name: &str,
     dtype: Dtype,
+    shape: &[u64],
     raw: &[u8],
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let mut statistics = ModelBuilder::new(dtype.layout());
-    for chunk in raw.chunks(CHUNK_LEN) {
-        statistics.add(chunk)?;
-    }
-    let model = statistics.build();
+    let model = Model::of(dtype, Level::Default, shape, raw.chunks(CHUNK_LEN))?;
 
     let transaction = db.begin_write()?;
     transaction.open_table(TENSORS)?.insert(name, (dtype.name(), &model.to_bytes()[..]))?;
     let mut encoder = Encoder::new();
     let mut encoded = vec![0; max_encoded_len(CHUNK_LEN)];
     for (number, chunk) in raw.chunks(CHUNK_LEN).enumerate() {
-        let len = encoder.encode(&model, chunk, &mut encoded)?;
+        let len = encoder.encode(&model, position(dtype, number as u64), chunk, &mut encoded)?;
         let value = (chunk.len() as u64, &encoded[..len]);
         transaction.open_table(CHUNKS)?.insert((name, number as u64), value)?;
     }
@@ -47,7 +49,7 @@ fn get(db: &Database, name: &str, number: u64) -> Result<Vec<u8>, Box<dyn std::e
     let (raw_len, encoded) = chunk.value();
     // The length is our own, from the store; the buffer could as well be the caller's.
     let mut raw = vec![0; raw_len.try_into()?];
-    Decoder::new().decode(&model, encoded, &mut raw)?;
+    Decoder::new().decode(&model, position(dtype, number), encoded, &mut raw)?;
     Ok(raw)
 }
 
@@ -59,7 +61,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let weight = |i: u32| (i as f32 * 0.7).sin() * (i as f32 * 0.013).cos() / 50.0;
     let raw: Vec<u8> =
         (0..1_000_000).flat_map(|i| ((weight(i).to_bits() >> 16) as u16).to_le_bytes()).collect();
-    put(&db, "layer.0.weight", Dtype::BF16, &raw)?;
+    put(&db, "layer.0.weight", Dtype::BF16, &[1000, 1000], &raw)?;
 
     let chunk = get(&db, "layer.0.weight", 2)?;
     assert!(chunk == raw[2 * CHUNK_LEN..3 * CHUNK_LEN]);

@@ -43,7 +43,7 @@ pub fn encode(
     let mut head = vec![index as u8];
     varint::write(raw.len() as u64, &mut head);
     out[..head.len()].copy_from_slice(&head);
-    let len = encoder.encode(&Model::plain(layout), raw, &mut out[head.len()..])?;
+    let len = encoder.encode(&Model::plain(layout), 0, raw, &mut out[head.len()..])?;
     Ok(head.len() + len)
 }
 
@@ -68,7 +68,7 @@ pub fn decode(decoder: &mut Decoder, encoded: &[u8], raw: &mut [u8]) -> Result<(
     if raw_len != raw.len() {
         return Err(DecodeError::WrongLength { raw_len: raw_len as u64, len: raw.len() });
     }
-    decoder.decode(&Model::plain(layout), chunk, raw)
+    decoder.decode(&Model::plain(layout), 0, chunk, raw)
 }
 
 fn read_head(encoded: &[u8]) -> Result<(Layout, usize, &[u8]), DecodeError> {

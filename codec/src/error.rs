@@ -86,9 +86,21 @@ pub enum DecodeError {
         /// The kind byte.
         kind: u8,
     },
-    /// A model with bytes, but without tables; such a one has no bytes.
-    #[error("the model has bytes but no tables")]
+    /// A model with bytes that says nothing; such a one has no bytes.
+    #[error("the model has bytes but says nothing")]
     EmptyModel,
+    /// A model that this version does not know, or that does not go with the layout.
+    #[error("unknown model {0:#04x} of elements of this layout")]
+    UnknownModel(u8),
+    /// Offsets of rows and columns whose step or row length is out of range.
+    #[error("invalid step or row length of the scale")]
+    Scale,
+    /// A packed plane whose field does not lie in a byte, or that has bits set beyond its symbols.
+    #[error("invalid packing of bits")]
+    Packing,
+    /// Exceptions of a packed plane that lie beyond its symbols, or are not as many as announced.
+    #[error("the exceptions of a packed plane do not fit its symbols")]
+    Exceptions,
     /// A table of Huffman code lengths that is not complete or not in its one spelling.
     #[error("invalid Huffman table")]
     HuffmanTable,

@@ -14,39 +14,42 @@
 //! - [`block`]: every value stands alone.
 //!
 //! ```
-//! use at1w_codec::{Decoder, Dtype, Encoder, ModelBuilder, max_encoded_len};
+//! use at1w_codec::{Decoder, Dtype, Encoder, Level, Model, max_encoded_len};
 //!
 //! let raw: Vec<u8> = (0..4096u32).flat_map(|i| (i as f32).sin().to_le_bytes()).collect();
-//! let mut statistics = ModelBuilder::new(Dtype::F32.layout());
-//! statistics.add(&raw)?;
-//! let model = statistics.build();
+//! let model = Model::of(Dtype::F32, Level::Default, &[64, 64], [&raw[..]])?;
 //!
 //! let mut encoded = vec![0; max_encoded_len(raw.len())];
-//! let len = Encoder::new().encode(&model, &raw, &mut encoded)?;
+//! let len = Encoder::new().encode(&model, 0, &raw, &mut encoded)?;
 //! assert!(len < raw.len());
 //!
 //! let mut back = vec![0; raw.len()];
-//! Decoder::new().decode(&model, &encoded[..len], &mut back)?;
+//! Decoder::new().decode(&model, 0, &encoded[..len], &mut back)?;
 //! assert_eq!(back, raw);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 #![forbid(unsafe_code)]
 
 pub mod block;
+mod builder;
 mod chunk;
 mod cost;
 mod dtype;
 mod error;
 mod huffman;
 mod lanes;
+mod level;
 mod model;
+mod plane;
 mod planes;
-mod statistics;
+mod scale;
 mod varint;
 
 pub use at1w_simd::Backend;
 pub use at1w_simd::planes::Layout;
+pub use builder::{ModelBuilder, Survey};
 pub use chunk::{Decoder, Encoder, MAX_RAW_LEN, max_encoded_len};
 pub use dtype::Dtype;
 pub use error::{DecodeError, EncodeError};
-pub use model::{Model, ModelBuilder};
+pub use level::Level;
+pub use model::Model;

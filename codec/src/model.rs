@@ -1,11 +1,12 @@
-//! What all chunks of a tensor share: its layout and a table for each plane that wants one.
+//! What all chunks of a tensor share: its layout, its scale, and a table for each plane that wants
+//! one.
 
 use at1w_simd::planes::Layout;
 
 use crate::chunk::MAX_RAW_LEN;
 use crate::cost::{self, BYTE, Cost};
-use crate::planes::Planes;
-use crate::statistics::{self, Counts};
+use crate::plane::statistics;
+use crate::scale::{self, Scale};
 use crate::{DecodeError, EncodeError, huffman, lanes};
 
 /// The most planes that a layout has.
@@ -49,6 +50,38 @@ impl Table {
         huffman.filter(|&(_, cost)| cost < limit).or(lanes)
     }
 
+    /// Appends the table, without its kind.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Huffman(table) => table.write(out),
+            Self::Lanes(table) => table.write(out),
+        }
+    }
+
+    /// Appends the kind of the table, and the table.
+    fn write_kind(table: Option<&Self>, out: &mut Vec<u8>) {
+        out.push(match table {
+            None => NONE,
+            Some(Self::Huffman(_)) => HUFFMAN,
+            Some(Self::Lanes(_)) => LANES,
+        });
+        if let Some(table) = table {
+            table.write(out);
+        }
+    }
+
+    /// Reads what [`Table::write_kind`] wrote. `plane` is for errors.
+    fn read_kind(plane: usize, input: &mut &[u8]) -> Result<Option<Self>, DecodeError> {
+        let (&kind, rest) = input.split_first().ok_or(DecodeError::Truncated)?;
+        *input = rest;
+        Ok(match kind {
+            NONE => None,
+            HUFFMAN => Some(Self::Huffman(Box::new(huffman::Table::read(input)?))),
+            LANES => Some(Self::Lanes(Box::new(lanes::Table::read(input)?))),
+            kind => return Err(DecodeError::UnknownTable { plane, kind }),
+        })
+    }
+
     /// What a plane with these counts takes; `None` if this table can't code it.
     pub(crate) fn cost(&self, counts: &[u64; 256], flush: Cost) -> Option<Cost> {
         match self {
@@ -60,20 +93,30 @@ impl Table {
 
 /// The model of a tensor: every chunk of it is encoded and decoded with the same one.
 ///
-/// Its bytes are empty where no plane has a table, and no larger than [`Model::MAX_LEN`].
+/// Its bytes are empty where it says nothing, and no larger than [`Model::MAX_LEN`].
 #[derive(Clone, Debug)]
 pub struct Model {
     layout: Layout,
+    scale: Option<Scale>,
+    /// For the plane of row offsets, then for those of the elements.
     tables: Vec<Option<Table>>,
 }
 
+/// Index of the plane of row offsets among the tables; those of the elements follow.
+const ROWS: usize = 0;
+
 impl Model {
     /// The most bytes that [`Model::to_bytes`] returns.
-    pub const MAX_LEN: usize = MAX_PLANES * (1 + 2 + 128);
+    pub const MAX_LEN: usize = scale::MAX_ROW_LEN as usize + (2 + MAX_PLANES) * 256;
 
-    /// A model without tables, for chunks that stand alone.
+    /// A model that says nothing, for chunks that stand alone.
     pub fn plain(layout: Layout) -> Self {
-        Self { layout, tables: vec![None; layout.width()] }
+        Self::new(layout, None, vec![None; 1 + layout.width()])
+    }
+
+    pub(crate) fn new(layout: Layout, scale: Option<Scale>, tables: Vec<Option<Table>>) -> Self {
+        debug_assert_eq!(tables.len(), 1 + layout.width(), "a table for rows and each plane");
+        Self { layout, scale, tables }
     }
 
     /// How the elements of this model split into planes.
@@ -81,30 +124,42 @@ impl Model {
         self.layout
     }
 
+    pub(crate) fn scale(&self) -> Option<&Scale> {
+        self.scale.as_ref()
+    }
+
     pub(crate) fn table(&self, plane: usize) -> Option<&Table> {
-        self.tables[plane].as_ref()
+        self.tables[1 + plane].as_ref()
+    }
+
+    /// The table for the plane of row offsets.
+    pub(crate) fn row_table(&self) -> Option<&Table> {
+        self.tables[ROWS].as_ref()
+    }
+
+    fn has_rows(&self) -> bool {
+        self.scale.as_ref().is_some_and(|scale| scale.rows)
     }
 
     /// The bytes to keep beside the chunks.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        if self.tables.iter().all(Option::is_none) {
+        if self.says_nothing() {
             return out;
         }
-        for table in &self.tables {
-            match table {
-                None => out.push(NONE),
-                Some(Table::Huffman(table)) => {
-                    out.push(HUFFMAN);
-                    table.write(&mut out);
-                }
-                Some(Table::Lanes(table)) => {
-                    out.push(LANES);
-                    table.write(&mut out);
-                }
-            }
+        match &self.scale {
+            Some(scale) => scale.write(&mut out),
+            None => out.push(scale::NONE),
+        }
+        let first = if self.has_rows() { ROWS } else { ROWS + 1 };
+        for table in &self.tables[first..] {
+            Table::write_kind(table.as_ref(), &mut out);
         }
         out
+    }
+
+    fn says_nothing(&self) -> bool {
+        self.scale.is_none() && self.tables.iter().all(Option::is_none)
     }
 
     /// The model that [`Model::to_bytes`] wrote, for elements of `layout`.
@@ -116,100 +171,21 @@ impl Model {
             return Ok(Self::plain(layout));
         }
         let input = &mut bytes;
-        let mut tables = Vec::with_capacity(layout.width());
-        for plane in 0..layout.width() {
-            let (&kind, rest) = input.split_first().ok_or(DecodeError::Truncated)?;
-            *input = rest;
-            tables.push(match kind {
-                NONE => None,
-                HUFFMAN => Some(Table::Huffman(Box::new(huffman::Table::read(input)?))),
-                LANES => Some(Table::Lanes(Box::new(lanes::Table::read(input)?))),
-                kind => return Err(DecodeError::UnknownTable { plane, kind }),
-            });
+        let mut model = Self::plain(layout);
+        model.scale = Scale::read(layout, input)?;
+        if model.has_rows() {
+            model.tables[ROWS] = Table::read_kind(0, input)?;
         }
-        if tables.iter().all(Option::is_none) {
+        for (plane, table) in model.tables[ROWS + 1..].iter_mut().enumerate() {
+            *table = Table::read_kind(plane, input)?;
+        }
+        if model.says_nothing() {
             return Err(DecodeError::EmptyModel);
         }
         match input.len() {
-            0 => Ok(Self { layout, tables }),
+            0 => Ok(model),
             extra => Err(DecodeError::TrailingBytes { extra }),
         }
-    }
-}
-
-/// Collects the statistics of a tensor, chunk by chunk, in any order.
-#[derive(Clone, Debug)]
-pub struct ModelBuilder {
-    layout: Layout,
-    sums: Vec<Sum>,
-    planes: Planes,
-}
-
-/// What is known about one plane of all chunks, those aside in which it looks random.
-#[derive(Clone, Debug)]
-struct Sum {
-    counts: Counts,
-    /// What lanes would cost beside their symbols.
-    flush: Cost,
-}
-
-impl ModelBuilder {
-    /// A builder that has seen nothing.
-    pub fn new(layout: Layout) -> Self {
-        let sums = vec![Sum { counts: [0; 256], flush: 0 }; layout.width()];
-        Self { layout, sums, planes: Planes::default() }
-    }
-
-    /// Begins anew, with another tensor. Spares the working memory of a new builder.
-    pub fn reset(&mut self, layout: Layout) {
-        self.layout = layout;
-        self.sums.clear();
-        self.sums.resize(layout.width(), Sum { counts: [0; 256], flush: 0 });
-    }
-
-    /// Takes the statistics of a chunk.
-    ///
-    /// # Errors
-    /// [`EncodeError::Ragged`] and [`EncodeError::TooLong`].
-    pub fn add(&mut self, raw: &[u8]) -> Result<(), EncodeError> {
-        check_raw(self.layout, raw)?;
-        self.planes.split(self.layout, raw);
-        for (plane, sum) in self.planes.iter().zip(&mut self.sums) {
-            if !statistics::looks_random(plane) {
-                let flush = lanes::flush_cost(plane.len());
-                sum.add(&Sum { counts: statistics::count(plane), flush });
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes what `other` has seen of the same tensor.
-    ///
-    /// # Panics
-    /// When the layouts differ.
-    pub fn merge(&mut self, other: &Self) {
-        assert_eq!(self.layout, other.layout, "both builders must be of one tensor");
-        for (sum, other) in self.sums.iter_mut().zip(&other.sums) {
-            sum.add(other);
-        }
-    }
-
-    /// The model with the cheapest table for each plane.
-    pub fn build(&self) -> Model {
-        let tables = self.sums.iter().map(|Sum { counts, flush }| {
-            let limit = statistics::limit(counts.iter().sum());
-            Some(Table::best(counts, *flush, limit)?.0)
-        });
-        Model { layout: self.layout, tables: tables.collect() }
-    }
-}
-
-impl Sum {
-    fn add(&mut self, other: &Self) {
-        for (sum, count) in self.counts.iter_mut().zip(&other.counts) {
-            *sum += count;
-        }
-        self.flush += other.flush;
     }
 }
 

@@ -1,8 +1,7 @@
 //! Chunks of any bytes come back; no bytes make the decoder panic or write where it should not.
 
 use at1w_codec::{
-    DecodeError, Decoder, Dtype, EncodeError, Encoder, Layout, Model, ModelBuilder, block,
-    max_encoded_len,
+    DecodeError, Decoder, Dtype, EncodeError, Encoder, Layout, Level, Model, block, max_encoded_len,
 };
 use proptest::prelude::*;
 
@@ -31,15 +30,59 @@ fn mixed(layout: Layout, elements: usize, seed: u64) -> Vec<u8> {
         .collect()
 }
 
-fn model_of(layout: Layout, raw: &[u8]) -> Model {
-    let mut builder = ModelBuilder::new(layout);
-    builder.add(raw).unwrap();
-    builder.build()
+/// Floats whose scale differs by row and column, with a few zeros and outliers.
+fn weights_of(dtype: Dtype, elements: usize, columns: u64, seed: u64) -> Vec<u8> {
+    let mut x = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        x >> 11
+    };
+    let scale = |i: u64| 2_f64.powi((i.wrapping_mul(0x9e37_79b9) >> 9) as i32 % 4);
+    let mut raw = Vec::new();
+    for i in 0..elements as u64 {
+        let (row, column) = ((i + POSITION) / columns, (i + POSITION) % columns);
+        let unit = next() as f64 / (1_u64 << 52) as f64 - 1.0;
+        let value = match next() % 500 {
+            0 => 0.0,
+            1 => unit * 1e9,
+            _ => unit * scale(row) * scale(column + 7) / 100.0,
+        };
+        match dtype {
+            Dtype::F64 => raw.extend(value.to_le_bytes()),
+            Dtype::F32 => raw.extend((value as f32).to_le_bytes()),
+            _ => raw.extend(&value.to_le_bytes()[8 - dtype.layout().width()..]),
+        }
+    }
+    raw
+}
+
+/// Where in its tensor each chunk of these tests begins.
+const POSITION: u64 = 1234;
+
+/// One of every layout, and of every way that floats of 16 bits are scaled.
+const DTYPES: [Dtype; 8] = [
+    Dtype::U8,
+    Dtype::I16,
+    Dtype::I32,
+    Dtype::I64,
+    Dtype::F16,
+    Dtype::BF16,
+    Dtype::F32,
+    Dtype::F64,
+];
+
+const LEVELS: [Level; 2] = [Level::Fast, Level::Default];
+
+fn model_of(dtype: Dtype, level: Level, columns: u64, raw: &[u8]) -> Model {
+    let rows = raw.len() as u64 / dtype.layout().width() as u64 / columns + 1;
+    Model::of(dtype, level, &[rows, columns], [raw]).unwrap()
 }
 
 fn encode(model: &Model, raw: &[u8]) -> Vec<u8> {
     let mut encoded = vec![0; max_encoded_len(raw.len())];
-    let len = Encoder::new().encode(model, raw, &mut encoded).unwrap();
+    let len = Encoder::new().encode(model, POSITION, raw, &mut encoded).unwrap();
     encoded.truncate(len);
     encoded
 }
@@ -48,8 +91,8 @@ fn encode(model: &Model, raw: &[u8]) -> Vec<u8> {
 fn decode(model: &Model, encoded: &[u8], len: usize) -> Result<Vec<u8>, DecodeError> {
     let mut decoder = Decoder::new();
     let (mut a, mut b) = (vec![0; len], vec![0xff; len]);
-    let first = decoder.decode(model, encoded, &mut a);
-    assert_eq!(first, Decoder::new().decode(model, encoded, &mut b));
+    let first = decoder.decode(model, POSITION, encoded, &mut a);
+    assert_eq!(first, Decoder::new().decode(model, POSITION, encoded, &mut b));
     first?;
     assert!(a == b);
     Ok(a)
@@ -57,10 +100,12 @@ fn decode(model: &Model, encoded: &[u8], len: usize) -> Result<Vec<u8>, DecodeEr
 
 #[test]
 fn every_small_length_of_every_layout() {
-    for layout in Layout::ALL {
-        for elements in 0..=300 {
+    for dtype in DTYPES {
+        let layout = dtype.layout();
+        for elements in (0..=300).chain([1024, 1500, 2047]) {
             let raw = mixed(layout, elements, elements as u64 + 1);
-            for model in [model_of(layout, &raw), Model::plain(layout)] {
+            let models = LEVELS.map(|level| model_of(dtype, level, 32, &raw));
+            for model in models.into_iter().chain([Model::plain(layout)]) {
                 let encoded = encode(&model, &raw);
                 assert!(encoded.len() <= max_encoded_len(raw.len()));
                 assert_eq!(decode(&model, &encoded, raw.len()).unwrap(), raw);
@@ -71,8 +116,9 @@ fn every_small_length_of_every_layout() {
 
 #[test]
 fn a_model_of_other_data_still_round_trips() {
-    for layout in Layout::ALL {
-        let model = model_of(layout, &mixed(layout, 5000, 1));
+    for dtype in DTYPES {
+        let layout = dtype.layout();
+        let model = model_of(dtype, Level::Default, 50, &mixed(layout, 5000, 1));
         for seed in 2..20 {
             let raw = mixed(layout, 3000, seed);
             assert_eq!(decode(&model, &encode(&model, &raw), raw.len()).unwrap(), raw);
@@ -86,21 +132,24 @@ fn wrong_lengths_are_named() {
     let mut out = [0; 64];
     let mut encoder = Encoder::new();
     assert_eq!(
-        encoder.encode(&model, &[0; 5], &mut out),
+        encoder.encode(&model, 0, &[0; 5], &mut out),
         Err(EncodeError::Ragged { len: 5, width: 4 })
     );
     assert_eq!(
-        encoder.encode(&model, &[0; 64], &mut out),
+        encoder.encode(&model, 0, &[0; 64], &mut out),
         Err(EncodeError::OutputTooSmall { len: 64, needed: 65 })
     );
     let mut decoder = Decoder::new();
     assert_eq!(
-        decoder.decode(&model, &[0], &mut [0; 3]),
+        decoder.decode(&model, 0, &[0], &mut [0; 3]),
         Err(DecodeError::Ragged { len: 3, width: 4 })
     );
-    assert_eq!(decoder.decode(&model, &[], &mut [0; 4]), Err(DecodeError::Truncated));
-    assert_eq!(decoder.decode(&model, &[0], &mut []), Err(DecodeError::TrailingBytes { extra: 1 }));
-    assert_eq!(decoder.decode(&model, &[9, 9], &mut [0; 4]), Err(DecodeError::UnknownMethod(9)));
+    assert_eq!(decoder.decode(&model, 0, &[], &mut [0; 4]), Err(DecodeError::Truncated));
+    assert_eq!(
+        decoder.decode(&model, 0, &[0], &mut []),
+        Err(DecodeError::TrailingBytes { extra: 1 })
+    );
+    assert_eq!(decoder.decode(&model, 0, &[9, 9], &mut [0; 4]), Err(DecodeError::UnknownMethod(9)));
 }
 
 #[test]
@@ -127,12 +176,20 @@ proptest! {
 
     #[test]
     fn any_chunk_comes_back(
-        layout in proptest::sample::select(&Layout::ALL[..]),
+        dtype in proptest::sample::select(&DTYPES[..]),
+        level in proptest::sample::select(&LEVELS[..]),
         elements in 0usize..70_000,
+        columns in 1u64..2000,
         seed in any::<u64>(),
+        weights in any::<bool>(),
     ) {
-        let raw = mixed(layout, elements, seed);
-        let model = model_of(layout, &raw);
+        let layout = dtype.layout();
+        let raw = if weights {
+            weights_of(dtype, elements, columns, seed)
+        } else {
+            mixed(layout, elements, seed)
+        };
+        let model = model_of(dtype, level, columns, &raw);
         let bytes = model.to_bytes();
         prop_assert!(bytes.len() <= Model::MAX_LEN);
         let encoded = encode(&model, &raw);
@@ -143,15 +200,23 @@ proptest! {
 
     #[test]
     fn damaged_chunks_never_panic(
-        layout in proptest::sample::select(&Layout::ALL[..]),
+        dtype in proptest::sample::select(&DTYPES[..]),
+        level in proptest::sample::select(&LEVELS[..]),
         elements in 1usize..6000,
+        columns in 1u64..2000,
         seed in any::<u64>(),
+        weights in any::<bool>(),
         edits in proptest::collection::vec((any::<usize>(), any::<u8>()), 0..4),
         cut in any::<proptest::sample::Index>(),
         other in 0usize..6000,
     ) {
-        let raw = mixed(layout, elements, seed);
-        let model = model_of(layout, &raw);
+        let layout = dtype.layout();
+        let raw = if weights {
+            weights_of(dtype, elements, columns, seed)
+        } else {
+            mixed(layout, elements, seed)
+        };
+        let model = model_of(dtype, level, columns, &raw);
         let mut encoded = encode(&model, &raw);
         for (at, value) in edits {
             let at = at % encoded.len().min(200);

@@ -64,7 +64,7 @@ fn group(jobs: &mut [Job<'_, '_>]) -> Result<()> {
     with_scratch(|Scratch { decoder, payload, .. }| -> Result<()> {
         for Job { plan, chunk, out } in &mut *jobs {
             let encoded = plan.payload(*chunk, std::mem::take(payload))?;
-            decoder.decode(&plan.model, &encoded, out).map_err(|e| {
+            decoder.decode(&plan.model, plan.position(*chunk), &encoded, out).map_err(|e| {
                 plan.tensor.damaged(Some(*chunk), plan.offset(*chunk), e.to_string())
             })?;
             if let Cow::Owned(buffer) = encoded {

@@ -28,14 +28,14 @@ mod source;
 mod tensor;
 mod unpack;
 
-pub use at1w_codec::{Backend, Dtype};
+pub use at1w_codec::{Backend, Dtype, Level};
 pub use atomic::{check_distinct, write_atomically};
 pub use chunking::MAX_CHUNK_LEN;
 pub use digest::{Digest, ParseDigestError};
 pub use error::{Error, HeaderError, Result};
 pub use format::VERSION;
 pub use header::{Header, MAX_HEADER_LEN};
-pub use pack::{Summary, WriteOptions, is_packed, pack, pack_file};
+pub use pack::{PackOptions, Summary, is_packed, pack, pack_file};
 pub use progress::Progress;
 pub use reader::{FileInfo, Limits, OpenOptions, Reader};
 pub use repository::{
@@ -45,9 +45,9 @@ pub use repository::{
 pub use slice::{Index, ParseSliceError, Slice};
 pub use source::{Mapped, ReadAt};
 pub use tensor::Tensor;
-pub use unpack::unpack_file;
+pub use unpack::{UnpackOptions, unpack_file};
 
-/// How the bytes of a tensor split into planes.
-fn layout_of(tensor: &header::TensorInfo) -> at1w_codec::Layout {
-    tensor.dtype().map_or(at1w_codec::Layout::BYTES, Dtype::layout)
+/// How a tensor is coded: one of an unknown dtype as bytes.
+fn coded_as(tensor: &header::TensorInfo) -> Dtype {
+    tensor.dtype().unwrap_or(Dtype::U8)
 }

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use at1w_codec::{Encoder, Layout, Model, ModelBuilder, max_encoded_len};
+use at1w_codec::{EncodeError, Encoder, Level, Model, ModelBuilder, Survey, max_encoded_len};
 use rayon::prelude::*;
 
 use crate::atomic::{check_distinct, write_atomically};
@@ -18,10 +18,10 @@ use crate::format::{
     self, HEADER_DEFLATED, HEADER_PLAIN, MAGIC, MAX_DEFLATE_RATIO, MODEL_PLANES, TensorRecord,
     Trailer,
 };
-use crate::header::{Header, MAX_HEADER_LEN, PREFIX};
+use crate::header::{Header, MAX_HEADER_LEN, PREFIX, TensorInfo};
 use crate::progress::{Progress, report};
 use crate::source::{self, ReadAt};
-use crate::{Error, Result, layout_of, pool};
+use crate::{Error, Result, coded_as, pool};
 
 /// Raw bytes that are in memory at a time, twice: one batch is encoded while another is hashed
 /// and written.
@@ -30,18 +30,20 @@ pub(crate) const BATCH_LEN: u64 = 16 << 20;
 /// From this many chunks on, one in four is enough to make the model of a tensor from.
 const MANY_CHUNKS: u64 = 32;
 
-/// How to write a file.
+/// How to pack a file.
 #[derive(Clone, Copy)]
-pub struct WriteOptions<'a> {
+pub struct PackOptions<'a> {
     /// Whether to replace a target that exists.
     pub overwrite: bool,
+    /// How hard to look for a small encoding.
+    pub level: Level,
     /// Whom to tell.
     pub progress: &'a dyn Progress,
 }
 
-impl Default for WriteOptions<'_> {
+impl Default for PackOptions<'_> {
     fn default() -> Self {
-        Self { overwrite: false, progress: &() }
+        Self { overwrite: false, level: Level::default(), progress: &() }
     }
 }
 
@@ -74,13 +76,13 @@ pub fn is_packed(path: &Path) -> Result<bool> {
 
 /// Packs the safetensors file `source` into `target`, which appears whole or not at all.
 ///
-/// The output depends on the source alone, not on threads or machine.
+/// The output depends on the source and the level alone, not on threads or machine.
 ///
 /// # Errors
 /// [`Error::Safetensors`], [`Error::AlreadyPacked`], [`Error::Exists`], [`Error::SameFile`],
 /// [`Error::Cancelled`],
 /// [`Error::SourceChanged`] and those of reading and writing; all name the file.
-pub fn pack_file(source: &Path, target: &Path, options: &WriteOptions<'_>) -> Result<Summary> {
+pub fn pack_file(source: &Path, target: &Path, options: &PackOptions<'_>) -> Result<Summary> {
     check_distinct(source, target)?;
     let file = File::open(source).map_err(Error::io(source))?;
     let identity = || -> Result<_> {
@@ -92,8 +94,9 @@ pub fn pack_file(source: &Path, target: &Path, options: &WriteOptions<'_>) -> Re
     let header = read_header(&file).map_err(|e| e.in_file(source))?;
     write_atomically(target, options.overwrite, |out| {
         let mut out = BufWriter::with_capacity(64 << 10, out);
-        let summary =
-            Packer::new(&file, &header, options.progress).run(&mut out).map_err(|error| {
+        let summary = Packer::new(&file, &header, options.level, options.progress)
+            .run(&mut out)
+            .map_err(|error| {
                 if matches!(error, Error::Write(_)) { error } else { error.in_file(source) }
             })?;
         out.flush().map_err(Error::Write)?;
@@ -112,10 +115,11 @@ pub fn pack_file(source: &Path, target: &Path, options: &WriteOptions<'_>) -> Re
 pub fn pack(
     source: &dyn ReadAt,
     sink: &mut (dyn Write + Send),
+    level: Level,
     progress: &dyn Progress,
 ) -> Result<Summary> {
     let header = read_header(source)?;
-    Packer::new(source, &header, progress).run(sink)
+    Packer::new(source, &header, level, progress).run(sink)
 }
 
 /// Reads and checks the header of a safetensors file.
@@ -147,6 +151,7 @@ fn read_header(source: &dyn ReadAt) -> Result<Header> {
 struct Packer<'a> {
     source: &'a dyn ReadAt,
     header: &'a Header,
+    level: Level,
     progress: &'a dyn Progress,
     /// The model of the tensor that spans batches.
     model: Option<(usize, Arc<Model>)>,
@@ -200,8 +205,13 @@ impl EncodedChunk<'_> {
 }
 
 impl<'a> Packer<'a> {
-    fn new(source: &'a dyn ReadAt, header: &'a Header, progress: &'a dyn Progress) -> Self {
-        Self { source, header, progress, model: None }
+    fn new(
+        source: &'a dyn ReadAt,
+        header: &'a Header,
+        level: Level,
+        progress: &'a dyn Progress,
+    ) -> Self {
+        Self { source, header, level, progress, model: None }
     }
 
     fn run(mut self, sink: &mut (dyn Write + Send)) -> Result<Summary> {
@@ -230,9 +240,8 @@ impl<'a> Packer<'a> {
         }
         let this = &*self;
         let jobs = batch.into_par_iter().zip(models);
-        let memory = || (Encoder::new(), ModelBuilder::new(Layout::BYTES));
-        jobs.map_init(memory, |(encoder, builder), (at, model)| {
-            this.encode_chunk(encoder, builder, buffers, at, model)
+        jobs.map_init(Encoder::new, |encoder, (at, model)| {
+            this.encode_chunk(encoder, buffers, at, model)
         })
         .collect()
     }
@@ -252,56 +261,75 @@ impl<'a> Packer<'a> {
         Ok(Some(model))
     }
 
-    /// The first of two passes over a tensor, or over a part of a large one: its chunks are much
-    /// alike, and one that is not gets tables of its own.
+    /// The passes over a tensor before it is encoded, or over a part of a large one: its chunks are
+    /// much alike, and one that is not gets tables of its own.
     fn measure(&self, tensor: usize) -> Result<Model> {
         let info = &self.header.tensors()[tensor];
+        let survey = Survey::new(coded_as(info), self.level, &info.shape);
+        let survey = match survey.is_needed() {
+            true => self.pass(info, &survey, Survey::add, Survey::merge)?,
+            false => survey,
+        };
+        let builder = self.pass(info, &survey.finish(), ModelBuilder::add, ModelBuilder::merge)?;
+        Ok(builder.build())
+    }
+
+    /// One pass, that adds to copies of `empty` on all threads and merges these.
+    fn pass<T: Clone + Send + Sync>(
+        &self,
+        info: &TensorInfo,
+        empty: &T,
+        add: fn(&mut T, u64, &[u8]) -> Result<(), EncodeError>,
+        merge: fn(&mut T, &T),
+    ) -> Result<T> {
         let chunking = Chunking::of(info);
         let start = self.header.data_start() + info.data.start;
-        let empty = || (ModelBuilder::new(layout_of(info)), Vec::new());
+        let width = coded_as(info).layout().width() as u64;
+        let new = || (empty.clone(), Vec::new());
         let stride = if chunking.count() < MANY_CHUNKS { 1 } else { 4 };
-        let (builder, _) = (0..chunking.count().div_ceil(stride))
+        let (total, _) = (0..chunking.count().div_ceil(stride))
             .into_par_iter()
-            .try_fold(empty, |(mut builder, mut buffer), i| -> Result<_> {
+            .try_fold(new, |(mut total, mut buffer), i| -> Result<_> {
                 if self.progress.cancelled() {
                     return Err(Error::Cancelled);
                 }
                 let Range { start: from, end: to } = chunking.range(i * stride);
                 let raw = source::read_into(self.source, start + from..start + to, buffer)?;
-                builder.add(&raw).expect("chunks are whole elements and short");
+                add(&mut total, from / width, &raw).expect("chunks are whole elements and short");
                 buffer = match raw {
                     Cow::Owned(buffer) => buffer,
                     Cow::Borrowed(_) => Vec::new(),
                 };
-                Ok((builder, buffer))
+                Ok((total, buffer))
             })
-            .try_reduce(empty, |(mut a, buffer), (b, _)| {
-                a.merge(&b);
+            .try_reduce(new, |(mut a, buffer), (b, _)| {
+                merge(&mut a, &b);
                 Ok((a, buffer))
             })?;
-        Ok(builder.build())
+        Ok(total)
     }
 
     fn encode_chunk(
         &self,
         encoder: &mut Encoder,
-        builder: &mut ModelBuilder,
         buffers: &Buffers,
         at: ChunkRef,
         model: Option<Arc<Model>>,
     ) -> Result<EncodedChunk<'a>> {
-        let start = self.header.data_start() + self.header.tensors()[at.tensor].data.start;
+        let info = &self.header.tensors()[at.tensor];
+        let start = self.header.data_start() + info.data.start;
         let range = start + at.range.start..start + at.range.end;
         let raw = source::read_into(self.source, range, buffers.take(at.len()))?;
         let model = model.unwrap_or_else(|| {
-            builder.reset(layout_of(&self.header.tensors()[at.tensor]));
-            builder.add(&raw).expect("chunks are whole elements and short");
-            Arc::new(builder.build())
+            let model = Model::of(coded_as(info), self.level, &info.shape, [&raw[..]]);
+            Arc::new(model.expect("chunks are whole elements and short"))
         });
+        let position = at.range.start / model.layout().width() as u64;
         let mut payload = buffers.take(raw.len());
         payload.resize(payload.len().max(max_encoded_len(raw.len())), 0);
-        let payload_len =
-            encoder.encode(&model, &raw, &mut payload).expect("the buffer is large enough");
+        let payload_len = encoder
+            .encode(&model, position, &raw, &mut payload)
+            .expect("the buffer is large enough");
         Ok(EncodedChunk { at, raw, payload, payload_len, model })
     }
 }

@@ -10,7 +10,7 @@ use crate::format::{self, PAYLOAD_LEN, STATE_LEN};
 use crate::index::Entry;
 use crate::source;
 use crate::tensor::Tensor;
-use crate::{Result, layout_of};
+use crate::{Result, coded_as};
 
 /// The model and the chunk table of a tensor.
 pub(crate) struct Plan<'a> {
@@ -36,7 +36,7 @@ impl<'a> Plan<'a> {
         // The index is checked: the lengths fit.
         let table = &bytes[bytes.len() - table_len as usize..];
         let model = &bytes[(model_start - first) as usize..][..tensor.entry.model_len() as usize];
-        let model = Model::from_bytes(layout_of(tensor.info), model)
+        let model = Model::from_bytes(coded_as(tensor.info).layout(), model)
             .map_err(|e| tensor.damaged(None, model_start, format!("its model: {e}")))?;
         let mut plan =
             Self { tensor, model, payloads: Vec::new(), states: Vec::new(), payload: None };
@@ -90,6 +90,11 @@ impl<'a> Plan<'a> {
     pub(crate) fn chunk_len(&self, chunk: u64) -> usize {
         let Range { start, end } = self.tensor.chunking().range(chunk);
         (end - start) as usize
+    }
+
+    /// Elements of the tensor before a chunk.
+    pub(crate) fn position(&self, chunk: u64) -> u64 {
+        self.tensor.chunking().range(chunk).start / self.model.layout().width() as u64
     }
 
     /// Where the payload of a chunk is in the file.

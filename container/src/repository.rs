@@ -16,8 +16,8 @@ use crate::digest::Hasher;
 use crate::manifest::{FileEntry, MANIFEST_NAME, Manifest, Packed};
 use crate::progress::report;
 use crate::{
-    Digest, Error, OpenOptions, Progress, Reader, Result, Summary, WriteOptions, is_packed,
-    pack_file, unpack_file,
+    Digest, Error, Level, OpenOptions, PackOptions, Progress, Reader, Result, Summary,
+    UnpackOptions, is_packed, pack_file, unpack_file,
 };
 
 const SAFETENSORS: &str = ".safetensors";
@@ -45,13 +45,15 @@ pub struct RepositoryOptions<'a> {
     pub overwrite: bool,
     /// Packed files keep the name of their source, so that loaders still find them.
     pub keep_names: bool,
+    /// How hard packing looks for a small encoding.
+    pub level: Level,
     /// Told about the work.
     pub observer: &'a dyn Observer,
 }
 
 impl Default for RepositoryOptions<'_> {
     fn default() -> Self {
-        Self { overwrite: false, keep_names: false, observer: &() }
+        Self { overwrite: false, keep_names: false, level: Level::default(), observer: &() }
     }
 }
 
@@ -198,11 +200,11 @@ fn pack_one(
     options: &RepositoryOptions<'_>,
     summary: &mut RepositorySummary,
 ) -> Result<FileEntry> {
-    let RepositoryOptions { overwrite, keep_names, observer } = *options;
+    let RepositoryOptions { overwrite, keep_names, level, observer } = *options;
     let path = file.path.clone();
     if let Some(packed_path) = packed_path(&path, keep_names) {
         let to = place(directory, &packed_path)?;
-        match pack_file(&file.full, &to, &WriteOptions { overwrite, progress: observer }) {
+        match pack_file(&file.full, &to, &PackOptions { overwrite, level, progress: observer }) {
             Ok(done) => {
                 copy_permissions(&file.full, &to)?;
                 let packed = Packed { path: packed_path.clone(), root: done.root };
@@ -240,7 +242,7 @@ fn unpack_one(
         return Ok(());
     };
     open_listed(&from, file, packed)?;
-    let write = WriteOptions { overwrite: options.overwrite, progress: options.observer };
+    let write = UnpackOptions { overwrite: options.overwrite, progress: options.observer };
     let done = unpack_file(&from, &to, &write).map_err(|error| error.in_file(&from))?;
     copy_permissions(&from, &to)?;
     let (path, packed_path) = (file.path.clone(), packed.path.clone());

@@ -3,15 +3,30 @@
 use std::path::Path;
 
 use crate::atomic::write_atomically;
-use crate::pack::{Summary, WriteOptions};
-use crate::{Error, Reader, Result};
+use crate::pack::Summary;
+use crate::{Error, Progress, Reader, Result};
+
+/// How to unpack a file.
+#[derive(Clone, Copy)]
+pub struct UnpackOptions<'a> {
+    /// Whether to replace a target that exists.
+    pub overwrite: bool,
+    /// Whom to tell.
+    pub progress: &'a dyn Progress,
+}
+
+impl Default for UnpackOptions<'_> {
+    fn default() -> Self {
+        Self { overwrite: false, progress: &() }
+    }
+}
 
 /// Restores the safetensors file that `source` was packed from to `target`, which appears whole or
 /// not at all: every chunk is verified, and the SHA-256 of the whole before the rename.
 ///
 /// # Errors
 /// Those of [`Reader::open`] and [`Reader::restore`], and [`Error::Exists`]; all name the file.
-pub fn unpack_file(source: &Path, target: &Path, options: &WriteOptions<'_>) -> Result<Summary> {
+pub fn unpack_file(source: &Path, target: &Path, options: &UnpackOptions<'_>) -> Result<Summary> {
     let reader = Reader::open(source)?;
     write_atomically(target, options.overwrite, |out| {
         reader.restore(out, options.progress).map_err(|error| match error {

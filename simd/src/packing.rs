@@ -138,8 +138,8 @@ fn pack_groups<const Q: usize>(field: Field, groups: &[[u8; GROUP]], packed: &mu
         let values = values.as_chunks::<8>().0.as_chunks::<8>().0;
         for c in 0..BLOCK / 8 {
             let mut bytes = [0; Q];
-            for k in 0..8 {
-                let value = (Columns::from_le_bytes(values[k][c]) & mask) >> field.shift;
+            for (k, block) in values.iter().enumerate() {
+                let value = (Columns::from_le_bytes(block[c]) & mask) >> field.shift;
                 let (byte, bit) = place(k, Q);
                 bytes[byte] |= (value & splat(0xff >> bit)) << bit;
                 if bit + Q > 8 {
@@ -169,14 +169,14 @@ fn unpack_groups<const Q: usize>(
             for (byte, packed) in bytes.iter_mut().zip(packed) {
                 *byte = Columns::from_le_bytes(packed.as_chunks().0[c]);
             }
-            for k in 0..8 {
+            for (k, block) in values.iter_mut().enumerate() {
                 let (byte, bit) = place(k, Q);
                 let ones = 0xff >> (8 - Q);
                 let mut value = bytes[byte] >> bit & splat(ones & 0xff >> bit);
                 if bit + Q > 8 {
                     value |= bytes[byte + 1] << (8 - bit) & splat(ones & 0xff << (8 - bit));
                 }
-                values[k][c] = (value << field.shift | fill).to_le_bytes();
+                block[c] = (value << field.shift | fill).to_le_bytes();
             }
         }
     }

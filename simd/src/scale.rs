@@ -94,7 +94,7 @@ pub fn sum(width: usize, columns: &[u16], words: &[u8]) -> (i64, u64) {
 ///
 /// # Panics
 /// Unless `width` is 2, 4 or 8, and there are as many words as sums and counts.
-pub fn add_columns(width: usize, words: &[u8], sums: &mut [u64], counts: &mut [u32]) {
+pub fn add_columns(width: usize, words: &[u8], sums: &mut [u64], counts: &mut [u64]) {
     assert!(matches!(width, 2 | 4 | 8), "a width of {width} bytes");
     assert_eq!(words.len(), width * sums.len(), "a sum for each word");
     assert_eq!(sums.len(), counts.len(), "a count for each sum");
@@ -238,11 +238,11 @@ fn sum_words<const W: usize, T: Word<W>>(columns: &[u16], words: &[u8]) -> (i64,
 }
 
 #[inline(always)]
-fn add_words<const W: usize, T: Word<W>>(words: &[u8], sums: &mut [u64], counts: &mut [u32]) {
+fn add_words<const W: usize, T: Word<W>>(words: &[u8], sums: &mut [u64], counts: &mut [u64]) {
     for ((word, sum), count) in words.as_chunks().0.iter().zip(sums).zip(counts) {
         let magnitude = T::read(*word).top() & MASK;
         *sum += u64::from(magnitude);
-        *count += u32::from(magnitude != 0);
+        *count += u64::from(magnitude != 0);
     }
 }
 

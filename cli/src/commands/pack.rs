@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use at1w_container::{
-    Observer, RepositoryOptions, Summary, WriteOptions, pack_file, pack_repository,
+    Level, Observer, PackOptions, RepositoryOptions, Summary, pack_file, pack_repository,
 };
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::{AT1W, SAFETENSORS, default_target, with_suffix};
 use crate::Global;
@@ -32,12 +32,33 @@ pub(crate) struct Pack {
     /// What to make [default: model.at1w of model.safetensors, model.at1w/ of model/]
     #[arg(short, long, value_name = "DST")]
     output: Option<PathBuf>,
+    /// How hard to look for a small encoding
+    #[arg(short, long, value_name = "LEVEL", default_value = "default")]
+    level: LevelName,
     /// Packed files of a repository keep their names, so that loaders still find them
     #[arg(long)]
     keep_names: bool,
     /// Replace what exists: a file, or files in a directory, of which nothing else is removed
     #[arg(long, short)]
     force: bool,
+}
+
+/// A level, as it is typed.
+#[derive(Clone, Copy, ValueEnum)]
+enum LevelName {
+    /// Tables for each plane: the fastest to pack and to load
+    Fast,
+    /// Scales of rows and columns as well: up to two points smaller
+    Default,
+}
+
+impl From<LevelName> for Level {
+    fn from(name: LevelName) -> Self {
+        match name {
+            LevelName::Fast => Self::Fast,
+            LevelName::Default => Self::Default,
+        }
+    }
 }
 
 const HELP: &str = "\
@@ -53,7 +74,7 @@ impl Pack {
     }
 
     fn pack_one(self, global: &Global) -> Result<()> {
-        let Self { source, output, keep_names, force: overwrite } = self;
+        let Self { source, output, level, keep_names, force: overwrite } = self;
         if keep_names && output.is_none() {
             let problem = "--keep-names is for directories: name the target of a file with -o";
             return Err(Failure::Usage(problem.into()));
@@ -64,7 +85,11 @@ impl Pack {
         };
         let bar = Bar::new(global.quiet)?;
         bar.begin(fs::metadata(&source).map_or(0, |metadata| metadata.len()));
-        let summary = pack_file(&source, &target, &WriteOptions { overwrite, progress: &bar })?;
+        let summary = pack_file(
+            &source,
+            &target,
+            &PackOptions { overwrite, level: level.into(), progress: &bar },
+        )?;
         let elapsed = bar.elapsed();
         drop(bar);
         if global.quiet {
@@ -76,11 +101,12 @@ impl Pack {
     }
 
     fn pack_directory(self, global: &Global) -> Result<()> {
-        let Self { source, output, keep_names, force: overwrite } = self;
+        let Self { source, output, level, keep_names, force: overwrite } = self;
         let own_name = source.file_name().map(|_| appended(&source));
         let target = default_target(&source, output.or(own_name))?;
         let bar = Bar::new(global.quiet)?;
-        let options = RepositoryOptions { overwrite, keep_names, observer: &bar };
+        let options =
+            RepositoryOptions { overwrite, keep_names, level: level.into(), observer: &bar };
         let summary = pack_repository(&source, &target, &options)?;
         if summary.packed.is_empty() {
             bar.warn(&format!("{}: holds nothing that could be packed", source.display()));

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use at1w_container::{
-    Observer, Reader, RepositoryOptions, Summary, WriteOptions, is_repository, unpack_file,
+    Observer, Reader, RepositoryOptions, Summary, UnpackOptions, is_repository, unpack_file,
     unpack_repository,
 };
 use clap::Args;
@@ -50,7 +50,7 @@ impl Unpack {
         let original_len = Reader::open(&source)?.info().original_len;
         let bar = Bar::new(global.quiet)?;
         bar.begin(original_len);
-        let summary = unpack_file(&source, &target, &WriteOptions { overwrite, progress: &bar })?;
+        let summary = unpack_file(&source, &target, &UnpackOptions { overwrite, progress: &bar })?;
         let elapsed = bar.elapsed();
         drop(bar);
         if global.quiet {
@@ -66,7 +66,8 @@ impl Unpack {
         let own_name = with_suffix(&source, AT1W, "");
         let target = default_target(&source, output.or(own_name))?;
         let bar = Bar::new(global.quiet)?;
-        let options = RepositoryOptions { overwrite, keep_names: false, observer: &bar };
+        let options =
+            RepositoryOptions { overwrite, observer: &bar, ..RepositoryOptions::default() };
         let summary = unpack_repository(&source, &target, &options)?;
         let elapsed = bar.elapsed();
         drop(bar);

@@ -1,16 +1,19 @@
 //! From raw bytes to encoded ones.
 
-use std::ops::Range;
-
-use super::{PLANES, STORED, max_encoded_len, mode};
-use crate::model::{MAX_PLANES, Model, Table, check_raw};
+use super::{PLANES, STORED, max_encoded_len};
+use crate::EncodeError;
+use crate::model::{MAX_PLANES, Model, check_raw};
+use crate::plane::Choice;
+use crate::plane::encoder::Stream;
 use crate::planes::Planes;
-use crate::statistics;
-use crate::{EncodeError, lanes, varint};
 
 /// Encodes chunks. Keeps its working memory from one chunk to the next: reuse it.
 #[derive(Clone, Debug, Default)]
 pub struct Encoder {
+    /// Elements after scaling.
+    words: Vec<u8>,
+    /// The offsets of rows.
+    rows: Vec<u8>,
     planes: Planes,
     directory: Vec<u8>,
     streams: Vec<u8>,
@@ -18,7 +21,7 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// An encoder without memory yet; it grows to about three times the chunk.
+    /// An encoder without memory yet; it grows to about four times the chunk.
     pub fn new() -> Self {
         Self::default()
     }
@@ -26,14 +29,16 @@ impl Encoder {
     /// Encodes `raw` into the front of `out` and returns how many bytes that took, at most
     /// [`max_encoded_len`] and 0 only for no bytes at all.
     ///
-    /// The bytes depend on `raw` and `model` alone. The raw length is not among them: keep it, or
-    /// use [`crate::block`].
+    /// `position` is how many elements of the tensor come before. The bytes depend on it, `raw` and
+    /// `model` alone. Neither the position nor the raw length is among them: keep them, or use
+    /// [`crate::block`].
     ///
     /// # Errors
     /// Only for lengths: see [`EncodeError`].
     pub fn encode(
         &mut self,
         model: &Model,
+        position: u64,
         raw: &[u8],
         out: &mut [u8],
     ) -> Result<usize, EncodeError> {
@@ -45,53 +50,33 @@ impl Encoder {
         if raw.is_empty() {
             return Ok(0);
         }
-        self.planes.split(model.layout(), raw);
+        let layout = model.layout();
+        self.rows.clear();
+        match model.scale() {
+            None => self.planes.split(layout, raw),
+            Some(scale) => {
+                self.words.clear();
+                self.words.extend_from_slice(raw);
+                scale.measure_rows(layout.width(), position, raw, &mut self.rows);
+                scale.apply(layout.width(), position, &self.rows, &mut self.words);
+                self.planes.split(layout, &self.words);
+            }
+        }
         self.directory.clear();
         self.directory.push(PLANES);
         self.streams.clear();
-        let mut streams = [const { Stream::Coded(0..0) }; MAX_PLANES];
+        let rows = (!self.rows.is_empty()).then_some((model.row_table(), &self.rows[..]));
+        let planes = self.planes.iter().enumerate().map(|(i, plane)| (model.table(i), plane));
+        let mut streams = [const { Stream::Coded(0..0) }; 1 + MAX_PLANES];
         let mut len = 0;
-        for (index, (plane, stream)) in self.planes.iter().zip(&mut streams).enumerate() {
-            let start = self.streams.len();
-            let choice = choose(model.table(index), plane);
-            let (own, table) = match &choice {
-                Choice::Raw => {
-                    self.directory.push(mode::RAW);
-                    *stream = Stream::Raw(plane);
-                    len += plane.len();
-                    continue;
-                }
-                Choice::Constant(value) => {
-                    self.directory.extend([mode::CONSTANT, *value]);
-                    continue;
-                }
-                Choice::Shared(table) => (false, *table),
-                Choice::Own(table) => (true, table),
-            };
-            let out = &mut self.streams;
-            match table {
-                Table::Huffman(table) => {
-                    let mode = if own { mode::HUFFMAN_OWN } else { mode::HUFFMAN_SHARED };
-                    self.directory.push(mode);
-                    if own {
-                        table.write(out);
-                    }
-                    table.encode(plane, out);
-                }
-                Table::Lanes(table) => {
-                    let lanes_log = lanes::lanes_log(plane.len());
-                    let mode = if own { mode::LANES_OWN } else { mode::LANES_SHARED };
-                    self.directory.push(mode | (lanes_log << 4));
-                    if own {
-                        table.write(out);
-                    }
-                    table.encode(plane, lanes_log, out, &mut self.scratch);
-                }
-            }
-            let coded = start..self.streams.len();
-            varint::write(coded.len() as u64, &mut self.directory);
-            len += coded.len();
-            *stream = Stream::Coded(coded);
+        for ((table, plane), stream) in rows.into_iter().chain(planes).zip(&mut streams) {
+            *stream = Choice::best(table, plane).encode(
+                plane,
+                &mut self.directory,
+                &mut self.streams,
+                &mut self.scratch,
+            );
+            len += stream.len();
         }
 
         len += self.directory.len();
@@ -112,49 +97,5 @@ impl Encoder {
             rest = after;
         }
         Ok(len)
-    }
-}
-
-/// Where the stream of a plane is.
-enum Stream<'a> {
-    /// The plane itself, so that it is copied but once.
-    Raw(&'a [u8]),
-    /// Among the streams of the encoder.
-    Coded(Range<usize>),
-}
-
-/// How a plane of a chunk is coded.
-enum Choice<'a> {
-    Raw,
-    Constant(u8),
-    /// With the table of the model.
-    Shared(&'a Table),
-    /// With a table that the stream begins with.
-    Own(Table),
-}
-
-/// The cheapest way to code `plane` that is worth it.
-fn choose<'a>(shared: Option<&'a Table>, plane: &[u8]) -> Choice<'a> {
-    if let Some(value) = statistics::constant(plane) {
-        return Choice::Constant(value);
-    }
-    if statistics::looks_random(plane) {
-        return Choice::Raw;
-    }
-    let counts = statistics::count(plane);
-    let flush = lanes::flush_cost(plane.len());
-    let mut limit = statistics::limit(plane.len() as u64);
-    let mut choice = Choice::Raw;
-    if let Some(table) = shared
-        && let Some(cost) = table.cost(&counts, flush)
-        && cost < limit
-    {
-        choice = Choice::Shared(table);
-        // A table of its own must save something.
-        limit = cost - cost / statistics::MIN_GAIN;
-    }
-    match Table::best(&counts, flush, limit) {
-        Some((table, _)) => Choice::Own(table),
-        None => choice,
     }
 }

@@ -20,14 +20,3 @@ pub const fn max_encoded_len(raw_len: usize) -> usize {
 
 const STORED: u8 = 0;
 const PLANES: u8 = 1;
-
-/// Modes of a plane: the low four bits of its mode byte. The high four are
-/// [`lanes_log`](crate::lanes::lanes_log) in the two lane modes, and 0 in the others.
-mod mode {
-    pub(super) const RAW: u8 = 0;
-    pub(super) const CONSTANT: u8 = 1;
-    pub(super) const HUFFMAN_SHARED: u8 = 2;
-    pub(super) const HUFFMAN_OWN: u8 = 3;
-    pub(super) const LANES_SHARED: u8 = 4;
-    pub(super) const LANES_OWN: u8 = 5;
-}

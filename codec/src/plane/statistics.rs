@@ -2,6 +2,7 @@
 
 use at1w_simd::histogram;
 
+use super::packed::Packing;
 use crate::cost::{self, BYTE, Cost};
 
 /// How often each symbol occurs.
@@ -34,16 +35,22 @@ pub(crate) fn constant(plane: &[u8]) -> Option<u8> {
     (*rest == plane[..rest.len()]).then_some(first)
 }
 
-/// Whether a large plane looks too random to be coded. Spares counting all of it, which would take
-/// longer than anything else; small planes are never judged by a sample.
-pub(crate) fn looks_random(plane: &[u8]) -> bool {
+/// The counts of a sample, if a large plane looks too random to be coded by them. Spares counting
+/// all of it, which would take longer than anything else; small planes are never judged by a sample.
+pub(crate) fn random_sample(plane: &[u8]) -> Option<Counts> {
     let (pieces, len) = SAMPLE;
     if plane.len() < 2 * pieces * len {
-        return false;
+        return None;
     }
     let mut counts = [0; 256];
     for piece in plane.chunks(plane.len() / pieces).take(pieces) {
         histogram::add(&piece[..len], &mut counts);
     }
-    cost::entropy_floor(&counts.map(u64::from)) >= limit((pieces * len) as u64)
+    let counts = counts.map(u64::from);
+    // Bits that never change cost nothing to leave out: what counts is how random the others are.
+    let most = match Packing::best(&counts) {
+        Some((_, cost)) => cost,
+        None => (pieces * len) as u64 * BYTE,
+    };
+    (cost::entropy_floor(&counts) >= most - most / MIN_GAIN).then_some(counts)
 }

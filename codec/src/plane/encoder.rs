@@ -1,0 +1,123 @@
+//! How a plane is best coded, and coding it.
+
+use std::ops::Range;
+
+use super::packed::{self, Packing};
+use super::{mode, statistics};
+use crate::cost::Cost;
+use crate::model::Table;
+use crate::{lanes, varint};
+
+/// Where the stream of a plane is.
+pub(crate) enum Stream<'a> {
+    /// The plane itself, so that it is copied but once.
+    Raw(&'a [u8]),
+    /// Among the streams of the encoder.
+    Coded(Range<usize>),
+}
+
+impl Stream<'_> {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Raw(plane) => plane.len(),
+            Self::Coded(range) => range.len(),
+        }
+    }
+}
+
+/// How a plane is coded.
+pub(crate) enum Choice<'a> {
+    Raw,
+    Constant(u8),
+    Packed(Packing),
+    /// With the table of the model.
+    Shared(&'a Table),
+    /// With a table that the stream begins with.
+    Own(Table),
+}
+
+impl<'a> Choice<'a> {
+    /// The cheapest way to code `plane` that is worth its time.
+    pub(crate) fn best(shared: Option<&'a Table>, plane: &[u8]) -> Self {
+        if let Some(value) = statistics::constant(plane) {
+            return Self::Constant(value);
+        }
+        if let Some(sample) = statistics::random_sample(plane) {
+            let limit = statistics::limit(plane.len() as u64);
+            return match Packing::best(&sample) {
+                Some((packing, _)) if packing.cost(plane) < limit => Self::Packed(packing),
+                _ => Self::Raw,
+            };
+        }
+        let counts = statistics::count(plane);
+        let flush = lanes::flush_cost(plane.len());
+        let mut limit = statistics::limit(plane.len() as u64);
+        let mut choice = Self::Raw;
+        let mut consider = |new: Self, cost: Option<Cost>| {
+            if let Some(cost) = cost
+                && cost < limit
+            {
+                choice = new;
+                // What comes next must save something.
+                limit = cost - cost / statistics::MIN_GAIN;
+            }
+        };
+        if let Some((packing, cost)) = Packing::best(&counts) {
+            consider(Self::Packed(packing), Some(cost));
+        }
+        if let Some(table) = shared {
+            consider(Self::Shared(table), table.cost(&counts, flush));
+        }
+        match Table::best(&counts, flush, limit) {
+            Some((table, _)) => Self::Own(table),
+            None => choice,
+        }
+    }
+
+    /// Appends the directory entry and the stream of `plane`.
+    pub(crate) fn encode<'p>(
+        &self,
+        plane: &'p [u8],
+        directory: &mut Vec<u8>,
+        streams: &mut Vec<u8>,
+        scratch: &mut Vec<u8>,
+    ) -> Stream<'p> {
+        let start = streams.len();
+        let (own, table) = match self {
+            Self::Raw => {
+                directory.push(mode::RAW);
+                return Stream::Raw(plane);
+            }
+            Self::Constant(value) => {
+                directory.extend([mode::CONSTANT, *value]);
+                return Stream::Coded(start..start);
+            }
+            Self::Packed(packing) => {
+                directory.push(mode::PACKED);
+                packing.write(directory);
+                packed::encode(*packing, plane, streams);
+                varint::write((streams.len() - start) as u64, directory);
+                return Stream::Coded(start..streams.len());
+            }
+            Self::Shared(table) => (false, *table),
+            Self::Own(table) => (true, table),
+        };
+        if own {
+            table.write(streams);
+        }
+        match table {
+            Table::Huffman(table) => {
+                directory.push(if own { mode::HUFFMAN_OWN } else { mode::HUFFMAN_SHARED });
+                table.encode(plane, streams);
+            }
+            Table::Lanes(table) => {
+                let lanes_log = lanes::lanes_log(plane.len());
+                let mode = if own { mode::LANES_OWN } else { mode::LANES_SHARED };
+                directory.push(mode | (lanes_log << 4));
+                table.encode(plane, lanes_log, streams, scratch);
+            }
+        }
+        varint::write((streams.len() - start) as u64, directory);
+        Stream::Coded(start..streams.len())
+    }
+}

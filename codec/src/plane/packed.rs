@@ -1,0 +1,218 @@
+//! Planes of which some bits hardly ever change: the others are packed, and symbols that differ
+//! in the rest are kept beside them.
+//!
+//! Source of the idea: M. Zukowski et al., "Super-scalar RAM-CPU cache compression" (ICDE 2006),
+//! which calls it patching.
+
+use at1w_simd::packing::{self, Field, GROUP};
+
+use super::statistics::Counts;
+use crate::cost::{BIT, Cost};
+use crate::{DecodeError, varint};
+
+/// What an exception takes: its byte, and a varint of its distance from the one before.
+const EXCEPTION: Cost = 20 * BIT;
+
+/// A bit that changes in more than one of this many symbols is worth its place.
+const RARE: u64 = 64;
+
+/// The bits that are packed, and what the others are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Packing {
+    field: Field,
+    /// The bits outside of the field; zeros in it.
+    fill: u8,
+}
+
+impl Packing {
+    /// The best packing for symbols with these counts, if there is any, and what it costs.
+    pub(crate) fn best(counts: &Counts) -> Option<(Self, Cost)> {
+        let total: u64 = counts.iter().sum();
+        let (mut varying, mut fill) = (0, 0);
+        for bit in 0..8 {
+            let ones: u64 = (0..256).filter(|s| s >> bit & 1 == 1).map(|s| counts[s]).sum();
+            if ones.min(total - ones) * RARE > total {
+                varying |= 1 << bit;
+            } else if 2 * ones > total {
+                fill |= 1 << bit;
+            }
+        }
+        let (first, last) = match varying {
+            0_u8 => (0, 0),
+            bits => (bits.trailing_zeros() as u8, 7 - bits.leading_zeros() as u8),
+        };
+        let field = Field::new(first, last - first + 1)?;
+        let packing = Self { field, fill: fill & !field.mask() };
+        let exceptions = (0..=255).filter(|&s| packing.excepts(s)).map(|s| counts[s as usize]);
+        Some((packing, packing.cost_with(total, exceptions.sum())))
+    }
+
+    /// What packing `plane` takes.
+    pub(crate) fn cost(self, plane: &[u8]) -> Cost {
+        let exceptions = plane.iter().map(|&s| u64::from(self.excepts(s))).sum();
+        self.cost_with(plane.len() as u64, exceptions)
+    }
+
+    fn cost_with(self, n: u64, exceptions: u64) -> Cost {
+        n * Cost::from(self.field.width()) * BIT + exceptions * EXCEPTION
+    }
+
+    fn excepts(self, symbol: u8) -> bool {
+        (symbol ^ self.fill) & !self.field.mask() != 0
+    }
+
+    /// Appends a byte for the field and one for the fill.
+    pub(crate) fn write(self, out: &mut Vec<u8>) {
+        out.extend([self.field.shift() | self.field.width() << 4, self.fill]);
+    }
+
+    /// Undoes [`Packing::write`].
+    pub(crate) fn read([field, fill]: [u8; 2]) -> Result<Self, DecodeError> {
+        match Field::new(field & 0xf, field >> 4) {
+            Some(field) if fill & field.mask() == 0 => Ok(Self { field, fill }),
+            _ => Err(DecodeError::Packing),
+        }
+    }
+}
+
+/// Appends the number of exceptions, the symbols that they are, their distances, and the packed
+/// fields of all symbols.
+pub(crate) fn encode(packing: Packing, plane: &[u8], out: &mut Vec<u8>) {
+    let (mut symbols, mut gaps) = (Vec::new(), Vec::new());
+    let mut next = 0;
+    for (i, &symbol) in plane.iter().enumerate() {
+        if packing.excepts(symbol) {
+            symbols.push(symbol);
+            varint::write((i - next) as u64, &mut gaps);
+            next = i + 1;
+        }
+    }
+    varint::write(symbols.len() as u64, out);
+    out.extend(symbols);
+    out.extend(gaps);
+    let start = out.len();
+    out.resize(start + packing.field.packed_len(plane.len()), 0);
+    packing::pack(packing.field, plane, &mut out[start..]);
+}
+
+/// Decodes what [`encode`] appended, piece by piece.
+#[derive(Clone, Debug)]
+pub(crate) struct Decoder<'a> {
+    packing: Packing,
+    /// Fields that are left.
+    packed: &'a [u8],
+    /// Exceptions that are left: the symbols, the distances beyond the next one.
+    symbols: &'a [u8],
+    gaps: &'a [u8],
+    /// How far the next exception is from here; `None` after the last.
+    next: Option<u64>,
+}
+
+impl<'a> Decoder<'a> {
+    /// `input` is the whole stream of `n` symbols.
+    pub(crate) fn new(
+        packing: Packing,
+        n: usize,
+        mut input: &'a [u8],
+    ) -> Result<Self, DecodeError> {
+        let count = varint::read(&mut input)?;
+        let count = usize::try_from(count).map_err(|_| DecodeError::Truncated)?;
+        let (symbols, rest) = input.split_at_checked(count).ok_or(DecodeError::Truncated)?;
+        let gaps = rest.len().checked_sub(packing.field.packed_len(n));
+        let (gaps, packed) = rest.split_at(gaps.ok_or(DecodeError::Truncated)?);
+        let mut decoder = Self { packing, packed, symbols, gaps, next: None };
+        decoder.advance(0)?;
+        Ok(decoder)
+    }
+
+    /// Reads the distance of the next exception, `after` symbols from here.
+    fn advance(&mut self, after: u64) -> Result<(), DecodeError> {
+        self.next = match self.symbols {
+            [] => None,
+            _ => {
+                let gap = varint::read(&mut self.gaps)?;
+                Some(after.checked_add(gap).ok_or(DecodeError::Exceptions)?)
+            }
+        };
+        Ok(())
+    }
+
+    /// Decodes the next symbols: whole groups of them, or all that are left.
+    pub(crate) fn decode(&mut self, out: &mut [u8]) -> Result<(), DecodeError> {
+        let Packing { field, fill } = self.packing;
+        let packed;
+        (packed, self.packed) = self
+            .packed
+            .split_at_checked(field.packed_len(out.len()))
+            .ok_or(DecodeError::Truncated)?;
+        packing::unpack(field, fill, packed, out);
+        check_padding(field, packed, out.len())?;
+
+        while let Some(at) = self.next
+            && let Some(place) = usize::try_from(at).ok().and_then(|at| out.get_mut(at))
+            && let Some((&symbol, rest)) = self.symbols.split_first()
+        {
+            *place = symbol;
+            self.symbols = rest;
+            self.advance(at + 1)?;
+        }
+        self.next = self.next.map(|at| at - out.len() as u64);
+        Ok(())
+    }
+
+    /// Checks that the input ended with the plane.
+    pub(crate) fn finish(&self) -> Result<(), DecodeError> {
+        if !self.packed.is_empty() {
+            return Err(DecodeError::TrailingBytes { extra: self.packed.len() });
+        }
+        match (self.next, self.gaps) {
+            (None, []) => Ok(()),
+            _ => Err(DecodeError::Exceptions),
+        }
+    }
+}
+
+/// That values which fill up the last group are zeros.
+fn check_padding(field: Field, packed: &[u8], n: usize) -> Result<(), DecodeError> {
+    let last = n % GROUP;
+    let padded = last.next_multiple_of(8);
+    if last == padded {
+        return Ok(());
+    }
+    let mut values = [0; GROUP];
+    let start = packed.len() - field.packed_len(last);
+    packing::unpack(field, 0, &packed[start..], &mut values[..padded]);
+    if values[last..padded] == [0; 8][..padded - last] { Ok(()) } else { Err(DecodeError::Packing) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plane::statistics;
+
+    #[test]
+    fn round_trips_in_pieces() {
+        for n in [1, 7, 8, 9, 511, 512, 513, 5000] {
+            let plane: Vec<u8> = (0..n)
+                .map(|i| (i as u32).wrapping_mul(2_654_435_761).to_be_bytes()[1])
+                .map(|noise| if noise == 77 { 0x81 } else { noise & 0x3e | 0x40 })
+                .collect();
+            let (packing, _) = Packing::best(&statistics::count(&plane)).unwrap();
+            let mut stream = Vec::new();
+            encode(packing, &plane, &mut stream);
+            for piece in [n, GROUP] {
+                let mut decoder = Decoder::new(packing, n, &stream).unwrap();
+                let mut out = vec![0; n];
+                out.chunks_mut(piece).for_each(|out| decoder.decode(out).unwrap());
+                decoder.finish().unwrap();
+                assert_eq!(out, plane, "{n}");
+            }
+            for cut in 0..stream.len() {
+                let mut out = vec![0; n];
+                let decoded = Decoder::new(packing, n, &stream[..cut])
+                    .and_then(|mut d| d.decode(&mut out).and_then(|()| d.finish()));
+                assert!(decoded.is_err(), "{n} symbols, {cut} bytes");
+            }
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! Rows and columns of a weight matrix differ in scale. Adding an offset for each row and each
+//! column to the magnitudes, which are close to logarithms, brings all to one scale, and one table
+//! fits them better. Offsets are steps of an eighth of an octave.
+
+use at1w_simd::planes::Layout;
+use at1w_simd::scale::{self, Row};
+
+use crate::plane::encoder::Stream;
+use crate::plane::{Choice, Mode};
+use crate::{DecodeError, varint};
+
+/// The most elements that a row may have.
+pub(crate) const MAX_ROW_LEN: u64 = 1 << 18;
+
+/// Column offsets are repeated up to this many, so that loops over them are long.
+const TILE: usize = 1024;
+
+/// The largest step: 255 steps, and their sum with the base, stay meaningful.
+const MAX_SHIFT: u8 = 7;
+
+/// The offset that is stored for no offset: others are above and below.
+pub(crate) const NEUTRAL: u8 = 128;
+
+/// Where offsets bring the mean of all magnitudes. There is room below for zeros, which move as
+/// others do, and above for what is 250 times the mean, before the top bit of a magnitude changes.
+const TARGET: i64 = 15 << 10;
+
+/// The first byte of a model without a scale.
+pub(crate) const NONE: u8 = 0;
+
+/// Bits of the first byte of a model with one.
+mod flag {
+    pub(super) const ROTATE: u8 = 1;
+    pub(super) const ROWS: u8 = 2;
+    pub(super) const COLUMNS: u8 = 4;
+    pub(super) const ALL: u8 = ROTATE | ROWS | COLUMNS;
+}
+
+/// How elements are scaled before they are split into planes.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Scale {
+    /// Whether words are rotated by one bit more.
+    pub(crate) rotate: bool,
+    /// The offset of every element.
+    pub(crate) base: u16,
+    /// A step is 1 << this, in units of the top 16 bits.
+    pub(crate) shift: u8,
+    /// Elements of a row.
+    pub(crate) row_len: u64,
+    /// Whether each chunk holds the offsets of its rows.
+    pub(crate) rows: bool,
+    /// Steps of each column; empty if there are none.
+    columns: Vec<u8>,
+    /// The same as offsets, and repeated if there are no rows.
+    offsets: Vec<u16>,
+}
+
+impl Scale {
+    /// With `columns` of as many steps as a row has elements, or none.
+    pub(crate) fn new(
+        rotate: bool,
+        base: u16,
+        shift: u8,
+        row_len: u64,
+        rows: bool,
+        columns: Vec<u8>,
+    ) -> Self {
+        let once = columns.iter().map(|&steps| u16::from(steps) << shift);
+        let mut offsets: Vec<u16> = once.collect();
+        if !rows && !offsets.is_empty() && offsets.len() < TILE {
+            offsets = offsets.repeat(TILE / offsets.len());
+        }
+        Self { rotate, base, shift, row_len, rows, columns, offsets }
+    }
+
+    /// The flags, and what goes with them.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        let flags = [
+            (self.rotate, flag::ROTATE),
+            (self.rows, flag::ROWS),
+            (!self.columns.is_empty(), flag::COLUMNS),
+        ];
+        out.push(flags.iter().filter(|f| f.0).map(|f| f.1).sum());
+        out.extend(self.base.to_le_bytes());
+        if self.rows || !self.columns.is_empty() {
+            out.push(self.shift);
+            varint::write(self.row_len, out);
+        }
+        if !self.columns.is_empty() {
+            let (mut streams, mut scratch) = (Vec::new(), Vec::new());
+            let choice = Choice::best(None, &self.columns);
+            match choice.encode(&self.columns, out, &mut streams, &mut scratch) {
+                Stream::Raw(plane) => out.extend_from_slice(plane),
+                Stream::Coded(_) => out.extend(streams),
+            }
+        }
+    }
+
+    /// Reads what [`Scale::write`] wrote; `None` if it is [`NONE`].
+    pub(crate) fn read(layout: Layout, input: &mut &[u8]) -> Result<Option<Self>, DecodeError> {
+        let (&flags, rest) = input.split_first().ok_or(DecodeError::Truncated)?;
+        *input = rest;
+        if flags == NONE {
+            return Ok(None);
+        }
+        if flags & !flag::ALL != 0 || !layout.rotates() {
+            return Err(DecodeError::UnknownModel(flags));
+        }
+        let (&base, rest) = input.split_first_chunk().ok_or(DecodeError::Truncated)?;
+        *input = rest;
+        let (mut shift, mut row_len) = (0, 1);
+        if flags & (flag::ROWS | flag::COLUMNS) != 0 {
+            let (&byte, rest) = input.split_first().ok_or(DecodeError::Truncated)?;
+            *input = rest;
+            shift = byte;
+            row_len = varint::read(input)?;
+            if shift > MAX_SHIFT || !(1..=MAX_ROW_LEN).contains(&row_len) {
+                return Err(DecodeError::Scale);
+            }
+        }
+        let mut columns = Vec::new();
+        if flags & flag::COLUMNS != 0 {
+            // At most MAX_ROW_LEN.
+            let n = row_len as usize;
+            let coded = Mode::read(0, n, input)?.open(0, n, None, input)?;
+            columns.resize(n, 0);
+            coded.decode(&mut columns)?;
+        }
+        let (rotate, rows) = (flags & flag::ROTATE != 0, flags & flag::ROWS != 0);
+        let base = u16::from_le_bytes(base);
+        Ok(Some(Self::new(rotate, base, shift, row_len, rows, columns)))
+    }
+
+    /// How many rows the `n` elements from `position` on touch; 0 if rows have no offsets.
+    pub(crate) fn row_count(&self, position: u64, n: usize) -> usize {
+        if !self.rows {
+            return 0;
+        }
+        // No more than there are elements.
+        ((position + n as u64).div_ceil(self.row_len) - position / self.row_len) as usize
+    }
+
+    /// The steps of each row of `words`, the elements from `position` on, that bring it to the
+    /// target.
+    pub(crate) fn measure_rows(
+        &self,
+        width: usize,
+        position: u64,
+        words: &[u8],
+        steps: &mut Vec<u8>,
+    ) {
+        steps.clear();
+        if !self.rows {
+            return;
+        }
+        for piece in Pieces::new(self, position, words.len() / width) {
+            let words = &words[width * piece.start..][..width * piece.len];
+            let (sum, count) = scale::sum(width, self.columns_at(&piece), words);
+            let missing = TARGET * count as i64 - sum - i64::from(self.base as i16) * count as i64;
+            let step = (count as i64) << self.shift;
+            steps.push(match step {
+                0 => NEUTRAL,
+                _ => (missing + step / 2).div_euclid(step).clamp(0, 255) as u8,
+            });
+        }
+    }
+
+    /// Scales `words`, the elements from `position` on; `rows` are the steps of their rows.
+    pub(crate) fn apply(&self, width: usize, position: u64, rows: &[u8], words: &mut [u8]) {
+        for piece in Pieces::new(self, position, words.len() / width) {
+            let words = &mut words[width * piece.start..][..width * piece.len];
+            scale::apply(width, self.row(&piece, rows), words);
+        }
+    }
+
+    /// Undoes [`Scale::apply`], for the elements from `position + skipped` on; `rows` are still
+    /// those from `position` on.
+    pub(crate) fn undo(
+        &self,
+        width: usize,
+        position: u64,
+        skipped: usize,
+        rows: &[u8],
+        words: &mut [u8],
+    ) {
+        let start = position + skipped as u64;
+        let rows = match self.rows {
+            true => &rows[(start / self.row_len - position / self.row_len) as usize..],
+            false => rows,
+        };
+        for piece in Pieces::new(self, start, words.len() / width) {
+            let words = &mut words[width * piece.start..][..width * piece.len];
+            scale::undo(width, self.row(&piece, rows), words);
+        }
+    }
+
+    fn row(&self, piece: &Piece, rows: &[u8]) -> Row<'_> {
+        let steps = if self.rows { rows[piece.row] } else { 0 };
+        Row {
+            offset: self.base.wrapping_add(u16::from(steps) << self.shift),
+            columns: self.columns_at(piece),
+            rotate: self.rotate,
+        }
+    }
+
+    fn columns_at(&self, piece: &Piece) -> &[u16] {
+        match self.offsets[..] {
+            [] => &[],
+            _ => &self.offsets[piece.column..][..piece.len],
+        }
+    }
+}
+
+/// Elements of one row, or of as much as columns are repeated for.
+struct Piece {
+    /// The first one, counted from the position.
+    start: usize,
+    len: usize,
+    /// The row, counted from that of the position.
+    row: usize,
+    /// The column of the first one.
+    column: usize,
+}
+
+/// Cuts elements into pieces.
+struct Pieces {
+    /// Elements between two cuts; `None` without rows and columns.
+    period: Option<u64>,
+    position: u64,
+    n: usize,
+    next: usize,
+}
+
+impl Pieces {
+    fn new(scale: &Scale, position: u64, n: usize) -> Self {
+        let period = match scale.offsets.len() as u64 {
+            0 => scale.rows.then_some(scale.row_len),
+            columns => Some(columns),
+        };
+        Self { period, position, n, next: 0 }
+    }
+}
+
+impl Iterator for Pieces {
+    type Item = Piece;
+
+    fn next(&mut self) -> Option<Piece> {
+        let start = self.next;
+        if start == self.n {
+            return None;
+        }
+        let mut piece = Piece { start, len: self.n - start, row: 0, column: 0 };
+        if let Some(period) = self.period {
+            let at = self.position + start as u64;
+            piece.row = (at / period - self.position / period) as usize;
+            piece.column = (at % period) as usize;
+            piece.len = piece.len.min((period - at % period) as usize);
+        }
+        self.next += piece.len;
+        Some(piece)
+    }
+}
+
+/// What a first pass over a tensor finds out: the scale of its columns.
+#[derive(Clone, Debug)]
+pub(crate) struct Columns {
+    row_len: usize,
+    sums: Vec<u64>,
+    counts: Vec<u64>,
+}
+
+impl Columns {
+    pub(crate) fn new(row_len: u64) -> Self {
+        let row_len = row_len as usize;
+        Self { row_len, sums: vec![0; row_len], counts: vec![0; row_len] }
+    }
+
+    /// Takes `words`, the elements from `position` on.
+    pub(crate) fn add(&mut self, width: usize, position: u64, words: &[u8]) {
+        if let ([sum], [count]) = (&mut self.sums[..], &mut self.counts[..]) {
+            let (more, words) = scale::sum(width, &[], words);
+            *sum += more as u64;
+            *count += words;
+            return;
+        }
+        let mut column = (position % self.row_len as u64) as usize;
+        let mut rest = words;
+        while !rest.is_empty() {
+            let len = (self.row_len - column).min(rest.len() / width);
+            let (row, after) = rest.split_at(width * len);
+            let range = column..column + len;
+            scale::add_columns(width, row, &mut self.sums[range.clone()], &mut self.counts[range]);
+            (column, rest) = (0, after);
+        }
+    }
+
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.sums.iter_mut().zip(&other.sums).for_each(|(sum, other)| *sum += other);
+        self.counts.iter_mut().zip(&other.counts).for_each(|(count, other)| *count += other);
+    }
+
+    pub(crate) fn row_len(&self) -> u64 {
+        self.row_len as u64
+    }
+
+    /// The sum of the magnitudes of all elements that are not zero, and how many these are.
+    pub(crate) fn total(&self) -> (u64, u64) {
+        (self.sums.iter().sum(), self.counts.iter().sum())
+    }
+
+    /// The steps that bring each column to the mean of all.
+    pub(crate) fn steps(&self, shift: u8) -> Vec<u8> {
+        let (sum, count) = self.total();
+        let mean = sum.checked_div(count).unwrap_or(0) as i64;
+        let steps = self.sums.iter().zip(&self.counts).map(|(&sum, &count)| {
+            let step = (count as i64) << shift;
+            let missing = mean * count as i64 - sum as i64;
+            match step {
+                0 => NEUTRAL,
+                _ => {
+                    (i64::from(NEUTRAL) + (missing + step / 2).div_euclid(step)).clamp(0, 255) as u8
+                }
+            }
+        });
+        steps.collect()
+    }
+}
+
+/// The base that brings a mean magnitude to the target, where each of `neutral` offsets adds the
+/// neutral steps.
+pub(crate) fn base((sum, count): (u64, u64), shift: u8, neutral: u32) -> u16 {
+    let mean = sum.checked_div(count).unwrap_or(0) as i64;
+    (TARGET - mean - i64::from(neutral * (u32::from(NEUTRAL) << shift))) as u16
+}
