@@ -17,6 +17,9 @@ const MIN_SCALED: u64 = 1024;
 /// Rows of fewer elements get no offsets: these would take more than they save.
 const MIN_ROW_LEN: u64 = 24;
 
+/// How many elements of a chunk are counted: enough for a table, and those in the middle.
+const COUNTED: usize = 1 << 16;
+
 /// What a scale has to win over the model without, as a part of the raw bytes.
 const MIN_GAIN: u64 = 512;
 
@@ -201,6 +204,7 @@ struct Scratch {
     planes: Planes,
     words: Vec<u8>,
     rows: Vec<u8>,
+    row_offsets: Vec<u16>,
 }
 
 impl ModelBuilder {
@@ -210,9 +214,16 @@ impl ModelBuilder {
     /// [`EncodeError::Ragged`] and [`EncodeError::TooLong`].
     pub fn add(&mut self, position: u64, raw: &[u8]) -> Result<(), EncodeError> {
         check_raw(self.layout, raw)?;
-        self.elements += (raw.len() / self.layout.width()) as u64;
+        let width = self.layout.width();
+        let elements = raw.len() / width;
+        let skipped = elements.saturating_sub(COUNTED) / 2;
+        let raw = &raw[width * skipped..][..width * elements.min(COUNTED)];
+        let position = position + skipped as u64;
+        let flush =
+            lanes::flush_cost(elements) * elements.min(COUNTED) as Cost / elements.max(1) as Cost;
+        self.elements += elements.min(COUNTED) as u64;
         for candidate in &mut self.candidates {
-            candidate.add(self.layout, position, raw, &mut self.scratch);
+            candidate.add(self.layout, position, raw, flush, &mut self.scratch);
         }
         Ok(())
     }
@@ -256,8 +267,16 @@ impl Candidate {
         Self { scale, sums: vec![sum; 1 + layout.width()] }
     }
 
-    fn add(&mut self, layout: Layout, position: u64, raw: &[u8], scratch: &mut Scratch) {
-        let Scratch { planes, words, rows } = scratch;
+    /// `flush` is what lanes cost these elements.
+    fn add(
+        &mut self,
+        layout: Layout,
+        position: u64,
+        raw: &[u8],
+        flush: Cost,
+        scratch: &mut Scratch,
+    ) {
+        let Scratch { planes, words, rows, row_offsets } = scratch;
         let (row_sum, sums) = self.sums.split_first_mut().expect("one for the rows");
         match &self.scale {
             None => planes.split(layout, raw),
@@ -265,15 +284,16 @@ impl Candidate {
                 words.clear();
                 words.extend_from_slice(raw);
                 scale.measure_rows(layout.width(), position, words, rows);
-                scale.apply(layout.width(), position, rows, words);
+                scale.row_offsets(rows, row_offsets);
+                scale.apply(layout.width(), position, row_offsets, words);
                 planes.split(layout, words);
-                row_sum.count(rows);
+                row_sum.count(rows, lanes::flush_cost(rows.len()));
             }
         }
         for (plane, sum) in planes.iter().zip(sums) {
             match statistics::random_sample(plane) {
                 Some(sample) => sum.random += random_cost(plane.len() as u64, &sample),
-                None => sum.count(plane),
+                None => sum.count(plane, flush),
             }
         }
     }
@@ -301,10 +321,10 @@ impl Candidate {
 }
 
 impl Sum {
-    fn count(&mut self, plane: &[u8]) {
+    fn count(&mut self, plane: &[u8], flush: Cost) {
         let counts = statistics::count(plane);
         self.counts.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
-        self.flush += lanes::flush_cost(plane.len());
+        self.flush += flush;
     }
 
     fn add(&mut self, other: &Self) {

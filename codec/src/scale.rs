@@ -3,7 +3,7 @@
 //! fits them better. Offsets are steps of an eighth of an octave.
 
 use at1w_simd::planes::Layout;
-use at1w_simd::scale::{self, Row};
+use at1w_simd::scale::{self, Offsets, Rows};
 
 use crate::plane::encoder::Stream;
 use crate::plane::{Choice, Mode};
@@ -153,9 +153,17 @@ impl Scale {
         if !self.rows {
             return;
         }
-        for piece in Pieces::new(self, position, words.len() / width) {
-            let words = &words[width * piece.start..][..width * piece.len];
-            let (sum, count) = scale::sum(width, self.columns_at(&piece), words);
+        let mut rest = words;
+        let mut column = (position % self.row_len) as usize;
+        while !rest.is_empty() {
+            let len = (self.row_len as usize - column).min(rest.len() / width);
+            let (words, after) = rest.split_at(width * len);
+            let columns = match &self.offsets[..] {
+                [] => &[],
+                columns => &columns[column..][..len],
+            };
+            (rest, column) = (after, 0);
+            let (sum, count) = scale::sum(width, columns, words);
             let missing = TARGET * count as i64 - sum - i64::from(self.base as i16) * count as i64;
             let step = (count as i64) << self.shift;
             steps.push(match step {
@@ -165,99 +173,44 @@ impl Scale {
         }
     }
 
-    /// Scales `words`, the elements from `position` on; `rows` are the steps of their rows.
-    pub(crate) fn apply(&self, width: usize, position: u64, rows: &[u8], words: &mut [u8]) {
-        for piece in Pieces::new(self, position, words.len() / width) {
-            let words = &mut words[width * piece.start..][..width * piece.len];
-            scale::apply(width, self.row(&piece, rows), words);
-        }
+    /// From steps of rows to their offsets.
+    pub(crate) fn row_offsets(&self, steps: &[u8], offsets: &mut Vec<u16>) {
+        offsets.clear();
+        let offset = |&steps: &u8| self.base.wrapping_add(u16::from(steps) << self.shift);
+        offsets.extend(steps.iter().map(offset));
     }
 
-    /// Undoes [`Scale::apply`], for the elements from `position + skipped` on; `rows` are still
+    /// Scales `words`, the elements from `position` on; `rows` are the offsets of their rows.
+    pub(crate) fn apply(&self, width: usize, position: u64, rows: &[u16], words: &mut [u8]) {
+        scale::apply(width, self.offsets(position, 0, rows), words);
+    }
+
+    /// Undoes [`Scale::apply`] for the elements from `position + skipped` on; `rows` are still
     /// those from `position` on.
     pub(crate) fn undo(
         &self,
         width: usize,
         position: u64,
         skipped: usize,
-        rows: &[u8],
+        rows: &[u16],
         words: &mut [u8],
     ) {
+        scale::undo(width, self.offsets(position, skipped, rows), words);
+    }
+
+    fn offsets<'a>(&'a self, position: u64, skipped: usize, rows: &'a [u16]) -> Offsets<'a> {
         let start = position + skipped as u64;
-        let rows = match self.rows {
-            true => &rows[(start / self.row_len - position / self.row_len) as usize..],
-            false => rows,
+        let (rows, row_len) = match self.rows {
+            true => {
+                let first = start / self.row_len - position / self.row_len;
+                (Rows::Each(&rows[first as usize..]), self.row_len as usize)
+            }
+            // One row of all elements, where columns don't cut it.
+            false => (Rows::Same(self.base), self.offsets.len()),
         };
-        for piece in Pieces::new(self, start, words.len() / width) {
-            let words = &mut words[width * piece.start..][..width * piece.len];
-            scale::undo(width, self.row(&piece, rows), words);
-        }
-    }
-
-    fn row(&self, piece: &Piece, rows: &[u8]) -> Row<'_> {
-        let steps = if self.rows { rows[piece.row] } else { 0 };
-        Row {
-            offset: self.base.wrapping_add(u16::from(steps) << self.shift),
-            columns: self.columns_at(piece),
-            rotate: self.rotate,
-        }
-    }
-
-    fn columns_at(&self, piece: &Piece) -> &[u16] {
-        match self.offsets[..] {
-            [] => &[],
-            _ => &self.offsets[piece.column..][..piece.len],
-        }
-    }
-}
-
-/// Elements of one row, or of as much as columns are repeated for.
-struct Piece {
-    /// The first one, counted from the position.
-    start: usize,
-    len: usize,
-    /// The row, counted from that of the position.
-    row: usize,
-    /// The column of the first one.
-    column: usize,
-}
-
-/// Cuts elements into pieces.
-struct Pieces {
-    /// Elements between two cuts; `None` without rows and columns.
-    period: Option<u64>,
-    position: u64,
-    n: usize,
-    next: usize,
-}
-
-impl Pieces {
-    fn new(scale: &Scale, position: u64, n: usize) -> Self {
-        let period = match scale.offsets.len() as u64 {
-            0 => scale.rows.then_some(scale.row_len),
-            columns => Some(columns),
-        };
-        Self { period, position, n, next: 0 }
-    }
-}
-
-impl Iterator for Pieces {
-    type Item = Piece;
-
-    fn next(&mut self) -> Option<Piece> {
-        let start = self.next;
-        if start == self.n {
-            return None;
-        }
-        let mut piece = Piece { start, len: self.n - start, row: 0, column: 0 };
-        if let Some(period) = self.period {
-            let at = self.position + start as u64;
-            piece.row = (at / period - self.position / period) as usize;
-            piece.column = (at % period) as usize;
-            piece.len = piece.len.min((period - at % period) as usize);
-        }
-        self.next += piece.len;
-        Some(piece)
+        let row_len = if row_len == 0 { usize::MAX } else { row_len };
+        let first = (start % row_len as u64) as usize;
+        Offsets { rows, row_len, columns: &self.offsets, first, rotate: self.rotate }
     }
 }
 

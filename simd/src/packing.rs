@@ -69,6 +69,22 @@ pub fn unpack(field: Field, fill: u8, packed: &[u8], values: &mut [u8]) {
     unpack_with(Backend::active(), field, fill, packed, values);
 }
 
+/// How many values have a bit outside of the field that is not that of `fill`, on the
+/// [active](Backend::active) back-end.
+pub fn count_outside(field: Field, fill: u8, values: &[u8]) -> usize {
+    let outside = !field.mask();
+    Backend::active().vectorize(
+        #[inline(always)]
+        || {
+            let blocks = values.chunks(BLOCK).map(|block| {
+                let counts = block.iter().map(|value| u8::from((value ^ fill) & outside != 0));
+                usize::from(counts.sum::<u8>())
+            });
+            blocks.sum()
+        },
+    )
+}
+
 /// [`pack`] on a back-end of the caller's choice.
 ///
 /// # Panics
@@ -116,13 +132,29 @@ pub fn unpack_with(backend: Backend, field: Field, fill: u8, packed: &[u8], valu
     unpack_last(field, fill, rest, last);
 }
 
-/// Eight columns at a time: a byte of each in a word. Bits that a shift carries into the next
-/// column are masked.
-type Columns = u64;
+/// A byte of each column, eight of them in a word. Bits that a shift carries from one column into
+/// the next are masked.
+type Columns = [u64; BLOCK / 8];
 
-/// The byte in every column.
-const fn splat(byte: u8) -> Columns {
-    Columns::from_le_bytes([byte; 8])
+/// The byte in all columns of a word.
+const fn splat(byte: u8) -> u64 {
+    u64::from_le_bytes([byte; 8])
+}
+
+#[inline(always)]
+fn load(bytes: &[u8; BLOCK]) -> Columns {
+    let mut columns = [0; BLOCK / 8];
+    for (word, bytes) in columns.iter_mut().zip(bytes.as_chunks().0) {
+        *word = u64::from_le_bytes(*bytes);
+    }
+    columns
+}
+
+#[inline(always)]
+fn store(columns: Columns, bytes: &mut [u8; BLOCK]) {
+    for (word, bytes) in columns.into_iter().zip(bytes.as_chunks_mut().0) {
+        *bytes = word.to_le_bytes();
+    }
 }
 
 /// Where value `k` of a column begins: its byte, and its bit in it.
@@ -135,20 +167,19 @@ fn pack_groups<const Q: usize>(field: Field, groups: &[[u8; GROUP]], packed: &mu
     let mask = splat(field.mask());
     let packed = packed.as_chunks_mut::<BLOCK>().0.as_chunks_mut::<Q>().0;
     for (values, packed) in groups.iter().zip(packed) {
-        let values = values.as_chunks::<8>().0.as_chunks::<8>().0;
-        for c in 0..BLOCK / 8 {
-            let mut bytes = [0; Q];
-            for (k, block) in values.iter().enumerate() {
-                let value = (Columns::from_le_bytes(block[c]) & mask) >> field.shift;
-                let (byte, bit) = place(k, Q);
-                bytes[byte] |= (value & splat(0xff >> bit)) << bit;
+        let mut bytes = [[0; BLOCK / 8]; Q];
+        for (k, block) in values.as_chunks().0.iter().enumerate() {
+            let (byte, bit) = place(k, Q);
+            for (c, word) in load(block).into_iter().enumerate() {
+                let value = (word & mask) >> field.shift;
+                bytes[byte][c] |= (value & splat(0xff >> bit)) << bit;
                 if bit + Q > 8 {
-                    bytes[byte + 1] |= value >> (8 - bit) & splat(0xff >> (8 - bit));
+                    bytes[byte + 1][c] |= (value >> (8 - bit)) & splat(0xff >> (8 - bit));
                 }
             }
-            for (packed, byte) in packed.iter_mut().zip(bytes) {
-                packed.as_chunks_mut().0[c] = byte.to_le_bytes();
-            }
+        }
+        for (packed, columns) in packed.iter_mut().zip(bytes) {
+            store(columns, packed);
         }
     }
 }
@@ -160,24 +191,25 @@ fn unpack_groups<const Q: usize>(
     packed: &[u8],
     groups: &mut [[u8; GROUP]],
 ) {
+    let ones = 0xff >> (8 - Q);
     let fill = splat(fill);
     let packed = packed.as_chunks::<BLOCK>().0.as_chunks::<Q>().0;
     for (values, packed) in groups.iter_mut().zip(packed) {
-        let values = values.as_chunks_mut::<8>().0.as_chunks_mut::<8>().0;
-        for c in 0..BLOCK / 8 {
-            let mut bytes = [0; Q];
-            for (byte, packed) in bytes.iter_mut().zip(packed) {
-                *byte = Columns::from_le_bytes(packed.as_chunks().0[c]);
+        for (k, block) in values.as_chunks_mut().0.iter_mut().enumerate() {
+            let (byte, bit) = place(k, Q);
+            let mut columns = load(&packed[byte]);
+            for word in &mut columns {
+                *word = (*word >> bit) & splat(ones & (0xff >> bit));
             }
-            for (k, block) in values.iter_mut().enumerate() {
-                let (byte, bit) = place(k, Q);
-                let ones = 0xff >> (8 - Q);
-                let mut value = bytes[byte] >> bit & splat(ones & 0xff >> bit);
-                if bit + Q > 8 {
-                    value |= bytes[byte + 1] << (8 - bit) & splat(ones & 0xff << (8 - bit));
+            if bit + Q > 8 {
+                for (word, next) in columns.iter_mut().zip(load(&packed[byte + 1])) {
+                    *word |= (next << (8 - bit)) & splat(ones & (0xff << (8 - bit)));
                 }
-                block[c] = (value << field.shift | fill).to_le_bytes();
             }
+            for word in &mut columns {
+                *word = (*word << field.shift) | fill;
+            }
+            store(columns, block);
         }
     }
 }

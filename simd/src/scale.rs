@@ -10,46 +10,60 @@ use crate::Backend;
 /// The bits of a magnitude.
 pub const MASK: u16 = 0x7fff;
 
-/// What is done to the words of a row, and undone.
+/// What is done to the words of some rows, and undone.
 #[derive(Clone, Copy, Debug)]
-pub struct Row<'a> {
-    /// Added to the magnitude of every word.
-    pub offset: u16,
-    /// Added to the magnitude of the word of each column; none where this is empty.
+pub struct Offsets<'a> {
+    /// Added to the magnitude of every word of a row, from the row of the first word on.
+    pub rows: Rows<'a>,
+    /// Words of a row.
+    pub row_len: usize,
+    /// Added to the magnitude of the word of each column: as many as a row has words, or none.
     pub columns: &'a [u16],
+    /// The column of the first word.
+    pub first: usize,
     /// Whether words are then rotated left by one bit.
     pub rotate: bool,
+}
+
+/// The offsets of rows.
+#[derive(Clone, Copy, Debug)]
+pub enum Rows<'a> {
+    /// That of all rows.
+    Same(u16),
+    /// One for each row.
+    Each(&'a [u16]),
 }
 
 /// Adds the offsets to little-endian words of `width` bytes, on the [active](Backend::active)
 /// back-end.
 ///
 /// # Panics
-/// Unless `width` is 2, 4 or 8, there are whole words, and as many columns as words or none.
-pub fn apply(width: usize, row: Row<'_>, words: &mut [u8]) {
-    apply_with(Backend::active(), width, row, words);
+/// Unless `width` is 2, 4 or 8, there are whole words, rows have words and as many columns as words
+/// or none, `first` is one of them, and each row of the words has an offset.
+pub fn apply(width: usize, offsets: Offsets<'_>, words: &mut [u8]) {
+    apply_with(Backend::active(), width, offsets, words);
 }
 
 /// Undoes [`apply`], on the [active](Backend::active) back-end.
 ///
 /// # Panics
 /// As [`apply`].
-pub fn undo(width: usize, row: Row<'_>, words: &mut [u8]) {
-    undo_with(Backend::active(), width, row, words);
+pub fn undo(width: usize, offsets: Offsets<'_>, words: &mut [u8]) {
+    undo_with(Backend::active(), width, offsets, words);
 }
 
 /// [`apply`] on a back-end of the caller's choice.
 ///
 /// # Panics
 /// As [`apply`], and if this machine lacks the back-end.
-pub fn apply_with(backend: Backend, width: usize, row: Row<'_>, words: &mut [u8]) {
-    row.check(width, words);
+pub fn apply_with(backend: Backend, width: usize, offsets: Offsets<'_>, words: &mut [u8]) {
+    offsets.check(width, words);
     backend.vectorize(
         #[inline(always)]
         || match width {
-            2 => each::<2, u16, true>(row, words),
-            4 => each::<4, u32, true>(row, words),
-            _ => each::<8, u64, true>(row, words),
+            2 => each::<2, 32, u16, true>(offsets, words),
+            4 => each::<4, 16, u32, true>(offsets, words),
+            _ => each::<8, 8, u64, true>(offsets, words),
         },
     );
 }
@@ -58,14 +72,14 @@ pub fn apply_with(backend: Backend, width: usize, row: Row<'_>, words: &mut [u8]
 ///
 /// # Panics
 /// As [`apply`], and if this machine lacks the back-end.
-pub fn undo_with(backend: Backend, width: usize, row: Row<'_>, words: &mut [u8]) {
-    row.check(width, words);
+pub fn undo_with(backend: Backend, width: usize, offsets: Offsets<'_>, words: &mut [u8]) {
+    offsets.check(width, words);
     backend.vectorize(
         #[inline(always)]
         || match width {
-            2 => each::<2, u16, false>(row, words),
-            4 => each::<4, u32, false>(row, words),
-            _ => each::<8, u64, false>(row, words),
+            2 => each::<2, 32, u16, false>(offsets, words),
+            4 => each::<4, 16, u32, false>(offsets, words),
+            _ => each::<8, 8, u64, false>(offsets, words),
         },
     );
 }
@@ -76,9 +90,10 @@ pub fn undo_with(backend: Backend, width: usize, row: Row<'_>, words: &mut [u8])
 /// Column offsets count as signed here.
 ///
 /// # Panics
-/// As [`apply`].
+/// Unless `width` is 2, 4 or 8, there are whole words, and as many columns as words or none.
 pub fn sum(width: usize, columns: &[u16], words: &[u8]) -> (i64, u64) {
-    Row { offset: 0, columns, rotate: false }.check(width, words);
+    let n = whole_words(width, words);
+    assert!(columns.is_empty() || columns.len() == n, "a column for each word");
     Backend::active().vectorize(
         #[inline(always)]
         || match width {
@@ -108,13 +123,25 @@ pub fn add_columns(width: usize, words: &[u8], sums: &mut [u64], counts: &mut [u
     );
 }
 
-impl Row<'_> {
+impl Offsets<'_> {
     fn check(&self, width: usize, words: &[u8]) {
-        assert!(matches!(width, 2 | 4 | 8), "a width of {width} bytes");
-        assert!(words.len().is_multiple_of(width), "a part of a word");
-        let n = words.len() / width;
-        assert!(self.columns.is_empty() || self.columns.len() == n, "a column for each word");
+        let n = whole_words(width, words);
+        assert!(self.first < self.row_len, "the first column is one of the row");
+        assert!(self.columns.is_empty() || self.columns.len() == self.row_len, "a column each");
+        if let Rows::Each(rows) = self.rows {
+            assert!(
+                (self.first + n).div_ceil(self.row_len) <= rows.len(),
+                "an offset for each row"
+            );
+        }
     }
+}
+
+/// How many words there are.
+fn whole_words(width: usize, words: &[u8]) -> usize {
+    assert!(matches!(width, 2 | 4 | 8), "a width of {width} bytes");
+    assert!(words.len().is_multiple_of(width), "a part of a word");
+    words.len() / width
 }
 
 /// A word of W bytes.
@@ -172,28 +199,58 @@ word!(u32);
 word!(u64);
 
 #[inline(always)]
-fn each<const W: usize, T: Word<W>, const APPLY: bool>(row: Row<'_>, words: &mut [u8]) {
+fn each<const W: usize, const N: usize, T: Word<W>, const APPLY: bool>(
+    offsets: Offsets<'_>,
+    words: &mut [u8],
+) {
     // A loop for each case, so that none of them asks inside.
-    if row.rotate {
-        each_word::<W, T, APPLY, true>(row, words.as_chunks_mut().0);
+    let words = words.as_chunks_mut().0;
+    if offsets.rotate {
+        each_row::<W, N, T, APPLY, true>(offsets, words);
     } else {
-        each_word::<W, T, APPLY, false>(row, words.as_chunks_mut().0);
+        each_row::<W, N, T, APPLY, false>(offsets, words);
     }
 }
 
+/// N words fill a vector: they are taken at once, by loops of a length that is known.
 #[inline(always)]
-fn each_word<const W: usize, T: Word<W>, const APPLY: bool, const ROTATE: bool>(
-    row: Row<'_>,
+fn each_row<const W: usize, const N: usize, T: Word<W>, const APPLY: bool, const ROTATE: bool>(
+    offsets: Offsets<'_>,
     words: &mut [[u8; W]],
 ) {
-    if row.columns.is_empty() {
-        for word in words {
-            *word = one::<W, T, APPLY, ROTATE>(*word, row.offset);
+    let (mut rest, mut column, mut row) = (words, offsets.first, 0);
+    while !rest.is_empty() {
+        let len = (offsets.row_len - column).min(rest.len());
+        let (words, after) = rest.split_at_mut(len);
+        let offset = match offsets.rows {
+            Rows::Same(offset) => offset,
+            Rows::Each(rows) => rows[row],
+        };
+        let (vectors, tail) = words.as_chunks_mut::<N>();
+        if offsets.columns.is_empty() {
+            for words in vectors {
+                for word in words {
+                    *word = one::<W, T, APPLY, ROTATE>(*word, offset);
+                }
+            }
+            for word in tail {
+                *word = one::<W, T, APPLY, ROTATE>(*word, offset);
+            }
+        } else {
+            let columns = &offsets.columns[column..][..len];
+            let (column_vectors, column_tail) = columns.as_chunks::<N>();
+            for (words, columns) in vectors.iter_mut().zip(column_vectors) {
+                let (mut out, columns) = (*words, *columns);
+                for (word, column) in out.iter_mut().zip(columns) {
+                    *word = one::<W, T, APPLY, ROTATE>(*word, offset.wrapping_add(column));
+                }
+                *words = out;
+            }
+            for (word, &column) in tail.iter_mut().zip(column_tail) {
+                *word = one::<W, T, APPLY, ROTATE>(*word, offset.wrapping_add(column));
+            }
         }
-    } else {
-        for (word, &column) in words.iter_mut().zip(row.columns) {
-            *word = one::<W, T, APPLY, ROTATE>(*word, row.offset.wrapping_add(column));
-        }
+        (rest, column, row) = (after, 0, row + 1);
     }
 }
 
@@ -255,19 +312,25 @@ mod tests {
     }
 
     /// The definition, on numbers.
-    fn expected(width: usize, row: Row<'_>, words: &[u8]) -> Vec<u8> {
+    fn expected(width: usize, offsets: Offsets<'_>, words: &[u8]) -> Vec<u8> {
         let bits = 8 * width as u32;
         let mut out = Vec::new();
         for (i, word) in words.chunks(width).enumerate() {
-            let word = word.iter().rev().fold(0_u128, |word, &byte| word << 8 | u128::from(byte));
+            let word = word.iter().rev().fold(0_u128, |word, &byte| (word << 8) | u128::from(byte));
             let (sign, magnitude) = (word >> (bits - 1), word & ((1 << (bits - 1)) - 1));
-            let offset = row.offset.wrapping_add(*row.columns.get(i).unwrap_or(&0));
+            let (row, column) =
+                ((i + offsets.first) / offsets.row_len, (i + offsets.first) % offsets.row_len);
+            let row = match offsets.rows {
+                Rows::Same(offset) => offset,
+                Rows::Each(rows) => rows[row],
+            };
+            let offset = row.wrapping_add(*offsets.columns.get(column).unwrap_or(&0));
             let magnitude = (magnitude + (u128::from(offset) << (bits - 16))) % (1 << (bits - 1));
-            let word = if row.rotate {
-                let rotated = (sign << (bits - 1) | magnitude) << 1;
-                rotated % (1 << bits) | sign
+            let word = if offsets.rotate {
+                let rotated = ((sign << (bits - 1)) | magnitude) << 1;
+                (rotated % (1 << bits)) | sign
             } else {
-                sign << (bits - 1) | magnitude
+                (sign << (bits - 1)) | magnitude
             };
             out.extend_from_slice(&word.to_le_bytes()[..width]);
         }
@@ -276,20 +339,26 @@ mod tests {
 
     #[test]
     fn every_backend_agrees_with_the_definition_at_every_tail_length() {
-        for width in [2, 4, 8] {
-            for n in (0..200).chain([1000]) {
-                let words: Vec<u8> = (0..width * n).map(|i| noise(i) as u8).collect();
-                let columns: Vec<u16> = (0..n).map(|i| noise(i + 9)).collect();
-                for (columns, rotate) in
-                    [(&columns[..], true), (&columns, false), (&[], true), (&[], false)]
-                {
-                    let row = Row { offset: noise(n), columns, rotate };
-                    let expected = expected(width, row, &words);
+        for (width, n) in [2, 4, 8].into_iter().flat_map(|w| (0..200).map(move |n| (w, n))) {
+            let words: Vec<u8> = (0..width * n).map(|i| noise(i) as u8).collect();
+            for row_len in [1, 7, 64, 75, 1000] {
+                let first = n % row_len;
+                let columns: Vec<u16> = (0..row_len).map(|i| noise(i + 9)).collect();
+                let rows: Vec<u16> =
+                    (0..(first + n).div_ceil(row_len)).map(|i| noise(i + 99)).collect();
+                for (rows, columns, rotate) in [
+                    (Rows::Each(&rows), &columns[..], true),
+                    (Rows::Each(&rows), &[], false),
+                    (Rows::Same(noise(n)), &columns, false),
+                    (Rows::Same(noise(n)), &[], true),
+                ] {
+                    let offsets = Offsets { rows, row_len, columns, first, rotate };
+                    let expected = expected(width, offsets, &words);
                     for backend in Backend::available() {
                         let mut out = words.clone();
-                        apply_with(backend, width, row, &mut out);
+                        apply_with(backend, width, offsets, &mut out);
                         assert_eq!(out, expected, "{backend}, {n} words of {width}");
-                        undo_with(backend, width, row, &mut out);
+                        undo_with(backend, width, offsets, &mut out);
                         assert_eq!(out, words, "{backend}, {n} words of {width}");
                     }
                 }

@@ -23,8 +23,9 @@ pub struct Decoder {
     strips: Vec<u8>,
     /// Whole planes, of coders that can't stop half-way.
     planes: Vec<u8>,
-    /// The offsets of rows.
+    /// The steps of rows, and the offsets that these make.
     rows: Vec<u8>,
+    row_offsets: Vec<u16>,
 }
 
 /// A plane that gives one strip after the other.
@@ -129,6 +130,9 @@ impl Decoder {
             let coded = mode.open(0, row_count, model.row_table(), &mut bytes)?;
             coded.decode(&mut self.rows)?;
         }
+        if let Some(scale) = model.scale() {
+            scale.row_offsets(&self.rows, &mut self.row_offsets);
+        }
         let mut coded = [const { None }; MAX_PLANES];
         for (plane, (coded, mode)) in coded.iter_mut().zip(modes.iter().flatten()).enumerate() {
             *coded = Some(mode.open(plane, elements, model.table(plane), &mut bytes)?);
@@ -194,7 +198,7 @@ impl Decoder {
                 }
             }
             if let Some(scale) = model.scale() {
-                scale.undo(width, position, done, &self.rows, out);
+                scale.undo(width, position, done, &self.row_offsets, out);
             }
             done += n;
         }

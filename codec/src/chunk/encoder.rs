@@ -12,8 +12,9 @@ use crate::planes::Planes;
 pub struct Encoder {
     /// Elements after scaling.
     words: Vec<u8>,
-    /// The offsets of rows.
+    /// The steps of rows, and the offsets that these make.
     rows: Vec<u8>,
+    row_offsets: Vec<u16>,
     planes: Planes,
     directory: Vec<u8>,
     streams: Vec<u8>,
@@ -58,7 +59,8 @@ impl Encoder {
                 self.words.clear();
                 self.words.extend_from_slice(raw);
                 scale.measure_rows(layout.width(), position, raw, &mut self.rows);
-                scale.apply(layout.width(), position, &self.rows, &mut self.words);
+                scale.row_offsets(&self.rows, &mut self.row_offsets);
+                scale.apply(layout.width(), position, &self.row_offsets, &mut self.words);
                 self.planes.split(layout, &self.words);
             }
         }

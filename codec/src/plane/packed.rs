@@ -49,8 +49,8 @@ impl Packing {
 
     /// What packing `plane` takes.
     pub(crate) fn cost(self, plane: &[u8]) -> Cost {
-        let exceptions = plane.iter().map(|&s| u64::from(self.excepts(s))).sum();
-        self.cost_with(plane.len() as u64, exceptions)
+        let exceptions = packing::count_outside(self.field, self.fill, plane);
+        self.cost_with(plane.len() as u64, exceptions as u64)
     }
 
     fn cost_with(self, n: u64, exceptions: u64) -> Cost {
@@ -80,11 +80,16 @@ impl Packing {
 pub(crate) fn encode(packing: Packing, plane: &[u8], out: &mut Vec<u8>) {
     let (mut symbols, mut gaps) = (Vec::new(), Vec::new());
     let mut next = 0;
-    for (i, &symbol) in plane.iter().enumerate() {
-        if packing.excepts(symbol) {
+    for (g, group) in plane.chunks(GROUP).enumerate() {
+        // Hardly any has an exception, and that is known at once.
+        if packing::count_outside(packing.field, packing.fill, group) == 0 {
+            continue;
+        }
+        for (i, &symbol) in group.iter().enumerate().filter(|(_, s)| packing.excepts(**s)) {
+            let at = g * GROUP + i;
             symbols.push(symbol);
-            varint::write((i - next) as u64, &mut gaps);
-            next = i + 1;
+            varint::write((at - next) as u64, &mut gaps);
+            next = at + 1;
         }
     }
     varint::write(symbols.len() as u64, out);
