@@ -116,6 +116,10 @@ pub enum DecodeError {
     /// A lane stream whose lanes do not return to their start, or that has bytes left over.
     #[error("a lane stream does not end in the start state")]
     LaneEnd,
+    /// Repeats that reach back before the chunk or on beyond it, that are too many, or that flip
+    /// more than a sign.
+    #[error("a repeat reaches out of the chunk or is not valid")]
+    Repeats,
     /// More or fewer escaped symbols than the stream announces.
     #[error("the escaped symbols are not as many as announced")]
     Escapes,

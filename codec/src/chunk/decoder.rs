@@ -4,11 +4,12 @@
 use at1w_simd::packing;
 use at1w_simd::planes::{self, Layout};
 
-use super::{PLANES, STORED};
-use crate::DecodeError;
+use super::repeats::Repeats;
+use super::{PLANES, REPEATS, STORED};
 use crate::lanes::{self, MAX_LANES};
 use crate::model::{MAX_PLANES, Model};
 use crate::plane::{Coded, Mode, packed};
+use crate::{DecodeError, varint};
 
 /// Raw bytes of a strip. Its symbols make whole rounds of all lanes, and whole packed groups, in
 /// every layout.
@@ -26,6 +27,7 @@ pub struct Decoder {
     /// The steps of rows, and the offsets that these make.
     rows: Vec<u8>,
     row_offsets: Vec<u16>,
+    repeats: Repeats,
 }
 
 /// A plane that gives one strip after the other.
@@ -97,6 +99,26 @@ impl Decoder {
             };
         }
         match encoded.split_first().ok_or(DecodeError::Truncated)? {
+            (&REPEATS, bytes) => {
+                // Taken out, so that what is inside can be decoded by this decoder.
+                let mut repeats = std::mem::take(&mut self.repeats);
+                let done = self.decode_repeats(model.layout(), &mut repeats, bytes, raw);
+                self.repeats = repeats;
+                done
+            }
+            _ => self.decode_simple(model, position, encoded, raw),
+        }
+    }
+
+    /// Decodes what is not made of other chunks.
+    fn decode_simple(
+        &mut self,
+        model: &Model,
+        position: u64,
+        encoded: &[u8],
+        raw: &mut [u8],
+    ) -> Result<(), DecodeError> {
+        match encoded.split_first().ok_or(DecodeError::Truncated)? {
             (&STORED, bytes) => {
                 let whole = bytes.get(..raw.len()).ok_or(DecodeError::Truncated)?;
                 raw.copy_from_slice(whole);
@@ -105,6 +127,51 @@ impl Decoder {
             (&PLANES, bytes) => self.decode_planes(model, position, bytes, raw),
             (&method, _) => Err(DecodeError::UnknownMethod(method)),
         }
+    }
+
+    fn decode_repeats(
+        &mut self,
+        layout: Layout,
+        repeats: &mut Repeats,
+        mut bytes: &[u8],
+        raw: &mut [u8],
+    ) -> Result<(), DecodeError> {
+        let n = raw.len() / layout.width();
+        let count = usize::try_from(varint::read(&mut bytes)?).ok();
+        let count = count.filter(|c| (1..=Repeats::max_count(n)).contains(c));
+        let count = count.ok_or(DecodeError::Repeats)?;
+        for numbers in [&mut repeats.runs, &mut repeats.lens, &mut repeats.distances] {
+            numbers.resize(4 * count, 0);
+            self.decode_part(Layout::WORD32, &mut bytes, numbers)?;
+        }
+        let literals = repeats.check(n)?;
+        repeats.flips.clear();
+        if layout.rotates() {
+            repeats.flips.resize(n - literals, 0);
+            self.decode_part(Layout::BYTES, &mut bytes, &mut repeats.flips)?;
+            if repeats.flips.iter().any(|&flip| flip > 1) {
+                return Err(DecodeError::Repeats);
+            }
+        }
+        repeats.literals.resize(literals * layout.width(), 0);
+        match literals {
+            0 => end(bytes)?,
+            _ => self.decode_simple(&Model::plain(layout), 0, bytes, &mut repeats.literals)?,
+        }
+        repeats.restore(layout.width(), raw);
+        Ok(())
+    }
+
+    /// Decodes a chunk inside of another, with its length before it; moves `bytes` past it.
+    fn decode_part(
+        &mut self,
+        layout: Layout,
+        bytes: &mut &[u8],
+        raw: &mut [u8],
+    ) -> Result<(), DecodeError> {
+        let len = usize::try_from(varint::read(bytes)?).ok();
+        let encoded = len.and_then(|len| bytes.split_off(..len)).ok_or(DecodeError::Truncated)?;
+        self.decode_simple(&Model::plain(layout), 0, encoded, raw)
     }
 
     fn decode_planes<'a>(

@@ -1,11 +1,17 @@
 //! From raw bytes to encoded ones.
 
-use super::{PLANES, STORED, max_encoded_len};
-use crate::EncodeError;
+use at1w_simd::planes::Layout;
+
+use super::repeats::Repeats;
+use super::{PLANES, REPEATS, STORED, max_encoded_len};
 use crate::model::{MAX_PLANES, Model, check_raw};
 use crate::plane::Choice;
 use crate::plane::encoder::Stream;
 use crate::planes::Planes;
+use crate::{EncodeError, varint};
+
+/// Repeats have to win one part in this.
+const REPEATS_GAIN: usize = 64;
 
 /// Encodes chunks. Keeps its working memory from one chunk to the next: reuse it.
 #[derive(Clone, Debug, Default)]
@@ -48,9 +54,29 @@ impl Encoder {
         if out.len() < needed {
             return Err(EncodeError::OutputTooSmall { len: out.len(), needed });
         }
-        if raw.is_empty() {
+        let len = self.encode_simple(model, position, raw, out);
+        let width = model.layout().width();
+        if len == 0 {
             return Ok(0);
         }
+        let bits = 8 * len / (raw.len() / width);
+        if let Some(repeats) = Repeats::find(model.layout(), raw, bits) {
+            let repeats = encode_repeats(model.layout(), &repeats);
+            // Every reader has to copy once more: it must be worth that.
+            if repeats.len() + repeats.len() / REPEATS_GAIN < len {
+                out[..repeats.len()].copy_from_slice(&repeats);
+                return Ok(repeats.len());
+            }
+        }
+        Ok(len)
+    }
+
+    /// [`Encoder::encode`] without looking for repeats, into enough room.
+    fn encode_simple(&mut self, model: &Model, position: u64, raw: &[u8], out: &mut [u8]) -> usize {
+        if raw.is_empty() {
+            return 0;
+        }
+        let needed = max_encoded_len(raw.len());
         let layout = model.layout();
         self.rows.clear();
         match model.scale() {
@@ -85,7 +111,7 @@ impl Encoder {
         if len >= needed {
             out[0] = STORED;
             out[1..needed].copy_from_slice(raw);
-            return Ok(needed);
+            return needed;
         }
         let (directory, mut rest) = out[..len].split_at_mut(self.directory.len());
         directory.copy_from_slice(&self.directory);
@@ -98,6 +124,30 @@ impl Encoder {
             part.copy_from_slice(bytes);
             rest = after;
         }
-        Ok(len)
+        len
     }
+}
+
+/// The count of the sequences; three chunks of numbers, and of floats one of flips, with their
+/// lengths; a chunk of literals.
+fn encode_repeats(layout: Layout, repeats: &Repeats) -> Vec<u8> {
+    let mut out = vec![REPEATS];
+    varint::write(repeats.count() as u64, &mut out);
+    let mut encoder = Encoder::new();
+    let mut encode = |layout, raw: &[u8], with_len: bool, out: &mut Vec<u8>| {
+        let mut encoded = vec![0; max_encoded_len(raw.len())];
+        let len = encoder.encode_simple(&Model::plain(layout), 0, raw, &mut encoded);
+        if with_len {
+            varint::write(len as u64, out);
+        }
+        out.extend_from_slice(&encoded[..len]);
+    };
+    for numbers in [&repeats.runs, &repeats.lens, &repeats.distances] {
+        encode(Layout::WORD32, numbers, true, &mut out);
+    }
+    if layout.rotates() {
+        encode(Layout::BYTES, &repeats.flips, true, &mut out);
+    }
+    encode(layout, &repeats.literals, false, &mut out);
+    out
 }

@@ -2,10 +2,12 @@
 //!
 //! The first byte names the method. [`STORED`] is followed by the raw bytes. [`PLANES`] is
 //! followed by a directory of all planes, a mode each with what it needs, and then by their
-//! streams. `docs/FORMAT.md` has the exact layout.
+//! streams. [`REPEATS`] is followed by sequences of what to repeat, and by what else there is; both
+//! are chunks themselves. `docs/FORMAT.md` has the exact layout.
 
 mod decoder;
 mod encoder;
+mod repeats;
 
 pub use decoder::Decoder;
 pub use encoder::Encoder;
@@ -20,3 +22,4 @@ pub const fn max_encoded_len(raw_len: usize) -> usize {
 
 const STORED: u8 = 0;
 const PLANES: u8 = 1;
+const REPEATS: u8 = 2;
