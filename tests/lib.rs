@@ -123,12 +123,38 @@ pub fn weights(dtype: Dtype, n: usize, random: &mut Random) -> Vec<u8> {
     out
 }
 
-/// A small file with lanes, Huffman, stored and constant planes.
+/// Weights whose scale differs by row and column; a few are zero or huge.
+pub fn scaled_weights(dtype: Dtype, rows: usize, columns: usize, random: &mut Random) -> Vec<u8> {
+    let size = dtype.bits() as usize / 8;
+    let mantissa = if dtype == Dtype::F16 { 10 } else { 7 };
+    let steps: Vec<u16> = (0..rows + columns).map(|_| (random.bits() % 4) as u16).collect();
+    let mut out = weights(dtype, rows * columns, random);
+    for (i, word) in out.chunks_exact_mut(size).enumerate() {
+        let up = (steps[i / columns] + steps[rows + i % columns]) << mantissa;
+        let top = word.last_chunk_mut().expect("at least 16 bits");
+        let value = match random.bits() % 500 {
+            0 => 0,
+            1 => 0x7000,
+            _ => u16::from_le_bytes(*top) + up,
+        };
+        *top = value.to_le_bytes();
+    }
+    out
+}
+
+/// A small file with lanes, Huffman, stored, constant and packed planes, scales and repeats.
 pub fn small() -> Vec<u8> {
     let mut random = Random::new(2);
     safetensors(&[
         Tensor::new("huffman", Dtype::BF16, &[16, 16], weights(Dtype::BF16, 256, &mut random)),
         Tensor::new("lanes", Dtype::BF16, &[30, 100], weights(Dtype::BF16, 3000, &mut random)),
+        Tensor::new(
+            "scales",
+            Dtype::BF16,
+            &[40, 30],
+            scaled_weights(Dtype::BF16, 40, 30, &mut random),
+        ),
+        Tensor::new("repeats", Dtype::I16, &[60], random.bytes(40).repeat(3)),
         Tensor::new("stored", Dtype::U8, &[40], random.bytes(40)),
         Tensor::new("constant", Dtype::F32, &[50], vec![0; 200]),
     ])
@@ -181,6 +207,24 @@ pub fn everything() -> Vec<u8> {
         .flat_map(|i| if i % 50 == 0 { 0x3f81u16 } else { 0x3f80 }.to_le_bytes())
         .collect();
     tensors.push(Tensor::new("chunks.bf16", Dtype::BF16, &[300, 1000], floats));
+    // Rows and columns of their own scale, zeros and outliers among them.
+    for (dtype, name) in [(Dtype::BF16, "scales.bf16"), (Dtype::F32, "scales.f32")] {
+        let data = scaled_weights(dtype, 300, 100, &mut random);
+        tensors.push(Tensor::new(name, dtype, &[300, 100], data));
+    }
+    let halves = scaled_weights(Dtype::F16, 300, 100, &mut random);
+    tensors.push(Tensor::new("scales.f16", Dtype::F16, &[60, 5, 100], halves));
+    // Several chunks that end inside of a row; without mantissa, so that they take little room.
+    let mut coarse = scaled_weights(Dtype::BF16, 7, 42_861, &mut random);
+    coarse.iter_mut().step_by(2).for_each(|low| *low &= 0x80);
+    tensors.push(Tensor::new("scales.chunks", Dtype::BF16, &[7, 42_861], coarse));
+    // Rows that come back, with every other sign changed.
+    let mut repeats = weights(Dtype::BF16, 4000, &mut random);
+    for i in 0..8000 {
+        repeats.push(repeats[i] ^ if i % 4 == 3 { 0x80 } else { 0 });
+    }
+    repeats.extend_from_within(..);
+    tensors.push(Tensor::new("repeats.bf16", Dtype::BF16, &[160, 100], repeats));
     let unknown = Tensor {
         name: "unknown".into(),
         dtype: "Q3_K".into(),

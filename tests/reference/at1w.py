@@ -168,7 +168,7 @@ def lane_table(cursor):
     """For each slot the symbol (None is the escape), the frequency, and slot - start."""
     head = cursor.number(1)
     escape, entries = head >> 7, (head & 127) + 1
-    require(entries <= 16, cursor.where, "a lane table has more than 16 entries")
+    require(entries <= 32, cursor.where, "a lane table has more than 32 entries")
     symbols = list(cursor.take(entries - escape))
     require(symbols == sorted(set(symbols)), cursor.where, "the symbols of a table do not rise")
     freqs = [byte + 1 for byte in cursor.take(entries - 1)]
@@ -205,6 +205,36 @@ def lane_stream(cursor, n, lanes, table):
     return plane
 
 
+# Packed planes
+
+
+def packed_stream(cursor, n, field, fill):
+    shift, width = field & 15, field >> 4
+    mask = (1 << width) - 1 << shift
+    require(1 <= width <= 7 and shift + width <= 8, cursor.where, "the field is not in a byte")
+    require(not fill & mask, cursor.where, "the fill has bits in the field")
+    symbols = cursor.take(cursor.varint())
+    places, next_place = [], 0
+    for _ in symbols:
+        places.append(next_place + cursor.varint())
+        next_place = places[-1] + 1
+    plane = bytearray()
+    for start in range(0, n, 512):
+        group = min(512, n - start)
+        block = -(-group // 8)
+        data = cursor.take(block * width)
+        # The fields of a column, one after the other in an integer.
+        columns = [int.from_bytes(data[j::block], "little") for j in range(block)]
+        fields = [c >> k * width & (1 << width) - 1 for k in range(8) for c in columns]
+        require(not any(fields[group:]), cursor.where, "a group is not filled up with zeros")
+        plane += bytes(fill | value << shift for value in fields[:group])
+    cursor.end()
+    require(next_place <= n, cursor.where, "an exception lies beyond the plane")
+    for place, symbol in zip(places, symbols):
+        plane[place] = symbol
+    return plane
+
+
 # Chunks
 
 
@@ -213,23 +243,94 @@ def read_table(kind, cursor):
     return (lambda _: None, huffman_table, lane_table)[kind](cursor)
 
 
-def read_model(data, planes, where):
-    """The kind and the table of each plane."""
-    cursor = Cursor(data or bytes(planes), f"{where}, model")
-    model = []
-    for _ in range(planes):
+NO_TABLE = (0, None)
+
+
+class Model:
+    """The scale, and the kind and the table of each plane."""
+
+    def __init__(self, data, planes, rotated, where):
+        self.planes, self.rotated = planes, rotated
+        self.flags = self.base = self.shift = 0
+        self.row_length, self.columns = 1, b""
+        self.rows_table, self.tables = NO_TABLE, [NO_TABLE] * planes
+        if not data:
+            return
+        cursor = Cursor(data, f"{where}, model")
+        self.flags = cursor.number(1)
+        if self.flags:
+            self.read_scale(cursor)
+        if self.rows:
+            self.rows_table = self.read_kind(cursor)
+        self.tables = [self.read_kind(cursor) for _ in range(planes)]
+        cursor.end()
+        says = self.flags or any(kind for kind, _ in self.tables)
+        require(says, cursor.where, "says nothing, yet has bytes")
+
+    @property
+    def rows(self):
+        return self.flags & 2
+
+    def read_scale(self, cursor):
+        require(self.flags < 8 and self.rotated, cursor.where, "unknown scale")
+        self.base = cursor.number(2)
+        if self.flags & 6:
+            self.shift, self.row_length = cursor.number(1), cursor.varint()
+            require(self.shift <= 7, cursor.where, "the shift is more than 7")
+            require(1 <= self.row_length <= 1 << 18, cursor.where, "the row length is out of range")
+        if self.flags & 4:
+            entry = read_entry(cursor, self.row_length)
+            stream = Cursor(cursor.take(entry[-1]), f"{cursor.where}, columns")
+            self.columns = decode_plane(entry, stream, self.row_length, NO_TABLE)
+
+    @staticmethod
+    def read_kind(cursor):
         kind = cursor.number(1)
-        model.append((kind, read_table(kind, cursor)))
-    cursor.end()
-    require(not data or any(kind for kind, _ in model), cursor.where, "has no table, yet bytes")
-    return model
+        return kind, read_table(kind, cursor)
+
+    def row_count(self, position, n):
+        first, last = position // self.row_length, (position + n - 1) // self.row_length
+        return last - first + 1 if self.rows else 0
+
+    def unscale(self, raw, position, rows):
+        """The words as they were, from what the planes make."""
+        if not self.flags:
+            return raw
+        size = self.planes
+        bits, out = 8 * size, bytearray()
+        first_row = position // self.row_length
+        for i in range(len(raw) // size):
+            word = int.from_bytes(raw[size * i : size * (i + 1)], "little")
+            if self.flags & 1:
+                word = word >> 1 | (word & 1) << bits - 1
+            row, column = divmod(position + i, self.row_length)
+            steps = rows[row - first_row] if rows else 0
+            steps += self.columns[column] if self.columns else 0
+            top = word >> bits - 16
+            offset = self.base + (steps << self.shift)
+            top = top & 0x8000 | (top & 0x7FFF) - offset & 0x7FFF
+            word = top << bits - 16 | word & (1 << bits - 16) - 1
+            out += word.to_bytes(size, "little")
+        return bytes(out)
 
 
-def decode_plane(mode, high, stream, n, model):
+def read_entry(cursor, n):
+    """The mode, its high bits, what else the entry holds, and the stream length."""
+    high, mode = divmod(cursor.number(1), 16)
+    require(mode <= 6, cursor.where, "unknown mode")
+    require(high <= (2 if mode in (4, 5) else 0), cursor.where, "unknown mode")
+    more = cursor.take((0, 1, 0, 0, 0, 0, 2)[mode])
+    return mode, high, more, (n, 0)[mode] if mode < 2 else cursor.varint()
+
+
+def decode_plane(entry, stream, n, model):
+    mode, high, more, _ = entry
     if mode == 0:
         return stream.take(n)
     if mode == 1:
-        return stream.take(1) * n
+        return more * n
+    if mode == 6:
+        return packed_stream(stream, n, *more)
     kind, own = divmod(mode, 2)
     require(own or model[0] == kind, stream.where, "the model lacks its table")
     table = read_table(kind, stream) if own else model[1]
@@ -238,30 +339,64 @@ def decode_plane(mode, high, stream, n, model):
     return lane_stream(stream, n, 64 << high, table)
 
 
-def decode_payload(payload, length, model, rotated, where):
-    """The raw bytes of a chunk."""
+def decode_payload(payload, length, model, position, where, inner=False):
+    """The raw bytes of a chunk. An inner one is in the payload of another."""
     require(len(payload) <= length + 1, where, "the payload is longer than the raw bytes plus one")
     cursor = Cursor(payload, where)
     method = cursor.number(1) if length else 0
-    require(method <= 1, where, f"unknown method {method}")
+    require(method <= (1 if inner else 2), where, f"unknown method {method}")
     if method == 0:
         raw = cursor.take(length)
-        cursor.end()
-        return raw
-    n = length // len(model)
-    directory = []
-    for _ in model:
-        high, mode = divmod(cursor.number(1), 16)
-        require(mode <= 5 and high <= (2 if mode >= 4 else 0), where, "unknown mode")
-        # The byte of a constant plane is in the directory; take it for its stream.
-        constant = cursor.take(1) if mode == 1 else b""
-        directory.append((mode, high, constant, (n, 0)[mode] if mode < 2 else cursor.varint()))
-    planes = []
-    for p, (mode, high, constant, size) in enumerate(directory):
-        stream = Cursor(constant + cursor.take(size), f"{where}, plane {p}")
-        planes.append(decode_plane(mode, high, stream, n, model[p]))
+    elif method == 1:
+        raw = decode_planes(cursor, length // model.planes, model, position)
+    else:
+        raw = decode_repeats(cursor, length // model.planes, model)
     cursor.end()
-    return merge(planes, rotated)
+    return raw
+
+
+def decode_planes(cursor, n, model, position):
+    rows = model.row_count(position, n)
+    sizes = [rows] * bool(rows) + [n] * model.planes
+    tables = [model.rows_table] * bool(rows) + model.tables
+    entries = [read_entry(cursor, size) for size in sizes]
+    planes = []
+    for p, (entry, size, table) in enumerate(zip(entries, sizes, tables)):
+        stream = Cursor(cursor.take(entry[-1]), f"{cursor.where}, plane {p}")
+        planes.append(decode_plane(entry, stream, size, table))
+    row_steps = planes.pop(0) if rows else b""
+    return model.unscale(merge(planes, model.rotated), position, row_steps)
+
+
+def decode_repeats(cursor, n, model):
+    def part(size, count, rotated=False):
+        data = cursor.take(cursor.varint())
+        plain = Model(b"", size, rotated, cursor.where)
+        return decode_payload(data, size * count, plain, 0, f"{cursor.where}, repeats", True)
+
+    count = cursor.varint()
+    require(1 <= count <= n // 2, cursor.where, "the number of sequences is out of range")
+    numbers = [struct.unpack(f"<{count}I", part(4, count)) for _ in range(3)]
+    repeated = sum(numbers[1])
+    require(repeated <= n, cursor.where, "the repeats are longer than the chunk")
+    flips = iter(part(1, repeated) if model.rotated else bytes(repeated))
+    plain = Model(b"", model.planes, model.rotated, cursor.where)
+    literals = cursor.rest()
+    length = (n - repeated) * plain.planes
+    literals = Cursor(decode_payload(literals, length, plain, 0, cursor.where, True), cursor.where)
+    raw = bytearray()
+    for run, length, distance in zip(*numbers):
+        raw += literals.take(run * plain.planes)
+        require(length >= 2, cursor.where, "a repeat is too short")
+        back = distance * plain.planes
+        require(0 < back <= len(raw), cursor.where, "a repeat goes back too far")
+        for _ in range(length):
+            start = len(raw) - back
+            raw += raw[start : start + plain.planes]
+            flip = next(flips)
+            require(flip <= 1, cursor.where, "a flip is not 0 or 1")
+            raw[-1] ^= flip << 7
+    return bytes(raw + literals.rest())
 
 
 def merge(planes, rotated):
@@ -375,14 +510,15 @@ class Tensor:
         """The raw bytes."""
         # Each part of a C64 is an element; those below 8 bits are taken as bytes.
         planes = 4 if self.dtype == "C64" else BITS.get(self.dtype, 8) // 8 or 1
-        model = read_model(self.model, planes, self.where)
+        model = Model(self.model, planes, self.dtype in ROTATED, self.where)
         payloads = Cursor(self.payloads, self.where)
-        chunks, state = [], INITIAL
+        chunks, state, position = [], INITIAL, 0
         for i, (size, length) in enumerate(zip(self.sizes, self.lengths)):
             where = f"{self.where}, chunk {i}"
             payload = payloads.take(size)
-            raw = decode_payload(payload, length, model, self.dtype in ROTATED, where)
+            raw = decode_payload(payload, length, model, position, where)
             chunks.append(raw)
+            position += length // planes
             if i < len(self.states) and sum(self.lengths) <= CHAINING_LIMIT:
                 state = absorb(state, raw)
                 require(state_bytes(state) == self.states[i], where, "wrong chaining state")

@@ -24,6 +24,9 @@ const LARGE: usize = 1 << 14;
 /// One in so many places must begin a repeat, or the chunk is not searched.
 const PROBE_RATE: usize = 64;
 
+/// A repeat of so many elements ends the search for a longer one.
+const GOOD: usize = 64;
+
 /// How many earlier places with the same hash are tried.
 const DEPTH: usize = 32;
 
@@ -228,11 +231,15 @@ impl<'a> Search<'a> {
             let slot = &mut last[((hash >> 32) as usize * slots) >> 32];
             let earlier = std::mem::replace(slot, at as u32 + 1).checked_sub(1);
             probed += 1;
-            found += usize::from(
-                earlier.is_some_and(|earlier| self.common(at, earlier as usize) >= self.window),
-            );
+            found += usize::from(earlier.is_some_and(|earlier| self.same(at, earlier as usize)));
         }
         found * PROBE_RATE > probed
+    }
+
+    /// Whether a window is the same at two places.
+    fn same(&self, at: usize, earlier: usize) -> bool {
+        let len = self.window * self.width;
+        self.raw[at * self.width..].get(..len) == self.raw[earlier * self.width..].get(..len)
     }
 
     /// How many elements at two places are equal.
@@ -248,22 +255,24 @@ impl<'a> Search<'a> {
     /// will do.
     fn longest(&self, places: &Places, at: usize, known: Option<usize>) -> Option<(usize, usize)> {
         let mut best = None;
-        let mut most = self.window - 1;
+        let mut most = MIN_LEN - 1;
+        if let Some(distance) = known.filter(|&distance| distance <= at) {
+            let len = self.common(at, at - distance);
+            if len >= MIN_LEN {
+                // Another distance would cost more than a few elements.
+                (best, most) = (Some((len, distance)), len + 2);
+            }
+        }
+        most = most.max(self.window - 1);
         let mut place = self.hash(at).map_or(0, |hash| places.last[places.slot(hash)]);
         for _ in 0..DEPTH {
-            let Some(earlier) = place.checked_sub(1) else { break };
+            // Long enough: to compare such ones again and again would take forever.
+            let Some(earlier) = place.checked_sub(1).filter(|_| most < GOOD) else { break };
             let len = self.common(at, earlier as usize);
             if len > most {
                 (best, most) = (Some((len, at - earlier as usize)), len);
             }
             place = places.before[earlier as usize];
-        }
-        if let Some(distance) = known.filter(|&distance| distance <= at) {
-            let len = self.common(at, at - distance);
-            // What the other distance would cost is more than a few elements.
-            if len >= MIN_LEN && len + 2 >= best.map_or(0, |(len, _)| len) {
-                best = Some((len, distance));
-            }
         }
         best
     }
