@@ -1,6 +1,8 @@
 //! What all chunks of a tensor share: its layout, its scale, and a table for each plane that wants
 //! one.
 
+use std::fmt;
+
 use at1w_simd::planes::Layout;
 
 use crate::chunk::MAX_RAW_LEN;
@@ -88,6 +90,23 @@ impl Table {
             Self::Huffman(table) => table.cost(counts),
             Self::Lanes(table) => table.cost(counts, flush),
         }
+    }
+}
+
+/// What kind of model it is, in a word: `none`, `tables`, or what has a scale: `one scale`, `rows`,
+/// `columns`, `rows+columns`.
+impl fmt::Display for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match &self.scale {
+            None if self.says_nothing() => "none",
+            None => "tables",
+            Some(scale) => match (scale.rows, scale.has_columns()) {
+                (false, false) => "one scale",
+                (true, false) => "rows",
+                (false, true) => "columns",
+                (true, true) => "rows+columns",
+            },
+        })
     }
 }
 

@@ -73,20 +73,24 @@ impl Scale {
         Self { rotate, base, shift, row_len, rows, columns, offsets }
     }
 
+    pub(crate) fn has_columns(&self) -> bool {
+        !self.columns.is_empty()
+    }
+
     /// The flags, and what goes with them.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let flags = [
             (self.rotate, flag::ROTATE),
             (self.rows, flag::ROWS),
-            (!self.columns.is_empty(), flag::COLUMNS),
+            (self.has_columns(), flag::COLUMNS),
         ];
         out.push(flags.iter().filter(|f| f.0).map(|f| f.1).sum());
         out.extend(self.base.to_le_bytes());
-        if self.rows || !self.columns.is_empty() {
+        if self.rows || self.has_columns() {
             out.push(self.shift);
             varint::write(self.row_len, out);
         }
-        if !self.columns.is_empty() {
+        if self.has_columns() {
             let (mut streams, mut scratch) = (Vec::new(), Vec::new());
             let choice = Choice::best(None, &self.columns);
             match choice.encode(&self.columns, out, &mut streams, &mut scratch) {

@@ -171,6 +171,50 @@ fn blocks_know_their_length() {
     assert!(block::raw_len(&[0, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]).is_err());
 }
 
+#[test]
+fn hostile_models_are_refused() {
+    let read = |layout, bytes: &[u8]| Model::from_bytes(layout, bytes).map(|_| ());
+    let float = |bytes: &[u8]| read(Layout::FLOAT16, bytes);
+    // Flags, base, shift, row length, columns, three kinds of tables.
+    assert_eq!(float(&[2, 0, 0, 4, 100, 0, 0, 0]), Ok(()));
+    assert_eq!(float(&[4, 0, 0, 4, 100, 1, 77, 0, 0]), Ok(()));
+    assert_eq!(float(&[8, 0, 0, 4, 100, 0, 0, 0]), Err(DecodeError::UnknownModel(8)));
+    let words = read(Layout::WORD16, &[2, 0, 0, 4, 100, 0, 0, 0]);
+    assert_eq!(words, Err(DecodeError::UnknownModel(2)));
+    assert_eq!(float(&[2, 0, 0, 8, 100, 0, 0, 0]), Err(DecodeError::Scale));
+    assert_eq!(float(&[2, 0, 0, 4, 0, 0, 0, 0]), Err(DecodeError::Scale));
+    // Rows of 2^18 + 1 elements; columns that end early; columns with the table of the model.
+    assert_eq!(float(&[2, 0, 0, 4, 0x81, 0x80, 0x10, 0, 0, 0]), Err(DecodeError::Scale));
+    assert_eq!(float(&[4, 0, 0, 4, 100, 0, 77, 0, 0]), Err(DecodeError::Truncated));
+    assert_eq!(float(&[4, 0, 0, 4, 1, 2, 0, 0, 0]), Err(DecodeError::NoTable { plane: 0 }));
+    assert_eq!(float(&[0, 0, 0]), Err(DecodeError::EmptyModel));
+    assert_eq!(float(&[1, 0, 0, 0, 0, 0]), Err(DecodeError::TrailingBytes { extra: 1 }));
+}
+
+#[test]
+fn hostile_repeats_are_refused() {
+    let model = Model::plain(Layout::BYTES);
+    // One sequence of two literals and a repeat of three, by constant planes.
+    let constant = |value: u8| [9, 1, 1, value, 1, 0, 1, 0, 1, 0];
+    let chunk = |count: u8, run, len, distance| {
+        let mut bytes = vec![2, count];
+        bytes.extend([run, len, distance].iter().flat_map(|&value| constant(value)));
+        bytes.extend([0, 5, 6]);
+        bytes
+    };
+    assert_eq!(decode(&model, &chunk(1, 2, 3, 2), 5), Ok(vec![5, 6, 5, 6, 5]));
+    for (count, run, len, distance) in
+        [(0, 2, 3, 2), (3, 2, 3, 2), (1, 2, 3, 3), (1, 2, 3, 0), (1, 2, 4, 2), (1, 9, 3, 2)]
+    {
+        let refused = decode(&model, &chunk(count, run, len, distance), 5);
+        assert_eq!(refused, Err(DecodeError::Repeats), "{count} {run} {len} {distance}");
+    }
+    // Repeats inside of repeats.
+    let mut nested = chunk(1, 2, 3, 2);
+    nested[3] = 2;
+    assert_eq!(decode(&model, &nested, 5), Err(DecodeError::UnknownMethod(2)));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 

@@ -28,7 +28,7 @@ mod source;
 mod tensor;
 mod unpack;
 
-pub use at1w_codec::{Backend, Dtype, Level};
+pub use at1w_codec::{Backend, Dtype, Level, Model};
 pub use atomic::{check_distinct, write_atomically};
 pub use chunking::MAX_CHUNK_LEN;
 pub use digest::{Digest, ParseDigestError};

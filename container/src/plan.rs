@@ -24,6 +24,18 @@ pub(crate) struct Plan<'a> {
     payload: Option<Cow<'a, [u8]>>,
 }
 
+/// The model of a tensor, alone.
+pub(crate) fn read_model(tensor: &Tensor<'_>) -> Result<Model> {
+    let end = tensor.entry.end - format::chunk_table_len(tensor.chunk_count());
+    let start = end - tensor.entry.model_len();
+    parse_model(tensor, start, &source::read(tensor.source, start..end)?)
+}
+
+fn parse_model(tensor: &Tensor<'_>, offset: u64, bytes: &[u8]) -> Result<Model> {
+    Model::from_bytes(coded_as(tensor.info).layout(), bytes)
+        .map_err(|e| tensor.damaged(None, offset, format!("its model: {e}")))
+}
+
 impl<'a> Plan<'a> {
     /// Reads the model and the chunk table; of a tensor with one chunk also its payload.
     pub(crate) fn read(tensor: Tensor<'a>) -> Result<Self> {
@@ -36,8 +48,7 @@ impl<'a> Plan<'a> {
         // The index is checked: the lengths fit.
         let table = &bytes[bytes.len() - table_len as usize..];
         let model = &bytes[(model_start - first) as usize..][..tensor.entry.model_len() as usize];
-        let model = Model::from_bytes(coded_as(tensor.info).layout(), model)
-            .map_err(|e| tensor.damaged(None, model_start, format!("its model: {e}")))?;
+        let model = parse_model(&tensor, model_start, model)?;
         let mut plan =
             Self { tensor, model, payloads: Vec::new(), states: Vec::new(), payload: None };
         if chunks == 1 {

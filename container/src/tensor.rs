@@ -2,14 +2,14 @@
 
 use std::ops::Range;
 
-use at1w_codec::Dtype;
+use at1w_codec::{Dtype, Model};
 
 use crate::chunking::Chunking;
 use crate::decode::{self, Chunk, Job};
 use crate::digest::Digest;
 use crate::header::TensorInfo;
 use crate::index::Entry;
-use crate::plan::Plan;
+use crate::plan::{self, Plan};
 use crate::progress::Progress;
 use crate::reader::Limits;
 use crate::slice::{Runs, Slice};
@@ -73,6 +73,14 @@ impl<'a> Tensor<'a> {
     /// In how many chunks it is stored, each readable alone.
     pub fn chunk_count(&self) -> u64 {
         self.chunking().count()
+    }
+
+    /// The model that its chunks are coded with; reads no more than that.
+    ///
+    /// # Errors
+    /// [`Error::DamagedTensor`] and [`Error::Read`].
+    pub fn model(&self) -> Result<Model> {
+        plan::read_model(self)
     }
 
     /// SHA-256 of the raw bytes.

@@ -13,7 +13,7 @@ use crate::output::{json, percent, printable, to_stdout};
 /// List the tensors of a file
 ///
 /// For each tensor its name, dtype, shape, raw and stored bytes, what percentage is left, stored
-/// bits per element, and the SHA-256 of its raw bytes: what sha256sum prints for what
+/// bits per element, its model (what the format page calls scale and tables), and the SHA-256 of its raw bytes: what sha256sum prints for what
 /// 'at1w get FILE NAME -o x.bin' writes.
 #[derive(Args)]
 #[command(after_help = HELP)]
@@ -27,7 +27,7 @@ pub(crate) struct Ls {
 
 const HELP: &str = "\
 The objects of --json have the keys name, dtype, shape, raw_bytes, stored_bytes, bits_per_element
-(null for empty tensors and unknown dtypes), chunks and sha256.
+(null for empty tensors and unknown dtypes), model, chunks and sha256.
 
 Examples:
   at1w ls model.at1w
@@ -41,29 +41,31 @@ struct Row<'a> {
     raw_bytes: u64,
     stored_bytes: u64,
     bits_per_element: Option<f64>,
+    model: String,
     chunks: u64,
     sha256: String,
 }
 
 impl<'a> Row<'a> {
-    fn new(tensor: Tensor<'a>) -> Self {
+    fn new(tensor: Tensor<'a>) -> Result<Self> {
         let elements = tensor
             .element_bits()
             .map_or(0.0, |bits| tensor.raw_len() as f64 * 8.0 / f64::from(bits));
         let stored_bits = tensor.stored_len() as f64 * 8.0;
-        Self {
+        Ok(Self {
             name: tensor.name(),
             dtype: tensor.dtype_name(),
             shape: tensor.shape(),
             raw_bytes: tensor.raw_len(),
             stored_bytes: tensor.stored_len(),
             bits_per_element: (elements > 0.0).then(|| stored_bits / elements),
+            model: tensor.model()?.to_string(),
             chunks: tensor.chunk_count(),
             sha256: tensor.digest().to_string(),
-        }
+        })
     }
 
-    fn cells(&self) -> [String; 8] {
+    fn cells(&self) -> [String; 9] {
         let dims: Vec<_> = self.shape.iter().map(u64::to_string).collect();
         [
             printable(self.name).into(),
@@ -73,6 +75,7 @@ impl<'a> Row<'a> {
             self.stored_bytes.to_string(),
             percent(self.stored_bytes, self.raw_bytes),
             self.bits_per_element.map_or("-".into(), |bits| format!("{bits:.2}")),
+            self.model.clone(),
             self.sha256.clone(),
         ]
     }
@@ -81,13 +84,13 @@ impl<'a> Row<'a> {
 impl Ls {
     pub(crate) fn run(self) -> Result<()> {
         let reader = Reader::open(&self.file)?;
-        let rows: Vec<_> = reader.tensors().map(Row::new).collect();
+        let rows = reader.tensors().map(Row::new).collect::<Result<Vec<_>>>()?;
         if self.json { json(&rows) } else { print_table(&rows, reader.root()) }
     }
 }
 
 fn print_table(rows: &[Row<'_>], root: Digest) -> Result<()> {
-    let head = ["NAME", "DTYPE", "SHAPE", "RAW", "STORED", "%", "BITS", "SHA-256"];
+    let head = ["NAME", "DTYPE", "SHAPE", "RAW", "STORED", "%", "BITS", "MODEL", "SHA-256"];
     let raw = rows.iter().map(|row| row.raw_bytes).sum();
     let stored = rows.iter().map(|row| row.stored_bytes).sum();
     let total = [
@@ -98,6 +101,7 @@ fn print_table(rows: &[Row<'_>], root: Digest) -> Result<()> {
         u64::to_string(&stored),
         percent(stored, raw),
         String::new(),
+        String::new(),
         format!("root {root}"),
     ];
     let mut table = vec![head.map(String::from)];
@@ -105,17 +109,17 @@ fn print_table(rows: &[Row<'_>], root: Digest) -> Result<()> {
     table.push(total);
     let widths = widths(&table);
     to_stdout(|out| {
-        for [name, dtype, shape, raw, stored, percent, bits, digest] in &table {
-            let [n, d, s, r, t, p, b, _] = widths;
+        for [name, dtype, shape, raw, stored, percent, bits, model, digest] in &table {
+            let [n, d, s, r, t, p, b, m, _] = widths;
             write!(out, "{name:<n$}  {dtype:<d$}  {shape:<s$}  {raw:>r$}  {stored:>t$}  ")?;
-            writeln!(out, "{percent:>p$}  {bits:>b$}  {digest}")?;
+            writeln!(out, "{percent:>p$}  {bits:>b$}  {model:<m$}  {digest}")?;
         }
         Ok(())
     })
 }
 
 /// The width of each column: that of its longest cell, extreme ones aside.
-fn widths(table: &[[String; 8]]) -> [usize; 8] {
+fn widths(table: &[[String; 9]]) -> [usize; 9] {
     std::array::from_fn(|column| {
         let widths = table.iter().map(|row| row[column].chars().count());
         widths.filter(|&width| width <= 80).max().unwrap_or(0)
