@@ -28,7 +28,9 @@ fuzz_target!(|input: (u8, u16, u64, Vec<u8>, Vec<u8>)| {
     // The input as a chunk, whatever the model was made for.
     let raw = &encoded[..encoded.len() / layout.width() * layout.width()];
     let mut out = vec![0; max_encoded_len(raw.len())];
-    let len = Encoder::new().encode(&model, position, raw, &mut out).expect("whole elements, room enough");
+    let len = Encoder::new()
+        .encode(&model, position, raw, &mut out)
+        .expect("whole elements, room enough");
     let mut back = vec![0; raw.len()];
     Decoder::new().decode(&model, position, &out[..len], &mut back).expect("what was encoded");
     assert_eq!(back, raw);
