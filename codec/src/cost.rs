@@ -24,7 +24,7 @@ pub(crate) const FREQ: [Cost; 257] = {
 };
 
 /// `log2 x` rounded down to 2^-16, by repeated squaring of the mantissa.
-const fn log2(x: u32) -> Cost {
+pub(crate) const fn log2(x: u32) -> Cost {
     let exponent = x.ilog2();
     // 1.31 fixed point in [1, 2).
     let mut mantissa = (x as u64) << (31 - exponent);

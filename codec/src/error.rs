@@ -95,6 +95,12 @@ pub enum DecodeError {
     /// Offsets of rows and columns whose step or row length is out of range.
     #[error("invalid step or row length of the scale")]
     Scale,
+    /// Classes that are out of range, or whose tables do not add up.
+    #[error("invalid classes of columns")]
+    Classes,
+    /// A chunk wants the classes of the model, which has none.
+    #[error("a chunk refers to classes that the model does not have")]
+    NoClasses,
     /// A packed plane whose field does not lie in a byte, or that has bits set beyond its symbols.
     #[error("invalid packing of bits")]
     Packing,

@@ -33,6 +33,7 @@
 pub mod block;
 mod builder;
 mod chunk;
+mod classes;
 mod cost;
 mod dtype;
 mod error;
@@ -47,7 +48,7 @@ mod varint;
 
 pub use at1w_simd::Backend;
 pub use at1w_simd::planes::Layout;
-pub use builder::{ModelBuilder, Survey};
+pub use builder::{ModelBuilder, Next};
 pub use chunk::{Decoder, Encoder, MAX_RAW_LEN, max_encoded_len};
 pub use dtype::Dtype;
 pub use error::{DecodeError, EncodeError};

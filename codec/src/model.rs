@@ -6,6 +6,7 @@ use std::fmt;
 use at1w_simd::planes::Layout;
 
 use crate::chunk::MAX_RAW_LEN;
+use crate::classes::Classes;
 use crate::cost::{self, BYTE, Cost};
 use crate::plane::statistics;
 use crate::scale::{self, Scale};
@@ -94,12 +95,18 @@ impl Table {
 }
 
 /// What kind of model it is, in a word: `none`, `tables`, or what has a scale: `one scale`, `rows`,
-/// `columns`, `rows+columns`.
+/// `columns`, `rows+columns`, and each of these with `classes`.
 impl fmt::Display for Model {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match &self.scale {
             None if self.says_nothing() => "none",
             None => "tables",
+            Some(scale) if scale.classes.is_some() => match (scale.rows, scale.has_columns()) {
+                (false, false) => "classes",
+                (true, false) => "rows, classes",
+                (false, true) => "columns, classes",
+                (true, true) => "rows+columns, classes",
+            },
             Some(scale) => match (scale.rows, scale.has_columns()) {
                 (false, false) => "one scale",
                 (true, false) => "rows",
@@ -126,7 +133,7 @@ const ROWS: usize = 0;
 
 impl Model {
     /// The most bytes that [`Model::to_bytes`] returns.
-    pub const MAX_LEN: usize = scale::MAX_ROW_LEN as usize + (2 + MAX_PLANES) * 256;
+    pub const MAX_LEN: usize = 2 * scale::MAX_ROW_LEN as usize + (8 + MAX_PLANES) * 256;
 
     /// A model that says nothing, for chunks that stand alone.
     pub fn plain(layout: Layout) -> Self {
@@ -145,6 +152,12 @@ impl Model {
 
     pub(crate) fn scale(&self) -> Option<&Scale> {
         self.scale.as_ref()
+    }
+
+    /// The classes, with the scale that they need.
+    pub(crate) fn classes(&self) -> Option<(&Scale, &Classes)> {
+        let scale = self.scale.as_ref()?;
+        Some((scale, scale.classes.as_ref()?))
     }
 
     pub(crate) fn table(&self, plane: usize) -> Option<&Table> {

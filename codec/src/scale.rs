@@ -5,6 +5,7 @@
 use at1w_simd::planes::Layout;
 use at1w_simd::scale::{self, Offsets, Rows};
 
+use crate::classes::Classes;
 use crate::plane::encoder::Stream;
 use crate::plane::{Choice, Mode};
 use crate::{DecodeError, varint};
@@ -33,11 +34,11 @@ mod flag {
     pub(super) const ROTATE: u8 = 1;
     pub(super) const ROWS: u8 = 2;
     pub(super) const COLUMNS: u8 = 4;
-    pub(super) const ALL: u8 = ROTATE | ROWS | COLUMNS;
+    pub(super) const CLASSES: u8 = 8;
 }
 
 /// How elements are scaled before they are split into planes.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Scale {
     /// Whether words are rotated by one bit more.
     pub(crate) rotate: bool,
@@ -53,6 +54,10 @@ pub(crate) struct Scale {
     columns: Vec<u8>,
     /// The same as offsets, and repeated if there are no rows.
     offsets: Vec<u16>,
+    /// Where the mean of all magnitudes is brought.
+    target: i64,
+    /// How symbols are made of what is scaled, if they are not planes.
+    pub(crate) classes: Option<Classes>,
 }
 
 impl Scale {
@@ -70,7 +75,20 @@ impl Scale {
         if !rows && !offsets.is_empty() && offsets.len() < TILE {
             offsets = offsets.repeat(TILE / offsets.len());
         }
-        Self { rotate, base, shift, row_len, rows, columns, offsets }
+        let (target, classes) = (TARGET, None);
+        Self { rotate, base, shift, row_len, rows, columns, offsets, target, classes }
+    }
+
+    /// The same scale with the target that classes need.
+    pub(crate) fn for_classes(self, shift: u8) -> Self {
+        let target = Classes::target(shift);
+        let base = self.base.wrapping_add((target - TARGET) as u16);
+        Self { rotate: false, base, target, ..self }
+    }
+
+    /// The same scale with classes, for which it is made.
+    pub(crate) fn with(self, classes: Classes) -> Self {
+        Self { classes: Some(classes), ..self }
     }
 
     pub(crate) fn has_columns(&self) -> bool {
@@ -83,10 +101,11 @@ impl Scale {
             (self.rotate, flag::ROTATE),
             (self.rows, flag::ROWS),
             (self.has_columns(), flag::COLUMNS),
+            (self.classes.is_some(), flag::CLASSES),
         ];
         out.push(flags.iter().filter(|f| f.0).map(|f| f.1).sum());
         out.extend(self.base.to_le_bytes());
-        if self.rows || self.has_columns() {
+        if self.rows || self.has_columns() || self.classes.is_some() {
             out.push(self.shift);
             varint::write(self.row_len, out);
         }
@@ -98,6 +117,9 @@ impl Scale {
                 Stream::Coded(_) => out.extend(streams),
             }
         }
+        if let Some(classes) = &self.classes {
+            classes.write(out);
+        }
     }
 
     /// Reads what [`Scale::write`] wrote; `None` if it is [`NONE`].
@@ -107,13 +129,17 @@ impl Scale {
         if flags == NONE {
             return Ok(None);
         }
-        if flags & !flag::ALL != 0 || !layout.rotates() {
+        let known = match flags & flag::CLASSES {
+            0 => flag::ROTATE | flag::ROWS | flag::COLUMNS,
+            _ => flag::CLASSES | flag::ROWS | flag::COLUMNS,
+        };
+        if flags & !known != 0 || !layout.rotates() {
             return Err(DecodeError::UnknownModel(flags));
         }
         let (&base, rest) = input.split_first_chunk().ok_or(DecodeError::Truncated)?;
         *input = rest;
         let (mut shift, mut row_len) = (0, 1);
-        if flags & (flag::ROWS | flag::COLUMNS) != 0 {
+        if flags & !flag::ROTATE != 0 {
             let (&byte, rest) = input.split_first().ok_or(DecodeError::Truncated)?;
             *input = rest;
             shift = byte;
@@ -132,7 +158,12 @@ impl Scale {
         }
         let (rotate, rows) = (flags & flag::ROTATE != 0, flags & flag::ROWS != 0);
         let base = u16::from_le_bytes(base);
-        Ok(Some(Self::new(rotate, base, shift, row_len, rows, columns)))
+        let scale = Self::new(rotate, base, shift, row_len, rows, columns);
+        if flags & flag::CLASSES == 0 {
+            return Ok(Some(scale));
+        }
+        let classes = Classes::read(row_len, input)?;
+        Ok(Some(Self { target: Classes::target(classes.shift()), ..scale }.with(classes)))
     }
 
     /// How many rows the `n` elements from `position` on touch; 0 if rows have no offsets.
@@ -168,7 +199,8 @@ impl Scale {
             };
             (rest, column) = (after, 0);
             let (sum, count) = scale::sum(width, columns, words);
-            let missing = TARGET * count as i64 - sum - i64::from(self.base as i16) * count as i64;
+            let missing =
+                self.target * count as i64 - sum - i64::from(self.base as i16) * count as i64;
             let step = (count as i64) << self.shift;
             steps.push(match step {
                 0 => NEUTRAL,

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use at1w_codec::{EncodeError, Encoder, Level, Model, ModelBuilder, Survey, max_encoded_len};
+use at1w_codec::{Encoder, Level, Model, ModelBuilder, Next, max_encoded_len};
 use rayon::prelude::*;
 
 use crate::atomic::{check_distinct, write_atomically};
@@ -265,48 +265,42 @@ impl<'a> Packer<'a> {
     /// much alike, and one that is not gets tables of its own.
     fn measure(&self, tensor: usize) -> Result<Model> {
         let info = &self.header.tensors()[tensor];
-        let survey = Survey::new(coded_as(info), self.level, &info.shape);
-        let survey = match survey.is_needed() {
-            true => self.pass(info, &survey, Survey::add, Survey::merge)?,
-            false => survey,
-        };
-        let builder = self.pass(info, &survey.finish(), ModelBuilder::add, ModelBuilder::merge)?;
-        Ok(builder.build())
+        let mut builder = ModelBuilder::new(coded_as(info), self.level, &info.shape);
+        loop {
+            match self.pass(info, &builder)?.next() {
+                Next::Pass(next) => builder = next,
+                Next::Done(model) => return Ok(model),
+            }
+        }
     }
 
     /// One pass, that adds to copies of `empty` on all threads and merges these.
-    fn pass<T: Clone + Send + Sync>(
-        &self,
-        info: &TensorInfo,
-        empty: &T,
-        add: fn(&mut T, u64, &[u8]) -> Result<(), EncodeError>,
-        merge: fn(&mut T, &T),
-    ) -> Result<T> {
+    fn pass(&self, info: &TensorInfo, empty: &ModelBuilder) -> Result<ModelBuilder> {
         let chunking = Chunking::of(info);
         let start = self.header.data_start() + info.data.start;
         let width = coded_as(info).layout().width() as u64;
         let new = || (empty.clone(), Vec::new());
         let stride = if chunking.count() < MANY_CHUNKS { 1 } else { 4 };
-        let (total, _) = (0..chunking.count().div_ceil(stride))
+        let (builder, _) = (0..chunking.count().div_ceil(stride))
             .into_par_iter()
-            .try_fold(new, |(mut total, mut buffer), i| -> Result<_> {
+            .try_fold(new, |(mut builder, mut buffer), i| -> Result<_> {
                 if self.progress.cancelled() {
                     return Err(Error::Cancelled);
                 }
                 let Range { start: from, end: to } = chunking.range(i * stride);
                 let raw = source::read_into(self.source, start + from..start + to, buffer)?;
-                add(&mut total, from / width, &raw).expect("chunks are whole elements and short");
+                builder.add(from / width, &raw).expect("chunks are whole elements and short");
                 buffer = match raw {
                     Cow::Owned(buffer) => buffer,
                     Cow::Borrowed(_) => Vec::new(),
                 };
-                Ok((total, buffer))
+                Ok((builder, buffer))
             })
             .try_reduce(new, |(mut a, buffer), (b, _)| {
-                merge(&mut a, &b);
+                a.merge(&b);
                 Ok((a, buffer))
             })?;
-        Ok(total)
+        Ok(builder)
     }
 
     fn encode_chunk(

@@ -84,6 +84,43 @@ pub fn undo_with(backend: Backend, width: usize, offsets: Offsets<'_>, words: &m
     );
 }
 
+/// Puts the top 16 bits of words together, on the [active](Backend::active) back-end: of their high
+/// byte the highest bit is the sign, the others come above the low `shift` bits of their low byte.
+/// Others of its bits must be zero.
+///
+/// # Panics
+/// Unless `width` is 2, 4 or 8, and there are whole words, and when `shift` is more than 8.
+pub fn unfold(width: usize, shift: u32, words: &mut [u8]) {
+    unfold_with(Backend::active(), width, shift, words);
+}
+
+/// [`unfold`] on a back-end of the caller's choice.
+///
+/// # Panics
+/// As [`unfold`], and if this machine lacks the back-end.
+pub fn unfold_with(backend: Backend, width: usize, shift: u32, words: &mut [u8]) {
+    whole_words(width, words);
+    assert!(shift <= 8, "a shift of {shift}");
+    backend.vectorize(
+        #[inline(always)]
+        || match width {
+            2 => unfold_words::<2, u16>(shift, words),
+            4 => unfold_words::<4, u32>(shift, words),
+            _ => unfold_words::<8, u64>(shift, words),
+        },
+    );
+}
+
+#[inline(always)]
+fn unfold_words<const W: usize, T: Word<W>>(shift: u32, words: &mut [u8]) {
+    for bytes in words.as_chunks_mut().0 {
+        let word = T::read(*bytes);
+        let top = word.top();
+        let symbol = ((top >> 8) & 0x7f) << shift;
+        *bytes = word.with_top((top & !MASK) | symbol | (top & 0xff)).write();
+    }
+}
+
 /// The sum of the magnitudes of all words that are not zero, columns added, and how many these
 /// are: on the [active](Backend::active) back-end.
 ///
@@ -154,6 +191,8 @@ trait Word<const W: usize>: Copy {
     fn rotate_right(self) -> Self;
     /// Its top 16 bits.
     fn top(self) -> u16;
+    /// With others there.
+    fn with_top(self, top: u16) -> Self;
 }
 
 macro_rules! word {
@@ -189,6 +228,13 @@ macro_rules! word {
             #[inline(always)]
             fn top(self) -> u16 {
                 (self >> (<$word>::BITS - 16)) as u16
+            }
+
+            #[inline(always)]
+            fn with_top(self, top: u16) -> Self {
+                const BELOW: $word = <$word>::MAX >> 8 >> 8;
+                let below = if <$word>::BITS == 16 { 0 } else { self & BELOW };
+                below | <$word>::from(top) << (<$word>::BITS - 16)
             }
         }
     };
@@ -361,6 +407,31 @@ mod tests {
                         undo_with(backend, width, offsets, &mut out);
                         assert_eq!(out, words, "{backend}, {n} words of {width}");
                     }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn unfolding_agrees_with_the_definition_at_every_tail_length() {
+        for (width, n) in [2, 4, 8].into_iter().flat_map(|w| (0..150).map(move |n| (w, n))) {
+            for shift in [1, 4, 7] {
+                let mut words: Vec<u8> = (0..width * n).map(|i| noise(i) as u8).collect();
+                words
+                    .iter_mut()
+                    .skip(width - 2)
+                    .step_by(width)
+                    .for_each(|b| *b &= (1 << shift) - 1);
+                let mut expected = words.clone();
+                for word in expected.chunks_exact_mut(width) {
+                    let (low, high) = (u16::from(word[width - 2]), u16::from(word[width - 1]));
+                    let top = (high & 0x80) << 8 | (high & 0x7f) << shift | low;
+                    word[width - 2..].copy_from_slice(&top.to_le_bytes());
+                }
+                for backend in Backend::available() {
+                    let mut out = words.clone();
+                    unfold_with(backend, width, shift, &mut out);
+                    assert_eq!(out, expected, "{backend}, {n} words of {width}");
                 }
             }
         }

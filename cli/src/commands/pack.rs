@@ -50,6 +50,8 @@ enum LevelName {
     Fast,
     /// Scales of rows and columns as well: up to two points smaller
     Default,
+    /// Probabilities by column: up to two points smaller again, several times as long to load
+    Max,
 }
 
 impl From<LevelName> for Level {
@@ -57,6 +59,7 @@ impl From<LevelName> for Level {
         match name {
             LevelName::Fast => Self::Fast,
             LevelName::Default => Self::Default,
+            LevelName::Max => Self::Max,
         }
     }
 }

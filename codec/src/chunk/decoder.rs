@@ -5,10 +5,12 @@ use at1w_simd::packing;
 use at1w_simd::planes::{self, Layout};
 
 use super::repeats::Repeats;
-use super::{PLANES, REPEATS, STORED};
+use super::{CLASSES, PLANES, REPEATS, STORED};
+use crate::classes::{self, Classes};
 use crate::lanes::{self, MAX_LANES};
 use crate::model::{MAX_PLANES, Model};
 use crate::plane::{Coded, Mode, packed};
+use crate::scale::Scale;
 use crate::{DecodeError, varint};
 
 /// Raw bytes of a strip. Its symbols make whole rounds of all lanes, and whole packed groups, in
@@ -27,6 +29,8 @@ pub struct Decoder {
     /// The steps of rows, and the offsets that these make.
     rows: Vec<u8>,
     row_offsets: Vec<u16>,
+    /// The classes of elements.
+    classes: Vec<u8>,
     repeats: Repeats,
 }
 
@@ -124,7 +128,15 @@ impl Decoder {
                 raw.copy_from_slice(whole);
                 end(&bytes[raw.len()..])
             }
-            (&PLANES, bytes) => self.decode_planes(model, position, bytes, raw),
+            (&PLANES, bytes) if model.classes().is_none() => {
+                self.decode_planes(model, position, bytes, raw)
+            }
+            // A chunk that the classes don't suit.
+            (&PLANES, bytes) => self.decode_planes(&Model::plain(model.layout()), 0, bytes, raw),
+            (&CLASSES, bytes) => {
+                let classes = model.classes().ok_or(DecodeError::NoClasses)?;
+                self.decode_classes(model, classes, position, bytes, raw)
+            }
             (&method, _) => Err(DecodeError::UnknownMethod(method)),
         }
     }
@@ -183,23 +195,12 @@ impl Decoder {
     ) -> Result<(), DecodeError> {
         let width = model.layout().width();
         let elements = raw.len() / width;
-        let row_count = model.scale().map_or(0, |scale| scale.row_count(position, elements));
-        let rows = match row_count {
-            0 => None,
-            n => Some(Mode::read(0, n, &mut bytes)?),
-        };
+        let rows = self.read_rows(model, position, elements, &mut bytes)?;
         let mut modes = [None; MAX_PLANES];
         for (plane, mode) in modes[..width].iter_mut().enumerate() {
             *mode = Some(Mode::read(plane, elements, &mut bytes)?);
         }
-        self.rows.resize(row_count, 0);
-        if let Some(mode) = rows {
-            let coded = mode.open(0, row_count, model.row_table(), &mut bytes)?;
-            coded.decode(&mut self.rows)?;
-        }
-        if let Some(scale) = model.scale() {
-            scale.row_offsets(&self.rows, &mut self.row_offsets);
-        }
+        self.decode_rows(model, rows, &mut bytes)?;
         let mut coded = [const { None }; MAX_PLANES];
         for (plane, (coded, mode)) in coded.iter_mut().zip(modes.iter().flatten()).enumerate() {
             *coded = Some(mode.open(plane, elements, model.table(plane), &mut bytes)?);
@@ -209,6 +210,87 @@ impl Decoder {
             [Some(plane), None, ..] => std::mem::replace(plane, Coded::Constant(0)).decode(raw),
             _ => self.merge_planes(model, position, coded, raw),
         }
+    }
+
+    /// Reads the directory entry of the steps of rows, if there are any.
+    fn read_rows(
+        &mut self,
+        model: &Model,
+        position: u64,
+        elements: usize,
+        bytes: &mut &[u8],
+    ) -> Result<Option<Mode>, DecodeError> {
+        let count = model.scale().map_or(0, |scale| scale.row_count(position, elements));
+        self.rows.resize(count, 0);
+        match count {
+            0 => Ok(None),
+            n => Ok(Some(Mode::read(0, n, bytes)?)),
+        }
+    }
+
+    /// Decodes the steps of rows, and makes offsets of them.
+    fn decode_rows<'a>(
+        &mut self,
+        model: &'a Model,
+        mode: Option<Mode>,
+        bytes: &mut &'a [u8],
+    ) -> Result<(), DecodeError> {
+        if let Some(mode) = mode {
+            let coded = mode.open(0, self.rows.len(), model.row_table(), bytes)?;
+            coded.decode(&mut self.rows)?;
+        }
+        if let Some(scale) = model.scale() {
+            scale.row_offsets(&self.rows, &mut self.row_offsets);
+        }
+        Ok(())
+    }
+
+    /// Decodes a chunk of which the symbols of classes are the highest plane.
+    fn decode_classes<'a>(
+        &mut self,
+        model: &'a Model,
+        (scale, classes): (&Scale, &Classes),
+        position: u64,
+        mut bytes: &'a [u8],
+        raw: &mut [u8],
+    ) -> Result<(), DecodeError> {
+        let layout = model.layout();
+        let width = layout.width();
+        let elements = raw.len() / width;
+        let rows = self.read_rows(model, position, elements, &mut bytes)?;
+        let symbols_len = usize::try_from(varint::read(&mut bytes)?).ok();
+        let mut modes = [None; MAX_PLANES];
+        for (plane, mode) in modes[..width - 1].iter_mut().enumerate() {
+            *mode = Some(Mode::read(plane, elements, &mut bytes)?);
+        }
+        self.decode_rows(model, rows, &mut bytes)?;
+        let symbols = symbols_len.and_then(|len| bytes.split_off(..len));
+        let mut symbols = classes::Decoder::new(classes, symbols.ok_or(DecodeError::Truncated)?)?;
+        self.planes.resize(self.planes.len().max((width - 1) * elements), 0);
+        let mut lower: [&[u8]; MAX_PLANES] = [&[]; MAX_PLANES];
+        let memory = self.planes.chunks_exact_mut(elements);
+        for (plane, (memory, mode)) in memory.zip(modes.iter().flatten()).enumerate() {
+            mode.open(plane, elements, model.table(plane), &mut bytes)?.decode(memory)?;
+            lower[plane] = memory;
+        }
+        end(bytes)?;
+
+        self.strips.resize(STRIP_LEN, 0);
+        let mut done = 0;
+        for out in raw.chunks_mut(STRIP_LEN) {
+            let n = out.len() / width;
+            let strip = &mut self.strips[..n];
+            let start = position + done as u64;
+            symbols
+                .decode(&classes.of_elements(scale.row_len, start, n, &mut self.classes), strip)?;
+            let mut planes = lower.map(|plane| plane.get(done..done + n).unwrap_or(&[]));
+            planes[width - 1] = strip;
+            planes::merge(layout.unrotated(), &planes[..width], out);
+            symbols.unfold(width, strip, out)?;
+            scale.undo(width, position, done, &self.row_offsets, out);
+            done += n;
+        }
+        symbols.finish()
     }
 
     /// Decodes planes of a layout that has several.

@@ -3,7 +3,7 @@
 use at1w_simd::planes::Layout;
 
 use super::repeats::Repeats;
-use super::{PLANES, REPEATS, STORED, max_encoded_len};
+use super::{CLASSES, PLANES, REPEATS, STORED, max_encoded_len};
 use crate::model::{MAX_PLANES, Model, check_raw};
 use crate::plane::Choice;
 use crate::plane::encoder::Stream;
@@ -21,6 +21,8 @@ pub struct Encoder {
     /// The steps of rows, and the offsets that these make.
     rows: Vec<u8>,
     row_offsets: Vec<u16>,
+    /// The classes of elements.
+    classes: Vec<u8>,
     planes: Planes,
     directory: Vec<u8>,
     streams: Vec<u8>,
@@ -54,7 +56,17 @@ impl Encoder {
         if out.len() < needed {
             return Err(EncodeError::OutputTooSmall { len: out.len(), needed });
         }
-        let len = self.encode_simple(model, position, raw, out);
+        let mut len = self.encode_simple(model, position, raw, out);
+        if model.classes().is_some() && len > raw.len() / 8 * 7 {
+            // The classes don't suit this chunk.
+            let plain = Model::plain(model.layout());
+            let mut other = vec![0; needed];
+            let other_len = self.encode_simple(&plain, position, raw, &mut other);
+            if other_len < len {
+                out[..other_len].copy_from_slice(&other[..other_len]);
+                len = other_len;
+            }
+        }
         let width = model.layout().width();
         if len == 0 {
             return Ok(0);
@@ -78,36 +90,49 @@ impl Encoder {
         }
         let needed = max_encoded_len(raw.len());
         let layout = model.layout();
+        let width = layout.width();
         self.rows.clear();
-        match model.scale() {
-            None => self.planes.split(layout, raw),
-            Some(scale) => {
-                self.words.clear();
-                self.words.extend_from_slice(raw);
-                scale.measure_rows(layout.width(), position, raw, &mut self.rows);
-                scale.row_offsets(&self.rows, &mut self.row_offsets);
-                scale.apply(layout.width(), position, &self.row_offsets, &mut self.words);
-                self.planes.split(layout, &self.words);
-            }
-        }
         self.directory.clear();
-        self.directory.push(PLANES);
         self.streams.clear();
-        let rows = (!self.rows.is_empty()).then_some((model.row_table(), &self.rows[..]));
-        let planes = self.planes.iter().enumerate().map(|(i, plane)| (model.table(i), plane));
-        let mut streams = [const { Stream::Coded(0..0) }; 1 + MAX_PLANES];
-        let mut len = 0;
-        for ((table, plane), stream) in rows.into_iter().chain(planes).zip(&mut streams) {
-            *stream = Choice::best(table, plane).encode(
-                plane,
-                &mut self.directory,
-                &mut self.streams,
-                &mut self.scratch,
-            );
-            len += stream.len();
+        let mut streams = Vec::with_capacity(2 + MAX_PLANES);
+        let mut rows = None;
+        if let Some(scale) = model.scale() {
+            self.words.clear();
+            self.words.extend_from_slice(raw);
+            scale.measure_rows(width, position, raw, &mut self.rows);
+            scale.row_offsets(&self.rows, &mut self.row_offsets);
+            scale.apply(width, position, &self.row_offsets, &mut self.words);
+            rows = scale.rows.then_some(&self.rows[..]);
+        }
+        let classes = model.classes();
+        self.directory.push(if classes.is_some() { CLASSES } else { PLANES });
+        let (directory, out_streams) = (&mut self.directory, &mut self.streams);
+        if let Some(rows) = rows {
+            let choice = Choice::best(model.row_table(), rows);
+            streams.push(choice.encode(rows, directory, out_streams, &mut self.scratch));
+        }
+        let mut planes = width;
+        match (classes, model.scale()) {
+            (Some((scale, classes)), _) => {
+                let start = out_streams.len();
+                let n = raw.len() / width;
+                let of_elements =
+                    classes.of_elements(scale.row_len, position, n, &mut self.classes);
+                classes.encode_words(width, &of_elements, &mut self.words, out_streams);
+                varint::write((out_streams.len() - start) as u64, directory);
+                streams.push(Stream::Coded(start..out_streams.len()));
+                self.planes.split(layout.unrotated(), &self.words);
+                planes -= 1;
+            }
+            (None, Some(_)) => self.planes.split(layout, &self.words),
+            (None, None) => self.planes.split(layout, raw),
+        }
+        for (i, plane) in self.planes.iter().enumerate().take(planes) {
+            let choice = Choice::best(model.table(i), plane);
+            streams.push(choice.encode(plane, directory, out_streams, &mut self.scratch));
         }
 
-        len += self.directory.len();
+        let len = self.directory.len() + streams.iter().map(Stream::len).sum::<usize>();
         if len >= needed {
             out[0] = STORED;
             out[1..needed].copy_from_slice(raw);

@@ -96,6 +96,11 @@ impl Layout {
         }
     }
 
+    /// The layout of the same words as they are.
+    pub const fn unrotated(self) -> Self {
+        Self::new(self.width, false)
+    }
+
     /// Whether words are rotated left by one bit before they are split.
     pub const fn rotates(self) -> bool {
         self.rotate

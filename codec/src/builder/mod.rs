@@ -1,0 +1,253 @@
+//! From the elements of a tensor to its model, in as many passes over its chunks as the level asks
+//! for.
+
+mod candidates;
+mod survey;
+
+use at1w_simd::planes::Layout;
+use candidates::Candidates;
+use survey::Survey;
+
+use crate::classes::builder::{Counts, Folded, Moments};
+use crate::cost::{BIT, BYTE, Cost};
+use crate::model::{Model, check_raw};
+use crate::scale::Scale;
+use crate::{Dtype, EncodeError, Level};
+
+/// Tensors of fewer elements are not scaled: a model of it would take more than it saves.
+const MIN_SCALED: u64 = 1024;
+
+/// How many elements of a chunk are counted: enough for a table, and those in the middle.
+const COUNTED: usize = 1 << 16;
+
+/// What classes have to win over the model without, as a part of that: they decode slower.
+const MIN_CLASS_GAIN: u64 = 512;
+
+impl Model {
+    /// The model of a tensor whose chunks are all in memory.
+    ///
+    /// The shape is only a hint: a tensor of no or of a wrong shape is coded as well, but maybe not
+    /// as small.
+    ///
+    /// # Errors
+    /// [`EncodeError::Ragged`] and [`EncodeError::TooLong`].
+    pub fn of<'a>(
+        dtype: Dtype,
+        level: Level,
+        shape: &[u64],
+        chunks: impl IntoIterator<Item = &'a [u8]> + Clone,
+    ) -> Result<Self, EncodeError> {
+        let mut builder = ModelBuilder::new(dtype, level, shape);
+        loop {
+            let mut position = 0;
+            for chunk in chunks.clone() {
+                builder.add(position, chunk)?;
+                position += (chunk.len() / dtype.layout().width()) as u64;
+            }
+            match builder.next() {
+                Next::Pass(next) => builder = next,
+                Next::Done(model) => return Ok(model),
+            }
+        }
+    }
+}
+
+/// Makes the model of a tensor, in passes: each takes the chunks, all or a part of them that says
+/// much of all, in any order; then comes the [next](ModelBuilder::next).
+#[derive(Clone, Debug)]
+pub struct ModelBuilder {
+    layout: Layout,
+    level: Level,
+    elements: u64,
+    /// Bits of the top 16 below the symbols of classes.
+    symbol_shift: u8,
+    pass: Pass,
+}
+
+/// What comes after a pass.
+#[derive(Clone, Debug)]
+pub enum Next {
+    /// Another one.
+    Pass(ModelBuilder),
+    /// The model.
+    Done(Model),
+}
+
+#[derive(Clone, Debug)]
+enum Pass {
+    Survey(Survey),
+    Candidates { survey: Survey, candidates: Candidates },
+    Moments { refined: Refined, moments: Moments },
+    Counts { refined: Refined, counts: Counts, counted: u64 },
+}
+
+/// What is refined by classes.
+#[derive(Clone, Debug)]
+struct Refined {
+    /// The model without, and what the tensor costs with it.
+    plain: Box<Model>,
+    cost: Cost,
+    /// The same scale, with another target.
+    scale: Scale,
+    words: Vec<u8>,
+    tops: Vec<u16>,
+}
+
+impl ModelBuilder {
+    /// A builder before the first pass. The shape is a hint, as for [`Model::of`].
+    pub fn new(dtype: Dtype, level: Level, shape: &[u64]) -> Self {
+        let layout = dtype.layout();
+        let bytes = u64::from(dtype.bits()).div_ceil(8);
+        let elements = shape.iter().fold(bytes, |n, &dim| n.saturating_mul(dim));
+        let elements = elements / layout.width() as u64;
+        let symbol_shift = match dtype {
+            Dtype::F16 => 7,
+            Dtype::F64 => 1,
+            _ => 4,
+        };
+        let survey = Survey::new(dtype, level, elements, shape);
+        let pass = match survey.is_needed() {
+            true => Pass::Survey(survey),
+            false => Pass::candidates(layout, survey),
+        };
+        Self { layout, level, elements, symbol_shift, pass }
+    }
+
+    /// Takes a chunk: the elements from `position` on.
+    ///
+    /// # Errors
+    /// [`EncodeError::Ragged`] and [`EncodeError::TooLong`].
+    pub fn add(&mut self, position: u64, raw: &[u8]) -> Result<(), EncodeError> {
+        check_raw(self.layout, raw)?;
+        let (width, shift) = (self.layout.width(), self.symbol_shift);
+        match &mut self.pass {
+            Pass::Survey(survey) => survey.add(position, raw),
+            Pass::Candidates { candidates, .. } => candidates.add(position, raw),
+            Pass::Moments { refined, moments } => {
+                moments.add(&refined.fold(width, shift, position, raw));
+            }
+            Pass::Counts { refined, counts, counted } => {
+                let (skipped, raw) = sample(width, raw);
+                *counted += (raw.len() / width) as u64;
+                counts.add(&refined.fold(width, shift, position + skipped, raw));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what `other` has seen of the same tensor in the same pass.
+    ///
+    /// # Panics
+    /// When it is not of the same tensor, or in another pass.
+    pub fn merge(&mut self, other: &Self) {
+        assert_eq!(self.layout, other.layout, "both must be of one tensor");
+        match (&mut self.pass, &other.pass) {
+            (Pass::Survey(a), Pass::Survey(b)) => a.merge(b),
+            (Pass::Candidates { candidates: a, .. }, Pass::Candidates { candidates: b, .. }) => {
+                a.merge(b)
+            }
+            (Pass::Moments { moments: a, .. }, Pass::Moments { moments: b, .. }) => a.merge(b),
+            (
+                Pass::Counts { counts: a, counted: n, .. },
+                Pass::Counts { counts: b, counted: m, .. },
+            ) => {
+                a.merge(b);
+                *n += m;
+            }
+            _ => panic!("both must be in one pass"),
+        }
+    }
+
+    /// Ends the pass.
+    pub fn next(self) -> Next {
+        let Self { layout, level, elements, symbol_shift, pass } = self;
+        let pass = match pass {
+            Pass::Survey(survey) => Pass::candidates(layout, survey),
+            Pass::Candidates { survey, candidates } => {
+                let (model, cost) = candidates.build(elements);
+                if level < Level::Max || !survey.is_needed() {
+                    return Next::Done(model);
+                }
+                let scale = match model.scale() {
+                    Some(scale) if scale.rows || scale.has_columns() => scale.clone(),
+                    _ => survey.one_scale(),
+                };
+                let refined = Refined {
+                    plain: Box::new(model),
+                    cost,
+                    scale: scale.for_classes(symbol_shift),
+                    words: Vec::new(),
+                    tops: Vec::new(),
+                };
+                let moments = Moments::new(refined.scale.row_len);
+                Pass::Moments { refined, moments }
+            }
+            Pass::Moments { refined, moments } => {
+                Pass::Counts { refined, counts: Counts::new(moments.columns()), counted: 0 }
+            }
+            Pass::Counts { refined, counts, counted } => {
+                let whole = Whole { elements, counted };
+                let rows = refined.row_cost(elements);
+                let (classes, symbols) = counts.build(symbol_shift, whole);
+                let rest = u64::from(symbol_shift) + 8 * (layout.width() as u64 - 2);
+                let tables = vec![None; 1 + layout.width()];
+                let model = Model::new(layout, Some(refined.scale.with(classes)), tables);
+                let own = model.to_bytes().len() as Cost * BYTE;
+                let cost = symbols + elements * rest * BIT + own + rows;
+                return Next::Done(match cost < refined.cost - refined.cost / MIN_CLASS_GAIN {
+                    true => model,
+                    false => *refined.plain,
+                });
+            }
+        };
+        Next::Pass(Self { layout, level, elements, symbol_shift, pass })
+    }
+}
+
+impl Pass {
+    fn candidates(layout: Layout, survey: Survey) -> Self {
+        let candidates = Candidates::new(layout, survey.scales());
+        Self::Candidates { survey, candidates }
+    }
+}
+
+impl Refined {
+    /// The top bits of the scaled elements from `position` on.
+    fn fold(&mut self, width: usize, shift: u8, position: u64, raw: &[u8]) -> Folded<'_> {
+        let Self { scale, words, tops, .. } = self;
+        words.clear();
+        words.extend_from_slice(raw);
+        let (mut steps, mut offsets) = (Vec::new(), Vec::new());
+        scale.measure_rows(width, position, raw, &mut steps);
+        scale.row_offsets(&steps, &mut offsets);
+        scale.apply(width, position, &offsets, words);
+        crate::classes::tops(width, words, tops);
+        Folded { shift, row_len: scale.row_len, position, tops }
+    }
+
+    /// About what the steps of rows cost.
+    fn row_cost(&self, elements: u64) -> Cost {
+        if self.scale.rows { elements / self.scale.row_len * 4 * BIT } else { 0 }
+    }
+}
+
+/// From what was counted to the whole tensor.
+#[derive(Clone, Copy)]
+pub(crate) struct Whole {
+    elements: u64,
+    counted: u64,
+}
+
+impl Whole {
+    pub(crate) fn of(self, cost: Cost) -> Cost {
+        let all = u128::from(cost) * u128::from(self.elements.max(self.counted));
+        (all / u128::from(self.counted.max(1))) as Cost
+    }
+}
+
+/// The elements of a chunk that are counted, and how many come before them.
+fn sample(width: usize, raw: &[u8]) -> (u64, &[u8]) {
+    let elements = raw.len() / width;
+    let skipped = elements.saturating_sub(COUNTED) / 2;
+    (skipped as u64, &raw[width * skipped..][..width * elements.min(COUNTED)])
+}

@@ -1,0 +1,223 @@
+//! From the elements of a tensor to its classes, in two passes: one that measures how far the mean
+//! of each column is from zero, and one that counts symbols.
+
+use super::table::{EXPONENT_TOTAL, EXPONENTS, Exponents, MANTISSA_TOTAL, MANTISSAS};
+use super::{Classes, ESCAPE, FLIP};
+use crate::builder::Whole;
+use crate::cost::{BIT, BYTE, Cost, log2};
+
+/// The bounds between classes: the square of the mean in parts of 2^16 of the mean square, for
+/// means of 0.05, 0.1, 0.16, 0.25, 0.4, 0.6, 0.9, 1.4 and 2.2 standard deviations.
+const BOUNDS: [u128; 9] = [163, 649, 1636, 3855, 9039, 17348, 29330, 43400, 54329];
+
+const MOST: usize = BOUNDS.len() + 1;
+
+/// What an escape costs beside its code.
+const ESCAPED: Cost = 16 * BIT;
+
+/// Symbols of a pass: what [`Classes::fold`] makes of the elements of a chunk.
+pub(crate) struct Folded<'a> {
+    pub(crate) shift: u8,
+    pub(crate) row_len: u64,
+    pub(crate) position: u64,
+    /// The top 16 bits of each element, scaled.
+    pub(crate) tops: &'a [u16],
+}
+
+/// The first pass: sums of each column.
+#[derive(Clone, Debug)]
+pub(crate) struct Moments {
+    sums: Vec<i64>,
+    squares: Vec<u64>,
+    counts: Vec<u64>,
+}
+
+impl Moments {
+    pub(crate) fn new(row_len: u64) -> Self {
+        let n = row_len as usize;
+        Self { sums: vec![0; n], squares: vec![0; n], counts: vec![0; n] }
+    }
+
+    pub(crate) fn add(&mut self, folded: &Folded<'_>) {
+        let mut column = (folded.position % folded.row_len) as usize;
+        for &top in folded.tops {
+            let (symbol, _, escape) = Classes::fold(folded.shift, top);
+            if escape.is_none() {
+                let (exponent, mantissa) = (symbol >> 3 & 15, i64::from(symbol & 7) + 8);
+                let value = mantissa << exponent;
+                self.sums[column] += if symbol & FLIP != 0 { -value } else { value };
+                // At most 2^18: many rows fit.
+                self.squares[column] += ((value * value) >> 8) as u64;
+                self.counts[column] += 1;
+            }
+            column = if column + 1 == self.sums.len() { 0 } else { column + 1 };
+        }
+    }
+
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.sums.iter_mut().zip(&other.sums).for_each(|(a, b)| *a += b);
+        self.squares.iter_mut().zip(&other.squares).for_each(|(a, b)| *a += b);
+        self.counts.iter_mut().zip(&other.counts).for_each(|(a, b)| *a += b);
+    }
+
+    /// The byte of each column: its class, and whether signs change so that its mean is positive.
+    pub(crate) fn columns(&self) -> Vec<u8> {
+        let sums = self.sums.iter().zip(&self.squares).zip(&self.counts);
+        let column = |((&sum, &square), &count): ((&i64, &u64), &u64)| {
+            let mean = u128::from(sum.unsigned_abs());
+            let whole = (u128::from(square) << 8) * u128::from(count);
+            let part = (mean * mean << 16) / whole.max(1);
+            let class = BOUNDS.iter().filter(|&&bound| part >= bound).count() as u8;
+            class | if sum < 0 { FLIP } else { 0 }
+        };
+        sums.map(column).collect()
+    }
+}
+
+/// The second pass: how often symbols are.
+#[derive(Clone, Debug)]
+pub(crate) struct Counts {
+    columns: Vec<u8>,
+    /// By class.
+    exponents: Vec<[u64; 32]>,
+    mantissas: [[u64; MANTISSAS]; EXPONENTS],
+}
+
+impl Counts {
+    pub(crate) fn new(columns: Vec<u8>) -> Self {
+        let mantissas = [[0; MANTISSAS]; EXPONENTS];
+        Self { columns, exponents: vec![[0; 32]; MOST], mantissas }
+    }
+
+    pub(crate) fn add(&mut self, folded: &Folded<'_>) {
+        let mut column = (folded.position % folded.row_len) as usize;
+        for &top in folded.tops {
+            let (symbol, _, _) = Classes::fold(folded.shift, top);
+            let class = self.columns[column];
+            let flip = if symbol == ESCAPE { 0 } else { class & FLIP };
+            let symbol = symbol ^ flip;
+            self.exponents[usize::from(class & !FLIP)][usize::from(symbol >> 3)] += 1;
+            if symbol != ESCAPE {
+                self.mantissas[usize::from(symbol >> 3 & 15)][usize::from(symbol & 7)] += 1;
+            }
+            column = if column + 1 == self.columns.len() { 0 } else { column + 1 };
+        }
+    }
+
+    pub(crate) fn merge(&mut self, other: &Self) {
+        let all = self.exponents.iter_mut().flatten().chain(self.mantissas.iter_mut().flatten());
+        let others = other.exponents.iter().flatten().chain(other.mantissas.iter().flatten());
+        all.zip(others).for_each(|(a, b)| *a += b);
+    }
+
+    /// The classes that code these symbols best, and what that costs for the whole tensor, all but
+    /// the classes themselves and the bits below the symbols.
+    pub(crate) fn build(self, shift: u8, whole: Whole) -> (Classes, Cost) {
+        let mantissas = self.mantissas.map(|counts| quantise_mantissas(&counts));
+        let mut mantissa_cost = 0;
+        for (counts, freqs) in self.mantissas.iter().zip(&mantissas) {
+            for (&count, &freq) in counts.iter().zip(freqs) {
+                mantissa_cost += count * (8 * BIT - log2(freq.into()));
+            }
+        }
+        let mantissa_cost = whole.of(mantissa_cost);
+
+        // One class, in which no sign is likelier than the other.
+        let mut one = self.exponents.iter().fold([0; 32], |all, class| sum(&all, class));
+        for exponent in 0..EXPONENTS {
+            let both = one[exponent] + one[exponent + 16];
+            (one[exponent], one[exponent + 16]) = (both.div_ceil(2), both.div_ceil(2));
+        }
+        let one_cost = symbol_cost(&one, whole) + table_cost(&one);
+
+        let classes = merged(&self.exponents, whole);
+        let mut columns = self.columns;
+        for column in &mut columns {
+            let is = |(members, _): &Class| members.contains(&(*column & !FLIP));
+            let new = classes.iter().position(is).expect("each is in one of them");
+            *column = *column & FLIP | new as u8;
+        }
+        let symbols: Cost = classes.iter().map(|(_, counts)| symbol_cost(counts, whole)).sum();
+        let tables: Cost = classes.iter().map(|(_, counts)| table_cost(counts)).sum();
+        let plane = columns.len() as Cost * (2 + u64::from(classes.len().ilog2())) * BIT;
+        if symbols + tables + plane < one_cost {
+            let exponents = classes.iter().map(|(_, counts)| quantise(counts)).collect();
+            (Classes::new(shift, columns, exponents, mantissas), symbols + mantissa_cost)
+        } else {
+            let exponents = vec![quantise(&one)];
+            let symbols = symbol_cost(&one, whole);
+            (Classes::new(shift, Vec::new(), exponents, mantissas), symbols + mantissa_cost)
+        }
+    }
+}
+
+/// Classes that share a table, and their counts.
+type Class = (Vec<u8>, [u64; 32]);
+
+/// Makes neighbours one where a table of its own costs more than it saves.
+fn merged(counts: &[[u64; 32]], whole: Whole) -> Vec<Class> {
+    let mut classes: Vec<Class> = (0..).zip(counts).map(|(i, c)| (vec![i], *c)).collect();
+    let cost = |counts: &[u64; 32]| symbol_cost(counts, whole) + table_cost(counts);
+    loop {
+        let gain = |i: usize| {
+            let (a, b) = (&classes[i].1, &classes[i + 1].1);
+            (cost(a) + cost(b)) as i64 - cost(&sum(a, b)) as i64
+        };
+        let best = (0..classes.len() - 1).map(|i| (gain(i), i)).max();
+        let Some((_, i)) = best.filter(|&(gain, _)| gain > 0) else { return classes };
+        let (members, counts) = classes.remove(i + 1);
+        classes[i].0.extend(members);
+        classes[i].1 = sum(&classes[i].1, &counts);
+    }
+}
+
+fn sum(a: &[u64; 32], b: &[u64; 32]) -> [u64; 32] {
+    std::array::from_fn(|i| a[i] + b[i])
+}
+
+/// What symbols with these counts cost; mantissas aside.
+fn symbol_cost(counts: &[u64; 32], whole: Whole) -> Cost {
+    let mut cost = counts[EXPONENTS] * ESCAPED;
+    for (&count, &freq) in counts.iter().zip(&quantise(counts)) {
+        cost += count * (12 * BIT - log2(freq.max(1).into()));
+    }
+    whole.of(cost)
+}
+
+/// What the table for these counts takes.
+fn table_cost(counts: &[u64; 32]) -> Cost {
+    quantise(counts).iter().map(|&freq| if freq < 128 { BYTE } else { 2 * BYTE }).sum()
+}
+
+/// Frequencies of sign and exponent: each that occurs at least 1, and the escape in any case.
+fn quantise(counts: &[u64; 32]) -> Exponents {
+    let mut weights: [u64; 31] = std::array::from_fn(|i| counts[i]);
+    weights[EXPONENTS] = weights[EXPONENTS].max(1);
+    let mut freqs = [0; 31];
+    share(&weights, EXPONENT_TOTAL, &mut freqs);
+    freqs
+}
+
+/// Frequencies of mantissas: each at least 1 and less than 256.
+fn quantise_mantissas(counts: &[u64; MANTISSAS]) -> [u16; MANTISSAS] {
+    let mut freqs = [0; MANTISSAS];
+    share(&counts.map(|c| c + 1), MANTISSA_TOTAL, &mut freqs);
+    freqs
+}
+
+/// Shares `total` by weight; who has a weight gets at least 1. What is left over goes to the one
+/// that has most.
+fn share(weights: &[u64], total: u16, freqs: &mut [u16]) {
+    let sum: u64 = weights.iter().sum();
+    let mut left = i32::from(total);
+    for (freq, &weight) in freqs.iter_mut().zip(weights) {
+        let part = u128::from(weight) * u128::from(total) + u128::from(sum / 2);
+        *freq = if weight == 0 { 0 } else { ((part / u128::from(sum)) as u16).max(1) };
+        left -= i32::from(*freq);
+    }
+    while left != 0 {
+        let most = (0..freqs.len()).max_by_key(|&i| (freqs[i], i)).expect("there are some");
+        freqs[most] = (i32::from(freqs[most]) + left.signum()) as u16;
+        left -= left.signum();
+    }
+}

@@ -1,0 +1,178 @@
+//! Symbols of sign, exponent and the top three bits of the mantissa, coded together: of columns
+//! whose mean is not zero the sign is likely one and not the other, and the exponent large. Columns
+//! have *classes* by how far their mean is from zero, and each class has a table.
+//!
+//! Elements are scaled first, so that magnitudes gather in a window of 15 octaves; one outside is an
+//! escape.
+
+pub(crate) mod builder;
+mod coder;
+mod table;
+
+use std::borrow::Cow;
+use std::sync::OnceLock;
+
+pub(crate) use coder::Decoder;
+use table::{EXPONENTS, MANTISSAS, Table};
+
+use crate::plane::encoder::Stream;
+use crate::plane::{Choice, Mode};
+use crate::{DecodeError, varint};
+
+/// The most classes.
+pub(crate) const MAX_CLASSES: usize = 16;
+
+/// In the byte of a column: the sign is changed. The other bits are the class.
+const FLIP: u8 = 0x80;
+
+/// The symbol of an element outside of the window, as it comes out of [`Classes::fold`].
+pub(crate) const ESCAPE: u8 = (EXPONENTS as u8) << 3;
+
+/// In the byte of the number of classes: columns have classes.
+const COLUMNS: u8 = 0x80;
+
+/// The largest shift: the symbol is taken from the magnitude's upper bits.
+const MAX_SHIFT: u8 = 7;
+
+/// What a model says of classes.
+#[derive(Clone, Debug)]
+pub(crate) struct Classes {
+    /// Bits of the top 16 below the symbol.
+    shift: u8,
+    /// A byte for each column; empty if there is one class.
+    columns: Vec<u8>,
+    /// For each class, how often each sign and exponent is, of [`table::EXPONENT_TOTAL`].
+    exponents: Vec<table::Exponents>,
+    /// For each exponent, how often the top three bits of the mantissa are what.
+    mantissas: table::Mantissas,
+    tables: OnceLock<Vec<Table>>,
+}
+
+impl Classes {
+    fn new(
+        shift: u8,
+        columns: Vec<u8>,
+        exponents: Vec<table::Exponents>,
+        mantissas: table::Mantissas,
+    ) -> Self {
+        Self { shift, columns, exponents, mantissas, tables: OnceLock::new() }
+    }
+
+    /// Where the scale should bring the mean magnitude.
+    pub(crate) fn target(shift: u8) -> i64 {
+        11 << (shift + 3)
+    }
+
+    pub(crate) fn shift(&self) -> u8 {
+        self.shift
+    }
+
+    fn tables(&self) -> &[Table] {
+        self.tables
+            .get_or_init(|| self.exponents.iter().map(|e| Table::new(e, &self.mantissas)).collect())
+    }
+
+    /// Whether columns have different classes.
+    fn has_columns(&self) -> bool {
+        !self.columns.is_empty()
+    }
+
+    /// Appends the shift, the number of classes and whether columns have them, the classes of the
+    /// columns, and the tables.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        let flag = if self.has_columns() { COLUMNS } else { 0 };
+        out.extend([self.shift, self.exponents.len() as u8 | flag]);
+        if self.has_columns() {
+            let (mut streams, mut scratch) = (Vec::new(), Vec::new());
+            let choice = Choice::best(None, &self.columns);
+            match choice.encode(&self.columns, out, &mut streams, &mut scratch) {
+                Stream::Raw(plane) => out.extend_from_slice(plane),
+                Stream::Coded(_) => out.extend(streams),
+            }
+        }
+        for exponents in &self.exponents {
+            exponents.iter().for_each(|&f| varint::write(f.into(), out));
+        }
+        for mantissas in &self.mantissas {
+            match mantissas {
+                [32, 32, 32, 32, 32, 32, 32, 32] => out.push(0),
+                // The last one is what is missing.
+                [all @ .., _] => out.extend(all.iter().map(|&f| f as u8)),
+            }
+        }
+    }
+
+    /// Reads what [`Classes::write`] wrote, for rows of so many elements.
+    pub(crate) fn read(row_len: u64, input: &mut &[u8]) -> Result<Self, DecodeError> {
+        let (&[shift, count], rest) = input.split_first_chunk().ok_or(DecodeError::Truncated)?;
+        *input = rest;
+        let has_columns = count & COLUMNS != 0;
+        let count = usize::from(count & !COLUMNS);
+        if shift > MAX_SHIFT || !(1..=MAX_CLASSES).contains(&count) {
+            return Err(DecodeError::Classes);
+        }
+        let mut columns = Vec::new();
+        if has_columns {
+            let n = row_len as usize;
+            let coded = Mode::read(0, n, input)?.open(0, n, None, input)?;
+            columns.resize(n, 0);
+            coded.decode(&mut columns)?;
+            if columns.iter().any(|&column| usize::from(column & !FLIP) >= count) {
+                return Err(DecodeError::Classes);
+            }
+        }
+        let mut classes = Vec::with_capacity(count);
+        for _ in 0..count {
+            classes.push(table::read_exponents(input)?);
+        }
+        let mantissas = table::read_mantissas(input)?;
+        Ok(Self::new(shift, columns, classes, mantissas))
+    }
+
+    /// The symbol and the bits below it of the top 16 bits of an element; for [`ESCAPE`] also what
+    /// is to be kept beside.
+    pub(crate) fn fold(shift: u8, top: u16) -> (u8, u8, Option<u16>) {
+        let rest = (top & ((1 << shift) - 1)) as u8;
+        let kept = top >> shift;
+        let magnitude = (top & 0x7fff) >> shift;
+        if magnitude < u16::from(ESCAPE) {
+            ((top >> 8) as u8 & 0x80 | magnitude as u8, rest, None)
+        } else {
+            (ESCAPE, rest, Some(kept))
+        }
+    }
+
+    /// The class bytes of the elements from `position` on, row by row of `row_len` elements; none
+    /// if there is one class.
+    pub(crate) fn of_elements<'a>(
+        &'a self,
+        row_len: u64,
+        position: u64,
+        n: usize,
+        memory: &'a mut Vec<u8>,
+    ) -> Cow<'a, [u8]> {
+        if !self.has_columns() {
+            return Cow::Borrowed(&[]);
+        }
+        let first = (position % row_len) as usize;
+        if let Some(row) = self.columns.get(first..first + n) {
+            return Cow::Borrowed(row);
+        }
+        memory.clear();
+        memory.extend_from_slice(&self.columns[first..]);
+        while memory.len() < n {
+            let len = self.columns.len().min(n - memory.len());
+            memory.extend_from_slice(&self.columns[..len]);
+        }
+        Cow::Borrowed(&memory[..n])
+    }
+}
+
+/// The top 16 bits of each of the little-endian words.
+pub(crate) fn tops(width: usize, words: &[u8], tops: &mut Vec<u16>) {
+    tops.clear();
+    let top = |word: &[u8]| u16::from_le_bytes([word[width - 2], word[width - 1]]);
+    tops.extend(words.chunks_exact(width).map(top));
+}
+
+const _: () = assert!(MANTISSAS == 8 && EXPONENTS == 15);
