@@ -14,6 +14,7 @@
 
 #![deny(unsafe_op_in_unsafe_fn)]
 
+pub mod contexts;
 pub mod histogram;
 pub mod huffman;
 pub mod lanes;

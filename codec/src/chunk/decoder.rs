@@ -274,6 +274,11 @@ impl Decoder {
             lower[plane] = memory;
         }
         end(bytes)?;
+        // Only the bits below a symbol may be in the plane below it.
+        let below = lower[width - 2].iter().fold(0, |any, byte| any | byte);
+        if u16::from(below) >> classes.shift() != 0 {
+            return Err(DecodeError::Classes);
+        }
 
         self.strips.resize(STRIP_LEN, 0);
         let mut done = 0;

@@ -1,25 +1,20 @@
-//! Range ANS with a state of 32 bits for each lane, which renormalises by 16 at a time.
-//!
-//! Source: as for the lanes of `at1w-simd`, with larger states and 2^14 slots.
+//! The stream of symbols around the kernel of [`at1w_simd::contexts`].
 
+use at1w_simd::contexts::{self, LANES, SLOT_BITS, START, Tables};
 use at1w_simd::scale;
 
-use super::table::{Range, SLOT_BITS, SLOTS, Table};
 use super::{Classes, ESCAPE, FLIP};
 use crate::{DecodeError, varint};
 
 /// Symbols that are looked through for escapes at a time.
-const BLOCK: usize = 64;
-
-/// Where every lane starts encoding and ends decoding.
-const START: u32 = 1 << 16;
+const BLOCK: usize = 256;
 
 /// The most lanes, as a power of two.
-const MAX_LANES_LOG: u8 = 5;
+const MAX_LANES_LOG: u8 = LANES.ilog2() as u8;
 
 /// How many lanes a plane of `n` symbols is coded with: 1 << this.
 fn lanes_log(n: usize) -> u8 {
-    if n < 4096 { 2 } else { 4 }
+    if n < 1 << 15 { 2 } else { MAX_LANES_LOG }
 }
 
 impl Classes {
@@ -58,15 +53,13 @@ impl Classes {
         for (i, &symbol) in symbols.iter().enumerate().rev() {
             let class = of_elements.get(i).copied().unwrap_or(0);
             let flip = if symbol == ESCAPE { 0 } else { class & FLIP };
-            let table = &tables[usize::from(class & !FLIP)];
-            let Range { freq, start } = table.ranges[usize::from(symbol ^ flip)];
+            let (freq, start) = tables.range(class & !FLIP, symbol ^ flip);
             let state = &mut states[i & ((1 << lanes_log) - 1)];
-            let freq = u32::from(freq);
             if u64::from(*state) >= u64::from(freq) << (32 - SLOT_BITS) {
                 units.push(*state as u16);
                 *state >>= 16;
             }
-            *state = (*state / freq << SLOT_BITS) + *state % freq + u32::from(start);
+            *state = (*state / freq << SLOT_BITS) + *state % freq + start;
         }
         varint::write(escapes.len() as u64, out);
         out.extend(escapes.iter().flat_map(|e| e.to_le_bytes()));
@@ -77,15 +70,14 @@ impl Classes {
 
     /// Whether a symbol of an element of this class byte can be coded.
     fn has(&self, class: u8, symbol: u8) -> bool {
-        let table = &self.tables()[usize::from(class & !FLIP)];
-        table.ranges[usize::from(symbol ^ (class & FLIP))].freq > 0
+        self.tables().range(class & !FLIP, symbol ^ (class & FLIP)).0 > 0
     }
 }
 
 /// Decodes what [`Classes::encode`] appended, piece by piece.
 pub(crate) struct Decoder<'a> {
     shift: u8,
-    tables: &'a [Table],
+    tables: &'a Tables,
     escapes: &'a [[u8; 2]],
     states: [u32; 1 << MAX_LANES_LOG],
     lanes: usize,
@@ -130,51 +122,24 @@ impl<'a> Decoder<'a> {
     /// Decodes the next symbols, of elements of these class bytes: a symbol of each lane equally
     /// often, or all that are left.
     pub(crate) fn decode(&mut self, of_elements: &[u8], out: &mut [u8]) -> Result<(), DecodeError> {
-        match self.lanes {
-            16 => self.decode_lanes::<16>(of_elements, out),
-            _ => self.decode_lanes::<1>(of_elements, out),
+        let mut done = 0;
+        if self.lanes == LANES {
+            let (states, units) = (&mut self.states, &mut self.units);
+            done = contexts::decode(self.tables, states, units, of_elements, out);
         }
-    }
-
-    /// L lanes at a time; 1 is any number of lanes.
-    fn decode_lanes<const L: usize>(
-        &mut self,
-        of_elements: &[u8],
-        out: &mut [u8],
-    ) -> Result<(), DecodeError> {
-        let units = self.units;
-        let (blocks, tail) = out.as_chunks_mut::<L>();
-        let mut taken = 0;
-        let one_class = &self.tables[0];
-        if of_elements.is_empty() && L > 1 {
-            let states = self.states.first_chunk_mut::<L>().expect("no more than there are");
-            for block in blocks.iter_mut() {
-                for (symbol, state) in block.iter_mut().zip(&mut *states) {
-                    *symbol = step(one_class, state, units, &mut taken);
-                }
-            }
-        } else {
-            let mut lane = 0;
-            for (i, block) in blocks.iter_mut().enumerate() {
-                for (k, symbol) in block.iter_mut().enumerate() {
-                    let class = of_elements.get(i * L + k).copied().unwrap_or(0);
-                    // The model's classes were checked to be fewer than its tables.
-                    let table = &self.tables[usize::from(class & !FLIP)];
-                    *symbol = step(table, &mut self.states[lane], units, &mut taken);
-                    let flip = if *symbol == ESCAPE { 0 } else { class & FLIP };
-                    *symbol ^= flip;
-                    lane = if lane + 1 == self.lanes { 0 } else { lane + 1 };
-                }
+        for (i, symbol) in out.iter_mut().enumerate().skip(done) {
+            let class = of_elements.get(i).map_or(0, |class| class & !FLIP);
+            let state = &mut self.states[i % self.lanes];
+            let unit = self.units.first().map(|unit| u16::from_le_bytes(*unit));
+            let refilled;
+            (*symbol, refilled) = self.tables.step(class, state, unit.unwrap_or(0));
+            if refilled {
+                self.units = self.units.get(1..).ok_or(DecodeError::Truncated)?;
             }
         }
-        let done = blocks.len() * L;
-        for (k, symbol) in tail.iter_mut().enumerate() {
-            let class = of_elements.get(done + k).copied().unwrap_or(0);
-            let table = &self.tables[usize::from(class & !FLIP)];
-            *symbol = step(table, &mut self.states[k % self.lanes], units, &mut taken);
+        for (symbol, class) in out.iter_mut().zip(of_elements) {
             *symbol ^= if *symbol == ESCAPE { 0 } else { class & FLIP };
         }
-        self.units = self.units.get(taken..).ok_or(DecodeError::Truncated)?;
         Ok(())
     }
 
@@ -186,15 +151,12 @@ impl<'a> Decoder<'a> {
         symbols: &[u8],
         words: &mut [u8],
     ) -> Result<(), DecodeError> {
-        // Only the bits below a symbol may be in the byte below it.
-        let (shift, below) = (self.shift, words.iter().skip(width - 2).step_by(width));
-        if below.fold(0, |any, byte| any | byte) >> shift != 0 {
-            return Err(DecodeError::Packing);
-        }
+        let shift = self.shift;
         scale::unfold(width, shift.into(), words);
         for (block, words) in symbols.chunks(BLOCK).zip(words.chunks_mut(width * BLOCK)) {
             // Hardly any has an escape, and that is known at once.
-            if !block.contains(&ESCAPE) {
+            let any = block.iter().fold(0, |any, &symbol| any | u8::from(symbol == ESCAPE));
+            if any == 0 {
                 continue;
             }
             for (_, word) in
@@ -220,20 +182,4 @@ impl<'a> Decoder<'a> {
         }
         if self.escapes.is_empty() { Ok(()) } else { Err(DecodeError::Escapes) }
     }
-}
-
-/// Decodes a symbol from a lane, which takes a unit if it falls below its range.
-#[inline(always)]
-fn step(table: &Table, state: &mut u32, units: &[[u8; 2]], taken: &mut usize) -> u8 {
-    let slot = *state as usize & (SLOTS - 1);
-    let symbol = table.symbols[slot];
-    let Range { freq, start } = table.ranges[usize::from(symbol)];
-    // The slot is one of the symbol's: no more than 2^14 * 2^18 in all.
-    let x = u32::from(freq) * (*state >> SLOT_BITS) + slot as u32 - u32::from(start);
-    // Whether a lane takes a unit is as good as random: a select instead of a branch.
-    let unit = units.get(*taken).map_or(0, |unit| u16::from_le_bytes(*unit));
-    let refill = x < START;
-    *state = if refill { x << 16 | u32::from(unit) } else { x };
-    *taken += usize::from(refill);
-    symbol
 }

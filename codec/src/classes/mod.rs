@@ -12,15 +12,18 @@ mod table;
 use std::borrow::Cow;
 use std::sync::OnceLock;
 
+use at1w_simd::contexts;
+
+use at1w_simd::contexts::Tables;
 pub(crate) use coder::Decoder;
-use table::{EXPONENTS, MANTISSAS, Table};
+use table::{EXPONENTS, MANTISSAS};
 
 use crate::plane::encoder::Stream;
 use crate::plane::{Choice, Mode};
 use crate::{DecodeError, varint};
 
 /// The most classes.
-pub(crate) const MAX_CLASSES: usize = 16;
+pub(crate) const MAX_CLASSES: usize = contexts::MAX_CONTEXTS;
 
 /// In the byte of a column: the sign is changed. The other bits are the class.
 const FLIP: u8 = 0x80;
@@ -45,7 +48,7 @@ pub(crate) struct Classes {
     exponents: Vec<table::Exponents>,
     /// For each exponent, how often the top three bits of the mantissa are what.
     mantissas: table::Mantissas,
-    tables: OnceLock<Vec<Table>>,
+    tables: OnceLock<Tables>,
 }
 
 impl Classes {
@@ -67,9 +70,14 @@ impl Classes {
         self.shift
     }
 
-    fn tables(&self) -> &[Table] {
-        self.tables
-            .get_or_init(|| self.exponents.iter().map(|e| Table::new(e, &self.mantissas)).collect())
+    fn tables(&self) -> &Tables {
+        self.tables.get_or_init(|| {
+            let mut tables = Tables::default();
+            for exponents in &self.exponents {
+                tables.push(&table::freqs(exponents, &self.mantissas));
+            }
+            tables
+        })
     }
 
     /// Whether columns have different classes.

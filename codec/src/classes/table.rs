@@ -1,6 +1,8 @@
 //! The probabilities of symbols in one class, as products of two: of sign and exponent, and of the
 //! mantissa bits under the exponent.
 
+use at1w_simd::contexts::{SLOT_BITS, SYMBOLS};
+
 use crate::{DecodeError, varint};
 
 /// Exponents of the window; one more stands for the escape.
@@ -20,11 +22,6 @@ pub(super) const EXPONENT_TOTAL: u16 = 1 << 12;
 
 /// Frequencies of mantissas add up to this.
 pub(super) const MANTISSA_TOTAL: u16 = 1 << 8;
-
-/// Slots of a table, as a power of two.
-pub(super) const SLOT_BITS: u32 = 14;
-
-pub(super) const SLOTS: usize = 1 << SLOT_BITS;
 
 /// How many of the products of the two frequencies make a slot.
 const PER_SLOT: u32 = (EXPONENT_TOTAL as u32 * MANTISSA_TOTAL as u32) >> SLOT_BITS;
@@ -66,39 +63,21 @@ pub(super) fn read_mantissas(input: &mut &[u8]) -> Result<Mantissas, DecodeError
     Ok(mantissas)
 }
 
-/// What coding in one class takes.
-#[derive(Clone, Debug)]
-pub(super) struct Table {
-    /// The symbol that owns each slot.
-    pub(super) symbols: Box<[u8; SLOTS]>,
-    /// Of each symbol how many slots, and the first one.
-    pub(super) ranges: Box<[Range; 256]>,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Range {
-    pub(super) freq: u16,
-    pub(super) start: u16,
-}
-
-impl Table {
-    pub(super) fn new(exponents: &Exponents, mantissas: &Mantissas) -> Self {
-        let mut symbols = vec![0; SLOTS];
-        let mut ranges = Box::new([Range::default(); 256]);
-        let mut before = 0;
-        for (symbol, range) in ranges.iter_mut().enumerate() {
-            let weight = match (exponents.get(symbol >> 3), symbol >> 3 & 15, symbol & 7) {
-                (None, ..) => 0,
-                (Some(&e), EXPONENTS, 0) => u32::from(e) * u32::from(MANTISSA_TOTAL),
-                (_, EXPONENTS, _) => 0,
-                (Some(&e), exponent, m) => u32::from(e) * u32::from(mantissas[exponent][m]),
-            };
-            let (start, end) = (before / PER_SLOT, (before + weight) / PER_SLOT);
-            *range = Range { freq: (end - start) as u16, start: start as u16 };
-            symbols[start as usize..end as usize].fill(symbol as u8);
-            before += weight;
-        }
-        let symbols = symbols.into_boxed_slice().try_into().unwrap_or_else(|_| unreachable!());
-        Self { symbols, ranges }
+/// The slots of all symbols of a class.
+///
+/// A symbol whose products make no slot has none.
+pub(super) fn freqs(exponents: &Exponents, mantissas: &Mantissas) -> [u16; SYMBOLS] {
+    let mut freqs = [0; SYMBOLS];
+    let mut before = 0;
+    for (symbol, freq) in freqs.iter_mut().enumerate() {
+        let weight = match (exponents.get(symbol >> 3), symbol >> 3 & 15, symbol & 7) {
+            (None, ..) => 0,
+            (Some(&e), EXPONENTS, 0) => u32::from(e) * u32::from(MANTISSA_TOTAL),
+            (_, EXPONENTS, _) => 0,
+            (Some(&e), exponent, m) => u32::from(e) * u32::from(mantissas[exponent][m]),
+        };
+        *freq = ((before + weight) / PER_SLOT - before / PER_SLOT) as u16;
+        before += weight;
     }
+    freqs
 }
