@@ -26,7 +26,7 @@ fn chunk(c: &mut Criterion) {
 
         let of = || Model::of(weights.dtype, Level::Default, shape, [raw]).expect("whole elements");
         let model = of();
-        let mut encoder = Encoder::new();
+        let mut encoder = Encoder::new(Level::Default);
         let mut encoded = vec![0; max_encoded_len(raw.len())];
         group.bench_function("model", |b| b.iter(of));
         group.bench_function("encode", |b| b.iter(|| encoder.encode(&model, 0, raw, &mut encoded)));

@@ -130,7 +130,7 @@ impl Weights {
 
     /// All chunks, encoded.
     pub fn chunks(&self, models: &[Model]) -> Vec<Chunk> {
-        let mut encoder = Encoder::new();
+        let mut encoder = Encoder::new(self.level);
         let mut out = vec![0; max_encoded_len(CHUNK_LEN)];
         let mut chunks = Vec::new();
         for (i, raw) in self.tensors.iter().enumerate() {

@@ -174,7 +174,8 @@ fn chunk(weights: &Weights) -> [Speed; 4] {
     let mut copy = vec![0; raw.len()];
     let mut out = vec![0; raw.len()];
     let mut encoded = vec![0; max_encoded_len(CHUNK_LEN)];
-    let (mut decoder, mut encoder, mut again) = (Decoder::new(), Encoder::new(), Encoder::new());
+    let mut decoder = Decoder::new();
+    let (mut encoder, mut again) = (Encoder::new(weights.level), Encoder::new(weights.level));
     let mut encode = |encoder: &mut Encoder, models: &[Model]| {
         for (raw, model) in weights.tensors.iter().zip(models) {
             for (chunk, position) in raw.chunks(CHUNK_LEN).zip(weights.positions()) {

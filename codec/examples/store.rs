@@ -28,7 +28,7 @@ fn put(
 
     let transaction = db.begin_write()?;
     transaction.open_table(TENSORS)?.insert(name, (dtype.name(), &model.to_bytes()[..]))?;
-    let mut encoder = Encoder::new();
+    let mut encoder = Encoder::new(Level::Default);
     let mut encoded = vec![0; max_encoded_len(CHUNK_LEN)];
     for (number, chunk) in raw.chunks(CHUNK_LEN).enumerate() {
         let len = encoder.encode(&model, position(dtype, number as u64), chunk, &mut encoded)?;

@@ -20,7 +20,7 @@
 //! let model = Model::of(Dtype::F32, Level::Default, &[64, 64], [&raw[..]])?;
 //!
 //! let mut encoded = vec![0; max_encoded_len(raw.len())];
-//! let len = Encoder::new().encode(&model, 0, &raw, &mut encoded)?;
+//! let len = Encoder::new(Level::Default).encode(&model, 0, &raw, &mut encoded)?;
 //! assert!(len < raw.len());
 //!
 //! let mut back = vec![0; raw.len()];

@@ -73,7 +73,7 @@ const DTYPES: [Dtype; 8] = [
     Dtype::F64,
 ];
 
-const LEVELS: [Level; 2] = [Level::Fast, Level::Default];
+const LEVELS: [Level; 3] = [Level::Fast, Level::Default, Level::Max];
 
 fn model_of(dtype: Dtype, level: Level, columns: u64, raw: &[u8]) -> Model {
     let rows = raw.len() as u64 / dtype.layout().width() as u64 / columns + 1;
@@ -82,7 +82,7 @@ fn model_of(dtype: Dtype, level: Level, columns: u64, raw: &[u8]) -> Model {
 
 fn encode(model: &Model, raw: &[u8]) -> Vec<u8> {
     let mut encoded = vec![0; max_encoded_len(raw.len())];
-    let len = Encoder::new().encode(model, POSITION, raw, &mut encoded).unwrap();
+    let len = Encoder::new(Level::Max).encode(model, POSITION, raw, &mut encoded).unwrap();
     encoded.truncate(len);
     encoded
 }
@@ -130,7 +130,7 @@ fn a_model_of_other_data_still_round_trips() {
 fn wrong_lengths_are_named() {
     let model = Model::plain(Layout::FLOAT32);
     let mut out = [0; 64];
-    let mut encoder = Encoder::new();
+    let mut encoder = Encoder::new(Level::Max);
     assert_eq!(
         encoder.encode(&model, 0, &[0; 5], &mut out),
         Err(EncodeError::Ragged { len: 5, width: 4 })
@@ -157,7 +157,7 @@ fn blocks_know_their_length() {
     for dtype in Dtype::ALL {
         let raw = mixed(dtype.layout(), 4000, 3);
         let mut encoded = vec![0; block::max_encoded_len(raw.len())];
-        let len = block::encode(&mut Encoder::new(), dtype, &raw, &mut encoded).unwrap();
+        let len = block::encode(&mut Encoder::new(Level::Max), dtype, &raw, &mut encoded).unwrap();
         let encoded = &encoded[..len];
         assert_eq!(block::raw_len(encoded), Ok(raw.len()));
         let mut back = vec![0; raw.len()];

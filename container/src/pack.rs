@@ -240,9 +240,10 @@ impl<'a> Packer<'a> {
         }
         let this = &*self;
         let jobs = batch.into_par_iter().zip(models);
-        jobs.map_init(Encoder::new, |encoder, (at, model)| {
-            this.encode_chunk(encoder, buffers, at, model)
-        })
+        jobs.map_init(
+            || Encoder::new(this.level),
+            |encoder, (at, model)| this.encode_chunk(encoder, buffers, at, model),
+        )
         .collect()
     }
 
@@ -268,7 +269,7 @@ impl<'a> Packer<'a> {
         let mut builder = ModelBuilder::new(coded_as(info), self.level, &info.shape);
         loop {
             match self.pass(info, &builder)?.next() {
-                Next::Pass(next) => builder = next,
+                Next::Pass(next) => builder = *next,
                 Next::Done(model) => return Ok(model),
             }
         }

@@ -28,7 +28,7 @@ fuzz_target!(|input: (u8, u16, u64, Vec<u8>, Vec<u8>)| {
     // The input as a chunk, whatever the model was made for.
     let raw = &encoded[..encoded.len() / layout.width() * layout.width()];
     let mut out = vec![0; max_encoded_len(raw.len())];
-    let len = Encoder::new()
+    let len = Encoder::default()
         .encode(&model, position, raw, &mut out)
         .expect("whole elements, room enough");
     let mut back = vec![0; raw.len()];

@@ -45,7 +45,7 @@ impl Model {
                 position += (chunk.len() / dtype.layout().width()) as u64;
             }
             match builder.next() {
-                Next::Pass(next) => builder = next,
+                Next::Pass(next) => builder = *next,
                 Next::Done(model) => return Ok(model),
             }
         }
@@ -68,7 +68,7 @@ pub struct ModelBuilder {
 #[derive(Clone, Debug)]
 pub enum Next {
     /// Another one.
-    Pass(ModelBuilder),
+    Pass(Box<ModelBuilder>),
     /// The model.
     Done(Model),
 }
@@ -78,7 +78,7 @@ enum Pass {
     Survey(Survey),
     Candidates { survey: Survey, candidates: Candidates },
     Moments { refined: Refined, moments: Moments },
-    Counts { refined: Refined, counts: Counts, counted: u64 },
+    Counts { refined: Refined, counts: Box<Counts>, counted: u64 },
 }
 
 /// What is refined by classes.
@@ -183,7 +183,8 @@ impl ModelBuilder {
                 Pass::Moments { refined, moments }
             }
             Pass::Moments { refined, moments } => {
-                Pass::Counts { refined, counts: Counts::new(moments.columns()), counted: 0 }
+                let counts = Box::new(Counts::new(moments.columns()));
+                Pass::Counts { refined, counts, counted: 0 }
             }
             Pass::Counts { refined, counts, counted } => {
                 let whole = Whole { elements, counted };
@@ -200,7 +201,7 @@ impl ModelBuilder {
                 });
             }
         };
-        Next::Pass(Self { layout, level, elements, symbol_shift, pass })
+        Next::Pass(Box::new(Self { layout, level, elements, symbol_shift, pass }))
     }
 }
 

@@ -8,7 +8,7 @@ use crate::model::{MAX_PLANES, Model, check_raw};
 use crate::plane::Choice;
 use crate::plane::encoder::Stream;
 use crate::planes::Planes;
-use crate::{EncodeError, varint};
+use crate::{EncodeError, Level, varint};
 
 /// Repeats have to win one part in this.
 const REPEATS_GAIN: usize = 64;
@@ -16,6 +16,7 @@ const REPEATS_GAIN: usize = 64;
 /// Encodes chunks. Keeps its working memory from one chunk to the next: reuse it.
 #[derive(Clone, Debug, Default)]
 pub struct Encoder {
+    level: Level,
     /// Elements after scaling.
     words: Vec<u8>,
     /// The steps of rows, and the offsets that these make.
@@ -30,16 +31,17 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// An encoder without memory yet; it grows to about four times the chunk.
-    pub fn new() -> Self {
-        Self::default()
+    /// An encoder without memory yet; it grows to about four times the chunk. At
+    /// [`Level::Fast`] it does not look for repeats.
+    pub fn new(level: Level) -> Self {
+        Self { level, ..Self::default() }
     }
 
     /// Encodes `raw` into the front of `out` and returns how many bytes that took, at most
     /// [`max_encoded_len`] and 0 only for no bytes at all.
     ///
-    /// `position` is how many elements of the tensor come before. The bytes depend on it, `raw` and
-    /// `model` alone. Neither the position nor the raw length is among them: keep them, or use
+    /// `position` is how many elements of the tensor come before. The bytes depend on it, `raw`,
+    /// `model` and the level alone. Neither the position nor the raw length is among them: keep them, or use
     /// [`crate::block`].
     ///
     /// # Errors
@@ -70,6 +72,9 @@ impl Encoder {
         let width = model.layout().width();
         if len == 0 {
             return Ok(0);
+        }
+        if self.level == Level::Fast {
+            return Ok(len);
         }
         let bits = 8 * len / (raw.len() / width);
         if let Some(repeats) = Repeats::find(model.layout(), raw, bits) {
@@ -158,7 +163,7 @@ impl Encoder {
 fn encode_repeats(layout: Layout, repeats: &Repeats) -> Vec<u8> {
     let mut out = vec![REPEATS];
     varint::write(repeats.count() as u64, &mut out);
-    let mut encoder = Encoder::new();
+    let mut encoder = Encoder::default();
     let mut encode = |layout, raw: &[u8], with_len: bool, out: &mut Vec<u8>| {
         let mut encoded = vec![0; max_encoded_len(raw.len())];
         let len = encoder.encode_simple(&Model::plain(layout), 0, raw, &mut encoded);

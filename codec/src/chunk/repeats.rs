@@ -14,9 +14,11 @@ use crate::DecodeError;
 /// The fewest elements that are repeated.
 const MIN_LEN: usize = 2;
 
-/// Of a large chunk, places are probed for repeats whose hash ends with so many zeros: what is
-/// repeated is probed at both places or at none.
-const PROBE_BITS: u32 = 4;
+/// Of a large chunk, about one place in 1 << this is probed.
+const PROBE_BITS: u32 = 6;
+
+/// Of a chunk of more than twice as many elements only so many are probed.
+const PROBED: usize = 1 << 16;
 
 /// Chunks of fewer elements are probed at all places.
 const LARGE: usize = 1 << 14;
@@ -28,7 +30,7 @@ const PROBE_RATE: usize = 64;
 const GOOD: usize = 64;
 
 /// How many earlier places with the same hash are tried.
-const DEPTH: usize = 32;
+const DEPTH: usize = 16;
 
 /// The most bits of a hash that are looked up.
 const HASH_BITS: u32 = 16;
@@ -60,14 +62,16 @@ impl Repeats {
     /// otherwise.
     pub(super) fn find(layout: Layout, raw: &[u8], bits: usize) -> Option<Self> {
         let width = layout.width();
+        let sign_bit = if layout.rotates() { SIGN } else { 0 };
+        if !may_repeat(width, sign_bit, raw) {
+            return None;
+        }
         if !layout.rotates() {
-            let search = Search::new(width, raw);
-            return search.probe().then(|| search.parse(raw, bits));
+            return Some(Search::new(width, raw).parse(raw, bits));
         }
         let mut magnitudes = raw.to_vec();
         magnitudes.iter_mut().skip(width - 1).step_by(width).for_each(|top| *top &= !SIGN);
-        let search = Search::new(width, &magnitudes);
-        let mut repeats = search.probe().then(|| search.parse(raw, bits))?;
+        let mut repeats = Search::new(width, &magnitudes).parse(raw, bits);
         let sign = |at: usize| raw[width * at + width - 1] >> 7;
         let (mut flips, mut at) = (Vec::new(), 0);
         for (run, len, distance) in repeats.sequences() {
@@ -156,6 +160,78 @@ impl Repeats {
     }
 }
 
+/// How many elements are hashed, and the fewest that a new distance is worth: by chance so many of
+/// a weight tensor are nowhere else in a chunk.
+fn window(width: usize) -> usize {
+    match width {
+        1 => 6,
+        2 => 3,
+        _ => 2,
+    }
+}
+
+/// Whether there seem to be more than a few repeats of elements whose top byte is taken without
+/// these bits.
+fn may_repeat(width: usize, top_bits: u8, raw: &[u8]) -> bool {
+    let probed = if raw.len() > 2 * PROBED * width { PROBED * width } else { raw.len() };
+    let raw = &raw[..probed];
+    match width {
+        1 => probe::<1, 6>(top_bits, raw.as_chunks().0),
+        2 => probe::<2, 3>(top_bits, raw.as_chunks().0),
+        4 => probe::<4, 2>(top_bits, raw.as_chunks().0),
+        _ => probe::<8, 2>(top_bits, raw.as_chunks().0),
+    }
+}
+
+/// Looks at places where the element looks like one of a few, so at a place and at its repeat or at
+/// none.
+fn probe<const W: usize, const WINDOW: usize>(top_bits: u8, elements: &[[u8; W]]) -> bool {
+    /// Elements that are looked at together: mostly none of them is chosen.
+    const BLOCK: usize = 16;
+    let number = |element: &[u8; W]| {
+        let mut bytes = [0; 8];
+        bytes[..W].copy_from_slice(element);
+        bytes[W - 1] &= !top_bits;
+        u64::from_le_bytes(bytes)
+    };
+    let bits = if elements.len() < LARGE { 0 } else { PROBE_BITS };
+    let bound = (u32::from(u16::MAX) >> bits) as u16;
+    // The bits that weights fill best: those of the exponent and the top of the mantissa. The least
+    // ones are chosen.
+    let rank = |element: &[u8; W]| {
+        let top = match W {
+            1 => u16::from(element[0]),
+            _ => u16::from_le_bytes([element[W - 2], element[W - 1] & !top_bits]),
+        };
+        (top ^ 0x55).wrapping_mul(0x9e37)
+    };
+    let slots = (elements.len() >> bits).next_power_of_two();
+    let mut last = vec![0_u32; slots];
+    let (mut probed, mut found) = (0, 0);
+    for (b, block) in elements.as_chunks::<BLOCK>().0.iter().enumerate() {
+        if block.iter().map(rank).fold(u16::MAX, u16::min) > bound {
+            continue;
+        }
+        for (i, _) in block.iter().enumerate().filter(|(_, element)| rank(element) <= bound) {
+            let at = b * BLOCK + i;
+            let Some(window) = elements.get(at..at + WINDOW) else { break };
+            let mut hash = 0;
+            for element in window {
+                hash = (hash ^ number(element)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                hash ^= hash >> 32;
+            }
+            let slot = &mut last[hash as usize & (slots - 1)];
+            let earlier = std::mem::replace(slot, at as u32 + 1).checked_sub(1);
+            probed += 1;
+            found += usize::from(earlier.is_some_and(|earlier| {
+                let earlier = &elements[earlier as usize..][..WINDOW];
+                earlier.iter().map(number).eq(window.iter().map(number))
+            }));
+        }
+    }
+    found * PROBE_RATE > probed
+}
+
 /// A chunk that is searched.
 struct Search<'a> {
     raw: &'a [u8],
@@ -192,12 +268,7 @@ impl Places {
 
 impl<'a> Search<'a> {
     fn new(width: usize, raw: &'a [u8]) -> Self {
-        // By chance a window of weights is nowhere else in a chunk.
-        let window = match width {
-            1 => 6,
-            2 => 3,
-            _ => 2,
-        };
+        let window = window(width);
         Self { raw, width, window }
     }
 
@@ -213,33 +284,6 @@ impl<'a> Search<'a> {
         let both = u64::from(first) | u64::from(last) << 32;
         // The top bits are good.
         Some((both ^ both >> 29).wrapping_mul(0x9e37_79b9_7f4a_7c15))
-    }
-
-    /// Whether there seem to be more than a few repeats.
-    fn probe(&self) -> bool {
-        let n = self.count();
-        let bits = if n < LARGE { 0 } else { PROBE_BITS };
-        let slots = (n >> bits).next_power_of_two();
-        let mut last = vec![0_u32; slots];
-        let (mut probed, mut found) = (0, 0);
-        for at in 0..n {
-            let Some(hash) = self.hash(at) else { break };
-            // The lower bits of the upper half choose, the higher ones are the slot.
-            if (hash >> 24) & ((1 << bits) - 1) != 0 {
-                continue;
-            }
-            let slot = &mut last[((hash >> 32) as usize * slots) >> 32];
-            let earlier = std::mem::replace(slot, at as u32 + 1).checked_sub(1);
-            probed += 1;
-            found += usize::from(earlier.is_some_and(|earlier| self.same(at, earlier as usize)));
-        }
-        found * PROBE_RATE > probed
-    }
-
-    /// Whether a window is the same at two places.
-    fn same(&self, at: usize, earlier: usize) -> bool {
-        let len = self.window * self.width;
-        self.raw[at * self.width..].get(..len) == self.raw[earlier * self.width..].get(..len)
     }
 
     /// How many elements at two places are equal.
@@ -268,11 +312,16 @@ impl<'a> Search<'a> {
         for _ in 0..DEPTH {
             // Long enough: to compare such ones again and again would take forever.
             let Some(earlier) = place.checked_sub(1).filter(|_| most < GOOD) else { break };
+            let next = |at: usize| self.raw.get((at + most) * self.width..)?.get(..self.width);
+            place = places.before[earlier as usize];
+            // One that is longer is so at the next element.
+            if next(at).is_none() || next(at) != next(earlier as usize) {
+                continue;
+            }
             let len = self.common(at, earlier as usize);
             if len > most {
                 (best, most) = (Some((len, at - earlier as usize)), len);
             }
-            place = places.before[earlier as usize];
         }
         best
     }

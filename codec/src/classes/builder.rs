@@ -66,7 +66,7 @@ impl Moments {
         let column = |((&sum, &square), &count): ((&i64, &u64), &u64)| {
             let mean = u128::from(sum.unsigned_abs());
             let whole = (u128::from(square) << 8) * u128::from(count);
-            let part = (mean * mean << 16) / whole.max(1);
+            let part = ((mean * mean) << 16) / whole.max(1);
             let class = BOUNDS.iter().filter(|&&bound| part >= bound).count() as u8;
             class | if sum < 0 { FLIP } else { 0 }
         };

@@ -59,7 +59,7 @@ impl Classes {
                 units.push(*state as u16);
                 *state >>= 16;
             }
-            *state = (*state / freq << SLOT_BITS) + *state % freq + start;
+            *state = ((*state / freq) << SLOT_BITS) + *state % freq + start;
         }
         varint::write(escapes.len() as u64, out);
         out.extend(escapes.iter().flat_map(|e| e.to_le_bytes()));
