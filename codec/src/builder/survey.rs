@@ -6,6 +6,12 @@ use super::MIN_SCALED;
 use crate::scale::{self, Columns, Scale};
 use crate::{Dtype, Level};
 
+/// Fewer columns are not worth looking at.
+const MIN_COLUMNS: u64 = 8;
+
+/// Columns of fewer elements say too little.
+const MIN_ROWS: u64 = 16;
+
 /// Rows of fewer elements get no offsets: these would take more than they save.
 const MIN_ROW_LEN: u64 = 24;
 
@@ -35,7 +41,9 @@ impl Survey {
             columns.push(Columns::new(1));
             // A complex number is two elements.
             let parts = u64::from(dtype.bits()) / (8 * layout.width() as u64);
-            let possible = |&len: &u64| (2..=scale::MAX_ROW_LEN).contains(&len) && len < elements;
+            let possible = |&len: &u64| {
+                (MIN_COLUMNS..=scale::MAX_ROW_LEN).contains(&len) && elements / len >= MIN_ROWS
+            };
             columns.extend(row_lens(parts, shape).into_iter().filter(possible).map(Columns::new));
         }
         Self { layout, columns, shift, rotate }
