@@ -6,16 +6,24 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use at1w_tests::{everything, packed, restored, safetensors, small, with_header};
+use at1w_container::Level;
+use at1w_tests::{everything, packed_at, restored, safetensors, skewed, small, with_header};
 
 fn check(name: &str, original: &[u8]) {
+    check_at(Level::Default, name, original);
+}
+
+fn check_at(level: Level, name: &str, original: &[u8]) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden").join(name);
     if std::env::var_os("AT1W_BLESS").is_some() {
-        std::fs::write(&path, packed(original).unwrap()).unwrap();
+        std::fs::write(&path, packed_at(level, original).unwrap()).unwrap();
     }
     let golden = std::fs::read(&path).unwrap();
     assert!(restored(&golden).unwrap() == original, "{name} does not restore");
-    assert!(packed(original).unwrap() == golden, "{name} is packed to other bytes than before");
+    assert!(
+        packed_at(level, original).unwrap() == golden,
+        "{name} is packed to other bytes than before"
+    );
 }
 
 #[test]
@@ -29,23 +37,29 @@ fn a_small_file_is_packed_as_before() {
 }
 
 #[test]
+fn every_level_packs_as_before() {
+    check_at(Level::Max, "max.at1w", &skewed());
+    check_at(Level::Fast, "fast.at1w", &small());
+}
+
+#[test]
 fn no_tensors_is_packed_as_before() {
     check("no-tensors.at1w", &safetensors(&[]));
     check("bare.at1w", &with_header("{}", &[]));
 }
 
-/// The back-end is chosen once per process: this runs the test above in a process for each.
+/// The back-end is chosen once per process: this runs tests above in a process for each.
 #[test]
 fn every_back_end_packs_the_same_bytes() {
     for backend in at1w_simd::Backend::available() {
         let output = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "everything_is_packed_as_before"])
+            .args(["--exact", "everything_is_packed_as_before", "every_level_packs_as_before"])
             .env("AT1W_SIMD", backend.name())
             .env_remove("AT1W_BLESS")
             .output()
             .unwrap();
         let report = String::from_utf8_lossy(&output.stdout);
         // A name that matches no test would succeed as well.
-        assert!(report.contains("1 passed; 0 failed"), "{backend} packs to other bytes: {report}");
+        assert!(report.contains("2 passed; 0 failed"), "{backend} packs to other bytes: {report}");
     }
 }

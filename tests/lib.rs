@@ -106,21 +106,25 @@ impl Random {
 pub fn weights(dtype: Dtype, n: usize, random: &mut Random) -> Vec<u8> {
     let mut out = Vec::new();
     for _ in 0..n {
-        let x = random.normal() / 32.0;
-        match dtype {
-            Dtype::BF16 => out.extend(((x.to_bits() >> 16) as u16).to_le_bytes()),
-            // The exponent of a normal half, truncated.
-            Dtype::F16 => {
-                let bits = x.to_bits();
-                let exponent = ((bits >> 23 & 0xff) as i32 - 112).clamp(0, 30) as u32;
-                let half = bits >> 16 & 0x8000 | exponent << 10 | bits >> 13 & 0x3ff;
-                out.extend((half as u16).to_le_bytes());
-            }
-            Dtype::F64 => out.extend(f64::from(x).to_le_bytes()),
-            _ => out.extend(x.to_le_bytes()),
-        }
+        float(dtype, random.normal() / 32.0, &mut out);
     }
     out
+}
+
+/// Appends a number in a float dtype, truncated.
+fn float(dtype: Dtype, x: f32, out: &mut Vec<u8>) {
+    match dtype {
+        Dtype::BF16 => out.extend(((x.to_bits() >> 16) as u16).to_le_bytes()),
+        // The exponent of a normal half.
+        Dtype::F16 => {
+            let bits = x.to_bits();
+            let exponent = ((bits >> 23 & 0xff) as i32 - 112).clamp(0, 30) as u32;
+            let half = bits >> 16 & 0x8000 | exponent << 10 | bits >> 13 & 0x3ff;
+            out.extend((half as u16).to_le_bytes());
+        }
+        Dtype::F64 => out.extend(f64::from(x).to_le_bytes()),
+        _ => out.extend(x.to_le_bytes()),
+    }
 }
 
 /// Weights whose scale differs by row and column; a few are zero or huge.
@@ -232,6 +236,29 @@ pub fn everything() -> Vec<u8> {
         data: random.bytes(33),
     };
     tensors.push(unknown);
+    safetensors(&tensors)
+}
+
+/// A file of matrices whose columns have means of their own, for [`Level::Max`].
+pub fn skewed() -> Vec<u8> {
+    let mut random = Random::new(3);
+    let mut tensors = Vec::new();
+    for (dtype, rows) in [(Dtype::BF16, 300), (Dtype::F16, 100), (Dtype::F32, 50), (Dtype::F64, 50)]
+    {
+        let columns = 100;
+        let means: Vec<f32> = (0..columns).map(|_| random.normal() / 32.0).collect();
+        let mut data = Vec::new();
+        for i in 0..rows * columns {
+            let value = match random.bits() % 2000 {
+                0 => 0.0,
+                1 => random.normal() * 1e5,
+                _ => means[i % columns] + random.normal() / 32.0,
+            };
+            float(dtype, value, &mut data);
+        }
+        let (rows, columns) = (rows as u64, columns as u64);
+        tensors.push(Tensor::new(dtype.name(), dtype, &[rows, columns], data));
+    }
     safetensors(&tensors)
 }
 

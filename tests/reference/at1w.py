@@ -253,6 +253,7 @@ class Model:
         self.planes, self.rotated = planes, rotated
         self.flags = self.base = self.shift = 0
         self.row_length, self.columns = 1, b""
+        self.classes = None
         self.rows_table, self.tables = NO_TABLE, [NO_TABLE] * planes
         if not data:
             return
@@ -272,16 +273,22 @@ class Model:
         return self.flags & 2
 
     def read_scale(self, cursor):
-        require(self.flags < 8 and self.rotated, cursor.where, "unknown scale")
+        known = self.flags < 16 and self.flags & 9 != 9
+        require(known and self.rotated, cursor.where, "unknown scale")
         self.base = cursor.number(2)
-        if self.flags & 6:
+        if self.flags & 14:
             self.shift, self.row_length = cursor.number(1), cursor.varint()
             require(self.shift <= 7, cursor.where, "the shift is more than 7")
             require(1 <= self.row_length <= 1 << 18, cursor.where, "the row length is out of range")
         if self.flags & 4:
-            entry = read_entry(cursor, self.row_length)
-            stream = Cursor(cursor.take(entry[-1]), f"{cursor.where}, columns")
-            self.columns = decode_plane(entry, stream, self.row_length, NO_TABLE)
+            self.columns = self.read_columns(cursor)
+        if self.flags & 8:
+            self.classes = Classes(self, cursor)
+
+    def read_columns(self, cursor):
+        entry = read_entry(cursor, self.row_length)
+        stream = Cursor(cursor.take(entry[-1]), f"{cursor.where}, columns")
+        return decode_plane(entry, stream, self.row_length, NO_TABLE)
 
     @staticmethod
     def read_kind(cursor):
@@ -314,6 +321,82 @@ class Model:
         return bytes(out)
 
 
+class Classes:
+    ESCAPE = 0x78
+
+    def __init__(self, model, cursor):
+        self.shift, count = cursor.number(1), cursor.number(1)
+        has_columns, count = count >> 7, count & 127
+        where = cursor.where
+        require(self.shift <= 7 and 1 <= count <= 16, where, "classes are out of range")
+        self.columns = model.read_columns(cursor) if has_columns else bytes(model.row_length)
+        known = all(column & 127 < count for column in self.columns)
+        require(known, where, "a column has an unknown class")
+        exponents = [[cursor.varint() for _ in range(31)] + [0] for _ in range(count)]
+        require(all(sum(e) == 4096 for e in exponents), where, "exponents do not add up")
+        mantissas = [self.read_mantissas(cursor) for _ in range(15)]
+        self.tables = [self.table(e, mantissas) for e in exponents]
+
+    @staticmethod
+    def read_mantissas(cursor):
+        first = cursor.number(1)
+        if not first:
+            return [32] * 8
+        freqs = [first, *cursor.take(6)]
+        freqs.append(256 - sum(freqs))
+        require(freqs[-1] >= 0, cursor.where, "mantissas do not add up")
+        require(freqs != [32] * 8, cursor.where, "mantissas are not in their one spelling")
+        return freqs
+
+    def table(self, exponents, mantissas):
+        """For each slot the symbol, the frequency, and slot - start."""
+        slots, before = [], 0
+        for symbol in range(256):
+            exponent = symbol >> 3 & 15
+            if exponent < 15:
+                weight = exponents[symbol >> 3] * mantissas[exponent][symbol & 7]
+            else:
+                weight = exponents[15] * 256 if symbol == self.ESCAPE else 0
+            freq = (before + weight) // 64 - before // 64
+            slots += [(symbol, freq, i) for i in range(freq)]
+            before += weight
+        return slots
+
+    def tops(self, cursor, below, position):
+        """The top 16 bits of each element."""
+        escapes = iter([cursor.number(2) for _ in range(cursor.varint())])
+        log = cursor.number(1)
+        require(log <= 5, cursor.where, "too many lanes")
+        states = [cursor.number(4) for _ in range(1 << log)]
+        require(min(states) >= 1 << 16, cursor.where, "a lane state is below 65536")
+        rest = cursor.rest()
+        require(not len(rest) % 2, cursor.where, "half a unit is left over")
+        units = iter(struct.unpack(f"<{len(rest) // 2}H", rest))
+        tops, mask = [], (1 << self.shift) - 1
+        try:
+            for i, low in enumerate(below):
+                require(low <= mask, cursor.where, "bits are set beside a symbol")
+                column = self.columns[(position + i) % len(self.columns)]
+                lane = i & (1 << log) - 1
+                x = states[lane]
+                symbol, freq, offset = self.tables[column & 127][x & 0x3FFF]
+                x = freq * (x >> 14) + offset
+                states[lane] = x << 16 | next(units) if x < 1 << 16 else x
+                if symbol == self.ESCAPE:
+                    kept = next(escapes)
+                    require(kept >> 16 - self.shift == 0, cursor.where, "an escape is too large")
+                    tops.append(kept << self.shift | low)
+                else:
+                    symbol ^= column & 128
+                    tops.append((symbol & 128) << 8 | (symbol & 127) << self.shift | low)
+        except StopIteration:
+            raise At1wError(f"{cursor.where}: the units or escapes run out") from None
+        require(set(states) == {1 << 16}, cursor.where, "a lane does not end at 65536")
+        left = list(units) + list(escapes)
+        require(not left, cursor.where, "units or escapes are left over")
+        return tops
+
+
 def read_entry(cursor, n):
     """The mode, its high bits, what else the entry holds, and the stream length."""
     high, mode = divmod(cursor.number(1), 16)
@@ -344,13 +427,18 @@ def decode_payload(payload, length, model, position, where, inner=False):
     require(len(payload) <= length + 1, where, "the payload is longer than the raw bytes plus one")
     cursor = Cursor(payload, where)
     method = cursor.number(1) if length else 0
-    require(method <= (1 if inner else 2), where, f"unknown method {method}")
+    require(method <= (1 if inner else 3), where, f"unknown method {method}")
+    n = length // model.planes
     if method == 0:
         raw = cursor.take(length)
     elif method == 1:
-        raw = decode_planes(cursor, length // model.planes, model, position)
+        plain = Model(b"", model.planes, model.rotated, where)
+        raw = decode_planes(cursor, n, plain if model.classes else model, position)
+    elif method == 2:
+        raw = decode_repeats(cursor, n, model)
     else:
-        raw = decode_repeats(cursor, length // model.planes, model)
+        require(model.classes, where, "the model has no classes")
+        raw = decode_classes(cursor, n, model, position)
     cursor.end()
     return raw
 
@@ -366,6 +454,25 @@ def decode_planes(cursor, n, model, position):
         planes.append(decode_plane(entry, stream, size, table))
     row_steps = planes.pop(0) if rows else b""
     return model.unscale(merge(planes, model.rotated), position, row_steps)
+
+
+def decode_classes(cursor, n, model, position):
+    rows = model.row_count(position, n)
+    row_entries = [read_entry(cursor, rows)] if rows else []
+    symbols = cursor.varint()
+    entries = [read_entry(cursor, n) for _ in range(model.planes - 1)]
+    row_steps = b""
+    for entry in row_entries:
+        stream = Cursor(cursor.take(entry[-1]), f"{cursor.where}, rows")
+        row_steps = decode_plane(entry, stream, rows, model.rows_table)
+    symbols = Cursor(cursor.take(symbols), f"{cursor.where}, symbols")
+    planes = []
+    for p, entry in enumerate(entries):
+        stream = Cursor(cursor.take(entry[-1]), f"{cursor.where}, plane {p}")
+        planes.append(decode_plane(entry, stream, n, model.tables[p]))
+    tops = model.classes.tops(symbols, planes.pop(), position)
+    planes += [bytes(top & 255 for top in tops), bytes(top >> 8 for top in tops)]
+    return model.unscale(merge(planes, False), position, row_steps)
 
 
 def decode_repeats(cursor, n, model):
