@@ -47,24 +47,47 @@ impl Weights {
     /// # Panics
     /// When the file is not there: `scripts/corpus.sh` makes it.
     pub fn corpus(name: &str, dtype: Dtype) -> Self {
+        let weights = Self::read(name, Some(dtype), Level::Default);
+        weights.unwrap_or_else(|| panic!("{name} has no large {} tensor", dtype.name()))
+    }
+
+    /// As [`Weights::corpus`], of the dtype of most bytes of the file; `None` if it has no large
+    /// float tensors.
+    ///
+    /// # Panics
+    /// As [`Weights::corpus`].
+    pub fn large(name: &str, level: Level) -> Option<Self> {
+        Self::read(name, None, level)
+    }
+
+    fn read(name: &str, dtype: Option<Dtype>, level: Level) -> Option<Self> {
         let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "../corpus", name].iter().collect();
         let file = fs::read(&path)
             .unwrap_or_else(|e| panic!("{}: {e}: run scripts/corpus.sh first", path.display()));
         let file = SafeTensors::deserialize(&file).expect("a safetensors file");
-        let mut views: Vec<_> = file
-            .iter()
-            .map(|(_, t)| t)
-            .filter(|t| format!("{:?}", t.dtype()) == dtype.name() && t.data().len() > 1 << 16)
-            .collect();
+        let of = |view: &TensorView<'_>| Dtype::from_name(&format!("{:?}", view.dtype()));
+        let mut views: Vec<_> =
+            file.iter().map(|(_, t)| t).filter(|t| t.data().len() > 1 << 16).collect();
+        let bytes = |dtype: Dtype| -> usize {
+            views.iter().filter(|t| of(t) == Some(dtype)).map(|t| t.data().len()).sum()
+        };
+        let floats = [Dtype::BF16, Dtype::F16, Dtype::F32];
+        let dtype = match dtype {
+            Some(dtype) => dtype,
+            None => floats.into_iter().max_by_key(|&dtype| bytes(dtype))?,
+        };
+        views.retain(|view| of(view) == Some(dtype));
         // As they lie in the file: the iterator's order is another in each run.
         views.sort_by_key(|view| view.data().as_ptr());
-        assert!(!views.is_empty(), "{name} has no large {} tensor", dtype.name());
         let len = views.iter().map(|view| view.data().len()).sum::<usize>();
+        if len == 0 {
+            return None;
+        }
         let again = || (0..ENOUGH.div_ceil(len)).flat_map(|_| &views);
         let shape = |view: &TensorView<'_>| view.shape().iter().map(|&dim| dim as u64).collect();
         let shapes = again().map(shape).collect();
         let tensors = again().map(|view| view.data().to_vec()).collect();
-        Self { name: name.into(), dtype, tensors, shapes, level: Level::Default }
+        Some(Self { name: name.into(), dtype, tensors, shapes, level })
     }
 
     /// bf16 from a Gaussian whose scale differs from row to row.

@@ -13,6 +13,8 @@ pub enum Rival {
     SplitZstd(i32, Layout),
     /// xz at a level.
     Xz(u32),
+    /// xz -9e.
+    XzExtreme,
 }
 
 impl Rival {
@@ -28,6 +30,7 @@ impl Rival {
             Self::Zstd(level) => format!("zstd -{level}"),
             Self::SplitZstd(level, _) => format!("byte split + zstd -{level}"),
             Self::Xz(level) => format!("xz -{level}"),
+            Self::XzExtreme => "xz -9e".into(),
         }
     }
 
@@ -40,9 +43,11 @@ impl Rival {
                 planes::split(layout, raw, &mut split);
                 zstd::bulk::compress(&split, level).expect("compressing in memory")
             }
-            Self::Xz(level) => {
+            Self::Xz(_) | Self::XzExtreme => {
+                // What liblzma calls LZMA_PRESET_EXTREME.
+                let preset = if let Self::Xz(level) = self { level } else { 9 | 1 << 31 };
                 let mut out = Vec::new();
-                let mut encoder = liblzma::read::XzEncoder::new(raw, level);
+                let mut encoder = liblzma::read::XzEncoder::new(raw, preset);
                 encoder.read_to_end(&mut out).expect("compressing in memory");
                 out
             }
@@ -62,7 +67,7 @@ impl Rival {
                 let planes: Vec<&[u8]> = split.chunks(raw.len() / layout.width()).collect();
                 planes::merge(layout, &planes, raw);
             }
-            Self::Xz(_) => {
+            Self::Xz(_) | Self::XzExtreme => {
                 let mut decoder = liblzma::read::XzDecoder::new(encoded);
                 decoder.read_exact(raw).expect("what xz has compressed");
             }

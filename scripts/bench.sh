@@ -1,7 +1,14 @@
 #!/usr/bin/env bash
 # Prints the tables of docs/BENCHMARKS.md, measured here and now. Needs Rust and Python.
+#
+# "scripts/bench.sh levels" prints the one of levels, over the whole corpus: a quarter of an hour, of
+# which nearly all is what xz -9e takes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+if [ "${1-}" = levels ]; then
+    scripts/corpus.sh
+    exec cargo run --quiet --release --locked --package at1w-benches --bin levels
+fi
 scripts/corpus.sh whisper-tiny minilm-l6-v2
 cargo run --quiet --release --locked --package at1w-benches --bin table

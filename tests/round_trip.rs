@@ -1,9 +1,16 @@
 //! Whatever goes in comes back, whole and in parts, whatever the machine does meanwhile.
 
+use std::sync::OnceLock;
+
 use at1w_codec::Dtype;
-use at1w_container::{Index, Mapped, OpenOptions, ReadAt, Reader, Slice};
-use at1w_tests::{Random, Tensor, everything, open, packed, restored, safetensors, weights};
+use at1w_container::{Index, Level, Mapped, OpenOptions, ReadAt, Reader, Slice};
+use at1w_tests::{
+    Random, Tensor, everything, open, packed, packed_at, restored, safetensors, scaled_weights,
+    skewed, weights,
+};
 use proptest::prelude::*;
+
+const LEVELS: [Level; 3] = [Level::Fast, Level::Default, Level::Max];
 
 /// The plain definition of slicing: position by position.
 fn naive_slice(shape: &[u64], size: usize, data: &[u8], slice: &[Index]) -> (Vec<u64>, Vec<u8>) {
@@ -36,13 +43,17 @@ fn naive_slice(shape: &[u64], size: usize, data: &[u8], slice: &[Index]) -> (Vec
 
 #[test]
 fn every_tensor_and_the_file_come_back() {
-    let original = everything();
-    let packed = packed(&original).unwrap();
+    for level in LEVELS {
+        comes_back(level, &everything());
+        comes_back(level, &skewed());
+    }
+}
+
+fn comes_back(level: Level, original: &[u8]) {
+    let packed = packed_at(level, original).unwrap();
     assert!(restored(&packed).unwrap() == original);
 
     let reader = open(&packed).unwrap();
-    let reference = safetensors::SafeTensors::deserialize(&original);
-    assert!(reference.is_err(), "the file has a dtype that safetensors does not know");
     reader.verify(&()).unwrap();
     for tensor in reader.tensors() {
         let data = tensor.read_to_vec().unwrap();
@@ -157,18 +168,24 @@ fn any_tensor() -> impl Strategy<Value = (Dtype, Vec<u64>, Vec<u8>)> {
     )
 }
 
+/// Files, and what they are packed to.
+static FILES: OnceLock<Vec<(Vec<u8>, Vec<u8>)>> = OnceLock::new();
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 
     #[test]
-    fn any_tensors_come_back(tensors in proptest::collection::vec(any_tensor(), 0..5)) {
+    fn any_tensors_come_back(
+        tensors in proptest::collection::vec(any_tensor(), 0..5),
+        level in proptest::sample::select(&LEVELS[..]),
+    ) {
         let tensors: Vec<Tensor> = tensors
             .into_iter()
             .enumerate()
             .map(|(i, (dtype, shape, data))| Tensor::new(&format!("t{i}"), dtype, &shape, data))
             .collect();
         let original = safetensors(&tensors);
-        let packed = packed(&original).unwrap();
+        let packed = packed_at(level, &original).unwrap();
         // The bound of the documentation: a byte a chunk, a record and digest a tensor, the frame.
         let bound = original.len() + 300 + tensors.len() * (48 + 32) + original.len() / 4096;
         prop_assert!(packed.len() <= bound);
@@ -186,11 +203,13 @@ proptest! {
         wide in 1u64..60,
         picks in proptest::collection::vec((any::<bool>(), 0u64..30, 0u64..30), 0..4),
         seed in any::<u64>(),
+        level in proptest::sample::select(&LEVELS[..]),
     ) {
         let mut shape = shape;
         shape[0] *= wide;
-        let elements = shape.iter().product::<u64>() as usize;
-        let data = weights(Dtype::F32, elements, &mut Random::new(seed));
+        let rows = shape[0] as usize;
+        let columns = shape[1..].iter().product::<u64>() as usize;
+        let data = scaled_weights(Dtype::F32, rows, columns, &mut Random::new(seed));
         let original = safetensors(&[Tensor::new("t", Dtype::F32, &shape, data.clone())]);
         let slice: Vec<Index> = picks
             .iter()
@@ -201,19 +220,29 @@ proptest! {
             })
             .collect();
         let expected = naive_slice(&shape, 4, &data, &slice);
-        let packed = packed(&original).unwrap();
+        let packed = packed_at(level, &original).unwrap();
         let reader = open(&packed).unwrap();
         let read = reader.tensor("t").unwrap().read_slice(&Slice(slice)).unwrap();
         prop_assert!(read == expected);
     }
 
     #[test]
-    fn any_byte_range_is_that_of_the_original(start in 0usize..2_000_000, len in 0usize..700_000) {
-        let original = everything();
-        let packed = packed(&original).unwrap();
-        let start = start.min(original.len());
+    fn any_byte_range_is_that_of_the_original(
+        start in any::<proptest::sample::Index>(),
+        len in 0usize..700_000,
+        file in any::<proptest::sample::Index>(),
+    ) {
+        let files = FILES.get_or_init(|| {
+            let originals = [everything(), skewed()];
+            let pack = |(original, level): (&Vec<u8>, Level)| {
+                (original.clone(), packed_at(level, original).unwrap())
+            };
+            LEVELS.iter().flat_map(|&l| originals.iter().map(move |o| (o, l))).map(pack).collect()
+        });
+        let (original, packed) = file.get(files);
+        let start = start.index(original.len());
         let end = (start + len).min(original.len());
-        let read = open(&packed).unwrap().read_original(start as u64..end as u64).unwrap();
+        let read = open(packed).unwrap().read_original(start as u64..end as u64).unwrap();
         prop_assert!(read == original[start..end]);
     }
 }

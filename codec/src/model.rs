@@ -157,7 +157,7 @@ impl Model {
     /// The classes, with the scale that they need.
     pub(crate) fn classes(&self) -> Option<(&Scale, &Classes)> {
         let scale = self.scale.as_ref()?;
-        Some((scale, scale.classes.as_ref()?))
+        Some((scale, scale.classes.as_deref()?))
     }
 
     pub(crate) fn table(&self, plane: usize) -> Option<&Table> {

@@ -57,7 +57,7 @@ pub(crate) struct Scale {
     /// Where the mean of all magnitudes is brought.
     target: i64,
     /// How symbols are made of what is scaled, if they are not planes.
-    pub(crate) classes: Option<Classes>,
+    pub(crate) classes: Option<Box<Classes>>,
 }
 
 impl Scale {
@@ -88,7 +88,7 @@ impl Scale {
 
     /// The same scale with classes, for which it is made.
     pub(crate) fn with(self, classes: Classes) -> Self {
-        Self { classes: Some(classes), ..self }
+        Self { classes: Some(Box::new(classes)), ..self }
     }
 
     pub(crate) fn has_columns(&self) -> bool {

@@ -178,7 +178,7 @@ fn hostile_models_are_refused() {
     // Flags, base, shift, row length, columns, three kinds of tables.
     assert_eq!(float(&[2, 0, 0, 4, 100, 0, 0, 0]), Ok(()));
     assert_eq!(float(&[4, 0, 0, 4, 100, 1, 77, 0, 0]), Ok(()));
-    assert_eq!(float(&[8, 0, 0, 4, 100, 0, 0, 0]), Err(DecodeError::UnknownModel(8)));
+    assert_eq!(float(&[16, 0, 0, 4, 100, 0, 0, 0]), Err(DecodeError::UnknownModel(16)));
     let words = read(Layout::WORD16, &[2, 0, 0, 4, 100, 0, 0, 0]);
     assert_eq!(words, Err(DecodeError::UnknownModel(2)));
     assert_eq!(float(&[2, 0, 0, 8, 100, 0, 0, 0]), Err(DecodeError::Scale));
@@ -189,6 +189,49 @@ fn hostile_models_are_refused() {
     assert_eq!(float(&[4, 0, 0, 4, 1, 2, 0, 0, 0]), Err(DecodeError::NoTable { plane: 0 }));
     assert_eq!(float(&[0, 0, 0]), Err(DecodeError::EmptyModel));
     assert_eq!(float(&[1, 0, 0, 0, 0, 0]), Err(DecodeError::TrailingBytes { extra: 1 }));
+}
+
+#[test]
+fn hostile_classes_are_refused() {
+    let float = |bytes: &[u8]| Model::from_bytes(Layout::FLOAT16, bytes).map(|_| ());
+    // Flags, base, shift, row length; the shift of symbols, the number of classes; exponents, of
+    // which one has all but the one of the escape; mantissas; two kinds of tables.
+    let head = [8, 0, 0, 4, 10];
+    let exponents = |escape: u8| {
+        let mut bytes = vec![0xff, 0x1f];
+        bytes.extend([0; 14]);
+        bytes.push(escape);
+        bytes.extend([0; 15]);
+        bytes
+    };
+    let model = |head: &[u8], classes: &[u8], exponents: &[u8], mantissas: &[u8]| {
+        [head, classes, exponents, mantissas, &[0; 2]].concat()
+    };
+    let uniform = [0; 15];
+    assert_eq!(float(&model(&head, &[4, 1], &exponents(1), &uniform)), Ok(()));
+    for (classes, exponents, mantissas) in [
+        (&[8, 1][..], exponents(1), &uniform[..]),
+        (&[4, 0], exponents(1), &uniform),
+        (&[4, 17], exponents(1), &uniform),
+        // Not all slots, or none for the escape.
+        (&[4, 1], exponents(0), &uniform),
+        (&[4, 1], [&[0x80, 0x20][..], &[0; 30]].concat(), &uniform),
+        (&[4, 1], exponents(2), &uniform),
+        // Mantissas of more than 256, and uniform ones in another spelling.
+        (&[4, 1], exponents(1), &[255, 2, 0, 0, 0, 0, 0]),
+        (&[4, 1], exponents(1), &[32; 7]),
+        // A column of a class that there is not.
+        (&[4, 0x81, 1, 1], exponents(1), &uniform),
+    ] {
+        let refused = float(&model(&head, classes, &exponents, mantissas));
+        assert_eq!(refused, Err(DecodeError::Classes), "{classes:?} {mantissas:?}");
+    }
+    assert_eq!(
+        float(&model(&[9, 0, 0, 4, 10], &[4, 1], &exponents(1), &uniform)),
+        Err(DecodeError::UnknownModel(9))
+    );
+    let plain = Model::plain(Layout::FLOAT16);
+    assert_eq!(decode(&plain, &[3, 0, 0], 4), Err(DecodeError::NoClasses));
 }
 
 #[test]

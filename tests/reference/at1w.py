@@ -333,7 +333,8 @@ class Classes:
         known = all(column & 127 < count for column in self.columns)
         require(known, where, "a column has an unknown class")
         exponents = [[cursor.varint() for _ in range(31)] + [0] for _ in range(count)]
-        require(all(sum(e) == 4096 for e in exponents), where, "exponents do not add up")
+        sums = all(sum(e) == 4096 and e[15] for e in exponents)
+        require(sums, where, "exponents do not add up, or leave no escape")
         mantissas = [self.read_mantissas(cursor) for _ in range(15)]
         self.tables = [self.table(e, mantissas) for e in exponents]
 

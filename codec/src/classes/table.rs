@@ -32,7 +32,9 @@ pub(super) fn read_exponents(input: &mut &[u8]) -> Result<Exponents, DecodeError
         let read = varint::read(input)?;
         *freq = u16::try_from(read).map_err(|_| DecodeError::Classes)?;
     }
-    match exponents.iter().map(|&f| u32::from(f)).sum::<u32>() == EXPONENT_TOTAL.into() {
+    // With a slot for the escape everything can be encoded.
+    let sum = exponents.iter().map(|&f| u32::from(f)).sum::<u32>();
+    match sum == EXPONENT_TOTAL.into() && exponents[EXPONENTS] > 0 {
         true => Ok(exponents),
         false => Err(DecodeError::Classes),
     }
