@@ -41,14 +41,19 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// The tensors of a file of the corpus that have this dtype and more than a few elements,
+    /// For level fast, the tensors of a file of the corpus that have this dtype and more than a few elements,
     /// again and again until there are 64 MiB.
     ///
     /// # Panics
     /// When the file is not there: `scripts/corpus.sh` makes it.
     pub fn corpus(name: &str, dtype: Dtype) -> Self {
-        let weights = Self::read(name, Some(dtype), Level::Default);
+        let weights = Self::read(name, Some(dtype), Level::Fast);
         weights.unwrap_or_else(|| panic!("{name} has no large {} tensor", dtype.name()))
+    }
+
+    /// The same, coded at another level.
+    pub fn at(self, level: Level) -> Self {
+        Self { level, ..self }
     }
 
     /// As [`Weights::corpus`], of the dtype of most bytes of the file; `None` if it has no large
@@ -107,7 +112,7 @@ impl Weights {
             dtype: Dtype::BF16,
             tensors: vec![raw],
             shapes: vec![vec![rows as u64, columns as u64]],
-            level: Level::Default,
+            level: Level::Fast,
         }
     }
 

@@ -84,6 +84,18 @@ fn tables() {
     row("Huffman encode of it", encode, "memcpy", "");
     row("several SHA-256 streams, one core", sha_streams(), "one `sha2` stream", "1.85 (2.6)");
     container_rows(&whisper.bytes());
+    for (level, decode_asked, encode_asked) in
+        [(Level::Default, "0.55", "0.08"), (Level::Max, "0.1", "0.01")]
+    {
+        for name in ["whisper-tiny.bf16.safetensors", "minilm-l6-v2.bf16.safetensors"] {
+            let weights = Weights::corpus(name, BF16).at(level);
+            let name = format!("level {level:?}, {}", weights.name);
+            let [_, decode, _, with_model] = chunk(&weights);
+            row(&format!("{name}: chunk decode"), decode, "memcpy", decode_asked);
+            let what = format!("{name}: chunk encode, model building included");
+            row(&what, with_model, "memcpy", encode_asked);
+        }
+    }
     for (name, weights) in [
         ("Gaussian bf16, scale by row", Weights::gaussian()),
         ("minilm bf16", Weights::corpus("minilm-l6-v2.bf16.safetensors", BF16)),
@@ -247,29 +259,34 @@ fn container_rows(raw: &[u8]) {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let (source, target) = (dir.path().join("a.safetensors"), dir.path().join("a.at1w"));
     write_tensor(&source, raw);
-    pack_file(&source, &target, &PackOptions::default()).expect("a safetensors file");
+    let level = Level::Fast;
+    let options = PackOptions { level, ..PackOptions::default() };
+    pack_file(&source, &target, &options).expect("a safetensors file");
+    let default = dir.path().join("default.at1w");
+    pack_file(&source, &default, &PackOptions::default()).expect("a safetensors file");
+    let default = Reader::open(&default).expect("what was packed");
     let file = Reader::open(&target).expect("what was packed");
     let mapped = Mapped::open(&target).expect("what was packed");
     let mapped = Reader::new(Box::new(mapped), &OpenOptions::default()).expect("what was packed");
     let [one, two] = [1, 2].map(pool);
-    let mut outs = [vec![0; raw.len()], vec![0; raw.len()], vec![0; raw.len()]];
-    let [out_file, out_mapped, out_two] = &mut outs;
+    let mut outs = [(); 4].map(|()| vec![0; raw.len()]);
+    let [out_file, out_mapped, out_two, out_default] = &mut outs;
     let read = |reader: &Reader, out: &mut [u8]| {
         reader.tensor("w").and_then(|tensor| tensor.read(out)).expect("an intact file");
     };
     let pack_to_file = || {
-        let options = PackOptions { overwrite: true, ..PackOptions::default() };
+        let options = PackOptions { overwrite: true, ..options };
         pack_file(&source, &target, &options).expect("a safetensors file");
     };
     let warm = File::open(&source).expect("just written");
-    let pack =
-        || _ = pack(&warm, &mut std::io::sink(), Level::Default, &()).expect("a safetensors file");
-    let [sha2, by_file, by_map, by_two, pack_one, pack_two, to_file] = turns(
+    let pack = || _ = pack(&warm, &mut std::io::sink(), level, &()).expect("a safetensors file");
+    let [sha2, by_file, by_map, by_default, by_two, pack_one, pack_two, to_file] = turns(
         5,
         [
             &mut || _ = black_box(Sha256::digest(raw)),
             &mut || one.install(|| read(&file, out_file)),
             &mut || one.install(|| read(&mapped, out_mapped)),
+            &mut || one.install(|| read(&default, out_default)),
             &mut || two.install(|| read(&file, out_two)),
             &mut || one.install(pack),
             &mut || two.install(pack),
@@ -282,6 +299,7 @@ fn container_rows(raw: &[u8]) {
     row("one `sha2` stream", speed(sha2, sha2), stream, "");
     row("verified read of a large bf16 tensor, file", speed(by_file, sha2), stream, "1.45 (1.9)");
     row("the same, file mapped", speed(by_map, sha2), stream, "1.45 (1.9)");
+    row("the same at level default, file", speed(by_default, sha2), stream, "1.2");
     row("pack of a warm bf16 file, all digests included", speed(pack_one, sha2), stream, "0.4");
     row("the same into a file, fsync included", speed(to_file, sha2), stream, "");
     row("two threads: verified read, file", speed(by_two, by_file), "one thread", "1.7");
@@ -319,25 +337,28 @@ fn codecs(weights: &Weights) {
         println!("| {name} | {size:.2} | {:.3} | {:.3} |", memcpy / encode, memcpy / decode);
     };
 
-    let ours = || {
-        let models = weights.models();
-        let chunks = weights.chunks(&models);
-        (models, chunks)
-    };
-    let (models, chunks) = ours();
-    let mut decoder = Decoder::new();
-    let seconds = turns(
-        ROUNDS,
-        [
-            &mut || black_box(&mut copy).copy_from_slice(raw),
-            &mut || _ = black_box(ours()),
-            &mut || decode_all(&mut decoder, &models, &chunks, &mut out),
-        ],
-    );
-    assert!(out == raw);
-    let models = models.iter().map(|model| model.to_bytes().len()).sum::<usize>();
-    let len = models + chunks.iter().map(|chunk| chunk.encoded.len()).sum::<usize>();
-    line("at1w", len, seconds);
+    for level in [Level::Fast, Level::Default, Level::Max] {
+        let weights = weights.head(LEN).at(level);
+        let ours = || {
+            let models = weights.models();
+            let chunks = weights.chunks(&models);
+            (models, chunks)
+        };
+        let (models, chunks) = ours();
+        let mut decoder = Decoder::new();
+        let seconds = turns(
+            ROUNDS,
+            [
+                &mut || black_box(&mut copy).copy_from_slice(raw),
+                &mut || _ = black_box(ours()),
+                &mut || decode_all(&mut decoder, &models, &chunks, &mut out),
+            ],
+        );
+        assert!(out == raw);
+        let models = models.iter().map(|model| model.to_bytes().len()).sum::<usize>();
+        let len = models + chunks.iter().map(|chunk| chunk.encoded.len()).sum::<usize>();
+        line(&format!("at1w, level {level:?}"), len, seconds);
+    }
 
     for rival in Rival::all(layout) {
         let encoded = rival.encode(raw);
@@ -369,11 +390,11 @@ fn peer(path: &Path) {
         dtype: BF16,
         tensors: vec![raw.clone()],
         shapes: vec![shape],
-        level: Level::Default,
+        level: Level::Fast,
     };
     let models = weights.models();
     let chunks = weights.chunks(&models);
-    let packed = at1w_tests::packed(&source).expect("a safetensors file");
+    let packed = at1w_tests::packed_at(Level::Fast, &source).expect("a safetensors file");
     let len = packed.len();
     let reader = at1w_tests::open(&packed).expect("what was packed");
     let one = pool(1);
@@ -386,7 +407,7 @@ fn peer(path: &Path) {
             &mut || black_box(&mut copy).copy_from_slice(&raw),
             &mut || {
                 one.install(|| {
-                    pack(&source, &mut Vec::with_capacity(len), Level::Default, &()).expect("packs")
+                    pack(&source, &mut Vec::with_capacity(len), Level::Fast, &()).expect("packs")
                 });
             },
             &mut || decode_all(&mut decoder, &models, &chunks, &mut out),
