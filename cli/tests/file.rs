@@ -30,6 +30,21 @@ fn targets_have_the_name_of_the_source() {
 }
 
 #[test]
+fn every_level_restores_and_has_the_same_root() {
+    let place = Place::packed();
+    let root = place.json(&["info", "--json", "model.at1w"])["root"].clone();
+    for level in ["fast", "default", "max"] {
+        place.ok(&["pack", "--level", level, "model.safetensors", "-o", level]);
+        place.ok(&["verify", level, "--file", "--root", root.as_str().unwrap()]);
+        place.ok(&["unpack", level, "-o", "restored", "--force"]);
+        assert_eq!(place.read("restored"), place.read("model.safetensors"), "{level}");
+        assert!(place.json(&["ls", "--json", level])[0]["model"].is_string());
+    }
+    assert!(place.read("default") == place.read("model.at1w"));
+    place.fails(&["pack", "--level", "best", "model.safetensors"], 2, "fast, default, max");
+}
+
+#[test]
 fn threads_do_not_change_the_bytes() {
     let place = Place::packed();
     for threads in ["1", "8"] {
