@@ -1,5 +1,6 @@
 //! Prints the table of levels of `docs/BENCHMARKS.md`: what every file of the corpus comes to at
-//! each level, beside zstd -19, xz -9e and the order-0 bound, and how fast that is.
+//! each level, beside zstd -19, xz -9e and the order-0 bound, and how fast that is. `levels speeds`
+//! prints the speeds alone.
 
 use std::fs;
 use std::hint::black_box;
@@ -26,9 +27,16 @@ fn main() {
         .collect();
     files.sort();
 
+    if std::env::args().nth(1).as_deref() != Some("speeds") {
+        sizes(&files);
+    }
+    speeds_of(&files);
+}
+
+fn sizes(files: &[PathBuf]) {
     println!("| file | order 0 | fast | default | max | zstd -19 | xz -9e |");
     println!("|---|---:|---:|---:|---:|---:|---:|");
-    for path in &files {
+    for path in files {
         let original = fs::read(path).expect("a readable file");
         let percent = |len: usize| format!("{:.2}", 100.0 * len as f64 / original.len() as f64);
         let ours = LEVELS.map(|level| {
@@ -46,10 +54,12 @@ fn main() {
         let (ours, theirs) = (ours.join(" | "), theirs.join(" | "));
         println!("| {name} | {} | {ours} | {theirs} |", percent(order_0(&original)));
     }
+}
 
+fn speeds_of(files: &[PathBuf]) {
     println!("\nOne thread, the large tensors again and again until there are 64 MiB:\n");
     println!("| weights | level | encode x memcpy | decode x memcpy |\n|---|---|---:|---:|");
-    for path in &files {
+    for path in files {
         let name = path.file_name().expect("a name").to_string_lossy();
         for level in LEVELS {
             if let Some(weights) = Weights::large(&name, level) {

@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 
 if [ "${1-}" = levels ]; then
     scripts/corpus.sh
-    exec cargo run --quiet --release --locked --package at1w-benches --bin levels
+    exec cargo run --quiet --release --locked --package at1w-benches --bin levels -- "${@:2}"
 fi
 scripts/corpus.sh whisper-tiny minilm-l6-v2
 cargo run --quiet --release --locked --package at1w-benches --bin table

@@ -183,6 +183,8 @@ fn whole_words(width: usize, words: &[u8]) -> usize {
 
 /// A word of W bytes.
 trait Word<const W: usize>: Copy {
+    const ZERO: Self;
+
     fn read(bytes: [u8; W]) -> Self;
     fn write(self) -> [u8; W];
     /// With the offset added to its magnitude.
@@ -198,6 +200,8 @@ trait Word<const W: usize>: Copy {
 macro_rules! word {
     ($word:ty) => {
         impl Word<{ size_of::<$word>() }> for $word {
+            const ZERO: Self = 0;
+
             #[inline(always)]
             fn read(bytes: [u8; size_of::<$word>()]) -> Self {
                 Self::from_le_bytes(bytes)
@@ -276,24 +280,35 @@ fn each_row<const W: usize, const N: usize, T: Word<W>, const APPLY: bool, const
         if offsets.columns.is_empty() {
             for words in vectors {
                 for word in words {
-                    *word = one::<W, T, APPLY, ROTATE>(*word, offset);
+                    *word = one::<W, T, APPLY, ROTATE>(T::read(*word), offset).write();
                 }
             }
             for word in tail {
-                *word = one::<W, T, APPLY, ROTATE>(*word, offset);
+                *word = one::<W, T, APPLY, ROTATE>(T::read(*word), offset).write();
             }
         } else {
             let columns = &offsets.columns[column..][..len];
             let (column_vectors, column_tail) = columns.as_chunks::<N>();
             for (words, columns) in vectors.iter_mut().zip(column_vectors) {
-                let (mut out, columns) = (*words, *columns);
-                for (word, column) in out.iter_mut().zip(columns) {
-                    *word = one::<W, T, APPLY, ROTATE>(*word, offset.wrapping_add(column));
+                // In steps, each of which compilers make one instruction of.
+                let mut offsets = [0_u16; N];
+                for (sum, column) in offsets.iter_mut().zip(columns) {
+                    *sum = offset.wrapping_add(*column);
                 }
-                *words = out;
+                let mut values = [T::ZERO; N];
+                for (value, word) in values.iter_mut().zip(&*words) {
+                    *value = T::read(*word);
+                }
+                for (value, offset) in values.iter_mut().zip(offsets) {
+                    *value = one::<W, T, APPLY, ROTATE>(*value, offset);
+                }
+                for (word, value) in words.iter_mut().zip(values) {
+                    *word = value.write();
+                }
             }
             for (word, &column) in tail.iter_mut().zip(column_tail) {
-                *word = one::<W, T, APPLY, ROTATE>(*word, offset.wrapping_add(column));
+                let value = T::read(*word);
+                *word = one::<W, T, APPLY, ROTATE>(value, offset.wrapping_add(column)).write();
             }
         }
         (rest, column, row) = (after, 0, row + 1);
@@ -302,17 +317,15 @@ fn each_row<const W: usize, const N: usize, T: Word<W>, const APPLY: bool, const
 
 #[inline(always)]
 fn one<const W: usize, T: Word<W>, const APPLY: bool, const ROTATE: bool>(
-    word: [u8; W],
+    word: T,
     offset: u16,
-) -> [u8; W] {
-    let word = T::read(word);
+) -> T {
     match (APPLY, ROTATE) {
         (true, true) => word.offset(offset).rotate_left(),
         (true, false) => word.offset(offset),
         (false, true) => word.rotate_right().offset(offset.wrapping_neg()),
         (false, false) => word.offset(offset.wrapping_neg()),
     }
-    .write()
 }
 
 /// Words whose sum surely fits an `i32`.
