@@ -1,9 +1,11 @@
 //! Lossless compression of model weights, one chunk at a time.
 //!
 //! Weights look random to a general compressor because the predictable part of each float (its
-//! exponent) is interleaved with the unpredictable one (its mantissa). This crate splits elements
-//! into byte planes, codes each plane by the cheapest of raw, constant, Huffman and lane rANS, and
-//! gives back exactly the same bytes. bf16 comes to about two thirds, f32 to about five sixths.
+//! exponent) is interleaved with the unpredictable one (its mantissa), and because rows and columns
+//! of a matrix differ in scale. This crate brings elements to one scale, splits them into byte
+//! planes, codes each plane by the cheapest of raw, constant, packed bits, Huffman and lane rANS, and
+//! gives back exactly the same bytes. bf16 comes to about two thirds, f32 to about five sixths. A
+//! [`Level`] says how hard it looks.
 //!
 //! It does no I/O, starts no threads, has no `unsafe`, and never allocates from a length that it
 //! was not given memory for. Chunks are independent of each other; half a MiB is a good size.
