@@ -6,9 +6,7 @@ use at1w_simd::planes::Layout;
 use at1w_simd::scale::{self, Offsets, Rows};
 
 use crate::classes::Classes;
-use crate::plane::encoder::Stream;
-use crate::plane::{Choice, Mode};
-use crate::{DecodeError, varint};
+use crate::{DecodeError, plane, varint};
 
 /// The most elements that a row may have.
 pub(crate) const MAX_ROW_LEN: u64 = 1 << 18;
@@ -110,12 +108,7 @@ impl Scale {
             varint::write(self.row_len, out);
         }
         if self.has_columns() {
-            let (mut streams, mut scratch) = (Vec::new(), Vec::new());
-            let choice = Choice::best(None, &self.columns);
-            match choice.encode(&self.columns, out, &mut streams, &mut scratch) {
-                Stream::Raw(plane) => out.extend_from_slice(plane),
-                Stream::Coded(_) => out.extend(streams),
-            }
+            plane::write(&self.columns, out);
         }
         if let Some(classes) = &self.classes {
             classes.write(out);
@@ -151,10 +144,7 @@ impl Scale {
         let mut columns = Vec::new();
         if flags & flag::COLUMNS != 0 {
             // At most MAX_ROW_LEN.
-            let n = row_len as usize;
-            let coded = Mode::read(0, n, input)?.open(0, n, None, input)?;
-            columns.resize(n, 0);
-            coded.decode(&mut columns)?;
+            columns = plane::read(row_len as usize, input)?;
         }
         let (rotate, rows) = (flags & flag::ROTATE != 0, flags & flag::ROWS != 0);
         let base = u16::from_le_bytes(base);

@@ -12,15 +12,11 @@ mod table;
 use std::borrow::Cow;
 use std::sync::OnceLock;
 
-use at1w_simd::contexts;
-
-use at1w_simd::contexts::Tables;
+use at1w_simd::contexts::{self, Tables};
 pub(crate) use coder::Decoder;
 use table::{EXPONENTS, MANTISSAS};
 
-use crate::plane::encoder::Stream;
-use crate::plane::{Choice, Mode};
-use crate::{DecodeError, varint};
+use crate::{DecodeError, plane, varint};
 
 /// The most classes.
 pub(crate) const MAX_CLASSES: usize = contexts::MAX_CONTEXTS;
@@ -91,12 +87,7 @@ impl Classes {
         let flag = if self.has_columns() { COLUMNS } else { 0 };
         out.extend([self.shift, self.exponents.len() as u8 | flag]);
         if self.has_columns() {
-            let (mut streams, mut scratch) = (Vec::new(), Vec::new());
-            let choice = Choice::best(None, &self.columns);
-            match choice.encode(&self.columns, out, &mut streams, &mut scratch) {
-                Stream::Raw(plane) => out.extend_from_slice(plane),
-                Stream::Coded(_) => out.extend(streams),
-            }
+            plane::write(&self.columns, out);
         }
         for exponents in &self.exponents {
             exponents.iter().for_each(|&f| varint::write(f.into(), out));
@@ -121,10 +112,7 @@ impl Classes {
         }
         let mut columns = Vec::new();
         if has_columns {
-            let n = row_len as usize;
-            let coded = Mode::read(0, n, input)?.open(0, n, None, input)?;
-            columns.resize(n, 0);
-            coded.decode(&mut columns)?;
+            columns = plane::read(row_len as usize, input)?;
             if columns.iter().any(|&column| usize::from(column & !FLIP) >= count) {
                 return Err(DecodeError::Classes);
             }

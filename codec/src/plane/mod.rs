@@ -8,6 +8,9 @@ pub(crate) mod encoder;
 pub(crate) mod packed;
 pub(crate) mod statistics;
 
+use crate::DecodeError;
+use encoder::Stream;
+
 pub(crate) use decoder::{Coded, Mode};
 pub(crate) use encoder::Choice;
 
@@ -21,4 +24,21 @@ mod mode {
     pub(super) const LANES_SHARED: u8 = 4;
     pub(super) const LANES_OWN: u8 = 5;
     pub(super) const PACKED: u8 = 6;
+}
+
+/// Appends a plane that stands alone: its directory entry and its stream.
+pub(crate) fn write(plane: &[u8], out: &mut Vec<u8>) {
+    let (mut streams, mut scratch) = (Vec::new(), Vec::new());
+    match Choice::best(None, plane).encode(plane, out, &mut streams, &mut scratch) {
+        Stream::Raw(plane) => out.extend_from_slice(plane),
+        Stream::Coded(_) => out.extend(streams),
+    }
+}
+
+/// Reads `n` symbols that [`write`] wrote, and moves `input` past them.
+pub(crate) fn read(n: usize, input: &mut &[u8]) -> Result<Vec<u8>, DecodeError> {
+    let coded = Mode::read(0, n, input)?.open(0, n, None, input)?;
+    let mut plane = vec![0; n];
+    coded.decode(&mut plane)?;
+    Ok(plane)
 }
