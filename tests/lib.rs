@@ -4,6 +4,7 @@ use at1w_codec::Dtype;
 use at1w_container::{Level, OpenOptions, Reader, Result, pack};
 
 /// A tensor of a test file.
+#[derive(Clone)]
 pub struct Tensor {
     /// Its name.
     pub name: String,
@@ -211,6 +212,14 @@ pub fn everything() -> Vec<u8> {
         .flat_map(|i| if i % 50 == 0 { 0x3f81u16 } else { 0x3f80 }.to_le_bytes())
         .collect();
     tensors.push(Tensor::new("chunks.bf16", Dtype::BF16, &[300, 1000], floats));
+    // Twins: of several chunks, of one, and one that differs late.
+    for (name, index) in [("chunks.twin", "chunks"), ("escapes.twin", "escapes")] {
+        let first = tensors.iter().find(|tensor| tensor.name == index).expect("it is above");
+        tensors.push(Tensor { name: name.into(), ..first.clone() });
+    }
+    let mut differs = tensors.last().expect("just pushed").clone();
+    *differs.data.last_mut().expect("it has bytes") ^= 1;
+    tensors.push(Tensor { name: "escapes.differs".into(), ..differs });
     // Rows and columns of their own scale, zeros and outliers among them.
     for (dtype, name) in [(Dtype::BF16, "scales.bf16"), (Dtype::F32, "scales.f32")] {
         let data = scaled_weights(dtype, 300, 100, &mut random);

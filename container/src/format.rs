@@ -47,14 +47,17 @@ pub(crate) struct TensorRecord {
     pub(crate) digest: [u8; 32],
     /// Bytes of payloads, model and chunk table together.
     pub(crate) stored_len: [u8; 8],
-    /// Bytes of the model.
+    /// Bytes of the model; of a shared tensor, the index of the one that it shares with.
     pub(crate) model_len: [u8; 4],
     pub(crate) model_kind: u8,
-    /// No flag is defined: 0.
+    /// 0 or [`SHARED`].
     pub(crate) flags: u8,
     /// 0.
     pub(crate) reserved: [u8; 2],
 }
+
+/// The flag of a tensor that has the stored bytes of an earlier one.
+pub(crate) const SHARED: u8 = 1;
 
 /// Bytes of a [`TensorRecord`].
 pub(crate) const RECORD_LEN: u64 = size_of::<TensorRecord>() as u64;

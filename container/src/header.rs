@@ -37,7 +37,7 @@ pub(crate) struct TensorInfo {
 }
 
 /// The dtype of a tensor.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) enum Kind {
     Known(Dtype),
     /// A dtype that this version does not know: its bytes are kept as bytes.
@@ -47,6 +47,11 @@ pub(crate) enum Kind {
 impl TensorInfo {
     pub(crate) fn len(&self) -> u64 {
         self.data.end - self.data.start
+    }
+
+    /// Whether dtype and shape are the same, and so the chunks.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        self.kind == other.kind && self.shape == other.shape && self.len() == other.len()
     }
 
     pub(crate) fn dtype(&self) -> Option<Dtype> {

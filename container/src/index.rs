@@ -7,7 +7,7 @@ use crate::chunking::Chunking;
 use crate::digest::Digest;
 use crate::format::{
     self, HEADER_DEFLATED, HEADER_PLAIN, MAGIC, MAX_DEFLATE_RATIO, MODEL_PLANES, RECORD_LEN,
-    TRAILER_LEN, TensorRecord, Trailer,
+    SHARED, TRAILER_LEN, TensorRecord, Trailer,
 };
 use crate::header::{Header, MAX_HEADER_LEN};
 use crate::reader::{FileInfo, OpenOptions};
@@ -34,6 +34,8 @@ pub(crate) struct Entry<'a> {
     pub(crate) content_digest: Digest,
     pub(crate) start: u64,
     pub(crate) end: u64,
+    /// Whether these are the bytes of an earlier tensor.
+    pub(crate) shared: bool,
 }
 
 impl Entry<'_> {
@@ -128,7 +130,8 @@ impl Index {
         let (mut chunk_tables_len, mut models_len) = (0, 0);
         for (record, info) in records.iter().zip(header.tensors()) {
             let fail = |problem: &str| format!("tensor {:?} {problem}", info.name);
-            if record.model_kind != MODEL_PLANES || record.flags != 0 || record.reserved != [0; 2] {
+            let known = record.model_kind == MODEL_PLANES && record.flags <= SHARED;
+            if !known || record.reserved != [0; 2] {
                 return Err(fail("has a model kind or flags that this version does not know"));
             }
             let chunks = Chunking::of(info).count();
@@ -136,6 +139,23 @@ impl Index {
             let models = u64::from(u32::from_le_bytes(record.model_len));
             offsets.push(end);
             let stored_len = u64::from_le_bytes(record.stored_len);
+            if record.flags == SHARED {
+                let digest = match chunks {
+                    1 => Some(Digest(record.digest)),
+                    _ => of_many.next(),
+                };
+                // An earlier one that does not share itself: so there are no cycles.
+                let other = records[..digests.len()].get(models as usize);
+                let other = other.filter(|other| other.flags == 0 && other.digest == record.digest);
+                let like = other.map(|_| &header.tensors()[models as usize]);
+                let same = like.is_some_and(|like| like.is_like(info))
+                    && digest == digests.get(models as usize).copied();
+                if !same || stored_len != 0 {
+                    return Err(fail("shares the bytes of a tensor that is another"));
+                }
+                digests.extend(digest);
+                continue;
+            }
             end = end
                 .checked_add(stored_len)
                 .filter(|&end| end <= offset && tables + models <= stored_len)
@@ -184,11 +204,15 @@ impl Index {
     }
 
     pub(crate) fn entry(&self, tensor: usize) -> Entry<'_> {
+        let record = &self.records[tensor];
+        let shared = record.flags == SHARED;
+        let at = if shared { u32::from_le_bytes(record.model_len) as usize } else { tensor };
         Entry {
-            record: &self.records[tensor],
+            record: &self.records[at],
             content_digest: self.content_digests[tensor],
-            start: self.offsets[tensor],
-            end: self.offsets[tensor + 1],
+            start: self.offsets[at],
+            end: self.offsets[at + 1],
+            shared,
         }
     }
 

@@ -26,6 +26,7 @@ mod repository;
 mod slice;
 mod source;
 mod tensor;
+mod twins;
 mod unpack;
 
 pub use at1w_codec::{Backend, Dtype, Level, Model};

@@ -1,6 +1,7 @@
 //! From safetensors to `.at1w`, in one forward pass over the output.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::ops::Range;
@@ -15,13 +16,13 @@ use crate::chunking::{ChunkRef, Chunking, MAX_CHUNK_LEN, batches};
 use crate::digest::{Chain, Digest};
 use crate::error::HeaderError;
 use crate::format::{
-    self, HEADER_DEFLATED, HEADER_PLAIN, MAGIC, MAX_DEFLATE_RATIO, MODEL_PLANES, TensorRecord,
-    Trailer,
+    self, HEADER_DEFLATED, HEADER_PLAIN, MAGIC, MAX_DEFLATE_RATIO, MODEL_PLANES, SHARED,
+    TensorRecord, Trailer,
 };
 use crate::header::{Header, MAX_HEADER_LEN, PREFIX, TensorInfo};
 use crate::progress::{Progress, report};
 use crate::source::{self, ReadAt};
-use crate::{Error, Result, coded_as, pool};
+use crate::{Error, Result, coded_as, pool, twins};
 
 /// Raw bytes that are in memory at a time, twice: one batch is encoded while another is hashed
 /// and written.
@@ -153,6 +154,8 @@ struct Packer<'a> {
     header: &'a Header,
     level: Level,
     progress: &'a dyn Progress,
+    /// For each tensor that has the content of an earlier one, the index of that.
+    shared: HashMap<usize, u32>,
     /// The model of the tensor that spans batches.
     model: Option<(usize, Arc<Model>)>,
 }
@@ -175,7 +178,9 @@ impl Buffers {
     fn give_back(&self, chunk: EncodedChunk<'_>) {
         if Self::is_large(chunk.raw.len()) {
             let mut list = self.list();
-            list.push(chunk.payload);
+            if let Payload::Own { bytes, .. } = chunk.payload {
+                list.push(bytes);
+            }
             if let Cow::Owned(raw) = chunk.raw {
                 list.push(raw);
             }
@@ -192,16 +197,15 @@ impl Buffers {
 struct EncodedChunk<'a> {
     at: ChunkRef,
     raw: Cow<'a, [u8]>,
-    /// In the first so many bytes of its memory.
-    payload: Vec<u8>,
-    payload_len: usize,
-    model: Arc<Model>,
+    payload: Payload,
 }
 
-impl EncodedChunk<'_> {
-    fn payload(&self) -> &[u8] {
-        &self.payload[..self.payload_len]
-    }
+/// What a chunk is stored as.
+enum Payload {
+    /// In the first so many bytes of its memory, coded with the model.
+    Own { bytes: Vec<u8>, len: usize, model: Arc<Model> },
+    /// As that of the earlier tensor with this index.
+    Shared(u32),
 }
 
 impl<'a> Packer<'a> {
@@ -211,10 +215,11 @@ impl<'a> Packer<'a> {
         level: Level,
         progress: &'a dyn Progress,
     ) -> Self {
-        Self { source, header, level, progress, model: None }
+        Self { source, header, level, progress, shared: HashMap::new(), model: None }
     }
 
     fn run(mut self, sink: &mut (dyn Write + Send)) -> Result<Summary> {
+        self.shared = twins::find(self.source, self.header)?;
         let mut output = Output::new(sink, self.header)?;
         let progress = self.progress;
         let buffers = Buffers::default();
@@ -249,7 +254,7 @@ impl<'a> Packer<'a> {
 
     /// The model of a tensor of several chunks, made when its first chunk comes along.
     fn shared_model(&mut self, at: &ChunkRef) -> Result<Option<Arc<Model>>> {
-        if at.count == 1 {
+        if at.count == 1 || self.shared.contains_key(&at.tensor) {
             return Ok(None);
         }
         if let Some((tensor, model)) = &self.model
@@ -315,17 +320,20 @@ impl<'a> Packer<'a> {
         let start = self.header.data_start() + info.data.start;
         let range = start + at.range.start..start + at.range.end;
         let raw = source::read_into(self.source, range, buffers.take(at.len()))?;
+        if let Some(&other) = self.shared.get(&at.tensor) {
+            let payload = Payload::Shared(other);
+            return Ok(EncodedChunk { at, raw, payload });
+        }
         let model = model.unwrap_or_else(|| {
             let model = Model::of(coded_as(info), self.level, &info.shape, [&raw[..]]);
             Arc::new(model.expect("chunks are whole elements and short"))
         });
         let position = at.range.start / model.layout().width() as u64;
-        let mut payload = buffers.take(raw.len());
-        payload.resize(payload.len().max(max_encoded_len(raw.len())), 0);
-        let payload_len = encoder
-            .encode(&model, position, &raw, &mut payload)
-            .expect("the buffer is large enough");
-        Ok(EncodedChunk { at, raw, payload, payload_len, model })
+        let mut bytes = buffers.take(raw.len());
+        bytes.resize(bytes.len().max(max_encoded_len(raw.len())), 0);
+        let len = encoder.encode(&model, position, &raw, &mut bytes);
+        let len = len.expect("the buffer is large enough");
+        Ok(EncodedChunk { at, raw, payload: Payload::Own { bytes, len, model } })
     }
 }
 
@@ -388,8 +396,13 @@ impl<'a> Output<'a> {
             } else {
                 self.tensor.state().to_bytes()
             };
-            self.write(chunk.payload())?;
-            self.end_chunk(&chunk, digest)?;
+            match &chunk.payload {
+                Payload::Own { bytes, len, model } => {
+                    self.write(&bytes[..*len])?;
+                    self.end_chunk(&chunk.at, *len, model, digest)?;
+                }
+                Payload::Shared(other) => self.end_shared(&chunk.at, *other, digest)?,
+            }
             let len = chunk.raw.len() as u64;
             buffers.give_back(chunk);
             report(progress, len)?;
@@ -398,15 +411,21 @@ impl<'a> Output<'a> {
     }
 
     /// Notes the chunk in the chunk table, and ends the tensor with its last one.
-    fn end_chunk(&mut self, chunk: &EncodedChunk<'_>, digest: [u8; 32]) -> Result<()> {
-        if chunk.at.count > 1 {
-            self.payload_lens.extend((chunk.payload_len as u32).to_le_bytes());
+    fn end_chunk(
+        &mut self,
+        at: &ChunkRef,
+        payload_len: usize,
+        model: &Model,
+        digest: [u8; 32],
+    ) -> Result<()> {
+        if at.count > 1 {
+            self.payload_lens.extend((payload_len as u32).to_le_bytes());
         }
-        if !chunk.at.is_last() {
+        if !at.is_last() {
             self.states.extend(digest);
             return Ok(());
         }
-        let model = chunk.model.to_bytes();
+        let model = model.to_bytes();
         self.write(&model)?;
         let (payload_lens, states) =
             (std::mem::take(&mut self.payload_lens), std::mem::take(&mut self.states));
@@ -424,6 +443,31 @@ impl<'a> Output<'a> {
             reserved: [0; 2],
         });
         self.start = self.len;
+        Ok(())
+    }
+
+    /// Notes the state after a chunk that is stored already, and ends the tensor with its last one.
+    fn end_shared(&mut self, at: &ChunkRef, other: u32, digest: [u8; 32]) -> Result<()> {
+        if !at.is_last() {
+            self.states.extend(digest);
+            return Ok(());
+        }
+        let states = std::mem::take(&mut self.states);
+        if !states.is_empty() {
+            self.content_digests.push(format::content_digest(&states, Digest(digest)));
+        }
+        if self.records[other as usize].digest != digest {
+            let problem = "two tensors that were the same are not: pack it again";
+            return Err(Error::SourceChanged(problem.into()));
+        }
+        self.records.push(TensorRecord {
+            digest,
+            stored_len: [0; 8],
+            model_len: other.to_le_bytes(),
+            model_kind: MODEL_PLANES,
+            flags: SHARED,
+            reserved: [0; 2],
+        });
         Ok(())
     }
 

@@ -65,9 +65,10 @@ impl<'a> Tensor<'a> {
         self.info.len()
     }
 
-    /// Bytes that it takes in the file: payloads, model and chunk table.
+    /// Bytes that it takes in the file: payloads, model and chunk table. 0 for one that shares those
+    /// of an earlier tensor with the same content.
     pub fn stored_len(&self) -> u64 {
-        self.entry.end - self.entry.start
+        if self.entry.shared { 0 } else { self.entry.end - self.entry.start }
     }
 
     /// In how many chunks it is stored, each readable alone.

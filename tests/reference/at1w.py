@@ -599,6 +599,7 @@ def chunk_length(length, dtype, shape):
 class Tensor:
     def __init__(self, name, dtype, shape, length, digest, stored, model_length):
         self.name, self.dtype, self.shape, self.digest = name, dtype, shape, digest
+        self.stored, self.model_length = stored, model_length
         self.where = f"tensor {name!r}"
         step = chunk_length(length, dtype, shape)
         self.lengths = [min(step, length - at) for at in range(0, length, step)] if length else [0]
@@ -670,12 +671,21 @@ class File:
         stored.take(len(MAGIC))
         self.tensors = []
         for record, (name, dtype, shape, begin, end) in zip(RECORD.iter_unpack(records), described):
-            digest, stored_length, model_length, *zeros = record
-            require(not any(zeros), f"tensor {name!r}", "unknown model kind or flags")
+            digest, stored_length, model_length, kind, flags, zero = record
+            known = flags <= 1 and not kind and not zero
+            require(known, f"tensor {name!r}", "unknown model kind or flags")
             payloads = stored.take(stored_length)
+            if flags:
+                require(not stored_length, f"tensor {name!r}", "is shared, yet has stored bytes")
+                require(model_length < len(self.tensors), f"tensor {name!r}", "shares a later one")
+                other = self.tensors[model_length]
+                same = (other.dtype, other.shape, other.digest) == (dtype, shape, digest)
+                require(same and not other.shared, f"tensor {name!r}", "shares another tensor")
+                payloads, model_length = other.stored, other.model_length
             tensor = Tensor(name, dtype, shape, end - begin, digest, payloads, model_length)
             listed = digests.take(32) if tensor.states else digest
             require(listed == tensor.content_digest, tensor.where, "wrong content digest")
+            tensor.shared = flags
             self.tensors.append(tensor)
         stored.end()
         digests.end()
