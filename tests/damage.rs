@@ -165,3 +165,44 @@ fn reserved_bytes_of_the_trailer_are_checked() {
         assert!(open(&with_trailer(&packed, offset, &[1])).is_err());
     }
 }
+
+/// A forged index, with all digests right.
+fn with_record(packed: &[u8], tensor: usize, offset: usize, bytes: &[u8]) -> Vec<u8> {
+    let mut forged = packed.to_vec();
+    let trailer = forged.len() - 176;
+    let index = u64::from_le_bytes(forged[trailer..trailer + 8].try_into().unwrap()) as usize;
+    forged[index + 48 * tensor + offset..][..bytes.len()].copy_from_slice(bytes);
+    let digest = at1w_container::Digest::of(&forged[index..trailer]);
+    with_trailer(&forged, 32, &digest.0)
+}
+
+#[test]
+fn shared_tensors_share_only_what_is_theirs() {
+    let mut random = Random::new(4);
+    let data = random.bytes(1000);
+    let tensor = |name: &str, shape: &[u64]| Tensor::new(name, Dtype::U8, shape, data.clone());
+    let original = safetensors(&[
+        tensor("first", &[1000]),
+        tensor("twin", &[1000]),
+        tensor("folded", &[10, 100]),
+        tensor("triplet", &[1000]),
+        Tensor::new("other", Dtype::U8, &[1000], random.bytes(1000)),
+    ]);
+    let packed = packed(&original).unwrap();
+    assert!(restored(&packed).unwrap() == original);
+    let reader = open(&packed).unwrap();
+    let stored: Vec<bool> = reader.tensors().map(|tensor| tensor.stored_len() > 0).collect();
+    assert_eq!(stored, [true, false, true, false, true], "those with a twin are stored once");
+
+    // The place of the other tensor in the record of "twin" and "triplet": itself, a later one, one
+    // that is shared, one of another shape, one of other bytes, none.
+    assert!(restored(&with_record(&packed, 3, 40, &[0])).unwrap() == original);
+    for (tensor, other) in [(1, 1), (1, 3), (3, 1), (3, 2), (1, 4), (3, 4), (1, 200)] {
+        let forged = with_record(&packed, tensor, 40, &[other]);
+        let message = open(&forged).err().map(|error| error.to_string());
+        assert!(message.is_some_and(|m| m.contains("shares")), "{tensor} shares {other}");
+    }
+    assert!(open(&with_record(&packed, 1, 32, &[1])).is_err(), "stored bytes of its own");
+    assert!(open(&with_record(&packed, 4, 45, &[1])).is_err(), "bytes that belong to no tensor");
+    assert!(open(&with_record(&packed, 1, 45, &[2])).is_err(), "an unknown flag");
+}
