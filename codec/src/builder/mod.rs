@@ -18,7 +18,7 @@ use crate::{Dtype, EncodeError, Level};
 const MIN_SCALED: u64 = 1024;
 
 /// How many elements of a chunk are counted: enough for a table, and those in the middle.
-const COUNTED: usize = 1 << 16;
+const COUNTED: usize = 1 << 15;
 
 /// What classes have to win over the model without, as a part of that: they decode slower.
 const MIN_CLASS_GAIN: u64 = 512;
