@@ -162,7 +162,8 @@ impl Scale {
             return 0;
         }
         // No more than there are elements.
-        ((position + n as u64).div_ceil(self.row_len) - position / self.row_len) as usize
+        let end = position.checked_add(n as u64).expect("a position within 64 bits");
+        (end.div_ceil(self.row_len) - position / self.row_len) as usize
     }
 
     /// The steps of each row of `words`, the elements from `position` on, that bring it to the

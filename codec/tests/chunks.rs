@@ -235,6 +235,15 @@ fn hostile_classes_are_refused() {
 }
 
 #[test]
+fn any_shape_will_do_as_a_hint() {
+    let raw = weights_of(Dtype::BF16, 5000, 50, 9);
+    for shape in [&[][..], &[0], &[7], &[1, 1], &[u64::MAX], &[u64::MAX, 50], &[3, u64::MAX, 0]] {
+        let model = Model::of(Dtype::BF16, Level::Max, shape, [&raw[..]]).unwrap();
+        assert_eq!(decode(&model, &encode(&model, &raw), raw.len()).unwrap(), raw, "{shape:?}");
+    }
+}
+
+#[test]
 fn hostile_repeats_are_refused() {
     let model = Model::plain(Layout::BYTES);
     // One sequence of two literals and a repeat of three, by constant planes.

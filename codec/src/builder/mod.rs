@@ -17,6 +17,9 @@ use crate::{Dtype, EncodeError, Level};
 /// Tensors of fewer elements are not scaled: a model of it would take more than it saves.
 const MIN_SCALED: u64 = 1024;
 
+/// No more elements are reckoned with.
+const MAX_ELEMENTS: u64 = 1 << 40;
+
 /// How many elements of a chunk are counted: enough for a table, and those in the middle.
 const COUNTED: usize = 1 << 15;
 
@@ -99,7 +102,8 @@ impl ModelBuilder {
         let layout = dtype.layout();
         let bytes = u64::from(dtype.bits()).div_ceil(8);
         let elements = shape.iter().fold(bytes, |n, &dim| n.saturating_mul(dim));
-        let elements = elements / layout.width() as u64;
+        // More than any tensor has, and little enough for costs: the shape may be any.
+        let elements = (elements / layout.width() as u64).min(MAX_ELEMENTS);
         let symbol_shift = match dtype {
             Dtype::F16 => 7,
             Dtype::F64 => 1,

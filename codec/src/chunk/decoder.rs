@@ -85,6 +85,9 @@ impl Decoder {
     /// Any bytes may be given: what [`Encoder::encode`](super::Encoder::encode) could not have
     /// written is refused with the fault it has, but damage that leaves a valid encoding is not
     /// noticed here. `raw` is then unspecified.
+    ///
+    /// # Panics
+    /// When the elements from `position` on go beyond 64 bits.
     pub fn decode(
         &mut self,
         model: &Model,
