@@ -1,6 +1,6 @@
 //! Prints the table of levels of `docs/BENCHMARKS.md`: what every file of the corpus comes to at
 //! each level, beside zstd -19, xz -9e and the order-0 bound, and how fast that is. `levels speeds`
-//! prints the speeds alone.
+//! prints the speeds alone, `levels speeds NAME` those of files whose names begin so.
 
 use std::fs;
 use std::hint::black_box;
@@ -27,8 +27,14 @@ fn main() {
         .collect();
     files.sort();
 
-    if std::env::args().nth(1).as_deref() != Some("speeds") {
-        sizes(&files);
+    let mut arguments = std::env::args().skip(1);
+    match arguments.next().as_deref() {
+        Some("speeds") => {
+            let start = arguments.next().unwrap_or_default();
+            let name = |path: &PathBuf| path.file_name().expect("a name").to_owned();
+            files.retain(|path| name(path).to_string_lossy().starts_with(&start));
+        }
+        _ => sizes(&files),
     }
     speeds_of(&files);
 }

@@ -98,6 +98,9 @@ pub enum DecodeError {
     /// Classes that are out of range, or whose tables do not add up.
     #[error("invalid classes of columns")]
     Classes,
+    /// A prediction of columns that is out of range, or of a chunk of other than whole rows.
+    #[error("invalid prediction of columns")]
+    Prediction,
     /// A chunk wants the classes of the model, which has none.
     #[error("a chunk refers to classes that the model does not have")]
     NoClasses,

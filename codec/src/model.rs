@@ -95,12 +95,16 @@ impl Table {
 }
 
 /// What kind of model it is, in a word: `none`, `tables`, or what has a scale: `one scale`, `rows`,
-/// `columns`, `rows+columns`, and each of these with `classes`.
+/// `columns`, `rows+columns`, and each of these with `classes`; `prediction` or `rows, prediction`.
 impl fmt::Display for Model {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match &self.scale {
             None if self.says_nothing() => "none",
             None => "tables",
+            Some(Scale { classes: Some(classes), rows, .. }) if classes.prediction().is_some() => {
+                // The columns have a scale each, that of what is left to code.
+                if *rows { "rows, prediction" } else { "prediction" }
+            }
             Some(scale) if scale.classes.is_some() => match (scale.rows, scale.has_columns()) {
                 (false, false) => "classes",
                 (true, false) => "rows, classes",

@@ -84,6 +84,24 @@ impl Scale {
         Self { rotate: false, base, target, ..self }
     }
 
+    /// The same scale with each column up by some steps more.
+    pub(crate) fn with_columns_up(self, steps: &[u8]) -> Self {
+        let (base, columns) = match self.has_columns() {
+            true => (self.base, self.columns.clone()),
+            false => {
+                let neutral = u16::from(NEUTRAL) << self.shift;
+                (self.base.wrapping_sub(neutral), vec![NEUTRAL; steps.len()])
+            }
+        };
+        let columns = columns.iter().zip(steps).map(|(a, b)| a.saturating_add(*b)).collect();
+        let total: u64 = steps.iter().map(|&steps| u64::from(steps)).sum();
+        // Rows stay as they are.
+        let mean = (total << self.shift) / steps.len().max(1) as u64;
+        let target = self.target + mean as i64;
+        let scale = Self::new(self.rotate, base, self.shift, self.row_len, self.rows, columns);
+        Self { target, ..scale }
+    }
+
     /// The same scale with classes, for which it is made.
     pub(crate) fn with(self, classes: Classes) -> Self {
         Self { classes: Some(Box::new(classes)), ..self }

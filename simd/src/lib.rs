@@ -20,6 +20,7 @@ pub mod huffman;
 pub mod lanes;
 pub mod packing;
 pub mod planes;
+pub mod prediction;
 pub mod scale;
 #[cfg(feature = "sha256")]
 pub mod sha256;

@@ -60,7 +60,7 @@ impl Candidates {
     pub(super) fn add(&mut self, position: u64, raw: &[u8]) {
         let width = self.layout.width();
         let elements = raw.len() / width;
-        let (skipped, raw) = sample(width, raw);
+        let (skipped, raw) = sample(width, 1, raw);
         let counted = (raw.len() / width) as Cost;
         let flush = lanes::flush_cost(elements) * counted / elements.max(1) as Cost;
         self.counted += counted;

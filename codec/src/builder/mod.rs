@@ -8,7 +8,9 @@ use at1w_simd::planes::Layout;
 use candidates::Candidates;
 use survey::Survey;
 
-use crate::classes::builder::{Counts, Folded, Moments};
+use crate::classes::Classes;
+use crate::classes::builder::{ColumnCounts, Folded, Moments, PredictedCounts};
+use crate::classes::predictor::{Covariance, Fit};
 use crate::cost::{BIT, BYTE, Cost};
 use crate::model::{Model, check_raw};
 use crate::scale::Scale;
@@ -23,8 +25,9 @@ const MAX_ELEMENTS: u64 = 1 << 40;
 /// How many elements of a chunk are counted: enough for a table, and those in the middle.
 const COUNTED: usize = 1 << 15;
 
-/// What classes have to win over the model without, as a part of that: they decode slower.
-const MIN_CLASS_GAIN: u64 = 512;
+/// What classes have to win over the model without, and predictions over classes of columns, as a
+/// part of that: they decode slower.
+const MIN_GAIN: u64 = 512;
 
 impl Model {
     /// The model of a tensor whose chunks are all in memory.
@@ -80,8 +83,15 @@ pub enum Next {
 enum Pass {
     Survey(Survey),
     Candidates { survey: Survey, candidates: Candidates },
-    Moments { refined: Refined, moments: Moments },
-    Counts { refined: Refined, counts: Box<Counts>, counted: u64 },
+    Moments { refined: Refined, moments: Moments, covariance: Option<Box<Covariance>> },
+    Counts { refined: Refined, counts: Box<ColumnCounts>, predicted: Option<Box<Predicted>> },
+}
+
+/// Columns that are predicted from others.
+#[derive(Clone, Debug)]
+struct Predicted {
+    scaled: Scaled,
+    counts: PredictedCounts,
 }
 
 /// What is refined by classes.
@@ -91,6 +101,12 @@ struct Refined {
     plain: Box<Model>,
     cost: Cost,
     /// The same scale, with another target.
+    scaled: Scaled,
+}
+
+/// A scale, and memory to look at elements through it.
+#[derive(Clone, Debug)]
+struct Scaled {
     scale: Scale,
     words: Vec<u8>,
     tops: Vec<u16>,
@@ -127,13 +143,20 @@ impl ModelBuilder {
         match &mut self.pass {
             Pass::Survey(survey) => survey.add(position, raw),
             Pass::Candidates { candidates, .. } => candidates.add(position, raw),
-            Pass::Moments { refined, moments } => {
-                moments.add(&refined.fold(width, shift, position, raw));
+            Pass::Moments { refined, moments, covariance } => {
+                let folded = refined.scaled.fold(width, shift, position, raw);
+                moments.add(&folded);
+                if let Some(covariance) = covariance {
+                    covariance.add(&folded);
+                }
             }
-            Pass::Counts { refined, counts, counted } => {
-                let (skipped, raw) = sample(width, raw);
-                *counted += (raw.len() / width) as u64;
-                counts.add(&refined.fold(width, shift, position + skipped, raw));
+            Pass::Counts { refined, counts, predicted } => {
+                let (skipped, part) = sample(width, 1, raw);
+                counts.add(&refined.scaled.fold(width, shift, position + skipped, part));
+                if let Some(Predicted { scaled, counts }) = predicted.as_deref_mut() {
+                    let (skipped, part) = sample(width, scaled.scale.row_len, raw);
+                    counts.add(&scaled.fold(width, shift, position + skipped, part));
+                }
             }
         }
         Ok(())
@@ -150,13 +173,19 @@ impl ModelBuilder {
             (Pass::Candidates { candidates: a, .. }, Pass::Candidates { candidates: b, .. }) => {
                 a.merge(b)
             }
-            (Pass::Moments { moments: a, .. }, Pass::Moments { moments: b, .. }) => a.merge(b),
             (
-                Pass::Counts { counts: a, counted: n, .. },
-                Pass::Counts { counts: b, counted: m, .. },
+                Pass::Moments { moments: a, covariance: c, .. },
+                Pass::Moments { moments: b, covariance: d, .. },
             ) => {
                 a.merge(b);
-                *n += m;
+                c.iter_mut().zip(d).for_each(|(c, d)| c.merge(d));
+            }
+            (
+                Pass::Counts { counts: a, predicted: p, .. },
+                Pass::Counts { counts: b, predicted: q, .. },
+            ) => {
+                a.merge(b);
+                p.iter_mut().zip(q).for_each(|(p, q)| p.counts.merge(&q.counts));
             }
             _ => panic!("both must be in one pass"),
         }
@@ -176,33 +205,42 @@ impl ModelBuilder {
                     Some(scale) if scale.rows || scale.has_columns() => scale.clone(),
                     _ => survey.one_scale(),
                 };
-                let refined = Refined {
-                    plain: Box::new(model),
-                    cost,
-                    scale: scale.for_classes(symbol_shift),
-                    words: Vec::new(),
-                    tops: Vec::new(),
-                };
-                let moments = Moments::new(refined.scale.row_len);
-                Pass::Moments { refined, moments }
+                let scale = scale.for_classes(symbol_shift);
+                let moments = Moments::new(scale.row_len);
+                let covariance = Covariance::new(elements, scale.row_len).map(Box::new);
+                let plain = Box::new(model);
+                let refined = Refined { plain, cost, scaled: Scaled::new(scale) };
+                Pass::Moments { refined, moments, covariance }
             }
-            Pass::Moments { refined, moments } => {
-                let counts = Box::new(Counts::new(moments.columns()));
-                Pass::Counts { refined, counts, counted: 0 }
-            }
-            Pass::Counts { refined, counts, counted } => {
-                let whole = Whole { elements, counted };
-                let rows = refined.row_cost(elements);
-                let (classes, symbols) = counts.build(symbol_shift, whole);
-                let rest = u64::from(symbol_shift) + 8 * (layout.width() as u64 - 2);
-                let tables = vec![None; 1 + layout.width()];
-                let model = Model::new(layout, Some(refined.scale.with(classes)), tables);
-                let own = model.to_bytes().len() as Cost * BYTE;
-                let cost = symbols + elements * rest * BIT + own + rows;
-                return Next::Done(match cost < refined.cost - refined.cost / MIN_CLASS_GAIN {
-                    true => model,
-                    false => *refined.plain,
+            Pass::Moments { refined, moments, covariance } => {
+                let counts = Box::new(ColumnCounts::new(moments.columns()));
+                let scale = &refined.scaled.scale;
+                let fit = covariance.and_then(|c| c.fit(elements / scale.row_len));
+                let predicted = fit.map(|Fit { prediction, steps }| {
+                    let scaled = Scaled::new(scale.clone().with_columns_up(&steps));
+                    Box::new(Predicted { scaled, counts: PredictedCounts::new(prediction) })
                 });
+                Pass::Counts { refined, counts, predicted }
+            }
+            Pass::Counts { refined: Refined { plain, cost, scaled }, counts, predicted } => {
+                let mut best = (*plain, cost);
+                let rest = u64::from(symbol_shift) + 8 * (layout.width() as u64 - 2);
+                let mut consider = |scale: Scale, (classes, symbols): (Classes, Cost)| {
+                    let rows = if scale.rows { elements / scale.row_len * 4 * BIT } else { 0 };
+                    let tables = vec![None; 1 + layout.width()];
+                    let model = Model::new(layout, Some(scale.with(classes)), tables);
+                    let own = model.to_bytes().len() as Cost * BYTE;
+                    let cost = symbols + elements * rest * BIT + own + rows;
+                    if cost < best.1 - best.1 / MIN_GAIN {
+                        best = (model, cost);
+                    }
+                };
+                consider(scaled.scale, counts.build(symbol_shift, elements));
+                if let Some(predicted) = predicted {
+                    let Predicted { scaled, counts } = *predicted;
+                    consider(scaled.scale, counts.build(symbol_shift, elements));
+                }
+                return Next::Done(best.0);
             }
         };
         Next::Pass(Box::new(Self { layout, level, elements, symbol_shift, pass }))
@@ -216,10 +254,14 @@ impl Pass {
     }
 }
 
-impl Refined {
+impl Scaled {
+    fn new(scale: Scale) -> Self {
+        Self { scale, words: Vec::new(), tops: Vec::new() }
+    }
+
     /// The top bits of the scaled elements from `position` on.
     fn fold(&mut self, width: usize, shift: u8, position: u64, raw: &[u8]) -> Folded<'_> {
-        let Self { scale, words, tops, .. } = self;
+        let Self { scale, words, tops } = self;
         words.clear();
         words.extend_from_slice(raw);
         let (mut steps, mut offsets) = (Vec::new(), Vec::new());
@@ -229,18 +271,13 @@ impl Refined {
         crate::classes::tops(width, words, tops);
         Folded { shift, row_len: scale.row_len, position, tops }
     }
-
-    /// About what the steps of rows cost.
-    fn row_cost(&self, elements: u64) -> Cost {
-        if self.scale.rows { elements / self.scale.row_len * 4 * BIT } else { 0 }
-    }
 }
 
 /// From what was counted to the whole tensor.
 #[derive(Clone, Copy)]
 pub(crate) struct Whole {
-    elements: u64,
-    counted: u64,
+    pub(crate) elements: u64,
+    pub(crate) counted: u64,
 }
 
 impl Whole {
@@ -250,9 +287,12 @@ impl Whole {
     }
 }
 
-/// The elements of a chunk that are counted, and how many come before them.
-fn sample(width: usize, raw: &[u8]) -> (u64, &[u8]) {
-    let elements = raw.len() / width;
-    let skipped = elements.saturating_sub(COUNTED) / 2;
-    (skipped as u64, &raw[width * skipped..][..width * elements.min(COUNTED)])
+/// The elements of a chunk that are counted, whole groups of `unit` and one at least where there
+/// is one, and how many come before them.
+fn sample(width: usize, unit: u64, raw: &[u8]) -> (u64, &[u8]) {
+    let unit = unit as usize;
+    let units = raw.len() / width / unit;
+    let counted = units.min((COUNTED / unit).max(1));
+    let skipped = (units - counted) / 2 * unit;
+    (skipped as u64, &raw[width * skipped..][..width * counted * unit])
 }

@@ -29,8 +29,7 @@ pub struct Decoder {
     /// The steps of rows, and the offsets that these make.
     rows: Vec<u8>,
     row_offsets: Vec<u16>,
-    /// The classes of elements.
-    classes: Vec<u8>,
+    classes: classes::Memory,
     repeats: Repeats,
 }
 
@@ -260,6 +259,10 @@ impl Decoder {
         let layout = model.layout();
         let width = layout.width();
         let elements = raw.len() / width;
+        let prediction = classes.prediction();
+        if prediction.is_some_and(|prediction| !prediction.suits(position, elements)) {
+            return Err(DecodeError::Prediction);
+        }
         let rows = self.read_rows(model, position, elements, &mut bytes)?;
         let symbols_len = usize::try_from(varint::read(&mut bytes)?).ok();
         let mut modes = [None; MAX_PLANES];
@@ -269,9 +272,10 @@ impl Decoder {
         self.decode_rows(model, rows, &mut bytes)?;
         let symbols = symbols_len.and_then(|len| bytes.split_off(..len));
         let mut symbols = classes::Decoder::new(classes, symbols.ok_or(DecodeError::Truncated)?)?;
-        self.planes.resize(self.planes.len().max((width - 1) * elements), 0);
+        self.planes.resize(self.planes.len().max(width * elements), 0);
         let mut lower: [&[u8]; MAX_PLANES] = [&[]; MAX_PLANES];
-        let memory = self.planes.chunks_exact_mut(elements);
+        let (highest, memory) = self.planes.split_at_mut(elements);
+        let memory = memory.chunks_exact_mut(elements);
         for (plane, (memory, mode)) in memory.zip(modes.iter().flatten()).enumerate() {
             mode.open(plane, elements, model.table(plane), &mut bytes)?.decode(memory)?;
             lower[plane] = memory;
@@ -283,14 +287,17 @@ impl Decoder {
             return Err(DecodeError::Classes);
         }
 
-        self.strips.resize(STRIP_LEN, 0);
+        if let Some(prediction) = prediction {
+            symbols.decode_predicted(prediction, &mut self.classes, highest)?;
+        }
         let mut done = 0;
         for out in raw.chunks_mut(STRIP_LEN) {
             let n = out.len() / width;
-            let strip = &mut self.strips[..n];
-            let start = position + done as u64;
-            symbols
-                .decode(&classes.of_elements(scale.row_len, start, n, &mut self.classes), strip)?;
+            let strip = &mut highest[done..][..n];
+            if prediction.is_none() {
+                let start = position + done as u64;
+                symbols.decode(classes, scale.row_len, start, &mut self.classes, strip)?;
+            }
             let mut planes = lower.map(|plane| plane.get(done..done + n).unwrap_or(&[]));
             planes[width - 1] = strip;
             planes::merge(layout.unrotated(), &planes[..width], out);

@@ -4,6 +4,7 @@ use at1w_simd::planes::Layout;
 
 use super::repeats::Repeats;
 use super::{CLASSES, PLANES, REPEATS, STORED, max_encoded_len};
+use crate::classes;
 use crate::model::{MAX_PLANES, Model, check_raw};
 use crate::plane::Choice;
 use crate::plane::encoder::Stream;
@@ -22,8 +23,7 @@ pub struct Encoder {
     /// The steps of rows, and the offsets that these make.
     rows: Vec<u8>,
     row_offsets: Vec<u16>,
-    /// The classes of elements.
-    classes: Vec<u8>,
+    classes: classes::Memory,
     planes: Planes,
     directory: Vec<u8>,
     streams: Vec<u8>,
@@ -58,10 +58,16 @@ impl Encoder {
         if out.len() < needed {
             return Err(EncodeError::OutputTooSmall { len: out.len(), needed });
         }
+        let plain = Model::plain(model.layout());
+        let elements = raw.len() / model.layout().width();
+        let predicted = model.classes().and_then(|(_, classes)| classes.prediction());
+        let model = match predicted {
+            Some(prediction) if !prediction.suits(position, elements) => &plain,
+            _ => model,
+        };
         let mut len = self.encode_simple(model, position, raw, out);
         if model.classes().is_some() && len > raw.len() / 8 * 7 {
             // The classes don't suit this chunk.
-            let plain = Model::plain(model.layout());
             let mut other = vec![0; needed];
             let other_len = self.encode_simple(&plain, position, raw, &mut other);
             if other_len < len {
@@ -69,14 +75,10 @@ impl Encoder {
                 len = other_len;
             }
         }
-        let width = model.layout().width();
-        if len == 0 {
-            return Ok(0);
-        }
-        if self.level == Level::Fast {
+        if len == 0 || self.level == Level::Fast {
             return Ok(len);
         }
-        let bits = 8 * len / (raw.len() / width);
+        let bits = 8 * len / elements;
         if let Some(repeats) = Repeats::find(model.layout(), raw, bits) {
             let repeats = encode_repeats(model.layout(), &repeats);
             // Every reader has to copy once more: it must be worth that.
@@ -120,10 +122,8 @@ impl Encoder {
         match (classes, model.scale()) {
             (Some((scale, classes)), _) => {
                 let start = out_streams.len();
-                let n = raw.len() / width;
-                let of_elements =
-                    classes.of_elements(scale.row_len, position, n, &mut self.classes);
-                classes.encode_words(width, &of_elements, &mut self.words, out_streams);
+                let (words, memory) = (&mut self.words, &mut self.classes);
+                classes.encode_words(width, scale.row_len, position, words, memory, out_streams);
                 varint::write((out_streams.len() - start) as u64, directory);
                 streams.push(Stream::Coded(start..out_streams.len()));
                 self.planes.split(layout.unrotated(), &self.words);

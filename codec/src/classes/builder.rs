@@ -1,8 +1,11 @@
 //! From the elements of a tensor to its classes, in two passes: one that measures how far the mean
 //! of each column is from zero, and one that counts symbols.
 
-use super::table::{EXPONENT_TOTAL, EXPONENTS, Exponents, MANTISSA_TOTAL, MANTISSAS};
-use super::{Classes, ESCAPE, FLIP};
+use at1w_simd::prediction::Column;
+
+use super::prediction::{LEVELS, Prediction};
+use super::table::{EXPONENT_TOTAL, EXPONENTS, Exponents, MANTISSA_TOTAL, MANTISSAS, Mantissas};
+use super::{Classes, ESCAPE, FLIP, Of};
 use crate::builder::Whole;
 use crate::cost::{BIT, BYTE, Cost, log2};
 
@@ -11,6 +14,9 @@ use crate::cost::{BIT, BYTE, Cost, log2};
 const BOUNDS: [u128; 9] = [163, 649, 1636, 3855, 9039, 17348, 29330, 43400, 54329];
 
 const MOST: usize = BOUNDS.len() + 1;
+
+/// Tables of more classes save little, and take longer to look up since they are in no cache.
+const MOST_TABLES: usize = 5;
 
 /// What an escape costs beside its code.
 const ESCAPED: Cost = 16 * BIT;
@@ -74,87 +80,185 @@ impl Moments {
     }
 }
 
-/// The second pass: how often symbols are.
+/// The second pass: how often symbols are, by context: the class of a column or the level of a
+/// prediction, before those that are alike become one.
 #[derive(Clone, Debug)]
 pub(crate) struct Counts {
-    columns: Vec<u8>,
-    /// By class.
     exponents: Vec<[u64; 32]>,
     mantissas: [[u64; MANTISSAS]; EXPONENTS],
+    /// How many symbols.
+    counted: u64,
 }
 
 impl Counts {
-    pub(crate) fn new(columns: Vec<u8>) -> Self {
+    fn new(contexts: usize) -> Self {
         let mantissas = [[0; MANTISSAS]; EXPONENTS];
-        Self { columns, exponents: vec![[0; 32]; MOST], mantissas }
+        Self { exponents: vec![[0; 32]; contexts], mantissas, counted: 0 }
     }
 
-    pub(crate) fn add(&mut self, folded: &Folded<'_>) {
-        let mut column = (folded.position % folded.row_len) as usize;
-        for &top in folded.tops {
-            let (symbol, _, _) = Classes::fold(folded.shift, top);
-            let class = self.columns[column];
-            let flip = if symbol == ESCAPE { 0 } else { class & FLIP };
-            let symbol = symbol ^ flip;
-            self.exponents[usize::from(class & !FLIP)][usize::from(symbol >> 3)] += 1;
-            if symbol != ESCAPE {
-                self.mantissas[usize::from(symbol >> 3 & 15)][usize::from(symbol & 7)] += 1;
-            }
-            column = if column + 1 == self.columns.len() { 0 } else { column + 1 };
+    /// Takes the symbol of an element with this class byte.
+    #[inline]
+    fn add(&mut self, class: u8, symbol: u8) {
+        let flip = if symbol == ESCAPE { 0 } else { class & FLIP };
+        let symbol = symbol ^ flip;
+        self.exponents[usize::from(class & !FLIP)][usize::from(symbol >> 3)] += 1;
+        if symbol != ESCAPE {
+            self.mantissas[usize::from(symbol >> 3 & 15)][usize::from(symbol & 7)] += 1;
         }
+        self.counted += 1;
     }
 
     pub(crate) fn merge(&mut self, other: &Self) {
         let all = self.exponents.iter_mut().flatten().chain(self.mantissas.iter_mut().flatten());
         let others = other.exponents.iter().flatten().chain(other.mantissas.iter().flatten());
         all.zip(others).for_each(|(a, b)| *a += b);
+        self.counted += other.counted;
     }
 
-    /// The classes that code these symbols best, and what that costs for the whole tensor, all but
-    /// the classes themselves and the bits below the symbols.
-    pub(crate) fn build(self, shift: u8, whole: Whole) -> (Classes, Cost) {
+    fn whole(&self, elements: u64) -> Whole {
+        Whole { elements, counted: self.counted }
+    }
+
+    /// The frequencies of mantissas, and what these cost in the whole tensor.
+    fn mantissas(&self, whole: Whole) -> (Mantissas, Cost) {
         let mantissas = self.mantissas.map(|counts| quantise_mantissas(&counts));
-        let mut mantissa_cost = 0;
+        let mut cost = 0;
         for (counts, freqs) in self.mantissas.iter().zip(&mantissas) {
             for (&count, &freq) in counts.iter().zip(freqs) {
-                mantissa_cost += count * (8 * BIT - log2(freq.into()));
+                cost += count * (8 * BIT - log2(freq.into()));
             }
         }
-        let mantissa_cost = whole.of(mantissa_cost);
+        (mantissas, whole.of(cost))
+    }
 
-        // One class, in which no sign is likelier than the other.
-        let mut one = self.exponents.iter().fold([0; 32], |all, class| sum(&all, class));
+    /// The counts of all contexts, none with one sign likelier than the other.
+    fn one(&self) -> [u64; 32] {
+        let mut one = self.exponents.iter().fold([0; 32], |all, context| sum(&all, context));
         for exponent in 0..EXPONENTS {
             let both = one[exponent] + one[exponent + 16];
             (one[exponent], one[exponent + 16]) = (both.div_ceil(2), both.div_ceil(2));
         }
+        one
+    }
+}
+
+/// What symbols of columns are.
+#[derive(Clone, Debug)]
+pub(crate) struct ColumnCounts {
+    columns: Vec<u8>,
+    counts: Counts,
+}
+
+impl ColumnCounts {
+    /// With the class byte of each column.
+    pub(crate) fn new(columns: Vec<u8>) -> Self {
+        Self { columns, counts: Counts::new(MOST) }
+    }
+
+    pub(crate) fn add(&mut self, folded: &Folded<'_>) {
+        let mut column = (folded.position % folded.row_len) as usize;
+        for &top in folded.tops {
+            let (symbol, _, _) = Classes::fold(folded.shift, top);
+            self.counts.add(self.columns[column], symbol);
+            column = if column + 1 == self.columns.len() { 0 } else { column + 1 };
+        }
+    }
+
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.counts.merge(&other.counts);
+    }
+
+    /// The classes that code these symbols best, and what that costs for a tensor of so many
+    /// elements, all but the classes themselves and the bits below the symbols.
+    pub(crate) fn build(self, shift: u8, elements: u64) -> (Classes, Cost) {
+        let whole = self.counts.whole(elements);
+        let (mantissas, mantissa_cost) = self.counts.mantissas(whole);
+        let one = self.counts.one();
         let one_cost = symbol_cost(&one, whole) + table_cost(&one);
 
-        let classes = merged(&self.exponents, whole);
+        let classes = merged(&self.counts.exponents, whole);
         let mut columns = self.columns;
         for column in &mut columns {
-            let is = |(members, _): &Class| members.contains(&(*column & !FLIP));
-            let new = classes.iter().position(is).expect("each is in one of them");
-            *column = *column & FLIP | new as u8;
+            *column = *column & FLIP | class_of(&classes, *column & !FLIP);
         }
-        let symbols: Cost = classes.iter().map(|(_, counts)| symbol_cost(counts, whole)).sum();
-        let tables: Cost = classes.iter().map(|(_, counts)| table_cost(counts)).sum();
+        let (symbols, tables) = costs(&classes, whole);
         let plane = columns.len() as Cost * (2 + u64::from(classes.len().ilog2())) * BIT;
         if symbols + tables + plane < one_cost {
             let exponents = classes.iter().map(|(_, counts)| quantise(counts)).collect();
-            (Classes::new(shift, columns, exponents, mantissas), symbols + mantissa_cost)
+            let classes = Classes::new(shift, Of::Columns(columns), exponents, mantissas);
+            (classes, symbols + mantissa_cost)
         } else {
             let exponents = vec![quantise(&one)];
             let symbols = symbol_cost(&one, whole);
-            (Classes::new(shift, Vec::new(), exponents, mantissas), symbols + mantissa_cost)
+            (Classes::new(shift, Of::All, exponents, mantissas), symbols + mantissa_cost)
         }
     }
+}
+
+/// What symbols of predicted elements are.
+#[derive(Clone, Debug)]
+pub(crate) struct PredictedCounts {
+    /// A class for each level.
+    prediction: Prediction,
+    counts: Counts,
+    memory: Vec<Column>,
+}
+
+impl PredictedCounts {
+    /// With a prediction that has a class for each level.
+    pub(crate) fn new(prediction: Prediction) -> Self {
+        Self { prediction, counts: Counts::new(LEVELS), memory: Vec::new() }
+    }
+
+    /// Takes whole rows.
+    pub(crate) fn add(&mut self, folded: &Folded<'_>) {
+        let row_len = self.prediction.row_len();
+        let rows = folded.tops.len() / row_len;
+        let counts = &mut self.counts;
+        let done = self.prediction.walk(rows, &mut self.memory, |run, classes, symbols| {
+            for (row, (symbol, &class)) in (run.row..).zip(symbols.iter_mut().zip(classes)) {
+                let top = folded.tops[row * row_len + run.column];
+                (*symbol, _, _) = Classes::fold(folded.shift, top);
+                counts.add(class, *symbol);
+            }
+            Ok(())
+        });
+        debug_assert!(done.is_ok(), "nothing can fail");
+    }
+
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.counts.merge(&other.counts);
+    }
+
+    /// As [`ColumnCounts::build`].
+    pub(crate) fn build(self, shift: u8, elements: u64) -> (Classes, Cost) {
+        let whole = self.counts.whole(elements);
+        let (mantissas, mantissa_cost) = self.counts.mantissas(whole);
+        let classes = merged(&self.counts.exponents, whole);
+        let levels = std::array::from_fn(|level| class_of(&classes, level as u8));
+        let (symbols, _) = costs(&classes, whole);
+        let exponents = classes.iter().map(|(_, counts)| quantise(counts)).collect();
+        let of = Of::Predicted(Box::new(self.prediction.with(levels)));
+        (Classes::new(shift, of, exponents, mantissas), symbols + mantissa_cost)
+    }
+}
+
+/// What the symbols and the tables of classes cost.
+fn costs(classes: &[Class], whole: Whole) -> (Cost, Cost) {
+    let symbols = classes.iter().map(|(_, counts)| symbol_cost(counts, whole)).sum();
+    (symbols, classes.iter().map(|(_, counts)| table_cost(counts)).sum())
+}
+
+/// The class that a context has become a part of.
+fn class_of(classes: &[Class], context: u8) -> u8 {
+    let class = classes.iter().position(|(members, _)| members.contains(&context));
+    class.expect("each is in one of them") as u8
 }
 
 /// Classes that share a table, and their counts.
 type Class = (Vec<u8>, [u64; 32]);
 
-/// Makes neighbours one where a table of its own costs more than it saves.
+/// Makes neighbours one where a table of its own costs more than it saves, or there are too many.
 fn merged(counts: &[[u64; 32]], whole: Whole) -> Vec<Class> {
     let mut classes: Vec<Class> = (0..).zip(counts).map(|(i, c)| (vec![i], *c)).collect();
     let cost = |counts: &[u64; 32]| symbol_cost(counts, whole) + table_cost(counts);
@@ -164,7 +268,8 @@ fn merged(counts: &[[u64; 32]], whole: Whole) -> Vec<Class> {
             (cost(a) + cost(b)) as i64 - cost(&sum(a, b)) as i64
         };
         let best = (0..classes.len() - 1).map(|i| (gain(i), i)).max();
-        let Some((_, i)) = best.filter(|&(gain, _)| gain > 0) else { return classes };
+        let many = classes.len() > MOST_TABLES;
+        let Some((_, i)) = best.filter(|&(gain, _)| gain > 0 || many) else { return classes };
         let (members, counts) = classes.remove(i + 1);
         classes[i].0.extend(members);
         classes[i].1 = sum(&classes[i].1, &counts);

@@ -1,8 +1,10 @@
 //! The stream of symbols around the kernel of [`at1w_simd::contexts`].
 
 use at1w_simd::contexts::{self, LANES, SLOT_BITS, START, Tables};
+use at1w_simd::prediction::{self, Column, ROWS};
 use at1w_simd::scale;
 
+use super::prediction::Prediction;
 use super::{Classes, ESCAPE, FLIP};
 use crate::{DecodeError, varint};
 
@@ -17,44 +19,98 @@ fn lanes_log(n: usize) -> u8 {
     if n < 1 << 15 { 2 } else { MAX_LANES_LOG }
 }
 
+/// Working memory, kept from one chunk to the next.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Memory {
+    /// The class bytes of elements.
+    classes: Vec<u8>,
+    /// The values of a block of rows, and its symbols.
+    values: Vec<Column>,
+    symbols: Vec<[u8; ROWS]>,
+}
+
+/// A symbol that is to be coded.
+struct Coded {
+    symbol: u8,
+    class: u8,
+    /// Its place among those whose lanes follow one another, modulo their number.
+    place: u8,
+}
+
+impl Coded {
+    fn new(symbol: u8, class: u8, place: usize) -> Self {
+        Self { symbol, class, place: (place % LANES) as u8 }
+    }
+}
+
 impl Classes {
-    /// Makes symbols and what is below of the top bits of scaled words, in the place of these, and
-    /// appends the stream of the symbols.
+    /// Makes symbols and what is below of the top bits of scaled words, the elements from
+    /// `position` on in rows of `row_len`, in the place of these, and appends the stream of the
+    /// symbols. Words that are [predicted](Prediction::suits) are whole rows.
     pub(crate) fn encode_words(
         &self,
         width: usize,
-        of_elements: &[u8],
+        row_len: u64,
+        position: u64,
         words: &mut [u8],
+        memory: &mut Memory,
         out: &mut Vec<u8>,
     ) {
-        let (mut symbols, mut escapes) = (Vec::new(), Vec::new());
-        for (i, word) in words.chunks_exact_mut(width).enumerate() {
+        let n = words.len() / width;
+        let (mut coded, mut escapes) = (Vec::with_capacity(n), Vec::new());
+        let mut code = |at: usize, class: u8, place: usize| {
+            let word = &mut words[width * at..][..width];
             let top = u16::from_le_bytes([word[width - 2], word[width - 1]]);
-            let class = of_elements.get(i).copied().unwrap_or(0);
             let (mut symbol, rest, mut escape) = Self::fold(self.shift, top);
             if escape.is_none() && !self.has(class, symbol) {
                 (symbol, escape) = (ESCAPE, Some(top >> self.shift));
             }
-            escapes.extend(escape);
-            symbols.push(symbol);
+            escapes.extend(escape.map(|escape| (at, escape)));
+            coded.push(Coded::new(symbol, class, place));
             word[width - 2..].copy_from_slice(&[rest, symbol]);
+            symbol
+        };
+        match self.prediction() {
+            None => {
+                let classes = self.of_elements(row_len, position, n, &mut memory.classes);
+                for i in 0..n {
+                    code(i, classes.get(i).copied().unwrap_or(0), i);
+                }
+            }
+            Some(prediction) => {
+                let rows = n / prediction.row_len();
+                let done = prediction.walk(rows, &mut memory.values, |run, classes, symbols| {
+                    for (place, (symbol, &class)) in symbols.iter_mut().zip(classes).enumerate() {
+                        let row = run.row + place;
+                        *symbol = code(row * prediction.row_len() + run.column, class, place);
+                    }
+                    Ok(())
+                });
+                debug_assert!(done.is_ok(), "nothing can fail");
+            }
         }
-        self.encode(of_elements, &symbols, &escapes, out);
+        // Escapes come in the order of elements.
+        escapes.sort_unstable_by_key(|&(at, _)| at);
+        self.encode(&coded, escapes.iter().map(|&(_, escape)| escape), out);
     }
 
-    /// Appends the stream of `symbols`, which come from [`Classes::fold`], of elements of these
-    /// class bytes: the number of escapes and these, the number of lanes and their states, and the
-    /// shared 16-bit units. Each symbol has a slot.
-    fn encode(&self, of_elements: &[u8], symbols: &[u8], escapes: &[u16], out: &mut Vec<u8>) {
+    /// Appends the stream of symbols, which come from [`Classes::fold`]: the number of escapes and
+    /// these, the number of lanes and their states, and the shared 16-bit units. Each symbol has a
+    /// slot.
+    fn encode(
+        &self,
+        coded: &[Coded],
+        escapes: impl ExactSizeIterator<Item = u16>,
+        out: &mut Vec<u8>,
+    ) {
         let tables = self.tables();
-        let lanes_log = lanes_log(symbols.len());
+        let lanes_log = lanes_log(coded.len());
         let mut states = vec![START; 1 << lanes_log];
-        let mut units = Vec::with_capacity(symbols.len());
-        for (i, &symbol) in symbols.iter().enumerate().rev() {
-            let class = of_elements.get(i).copied().unwrap_or(0);
+        let mut units = Vec::with_capacity(coded.len());
+        for &Coded { symbol, class, place } in coded.iter().rev() {
             let flip = if symbol == ESCAPE { 0 } else { class & FLIP };
             let (freq, start) = tables.range(class & !FLIP, symbol ^ flip);
-            let state = &mut states[i & ((1 << lanes_log) - 1)];
+            let state = &mut states[usize::from(place) & ((1 << lanes_log) - 1)];
             if u64::from(*state) >= u64::from(freq) << (32 - SLOT_BITS) {
                 units.push(*state as u16);
                 *state >>= 16;
@@ -62,7 +118,7 @@ impl Classes {
             *state = ((*state / freq) << SLOT_BITS) + *state % freq + start;
         }
         varint::write(escapes.len() as u64, out);
-        out.extend(escapes.iter().flat_map(|e| e.to_le_bytes()));
+        out.extend(escapes.flat_map(u16::to_le_bytes));
         out.push(lanes_log);
         out.extend(states.iter().flat_map(|s| s.to_le_bytes()));
         out.extend(units.iter().rev().flat_map(|u| u.to_le_bytes()));
@@ -119,9 +175,44 @@ impl<'a> Decoder<'a> {
         })
     }
 
-    /// Decodes the next symbols, of elements of these class bytes: a symbol of each lane equally
-    /// often, or all that are left.
-    pub(crate) fn decode(&mut self, of_elements: &[u8], out: &mut [u8]) -> Result<(), DecodeError> {
+    /// Decodes the symbols of a chunk, which is of whole rows that are predicted.
+    pub(crate) fn decode_predicted(
+        &mut self,
+        prediction: &Prediction,
+        memory: &mut Memory,
+        out: &mut [u8],
+    ) -> Result<(), DecodeError> {
+        let row_len = prediction.row_len();
+        let Memory { values, symbols: block, .. } = memory;
+        block.resize(row_len, [0; ROWS]);
+        prediction.walk(out.len() / row_len, values, |run, classes, symbols| {
+            self.decode_run(classes, symbols)?;
+            block[run.column][..symbols.len()].copy_from_slice(symbols);
+            if run.column == row_len - 1 {
+                let rows = &mut out[run.row * row_len..][..symbols.len() * row_len];
+                prediction::transpose(block, symbols.len(), rows);
+            }
+            Ok(())
+        })
+    }
+
+    /// Decodes the next symbols, the elements from `position` on in rows of `row_len`, which are
+    /// not predicted: a symbol of each lane equally often, or all that are left.
+    pub(crate) fn decode(
+        &mut self,
+        classes: &Classes,
+        row_len: u64,
+        position: u64,
+        memory: &mut Memory,
+        out: &mut [u8],
+    ) -> Result<(), DecodeError> {
+        let n = out.len();
+        self.decode_run(&classes.of_elements(row_len, position, n, &mut memory.classes), out)
+    }
+
+    /// Decodes the next symbols, of elements of these class bytes, of which the first is in the
+    /// first lane.
+    fn decode_run(&mut self, of_elements: &[u8], out: &mut [u8]) -> Result<(), DecodeError> {
         let mut done = 0;
         if self.lanes == LANES {
             let (states, units) = (&mut self.states, &mut self.units);
@@ -138,7 +229,7 @@ impl<'a> Decoder<'a> {
             }
         }
         for (symbol, class) in out.iter_mut().zip(of_elements) {
-            *symbol ^= if *symbol == ESCAPE { 0 } else { class & FLIP };
+            *symbol ^= class & (u8::from(*symbol != ESCAPE) * FLIP);
         }
         Ok(())
     }

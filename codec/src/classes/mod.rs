@@ -1,19 +1,23 @@
 //! Symbols of sign, exponent and the top three bits of the mantissa, coded together: of columns
 //! whose mean is not zero the sign is likely one and not the other, and the exponent large. Columns
-//! have *classes* by how far their mean is from zero, and each class has a table.
+//! have *classes* by how far their mean is from zero, or elements by how far from zero they are
+//! [predicted](prediction) to be, and each class has a table.
 //!
 //! Elements are scaled first, so that magnitudes gather in a window of 15 octaves; one outside is an
 //! escape.
 
 pub(crate) mod builder;
 mod coder;
+pub(crate) mod prediction;
+pub(crate) mod predictor;
 mod table;
 
 use std::borrow::Cow;
 use std::sync::OnceLock;
 
 use at1w_simd::contexts::{self, Tables};
-pub(crate) use coder::Decoder;
+pub(crate) use coder::{Decoder, Memory};
+use prediction::Prediction;
 use table::{EXPONENTS, MANTISSAS};
 
 use crate::{DecodeError, plane, varint};
@@ -21,7 +25,7 @@ use crate::{DecodeError, plane, varint};
 /// The most classes.
 pub(crate) const MAX_CLASSES: usize = contexts::MAX_CONTEXTS;
 
-/// In the byte of a column: the sign is changed. The other bits are the class.
+/// In a class byte: the sign is changed. The other bits are the class.
 const FLIP: u8 = 0x80;
 
 /// The symbol of an element outside of the window, as it comes out of [`Classes::fold`].
@@ -29,6 +33,9 @@ pub(crate) const ESCAPE: u8 = (EXPONENTS as u8) << 3;
 
 /// In the byte of the number of classes: columns have classes.
 const COLUMNS: u8 = 0x80;
+
+/// In the byte of the number of classes: elements have, by what is predicted of them.
+const PREDICTED: u8 = 0x40;
 
 /// The largest shift: the symbol is taken from the magnitude's upper bits.
 const MAX_SHIFT: u8 = 7;
@@ -38,8 +45,7 @@ const MAX_SHIFT: u8 = 7;
 pub(crate) struct Classes {
     /// Bits of the top 16 below the symbol.
     shift: u8,
-    /// A byte for each column; empty if there is one class.
-    columns: Vec<u8>,
+    of: Of,
     /// For each class, how often each sign and exponent is, of [`table::EXPONENT_TOTAL`].
     exponents: Vec<table::Exponents>,
     /// For each exponent, how often the top three bits of the mantissa are what.
@@ -47,14 +53,25 @@ pub(crate) struct Classes {
     tables: OnceLock<Tables>,
 }
 
+/// What has classes.
+#[derive(Clone, Debug)]
+enum Of {
+    /// All elements, the same one.
+    All,
+    /// Columns: a class byte for each.
+    Columns(Vec<u8>),
+    /// Elements.
+    Predicted(Box<Prediction>),
+}
+
 impl Classes {
     fn new(
         shift: u8,
-        columns: Vec<u8>,
+        of: Of,
         exponents: Vec<table::Exponents>,
         mantissas: table::Mantissas,
     ) -> Self {
-        Self { shift, columns, exponents, mantissas, tables: OnceLock::new() }
+        Self { shift, of, exponents, mantissas, tables: OnceLock::new() }
     }
 
     /// Where the scale should bring the mean magnitude.
@@ -76,18 +93,28 @@ impl Classes {
         })
     }
 
-    /// Whether columns have different classes.
-    fn has_columns(&self) -> bool {
-        !self.columns.is_empty()
+    /// What elements are predicted from, if they are.
+    pub(crate) fn prediction(&self) -> Option<&Prediction> {
+        match &self.of {
+            Of::Predicted(prediction) => Some(prediction),
+            _ => None,
+        }
     }
 
-    /// Appends the shift, the number of classes and whether columns have them, the classes of the
-    /// columns, and the tables.
+    /// Appends the shift, the number of classes and what has them, which of it has which, and the
+    /// tables.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
-        let flag = if self.has_columns() { COLUMNS } else { 0 };
-        out.extend([self.shift, self.exponents.len() as u8 | flag]);
-        if self.has_columns() {
-            plane::write(&self.columns, out);
+        let count = self.exponents.len() as u8;
+        match &self.of {
+            Of::All => out.extend([self.shift, count]),
+            Of::Columns(columns) => {
+                out.extend([self.shift, count | COLUMNS]);
+                plane::write(columns, out);
+            }
+            Of::Predicted(prediction) => {
+                out.extend([self.shift, count | PREDICTED]);
+                prediction.write(out);
+            }
         }
         for exponents in &self.exponents {
             exponents.iter().for_each(|&f| varint::write(f.into(), out));
@@ -105,24 +132,29 @@ impl Classes {
     pub(crate) fn read(row_len: u64, input: &mut &[u8]) -> Result<Self, DecodeError> {
         let (&[shift, count], rest) = input.split_first_chunk().ok_or(DecodeError::Truncated)?;
         *input = rest;
-        let has_columns = count & COLUMNS != 0;
-        let count = usize::from(count & !COLUMNS);
+        let flags = count & (COLUMNS | PREDICTED);
+        let count = usize::from(count & !flags);
         if shift > MAX_SHIFT || !(1..=MAX_CLASSES).contains(&count) {
             return Err(DecodeError::Classes);
         }
-        let mut columns = Vec::new();
-        if has_columns {
-            columns = plane::read(row_len as usize, input)?;
-            if columns.iter().any(|&column| usize::from(column & !FLIP) >= count) {
-                return Err(DecodeError::Classes);
+        let of = match flags {
+            0 => Of::All,
+            COLUMNS => {
+                let columns = plane::read(row_len as usize, input)?;
+                if columns.iter().any(|&column| usize::from(column & !FLIP) >= count) {
+                    return Err(DecodeError::Classes);
+                }
+                Of::Columns(columns)
             }
-        }
+            PREDICTED => Of::Predicted(Box::new(Prediction::read(row_len, count, input)?)),
+            _ => return Err(DecodeError::Classes),
+        };
         let mut classes = Vec::with_capacity(count);
         for _ in 0..count {
             classes.push(table::read_exponents(input)?);
         }
         let mantissas = table::read_mantissas(input)?;
-        Ok(Self::new(shift, columns, classes, mantissas))
+        Ok(Self::new(shift, of, classes, mantissas))
     }
 
     /// The symbol and the bits below it of the top 16 bits of an element; for [`ESCAPE`] also what
@@ -139,7 +171,7 @@ impl Classes {
     }
 
     /// The class bytes of the elements from `position` on, row by row of `row_len` elements; none
-    /// if there is one class.
+    /// unless columns have classes.
     pub(crate) fn of_elements<'a>(
         &'a self,
         row_len: u64,
@@ -147,18 +179,16 @@ impl Classes {
         n: usize,
         memory: &'a mut Vec<u8>,
     ) -> Cow<'a, [u8]> {
-        if !self.has_columns() {
-            return Cow::Borrowed(&[]);
-        }
+        let Of::Columns(columns) = &self.of else { return Cow::Borrowed(&[]) };
         let first = (position % row_len) as usize;
-        if let Some(row) = self.columns.get(first..first + n) {
+        if let Some(row) = columns.get(first..first + n) {
             return Cow::Borrowed(row);
         }
         memory.clear();
-        memory.extend_from_slice(&self.columns[first..]);
+        memory.extend_from_slice(&columns[first..]);
         while memory.len() < n {
-            let len = self.columns.len().min(n - memory.len());
-            memory.extend_from_slice(&self.columns[..len]);
+            let len = columns.len().min(n - memory.len());
+            memory.extend_from_slice(&columns[..len]);
         }
         Cow::Borrowed(&memory[..n])
     }
