@@ -201,7 +201,7 @@ impl Model {
     /// The model that [`Model::to_bytes`] wrote, for elements of `layout`.
     ///
     /// # Errors
-    /// Any bytes may be given; what is no model in its one spelling is refused.
+    /// Any bytes may be given; what is no model is refused.
     pub fn from_bytes(layout: Layout, mut bytes: &[u8]) -> Result<Self, DecodeError> {
         if bytes.is_empty() {
             return Ok(Self::plain(layout));

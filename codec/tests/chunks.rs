@@ -234,6 +234,121 @@ fn hostile_classes_are_refused() {
     assert_eq!(decode(&plain, &[3, 0, 0], 4), Err(DecodeError::NoClasses));
 }
 
+/// Floats of which each column leans on the one before it, some rows of them.
+fn leaning(dtype: Dtype, rows: usize, columns: usize, seed: u64) -> Vec<u8> {
+    let noise = weights_of(Dtype::F64, rows * columns, columns as u64, seed);
+    let mut last = 0.0;
+    let values = noise.as_chunks().0.iter().enumerate().map(|(i, bytes)| {
+        let lean = if i % columns == 0 { 0.0 } else { 0.9 * last };
+        last = lean + f64::from_le_bytes(*bytes).clamp(-1.0, 1.0);
+        last
+    });
+    let width = dtype.layout().width();
+    values
+        .flat_map(|value| match dtype {
+            Dtype::F64 => value.to_le_bytes().to_vec(),
+            Dtype::F32 => (value as f32).to_le_bytes().to_vec(),
+            // Of F16 the bits make other floats, which lean on each other as well.
+            _ => (value as f32).to_le_bytes()[4 - width..].to_vec(),
+        })
+        .collect()
+}
+
+/// The model of a matrix, its chunks of so many rows encoded, and these decoded with the model as
+/// it is read again.
+fn through_rows(dtype: Dtype, raw: &[u8], columns: usize, rows: usize) -> (Model, Vec<Vec<u8>>) {
+    let row_len = columns * dtype.layout().width();
+    let shape = [(raw.len() / row_len) as u64, columns as u64];
+    let model = Model::of(dtype, Level::Max, &shape, [raw]).unwrap();
+    let read = Model::from_bytes(dtype.layout(), &model.to_bytes()).unwrap();
+    let mut encoder = Encoder::new(Level::Max);
+    let chunks = raw.chunks(rows * row_len).enumerate().map(|(i, chunk)| {
+        let position = (i * rows * columns) as u64;
+        let mut encoded = vec![0; max_encoded_len(chunk.len())];
+        let len = encoder.encode(&model, position, chunk, &mut encoded).unwrap();
+        encoded.truncate(len);
+        for fill in [0, 0xff] {
+            let mut back = vec![fill; chunk.len()];
+            Decoder::new().decode(&read, position, &encoded, &mut back).unwrap();
+            assert!(back == chunk, "rows from {}", i * rows);
+        }
+        encoded
+    });
+    let chunks = chunks.collect();
+    (model, chunks)
+}
+
+#[test]
+fn columns_that_lean_on_others_are_predicted() {
+    for dtype in [Dtype::BF16, Dtype::F32] {
+        let raw = leaning(dtype, 600, 60, 5);
+        let (model, chunks) = through_rows(dtype, &raw, 60, 600);
+        assert!(model.to_string().contains("prediction"), "{model}");
+        let plain = Model::of(dtype, Level::Default, &[600, 60], [&raw[..]]).unwrap();
+        let mut encoded = vec![0; max_encoded_len(raw.len())];
+        let len = Encoder::default().encode(&plain, 0, &raw, &mut encoded).unwrap();
+        assert!(chunks[0].len() + model.to_bytes().len() < len - len / 50);
+        // Chunks of parts of rows are coded without.
+        for (position, cut) in [(0, 61), (1, 60), (59, 1)] {
+            let raw = &raw[..cut * dtype.layout().width()];
+            let mut encoded = vec![0; max_encoded_len(raw.len())];
+            let len = Encoder::default().encode(&model, position, raw, &mut encoded).unwrap();
+            let mut back = vec![0; raw.len()];
+            Decoder::new().decode(&model, position, &encoded[..len], &mut back).unwrap();
+            assert_eq!(back, raw);
+        }
+        let mut back = vec![0; raw.len()];
+        for (position, len) in [(1, raw.len()), (0, raw.len() - dtype.layout().width())] {
+            let refused = Decoder::new().decode(&model, position, &chunks[0], &mut back[..len]);
+            assert_eq!(refused, Err(DecodeError::Prediction));
+        }
+    }
+}
+
+#[test]
+fn hostile_predictions_are_refused() {
+    // Classes of rows of three elements, one class; two levels have it in a byte.
+    let model = |row_len: &[u8], prediction: &[u8]| {
+        let head = [&[8, 0, 0, 4][..], row_len, &[4, 0x41]].concat();
+        let exponents = [&[0xff, 0x1f][..], &[0; 14], &[1], &[0; 15]].concat();
+        let bytes = [&head, prediction, &exponents, &[0; 15], &[0; 2]].concat();
+        Model::from_bytes(Layout::FLOAT16, &bytes).map(|_| ())
+    };
+    let levels = [0; 8];
+    // Intercepts, number of terms, low and high bytes of distances, coefficients: planes that are
+    // constant or raw.
+    let planes = |counts: [u8; 3], low: &[u8], high: u8| {
+        [&levels[..], &[1, 7, 0], &counts, &[0], low, &[1, high, 1, 64]].concat()
+    };
+    assert_eq!(model(&[3], &planes([0, 1, 2], &[0, 0, 0], 0)), Ok(()));
+    assert_eq!(model(&[3], &planes([0, 0, 1], &[1], 0)), Ok(()));
+    for (counts, low, high) in [
+        // No terms at all; a term of the first column; of itself; of one after it; far away.
+        ([0, 0, 0], &[][..], 0),
+        ([1, 0, 0], &[0], 0),
+        ([0, 1, 0], &[1], 0),
+        ([0, 1, 0], &[2], 0),
+        ([0, 0, 1], &[0], 1),
+        // More terms than columns before, and than are allowed.
+        ([0, 2, 0], &[0, 0], 0),
+        ([0, 0, 33], &[0; 33], 0),
+    ] {
+        let refused = model(&[3], &planes(counts, low, high));
+        assert_eq!(refused, Err(DecodeError::Prediction), "{counts:?} {low:?} {high}");
+    }
+    // A level of a class that there is not; rows of 8,193 elements.
+    let mut unknown = planes([0, 1, 2], &[0, 0, 0], 0);
+    unknown[7] = 0x10;
+    assert_eq!(model(&[3], &unknown), Err(DecodeError::Prediction));
+    let long = [&levels[..], &[1, 7, 1, 1]].concat();
+    assert_eq!(model(&[0x81, 0x40], &long), Err(DecodeError::Prediction));
+    assert_eq!(model(&[3], &levels[1..]), Err(DecodeError::Prediction));
+    // Of columns and of predictions at once.
+    let both = [8, 0, 0, 4, 3, 4, 0xc1];
+    let refused = Model::from_bytes(Layout::FLOAT16, &both).map(|_| ());
+    assert_eq!(refused, Err(DecodeError::Classes));
+}
+
 #[test]
 fn any_shape_will_do_as_a_hint() {
     let raw = weights_of(Dtype::BF16, 5000, 50, 9);
@@ -295,6 +410,44 @@ proptest! {
     }
 
     #[test]
+    fn any_rows_that_are_predicted_come_back(
+        dtype in proptest::sample::select(&DTYPES[4..]),
+        rows in 70usize..400,
+        columns in 8usize..90,
+        per_chunk in 1usize..400,
+        seed in any::<u64>(),
+    ) {
+        let raw = leaning(dtype, rows, columns, seed);
+        through_rows(dtype, &raw, columns, per_chunk);
+    }
+
+    #[test]
+    fn damaged_predictions_never_panic(
+        rows in 70usize..300,
+        columns in 8usize..40,
+        seed in any::<u64>(),
+        edits in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let raw = leaning(Dtype::BF16, rows, columns, seed);
+        let (model, chunks) = through_rows(Dtype::BF16, &raw, columns, rows);
+        let (mut bytes, mut chunk) = (model.to_bytes(), chunks[0].clone());
+        for (at, value) in edits {
+            let model_len = bytes.len();
+            match at.index(model_len + 200) {
+                at if at < model_len => bytes[at] = value,
+                at => chunk[at - model_len] = value,
+            }
+        }
+        let model = Model::from_bytes(model.layout(), &bytes).unwrap_or(model);
+        for len in [raw.len(), 2 * columns, raw.len() / 2 / columns * columns] {
+            let (mut a, mut b) = (vec![0; len], vec![0xff; len]);
+            let decoded = Decoder::new().decode(&model, 0, &chunk, &mut a);
+            prop_assert_eq!(decoded, Decoder::new().decode(&model, 0, &chunk, &mut b));
+            prop_assert!(decoded.is_err() || a == b);
+        }
+    }
+
+    #[test]
     fn damaged_chunks_never_panic(
         dtype in proptest::sample::select(&DTYPES[..]),
         level in proptest::sample::select(&LEVELS[..]),
@@ -332,7 +485,8 @@ proptest! {
         elements in 0usize..3000,
     ) {
         if let Ok(model) = Model::from_bytes(layout, &bytes) {
-            prop_assert!(model.to_bytes() == bytes, "a model has one spelling");
+            let again = Model::from_bytes(layout, &model.to_bytes()).unwrap();
+            prop_assert!(again.to_bytes() == model.to_bytes(), "what is written is read");
         }
         if let Some(method) = bytes.first_mut() {
             *method = 1;

@@ -281,14 +281,9 @@ class Model:
             require(self.shift <= 7, cursor.where, "the shift is more than 7")
             require(1 <= self.row_length <= 1 << 18, cursor.where, "the row length is out of range")
         if self.flags & 4:
-            self.columns = self.read_columns(cursor)
+            self.columns = read_plane(cursor, self.row_length)
         if self.flags & 8:
             self.classes = Classes(self, cursor)
-
-    def read_columns(self, cursor):
-        entry = read_entry(cursor, self.row_length)
-        stream = Cursor(cursor.take(entry[-1]), f"{cursor.where}, columns")
-        return decode_plane(entry, stream, self.row_length, NO_TABLE)
 
     @staticmethod
     def read_kind(cursor):
@@ -326,10 +321,11 @@ class Classes:
 
     def __init__(self, model, cursor):
         self.shift, count = cursor.number(1), cursor.number(1)
-        has_columns, count = count >> 7, count & 127
+        of, count = count >> 6, count & 63
         where = cursor.where
-        require(self.shift <= 7 and 1 <= count <= 16, where, "classes are out of range")
-        self.columns = model.read_columns(cursor) if has_columns else bytes(model.row_length)
+        require(of <= 2 and self.shift <= 7 and 1 <= count <= 16, where, "classes are out of range")
+        self.columns = read_plane(cursor, model.row_length) if of == 2 else bytes(model.row_length)
+        self.prediction = Prediction(model.row_length, count, cursor) if of == 1 else None
         known = all(column & 127 < count for column in self.columns)
         require(known, where, "a column has an unknown class")
         exponents = [[cursor.varint() for _ in range(31)] + [0] for _ in range(count)]
@@ -373,22 +369,23 @@ class Classes:
         rest = cursor.rest()
         require(not len(rest) % 2, cursor.where, "half a unit is left over")
         units = iter(struct.unpack(f"<{len(rest) // 2}H", rest))
-        tops, mask = [], (1 << self.shift) - 1
+        symbols, tops, mask = [0] * len(below), [], (1 << self.shift) - 1
+        order = self.prediction.order if self.prediction else self.order
         try:
-            for i, low in enumerate(below):
-                require(low <= mask, cursor.where, "bits are set beside a symbol")
-                column = self.columns[(position + i) % len(self.columns)]
-                lane = i & (1 << log) - 1
+            for i, place, class_byte in order(symbols, position, cursor.where):
+                lane = place & (1 << log) - 1
                 x = states[lane]
-                symbol, freq, offset = self.tables[column & 127][x & 0x3FFF]
+                symbol, freq, offset = self.tables[class_byte & 127][x & 0x3FFF]
                 x = freq * (x >> 14) + offset
                 states[lane] = x << 16 | next(units) if x < 1 << 16 else x
+                symbols[i] = symbol if symbol == self.ESCAPE else symbol ^ class_byte & 128
+            for symbol, low in zip(symbols, below):
+                require(low <= mask, cursor.where, "bits are set beside a symbol")
                 if symbol == self.ESCAPE:
                     kept = next(escapes)
                     require(kept >> 16 - self.shift == 0, cursor.where, "an escape is too large")
                     tops.append(kept << self.shift | low)
                 else:
-                    symbol ^= column & 128
                     tops.append((symbol & 128) << 8 | (symbol & 127) << self.shift | low)
         except StopIteration:
             raise At1wError(f"{cursor.where}: the units or escapes run out") from None
@@ -396,6 +393,78 @@ class Classes:
         left = list(units) + list(escapes)
         require(not left, cursor.where, "units or escapes are left over")
         return tops
+
+
+    def order(self, symbols, position, _where):
+        """For each symbol in coded order its element, its place among lanes, its class byte."""
+        for i in range(len(symbols)):
+            yield i, i, self.columns[(position + i) % len(self.columns)]
+
+
+class Prediction:
+    BOUNDS = (1, 3, 5, 8, 11, 14, 18, 22, 27, 34, 42, 54, 70, 90, 110)
+
+    def __init__(self, row_length, count, cursor):
+        where = cursor.where
+        self.row_length = row_length
+        self.levels = [half for byte in cursor.take(8) for half in (byte & 15, byte >> 4)]
+        require(row_length <= 8192, where, "rows are too long to be predicted")
+        require(max(self.levels) < count, where, "a level has an unknown class")
+        self.intercepts = signed(read_plane(cursor, row_length))
+        counts = read_plane(cursor, row_length)
+        total = sum(counts)
+        require(max(counts) <= 32 and 1 <= total <= 1 << 17, where, "terms are out of range")
+        low, high = read_plane(cursor, total), read_plane(cursor, total)
+        coefficients = signed(read_plane(cursor, total))
+        distances = iter(zip(low, high, coefficients))
+        self.terms = []
+        for column, terms in enumerate(counts):
+            at, chosen = 0, []
+            for _ in range(terms):
+                below, above, coefficient = next(distances)
+                at += below | above << 8
+                require(at < column, where, "a term is not before its column")
+                chosen.append((at, coefficient))
+                at += 1
+            self.terms.append(chosen)
+
+    def order(self, symbols, position, where):
+        """As Classes.order; looks at the symbols of earlier columns."""
+        rest = position % self.row_length or len(symbols) % self.row_length
+        require(not rest, where, "a chunk of parts of rows is predicted")
+        rows = len(symbols) // self.row_length
+        for first in range(0, rows, 64):
+            group = range(first, min(first + 64, rows))
+            values = []
+            for column, terms in enumerate(self.terms):
+                for row in group:
+                    i = row * self.row_length + column
+                    predicted = 32 * self.intercepts[column]
+                    for term, coefficient in terms:
+                        predicted += coefficient * values[term][row - first] >> 8
+                    predicted = (predicted + 0x8000) % 0x10000 - 0x8000
+                    level = sum(bound <= abs(predicted) >> 5 for bound in self.BOUNDS)
+                    yield i, row - first, self.levels[level] | (predicted < 0) << 7
+                values.append([self.value(symbols[row * self.row_length + column]) for row in group])
+
+    @staticmethod
+    def value(symbol):
+        exponent = symbol >> 3 & 15
+        value = (8 + (symbol & 7) << exponent) >> 3 if exponent < 15 else 0
+        return -value if symbol & 128 else value
+
+
+def signed(symbols):
+    return [symbol - 256 if symbol > 127 else symbol for symbol in symbols]
+
+
+def read_plane(cursor, n):
+    """A plane in a model."""
+    entry = read_entry(cursor, n)
+    stream = Cursor(cursor.take(entry[-1]), f"{cursor.where}, plane")
+    plane = decode_plane(entry, stream, n, NO_TABLE)
+    stream.end()
+    return plane
 
 
 def read_entry(cursor, n):
