@@ -42,7 +42,7 @@ const EIGHTHS: [f64; 9] = [
     1.090_507_732_665_257_7,
     1.189_207_115_002_721,
     1.296_839_554_651_009_6,
-    1.414_213_562_373_095_1,
+    std::f64::consts::SQRT_2,
     1.542_210_825_407_940_7,
     1.681_792_830_507_429,
     1.834_008_086_409_342_4,
@@ -92,7 +92,9 @@ impl Covariance {
 
     pub(crate) fn add(&mut self, folded: &Folded<'_>) {
         let columns = self.columns as u64;
-        if !folded.position.is_multiple_of(columns) || folded.tops.len() % self.columns != 0 {
+        if !folded.position.is_multiple_of(columns)
+            || !folded.tops.len().is_multiple_of(self.columns)
+        {
             self.ragged = true;
             return;
         }
