@@ -25,8 +25,10 @@ try:
 except ImportError:
     safetensors = None
 
-GOLDEN = sorted((Path(__file__).parent.parent / "golden").glob("*.at1w"))
-EVERYTHING = Path(__file__).parent.parent / "golden" / "everything.at1w"
+FOLDER = Path(__file__).parent.parent / "golden"
+# Files of version 1 may be those of now as well.
+GOLDEN = sorted({path.read_bytes(): path for path in FOLDER.rglob("*.at1w")}.values())
+EVERYTHING = FOLDER / "everything.at1w"
 MINILM = os.environ.get("AT1W_MINILM")
 
 
