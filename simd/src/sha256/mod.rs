@@ -14,6 +14,8 @@ mod neon;
 mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod sha_ni;
+#[cfg(target_arch = "x86_64")]
+mod split;
 
 use crate::Backend;
 
@@ -38,6 +40,10 @@ pub const INITIAL: State = [
 /// With fewer streams than this, the sixteen lanes of AVX-512 are slower than the SHA extensions.
 #[cfg(target_arch = "x86_64")]
 const AVX512_LEAST: usize = 10;
+
+/// With fewer streams than this, interleaved SHA extensions are as fast as the split kernel.
+#[cfg(target_arch = "x86_64")]
+const SPLIT_LEAST: usize = 3;
 
 /// The round constants: FIPS 180-4, section 4.2.2.
 #[rustfmt::skip]
@@ -85,7 +91,13 @@ pub fn compress_with(backend: Backend, streams: &mut [Stream<'_>]) {
     match backend {
         #[cfg(target_arch = "x86_64")]
         Backend::Avx512 => {
-            if !sha_ni::beats_lanes() {
+            if split::is_fast() {
+                side_by_side(SPLIT_LEAST, streams, |states, blocks| {
+                    // SAFETY: `require` has found AVX-512 on this machine, with VBMI2; it has the
+                    // SHA extensions as well.
+                    unsafe { split::compress(states, blocks) }
+                });
+            } else {
                 side_by_side(AVX512_LEAST, streams, |states, blocks| {
                     // SAFETY: `require` has found AVX-512 on this machine.
                     unsafe { avx512::compress(states, blocks) }
@@ -114,9 +126,10 @@ pub fn width() -> usize {
 pub fn width_with(backend: Backend) -> usize {
     match backend {
         #[cfg(target_arch = "x86_64")]
-        Backend::Avx512 if !sha_ni::beats_lanes() => 16,
+        Backend::Avx512 if split::is_fast() => 4,
+        Backend::Avx512 => 16,
         #[cfg(target_arch = "x86_64")]
-        Backend::Avx512 | Backend::Avx2 if sha_ni::is_available() => 3,
+        Backend::Avx2 if sha_ni::is_available() => 3,
         #[cfg(target_arch = "aarch64")]
         Backend::Neon if neon::is_available() => 3,
         _ => 1,
@@ -189,23 +202,31 @@ fn side_by_side<const N: usize>(
 mod tests {
     use super::*;
 
-    /// Which kernel a machine prefers is its own affair: the suites may have passed this one over.
+    /// Which kernel a machine prefers is its own affair: the suites may have passed others over.
     #[test]
-    fn sixteen_lanes_are_tested_on_every_machine_that_has_them() {
+    fn every_kernel_is_tested_on_every_machine_that_can_run_it() {
         if !Backend::Avx512.is_available() {
             return;
         }
+        // SAFETY: the machine has AVX-512.
+        check(|states, blocks| unsafe { avx512::compress(states, blocks) });
+        if sha_ni::is_available() {
+            // SAFETY: the machine has AVX-512, VBMI2 with it, and the SHA extensions.
+            check(|states, blocks| unsafe { split::compress(states, blocks) });
+        }
+    }
+
+    fn check<const N: usize>(kernel: impl Fn(&mut [State; N], [&[[u8; BLOCK]]; N])) {
         let blocks: Vec<[u8; BLOCK]> =
-            (0..80).map(|i| std::array::from_fn(|j| (i * j * j + i) as u8)).collect();
+            (0..5 * N).map(|i| std::array::from_fn(|j| (i * j * j + i) as u8)).collect();
         for len in [0, 1, 2, 5] {
-            let starts: [State; 16] = std::array::from_fn(|i| INITIAL.map(|w| w ^ i as u32));
+            let starts: [State; N] = std::array::from_fn(|i| INITIAL.map(|w| w ^ i as u32));
             let parts = std::array::from_fn(|i| &blocks[5 * i..][..len]);
             let (mut expected, mut found) = (starts, starts);
             for (state, part) in expected.iter_mut().zip(parts) {
                 scalar::compress(state, part);
             }
-            // SAFETY: the machine has AVX-512.
-            unsafe { avx512::compress(&mut found, parts) };
+            kernel(&mut found, parts);
             assert_eq!(found, expected, "{len} blocks");
         }
     }

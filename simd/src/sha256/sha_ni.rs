@@ -2,7 +2,6 @@
 //! of another message need not wait for it.
 
 use core::arch::x86_64::*;
-use std::sync::LazyLock;
 
 use pulp::cast;
 
@@ -15,29 +14,13 @@ pub(super) fn is_available() -> bool {
         && is_x86_feature_detected!("ssse3")
 }
 
-/// Whether three messages at a time are faster here than sixteen in lanes of AVX-512: AMD's cores
-/// have two units for the rounds, Intel's one.
-pub(super) fn beats_lanes() -> bool {
-    static AMD: LazyLock<bool> = LazyLock::new(|| {
-        let vendor = __cpuid(0);
-        let name = [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes);
-        name.as_flattened() == b"AuthenticAMD"
-    });
-    is_available() && *AMD
-}
-
 /// Absorbs equally many blocks of each message.
 #[target_feature(enable = "sha,sse4.1,ssse3")]
 pub(super) fn compress<const N: usize>(states: &mut [State; N], blocks: [&[[u8; BLOCK]]; N]) {
-    // The instructions want A, B, E and F in one register, C, D, G and H in another, A at the top.
     let mut abef = [_mm_setzero_si128(); N];
     let mut cdgh = abef;
     for (s, state) in states.iter().enumerate() {
-        let [abcd, efgh]: [__m128i; 2] = cast(*state);
-        let badc = _mm_shuffle_epi32::<0b10_11_00_01>(abcd);
-        let hgfe = _mm_shuffle_epi32::<0b00_01_10_11>(efgh);
-        abef[s] = _mm_alignr_epi8::<8>(badc, hgfe);
-        cdgh[s] = _mm_blend_epi16::<0b1111_0000>(hgfe, badc);
+        (abef[s], cdgh[s]) = load(state);
     }
     let swap = _mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203);
     let constants: [__m128i; 16] = cast(K);
@@ -79,9 +62,25 @@ pub(super) fn compress<const N: usize>(states: &mut [State; N], blocks: [&[[u8; 
     }
 
     for (s, state) in states.iter_mut().enumerate() {
-        let feba = _mm_shuffle_epi32::<0b00_01_10_11>(abef[s]);
-        let dchg = _mm_shuffle_epi32::<0b10_11_00_01>(cdgh[s]);
-        *state =
-            cast([_mm_blend_epi16::<0b1111_0000>(feba, dchg), _mm_alignr_epi8::<8>(dchg, feba)]);
+        *state = store(abef[s], cdgh[s]);
     }
+}
+
+/// The instructions want A, B, E and F in one register, C, D, G and H in another, A at the top.
+#[inline]
+#[target_feature(enable = "sse4.1,ssse3")]
+pub(super) fn load(state: &State) -> (__m128i, __m128i) {
+    let [abcd, efgh]: [__m128i; 2] = cast(*state);
+    let badc = _mm_shuffle_epi32::<0b10_11_00_01>(abcd);
+    let hgfe = _mm_shuffle_epi32::<0b00_01_10_11>(efgh);
+    (_mm_alignr_epi8::<8>(badc, hgfe), _mm_blend_epi16::<0b1111_0000>(hgfe, badc))
+}
+
+/// Undoes [`load`].
+#[inline]
+#[target_feature(enable = "sse4.1,ssse3")]
+pub(super) fn store(abef: __m128i, cdgh: __m128i) -> State {
+    let feba = _mm_shuffle_epi32::<0b00_01_10_11>(abef);
+    let dchg = _mm_shuffle_epi32::<0b10_11_00_01>(cdgh);
+    cast([_mm_blend_epi16::<0b1111_0000>(feba, dchg), _mm_alignr_epi8::<8>(dchg, feba)])
 }
