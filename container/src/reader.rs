@@ -164,10 +164,7 @@ impl Reader {
     /// # Errors
     /// [`Error::NoTensor`], with names that are much like it.
     pub fn tensor(&self, name: &str) -> Result<Tensor<'_>> {
-        match self.index.header.index_of(name) {
-            Some(index) => Ok(self.at(index)),
-            None => Err(Error::NoTensor { name: name.into(), near: self.near(name) }),
-        }
+        self.index.header.index_of(name).map(|index| self.at(index))
     }
 
     fn at(&self, index: usize) -> Tensor<'_> {
@@ -175,21 +172,29 @@ impl Reader {
         Tensor::new(&*self.source, info, self.index.entry(index), self.limits)
     }
 
-    /// Up to three names that `name` may have been meant for.
-    fn near(&self, name: &str) -> Vec<String> {
-        // Names of hostile length would take quadratic time.
-        let names = self.index.header.tensors().iter().map(|t| &*t.name).filter(|n| n.len() < 512);
-        let mut scored: Vec<(f64, &str)> = match name.len() {
-            512.. => Vec::new(),
-            _ => names
-                .map(|n| {
-                    (strsim::jaro_winkler(n, name) + f64::from(u8::from(n.ends_with(name))), n)
-                })
-                .filter(|(score, _)| *score > 0.8)
-                .collect(),
-        };
-        scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
-        scored.into_iter().take(3).map(|(_, n)| n.to_owned()).collect()
+    /// Reads several tensors, each into memory of its size. Every chunk is verified.
+    ///
+    /// # Errors
+    /// [`Error::NoTensor`], [`Error::Buffer`], [`Error::DamagedTensor`], [`Error::Read`] and
+    /// [`Error::Cancelled`]. Memory then holds a verified tensor, zeros, or what it held before.
+    pub fn read_tensors(
+        &self,
+        wanted: &mut [(&str, &mut [u8])],
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        // Small tensors together, so that there is something to do side by side.
+        let (mut small, mut large) = (Vec::new(), Vec::new());
+        for (name, out) in wanted {
+            let tensor = self.tensor(name)?;
+            check_len(out, tensor.raw_len())?;
+            let list = if tensor.chunk_count() == 1 { &mut small } else { &mut large };
+            list.push((tensor, &mut **out));
+        }
+        pool::run(|| {
+            large.into_par_iter().try_for_each(|(tensor, out)| tensor.read_with(out, progress))?;
+            let group_len = decode::group_len(small.len());
+            small.par_chunks_mut(group_len).try_for_each(|group| read_group(group, progress))
+        })
     }
 
     /// Reads every chunk of every tensor and checks it: afterwards the SHA-256 of each tensor is
@@ -288,7 +293,7 @@ impl Reader {
                 rest = after;
             }
         }
-        decode::all(&mut jobs)?;
+        decode::all(&mut jobs, &())?;
         *last = plans.pop();
         Ok(raw)
     }
@@ -320,8 +325,27 @@ impl Reader {
             let at = out.len();
             out.resize(at + to.saturating_sub(from) as usize, 0);
             let runs = Runs::contiguous(from - tensor.start, to.saturating_sub(from));
-            self.at(index).read_runs(&runs, &mut out[at..])?;
+            self.at(index).read_runs(&runs, &mut out[at..], &())?;
         }
         Ok(out)
+    }
+}
+
+/// Reads tensors of one chunk each, on this thread.
+fn read_group(group: &mut [(Tensor<'_>, &mut [u8])], progress: &dyn Progress) -> Result<()> {
+    let plans: Vec<_> =
+        group.iter().map(|(tensor, _)| Plan::read(*tensor)).collect::<Result<_>>()?;
+    let outs = group.iter_mut().map(|(_, out)| &mut **out);
+    let mut jobs: Vec<_> =
+        plans.iter().zip(outs).map(|(plan, out)| Job { plan, chunk: 0, out }).collect();
+    decode::some(&mut jobs, progress)
+        .inspect_err(|_| jobs.iter_mut().for_each(|job| job.out.fill(0)))
+}
+
+/// That a buffer has the size of what is to be read into it.
+pub(crate) fn check_len(out: &[u8], needed: u64) -> Result<()> {
+    match out.len() {
+        len if len as u64 == needed => Ok(()),
+        len => Err(Error::Buffer { len, needed }),
     }
 }
