@@ -3,6 +3,7 @@ this module at every start of Python, so it imports nothing but what is there al
 
 from __future__ import annotations
 
+import os
 import sys
 
 TYPE_CHECKING = False
@@ -75,7 +76,7 @@ def _rebind(old: Any, new: Any) -> None:
     for module in list(sys.modules.values()):
         # Of lazy modules, only what is loaded.
         for name, value in list(getattr(module, "__dict__", {}).items()):
-            if value is old and module.__name__ != __name__:
+            if value is old:
                 setattr(module, name, new)
 
 
@@ -92,7 +93,7 @@ def _opening(original: Any) -> Any:
             return isinstance(instance, (original, ours()))
 
     def new(cls: type, file: Any, *args: Any, **kwargs: Any) -> Any:
-        path = getattr(file, "name", file)
+        path = file if isinstance(file, (str, os.PathLike)) else getattr(file, "name", None)
         return (ours() if _is_packed(path) else original)(file, *args, **kwargs)
 
     return Meta(original.__name__, (), {"__new__": new, "__doc__": original.__doc__})

@@ -140,8 +140,11 @@ def storage_size(tensor: torch.Tensor) -> int:
 
 
 def _end_ptr(tensor: torch.Tensor) -> int:
-    """Where the last element of a contiguous tensor ends."""
-    return tensor.data_ptr() + tensor.nelement() * tensor.element_size()
+    """Where the last element of a tensor ends."""
+    if not tensor.nelement():
+        return tensor.data_ptr()
+    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride()))
+    return tensor.data_ptr() + (last + 1) * tensor.element_size()
 
 
 def _is_complete(tensor: torch.Tensor) -> bool:
