@@ -58,16 +58,30 @@ impl<'py> Fresh<'py> {
     }
 }
 
-/// The bytes that a caller of `serialize` promises to be at an address.
-///
-/// # Safety
-/// There are `len` bytes at `address`, which nobody writes for as long as `'a`.
-pub(crate) unsafe fn promised<'a>(address: usize, len: usize) -> &'a [u8] {
-    if len == 0 {
-        return &[];
+/// Memory of which a caller of Python's `TensorSpec` says where it is.
+pub(crate) struct Promised {
+    pub(crate) address: usize,
+    pub(crate) len: usize,
+}
+
+impl Promised {
+    pub(crate) fn new(address: usize, len: usize) -> PyResult<Self> {
+        if address == 0 && len > 0 {
+            let problem = format!("data_ptr is null, and data_len is {len}");
+            return Err(SafetensorError::new_err(problem));
+        }
+        Ok(Self { address, len })
     }
-    // SAFETY: the promise.
-    unsafe { slice::from_raw_parts(address as *const u8, len) }
+
+    /// The bytes there.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        if self.len == 0 {
+            return &[];
+        }
+        // SAFETY: the documentation of TensorSpec, like that of safetensors, makes its caller
+        // answer for these bytes being there, unchanged, for as long as it is used.
+        unsafe { slice::from_raw_parts(self.address as *const u8, self.len) }
+    }
 }
 
 /// New memory comes page by page as it is written, which costs as much time as decoding into it.

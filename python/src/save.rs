@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
 use crate::errors::{SafetensorError, exception};
-use crate::memory::promised;
+use crate::memory::Promised;
 use crate::work::watched;
 
 /// Describes a tensor for `serialize` and `serialize_file`.
@@ -23,10 +23,7 @@ pub(crate) struct TensorSpec {
     /// In elements, as the header has it.
     #[pyo3(get)]
     shape: Vec<u64>,
-    #[pyo3(get)]
-    data_ptr: usize,
-    #[pyo3(get)]
-    data_len: usize,
+    data: Promised,
 }
 
 #[pymethods]
@@ -40,11 +37,7 @@ impl TensorSpec {
                 SafetensorError::new_err(format!("a last dimension of {last} bytes is too large"))
             })?;
         }
-        if data_ptr == 0 && data_len > 0 {
-            let problem = format!("data_ptr is null, and data_len is {data_len}");
-            return Err(SafetensorError::new_err(problem));
-        }
-        Ok(Self { dtype, shape, data_ptr, data_len })
+        Ok(Self { dtype, shape, data: Promised::new(data_ptr, data_len)? })
     }
 
     /// The dtype as a safetensors header spells it, such as "F32".
@@ -53,12 +46,20 @@ impl TensorSpec {
         self.dtype.name()
     }
 
+    #[getter]
+    fn data_ptr(&self) -> usize {
+        self.data.address
+    }
+
+    #[getter]
+    fn data_len(&self) -> usize {
+        self.data.len
+    }
+
     fn __repr__(&self) -> String {
-        let Self { dtype, shape, data_ptr, data_len } = self;
+        let Self { dtype, shape, data: Promised { address, len } } = self;
         let dtype = dtype.name();
-        format!(
-            "TensorSpec(dtype='{dtype}', shape={shape:?}, data_ptr={data_ptr}, data_len={data_len})"
-        )
+        format!("TensorSpec(dtype='{dtype}', shape={shape:?}, data_ptr={address}, data_len={len})")
     }
 }
 
@@ -168,11 +169,8 @@ fn entries(metadata: Option<&Bound<'_, PyDict>>) -> PyResult<Option<Vec<(String,
 
 fn stage<'a>(specs: &'a Specs, metadata: Option<&[(String, String)]>) -> Result<Staged<'a>, Error> {
     let tensors = specs.iter().map(|(name, spec)| {
-        let TensorSpec { dtype, shape, data_ptr, data_len } = spec.get();
-        // SAFETY: what the documentation of TensorSpec asks of its caller, for as long as the call
-        // that `specs` lives in.
-        let data = unsafe { promised(*data_ptr, *data_len) };
-        StagedTensor { name, dtype: *dtype, shape, data }
+        let TensorSpec { dtype, shape, data } = spec.get();
+        StagedTensor { name, dtype: *dtype, shape, data: data.bytes() }
     });
     Staged::new(tensors.collect(), metadata)
 }
