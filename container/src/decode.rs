@@ -48,8 +48,8 @@ pub(crate) fn group_len(chunks: usize) -> usize {
     chunks.div_ceil(rayon::current_num_threads()).clamp(1, sha256::width())
 }
 
-/// Decodes and verifies chunks on all threads. On failure, memory holds bytes that were not
-/// verified.
+/// Decodes and verifies chunks on all threads. On failure, the bytes of memory are verified, zero,
+/// or what they were.
 pub(crate) fn all(jobs: &mut [Job<'_, '_>], progress: &dyn Progress) -> Result<()> {
     match jobs {
         [] => Ok(()),
@@ -63,12 +63,13 @@ pub(crate) fn all(jobs: &mut [Job<'_, '_>], progress: &dyn Progress) -> Result<(
 }
 
 /// [`all`], on this thread.
-pub(crate) fn some(jobs: &mut [Job<'_, '_>], progress: &dyn Progress) -> Result<()> {
-    group(jobs)?;
+fn some(jobs: &mut [Job<'_, '_>], progress: &dyn Progress) -> Result<()> {
+    group(jobs).inspect_err(|_| jobs.iter_mut().for_each(|job| job.out.fill(0)))?;
     report(progress, jobs.iter().map(|job| job.out.len() as u64).sum())
 }
 
-/// Decodes and verifies chunks, all on this thread.
+/// Decodes and verifies chunks, all on this thread. On failure, memory holds bytes that were not
+/// verified.
 fn group(jobs: &mut [Job<'_, '_>]) -> Result<()> {
     with_scratch(|Scratch { decoder, payload, .. }| -> Result<()> {
         for Job { plan, chunk, out } in &mut *jobs {

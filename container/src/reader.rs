@@ -19,6 +19,10 @@ use crate::source::ReadAt;
 use crate::tensor::Tensor;
 use crate::{Error, Result, pool};
 
+/// Raw bytes of tensors that are read together; a larger one is read alone. Of small tensors, all
+/// that is read of the file is in memory at a time.
+const READ_BATCH_LEN: u64 = 32 << 20;
+
 /// Sizes above which a file is refused rather than believed.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -176,25 +180,32 @@ impl Reader {
     ///
     /// # Errors
     /// [`Error::NoTensor`], [`Error::Buffer`], [`Error::DamagedTensor`], [`Error::Read`] and
-    /// [`Error::Cancelled`]. Memory then holds a verified tensor, zeros, or what it held before.
+    /// [`Error::Cancelled`]. The bytes of memory are then verified, zero, or what they were.
     pub fn read_tensors(
         &self,
         wanted: &mut [(&str, &mut [u8])],
         progress: &dyn Progress,
     ) -> Result<()> {
-        // Small tensors together, so that there is something to do side by side.
-        let (mut small, mut large) = (Vec::new(), Vec::new());
-        for (name, out) in wanted {
+        let tensors = wanted.iter().map(|(name, out)| {
             let tensor = self.tensor(name)?;
             check_len(out, tensor.raw_len())?;
-            let list = if tensor.chunk_count() == 1 { &mut small } else { &mut large };
-            list.push((tensor, &mut **out));
+            Ok(tensor)
+        });
+        let mut tensors: &[_] = &tensors.collect::<Result<Vec<_>>>()?;
+        let mut wanted = wanted;
+        while !tensors.is_empty() {
+            let mut len = 0;
+            let fits = |tensor: &&Tensor<'_>| {
+                let before = len;
+                len += tensor.raw_len();
+                before == 0 || len <= READ_BATCH_LEN
+            };
+            let count = tensors.iter().take_while(fits).count();
+            let (batch, outs) = wanted.split_at_mut(count);
+            read_batch(&tensors[..count], batch, progress)?;
+            (tensors, wanted) = (&tensors[count..], outs);
         }
-        pool::run(|| {
-            large.into_par_iter().try_for_each(|(tensor, out)| tensor.read_with(out, progress))?;
-            let group_len = decode::group_len(small.len());
-            small.par_chunks_mut(group_len).try_for_each(|group| read_group(group, progress))
-        })
+        Ok(())
     }
 
     /// Reads every chunk of every tensor and checks it: afterwards the SHA-256 of each tensor is
@@ -331,15 +342,28 @@ impl Reader {
     }
 }
 
-/// Reads tensors of one chunk each, on this thread.
-fn read_group(group: &mut [(Tensor<'_>, &mut [u8])], progress: &dyn Progress) -> Result<()> {
-    let plans: Vec<_> =
-        group.iter().map(|(tensor, _)| Plan::read(*tensor)).collect::<Result<_>>()?;
-    let outs = group.iter_mut().map(|(_, out)| &mut **out);
-    let mut jobs: Vec<_> =
-        plans.iter().zip(outs).map(|(plan, out)| Job { plan, chunk: 0, out }).collect();
-    decode::some(&mut jobs, progress)
-        .inspect_err(|_| jobs.iter_mut().for_each(|job| job.out.fill(0)))
+/// Reads tensors, each into memory of its size.
+fn read_batch(
+    tensors: &[Tensor<'_>],
+    wanted: &mut [(&str, &mut [u8])],
+    progress: &dyn Progress,
+) -> Result<()> {
+    pool::run(|| {
+        let plans: Vec<_> =
+            tensors.par_iter().map(|&tensor| Plan::read(tensor)).collect::<Result<_>>()?;
+        let mut jobs = Vec::new();
+        for (plan, (_, out)) in plans.iter().zip(wanted) {
+            let mut rest = &mut **out;
+            for chunk in 0..plan.tensor.chunk_count() {
+                let (out, after) = rest.split_at_mut(plan.chunk_len(chunk));
+                jobs.push(Job { plan, chunk, out });
+                rest = after;
+            }
+        }
+        // Those of one length together: they are hashed side by side, step by step.
+        jobs.sort_by_key(|job| std::cmp::Reverse(job.out.len()));
+        decode::all(&mut jobs, progress)
+    })
 }
 
 /// That a buffer has the size of what is to be read into it.

@@ -5,7 +5,6 @@ use std::num::NonZeroU64;
 use std::str::FromStr;
 
 use crate::header::TensorInfo;
-use crate::reader::check_len;
 use crate::{Error, Result};
 
 /// What to take of a tensor: an entry for each dimension from the first; dimensions that are not
@@ -172,11 +171,6 @@ impl Runs {
         parts.iter_mut().for_each(|p| p.stride /= 8);
         let count = parts.iter().map(|p| p.extent).product();
         Ok((result, Self { base: base / 8, len: len / 8, count, outer: parts }))
-    }
-
-    /// That a buffer has the size of all runs.
-    pub(crate) fn check_len(&self, out: &[u8]) -> Result<()> {
-        check_len(out, self.total())
     }
 
     /// Bytes of all runs.

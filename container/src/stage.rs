@@ -9,6 +9,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::error::HeaderError;
 use crate::header::{Header, MAX_HEADER_LEN};
+use crate::progress::{Progress, report};
 use crate::source::ReadAt;
 use crate::{Error, Result};
 
@@ -70,9 +71,12 @@ impl<'a> Staged<'a> {
     /// Writes the file.
     ///
     /// # Errors
-    /// [`Error::Write`].
-    pub fn write(&self, sink: &mut dyn Write) -> Result<()> {
-        self.parts(0).try_for_each(|(_, part)| sink.write_all(part)).map_err(Error::Write)
+    /// [`Error::Write`] and [`Error::Cancelled`].
+    pub fn write(&self, sink: &mut dyn Write, progress: &dyn Progress) -> Result<()> {
+        self.parts(0).try_for_each(|(_, part)| {
+            sink.write_all(part).map_err(Error::Write)?;
+            report(progress, part.len() as u64)
+        })
     }
 
     /// The header, and the tensors from the one at `first` on, each with where it ends.

@@ -11,7 +11,7 @@ use crate::header::TensorInfo;
 use crate::index::Entry;
 use crate::plan::{self, Plan};
 use crate::progress::Progress;
-use crate::reader::Limits;
+use crate::reader::{Limits, check_len};
 use crate::slice::{Runs, Slice};
 use crate::source::ReadAt;
 use crate::{Error, Result};
@@ -94,12 +94,13 @@ impl<'a> Tensor<'a> {
     /// # Errors
     /// [`Error::DamagedTensor`] and [`Error::Read`]; `out` is then zeroed. [`Error::Buffer`].
     pub fn read(&self, out: &mut [u8]) -> Result<()> {
-        self.read_with(out, &())
-    }
-
-    /// [`Tensor::read`] that tells how it goes, and can be cancelled.
-    pub(crate) fn read_with(&self, out: &mut [u8], progress: &dyn Progress) -> Result<()> {
-        self.fill(&Runs::contiguous(0, self.raw_len()), out, progress)
+        check_len(out, self.raw_len())?;
+        let result = self.read_runs(&Runs::contiguous(0, self.raw_len()), out, &());
+        if result.is_err() {
+            // Nothing that was not verified is handed out.
+            out.fill(0);
+        }
+        result
     }
 
     /// [`Tensor::read`] into new memory.
@@ -132,14 +133,8 @@ impl<'a> Tensor<'a> {
         progress: &dyn Progress,
     ) -> Result<()> {
         let (_, runs) = Runs::of(slice, self.info)?;
-        self.fill(&runs, out, progress)
-    }
-
-    /// [`Tensor::read_runs`] for memory of any size; on failure it is zeroed, so that nothing that
-    /// was not verified is handed out.
-    fn fill(&self, runs: &Runs, out: &mut [u8], progress: &dyn Progress) -> Result<()> {
-        runs.check_len(out)?;
-        self.read_runs(runs, out, progress).inspect_err(|_| out.fill(0))
+        check_len(out, runs.total())?;
+        self.read_runs(&runs, out, progress)
     }
 
     /// Decodes and checks every chunk: afterwards the SHA-256 of the tensor is proven.
@@ -153,8 +148,8 @@ impl<'a> Tensor<'a> {
         decode::verify(&chunks, progress)
     }
 
-    /// Reads runs of the tensor into `out`, which has their total size; on failure it holds
-    /// bytes that were not verified.
+    /// Reads runs of the tensor into `out`, which has their total size; on failure its bytes are
+    /// verified, zero, or what they were.
     pub(crate) fn read_runs(
         &self,
         runs: &Runs,

@@ -9,7 +9,7 @@ use crate::format::MAGIC;
 use crate::header::Header;
 use crate::pack::{begins_packed, read_header};
 use crate::progress::{Progress, report};
-use crate::reader::{OpenOptions, Reader};
+use crate::reader::{OpenOptions, Reader, check_len};
 use crate::slice::{Runs, Slice};
 use crate::source::{self, ReadAt};
 use crate::{Error, Result};
@@ -22,7 +22,7 @@ const PIECE: u64 = 1 << 20;
 pub struct Weights(Format);
 
 enum Format {
-    Packed(Reader),
+    Packed(Box<Reader>),
     Plain { source: Box<dyn ReadAt>, header: Header },
 }
 
@@ -36,7 +36,8 @@ impl Weights {
     pub fn new(source: Box<dyn ReadAt>, options: &OpenOptions) -> Result<Self> {
         let size = source.size().map_err(|source| Error::Read { offset: 0, source })?;
         if begins_packed(&source::read(&*source, 0..size.min(MAGIC.len() as u64))?) {
-            return Ok(Self(Format::Packed(Reader::new(source, options)?)));
+            let reader = Reader::new(source, options)?;
+            return Ok(Self(Format::Packed(Box::new(reader))));
         }
         let header = read_header(&*source)?;
         if options.root.is_some() {
@@ -118,7 +119,8 @@ impl Weights {
     ///
     /// # Errors
     /// [`Error::NoTensor`], [`Error::Slice`], [`Error::Buffer`], [`Error::DamagedTensor`],
-    /// [`Error::Read`] and [`Error::Cancelled`]. Memory then holds no byte that was not verified.
+    /// [`Error::Read`] and [`Error::Cancelled`]. The bytes of memory are then verified, zero, or what
+    /// they were.
     pub fn read_slice(
         &self,
         name: &str,
@@ -145,7 +147,7 @@ fn read_plain(
     out: &mut [u8],
     progress: &dyn Progress,
 ) -> Result<()> {
-    runs.check_len(out)?;
+    check_len(out, runs.total())?;
     let Range { start: mut from, end } = runs.span();
     let mut rest = out;
     let mut buffer = Vec::new();

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from ._at1w import TensorSpec, __version__, deserialize, serialize, serialize_file
     from ._convert import convert_safetensors, pack, unpack, verify
     from ._errors import IntegrityError, SafetensorError
-    from ._open import _safe_open_handle, load_tensor, safe_open
+    from ._open import _safe_open_handle as _safe_open_handle
+    from ._open import load_tensor, safe_open
 
 # Where each name is defined. Imported when first asked for: an installed hook imports this package
 # at every start of Python.
@@ -34,7 +35,21 @@ _HOMES = {
     "safe_open": "_open",
 }
 
-__all__ = sorted(name for name in _HOMES if not name.startswith("_"))
+__all__ = [
+    "IntegrityError",
+    "SafetensorError",
+    "TensorSpec",
+    "__version__",
+    "convert_safetensors",
+    "deserialize",
+    "load_tensor",
+    "pack",
+    "safe_open",
+    "serialize",
+    "serialize_file",
+    "unpack",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -14,9 +14,7 @@ class TensorSpec:
     stay alive and unchanged until the tensor is saved.
     """
 
-    def __init__(
-        self, *, dtype: str, shape: Sequence[int], data_ptr: int, data_len: int
-    ) -> None: ...
+    def __init__(self, *, dtype: str, shape: Sequence[int], data_ptr: int, data_len: int) -> None: ...
     @property
     def dtype(self) -> str: ...
     @property

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Callable, Iterator, NamedTuple, Union
+from typing import Callable, NamedTuple, Union
 
 from . import _at1w
 
@@ -51,7 +52,8 @@ def pack(
     if keep_names and not source.is_dir():
         raise ValueError("keep_names is for directories: name the target of a file")
     if target is None:
-        target = source.with_suffix(".at1w") if source.is_file() else _beside(source, ".at1w")
+        stem = source.name.removesuffix(".safetensors") if source.is_file() else source.name
+        target = source.with_name(stem + ".at1w")
     with _callback(progress, "packing") as callback:
         done = _at1w.pack(source, target, level, keep_names, overwrite, callback)
     return [Packed(*entry) for entry in done]
@@ -116,12 +118,6 @@ def convert_safetensors(
         pack(source, target, level=level, overwrite=overwrite, progress=progress)
     else:
         unpack(source, target, overwrite=overwrite, progress=progress)
-
-
-def _beside(path: Path, suffix: str) -> Path:
-    # Of "." too.
-    path = path.resolve()
-    return path.with_name(path.name + suffix)
 
 
 @contextmanager

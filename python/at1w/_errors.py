@@ -5,7 +5,7 @@ from __future__ import annotations
 try:
     from safetensors import SafetensorError as _Base
 except ImportError:
-    _Base = Exception
+    _Base = Exception  # type: ignore[assignment, misc]
 
 
 class SafetensorError(_Base):

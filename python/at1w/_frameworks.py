@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from . import _index
 from ._errors import SafetensorError
@@ -87,7 +88,7 @@ class Numpy:
 
     def take(self, tensor: Any, index: object) -> Any:
         """The part of a whole tensor, in memory of its own."""
-        parts = self.resolve(index, tensor.shape)
+        parts = _index.resolve(index, tensor.shape)
         items = tuple(part if isinstance(part, int) else slice(*part) for part in parts)
         return self._numpy.array(tensor[items])
 
@@ -97,12 +98,13 @@ class Numpy:
         if name not in _ML_DTYPES:
             raise SafetensorError(f"Dtype not understood: numpy has no {name}")
         try:
-            import ml_dtypes
+            # Numpy knows the names from then on.
+            import ml_dtypes  # noqa: F401
         except ImportError:
             raise TypeError(
                 f"data type {_ML_DTYPES[name]!r} not understood: install ml_dtypes to read {name} with numpy"
             ) from None
-        return self._numpy.dtype(getattr(ml_dtypes, _ML_DTYPES[name]))
+        return self._numpy.dtype(_ML_DTYPES[name])
 
 
 class Flax(Numpy):

@@ -28,9 +28,8 @@ def disable() -> None:
     """Takes back what ``enable`` has done in this process."""
     if _Finder in sys.meta_path:
         sys.meta_path.remove(_Finder)
-    while _replaced:
-        original, ours = _replaced.pop()
-        _rebind(ours, original)
+    _rebind([(ours, original) for original, ours in _replaced])
+    _replaced.clear()
 
 
 def enabled() -> bool:
@@ -48,7 +47,8 @@ class _Finder:
         others = [f for f in sys.meta_path if f is not cls and hasattr(f, "find_spec")]
         spec = next(filter(None, (f.find_spec(name, path, target) for f in others)), None)
         if spec is not None:
-            execute = spec.loader.exec_module
+            loader: Any = spec.loader
+            execute = loader.exec_module
 
             def exec_module(module: ModuleType) -> None:
                 execute(module)
@@ -56,7 +56,7 @@ class _Finder:
                     sys.meta_path.remove(cls)
                     _patch(module)
 
-            spec.loader.exec_module = exec_module
+            loader.exec_module = exec_module
         return spec
 
 
@@ -64,20 +64,21 @@ def _patch(safetensors: ModuleType) -> None:
     if _replaced:
         return
     for name, replacement in _REPLACEMENTS.items():
-        original = getattr(safetensors, name)
-        _replaced.append((original, replacement(original)))
-        _rebind(*_replaced[-1])
-        # Its module may not be among those that are imported yet.
-        setattr(safetensors, name, _replaced[-1][1])
+        # Older versions have not all of them.
+        if hasattr(safetensors, name):
+            original = getattr(safetensors, name)
+            _replaced.append((original, replacement(original)))
+    _rebind(_replaced)
 
 
-def _rebind(old: Any, new: Any) -> None:
-    """Replaces an object in all modules that have imported it."""
+def _rebind(pairs: list[tuple[Any, Any]]) -> None:
+    """Replaces objects in all modules that have imported them."""
+    replacements = {id(old): new for old, new in pairs}
     for module in list(sys.modules.values()):
         # Of lazy modules, only what is loaded.
         for name, value in list(getattr(module, "__dict__", {}).items()):
-            if value is old:
-                setattr(module, name, new)
+            if id(value) in replacements:
+                setattr(module, name, replacements[id(value)])
 
 
 def _opening(original: Any) -> Any:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from operator import index as as_int
-from typing import Sequence, Tuple, Union
+from typing import Any, Tuple, Union
 
 from ._errors import SafetensorError
 
@@ -39,8 +40,8 @@ def resolve(index: object, shape: Sequence[int]) -> list[Part]:
         if index:
             raise SafetensorError("Non empty lists are not implemented")
         index = slice(0, 0)
-    items = expand(as_tuple(index), len(shape))
-    items = [_checked(item, position, shape) for position, item in enumerate(items)]
+    expanded = expand(as_tuple(index), len(shape))
+    items = [_checked(item, position, shape) for position, item in enumerate(expanded)]
 
     def fail(problem: str) -> SafetensorError:
         shown = ", ".join(map(_shown, items))
@@ -61,7 +62,7 @@ def resolve(index: object, shape: Sequence[int]) -> list[Part]:
     return parts
 
 
-def _checked(item: object, position: int, shape: Sequence[int]) -> int | slice:
+def _checked(item: Any, position: int, shape: Sequence[int]) -> int | slice:
     """A position from the start, or a range with a step and such positions."""
     if isinstance(item, slice):
         step = 1 if item.step is None else as_int(item.step)
@@ -80,7 +81,7 @@ def _checked(item: object, position: int, shape: Sequence[int]) -> int | slice:
     return at + size if at < 0 else at
 
 
-def _unsigned(position: object) -> int | None:
+def _unsigned(position: Any) -> int | None:
     if position is None:
         return None
     position = as_int(position)

@@ -7,7 +7,8 @@ from typing import Any
 
 from ._at1w import File
 from ._errors import SafetensorError
-from ._frameworks import Numpy, Torch, framework as framework_of
+from ._frameworks import Numpy, Torch
+from ._frameworks import framework as framework_of
 
 
 class _Open:
@@ -114,7 +115,6 @@ class _safe_open_handle(safe_open):
         backend: str = "mmap",
         root: str | None = None,
     ) -> None:
-        f.fileno
         super().__init__(f.name, framework, device, backend=backend, root=root)
 
 

@@ -48,9 +48,7 @@ def load(data: bytes) -> dict[str, np.ndarray]:
     return _open.open_bytes(data, "np").get_tensors()
 
 
-def load_file(
-    filename: str | os.PathLike[str], *, backend: str = "mmap"
-) -> dict[str, np.ndarray]:
+def load_file(filename: str | os.PathLike[str], *, backend: str = "mmap") -> dict[str, np.ndarray]:
     """The arrays of a file of either format, by their names. Raises as ``at1w.safe_open``."""
     with _open.safe_open(filename, "np", backend=backend) as f:
         return f.get_tensors()
@@ -67,9 +65,7 @@ def _specs(arrays: dict[str, np.ndarray]) -> tuple[dict[str, TensorSpec], list[n
     """Descriptions of arrays, and what must be kept alive for them."""
     alive, specs = [], {}
     for name, array in arrays.items():
-        if array.dtype.byteorder == ">" or (
-            array.dtype.byteorder == "=" and sys.byteorder == "big"
-        ):
+        if array.dtype.byteorder == ">" or (array.dtype.byteorder == "=" and sys.byteorder == "big"):
             array = array.byteswap()
         alive.append(array)
         specs[name] = TensorSpec(

@@ -114,7 +114,7 @@ pub(crate) fn serialize<'py>(
     let (specs, metadata) = (specs(tensor_dict)?, entries(metadata)?);
     let staged = stage(&specs, metadata.as_deref()).map_err(exception)?;
     PyBytes::new_with(py, staged.file_len() as usize, |mut out| {
-        py.detach(|| staged.write(&mut out)).map_err(exception)
+        py.detach(|| staged.write(&mut out, &())).map_err(exception)
     })
 }
 
@@ -138,7 +138,7 @@ pub(crate) fn serialize_file(
             if is_at1w(&filename) {
                 pack(&staged, &mut out, Level::default(), watch)?;
             } else {
-                staged.write(&mut out)?;
+                staged.write(&mut out, watch)?;
             }
             out.flush().map_err(Error::Write)
         })

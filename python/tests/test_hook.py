@@ -4,16 +4,14 @@ import multiprocessing
 import os
 import subprocess
 import sys
+from importlib.metadata import entry_points
 
-import numpy as np
 import pytest
 import safetensors
 import safetensors.numpy
 from conftest import assert_all_same, assert_same
-from importlib.metadata import entry_points
 from safetensors import safe_open
 
-import at1w
 from at1w import _hook, hook
 
 
@@ -139,13 +137,18 @@ def test_installed_hook_reaches_spawned_workers(installed, renamed, tensors, tmp
     result = run(script, renamed)
     assert result.stdout == f"{[tensors['ids'].sum()] * 2}\n", result.stderr
     # A look whether there is safetensors, as transformers has, does not wear the hook out.
-    look = "import importlib.util as u; u.find_spec('safetensors')\nfrom safetensors.numpy import load_file"
+    look = (
+        "import importlib.util as u; u.find_spec('safetensors')\nfrom safetensors.numpy import load_file"
+    )
     result = run("-c", f"{look}\nload_file({str(renamed)!r})")
     assert result.returncode == 0, result.stderr
 
 
 def test_installed_hook_imports_nothing_at_the_start(installed):
-    loaded = run("-c", "import sys; print([m for m in sys.modules if 'at1w' in m or m in ('numpy', 'safetensors')])")
+    loaded = run(
+        "-c",
+        "import sys; print([m for m in sys.modules if 'at1w' in m or m in ('numpy', 'safetensors')])",
+    )
     assert loaded.stdout == "['at1w', 'at1w._hook']\n"
 
 
@@ -158,6 +161,10 @@ def test_installed_hook_outlives_at1w(installed):
 
 def test_vllm_plugin():
     found = entry_points()
-    plugins = found.select(group="vllm.general_plugins") if hasattr(found, "select") else found["vllm.general_plugins"]
+    plugins = (
+        found.select(group="vllm.general_plugins")
+        if hasattr(found, "select")
+        else found["vllm.general_plugins"]
+    )
     (plugin,) = [plugin for plugin in plugins if plugin.name == "at1w"]
     assert plugin.load() is hook.enable

@@ -74,9 +74,7 @@ def test_metadata_keeps_its_order(tmp_path):
 
 def test_packed_files_unpack_to_what_safetensors_saves(tensors, packed, tmp_path):
     at1w.unpack(packed, tmp_path / "model.safetensors")
-    assert (tmp_path / "model.safetensors").read_bytes() == at1w.numpy.save(
-        tensors, {"format": "np"}
-    )
+    assert (tmp_path / "model.safetensors").read_bytes() == at1w.numpy.save(tensors, {"format": "np"})
 
 
 def test_big_endian_arrays_are_saved_as_little(tmp_path):

@@ -6,11 +6,10 @@ import subprocess
 import sys
 import time
 
-import pytest
-import torch
-
 import at1w
 import at1w.torch
+import pytest
+import torch
 
 DTYPES = [
     *(torch.bool, torch.uint8, torch.int8, torch.uint16, torch.int16, torch.uint32, torch.int32),

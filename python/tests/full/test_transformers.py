@@ -1,14 +1,19 @@
 """Unmodified transformers load packed checkpoints with the hook."""
 
+import at1w
 import pytest
 import torch
+from accelerate.utils import load_state_dict
+from at1w import hook
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, GPTNeoXConfig, GPTNeoXForCausalLM
-from transformers import LlamaConfig, LlamaForCausalLM
-
-import at1w
-from at1w import hook
+from transformers import (
+    AutoModelForCausalLM,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
 
 
 def gpt_neox(dtype):
@@ -42,7 +47,9 @@ def assert_all_same(ours, theirs):
     for name, tensor in ours.items():
         other = theirs[name]
         assert (tensor.dtype, tensor.shape) == (other.dtype, other.shape)
-        assert torch.equal(tensor.reshape(-1).view(torch.uint8), other.reshape(-1).view(torch.uint8)), name
+        assert torch.equal(tensor.reshape(-1).view(torch.uint8), other.reshape(-1).view(torch.uint8)), (
+            name
+        )
 
 
 def logits(model):
@@ -92,3 +99,14 @@ def test_loads_packed_checkpoints(tmp_path, save, shards, dtype):
         hook.disable()
     assert_all_same(ours.state_dict(), theirs.state_dict())
     assert torch.equal(logits(ours), logits(theirs))
+
+
+def test_accelerate_reads_packed_checkpoints(tmp_path):
+    plain, packed = tmp_path / "plain.safetensors", tmp_path / "packed.safetensors"
+    save_file(llama(torch.bfloat16).state_dict(), plain, {"format": "pt"})
+    at1w.pack(plain, packed)
+    hook.enable()
+    try:
+        assert_all_same(load_state_dict(str(packed)), load_state_dict(str(plain)))
+    finally:
+        hook.disable()

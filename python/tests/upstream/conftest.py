@@ -14,21 +14,25 @@ import at1w
 
 PACKED = os.environ.get("AT1W_PACKED") == "1"
 
-# They cannot be collected without jax and tensorflow.
-collect_ignore = ["tests/test_flax_comparison.py", "tests/test_tf_comparison.py"]
+# It cannot be collected without tensorflow, which at1w has no part for.
+collect_ignore = ["tests/test_tf_comparison.py"]
 
 # Tests that are not run, and why not.
-DESELECTED = {
-    "test_simple.py::TestCase::test_serialization": "compares the bytes of a saved file",
-    "test_pt_comparison.py::TorchTestCase::test_serialization": "compares the bytes of a saved file",
-    "test_pt_model.py::TorchModelTestCase::test_save": "compares the bytes of a saved file",
-    "test_pread_backend.py::PreadBackendTests::test_truncated_header_is_rejected": (
-        "cuts the saved file by the length of a header that it takes its first bytes for"
-    ),
-} if PACKED else {}
+DESELECTED = (
+    {
+        "test_simple.py::TestCase::test_serialization": "compares the bytes of a saved file",
+        "test_pt_comparison.py::TorchTestCase::test_serialization": "compares the bytes of a saved file",
+        "test_pt_model.py::TorchModelTestCase::test_save": "compares the bytes of a saved file",
+        "test_pread_backend.py::PreadBackendTests::test_truncated_header_is_rejected": (
+            "cuts the saved file by the length of a header that it takes its first bytes for"
+        ),
+    }
+    if PACKED
+    else {}
+)
 
-# With safetensors itself, torch and numpy.
-PASSED = 66
+# With safetensors itself, torch, numpy and flax.
+PASSED = 70
 
 
 def save_packed(tensor_dict, filename, metadata=None):
@@ -40,7 +44,7 @@ def save_packed(tensor_dict, filename, metadata=None):
 if PACKED:
     for name in ("at1w", "at1w.numpy", "at1w.torch"):
         importlib.import_module(name).serialize_file = save_packed
-for part in ("", ".numpy", ".torch"):
+for part in ("", ".numpy", ".torch", ".flax"):
     sys.modules[f"safetensors{part}"] = importlib.import_module(f"at1w{part}")
 
 
