@@ -4,6 +4,7 @@
 //! [`pack_file`] makes one from a safetensors file and [`unpack_file`] gives that file back byte
 //! for byte. [`Reader`] opens one and reads any [`Tensor`] of it, or a [`Slice`] of one, touching
 //! only the chunks it needs. The root, checked on opening, pins everything that any read returns.
+//! [`Weights`] opens a file of either format, and [`Staged`] makes one of tensors in memory.
 //!
 //! Work is spread over rayon's current thread pool; `ThreadPool::install` chooses another one.
 //! The format is specified in `docs/FORMAT.md`.

@@ -125,7 +125,9 @@ def large(tmp_path_factory):
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_interrupts(large, tmp_path):
     program = (
-        "import at1w, sys\n"
+        "import at1w, signal, sys\n"
+        # Where the tests run in the background, it is ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "print('begin', flush=True)\n"
         "try: at1w.pack(sys.argv[1], sys.argv[2], level='max')\n"
         "except KeyboardInterrupt: print('interrupted', flush=True)\n"

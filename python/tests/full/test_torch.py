@@ -108,7 +108,9 @@ def test_an_interrupted_load_ends(tmp_path):
     path = tmp_path / "large.at1w"
     at1w.torch.save_file({str(i): torch.randn(4096, 4096) for i in range(4)}, path)
     program = (
-        "import at1w.torch, sys\n"
+        "import at1w.torch, signal, sys\n"
+        # Where the tests run in the background, it is ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "print('begin', flush=True)\n"
         "try:\n"
         "    while True: at1w.torch.load_file(sys.argv[1])\n"
