@@ -46,11 +46,13 @@ impl TensorSpec {
         self.dtype.name()
     }
 
+    /// Where its bytes are.
     #[getter]
     fn data_ptr(&self) -> usize {
         self.data.address
     }
 
+    /// How many bytes there are.
     #[getter]
     fn data_len(&self) -> usize {
         self.data.len
@@ -63,6 +65,7 @@ impl TensorSpec {
     }
 }
 
+/// The dtypes that can be saved, by their names in frameworks.
 const DTYPES: [(&str, Dtype); 20] = [
     ("bool", Dtype::Bool),
     ("int8", Dtype::I8),
