@@ -96,11 +96,11 @@ def anonymous() -> int:
     return sum(int(fields[name].split()[0]) for name in ("RssAnon", "RssShmem")) * 1024
 
 
-def memory(_plain: str, packed: str) -> dict[str, float]:
+def memory(_plain: str, packed: str, backend: str) -> dict[str, float]:
     """How far memory rises while a file is loaded, looked at every millisecond, and the time of a
     first small read."""
     with at1w.safe_open(packed, "pt") as f:
-        small = min(f.keys(), key=lambda name: f.get_slice(name).get_shape()[:1])
+        small = min(f.keys(), key=lambda name: torch.Size(f.get_slice(name).get_shape()).numel())
     first = seconds(lambda: at1w.load_tensor(packed, small, "pt"))
     before, peak, done = anonymous(), 0, threading.Event()
 
@@ -111,7 +111,7 @@ def memory(_plain: str, packed: str) -> dict[str, float]:
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    tensors = at1w.torch.load_file(packed)
+    tensors = at1w.torch.load_file(packed, backend=backend)
     done.set()
     watcher.join()
     size = sum(tensor.nbytes for tensor in tensors.values())
@@ -154,11 +154,13 @@ def main(corpus: str) -> None:
             for name, time in times.items():
                 ratio = times["hashlib.sha256"] / time
                 print(f"| {name} | {threads} | {size / time / 1e9:.2f} | {ratio:.2f} |")
-        found = measure("memory", *files)
-        print(
-            f"\nload_file: {found['above'] / MIB:.0f} MiB above the tensors' {found['size'] / MIB:.0f}"
-        )
-        print(f"load_tensor of a small one, the first call: {1e3 * found['first']:.2f} ms")
+        print()
+        for backend in ("mmap", "pread"):
+            found = measure("memory", *files, backend)
+            print(
+                f"{backend}: load_file takes {found['above'] / MIB:.0f} MiB above the tensors' "
+                f"{found['size'] / MIB:.0f}, the first load_tensor {1e3 * found['first']:.2f} ms"
+            )
         found = measure("slices", *files)
         print(
             f"get_slice of 1 % of the rows of a tensor of {found['whole']} bytes: "
