@@ -9,8 +9,7 @@ import os
 import sys
 
 import pytest
-
-import at1w
+from at1w import serialize_file
 
 PACKED = os.environ.get("AT1W_PACKED") == "1"
 
@@ -37,7 +36,7 @@ PASSED = 70
 
 def save_packed(tensor_dict, filename, metadata=None):
     temporary = f"{os.fspath(filename)}.at1w"
-    at1w.serialize_file(tensor_dict, temporary, metadata)
+    serialize_file(tensor_dict, temporary, metadata)
     os.replace(temporary, filename)
 
 
