@@ -200,7 +200,7 @@ fn wrong_slices_say_what_is_wrong() {
     );
     assert_eq!(reader.tensor("t").unwrap().read_slice(&"0:1,".parse().unwrap()).unwrap().0, [1, 4]);
     assert_eq!(reader.tensor("t").unwrap().read_slice(&"".parse().unwrap()).unwrap().0, [3, 4]);
-    assert!("1:2:3".parse::<at1w_container::Slice>().is_err());
+    assert!("1:2:0".parse::<at1w_container::Slice>().is_err());
     assert!("x".parse::<at1w_container::Slice>().is_err());
     match reader.tensor("tt") {
         Err(Error::NoTensor { near, .. }) => assert_eq!(near, ["t"]),

@@ -1,9 +1,10 @@
 //! Whatever goes in comes back, whole and in parts, whatever the machine does meanwhile.
 
+use std::num::NonZeroU64;
 use std::sync::OnceLock;
 
 use at1w_codec::Dtype;
-use at1w_container::{Index, Level, Mapped, OpenOptions, ReadAt, Reader, Slice};
+use at1w_container::{Index, Level, Mapped, OpenOptions, ReadAt, Reader, Slice, Weights};
 use at1w_tests::{
     Random, Tensor, everything, open, packed, packed_at, restored, safetensors, scaled_weights,
     skewed, weights,
@@ -14,25 +15,30 @@ const LEVELS: [Level; 3] = [Level::Fast, Level::Default, Level::Max];
 
 /// The plain definition of slicing: position by position.
 fn naive_slice(shape: &[u64], size: usize, data: &[u8], slice: &[Index]) -> (Vec<u64>, Vec<u8>) {
-    let bounds: Vec<(u64, u64, bool)> = (0..shape.len())
+    // Of each dimension the positions, and whether it is dropped.
+    let taken: Vec<(Vec<u64>, bool)> = (0..shape.len())
         .map(|d| match slice.get(d) {
-            Some(Index::At(at)) => (*at as u64, *at as u64 + 1, true),
+            Some(Index::At(at)) => (vec![*at as u64], true),
             Some(Index::Range(start, stop)) => {
-                let (start, stop) =
-                    (start.unwrap_or(0) as u64, stop.unwrap_or(shape[d] as i64) as u64);
-                (start, stop.max(start), false)
+                let (start, stop) = (start.unwrap_or(0), stop.unwrap_or(shape[d] as i64));
+                ((start as u64..stop as u64).collect(), false)
             }
-            _ => (0, shape[d], false),
+            Some(Index::Steps(start, stop, step)) => {
+                let (start, stop) = (start.unwrap_or(0), stop.unwrap_or(shape[d] as i64));
+                ((start as u64..stop as u64).step_by(step.get() as usize).collect(), false)
+            }
+            _ => ((0..shape[d]).collect(), false),
         })
         .collect();
-    let result = bounds.iter().filter(|b| !b.2).map(|b| b.1 - b.0).collect();
+    let kept = taken.iter().filter(|(_, dropped)| !dropped);
+    let result = kept.map(|(positions, _)| positions.len() as u64).collect();
     let mut out = Vec::new();
     for i in 0..shape.iter().product::<u64>() {
         let mut rest = i;
-        let inside = bounds.iter().zip(shape).rev().all(|(b, &dim)| {
+        let inside = taken.iter().zip(shape).rev().all(|((positions, _), &dim)| {
             let at = rest % dim;
             rest /= dim;
-            at >= b.0 && at < b.1
+            positions.contains(&at)
         });
         if inside {
             out.extend_from_slice(&data[i as usize * size..][..size]);
@@ -201,7 +207,7 @@ proptest! {
     fn any_slice_is_the_naive_one(
         shape in proptest::collection::vec(1u64..30, 1..4),
         wide in 1u64..60,
-        picks in proptest::collection::vec((any::<bool>(), 0u64..30, 0u64..30), 0..4),
+        picks in proptest::collection::vec((0u64..9, 0u64..30, 0u64..30), 0..4),
         seed in any::<u64>(),
         level in proptest::sample::select(&LEVELS[..]),
     ) {
@@ -214,16 +220,30 @@ proptest! {
         let slice: Vec<Index> = picks
             .iter()
             .zip(&shape)
-            .map(|(&(at, a, b), &dim)| {
+            .map(|(&(step, a, b), &dim)| {
                 let (a, b) = ((a % dim) as i64, (b % (dim + 1)) as i64);
-                if at { Index::At(a) } else { Index::Range(Some(a), Some(b)) }
+                match NonZeroU64::new(step) {
+                    None => Index::At(a),
+                    Some(NonZeroU64::MIN) => Index::Range(Some(a), Some(b)),
+                    Some(step) => Index::Steps(Some(a), Some(b), step),
+                }
             })
             .collect();
         let expected = naive_slice(&shape, 4, &data, &slice);
+        let slice = Slice(slice);
+        prop_assert_eq!(&slice, &slice.to_string().parse().unwrap());
         let packed = packed_at(level, &original).unwrap();
         let reader = open(&packed).unwrap();
-        let read = reader.tensor("t").unwrap().read_slice(&Slice(slice)).unwrap();
+        let read = reader.tensor("t").unwrap().read_slice(&slice).unwrap();
         prop_assert!(read == expected);
+
+        for bytes in [packed, original] {
+            let weights = Weights::new(Box::new(bytes), &OpenOptions::default()).unwrap();
+            let (shape, len) = weights.slice_shape("t", &slice).unwrap();
+            let mut out = vec![0xff; len as usize];
+            weights.read_slice("t", &slice, &mut out, &()).unwrap();
+            prop_assert!((shape, out) == expected);
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub(crate) struct Chunking {
 
 impl Chunking {
     pub(crate) fn of(tensor: &TensorInfo) -> Self {
-        let tensor_len = tensor.len();
+        let tensor_len = tensor.raw_len();
         let chunk_len = if tensor_len <= MAX_CHUNK_LEN {
             MAX_CHUNK_LEN
         } else {

@@ -48,18 +48,28 @@ pub(crate) fn group_len(chunks: usize) -> usize {
     chunks.div_ceil(rayon::current_num_threads()).clamp(1, sha256::width())
 }
 
-/// Decodes and verifies chunks on all threads. On failure, memory holds bytes that were not
-/// verified.
-pub(crate) fn all(jobs: &mut [Job<'_, '_>]) -> Result<()> {
+/// Decodes and verifies chunks on all threads. On failure, the bytes of memory are verified, zero,
+/// or what they were.
+pub(crate) fn all(jobs: &mut [Job<'_, '_>], progress: &dyn Progress) -> Result<()> {
     match jobs {
         [] => Ok(()),
         // Not worth waking other threads for.
-        [_] => group(jobs),
-        _ => pool::run(|| jobs.par_chunks_mut(group_len(jobs.len())).try_for_each(group)),
+        [_] => some(jobs, progress),
+        _ => pool::run(|| {
+            let groups = jobs.par_chunks_mut(group_len(jobs.len()));
+            groups.try_for_each(|jobs| some(jobs, progress))
+        }),
     }
 }
 
-/// Decodes and verifies chunks, all on this thread.
+/// [`all`], on this thread.
+fn some(jobs: &mut [Job<'_, '_>], progress: &dyn Progress) -> Result<()> {
+    group(jobs).inspect_err(|_| jobs.iter_mut().for_each(|job| job.out.fill(0)))?;
+    report(progress, jobs.iter().map(|job| job.out.len() as u64).sum())
+}
+
+/// Decodes and verifies chunks, all on this thread. On failure, memory holds bytes that were not
+/// verified.
 fn group(jobs: &mut [Job<'_, '_>]) -> Result<()> {
     with_scratch(|Scratch { decoder, payload, .. }| -> Result<()> {
         for Job { plan, chunk, out } in &mut *jobs {
@@ -105,16 +115,20 @@ pub(crate) fn parts(
     plan: &Plan<'_>,
     parts: &mut [(u64, &mut [u8])],
     copy: impl Fn(u64, &[u8], &mut [u8]) + Sync,
+    progress: &dyn Progress,
 ) -> Result<()> {
     let group = |parts: &mut [(u64, &mut [u8])]| {
         let chunks: Vec<_> = parts.iter().map(|&(chunk, _)| Chunk { plan, chunk }).collect();
-        with_chunks(&chunks, |mut raw| {
+        let len = with_chunks(&chunks, |mut raw| {
+            let len = raw.len();
             for (chunk, out) in parts {
                 let (bytes, rest) = raw.split_at(plan.chunk_len(*chunk));
                 copy(*chunk, bytes, out);
                 raw = rest;
             }
-        })
+            len
+        })?;
+        report(progress, len as u64)
     };
     match parts {
         [] => Ok(()),

@@ -89,6 +89,18 @@ pub enum Error {
         /// The root of the file.
         actual: String,
     },
+    /// The tensor is intact, but not the one that was asked for.
+    #[error(
+        "tensor {name:?} has SHA-256 {actual}, expected {expected}: this is another model or revision"
+    )]
+    OtherTensor {
+        /// The tensor.
+        name: String,
+        /// The digest that the caller pinned.
+        expected: String,
+        /// The digest of the tensor.
+        actual: String,
+    },
     /// The restored bytes have not the digest of the original file.
     #[error("the restored file has SHA-256 {actual}, the original had {expected}")]
     Original {
@@ -266,6 +278,7 @@ impl Error {
                 | Self::Damaged { .. }
                 | Self::DamagedTensor { .. }
                 | Self::Root { .. }
+                | Self::OtherTensor { .. }
                 | Self::Original { .. }
                 | Self::Manifest(_)
         )

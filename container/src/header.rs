@@ -20,7 +20,7 @@ pub(crate) const PREFIX: u64 = 8;
 #[derive(Debug)]
 pub struct Header {
     bytes: Vec<u8>,
-    metadata: Vec<(String, String)>,
+    metadata: Option<Vec<(String, String)>>,
     /// In data order; tensors without bytes in header order among their like.
     tensors: Vec<TensorInfo>,
     by_name: HashMap<Box<str>, u32>,
@@ -28,7 +28,7 @@ pub struct Header {
 
 /// What the header says about a tensor.
 #[derive(Debug)]
-pub(crate) struct TensorInfo {
+pub struct TensorInfo {
     pub(crate) name: Box<str>,
     pub(crate) kind: Kind,
     pub(crate) shape: Box<[u64]>,
@@ -45,23 +45,36 @@ pub(crate) enum Kind {
 }
 
 impl TensorInfo {
-    pub(crate) fn len(&self) -> u64 {
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The shape, in elements.
+    pub fn shape(&self) -> &[u64] {
+        &self.shape
+    }
+
+    /// Bytes of the tensor.
+    pub fn raw_len(&self) -> u64 {
         self.data.end - self.data.start
     }
 
     /// Whether dtype and shape are the same, and so the chunks.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
-        self.kind == other.kind && self.shape == other.shape && self.len() == other.len()
+        self.kind == other.kind && self.shape == other.shape && self.raw_len() == other.raw_len()
     }
 
-    pub(crate) fn dtype(&self) -> Option<Dtype> {
+    /// The dtype; `None` for one that this version does not know.
+    pub fn dtype(&self) -> Option<Dtype> {
         match self.kind {
             Kind::Known(dtype) => Some(dtype),
             Kind::Unknown(_) => None,
         }
     }
 
-    pub(crate) fn dtype_name(&self) -> &str {
+    /// The dtype as the header spells it.
+    pub fn dtype_name(&self) -> &str {
         match &self.kind {
             Kind::Known(dtype) => dtype.name(),
             Kind::Unknown(name) => name,
@@ -104,17 +117,52 @@ impl Header {
         &self.bytes
     }
 
-    /// The entries of `__metadata__`, in their order.
+    /// The entries of `__metadata__`, in their order; none as well where there is no such field.
     pub fn metadata(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
-        self.metadata.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+        let entries = self.metadata.as_deref().unwrap_or_default();
+        entries.iter().map(|(key, value)| (key.as_str(), value.as_str()))
     }
 
-    pub(crate) fn tensors(&self) -> &[TensorInfo] {
+    /// Whether there is a `__metadata__`, be it empty.
+    pub fn has_metadata(&self) -> bool {
+        self.metadata.is_some()
+    }
+
+    /// The tensors in data order.
+    pub fn tensors(&self) -> &[TensorInfo] {
         &self.tensors
     }
 
-    pub(crate) fn index_of(&self, name: &str) -> Option<usize> {
-        self.by_name.get(name).map(|&index| index as usize)
+    /// The tensor of that name.
+    ///
+    /// # Errors
+    /// [`Error::NoTensor`], with names that are much like it.
+    pub fn tensor(&self, name: &str) -> Result<&TensorInfo> {
+        self.index_of(name).map(|index| &self.tensors[index])
+    }
+
+    pub(crate) fn index_of(&self, name: &str) -> Result<usize> {
+        match self.by_name.get(name) {
+            Some(&index) => Ok(index as usize),
+            None => Err(Error::NoTensor { name: name.into(), near: self.near(name) }),
+        }
+    }
+
+    /// Up to three names that `name` may have been meant for.
+    fn near(&self, name: &str) -> Vec<String> {
+        // Names of hostile length would take quadratic time.
+        let names = self.tensors.iter().map(|t| &*t.name).filter(|n| n.len() < 512);
+        let mut scored: Vec<(f64, &str)> = match name.len() {
+            512.. => Vec::new(),
+            _ => names
+                .map(|n| {
+                    (strsim::jaro_winkler(n, name) + f64::from(u8::from(n.ends_with(name))), n)
+                })
+                .filter(|(score, _)| *score > 0.8)
+                .collect(),
+        };
+        scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
+        scored.into_iter().take(3).map(|(_, n)| n.to_owned()).collect()
     }
 
     /// Bytes of all tensors together.
@@ -160,7 +208,7 @@ fn check(tensor: &TensorInfo, expected: u64) -> Result<(), HeaderError> {
 
 /// The top level of the JSON: `__metadata__`, and every other key a tensor.
 struct Fields {
-    metadata: Vec<(String, String)>,
+    metadata: Option<Vec<(String, String)>>,
     tensors: Vec<TensorInfo>,
 }
 
@@ -209,8 +257,7 @@ impl<'de> Visitor<'de> for FieldsVisitor {
                 data: start..end,
             });
         }
-        let metadata = metadata.flatten().map(|m| m.0).unwrap_or_default();
-        Ok(Fields { metadata, tensors })
+        Ok(Fields { metadata: metadata.flatten().map(|m| m.0), tensors })
     }
 }
 

@@ -4,6 +4,7 @@
 //! [`pack_file`] makes one from a safetensors file and [`unpack_file`] gives that file back byte
 //! for byte. [`Reader`] opens one and reads any [`Tensor`] of it, or a [`Slice`] of one, touching
 //! only the chunks it needs. The root, checked on opening, pins everything that any read returns.
+//! [`Weights`] opens a file of either format, and [`Staged`] makes one of tensors in memory.
 //!
 //! Work is spread over rayon's current thread pool; `ThreadPool::install` chooses another one.
 //! The format is specified in `docs/FORMAT.md`.
@@ -25,9 +26,11 @@ mod reader;
 mod repository;
 mod slice;
 mod source;
+mod stage;
 mod tensor;
 mod twins;
 mod unpack;
+mod weights;
 
 pub use at1w_codec::{Backend, Dtype, Level, Model};
 pub use atomic::{check_distinct, write_atomically};
@@ -35,8 +38,8 @@ pub use chunking::MAX_CHUNK_LEN;
 pub use digest::{Digest, ParseDigestError};
 pub use error::{Error, HeaderError, Result};
 pub use format::VERSION;
-pub use header::{Header, MAX_HEADER_LEN};
-pub use pack::{PackOptions, Summary, is_packed, pack, pack_file};
+pub use header::{Header, MAX_HEADER_LEN, TensorInfo};
+pub use pack::{PackOptions, Summary, begins_packed, is_packed, pack, pack_file};
 pub use progress::Progress;
 pub use reader::{FileInfo, Limits, OpenOptions, Reader};
 pub use repository::{
@@ -45,8 +48,10 @@ pub use repository::{
 };
 pub use slice::{Index, ParseSliceError, Slice};
 pub use source::{Mapped, ReadAt};
+pub use stage::{Staged, StagedTensor};
 pub use tensor::Tensor;
 pub use unpack::{UnpackOptions, unpack_file};
+pub use weights::Weights;
 
 /// How a tensor is coded: one of an unknown dtype as bytes.
 fn coded_as(tensor: &header::TensorInfo) -> Dtype {

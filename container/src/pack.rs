@@ -72,7 +72,12 @@ pub fn is_packed(path: &Path) -> Result<bool> {
     let file = File::open(path).map_err(Error::io(path))?;
     std::io::Read::read_to_end(&mut std::io::Read::take(file, MAGIC.len() as u64), &mut start)
         .map_err(Error::io(path))?;
-    Ok(start == MAGIC)
+    Ok(begins_packed(&start))
+}
+
+/// Whether a file with these bytes, or more, begins as an `.at1w` file.
+pub fn begins_packed(bytes: &[u8]) -> bool {
+    bytes.starts_with(&MAGIC)
 }
 
 /// Packs the safetensors file `source` into `target`, which appears whole or not at all.
@@ -124,7 +129,7 @@ pub fn pack(
 }
 
 /// Reads and checks the header of a safetensors file.
-fn read_header(source: &dyn ReadAt) -> Result<Header> {
+pub(crate) fn read_header(source: &dyn ReadAt) -> Result<Header> {
     let file = source.size().map_err(|source| Error::Read { offset: 0, source })?;
     if file < PREFIX {
         return Err(HeaderError::TooShort(file).into());

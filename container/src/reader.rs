@@ -19,6 +19,10 @@ use crate::source::ReadAt;
 use crate::tensor::Tensor;
 use crate::{Error, Result, pool};
 
+/// Raw bytes of tensors that are read together; a larger one is read alone. Of small tensors, all
+/// that is read of the file is in memory at a time.
+const READ_BATCH_LEN: u64 = 32 << 20;
+
 /// Sizes above which a file is refused rather than believed.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -164,10 +168,7 @@ impl Reader {
     /// # Errors
     /// [`Error::NoTensor`], with names that are much like it.
     pub fn tensor(&self, name: &str) -> Result<Tensor<'_>> {
-        match self.index.header.index_of(name) {
-            Some(index) => Ok(self.at(index)),
-            None => Err(Error::NoTensor { name: name.into(), near: self.near(name) }),
-        }
+        self.index.header.index_of(name).map(|index| self.at(index))
     }
 
     fn at(&self, index: usize) -> Tensor<'_> {
@@ -175,21 +176,36 @@ impl Reader {
         Tensor::new(&*self.source, info, self.index.entry(index), self.limits)
     }
 
-    /// Up to three names that `name` may have been meant for.
-    fn near(&self, name: &str) -> Vec<String> {
-        // Names of hostile length would take quadratic time.
-        let names = self.index.header.tensors().iter().map(|t| &*t.name).filter(|n| n.len() < 512);
-        let mut scored: Vec<(f64, &str)> = match name.len() {
-            512.. => Vec::new(),
-            _ => names
-                .map(|n| {
-                    (strsim::jaro_winkler(n, name) + f64::from(u8::from(n.ends_with(name))), n)
-                })
-                .filter(|(score, _)| *score > 0.8)
-                .collect(),
-        };
-        scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
-        scored.into_iter().take(3).map(|(_, n)| n.to_owned()).collect()
+    /// Reads several tensors, each into memory of its size. Every chunk is verified.
+    ///
+    /// # Errors
+    /// [`Error::NoTensor`], [`Error::Buffer`], [`Error::DamagedTensor`], [`Error::Read`] and
+    /// [`Error::Cancelled`]. The bytes of memory are then verified, zero, or what they were.
+    pub fn read_tensors(
+        &self,
+        wanted: &mut [(&str, &mut [u8])],
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        let tensors = wanted.iter().map(|(name, out)| {
+            let tensor = self.tensor(name)?;
+            check_len(out, tensor.raw_len())?;
+            Ok(tensor)
+        });
+        let mut tensors: &[_] = &tensors.collect::<Result<Vec<_>>>()?;
+        let mut wanted = wanted;
+        while !tensors.is_empty() {
+            let mut len = 0;
+            let fits = |tensor: &&Tensor<'_>| {
+                let before = len;
+                len += tensor.raw_len();
+                before == 0 || len <= READ_BATCH_LEN
+            };
+            let count = tensors.iter().take_while(fits).count();
+            let (batch, outs) = wanted.split_at_mut(count);
+            read_batch(&tensors[..count], batch, progress)?;
+            (tensors, wanted) = (&tensors[count..], outs);
+        }
+        Ok(())
     }
 
     /// Reads every chunk of every tensor and checks it: afterwards the SHA-256 of each tensor is
@@ -288,7 +304,7 @@ impl Reader {
                 rest = after;
             }
         }
-        decode::all(&mut jobs)?;
+        decode::all(&mut jobs, &())?;
         *last = plans.pop();
         Ok(raw)
     }
@@ -320,8 +336,40 @@ impl Reader {
             let at = out.len();
             out.resize(at + to.saturating_sub(from) as usize, 0);
             let runs = Runs::contiguous(from - tensor.start, to.saturating_sub(from));
-            self.at(index).read_runs(&runs, &mut out[at..])?;
+            self.at(index).read_runs(&runs, &mut out[at..], &())?;
         }
         Ok(out)
+    }
+}
+
+/// Reads tensors, each into memory of its size.
+fn read_batch(
+    tensors: &[Tensor<'_>],
+    wanted: &mut [(&str, &mut [u8])],
+    progress: &dyn Progress,
+) -> Result<()> {
+    pool::run(|| {
+        let plans: Vec<_> =
+            tensors.par_iter().map(|&tensor| Plan::read(tensor)).collect::<Result<_>>()?;
+        let mut jobs = Vec::new();
+        for (plan, (_, out)) in plans.iter().zip(wanted) {
+            let mut rest = &mut **out;
+            for chunk in 0..plan.tensor.chunk_count() {
+                let (out, after) = rest.split_at_mut(plan.chunk_len(chunk));
+                jobs.push(Job { plan, chunk, out });
+                rest = after;
+            }
+        }
+        // Those of one length together: they are hashed side by side, step by step.
+        jobs.sort_by_key(|job| std::cmp::Reverse(job.out.len()));
+        decode::all(&mut jobs, progress)
+    })
+}
+
+/// That a buffer has the size of what is to be read into it.
+pub(crate) fn check_len(out: &[u8], needed: u64) -> Result<()> {
+    match out.len() {
+        len if len as u64 == needed => Ok(()),
+        len => Err(Error::Buffer { len, needed }),
     }
 }

@@ -1,7 +1,11 @@
 //! Slices of a tensor, as text and as runs of bytes.
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::str::FromStr;
+
+use crate::header::TensorInfo;
+use crate::{Error, Result};
 
 /// What to take of a tensor: an entry for each dimension from the first; dimensions that are not
 /// named are taken whole. Parses from text such as `0:16, :`, `3`, `..., -1`.
@@ -15,6 +19,9 @@ pub enum Index {
     At(i64),
     /// From the first up to but without the second; to either end where there is none.
     Range(Option<i64>, Option<i64>),
+    /// Of such a range the first position and, from it on, each that is a whole number of steps
+    /// away.
+    Steps(Option<i64>, Option<i64>, NonZeroU64),
     /// As many whole dimensions as are left over; once at most.
     Ellipsis,
 }
@@ -22,12 +29,10 @@ pub enum Index {
 /// Text that is no slice.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{part:?} is no index: write a number, start:stop, ':' or '...', separated by commas{hint}"
+    "{0:?} is no index: write a number, start:stop, start:stop:step, ':' or '...', separated by \
+     commas"
 )]
-pub struct ParseSliceError {
-    part: String,
-    hint: &'static str,
-}
+pub struct ParseSliceError(String);
 
 impl FromStr for Slice {
     type Err = ParseSliceError;
@@ -45,8 +50,8 @@ impl FromStr for Slice {
 }
 
 fn parse_index(part: &str) -> Result<Index, ParseSliceError> {
-    let fail = |hint| ParseSliceError { part: part.into(), hint };
-    let number = |text: &str| text.trim().parse::<i64>().map_err(|_| fail(""));
+    let fail = || ParseSliceError(part.into());
+    let number = |text: &str| text.trim().parse::<i64>().map_err(|_| fail());
     let bound = |text: &str| match text.trim() {
         "" => Ok(None),
         text => number(text).map(Some),
@@ -55,7 +60,11 @@ fn parse_index(part: &str) -> Result<Index, ParseSliceError> {
         ["..."] => Ok(Index::Ellipsis),
         [at] => Ok(Index::At(number(at)?)),
         [start, stop] => Ok(Index::Range(bound(start)?, bound(stop)?)),
-        _ => Err(fail(" (steps are not supported)")),
+        [start, stop, step] => {
+            let step = step.trim().parse().map_err(|_| fail())?;
+            Ok(Index::Steps(bound(start)?, bound(stop)?, step))
+        }
+        _ => Err(fail()),
     }
 }
 
@@ -67,6 +76,9 @@ impl fmt::Display for Slice {
             match *index {
                 Index::At(at) => write!(f, "{at}")?,
                 Index::Range(start, stop) => write!(f, "{}:{}", bound(start), bound(stop))?,
+                Index::Steps(start, stop, step) => {
+                    write!(f, "{}:{}:{step}", bound(start), bound(stop))?;
+                }
                 Index::Ellipsis => f.write_str("...")?,
             }
         }
@@ -78,8 +90,11 @@ impl fmt::Display for Slice {
 #[derive(Clone, Copy, Debug)]
 struct Part {
     start: u64,
+    /// How many positions.
     extent: u64,
-    /// Bits from one position to the next.
+    /// From one of them to the next.
+    step: u64,
+    /// Bits from one position of the dimension to the next.
     stride: u64,
 }
 
@@ -101,12 +116,26 @@ impl Runs {
         Self { base: start, len, count: 1, outer: Vec::new() }
     }
 
-    /// The runs of a slice of a tensor of this shape with elements of `bits` bits, and the shape
-    /// of the slice. The tensor's size in bits must fit a `u64`.
+    /// The runs of a slice of a tensor, and the shape of the slice.
     ///
     /// # Errors
-    /// What is wrong with the slice, in words.
-    pub(crate) fn of(slice: &Slice, shape: &[u64], bits: u64) -> Result<(Vec<u64>, Self), String> {
+    /// [`Error::Slice`].
+    pub(crate) fn of(slice: &Slice, tensor: &TensorInfo) -> Result<(Vec<u64>, Self)> {
+        let shape = tensor.shape();
+        let runs = match tensor.dtype() {
+            Some(dtype) => Self::of_shape(slice, shape, dtype.bits().into()),
+            None => Err(format!("its dtype {} is unknown, read it whole", tensor.dtype_name())),
+        };
+        runs.map_err(|problem| Error::Slice {
+            name: tensor.name().into(),
+            shape: shape.into(),
+            problem,
+        })
+    }
+
+    /// [`Runs::of`] a tensor of this shape with elements of `bits` bits, whose size in bits must
+    /// fit a `u64`. The error says in words what is wrong with the slice.
+    fn of_shape(slice: &Slice, shape: &[u64], bits: u64) -> Result<(Vec<u64>, Self), String> {
         let (mut parts, result) = resolve(slice, shape)?;
         if result.contains(&0) || parts.iter().any(|p| p.extent == 0) {
             return Ok((result, Self { base: 0, len: 0, count: 0, outer: Vec::new() }));
@@ -121,6 +150,9 @@ impl Runs {
         let mut len = bits;
         let mut outer = parts.len();
         for (part, &dim) in parts.iter().zip(shape).rev() {
+            if part.step > 1 {
+                break;
+            }
             len = part.extent * part.stride;
             outer -= 1;
             if part.extent != dim {
@@ -129,6 +161,7 @@ impl Runs {
         }
         parts.truncate(outer);
         parts.retain(|p| p.extent > 1);
+        parts.iter_mut().for_each(|p| p.stride *= p.step);
         let whole = |bits: u64| bits.is_multiple_of(8);
         if !(whole(base) && whole(len) && parts.iter().all(|p| whole(p.stride))) {
             return Err(format!(
@@ -179,8 +212,17 @@ impl Runs {
         low * self.len + within
     }
 
+    /// Copies what is touched of `range`, whose bytes are `raw`, one after the other to `out`.
+    pub(crate) fn gather(&self, range: std::ops::Range<u64>, raw: &[u8], mut out: &mut [u8]) {
+        for piece in self.within(range) {
+            let (to, rest) = std::mem::take(&mut out).split_at_mut(piece.len());
+            to.copy_from_slice(&raw[piece]);
+            out = rest;
+        }
+    }
+
     /// The touched parts of `range`, as ranges within it, in order.
-    pub(crate) fn within(
+    fn within(
         &self,
         range: std::ops::Range<u64>,
     ) -> impl Iterator<Item = std::ops::Range<usize>> + '_ {
@@ -230,24 +272,31 @@ fn resolve(slice: &Slice, shape: &[u64]) -> Result<(Vec<Part>, Vec<u64>), String
         };
         let bad =
             |what: i64| format!("{what} is out of range for dimension {dimension} of size {size}");
-        let (start, extent) = match index {
+        let steps = |start: Option<i64>, stop: Option<i64>, step: NonZeroU64| {
+            let resolved = |at: Option<i64>, default| match at {
+                Some(at) => position(at, size).ok_or_else(|| bad(at)),
+                None => Ok(default),
+            };
+            let (start, stop) = (resolved(start, 0)?, resolved(stop, size)?);
+            let extent = stop.saturating_sub(start).div_ceil(step.get());
+            // A step that is never taken may be of any size.
+            let step = if extent > 1 { step.get() } else { 1 };
+            Ok::<_, String>(Part { start, extent, step, stride: 0 })
+        };
+        let part = match index {
             Index::At(at) => {
                 let limit = size.checked_sub(1).ok_or_else(|| bad(at))?;
-                (position(at, limit).ok_or_else(|| bad(at))?, 1)
+                let start = position(at, limit).ok_or_else(|| bad(at))?;
+                Part { start, extent: 1, step: 1, stride: 0 }
             }
-            Index::Range(start, stop) => {
-                let resolved = |at: Option<i64>, default| match at {
-                    Some(at) => position(at, size).ok_or_else(|| bad(at)),
-                    None => Ok(default),
-                };
-                let (start, stop) = (resolved(start, 0)?, resolved(stop, size)?);
-                let extent = stop.saturating_sub(start);
-                result.push(extent);
-                (start, extent)
-            }
+            Index::Range(start, stop) => steps(start, stop, NonZeroU64::MIN)?,
+            Index::Steps(start, stop, step) => steps(start, stop, step)?,
             Index::Ellipsis => unreachable!("replaced above"),
         };
-        parts.push(Part { start, extent, stride: 0 });
+        if !matches!(index, Index::At(_)) {
+            result.push(part.extent);
+        }
+        parts.push(part);
     }
     Ok((parts, result))
 }

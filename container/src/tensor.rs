@@ -11,7 +11,7 @@ use crate::header::TensorInfo;
 use crate::index::Entry;
 use crate::plan::{self, Plan};
 use crate::progress::Progress;
-use crate::reader::Limits;
+use crate::reader::{Limits, check_len};
 use crate::slice::{Runs, Slice};
 use crate::source::ReadAt;
 use crate::{Error, Result};
@@ -62,7 +62,7 @@ impl<'a> Tensor<'a> {
 
     /// Bytes of the tensor.
     pub fn raw_len(&self) -> u64 {
-        self.info.len()
+        self.info.raw_len()
     }
 
     /// Bytes that it takes in the file: payloads, model and chunk table. 0 for one that shares those
@@ -94,11 +94,8 @@ impl<'a> Tensor<'a> {
     /// # Errors
     /// [`Error::DamagedTensor`] and [`Error::Read`]; `out` is then zeroed. [`Error::Buffer`].
     pub fn read(&self, out: &mut [u8]) -> Result<()> {
-        let needed = self.raw_len();
-        if out.len() as u64 != needed {
-            return Err(Error::Buffer { len: out.len(), needed });
-        }
-        let result = self.read_runs(&Runs::contiguous(0, needed), out);
+        check_len(out, self.raw_len())?;
+        let result = self.read_runs(&Runs::contiguous(0, self.raw_len()), out, &());
         if result.is_err() {
             // Nothing that was not verified is handed out.
             out.fill(0);
@@ -112,7 +109,7 @@ impl<'a> Tensor<'a> {
     /// As [`Tensor::read`], and [`Error::Limit`].
     pub fn read_to_vec(&self) -> Result<Vec<u8>> {
         let mut out = self.allocate(self.raw_len())?;
-        self.read_runs(&Runs::contiguous(0, self.raw_len()), &mut out)?;
+        self.read_runs(&Runs::contiguous(0, self.raw_len()), &mut out, &())?;
         Ok(out)
     }
 
@@ -122,18 +119,22 @@ impl<'a> Tensor<'a> {
     /// # Errors
     /// [`Error::Slice`], and as [`Tensor::read_to_vec`].
     pub fn read_slice(&self, slice: &Slice) -> Result<(Vec<u64>, Vec<u8>)> {
-        let fail = |problem| Error::Slice {
-            name: self.name().into(),
-            shape: self.shape().into(),
-            problem,
-        };
-        let Some(bits) = self.element_bits() else {
-            return Err(fail(format!("its dtype {} is unknown, read it whole", self.dtype_name())));
-        };
-        let (shape, runs) = Runs::of(slice, self.shape(), bits.into()).map_err(fail)?;
+        let (shape, runs) = Runs::of(slice, self.info)?;
         let mut out = self.allocate(runs.total())?;
-        self.read_runs(&runs, &mut out)?;
+        self.read_runs(&runs, &mut out, &())?;
         Ok((shape, out))
+    }
+
+    /// [`Tensor::read_slice`] into `out`, which has the size of the part.
+    pub(crate) fn read_slice_with(
+        &self,
+        slice: &Slice,
+        out: &mut [u8],
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        let (_, runs) = Runs::of(slice, self.info)?;
+        check_len(out, runs.total())?;
+        self.read_runs(&runs, out, progress)
     }
 
     /// Decodes and checks every chunk: afterwards the SHA-256 of the tensor is proven.
@@ -147,9 +148,14 @@ impl<'a> Tensor<'a> {
         decode::verify(&chunks, progress)
     }
 
-    /// Reads runs of the tensor into `out`, which has their total size; on failure it holds
-    /// bytes that were not verified.
-    pub(crate) fn read_runs(&self, runs: &Runs, out: &mut [u8]) -> Result<()> {
+    /// Reads runs of the tensor into `out`, which has their total size; on failure its bytes are
+    /// verified, zero, or what they were.
+    pub(crate) fn read_runs(
+        &self,
+        runs: &Runs,
+        out: &mut [u8],
+        progress: &dyn Progress,
+    ) -> Result<()> {
         debug_assert_eq!(runs.total(), out.len() as u64);
         if self.raw_len() == 0 {
             // No run of bytes leads to the one chunk, which has a digest all the same.
@@ -169,14 +175,11 @@ impl<'a> Tensor<'a> {
                 cut.push((chunk, out));
             }
         }
-        decode::all(&mut whole)?;
-        decode::parts(&plan, &mut cut, |chunk, raw, mut out| {
-            for piece in runs.within(self.chunking().range(chunk)) {
-                let (to, rest) = std::mem::take(&mut out).split_at_mut(piece.len());
-                to.copy_from_slice(&raw[piece]);
-                out = rest;
-            }
-        })
+        decode::all(&mut whole, progress)?;
+        let copy = |chunk, raw: &_, out: &mut _| {
+            runs.gather(self.chunking().range(chunk), raw, out);
+        };
+        decode::parts(&plan, &mut cut, copy, progress)
     }
 
     /// The touched chunks, with the part of `out` that each fills.

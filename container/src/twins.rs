@@ -24,7 +24,7 @@ pub(crate) fn find(source: &dyn ReadAt, header: &Header) -> Result<HashMap<usize
     let (mut seen, mut twins) = (HashMap::new(), HashMap::new());
     for (i, info) in header.tensors().iter().enumerate() {
         let kind = hash_of_kind(info);
-        if info.len() == 0 || alike[&kind] == 1 {
+        if info.raw_len() == 0 || alike[&kind] == 1 {
             continue;
         }
         match seen.entry(glance(source, header, info, kind)?) {
@@ -43,7 +43,7 @@ pub(crate) fn find(source: &dyn ReadAt, header: &Header) -> Result<HashMap<usize
 
 fn hash_of_kind(info: &TensorInfo) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (info.dtype_name(), &info.shape, info.len()).hash(&mut hasher);
+    (info.dtype_name(), &info.shape, info.raw_len()).hash(&mut hasher);
     hasher.finish()
 }
 
@@ -51,8 +51,8 @@ fn hash_of_kind(info: &TensorInfo) -> u64 {
 fn glance(source: &dyn ReadAt, header: &Header, info: &TensorInfo, kind: u64) -> Result<u64> {
     let mut hasher = DefaultHasher::new();
     kind.hash(&mut hasher);
-    for from in [0, info.len() / 2] {
-        let to = (from + GLANCE).min(info.len());
+    for from in [0, info.raw_len() / 2] {
+        let to = (from + GLANCE).min(info.raw_len());
         source::read(source, within(header, info, from..to))?.hash(&mut hasher);
     }
     Ok(hasher.finish())
@@ -65,8 +65,8 @@ fn same_bytes(
     b: &TensorInfo,
 ) -> Result<bool> {
     let mut from = 0;
-    while from < a.len() {
-        let piece = from..(from + PIECE).min(a.len());
+    while from < a.raw_len() {
+        let piece = from..(from + PIECE).min(a.raw_len());
         let bytes = source::read(source, within(header, a, piece.clone()))?;
         if bytes != source::read(source, within(header, b, piece.clone()))? {
             return Ok(false);

@@ -4,7 +4,7 @@
 mod common;
 
 use at1w_simd::Backend;
-use at1w_simd::huffman::{Codes, MAX_BITS, Slots, decode_with, encode_with, room};
+use at1w_simd::huffman::{Codes, MAX_BITS, Slots, decode_short, decode_with, encode_with, room};
 use common::{available, noise, random};
 use proptest::prelude::*;
 
@@ -98,6 +98,9 @@ fn decodes_as_defined(backend: Backend, codes: &Codes, streams: [&[u8]; 4], lens
         let (out, after) = outs[i].split_at(lens[i]);
         assert!(out == symbols, "stream {i} of {lens:?}");
         assert_eq!(read[i], bits, "stream {i} of {lens:?}");
+        let mut short = vec![CANARY; lens[i]];
+        assert_eq!(decode_short(codes, streams[i], &mut short), bits);
+        assert!(short == symbols, "stream {i} of {lens:?}, as a short one");
         assert!(after.iter().all(|&b| b == CANARY), "wrote after");
     }
 }

@@ -25,7 +25,8 @@ pub(crate) struct Get {
     /// The name of the tensor
     #[arg(allow_hyphen_values = true)]
     name: String,
-    /// What to take of each dimension: START:STOP, one INDEX, ':' for all, '...' for all between
+    /// What to take of each dimension: START:STOP, START:STOP:STEP, one INDEX, ':' for all, '...' for
+    /// all between
     #[arg(long, value_name = "SLICE", allow_hyphen_values = true)]
     slice: Option<Slice>,
     /// Write a .safetensors, a .npy, or with any other extension the raw bytes

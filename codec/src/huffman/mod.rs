@@ -163,30 +163,31 @@ impl Table {
 
     /// Decodes what [`Table::encode`] appended; `input` ends with it.
     pub(crate) fn decode(&self, mut input: &[u8], plane: &mut [u8]) -> Result<(), DecodeError> {
-        let mut streams: [&[u8]; 4] = [&[]; 4];
         if plane.len() < SPLIT {
-            streams[0] = input;
-        } else {
-            let mut lengths = [0; 3];
-            for length in &mut lengths {
-                let len = varint::read(&mut input)?;
-                *length = usize::try_from(len).map_err(|_| DecodeError::Truncated)?;
-            }
-            for (stream, length) in streams.iter_mut().zip(lengths) {
-                (*stream, input) = input.split_at_checked(length).ok_or(DecodeError::Truncated)?;
-            }
-            streams[3] = input;
+            return check_end(input, huffman::decode_short(&self.codes, input, plane));
         }
+        let mut streams: [&[u8]; 4] = [&[]; 4];
+        let mut lengths = [0; 3];
+        for length in &mut lengths {
+            let len = varint::read(&mut input)?;
+            *length = usize::try_from(len).map_err(|_| DecodeError::Truncated)?;
+        }
+        for (stream, length) in streams.iter_mut().zip(lengths) {
+            (*stream, input) = input.split_at_checked(length).ok_or(DecodeError::Truncated)?;
+        }
+        streams[3] = input;
         let read = huffman::decode(self.slots(), streams, segments_mut(plane));
-        for (stream, bits) in streams.into_iter().zip(read) {
-            // Exactly the bytes were read, and only zeros are left in the last one.
-            let padding = stream.last().map_or(0, |last| u32::from(*last) << (bits % 8) & 0xff);
-            if bits.div_ceil(8) != stream.len() || (bits % 8 != 0 && padding != 0) {
-                return Err(DecodeError::HuffmanEnd);
-            }
-        }
-        Ok(())
+        streams.into_iter().zip(read).try_for_each(|(stream, bits)| check_end(stream, bits))
     }
+}
+
+/// That of a stream exactly the bytes were read, and only zeros are left in the last one.
+fn check_end(stream: &[u8], bits: usize) -> Result<(), DecodeError> {
+    let padding = stream.last().map_or(0, |last| u32::from(*last) << (bits % 8) & 0xff);
+    if bits.div_ceil(8) != stream.len() || (bits % 8 != 0 && padding != 0) {
+        return Err(DecodeError::HuffmanEnd);
+    }
+    Ok(())
 }
 
 /// How many symbols each stream has but the last, which has the rest.
@@ -194,14 +195,14 @@ fn segment_len(n: usize) -> usize {
     if n < SPLIT { n } else { n.div_ceil(4) }
 }
 
-/// The symbols of each stream.
+/// The symbols of each stream, of which all are in the first one if they are few.
 fn segments(plane: &[u8]) -> [&[u8]; 4] {
     let len = segment_len(plane.len());
     let mut rest = plane;
     [len, len, len, len].map(|len| rest.split_off(..len.min(rest.len())).unwrap_or_default())
 }
 
-/// [`segments`], to write to.
+/// [`segments`] of many symbols, to write to.
 fn segments_mut(plane: &mut [u8]) -> [&mut [u8]; 4] {
     let len = segment_len(plane.len());
     let mut rest = plane;

@@ -6,6 +6,9 @@
 //! compiled once more.
 
 mod plain;
+mod short;
+
+pub use short::decode_short;
 
 use crate::Backend;
 
@@ -23,8 +26,9 @@ pub type Codes = [u16; 256];
 /// What a decoder looks up.
 #[derive(Clone, Debug)]
 pub struct Slots {
-    /// For every 12 bits that may come next, the one or two symbols that they surely are. From the low byte: the bits that these take, the bits that they have when decoded (8 or
-    /// 16), the first symbol, and the second one or 0.
+    /// For every 12 bits that may come next, the one or two symbols that they surely are. From the
+    /// low byte: the bits that these take, the bits that they have when decoded (8 or 16), the first
+    /// symbol, and the second one or 0.
     pairs: [u32; 1 << INDEX_BITS],
     /// Code length of each symbol.
     lengths: [u8; 256],

@@ -1,0 +1,64 @@
+"""Model weights, compressed and still randomly addressable, behind the interface of safetensors.
+
+Everything reads both formats, told apart by their first bytes, and writes the one that the name of
+the file says: ``.at1w`` is packed, anything else is safetensors.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ._at1w import TensorSpec, __version__, deserialize, serialize, serialize_file
+    from ._convert import convert_safetensors, pack, unpack, verify
+    from ._errors import IntegrityError, SafetensorError
+    from ._open import _safe_open_handle as _safe_open_handle
+    from ._open import load_tensor, safe_open
+
+# Where each name is defined. Imported when first asked for: an installed hook imports this package
+# at every start of Python.
+_HOMES = {
+    "__version__": "_at1w",
+    "TensorSpec": "_at1w",
+    "deserialize": "_at1w",
+    "serialize": "_at1w",
+    "serialize_file": "_at1w",
+    "convert_safetensors": "_convert",
+    "pack": "_convert",
+    "unpack": "_convert",
+    "verify": "_convert",
+    "IntegrityError": "_errors",
+    "SafetensorError": "_errors",
+    "_safe_open_handle": "_open",
+    "load_tensor": "_open",
+    "safe_open": "_open",
+}
+
+__all__ = [
+    "IntegrityError",
+    "SafetensorError",
+    "TensorSpec",
+    "__version__",
+    "convert_safetensors",
+    "deserialize",
+    "load_tensor",
+    "pack",
+    "safe_open",
+    "serialize",
+    "serialize_file",
+    "unpack",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

@@ -1,0 +1,82 @@
+"""The native part: what the modules of this package build on."""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, Optional, Union
+
+__version__: str
+
+class TensorSpec:
+    """Describes a tensor for ``serialize`` and ``serialize_file``.
+
+    ``dtype`` is a name such as "float32". ``shape`` is that of the framework: for
+    "float4_e2m1fn_x2" the last dimension is doubled. The ``data_len`` bytes at ``data_ptr`` must
+    stay alive and unchanged until the tensor is saved.
+    """
+
+    def __init__(self, *, dtype: str, shape: Sequence[int], data_ptr: int, data_len: int) -> None: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def shape(self) -> list[int]: ...
+    @property
+    def data_ptr(self) -> int: ...
+    @property
+    def data_len(self) -> int: ...
+
+def serialize(
+    tensor_dict: dict[str, TensorSpec], metadata: Optional[dict[str, str]] = None
+) -> bytes: ...
+def serialize_file(
+    tensor_dict: dict[str, TensorSpec],
+    filename: Union[str, os.PathLike[str]],
+    metadata: Optional[dict[str, str]] = None,
+) -> None: ...
+def deserialize(bytes: bytes) -> list[tuple[str, dict[str, Any]]]: ...
+
+Empty = Callable[[str, Sequence[int]], Any]
+
+class File:
+    def __init__(
+        self,
+        path: Union[str, os.PathLike[str]],
+        backend: str = "mmap",
+        root: Optional[str] = None,
+    ) -> None: ...
+    @staticmethod
+    def from_bytes(data: bytes) -> File: ...
+    def names(self) -> list[str]: ...
+    def info(self, name: str) -> tuple[str, list[int]]: ...
+    def metadata(self) -> Optional[dict[str, str]]: ...
+    @property
+    def root(self) -> Optional[str]: ...
+    @property
+    def bytes_read(self) -> int: ...
+    def read(self, names: Sequence[str], empty: Empty) -> list[Any]: ...
+    def read_pinned(self, name: str, sha256: str, empty: Empty) -> Any: ...
+    def read_slice(
+        self, name: str, parts: Sequence[Union[int, tuple[int, int, int]]], empty: Empty
+    ) -> Any: ...
+
+def begins_packed(bytes: bytes) -> bool: ...
+def is_packed(path: Union[str, os.PathLike[str]]) -> bool: ...
+
+Progress = Optional[Callable[[int, int], object]]
+
+def pack(
+    source: Union[str, os.PathLike[str]],
+    target: Union[str, os.PathLike[str]],
+    level: str,
+    keep_names: bool,
+    overwrite: bool,
+    progress: Progress,
+) -> list[tuple[str, str, int, int]]: ...
+def unpack(
+    source: Union[str, os.PathLike[str]],
+    target: Union[str, os.PathLike[str]],
+    overwrite: bool,
+    progress: Progress,
+) -> None: ...
+def verify(
+    path: Union[str, os.PathLike[str]], root: Optional[str], original: bool, progress: Progress
+) -> list[tuple[str, str]]: ...

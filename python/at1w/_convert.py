@@ -1,0 +1,136 @@
+"""Packing, unpacking and verifying files and repositories."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Callable, NamedTuple, Union
+
+from . import _at1w
+
+#: True for a bar of tqdm, or what is called with the bytes that are done and those of all the work.
+Progress = Union[bool, Callable[[int, int], object]]
+
+_Path = Union[str, "os.PathLike[str]"]
+
+
+class Packed(NamedTuple):
+    """A file that was packed."""
+
+    #: Where it is; in a repository, relative to that.
+    path: str
+    #: Its root, 64 hexadecimal digits: what to keep in order to pin it.
+    root: str
+    #: Bytes of the safetensors file.
+    original_len: int
+    #: Bytes of the packed file.
+    packed_len: int
+
+
+def pack(
+    source: _Path,
+    target: _Path | None = None,
+    *,
+    level: str = "default",
+    keep_names: bool = False,
+    overwrite: bool = False,
+    progress: Progress = False,
+) -> list[Packed]:
+    """Packs a safetensors file, or all of those in a directory and carries its other files over.
+
+    target: by default ``model.at1w`` for ``model.safetensors``, and ``model.at1w/`` for ``model/``.
+    level: "fast", "default" or "max", from fast to small. keep_names: the packed files of a
+    directory keep their names, so that loaders find them (see ``at1w.hook``). overwrite: replace
+    what exists. progress: see ``Progress``.
+
+    Nothing is left behind on failure. Raises SafetensorError if the source is no valid file,
+    FileExistsError, and other OSErrors.
+    """
+    source = Path(source)
+    if keep_names and not source.is_dir():
+        raise ValueError("keep_names is for directories: name the target of a file")
+    if target is None:
+        stem = source.name.removesuffix(".safetensors") if source.is_file() else source.name
+        target = source.with_name(stem + ".at1w")
+    with _callback(progress, "packing") as callback:
+        done = _at1w.pack(source, target, level, keep_names, overwrite, callback)
+    return [Packed(*entry) for entry in done]
+
+
+def unpack(
+    source: _Path,
+    target: _Path | None = None,
+    *,
+    overwrite: bool = False,
+    progress: Progress = False,
+) -> None:
+    """Restores a packed file, or a packed repository, byte for byte.
+
+    target: by default the name without ``.at1w``, for a file with ``.safetensors``.
+
+    Every byte is checked before the result gets its name. Raises IntegrityError if the source is
+    damaged, FileExistsError, and other OSErrors.
+    """
+    source = Path(source)
+    if target is None:
+        if source.suffix != ".at1w":
+            raise ValueError(f"{source} does not end in .at1w: name the target")
+        target = source.with_suffix("" if source.is_dir() else ".safetensors")
+    with _callback(progress, "unpacking") as callback:
+        _at1w.unpack(source, target, overwrite, callback)
+
+
+def verify(
+    path: _Path,
+    *,
+    root: str | None = None,
+    original: bool = False,
+    progress: Progress = False,
+) -> dict[str, str]:
+    """Checks every byte of a packed file, or of a packed repository against its manifest. Gives the
+    root of each packed file by its path.
+
+    root: what the root of a file must be, 64 hexadecimal digits. original: check the SHA-256 of the
+    safetensors file as well.
+
+    Raises IntegrityError, naming tensor and chunk.
+    """
+    with _callback(progress, "verifying") as callback:
+        return dict(_at1w.verify(Path(path), root, original, callback))
+
+
+def convert_safetensors(
+    source: _Path,
+    target: _Path,
+    *,
+    level: str = "default",
+    overwrite: bool = False,
+    progress: Progress = False,
+) -> None:
+    """Makes a file of weights one of the format that the name of the target says: packs a
+    safetensors file to ``.at1w``, restores a packed one to anything else.
+
+    Raises as ``pack`` and ``unpack``.
+    """
+    if Path(target).suffix == ".at1w":
+        pack(source, target, level=level, overwrite=overwrite, progress=progress)
+    else:
+        unpack(source, target, overwrite=overwrite, progress=progress)
+
+
+@contextmanager
+def _callback(progress: Progress, what: str) -> Iterator[Callable[[int, int], object] | None]:
+    if progress is not True:
+        yield progress or None
+        return
+    from tqdm.auto import tqdm
+
+    with tqdm(desc=what, unit="B", unit_scale=True, unit_divisor=1024) as bar:
+
+        def callback(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield callback

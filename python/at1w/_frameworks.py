@@ -1,0 +1,180 @@
+"""How each framework makes tensors to read into, and indexes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from . import _index
+from ._errors import SafetensorError
+
+_NAMES = {
+    "np": "numpy",
+    "numpy": "numpy",
+    "pt": "torch",
+    "torch": "torch",
+    "pytorch": "torch",
+    "jax": "flax",
+    "flax": "flax",
+}
+
+_NUMPY = {
+    "BOOL": "bool",
+    "U8": "uint8",
+    "I8": "int8",
+    "U16": "uint16",
+    "I16": "int16",
+    "F16": "float16",
+    "U32": "uint32",
+    "I32": "int32",
+    "F32": "float32",
+    "C64": "complex64",
+    "U64": "uint64",
+    "I64": "int64",
+    "F64": "float64",
+}
+
+# Dtypes that numpy has only with the package ml_dtypes.
+_ML_DTYPES = {
+    "BF16": "bfloat16",
+    "F8_E5M2": "float8_e5m2",
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E8M0": "float8_e8m0fnu",
+    "F8_E4M3FNUZ": "float8_e4m3fnuz",
+    "F8_E5M2FNUZ": "float8_e5m2fnuz",
+}
+
+_TORCH = {**_NUMPY, **_ML_DTYPES, "F4": "float4_e2m1fn_x2"}
+
+_DEVICES = {"cpu", "cuda", "mps", "npu", "xpu", "xla", "mlu", "musa", "hpu"}
+
+
+def framework(name: str, device: Any) -> Numpy | Torch:
+    """The framework of that name, for tensors on that device. Imports it."""
+    if not isinstance(name, str):
+        raise TypeError(f"framework must be a str, not {type(name).__name__}")
+    kind = _NAMES.get(name)
+    if kind is None:
+        raise SafetensorError(f"framework {name} is invalid (expected one of: {', '.join(_NAMES)})")
+    if kind == "torch":
+        return Torch(device)
+    if device not in ("cpu", None):
+        raise SafetensorError(f"Device {device} is not supported for framework {kind}")
+    return Flax() if kind == "flax" else Numpy()
+
+
+class Numpy:
+    """Arrays of numpy."""
+
+    #: Whether tensors stay where they were read to.
+    on_host = True
+
+    def __init__(self) -> None:
+        import numpy
+
+        self._numpy = numpy
+
+    def empty(self, dtype: str, shape: Sequence[int]) -> Any:
+        """New memory for a tensor of this dtype, as a header spells it."""
+        return self._numpy.empty(shape, self._dtype(dtype))
+
+    def finish(self, array: Any) -> Any:
+        """What a caller gets for the memory that was read to."""
+        return array
+
+    def resolve(self, index: object, shape: Sequence[int]) -> list[_index.Part] | None:
+        """What an index takes of each dimension; None if only the framework knows."""
+        return _index.resolve(index, shape)
+
+    def take(self, tensor: Any, index: object) -> Any:
+        """The part of a whole tensor, in memory of its own."""
+        parts = _index.resolve(index, tensor.shape)
+        items = tuple(part if isinstance(part, int) else slice(*part) for part in parts)
+        return self._numpy.array(tensor[items])
+
+    def _dtype(self, name: str) -> Any:
+        if name in _NUMPY:
+            return self._numpy.dtype(_NUMPY[name])
+        if name not in _ML_DTYPES:
+            raise SafetensorError(f"Dtype not understood: numpy has no {name}")
+        try:
+            # Numpy knows the names from then on.
+            import ml_dtypes  # noqa: F401
+        except ImportError:
+            raise TypeError(
+                f"data type {_ML_DTYPES[name]!r} not understood: install ml_dtypes to read {name} with numpy"
+            ) from None
+        return self._numpy.dtype(_ML_DTYPES[name])
+
+
+class Flax(Numpy):
+    """Arrays of jax, made from those of numpy."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        import jax.numpy
+
+        self._jax = jax.numpy
+
+    def finish(self, array: Any) -> Any:
+        return self._jax.array(array)
+
+
+class Torch:
+    """Tensors of torch, on any device."""
+
+    def __init__(self, device: Any) -> None:
+        import torch
+
+        self._torch = torch
+        try:
+            self._device = torch.device("cpu" if device is None else device)
+        except (RuntimeError, TypeError):
+            self._device = None
+        if self._device is None or self._device.type not in _DEVICES:
+            raise SafetensorError(f"device {device} is invalid")
+        self.on_host = self._device.type == "cpu"
+
+    def empty(self, dtype: str, shape: Sequence[int]) -> Any:
+        if dtype == "F4":
+            shape = _halved(shape)
+        # From pinned memory, copies to a GPU are fast. No GPU was at hand to test this.
+        pinned = self._device.type == "cuda"
+        return self._torch.empty(shape, dtype=self._dtype(dtype), device="cpu", pin_memory=pinned)
+
+    def finish(self, tensor: Any) -> Any:
+        return tensor if self.on_host else tensor.to(self._device)
+
+    def resolve(self, index: object, shape: Sequence[int]) -> list[_index.Part] | None:
+        items = _index.as_tuple(index)
+        if not all(item is Ellipsis or isinstance(item, (int, slice)) for item in items):
+            return None
+        if any(isinstance(item, bool) for item in items):
+            return None
+        # Torch's own rules and errors, without the data.
+        self._torch.empty(shape, device="meta")[index]
+        parts = zip(_index.expand(items, len(shape)), shape)
+        return [p % n if isinstance(p, int) else _clamped(p, n) for p, n in parts]
+
+    def take(self, tensor: Any, index: object) -> Any:
+        return tensor[index].clone()
+
+    def _dtype(self, name: str) -> Any:
+        dtype = getattr(self._torch, _TORCH.get(name, ""), None)
+        if dtype is None:
+            raise SafetensorError(f"Dtype not understood: torch {self._torch.__version__} has no {name}")
+        return dtype
+
+
+def _halved(shape: Sequence[int]) -> list[int]:
+    """The shape in bytes of elements of which two are in a byte."""
+    if not shape or shape[-1] % 2:
+        raise SafetensorError(
+            f"f4_x2 dtype requires that the last dim be divisible by 2 in torch: got {list(shape)}"
+        )
+    return [*shape[:-1], shape[-1] // 2]
+
+
+def _clamped(part: slice, size: int) -> tuple[int, int, int]:
+    start, stop, step = part.indices(size)
+    return start, max(start, stop), step

@@ -1,0 +1,97 @@
+"""Indices of a slice, resolved against a shape by the rules of safetensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import index as as_int
+from typing import Any, Tuple, Union
+
+from ._errors import SafetensorError
+
+#: What to take of a dimension: one position, or start, stop and step, all within it.
+Part = Union[int, Tuple[int, int, int]]
+
+
+def as_tuple(index: object) -> tuple:
+    """An index as one entry for each thing that is indexed."""
+    return index if isinstance(index, tuple) else (index,)
+
+
+def expand(items: tuple, dimensions: int) -> tuple:
+    """The same without an ellipsis: in its place, an entry for each dimension that it stands for."""
+    ellipses = [at for at, item in enumerate(items) if item is Ellipsis]
+    if not ellipses:
+        return items
+    if len(ellipses) > 1:
+        raise SafetensorError("Only one ellipsis (...) is allowed in slice index")
+    at = ellipses[0]
+    whole = (slice(None),) * (dimensions - len(items) + 1)
+    return items[:at] + whole + items[at + 1 :]
+
+
+def resolve(index: object, shape: Sequence[int]) -> list[Part]:
+    """What an index takes of each dimension from the first, by the strict rules that safetensors has
+    for all but torch: positions in a range count from the start, and none may be out of bounds.
+
+    Raises SafetensorError, for negative positions of ranges OverflowError, with the messages of
+    safetensors.
+    """
+    if isinstance(index, list):
+        if index:
+            raise SafetensorError("Non empty lists are not implemented")
+        index = slice(0, 0)
+    expanded = expand(as_tuple(index), len(shape))
+    items = [_checked(item, position, shape) for position, item in enumerate(expanded)]
+
+    def fail(problem: str) -> SafetensorError:
+        shown = ", ".join(map(_shown, items))
+        return SafetensorError(f"Error during slicing [{shown}] with shape {list(shape)}: {problem}")
+
+    if len(items) > len(shape):
+        raise fail("more slicing indexes than dimensions in tensor")
+    parts: list[Part] = []
+    for dimension, (item, size) in enumerate(zip(items, shape)):
+        if isinstance(item, int):
+            start, stop = item, item + 1
+        else:
+            start, stop = item.start or 0, size if item.stop is None else item.stop
+        if (start >= size or stop > size) and (start, stop) != (0, size):
+            asked = start if start >= size else stop - 1
+            raise fail(f"index {asked} out of bounds for tensor dimension #{dimension} of size {size}")
+        parts.append(item if isinstance(item, int) else (start, max(start, stop), item.step))
+    return parts
+
+
+def _checked(item: Any, position: int, shape: Sequence[int]) -> int | slice:
+    """A position from the start, or a range with a step and such positions."""
+    if isinstance(item, slice):
+        step = 1 if item.step is None else as_int(item.step)
+        if step < 1:
+            raise SafetensorError(f"Slice step must be a positive integer, got {step}")
+        return slice(_unsigned(item.start), _unsigned(item.stop), step)
+    try:
+        at = as_int(item)
+    except TypeError:
+        raise SafetensorError(
+            f"Unsupported slice index at position {position}: expected slice, int, or ellipsis"
+        ) from None
+    size = shape[position] if position < len(shape) else 0
+    if at + size < 0:
+        raise SafetensorError(f"Invalid index {at} for dimension {position} of size {size}")
+    return at + size if at < 0 else at
+
+
+def _unsigned(position: Any) -> int | None:
+    if position is None:
+        return None
+    position = as_int(position)
+    if position < 0:
+        raise OverflowError("can't convert negative int to unsigned")
+    return position
+
+
+def _shown(item: int | slice) -> str:
+    if isinstance(item, int):
+        return str(item)
+    start, stop = ("" if bound is None else bound for bound in (item.start, item.stop))
+    return f"{start}:{stop}" if item.step == 1 else f"{start}:{stop}:{item.step}"

@@ -1,0 +1,179 @@
+"""Opening files, and reading tensors of them."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from ._at1w import File
+from ._errors import SafetensorError
+from ._frameworks import Numpy, Torch
+from ._frameworks import framework as framework_of
+
+
+class _Open:
+    """A file of weights and the framework that its tensors are for."""
+
+    def __init__(self, file: File, framework: Numpy | Torch) -> None:
+        self._handle: File | None = file
+        self._framework = framework
+
+    @property
+    def _file(self) -> File:
+        if self._handle is None:
+            raise SafetensorError("File is closed")
+        return self._handle
+
+    def keys(self) -> list[str]:
+        """The names of the tensors, sorted."""
+        return sorted(self._file.names())
+
+    def offset_keys(self) -> list[str]:
+        """The names of the tensors, in the order of their data in the file."""
+        return self._file.names()
+
+    def metadata(self) -> dict[str, str] | None:
+        """The texts that the header holds beside the tensors; None if it has no place for them."""
+        return self._file.metadata()
+
+    @property
+    def root(self) -> str | None:
+        """The root, 64 hexadecimal digits, which pins all content of a packed file."""
+        return self._file.root
+
+    @property
+    def bytes_read(self) -> int:
+        """How many bytes of the file were read since it was opened, its index included."""
+        return self._file.bytes_read
+
+    def get_tensor(self, name: str) -> Any:
+        """The tensor of that name, whole.
+
+        Raises SafetensorError if there is none, or if its dtype is not one of the framework's;
+        IntegrityError, naming tensor and chunk, if it is damaged.
+        """
+        (tensor,) = self._file.read([name], self._framework.empty)
+        return self._framework.finish(tensor)
+
+    def get_tensors(self) -> dict[str, Any]:
+        """All tensors by their names, in the order of their data. Raises as ``get_tensor``."""
+        names = self._file.names()
+        if not self._framework.on_host:
+            # One at a time, so that there is no second copy of them all on this side.
+            return {name: self.get_tensor(name) for name in names}
+        tensors = self._file.read(names, self._framework.empty)
+        return dict(zip(names, map(self._framework.finish, tensors)))
+
+    def get_slice(self, name: str) -> Slice:
+        """The tensor of that name, to be indexed: nothing is read before that.
+
+        Raises SafetensorError if there is none.
+        """
+        return Slice(self._file, self._framework, name)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._handle = None
+
+
+class safe_open(_Open):
+    """Opens a file of weights, of either format.
+
+    filename: its path. framework: "pt", "np" or "flax", or one of their longer names. device: where
+    tensors of torch are put. backend: "mmap" maps the file into memory, "pread" reads it piece by
+    piece. root: 64 hexadecimal digits that the root of a packed file must be, which pins all that is
+    read of it.
+
+    Raises FileNotFoundError and other OSErrors; SafetensorError if it is no file of weights;
+    IntegrityError if it is damaged or its root is another.
+    """
+
+    def __init__(
+        self,
+        filename: str | os.PathLike[str],
+        framework: str,
+        device: Any = "cpu",
+        *,
+        backend: str = "mmap",
+        root: str | None = None,
+    ) -> None:
+        file = File(filename, backend, root)
+        super().__init__(file, framework_of(framework, device))
+
+
+class _safe_open_handle(safe_open):
+    """``safe_open`` for a file object, of which only the name is used."""
+
+    def __init__(
+        self,
+        f: Any,
+        framework: str,
+        device: Any = "cpu",
+        *,
+        backend: str = "mmap",
+        root: str | None = None,
+    ) -> None:
+        super().__init__(f.name, framework, device, backend=backend, root=root)
+
+
+class Slice:
+    """A tensor of an open file. An index of it, as of an array, reads that part of it: of a packed
+    file only the chunks that the part touches.
+
+    Indices are integers, ranges with positive steps, and one ellipsis. For torch they follow the
+    rules of torch; what else torch knows works too, and reads the whole tensor. For the others
+    positions in ranges must lie within the tensor and count from its start.
+    """
+
+    def __init__(self, file: File, framework: Numpy | Torch, name: str) -> None:
+        self._dtype, self._shape = file.info(name)
+        self._file, self._framework, self._name = file, framework, name
+
+    def get_shape(self) -> list[int]:
+        """The shape of the whole tensor, in elements."""
+        return list(self._shape)
+
+    def get_dtype(self) -> str:
+        """The dtype as the header spells it, such as "BF16"."""
+        return self._dtype
+
+    def __getitem__(self, index: object) -> Any:
+        file, framework = self._file, self._framework
+        parts = framework.resolve(index, self._shape)
+        if parts is None:
+            (tensor,) = file.read([self._name], framework.empty)
+            return framework.finish(framework.take(tensor, index))
+        return framework.finish(file.read_slice(self._name, parts, framework.empty))
+
+
+def open_bytes(data: bytes, framework: str) -> _Open:
+    """Opens a file of either format that is in memory."""
+    return _Open(File.from_bytes(data), framework_of(framework, "cpu"))
+
+
+def load_tensor(
+    path: str | os.PathLike[str],
+    name: str,
+    framework: str = "np",
+    slice: Any = None,
+    sha256: str | None = None,
+) -> Any:
+    """One tensor of a file of either format, or a part of it.
+
+    slice: an index as ``safe_open(...).get_slice`` takes it, such as ``numpy.s_[0:16, :]``. sha256:
+    the SHA-256 that the raw bytes of the tensor must have, in hexadecimal digits. It proves what is
+    returned, a part too, which makes it read the whole tensor: to read parts alone and have them
+    proven, pin the root of the file with ``safe_open``.
+
+    Raises as ``safe_open``, ``get_tensor`` and ``get_slice``; IntegrityError if the tensor has
+    another SHA-256.
+    """
+    with safe_open(path, framework) as f:
+        if sha256 is None:
+            return f.get_tensor(name) if slice is None else f.get_slice(name)[slice]
+        tensor = f._file.read_pinned(name, sha256, f._framework.empty)
+        if slice is not None:
+            tensor = f._framework.take(tensor, slice)
+        return f._framework.finish(tensor)

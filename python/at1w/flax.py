@@ -1,0 +1,49 @@
+"""Saving and loading arrays of jax, as flax has them. By way of numpy: see ``at1w.numpy``."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+from jax import Array
+
+from . import _open, numpy
+
+__all__ = ["load", "load_file", "load_tensor", "save", "save_file"]
+
+
+def save(tensors: dict[str, Array], metadata: dict[str, str] | None = None) -> bytes:
+    """The bytes of a safetensors file with these arrays. Raises as ``at1w.numpy.save``."""
+    return numpy.save(_to_numpy(tensors), metadata)
+
+
+def save_file(
+    tensors: dict[str, Array],
+    filename: str | os.PathLike[str],
+    metadata: dict[str, str] | None = None,
+) -> None:
+    """Saves arrays as a file. Raises as ``at1w.numpy.save_file``."""
+    numpy.save_file(_to_numpy(tensors), filename, metadata)
+
+
+def load(data: bytes) -> dict[str, Array]:
+    """The arrays of a file that is in memory. Raises as ``at1w.numpy.load``."""
+    return _open.open_bytes(data, "flax").get_tensors()
+
+
+def load_file(filename: str | os.PathLike[str], *, backend: str = "mmap") -> dict[str, Array]:
+    """The arrays of a file. Raises as ``at1w.safe_open``."""
+    with _open.safe_open(filename, "flax", backend=backend) as f:
+        return f.get_tensors()
+
+
+def load_tensor(
+    path: str | os.PathLike[str], name: str, slice: Any = None, sha256: str | None = None
+) -> Array:
+    """``at1w.load_tensor`` for jax."""
+    return _open.load_tensor(path, name, "flax", slice, sha256)
+
+
+def _to_numpy(arrays: dict[str, Array]) -> dict[str, np.ndarray]:
+    return {name: np.asarray(array) for name, array in arrays.items()}

@@ -1,0 +1,66 @@
+"""Lets unmodified programs load packed files that lie under the names of safetensors files.
+
+While the hook is enabled, ``safetensors.safe_open``, and with it ``load_file`` and all that build on
+them, opens packed files with at1w; every other file is left to safetensors as before.
+
+``python -m at1w.hook install`` enables it in every program that this environment starts from then
+on, worker processes too; ``uninstall`` ends that, and ``status`` tells. In code, ``enable()`` does so
+for this process and those that are forked from it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sysconfig
+from pathlib import Path
+
+from ._hook import disable, enable, enabled
+
+__all__ = ["disable", "enable", "enabled", "install", "installed", "uninstall"]
+
+# Python runs this line at every start. It must not fail when at1w has gone.
+_LINE = (
+    r'import sys; exec("try:\n    from at1w._hook import enable\nexcept ImportError:\n    pass\n'
+    r'else:\n    enable()")'
+)
+
+
+def install() -> Path:
+    """Enables the hook in every program that this environment starts from now on. Gives the path of
+    the file that does it. Raises OSError."""
+    path = _path()
+    path.write_text(_LINE + "\n")
+    return path
+
+
+def uninstall() -> None:
+    """Takes back ``install``. Raises OSError."""
+    _path().unlink(missing_ok=True)
+
+
+def installed() -> bool:
+    """Whether the hook is installed in this environment."""
+    return _path().exists()
+
+
+def _path() -> Path:
+    return Path(sysconfig.get_path("purelib"), "at1w-hook.pth")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command ``python -m at1w.hook``."""
+    parser = argparse.ArgumentParser(prog="python -m at1w.hook", description=__doc__)
+    parser.add_argument("command", choices=("install", "uninstall", "status"))
+    command = parser.parse_args(arguments).command
+    try:
+        if command == "install":
+            install()
+        elif command == "uninstall":
+            uninstall()
+    except OSError as error:
+        parser.exit(1, f"{error}\n")
+    print(f"{'installed' if installed() else 'not installed'}: {_path()}")
+
+
+if __name__ == "__main__":
+    main()

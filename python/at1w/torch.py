@@ -1,0 +1,247 @@
+"""Saving and loading tensors of torch.
+
+Tensors that share memory cannot be saved under two names: ``save_model`` and ``load_model`` take
+care of models that have such.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+
+from . import _open
+from ._at1w import TensorSpec, serialize, serialize_file
+
+__all__ = ["load", "load_file", "load_model", "load_tensor", "save", "save_file", "save_model"]
+
+
+def save(tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> bytes:
+    """The bytes of a safetensors file with these tensors, which must be dense and contiguous.
+
+    Raises ValueError for others, RuntimeError for tensors that share memory, SafetensorError for a
+    dtype that safetensors has not.
+    """
+    specs, _alive = _specs(tensors)
+    return serialize(specs, metadata)
+
+
+def save_file(
+    tensors: dict[str, torch.Tensor],
+    filename: str | os.PathLike[str],
+    metadata: dict[str, str] | None = None,
+) -> None:
+    """Saves tensors, which must be dense and contiguous, as a file that appears whole or not at all:
+    packed if its name ends in ``.at1w``, else safetensors. They must not change meanwhile.
+
+    Raises as ``save``, and OSError.
+    """
+    specs, _alive = _specs(tensors)
+    serialize_file(specs, filename, metadata)
+
+
+def load(data: bytes) -> dict[str, torch.Tensor]:
+    """The tensors of a file of either format that is in memory, by their names.
+
+    Raises SafetensorError if it is none; IntegrityError if it is damaged.
+    """
+    return _open.open_bytes(data, "pt").get_tensors()
+
+
+def load_file(
+    filename: str | os.PathLike[str],
+    device: str | int = "cpu",
+    *,
+    backend: str = "mmap",
+) -> dict[str, torch.Tensor]:
+    """The tensors of a file of either format, by their names. Raises as ``at1w.safe_open``."""
+    with _open.safe_open(filename, "pt", device, backend=backend) as f:
+        return f.get_tensors()
+
+
+def load_tensor(
+    path: str | os.PathLike[str], name: str, slice: Any = None, sha256: str | None = None
+) -> torch.Tensor:
+    """``at1w.load_tensor`` for torch."""
+    return _open.load_tensor(path, name, "pt", slice, sha256)
+
+
+def save_model(
+    model: torch.nn.Module,
+    filename: str,
+    metadata: dict[str, str] | None = None,
+    force_contiguous: bool = True,
+) -> None:
+    """Saves the state of a model. Of tensors that share memory one is saved; the metadata tells for
+    each other name which. force_contiguous: save contiguous copies of tensors that are not.
+
+    Raises as ``save_file``, and RuntimeError if no tensor covers the memory that some share.
+    """
+    state = model.state_dict()
+    for kept, removed in _remove_duplicate_names(state).items():
+        metadata = {**dict.fromkeys(removed, kept), **(metadata or {})}
+        for name in removed:
+            del state[name]
+    if force_contiguous:
+        state = {name: tensor.contiguous() for name, tensor in state.items()}
+    try:
+        save_file(state, filename, metadata)
+    except ValueError as error:
+        raise ValueError(f"{error} Or use save_model(..., force_contiguous=True).") from error
+
+
+def load_model(
+    model: torch.nn.Module,
+    filename: str | os.PathLike[str],
+    strict: bool = True,
+    device: str | int = "cpu",
+    *,
+    backend: str = "mmap",
+) -> tuple[list[str], list[str]]:
+    """Loads a file into a model: the names that it lacks, and those that the model has no use for.
+
+    Raises as ``load_file``, and with ``strict`` RuntimeError if there are such names.
+    """
+    state = load_file(filename, device, backend=backend)
+    removed = _remove_duplicate_names(model.state_dict(), preferred_names=list(state))
+    missing, unexpected = model.load_state_dict(state, strict=False)
+    missing, unexpected = set(missing), list(unexpected)
+    for name in (name for names in removed.values() for name in names):
+        if name in missing:
+            # It shares memory with one that was loaded.
+            missing.remove(name)
+        else:
+            unexpected.append(name)
+    if strict and (missing or unexpected):
+        lines = [f"Error(s) in loading state_dict for {type(model).__name__}:"]
+        for kind, names in (("Missing", missing), ("Unexpected", unexpected)):
+            if names:
+                quoted = ", ".join(f'"{name}"' for name in sorted(names))
+                lines.append(f"    {kind} key(s) in state_dict: {quoted}")
+        raise RuntimeError("\n".join(lines))
+    return sorted(missing), unexpected
+
+
+# The names and results of the functions below are those of safetensors.torch, on which other
+# packages build.
+
+
+def storage_ptr(tensor: torch.Tensor) -> int:
+    """Where the memory begins that a tensor is a view of; 0 if it has none."""
+    return tensor.untyped_storage().data_ptr()
+
+
+def storage_size(tensor: torch.Tensor) -> int:
+    """How many bytes that memory has."""
+    return tensor.untyped_storage().nbytes()
+
+
+def _end_ptr(tensor: torch.Tensor) -> int:
+    """Where the last element of a tensor ends."""
+    if not tensor.nelement():
+        return tensor.data_ptr()
+    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride()))
+    return tensor.data_ptr() + (last + 1) * tensor.element_size()
+
+
+def _is_complete(tensor: torch.Tensor) -> bool:
+    """Whether a tensor covers all the memory that it is a view of."""
+    covered = tensor.nelement() * tensor.element_size()
+    return (tensor.data_ptr(), covered) == (storage_ptr(tensor), storage_size(tensor))
+
+
+def _find_shared_tensors(state_dict: dict[str, torch.Tensor]) -> list[set[str]]:
+    """The names of the tensors, those together whose memory overlaps."""
+    by_storage = defaultdict(list)
+    for name, tensor in state_dict.items():
+        if tensor.device.type != "meta" and storage_ptr(tensor) and storage_size(tensor):
+            storage = (tensor.device, storage_ptr(tensor), storage_size(tensor))
+            by_storage[storage].append(name)
+    groups: list[set[str]] = []
+    for names in by_storage.values():
+        spans = sorted((state_dict[n].data_ptr(), _end_ptr(state_dict[n]), n) for n in names)
+        reached = 0
+        for start, end, name in spans:
+            if start < reached:
+                groups[-1].add(name)
+            else:
+                groups.append({name})
+            reached = max(reached, end)
+    return groups
+
+
+def _remove_duplicate_names(
+    state_dict: dict[str, torch.Tensor],
+    *,
+    preferred_names: Iterable[str] = (),
+    discard_names: Iterable[str] = (),
+) -> dict[str, list[str]]:
+    """Of tensors that share memory, the name of the one to keep and those of the others: one that is
+    preferred, else one that is not to be discarded, else any; the first of such.
+
+    Raises RuntimeError if none covers all of the memory.
+    """
+    preferred, discarded = set(preferred_names or ()), set(discard_names or ())
+    removed = {}
+    for names in _find_shared_tensors(state_dict):
+        complete = {name for name in names if _is_complete(state_dict[name])}
+        if not complete:
+            raise RuntimeError(
+                f"Of the tensors {sorted(names)}, which share memory, none covers all of it: "
+                "saving one would save memory that the model does not use. Save clones of them."
+            )
+        kept = min(complete & preferred or complete - discarded or complete)
+        if len(names) > 1:
+            removed[kept] = sorted(names - {kept})
+    return removed
+
+
+def _specs(
+    tensors: dict[str, torch.Tensor],
+) -> tuple[dict[str, TensorSpec], list[torch.Tensor]]:
+    """Descriptions of tensors, and what must be kept alive for them."""
+    _check(tensors)
+    alive, specs = [], {}
+    for name, tensor in tensors.items():
+        tensor = tensor.to("cpu")
+        alive.append(tensor)
+        specs[name] = TensorSpec(
+            dtype=str(tensor.dtype).removeprefix("torch."),
+            shape=tensor.shape,
+            data_ptr=tensor.data_ptr(),
+            data_len=tensor.nelement() * tensor.element_size(),
+        )
+    return specs, alive
+
+
+def _check(tensors: dict[str, torch.Tensor]) -> None:
+    """That these are tensors that can be saved."""
+    if not isinstance(tensors, dict):
+        raise ValueError(f"Expected a dict of [str, torch.Tensor] but received {type(tensors)}")
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, torch.Tensor):
+            raise ValueError(
+                f"Key `{name}` is invalid, expected torch.Tensor but received {type(tensor)}"
+            )
+    sparse = [name for name, tensor in tensors.items() if tensor.layout != torch.strided]
+    if sparse:
+        raise ValueError(
+            f"You are trying to save a sparse tensors: `{sparse}` which this library does not support."
+            " You can make it a dense tensor before saving with `.to_dense()` but be aware this might"
+            " make a much larger file than needed."
+        )
+    shared = [names for names in _find_shared_tensors(tensors) if len(names) > 1]
+    if shared:
+        raise RuntimeError(
+            f"Some tensors share memory, which would be saved twice: {shared}. "
+            "Use save_model, or save clones of them."
+        )
+    for name, tensor in tensors.items():
+        if not tensor.is_contiguous():
+            raise ValueError(
+                f"You are trying to save a non contiguous tensor: `{name}` which is not allowed: save"
+                " its .contiguous(), or the whole tensor that it is a part of."
+            )

@@ -1,0 +1,126 @@
+//! Packing, unpacking and verifying files and repositories.
+
+use std::path::{Path, PathBuf};
+
+use at1w_container::{
+    FileCheck, Level, Observer, OpenOptions, PackOptions, Reader, RepositoryOptions,
+    RepositorySummary, Summary, UnpackOptions, pack_file, pack_repository, unpack_file,
+    unpack_repository, verify_repository,
+};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use crate::errors::exception;
+use crate::file::parse_digest;
+use crate::work::watched;
+
+/// A packed file: its path in the packed repository or as it was given, its root, the bytes of the
+/// original and its own.
+type Packed = (String, String, u64, u64);
+
+fn packed(path: String, summary: &Summary) -> Packed {
+    (path, summary.root.to_string(), summary.original_len, summary.packed_len)
+}
+
+fn all_packed(summary: RepositorySummary) -> Vec<Packed> {
+    summary.packed.into_iter().map(|file| packed(file.packed_path, &file.summary)).collect()
+}
+
+/// Whether the file at a path begins as a packed one.
+#[pyfunction]
+pub(crate) fn is_packed(py: Python<'_>, path: PathBuf) -> PyResult<bool> {
+    py.detach(|| at1w_container::is_packed(&path)).map_err(exception)
+}
+
+/// Whether a file with these bytes begins as a packed one.
+#[pyfunction]
+pub(crate) fn begins_packed(bytes: &[u8]) -> bool {
+    at1w_container::begins_packed(bytes)
+}
+
+/// Packs a file, or a directory with `keep_names`.
+#[pyfunction]
+pub(crate) fn pack(
+    py: Python<'_>,
+    source: PathBuf,
+    target: PathBuf,
+    level: &str,
+    keep_names: bool,
+    overwrite: bool,
+    progress: Option<Py<PyAny>>,
+) -> PyResult<Vec<Packed>> {
+    let level = match level {
+        "fast" => Level::Fast,
+        "default" => Level::Default,
+        "max" => Level::Max,
+        other => {
+            let problem = format!("level {other:?} is none of \"fast\", \"default\", \"max\"");
+            return Err(PyValueError::new_err(problem));
+        }
+    };
+    watched(py, progress.as_ref(), |watch| {
+        if source.is_dir() {
+            let options = RepositoryOptions { overwrite, keep_names, level, observer: watch };
+            return pack_repository(&source, &target, &options).map(all_packed);
+        }
+        watch.begin(file_len(&source));
+        let options = PackOptions { overwrite, level, progress: watch };
+        let summary = pack_file(&source, &target, &options)?;
+        Ok(vec![packed(target.display().to_string(), &summary)])
+    })
+}
+
+/// Restores a file, or a packed repository.
+#[pyfunction]
+pub(crate) fn unpack(
+    py: Python<'_>,
+    source: PathBuf,
+    target: PathBuf,
+    overwrite: bool,
+    progress: Option<Py<PyAny>>,
+) -> PyResult<()> {
+    watched(py, progress.as_ref(), |watch| {
+        if source.is_dir() {
+            let options = RepositoryOptions { overwrite, observer: watch, ..Default::default() };
+            return unpack_repository(&source, &target, &options).map(drop);
+        }
+        watch.begin(Reader::open(&source)?.info().original_len);
+        unpack_file(&source, &target, &UnpackOptions { overwrite, progress: watch }).map(drop)
+    })
+}
+
+/// Verifies a file or a packed repository: the roots of its packed files by their paths.
+#[pyfunction]
+pub(crate) fn verify(
+    py: Python<'_>,
+    path: PathBuf,
+    root: Option<&str>,
+    original: bool,
+    progress: Option<Py<PyAny>>,
+) -> PyResult<Vec<(String, String)>> {
+    let root = root.map(parse_digest).transpose()?;
+    if root.is_some() && path.is_dir() {
+        let problem = "root is for one file: the roots of a repository are in its manifest";
+        return Err(PyValueError::new_err(problem));
+    }
+    watched(py, progress.as_ref(), |watch| {
+        if path.is_dir() {
+            let checks = verify_repository(&path, original, watch)?;
+            let root = |FileCheck { path, outcome }: FileCheck| {
+                outcome.map(|root| Some((path, root?.to_string()))).transpose()
+            };
+            return checks.into_iter().filter_map(root).collect();
+        }
+        let options = OpenOptions { root, ..OpenOptions::default() };
+        let reader = Reader::open_with(&path, &options)?;
+        watch.begin(reader.info().original_len);
+        let verified = if original { reader.verify_original(watch) } else { reader.verify(watch) };
+        verified.map_err(|error| error.in_file(&path))?;
+        Ok(vec![(path.display().to_string(), reader.root().to_string())])
+    })
+}
+
+/// Only for telling how much there is to do.
+fn file_len(path: &Path) -> u64 {
+    path.metadata().map_or(0, |metadata| metadata.len())
+}

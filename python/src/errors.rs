@@ -1,0 +1,41 @@
+//! Errors as Python exceptions.
+
+use std::io;
+
+use at1w_container::Error;
+use pyo3::PyErr;
+use pyo3::exceptions::{
+    PyFileExistsError, PyFileNotFoundError, PyKeyboardInterrupt, PyMemoryError, PyOSError,
+};
+
+pyo3::import_exception!(at1w._errors, SafetensorError);
+pyo3::import_exception!(at1w._errors, IntegrityError);
+
+/// The exception for an error: of the operating system's kinds where that refused, and of the kind
+/// of safetensors for everything that is wrong with a file.
+pub(crate) fn exception(error: Error) -> PyErr {
+    let message = error.to_string();
+    match error.innermost() {
+        Error::Io { path, source } => match source.kind() {
+            io::ErrorKind::NotFound => PyFileNotFoundError::new_err(format!(
+                "No such file or directory: {}",
+                path.display()
+            )),
+            kind => io::Error::new(kind, message).into(),
+        },
+        Error::Exists(path) => PyFileExistsError::new_err(format!(
+            "{} exists already: overwrite=True replaces it",
+            path.display()
+        )),
+        Error::Read { .. } | Error::Write(_) => PyOSError::new_err(message),
+        Error::Memory { .. } => PyMemoryError::new_err(message),
+        Error::Cancelled => PyKeyboardInterrupt::new_err(()),
+        Error::NoTensor { name, .. } => {
+            let unknown = format!("no tensor {name:?}");
+            let known = format!("File does not contain tensor {name}");
+            SafetensorError::new_err(message.replacen(&unknown, &known, 1))
+        }
+        error if error.is_integrity() => IntegrityError::new_err(message),
+        _ => SafetensorError::new_err(message),
+    }
+}

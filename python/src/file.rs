@@ -1,0 +1,227 @@
+//! An open file of weights, packed or not.
+
+use std::fs;
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+
+use at1w_container::{
+    Digest, Error, Index, Mapped, OpenOptions, Progress, ReadAt, Result, Slice, TensorInfo, Weights,
+};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
+use pyo3::types::{PyByteArray, PyDict};
+
+use crate::errors::{SafetensorError, exception};
+use crate::memory::Fresh;
+use crate::source::{Bytes, Count, Counted};
+use crate::work::reading;
+
+/// An open file of weights, packed or not.
+#[pyclass(frozen, module = "at1w._at1w")]
+pub(crate) struct File {
+    weights: Weights,
+    /// Nothing for bytes in memory.
+    path: Option<PathBuf>,
+    count: Count,
+}
+
+/// What to take of a dimension: one position, or start, stop and step.
+#[derive(FromPyObject)]
+pub(crate) enum Part {
+    #[pyo3(transparent)]
+    At(i64),
+    #[pyo3(transparent)]
+    Steps((i64, i64, NonZeroU64)),
+}
+
+impl From<Part> for Index {
+    fn from(part: Part) -> Self {
+        match part {
+            Part::At(at) => Self::At(at),
+            Part::Steps((start, stop, step)) => Self::Steps(Some(start), Some(stop), step),
+        }
+    }
+}
+
+#[pymethods]
+impl File {
+    /// Opens the file at a path: mapped into memory with the backend "mmap", or read piece by piece
+    /// with "pread".
+    #[new]
+    #[pyo3(signature = (path, backend = "mmap", root = None))]
+    fn open(py: Python<'_>, path: PathBuf, backend: &str, root: Option<&str>) -> PyResult<Self> {
+        let mapped = match backend {
+            "mmap" => true,
+            "pread" => false,
+            other => {
+                return Err(SafetensorError::new_err(format!(
+                    "backend {other:?} is invalid (expected one of: \"mmap\", \"pread\")"
+                )));
+            }
+        };
+        let root = root.map(parse_digest).transpose()?;
+        py.detach(|| {
+            let file = match mapped {
+                true => Mapped::open(&path).and_then(|source| Self::new(source, root)),
+                false => fs::File::open(&path)
+                    .map_err(|source| Error::Io { path: path.clone(), source })
+                    .and_then(|source| Self::new(source, root)),
+            };
+            let file = file.map_err(|error| error.in_file(&path))?;
+            Ok(Self { path: Some(path), ..file })
+        })
+        .map_err(exception)
+    }
+
+    /// Opens a file that is in memory.
+    #[staticmethod]
+    fn from_bytes(data: PyBackedBytes) -> PyResult<Self> {
+        Self::new(Bytes(data), None).map_err(exception)
+    }
+
+    /// The names of the tensors, in the order of their data.
+    fn names(&self) -> Vec<&str> {
+        self.weights.header().tensors().iter().map(TensorInfo::name).collect()
+    }
+
+    /// The dtype of a tensor, as the header spells it, and its shape.
+    fn info(&self, name: &str) -> PyResult<(&str, &[u64])> {
+        let tensor = self.weights.header().tensor(name).map_err(|error| self.exception(error))?;
+        Ok((tensor.dtype_name(), tensor.shape()))
+    }
+
+    /// What the header has as `__metadata__`.
+    fn metadata<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let header = self.weights.header();
+        let entries = header.has_metadata().then(|| PyDict::new(py));
+        if let Some(entries) = &entries {
+            header.metadata().try_for_each(|(key, value)| entries.set_item(key, value))?;
+        }
+        Ok(entries)
+    }
+
+    /// The root of a packed file, in hexadecimal digits.
+    #[getter]
+    fn root(&self) -> Option<String> {
+        self.weights.root().map(|root| root.to_string())
+    }
+
+    /// How many bytes of the file were read since it was opened, its index included.
+    #[getter]
+    fn bytes_read(&self) -> u64 {
+        self.count.get()
+    }
+
+    /// Reads tensors, each into a new one that `empty(dtype, shape)` makes.
+    fn read<'py>(
+        &self,
+        names: Vec<PyBackedStr>,
+        empty: &Bound<'py, PyAny>,
+    ) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let mut tensors =
+            names.iter().map(|name| self.fresh(name, empty)).collect::<PyResult<Vec<_>>>()?;
+        let outs = tensors.iter_mut().map(Fresh::bytes);
+        let mut wanted: Vec<_> = names.iter().map(|name| &**name).zip(outs).collect();
+        let total = wanted.iter().map(|(_, out)| out.len() as u64).sum();
+        self.reading(empty.py(), total, |progress| self.weights.read(&mut wanted, progress))?;
+        Ok(tensors.into_iter().map(Fresh::into_tensor).collect())
+    }
+
+    /// Reads a tensor like `read`, which must have the SHA-256 `sha256`.
+    fn read_pinned<'py>(
+        &self,
+        name: &str,
+        sha256: &str,
+        empty: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let digest = parse_digest(sha256)?;
+        let mut tensor = self.fresh(name, empty)?;
+        let out = tensor.bytes();
+        self.reading(empty.py(), out.len() as u64, |progress| {
+            self.weights.read_pinned(name, digest, out, progress)
+        })?;
+        Ok(tensor.into_tensor())
+    }
+
+    /// Reads a part of a tensor, which has an entry for each dimension, like `read`.
+    fn read_slice<'py>(
+        &self,
+        name: &str,
+        parts: Vec<Part>,
+        empty: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let slice = Slice(parts.into_iter().map(Index::from).collect());
+        let shape = self.weights.slice_shape(name, &slice);
+        let (shape, len) = shape.map_err(|error| self.exception(error))?;
+        let (dtype, _) = self.info(name)?;
+        let mut tensor = Fresh::new(empty, dtype, &shape, len)?;
+        let out = tensor.bytes();
+        self.reading(empty.py(), len, |progress| {
+            self.weights.read_slice(name, &slice, out, progress)
+        })?;
+        Ok(tensor.into_tensor())
+    }
+}
+
+impl File {
+    fn new(source: impl ReadAt + 'static, root: Option<Digest>) -> Result<Self> {
+        let count = Count::default();
+        let source = Box::new(Counted(source, count.clone()));
+        let weights = Weights::new(source, &OpenOptions { root, ..OpenOptions::default() })?;
+        Ok(Self { weights, path: None, count })
+    }
+
+    fn fresh<'py>(&self, name: &str, empty: &Bound<'py, PyAny>) -> PyResult<Fresh<'py>> {
+        let tensor = self.weights.header().tensor(name).map_err(|error| self.exception(error))?;
+        Fresh::new(empty, tensor.dtype_name(), tensor.shape(), tensor.raw_len())
+    }
+
+    fn reading(
+        &self,
+        py: Python<'_>,
+        bytes: u64,
+        read: impl FnOnce(&dyn Progress) -> Result<()> + Send,
+    ) -> PyResult<()> {
+        reading(py, bytes, |progress| read(progress).map_err(|error| self.in_file(error)))
+    }
+
+    fn exception(&self, error: Error) -> PyErr {
+        exception(self.in_file(error))
+    }
+
+    fn in_file(&self, error: Error) -> Error {
+        match &self.path {
+            Some(path) => error.in_file(path),
+            None => error,
+        }
+    }
+}
+
+/// The tensors of a file that is in memory: `[(name, {"shape", "dtype", "data"}), ...]`, in the
+/// order of their data.
+#[pyfunction]
+pub(crate) fn deserialize<'py>(
+    py: Python<'py>,
+    bytes: PyBackedBytes,
+) -> PyResult<Vec<(String, Bound<'py, PyDict>)>> {
+    let file = File::from_bytes(bytes)?;
+    let tensors = file.weights.header().tensors().iter();
+    tensors
+        .map(|tensor| {
+            let name = tensor.name();
+            let data = PyByteArray::new_with(py, tensor.raw_len() as usize, |out| {
+                file.weights.read(&mut [(name, out)], &()).map_err(exception)
+            })?;
+            let entry = PyDict::new(py);
+            entry.set_item("shape", tensor.shape())?;
+            entry.set_item("dtype", tensor.dtype_name())?;
+            entry.set_item("data", data)?;
+            Ok((name.to_owned(), entry))
+        })
+        .collect()
+}
+
+pub(crate) fn parse_digest(text: &str) -> PyResult<Digest> {
+    text.parse().map_err(|error| PyValueError::new_err(format!("{text:?}: {error}")))
+}

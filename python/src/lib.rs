@@ -1,0 +1,32 @@
+//! The native part of the Python package `at1w`: what its Python modules build on, and the part of
+//! the interface of safetensors that has no framework in it. No byte layout is known here.
+
+mod convert;
+mod errors;
+mod file;
+mod memory;
+mod save;
+mod source;
+mod work;
+
+use pyo3::prelude::*;
+
+#[cfg(target_endian = "big")]
+compile_error!("weights are little-endian, and are handed to frameworks as they are");
+
+#[pymodule(gil_used = false)]
+mod _at1w {
+    #[pymodule_export]
+    use crate::convert::{begins_packed, is_packed, pack, unpack, verify};
+    #[pymodule_export]
+    use crate::file::{File, deserialize};
+    #[pymodule_export]
+    use crate::save::{TensorSpec, serialize, serialize_file};
+
+    use super::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}

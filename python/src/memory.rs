@@ -1,0 +1,102 @@
+//! Memory of frameworks, read and written in place. All `unsafe` of this crate.
+
+use std::slice;
+
+use pyo3::intern;
+use pyo3::prelude::*;
+
+use crate::errors::SafetensorError;
+
+/// A tensor that a framework has just made, with its memory.
+pub(crate) struct Fresh<'py> {
+    tensor: Bound<'py, PyAny>,
+    address: usize,
+    len: usize,
+}
+
+impl<'py> Fresh<'py> {
+    /// Lets `empty(dtype, shape)` make a tensor of `len` bytes. It must be new: dense, in row-major
+    /// order, and known to nobody else.
+    pub(crate) fn new(
+        empty: &Bound<'py, PyAny>,
+        dtype: &str,
+        shape: &[u64],
+        len: u64,
+    ) -> PyResult<Self> {
+        let tensor = empty.call1((dtype, shape))?;
+        let py = tensor.py();
+        let nbytes: u64 = tensor.getattr(intern!(py, "nbytes"))?.extract()?;
+        if nbytes != len {
+            return Err(SafetensorError::new_err(format!(
+                "{dtype} of shape {shape:?} has {len} bytes, the framework makes it {nbytes}"
+            )));
+        }
+        // Of torch, and of numpy.
+        let address = match tensor.call_method0(intern!(py, "data_ptr")) {
+            Ok(address) => address,
+            Err(_) => tensor.getattr(intern!(py, "ctypes"))?.getattr(intern!(py, "data"))?,
+        };
+        let fresh = Self { address: address.extract()?, len: nbytes as usize, tensor };
+        advise_huge_pages(fresh.address, fresh.len);
+        Ok(fresh)
+    }
+
+    /// The memory, of any content.
+    pub(crate) fn bytes(&mut self) -> &mut [u8] {
+        if self.len == 0 {
+            return &mut [];
+        }
+        // SAFETY: the framework allocated these bytes for the tensor, which is kept alive by
+        // `self`. The tensor is new, so that nothing else reads or writes them before it is
+        // handed out, which takes `self`. Allocated outside of Rust, they have some value each.
+        unsafe { slice::from_raw_parts_mut(self.address as *mut u8, self.len) }
+    }
+
+    /// The tensor.
+    pub(crate) fn into_tensor(self) -> Bound<'py, PyAny> {
+        self.tensor
+    }
+}
+
+/// Memory of which a caller of Python's `TensorSpec` says where it is.
+pub(crate) struct Promised {
+    pub(crate) address: usize,
+    pub(crate) len: usize,
+}
+
+impl Promised {
+    pub(crate) fn new(address: usize, len: usize) -> PyResult<Self> {
+        if address == 0 && len > 0 {
+            let problem = format!("data_ptr is null, and data_len is {len}");
+            return Err(SafetensorError::new_err(problem));
+        }
+        Ok(Self { address, len })
+    }
+
+    /// The bytes there.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        if self.len == 0 {
+            return &[];
+        }
+        // SAFETY: the documentation of TensorSpec, like that of safetensors, makes its caller
+        // answer for these bytes being there, unchanged, for as long as it is used.
+        unsafe { slice::from_raw_parts(self.address as *const u8, self.len) }
+    }
+}
+
+/// New memory comes page by page as it is written, which costs as much time as decoding into it.
+/// Pages of 2 MiB cost next to none.
+#[cfg(target_os = "linux")]
+fn advise_huge_pages(address: usize, len: usize) {
+    const HUGE: usize = 2 << 20;
+    let start = address.next_multiple_of(HUGE);
+    let end = (address + len) / HUGE * HUGE;
+    if start < end {
+        // SAFETY: the range lies within memory that the caller owns. The advice changes no byte,
+        // and failing it costs only time.
+        unsafe { libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_HUGEPAGE) };
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn advise_huge_pages(_address: usize, _len: usize) {}

@@ -1,0 +1,108 @@
+//! Long work: without the lock of the interpreter, interruptible, and telling how it goes.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use std::{mem, thread};
+
+use at1w_container::{Error, Observer, Progress};
+use pyo3::exceptions::PyUserWarning;
+use pyo3::prelude::*;
+
+use crate::errors::exception;
+
+/// How often the interpreter is asked for signals and told of progress.
+const PERIOD: Duration = Duration::from_millis(50);
+
+/// Work of so many bytes is over before anybody would interrupt it.
+const SHORT: u64 = 16 << 20;
+
+/// What the working threads tell the waiting one, and the other way round.
+#[derive(Default)]
+pub(crate) struct Watch {
+    done: AtomicU64,
+    total: AtomicU64,
+    cancelled: AtomicBool,
+    warnings: Mutex<Vec<String>>,
+}
+
+impl Progress for Watch {
+    fn advance(&self, bytes: u64) {
+        self.done.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+}
+
+impl Observer for Watch {
+    fn begin(&self, bytes: u64) {
+        self.total.store(bytes, Ordering::Relaxed);
+    }
+
+    fn warn(&self, message: &str) {
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).push(message.to_owned());
+    }
+}
+
+impl Watch {
+    /// Lets the interpreter handle signals, and passes on what was told since.
+    fn attend(&self, py: Python<'_>, callback: Option<&Py<PyAny>>) -> PyResult<()> {
+        py.check_signals()?;
+        let told = mem::take(&mut *self.warnings.lock().unwrap_or_else(PoisonError::into_inner));
+        for message in told {
+            let message = std::ffi::CString::new(message.replace('\0', "\\0"))?;
+            PyErr::warn(py, &py.get_type::<PyUserWarning>(), &message, 1)?;
+        }
+        if let Some(callback) = callback {
+            let [done, total] = [&self.done, &self.total].map(|n| n.load(Ordering::Relaxed));
+            callback.call1(py, (done, total))?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs `work` on another thread, while this one attends to signals and to `callback`, which is
+/// called with the bytes that are done and those of all the work. An exception of either stops it.
+pub(crate) fn watched<T: Send>(
+    py: Python<'_>,
+    callback: Option<&Py<PyAny>>,
+    work: impl FnOnce(&Watch) -> Result<T, Error> + Send,
+) -> PyResult<T> {
+    let watch = &Watch::default();
+    py.detach(|| {
+        thread::scope(|scope| {
+            let (sender, results) = mpsc::channel::<()>();
+            let worker = scope.spawn(move || {
+                let result = work(watch);
+                // Only there to wake the other end.
+                drop(sender);
+                result
+            });
+            let mut attended = Ok(());
+            while attended.is_ok() && results.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout)
+            {
+                attended = Python::attach(|py| watch.attend(py, callback));
+            }
+            watch.cancelled.store(attended.is_err(), Ordering::Relaxed);
+            let result = worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            attended?;
+            Python::attach(|py| watch.attend(py, callback))?;
+            result.map_err(exception)
+        })
+    })
+}
+
+/// [`watched`], for reading so many bytes: small reads need no thread of their own.
+pub(crate) fn reading<T: Send>(
+    py: Python<'_>,
+    bytes: u64,
+    read: impl FnOnce(&dyn Progress) -> Result<T, Error> + Send,
+) -> PyResult<T> {
+    if bytes < SHORT {
+        return py.detach(|| read(&())).map_err(exception);
+    }
+    watched(py, None, |watch| read(watch))
+}

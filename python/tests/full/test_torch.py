@@ -1,0 +1,126 @@
+"""Tensors of torch, in both formats."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import at1w
+import at1w.torch
+import pytest
+import torch
+
+DTYPES = [
+    *(torch.bool, torch.uint8, torch.int8, torch.uint16, torch.int16, torch.uint32, torch.int32),
+    *(torch.uint64, torch.int64, torch.float16, torch.bfloat16, torch.float32, torch.float64),
+    *(torch.complex64, torch.float8_e4m3fn, torch.float8_e4m3fnuz, torch.float8_e5m2),
+    *(torch.float8_e5m2fnuz, torch.float8_e8m0fnu, torch.float4_e2m1fn_x2),
+]
+
+
+def raw(tensor):
+    return tensor.contiguous().reshape(-1).view(torch.uint8)
+
+
+def assert_same(ours, theirs):
+    assert (ours.dtype, ours.shape, ours.device) == (theirs.dtype, theirs.shape, theirs.device)
+    assert torch.equal(raw(ours), raw(theirs))
+
+
+@pytest.fixture(scope="module")
+def tensors():
+    torch.manual_seed(7)
+    bytes = torch.randint(0, 2, (16, 64), dtype=torch.uint8)
+    kinds = {str(dtype): bytes.clone().view(dtype) for dtype in DTYPES}
+    large = torch.randn(3000, 900)
+    return {**kinds, "large": large, "large.bf16": large.bfloat16(), "empty": torch.empty(0, 3)}
+
+
+@pytest.fixture(scope="module", params=["at1w", "safetensors"])
+def path(request, tensors, tmp_path_factory):
+    path = tmp_path_factory.mktemp("torch") / f"model.{request.param}"
+    at1w.torch.save_file(tensors, path)
+    return path
+
+
+@pytest.mark.parametrize("backend", ["mmap", "pread"])
+def test_load_file(path, tensors, backend):
+    loaded = at1w.torch.load_file(path, backend=backend)
+    assert loaded.keys() == tensors.keys()
+    for name, tensor in loaded.items():
+        assert_same(tensor, tensors[name])
+
+
+def test_load(path, tensors):
+    for name, tensor in at1w.torch.load(path.read_bytes()).items():
+        assert_same(tensor, tensors[name])
+
+
+def test_default_device_does_not_matter(path):
+    with torch.device("meta"):
+        assert at1w.torch.load_file(path)["large"].device.type == "cpu"
+
+
+INDICES = [
+    *(slice(None), slice(-10, None), slice(0, 9999), slice(5, 2), 7, -1, ..., (..., 3)),
+    *((slice(3, 2000, 7), slice(None, -1, 2)), (5, 6), (), [], [1, 5], None, torch.tensor([2, 4])),
+]
+
+
+@pytest.mark.parametrize("index", INDICES, ids=str)
+def test_slices_are_those_of_torch(path, tensors, index):
+    with at1w.safe_open(path, "pt") as f:
+        for name in ("large", "large.bf16"):
+            assert_same(f.get_slice(name)[index], tensors[name][index])
+
+
+@pytest.mark.parametrize("index", [3000, (0, 0, 0), slice(None, None, -1), 1.5], ids=str)
+def test_bad_slices_are_refused_as_by_torch(path, tensors, index):
+    with pytest.raises(Exception) as theirs:
+        tensors["large"][index]
+    with at1w.safe_open(path, "pt") as f, pytest.raises(theirs.type):
+        f.get_slice("large")[index]
+
+
+def test_pinned_part(path, tensors):
+    import hashlib
+
+    digest = hashlib.sha256(tensors["large"].numpy().tobytes()).hexdigest()
+    part = at1w.torch.load_tensor(path, "large", slice=(slice(-5, None), 3), sha256=digest)
+    assert_same(part, tensors["large"][-5:, 3])
+
+
+@pytest.mark.parametrize("device", ["nowhere", "meta", "cuda:x", 1.5])
+def test_bad_devices(path, device):
+    with pytest.raises(at1w.SafetensorError, match=f"device {device} is invalid"):
+        at1w.safe_open(path, "pt", device)
+
+
+def test_shared_memory_is_refused(tmp_path):
+    tensor = torch.zeros(4, 4)
+    with pytest.raises(RuntimeError, match="share memory"):
+        at1w.torch.save_file({"a": tensor, "b": tensor[1:]}, tmp_path / "model.at1w")
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_interrupted_load_ends(tmp_path):
+    path = tmp_path / "large.at1w"
+    at1w.torch.save_file({str(i): torch.randn(4096, 4096) for i in range(4)}, path)
+    program = (
+        "import at1w.torch, signal, sys\n"
+        # Where the tests run in the background, it is ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "print('begin', flush=True)\n"
+        "try:\n"
+        "    while True: at1w.torch.load_file(sys.argv[1])\n"
+        "except KeyboardInterrupt: print('interrupted', flush=True)\n"
+    )
+    command = [sys.executable, "-c", program, path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "begin\n"
+        time.sleep(0.2)
+        begin = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=60)[0] == "interrupted\n"
+        assert time.monotonic() - begin < 30
