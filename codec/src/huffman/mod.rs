@@ -47,14 +47,18 @@ impl Table {
         if used != 1 << MAX_BITS {
             return None;
         }
+        // Codes of each length begin where those of the shorter ones end.
+        let span = |length: u8| 1_u16 << MAX_BITS >> length;
+        let mut next = [0; 16];
+        for length in 1..next.len() as u8 - 1 {
+            let taken = lengths.iter().filter(|&&l| l == length).count() as u16 * span(length);
+            next[usize::from(length) + 1] = next[usize::from(length)] + taken;
+        }
         let mut codes = [0; 256];
-        let mut slot = 0;
-        for length in 1..=MAX_BITS as u8 {
-            for symbol in (0..256).filter(|&symbol| lengths[symbol] == length) {
-                let code = slot >> (MAX_BITS - u32::from(length));
-                codes[symbol] = code << 4 | u16::from(length);
-                slot += 1 << MAX_BITS >> length;
-            }
+        for (code, &length) in codes.iter_mut().zip(&lengths).filter(|(_, length)| **length > 0) {
+            let slot = &mut next[usize::from(length)];
+            *code = *slot >> (MAX_BITS - u32::from(length)) << 4 | u16::from(length);
+            *slot += span(length);
         }
         Some(Self { lengths, codes, slots: OnceLock::new() })
     }
