@@ -2,12 +2,11 @@
 
 use at1w_simd::planes::Layout;
 
+use super::sum::Sum;
 use super::{Whole, sample};
 use crate::cost::{BYTE, Cost};
 use crate::lanes;
-use crate::model::{Model, Table};
-use crate::plane::packed::Packing;
-use crate::plane::statistics::{self, Counts};
+use crate::model::Model;
 use crate::planes::Planes;
 use crate::scale::Scale;
 
@@ -30,17 +29,6 @@ struct Candidate {
     scale: Option<Scale>,
     /// Of the row offsets, then of the planes.
     sums: Vec<Sum>,
-}
-
-/// What is known about one plane of all chunks.
-#[derive(Clone, Debug)]
-struct Sum {
-    /// Of the chunks in which it does not look random.
-    counts: Counts,
-    /// What lanes would cost beside their symbols.
-    flush: Cost,
-    /// What the plane costs in the chunks in which it looks random.
-    random: Cost,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -74,7 +62,7 @@ impl Candidates {
         self.counted += other.counted;
         for (candidate, other) in self.candidates.iter_mut().zip(&other.candidates) {
             for (sum, other) in candidate.sums.iter_mut().zip(&other.sums) {
-                sum.add(other);
+                sum.merge(other);
             }
         }
     }
@@ -100,8 +88,7 @@ impl Candidates {
 
 impl Candidate {
     fn new(layout: Layout, scale: Option<Scale>) -> Self {
-        let sum = Sum { counts: [0; 256], flush: 0, random: 0 };
-        Self { scale, sums: vec![sum; 1 + layout.width()] }
+        Self { scale, sums: vec![Sum::default(); 1 + layout.width()] }
     }
 
     /// `flush` is what lanes cost these elements.
@@ -127,26 +114,14 @@ impl Candidate {
                 row_sum.count(rows, lanes::flush_cost(rows.len()));
             }
         }
-        for (plane, sum) in planes.iter().zip(sums) {
-            match statistics::random_sample(plane) {
-                Some(sample) => sum.random += random_cost(plane.len() as u64, &sample),
-                None => sum.count(plane, flush),
-            }
-        }
+        planes.iter().zip(sums).for_each(|(plane, sum)| sum.add(plane, flush));
     }
 
     /// The model, and what the tensor costs with it.
     fn build(self, layout: Layout, whole: Whole) -> (Model, Cost) {
         let mut total = 0;
         let tables = self.sums.iter().map(|sum| {
-            let n = sum.counts.iter().sum();
-            total += sum.random;
-            let packed = Packing::best(&sum.counts).map(|(_, cost)| cost);
-            let limit = statistics::limit(n).min(packed.unwrap_or(Cost::MAX));
-            let (table, cost) = match Table::best(&sum.counts, sum.flush, limit) {
-                Some((table, cost)) => (Some(table), cost),
-                None => (None, limit),
-            };
+            let (table, cost) = sum.best();
             total += cost;
             table
         });
@@ -154,28 +129,5 @@ impl Candidate {
         let model = Model::new(layout, self.scale, tables);
         let own = model.to_bytes().len() as Cost * BYTE;
         (model, whole.of(total) + own)
-    }
-}
-
-impl Sum {
-    fn count(&mut self, plane: &[u8], flush: Cost) {
-        let counts = statistics::count(plane);
-        self.counts.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
-        self.flush += flush;
-    }
-
-    fn add(&mut self, other: &Self) {
-        self.counts.iter_mut().zip(&other.counts).for_each(|(sum, count)| *sum += count);
-        self.flush += other.flush;
-        self.random += other.random;
-    }
-}
-
-/// What `n` symbols that look random cost, of which a sample has these counts.
-fn random_cost(n: u64, sample: &Counts) -> Cost {
-    let sampled: u64 = sample.iter().sum();
-    match Packing::best(sample) {
-        Some((_, cost)) => (cost / sampled * n).min(n * BYTE),
-        None => n * BYTE,
     }
 }

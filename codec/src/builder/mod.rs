@@ -2,10 +2,13 @@
 //! for.
 
 mod candidates;
+mod lower;
+mod sum;
 mod survey;
 
 use at1w_simd::planes::Layout;
 use candidates::Candidates;
+use lower::Lower;
 use survey::Survey;
 
 use crate::classes::Classes;
@@ -82,9 +85,21 @@ pub enum Next {
 #[derive(Clone, Debug)]
 enum Pass {
     Survey(Survey),
-    Candidates { survey: Survey, candidates: Candidates },
-    Moments { refined: Refined, moments: Moments, covariance: Option<Box<Covariance>> },
-    Counts { refined: Refined, counts: Box<ColumnCounts>, predicted: Option<Box<Predicted>> },
+    Candidates {
+        survey: Survey,
+        candidates: Candidates,
+    },
+    Moments {
+        refined: Refined,
+        moments: Moments,
+        covariance: Option<Box<Covariance>>,
+    },
+    Counts {
+        refined: Refined,
+        counts: Box<ColumnCounts>,
+        predicted: Option<Box<Predicted>>,
+        lower: Box<Lower>,
+    },
 }
 
 /// Columns that are predicted from others.
@@ -150,8 +165,9 @@ impl ModelBuilder {
                     covariance.add(&folded);
                 }
             }
-            Pass::Counts { refined, counts, predicted } => {
+            Pass::Counts { refined, counts, predicted, lower } => {
                 let (skipped, part) = sample(width, 1, raw);
+                lower.add(self.layout, part);
                 counts.add(&refined.scaled.fold(width, shift, position + skipped, part));
                 if let Some(Predicted { scaled, counts }) = predicted.as_deref_mut() {
                     let (skipped, part) = sample(width, scaled.scale.row_len, raw);
@@ -181,10 +197,11 @@ impl ModelBuilder {
                 c.iter_mut().zip(d).for_each(|(c, d)| c.merge(d));
             }
             (
-                Pass::Counts { counts: a, predicted: p, .. },
-                Pass::Counts { counts: b, predicted: q, .. },
+                Pass::Counts { counts: a, predicted: p, lower: l, .. },
+                Pass::Counts { counts: b, predicted: q, lower: m, .. },
             ) => {
                 a.merge(b);
+                l.merge(m);
                 p.iter_mut().zip(q).for_each(|(p, q)| p.counts.merge(&q.counts));
             }
             _ => panic!("both must be in one pass"),
@@ -220,17 +237,18 @@ impl ModelBuilder {
                     let scaled = Scaled::new(scale.clone().with_columns_up(&steps));
                     Box::new(Predicted { scaled, counts: PredictedCounts::new(prediction) })
                 });
-                Pass::Counts { refined, counts, predicted }
+                let lower = Box::new(Lower::new(layout));
+                Pass::Counts { refined, counts, predicted, lower }
             }
-            Pass::Counts { refined: Refined { plain, cost, scaled }, counts, predicted } => {
+            Pass::Counts { refined: Refined { plain, cost, scaled }, counts, predicted, lower } => {
                 let mut best = (*plain, cost);
-                let rest = u64::from(symbol_shift) + 8 * (layout.width() as u64 - 2);
+                let (tables, lower) = lower.build(layout, elements);
+                let rest = lower + elements * u64::from(symbol_shift) * BIT;
                 let mut consider = |scale: Scale, (classes, symbols): (Classes, Cost)| {
                     let rows = if scale.rows { elements / scale.row_len * 4 * BIT } else { 0 };
-                    let tables = vec![None; 1 + layout.width()];
-                    let model = Model::new(layout, Some(scale.with(classes)), tables);
+                    let model = Model::new(layout, Some(scale.with(classes)), tables.clone());
                     let own = model.to_bytes().len() as Cost * BYTE;
-                    let cost = symbols + elements * rest * BIT + own + rows;
+                    let cost = symbols + rest + own + rows;
                     if cost < best.1 - best.1 / MIN_GAIN {
                         best = (model, cost);
                     }

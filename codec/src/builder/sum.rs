@@ -1,0 +1,67 @@
+//! What is known about one plane of all chunks.
+
+use crate::cost::{BYTE, Cost};
+use crate::model::Table;
+use crate::plane::packed::Packing;
+use crate::plane::statistics::{self, Counts};
+
+/// Sums over the chunks that were seen.
+#[derive(Clone, Debug)]
+pub(super) struct Sum {
+    /// Of the chunks in which the plane does not look random.
+    counts: Counts,
+    /// What lanes would cost beside their symbols.
+    flush: Cost,
+    /// What the plane costs in the chunks in which it looks random.
+    random: Cost,
+}
+
+impl Default for Sum {
+    fn default() -> Self {
+        Self { counts: [0; 256], flush: 0, random: 0 }
+    }
+}
+
+impl Sum {
+    /// Takes the plane of a chunk, for which lanes would cost `flush`.
+    pub(super) fn add(&mut self, plane: &[u8], flush: Cost) {
+        match statistics::random_sample(plane) {
+            Some(sample) => self.random += random_cost(plane.len() as u64, &sample),
+            None => self.count(plane, flush),
+        }
+    }
+
+    /// [`Sum::add`] of a plane that is not looked at for whether it is random.
+    pub(super) fn count(&mut self, plane: &[u8], flush: Cost) {
+        let counts = statistics::count(plane);
+        self.counts.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+        self.flush += flush;
+    }
+
+    /// Takes what another one has seen.
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.counts.iter_mut().zip(&other.counts).for_each(|(sum, count)| *sum += count);
+        self.flush += other.flush;
+        self.random += other.random;
+    }
+
+    /// The cheapest table, if one is worth it, and what the plane costs with it where it was seen.
+    pub(super) fn best(&self) -> (Option<Table>, Cost) {
+        let packed = Packing::best(&self.counts).map(|(_, cost)| cost);
+        let limit = statistics::limit(self.counts.iter().sum());
+        let limit = limit.min(packed.unwrap_or(Cost::MAX));
+        match Table::best(&self.counts, self.flush, limit) {
+            Some((table, cost)) => (Some(table), self.random + cost),
+            None => (None, self.random + limit),
+        }
+    }
+}
+
+/// What `n` symbols that look random cost, of which a sample has these counts.
+fn random_cost(n: u64, sample: &Counts) -> Cost {
+    let sampled: u64 = sample.iter().sum();
+    match Packing::best(sample) {
+        Some((_, cost)) => (cost / sampled * n).min(n * BYTE),
+        None => n * BYTE,
+    }
+}
