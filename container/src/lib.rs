@@ -23,6 +23,7 @@ mod pool;
 mod progress;
 mod reader;
 mod repository;
+mod signature;
 mod slice;
 mod source;
 mod tensor;
@@ -41,8 +42,9 @@ pub use progress::Progress;
 pub use reader::{FileInfo, Limits, OpenOptions, Reader};
 pub use repository::{
     FileCheck, Observer, PackedFile, RepositoryOptions, RepositorySummary, is_repository,
-    pack_repository, unpack_repository, verify_repository,
+    pack_repository, unpack_repository, verify_manifest, verify_repository,
 };
+pub use signature::{signed_manifest, signed_message};
 pub use slice::{Index, ParseSliceError, Slice};
 pub use source::{Mapped, ReadAt};
 pub use tensor::Tensor;

@@ -172,7 +172,21 @@ pub fn verify_repository(
     original: bool,
     observer: &dyn Observer,
 ) -> Result<Vec<FileCheck>> {
-    let manifest = Manifest::read(directory)?;
+    verify_manifest(directory, &Manifest::read_bytes(directory)?, original, observer)
+}
+
+/// [`verify_repository`] against a manifest that the caller has read, and trusts: because of a
+/// signature over it, say.
+///
+/// # Errors
+/// As [`verify_repository`].
+pub fn verify_manifest(
+    directory: &Path,
+    manifest: &[u8],
+    original: bool,
+    observer: &dyn Observer,
+) -> Result<Vec<FileCheck>> {
+    let manifest = Manifest::from_bytes(directory, manifest)?;
     observer.begin(total(manifest.files.iter().map(|file| file.size)));
     let mut checks = Vec::with_capacity(manifest.files.len());
     for file in &manifest.files {
