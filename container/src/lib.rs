@@ -26,6 +26,7 @@ mod repository;
 mod signature;
 mod slice;
 mod source;
+mod temporary;
 mod tensor;
 mod twins;
 mod unpack;
