@@ -1,7 +1,11 @@
 //! Inputs that several tests use.
 
+pub mod files;
+pub mod fuzzing;
+pub mod sweep;
+
 use at1w_codec::Dtype;
-use at1w_container::{Level, OpenOptions, Reader, Result, pack};
+use at1w_container::{Index, Level, OpenOptions, Reader, Result, pack};
 
 /// A tensor of a test file.
 #[derive(Clone)]
@@ -281,6 +285,40 @@ pub fn skewed() -> Vec<u8> {
     }
     tensors.push(Tensor::new("leaning", Dtype::BF16, &[rows, columns], data));
     safetensors(&tensors)
+}
+
+/// The plain definition of slicing: position by position.
+pub fn naive_slice(
+    shape: &[u64],
+    size: usize,
+    data: &[u8],
+    slice: &[Index],
+) -> (Vec<u64>, Vec<u8>) {
+    let bounds: Vec<(u64, u64, bool)> = (0..shape.len())
+        .map(|d| match slice.get(d) {
+            Some(Index::At(at)) => (*at as u64, *at as u64 + 1, true),
+            Some(Index::Range(start, stop)) => {
+                let (start, stop) =
+                    (start.unwrap_or(0) as u64, stop.unwrap_or(shape[d] as i64) as u64);
+                (start, stop.max(start), false)
+            }
+            _ => (0, shape[d], false),
+        })
+        .collect();
+    let result = bounds.iter().filter(|b| !b.2).map(|b| b.1 - b.0).collect();
+    let mut out = Vec::new();
+    for i in 0..shape.iter().product::<u64>() {
+        let mut rest = i;
+        let inside = bounds.iter().zip(shape).rev().all(|(b, &dim)| {
+            let at = rest % dim;
+            rest /= dim;
+            at >= b.0 && at < b.1
+        });
+        if inside {
+            out.extend_from_slice(&data[i as usize * size..][..size]);
+        }
+    }
+    (result, out)
 }
 
 /// The Rust code of the README compiles.

@@ -5,41 +5,12 @@ use std::sync::OnceLock;
 use at1w_codec::Dtype;
 use at1w_container::{Index, Level, Mapped, OpenOptions, ReadAt, Reader, Slice};
 use at1w_tests::{
-    Random, Tensor, everything, open, packed, packed_at, restored, safetensors, scaled_weights,
-    skewed, weights,
+    Random, Tensor, everything, naive_slice, open, packed, packed_at, restored, safetensors,
+    scaled_weights, skewed, weights,
 };
 use proptest::prelude::*;
 
 const LEVELS: [Level; 3] = [Level::Fast, Level::Default, Level::Max];
-
-/// The plain definition of slicing: position by position.
-fn naive_slice(shape: &[u64], size: usize, data: &[u8], slice: &[Index]) -> (Vec<u64>, Vec<u8>) {
-    let bounds: Vec<(u64, u64, bool)> = (0..shape.len())
-        .map(|d| match slice.get(d) {
-            Some(Index::At(at)) => (*at as u64, *at as u64 + 1, true),
-            Some(Index::Range(start, stop)) => {
-                let (start, stop) =
-                    (start.unwrap_or(0) as u64, stop.unwrap_or(shape[d] as i64) as u64);
-                (start, stop.max(start), false)
-            }
-            _ => (0, shape[d], false),
-        })
-        .collect();
-    let result = bounds.iter().filter(|b| !b.2).map(|b| b.1 - b.0).collect();
-    let mut out = Vec::new();
-    for i in 0..shape.iter().product::<u64>() {
-        let mut rest = i;
-        let inside = bounds.iter().zip(shape).rev().all(|(b, &dim)| {
-            let at = rest % dim;
-            rest /= dim;
-            at >= b.0 && at < b.1
-        });
-        if inside {
-            out.extend_from_slice(&data[i as usize * size..][..size]);
-        }
-    }
-    (result, out)
-}
 
 #[test]
 fn every_tensor_and_the_file_come_back() {

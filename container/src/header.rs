@@ -145,8 +145,10 @@ fn check(tensor: &TensorInfo, expected: u64) -> Result<(), HeaderError> {
         let name = tensor.name.to_string();
         return Err(HeaderError::Offsets { name, start, end, expected });
     }
-    let overflow =
-        || HeaderError::Overflow { name: tensor.name.to_string(), shape: tensor.shape.to_vec() };
+    let overflow = || HeaderError::Overflow {
+        name: tensor.name.to_string(),
+        shape: tensor.shape.iter().take(16).copied().collect(),
+    };
     let elements =
         tensor.shape.iter().try_fold(1u64, |n, &dim| n.checked_mul(dim)).ok_or_else(overflow)?;
     let Kind::Known(dtype) = tensor.kind else { return Ok(()) };
