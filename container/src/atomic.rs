@@ -73,3 +73,39 @@ fn rename_without_replacing(temporary: &Path, target: &Path) -> Result<()> {
         _ => Error::Io { path: target.into(), source: failed.error },
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<std::ffi::OsString> {
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect()
+    }
+
+    #[test]
+    fn a_rename_that_fails_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("target");
+        let done = write_atomically(&target, true, |file| {
+            file.write_all(b"new").map_err(Error::Write)?;
+            fs::create_dir(&target).map_err(Error::io(&target))
+        });
+        assert!(matches!(done, Err(Error::Io { path, .. }) if path == target));
+        assert!(target.is_dir());
+        assert_eq!(names(folder.path()), ["target"]);
+    }
+
+    #[test]
+    fn what_appears_meanwhile_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("target");
+        let done = write_atomically(&target, false, |_| {
+            fs::write(&target, "another").map_err(Error::io(&target))
+        });
+        assert!(matches!(done, Err(Error::Exists(path)) if path == target));
+        assert_eq!(fs::read(&target).unwrap(), b"another");
+        assert_eq!(names(folder.path()), ["target"]);
+    }
+}

@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 use crate::digest::Digest;
 use crate::{Error, Result};
 
+/// How often others may be faster.
+const ATTEMPTS: usize = 1000;
+
 /// What is written to until it is complete. Removed with it, unless it was renamed.
 pub(crate) struct Temporary {
     path: PathBuf,
@@ -17,7 +20,7 @@ pub(crate) struct Temporary {
     file: File,
 }
 
-/// What a temporary is.
+/// What a temporary is: a file, or a directory that nobody else may look into.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     File,
@@ -31,11 +34,10 @@ impl Temporary {
     /// [`Error::Busy`] when a living process writes to `target`, and [`Error::Io`].
     pub(crate) fn new(kind: Kind, folder: &Path, target: &Path) -> Result<Self> {
         let path = folder.join(name(target.file_name().unwrap_or_default()));
-        loop {
-            let made = kind.create(&path);
-            match made {
+        for _ in 0..ATTEMPTS {
+            match kind.create(&path) {
                 // Some file systems have no locks.
-                Ok(Some(file)) if lock(&file).unwrap_or(true) && is_at(&file, &path) => {
+                Ok(file) if lock(&file).unwrap_or(true) && is_at(&file, &path) => {
                     return Ok(Self { path, file });
                 }
                 // Another writer took it for the one of a killed process before it was locked.
@@ -43,9 +45,16 @@ impl Temporary {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                     remove_leftover(&path, target)?;
                 }
+                Err(error)
+                    if kind == Kind::Directory && error.kind() == io::ErrorKind::NotFound =>
+                {
+                    // The same, before it was opened; or there is no folder to put it in.
+                    folder.metadata().map_err(Error::io(folder))?;
+                }
                 Err(error) => return Err(Error::io(target)(error)),
             }
         }
+        Err(Error::Busy { target: target.into(), temporary: path })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -67,12 +76,14 @@ impl Drop for Temporary {
 }
 
 impl Kind {
-    /// The new file or directory; nothing if it is gone already.
-    fn create(self, path: &Path) -> io::Result<Option<File>> {
+    fn create(self, path: &Path) -> io::Result<File> {
         match self {
-            Self::File => File::options().write(true).create_new(true).open(path).map(Some),
+            Self::File => File::options().write(true).create_new(true).open(path),
             Self::Directory => {
-                fs::create_dir(path)?;
+                let mut builder = fs::DirBuilder::new();
+                #[cfg(unix)]
+                std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+                builder.create(path)?;
                 open(path)
             }
         }
@@ -89,16 +100,20 @@ fn name(target: &OsStr) -> String {
 
 /// Removes what is at `path`, unless a living process holds it.
 fn remove_leftover(path: &Path, target: &Path) -> Result<()> {
-    // Nothing but a file or a directory is ours; to open a pipe would block.
-    let ours = path.symlink_metadata().is_ok_and(|found| found.is_file() || found.is_dir());
-    let Some(file) = open(path).map_err(Error::io(path))?.filter(|_| ours) else {
-        return match path.symlink_metadata() {
-            Err(_) => Ok(()),
-            Ok(_) => {
-                let problem = "is in the way of a temporary file: remove it";
-                Err(Error::io(path)(io::Error::new(io::ErrorKind::AlreadyExists, problem)))
-            }
-        };
+    let found = path.symlink_metadata().map(|found| found.is_file() || found.is_dir());
+    let file = match found {
+        // To open a pipe would block.
+        Ok(false) => {
+            let problem = "is in the way of a temporary file: remove it";
+            return Err(Error::io(path)(io::Error::new(io::ErrorKind::AlreadyExists, problem)));
+        }
+        Ok(true) => open(path),
+        Err(error) => Err(error),
+    };
+    let file = match file {
+        // Another writer was faster.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        file => file.map_err(Error::io(path))?,
     };
     if !lock(&file).unwrap_or(false) {
         return Err(Error::Busy { target: target.into(), temporary: path.into() });
@@ -107,12 +122,19 @@ fn remove_leftover(path: &Path, target: &Path) -> Result<()> {
     if is_at(&file, path) { remove(path).map_err(Error::io(path)) } else { Ok(()) }
 }
 
-fn open(path: &Path) -> io::Result<Option<File>> {
-    match File::open(path) {
-        Ok(file) => Ok(Some(file)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
+/// Opens a file or a directory.
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.read(true);
+    #[cfg(windows)]
+    {
+        const FILE_FLAG_BACKUP_SEMANTICS: u32 = 0x0200_0000;
+        std::os::windows::fs::OpenOptionsExt::custom_flags(
+            &mut options,
+            FILE_FLAG_BACKUP_SEMANTICS,
+        );
     }
+    options.open(path)
 }
 
 /// Locks a file, unless another process has.

@@ -53,11 +53,14 @@ pub(super) fn in_target<T>(
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(Error::io(target)(error)),
     }
-    let (parent, _) = split(target)?;
+    let (parent, name) = split(target)?;
     let temporary = Temporary::new(Kind::Directory, parent, target)?;
-    let done = build(temporary.path())?;
-    sync_directories(temporary.path())?;
-    fs::rename(temporary.path(), target).map_err(Error::io(target))?;
+    // The temporary directory is private; one made within has the mode that the umask gives.
+    let inner = temporary.path().join(name);
+    fs::create_dir(&inner).map_err(Error::io(&inner))?;
+    let done = build(&inner)?;
+    sync_directories(&inner)?;
+    fs::rename(&inner, target).map_err(Error::io(target))?;
     sync_folder(parent)?;
     Ok(done)
 }
