@@ -78,7 +78,9 @@ fn a_signed_repository_is_pinned_whole() {
     place.ok(&["sign", "repo.at1w"]);
     let signature = "repo.at1w/at1w-manifest.json.minisig";
     let verify = ["verify", "repo.at1w", "--signature", signature, "--public-key", "at1w.pub"];
-    place.ok(&verify);
+    let outcome = place.at1w(&verify);
+    assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+    assert!(!outcome.stderr.contains("warning"), "{}", outcome.stderr);
     place.write("repo.at1w/config.json", "[]");
     place.fails(&verify, 3, "config.json");
     // A manifest that says so is not the one that was signed.
@@ -96,6 +98,7 @@ fn keys_and_signatures_are_not_replaced() {
     assert!(place.at1w(&VERIFY).stderr.contains("revision 2"));
     place.fails(&["sign", "model.at1w", "--force", "-t", "two\nlines"], 2, "one line");
     place.fails(&["sign", "model.at1w", "--force", "-s", "at1w.pub"], 1, "at1w.pub");
+    place.fails(&["sign", "model.at1w", "--force", "-o", "model.at1w"], 1, "the source itself");
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;

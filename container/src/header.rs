@@ -85,16 +85,18 @@ impl Header {
         let Fields { metadata, mut tensors } = serde_json::from_str(text)?;
         // Stable: tensors without bytes keep their order.
         tensors.sort_by_key(|t| (t.data.start, t.data.end));
-        let mut end = 0;
-        for tensor in &tensors {
-            check(tensor, end)?;
-            end = tensor.data.end;
-        }
+        // Before any other fault, since safetensors takes the last of several: what is wrong with
+        // others would not be wrong there.
         let mut by_name = HashMap::with_capacity(tensors.len());
         for (index, tensor) in tensors.iter().enumerate() {
             if by_name.insert(tensor.name.clone(), index as u32).is_some() {
                 return Err(HeaderError::Duplicate(tensor.name.to_string()));
             }
+        }
+        let mut end = 0;
+        for tensor in &tensors {
+            check(tensor, end)?;
+            end = tensor.data.end;
         }
         Ok(Self { bytes, metadata, tensors, by_name })
     }

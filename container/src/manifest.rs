@@ -13,6 +13,9 @@ use crate::{Digest, Error, Result};
 /// The name of the manifest, at the root of a packed repository.
 pub(crate) const MANIFEST_NAME: &str = "at1w-manifest.json";
 
+/// The name of a signature over it, beside it.
+pub(crate) const SIGNATURE_NAME: &str = "at1w-manifest.json.minisig";
+
 /// The version that this module writes and reads.
 const VERSION: u32 = 1;
 

@@ -13,7 +13,7 @@ use self::target::{check_apart, create_directories, in_target, place};
 use self::tree::{Tree, TreeFile, refused};
 use crate::atomic::write_atomically;
 use crate::digest::Hasher;
-use crate::manifest::{FileEntry, MANIFEST_NAME, Manifest, Packed};
+use crate::manifest::{FileEntry, MANIFEST_NAME, Manifest, Packed, SIGNATURE_NAME};
 use crate::progress::report;
 use crate::{
     Digest, Error, Level, OpenOptions, PackOptions, Progress, Reader, Result, Summary,
@@ -326,7 +326,10 @@ fn check_carried(path: &Path, file: &FileEntry, size: u64, digest: Digest) -> Re
 fn unlisted(directory: &Path, manifest: &Manifest) -> Result<Vec<TreeFile>> {
     let listed: HashSet<_> = manifest.files.iter().map(FileEntry::stored_path).collect();
     let mut files = Tree::walk(directory)?.files;
-    files.retain(|file| file.path != MANIFEST_NAME && !listed.contains(file.path.as_str()));
+    files.retain(|file| {
+        let path = file.path.as_str();
+        path != MANIFEST_NAME && path != SIGNATURE_NAME && !listed.contains(path)
+    });
     Ok(files)
 }
 

@@ -4,7 +4,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use at1w_container::{Error, Reader, signed_manifest, signed_message, write_atomically};
+use at1w_container::{
+    Error, Reader, check_distinct, signed_manifest, signed_message, write_atomically,
+};
 use clap::Args;
 use minisign::{ErrorKind, SecretKey, SecretKeyBox};
 
@@ -74,6 +76,7 @@ impl Sign {
         if !force && output.symlink_metadata().is_ok() {
             return Err(Error::Exists(output).into());
         }
+        check_distinct(&path, &output)?;
         let comment = trusted_comment.unwrap_or_else(|| default_comment(&default));
         if comment.contains(char::is_control) {
             return Err(Failure::Usage("a trusted comment is one line of plain text".into()));
