@@ -206,3 +206,30 @@ fn shared_tensors_share_only_what_is_theirs() {
     assert!(open(&with_record(&packed, 4, 45, &[1])).is_err(), "bytes that belong to no tensor");
     assert!(open(&with_record(&packed, 1, 45, &[2])).is_err(), "an unknown flag");
 }
+
+#[test]
+fn a_file_that_changes_under_its_reader_is_refused() {
+    let [old, new] = at1w_tests::files::pair();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.at1w");
+    let expected = [old, new].map(|file| at1w_tests::files::tensors(file).unwrap());
+
+    std::fs::write(&path, old).unwrap();
+    let reader = at1w_container::Reader::open(&path).unwrap();
+    // Written over in place.
+    std::fs::write(&path, new).unwrap();
+    for (i, tensor) in reader.tensors().enumerate() {
+        if let Ok(read) = tensor.read_to_vec() {
+            assert!(expected.iter().any(|tensors| tensors[i] == read));
+        }
+    }
+    assert!(reader.verify(&()).is_err());
+    // Truncated: an error, not a signal.
+    std::fs::write(&path, &old[..old.len() / 4]).unwrap();
+    let read = reader.verify(&());
+    assert!(matches!(read, Err(Error::Read { .. } | Error::DamagedTensor { .. })));
+    assert!(matches!(
+        reader.tensor("more").unwrap().read_to_vec(),
+        Err(Error::Read { .. } | Error::DamagedTensor { .. })
+    ));
+}

@@ -6,46 +6,12 @@ use std::sync::OnceLock;
 use at1w_codec::Dtype;
 use at1w_container::{Index, Level, Mapped, OpenOptions, ReadAt, Reader, Slice, Weights};
 use at1w_tests::{
-    Random, Tensor, everything, open, packed, packed_at, restored, safetensors, scaled_weights,
-    skewed, weights,
+    Random, Tensor, everything, naive_slice, open, packed, packed_at, restored, safetensors,
+    scaled_weights, skewed, weights,
 };
 use proptest::prelude::*;
 
 const LEVELS: [Level; 3] = [Level::Fast, Level::Default, Level::Max];
-
-/// The plain definition of slicing: position by position.
-fn naive_slice(shape: &[u64], size: usize, data: &[u8], slice: &[Index]) -> (Vec<u64>, Vec<u8>) {
-    // Of each dimension the positions, and whether it is dropped.
-    let taken: Vec<(Vec<u64>, bool)> = (0..shape.len())
-        .map(|d| match slice.get(d) {
-            Some(Index::At(at)) => (vec![*at as u64], true),
-            Some(Index::Range(start, stop)) => {
-                let (start, stop) = (start.unwrap_or(0), stop.unwrap_or(shape[d] as i64));
-                ((start as u64..stop as u64).collect(), false)
-            }
-            Some(Index::Steps(start, stop, step)) => {
-                let (start, stop) = (start.unwrap_or(0), stop.unwrap_or(shape[d] as i64));
-                ((start as u64..stop as u64).step_by(step.get() as usize).collect(), false)
-            }
-            _ => ((0..shape[d]).collect(), false),
-        })
-        .collect();
-    let kept = taken.iter().filter(|(_, dropped)| !dropped);
-    let result = kept.map(|(positions, _)| positions.len() as u64).collect();
-    let mut out = Vec::new();
-    for i in 0..shape.iter().product::<u64>() {
-        let mut rest = i;
-        let inside = taken.iter().zip(shape).rev().all(|((positions, _), &dim)| {
-            let at = rest % dim;
-            rest /= dim;
-            positions.contains(&at)
-        });
-        if inside {
-            out.extend_from_slice(&data[i as usize * size..][..size]);
-        }
-    }
-    (result, out)
-}
 
 #[test]
 fn every_tensor_and_the_file_come_back() {

@@ -15,6 +15,8 @@ pub(crate) enum Failure {
     /// Standard output could not be written to.
     Output(io::Error),
     Container(Error),
+    /// A signature is not the one that the public key stands for.
+    Signature(String),
     /// Several files failed, and were reported already.
     Reported {
         integrity: bool,
@@ -38,7 +40,9 @@ impl Failure {
 
     fn message(&self) -> Option<String> {
         match self {
-            Self::Usage(message) | Self::Other(message) => Some(message.clone()),
+            Self::Usage(message) | Self::Signature(message) | Self::Other(message) => {
+                Some(message.clone())
+            }
             // Whoever reads the pipe has seen enough.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
             Self::Output(error) => Some(format!("writing to standard output: {error}")),
@@ -52,7 +56,7 @@ impl Failure {
             Self::Usage(_) => 2,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
             Self::Output(_) | Self::Other(_) => 1,
-            Self::Reported { integrity: true } => 3,
+            Self::Signature(_) | Self::Reported { integrity: true } => 3,
             Self::Reported { integrity: false } => 1,
             Self::Container(error) => match error.innermost() {
                 Error::NoTensor { .. } | Error::Slice { .. } => 4,

@@ -5,6 +5,7 @@ mod failure;
 mod formats;
 mod output;
 mod progress;
+mod signature;
 
 use std::process::ExitCode;
 
@@ -36,7 +37,7 @@ Exit codes:
   0    done
   1    a file could not be read or written, or is not what was expected
   2    the command line makes no sense
-  3    a file is damaged, or not the one that was pinned
+  3    a file is damaged, or not the one that was pinned or signed
   4    there is no such tensor, or the slice is outside of it
   130  interrupted; nothing is left behind";
 
@@ -60,6 +61,8 @@ enum Command {
     Info(commands::info::Info),
     Get(commands::get::Get),
     Verify(commands::verify::Verify),
+    Sign(commands::sign::Sign),
+    Keygen(commands::keygen::Keygen),
     Completions(commands::completions::Completions),
 }
 
@@ -83,6 +86,8 @@ fn run(Cli { global, command }: Cli) -> Result<()> {
         Command::Info(info) => info.run(),
         Command::Get(get) => get.run(&global),
         Command::Verify(verify) => verify.run(&global),
+        Command::Sign(sign) => sign.run(&global),
+        Command::Keygen(keygen) => keygen.run(&global),
         Command::Completions(completions) => completions.run(Cli::command()),
     }
 }

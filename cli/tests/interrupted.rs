@@ -92,3 +92,84 @@ fn a_full_disk_is_reported_and_leaves_nothing() {
     assert_eq!(with_little_space(&place, "pack model.safetensors -o packed --force").code, 1);
     assert_eq!(place.read("packed"), before);
 }
+
+/// Kills once there is a temporary one, which stays.
+fn kill(place: &Place, args: &[&str]) -> String {
+    let mut child = start(place, args);
+    let temporary = loop {
+        match place.names().into_iter().find(|name| name.ends_with(".at1w-tmp")) {
+            Some(name) => break name,
+            None => assert!(child.try_wait().unwrap().is_none(), "it ended before"),
+        }
+    };
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(place.names().contains(&temporary));
+    temporary
+}
+
+#[test]
+fn the_next_pack_removes_what_a_killed_one_left() {
+    let place = Place::new();
+    write_large_model(&place, "large.safetensors");
+    place.write("model.safetensors", model(1));
+    place.write("repo/model.safetensors", model(1));
+    for (killed, next) in [
+        (
+            &["pack", "large.safetensors", "-o", "packed"],
+            &["pack", "model.safetensors", "-o", "packed"],
+        ),
+        // What the directory is made of comes from another one than before.
+        (&["pack", "large", "-o", "packed.dir"], &["pack", "repo", "-o", "packed.dir"]),
+    ] {
+        fs::create_dir_all(place.path("large")).unwrap();
+        fs::copy(place.path("model.safetensors"), place.path("large/a.safetensors")).unwrap();
+        let link = place.path("large/large.safetensors");
+        if !link.exists() {
+            std::os::unix::fs::symlink(place.path("large.safetensors"), link).unwrap();
+        }
+        let temporary = kill(&place, killed);
+        assert!(!place.path(killed[3]).exists());
+        // At most one: the next to be killed has the same name.
+        assert_eq!(kill(&place, killed), temporary);
+        place.ok(next);
+        assert!(!place.names().contains(&temporary));
+        place.ok(&["verify", next[3]]);
+    }
+}
+
+#[test]
+fn one_writer_at_a_time() {
+    let place = Place::new();
+    write_large_model(&place, "large.safetensors");
+    place.write("model.safetensors", model(1));
+    place.write("packed", "what was there before");
+    let mut first = start(&place, &["pack", "large.safetensors", "-o", "packed", "--force"]);
+    while !place.names().iter().any(|name| name.ends_with(".at1w-tmp")) {
+        assert!(first.try_wait().unwrap().is_none());
+    }
+    let second = ["pack", "model.safetensors", "-o", "packed", "--force"];
+    place.fails(&second, 1, "another process is writing it");
+    assert_eq!(place.read("packed"), b"what was there before");
+    first.kill().unwrap();
+    first.wait().unwrap();
+    place.ok(&second);
+    place.ok(&["verify", "packed"]);
+}
+
+#[test]
+fn a_source_that_shrinks_is_reported() {
+    let place = Place::new();
+    write_large_model(&place, "large.safetensors");
+    let mut child = start(&place, &["pack", "large.safetensors"]);
+    while !place.names().iter().any(|name| name.ends_with(".at1w-tmp")) {
+        assert!(child.try_wait().unwrap().is_none());
+    }
+    let file = File::options().write(true).open(place.path("large.safetensors")).unwrap();
+    file.set_len(1 << 20).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "no signal ends it");
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.contains("large.safetensors: "), "{message}");
+    assert_eq!(place.names(), ["large.safetensors"]);
+}

@@ -1,17 +1,23 @@
 //! Files that appear whole or not at all.
 
 use std::fs::{self, File};
+use std::io;
 use std::path::Path;
 
+use tempfile::TempPath;
+
+use crate::temporary::{Kind, Temporary};
 use crate::{Error, Result};
 
 /// Makes `target` by way of a temporary file beside it: what `write` put there is synced to disk,
 /// renamed to `target`, and the folder is synced. On failure nothing is left behind, and what was
-/// at `target` is untouched. The file gets the permissions that the user's umask gives.
+/// at `target` is untouched. A process that is killed leaves its temporary file, which ends in
+/// `.at1w-tmp` and is removed by the next one that writes to `target`. The file gets the
+/// permissions that the user's umask gives.
 ///
 /// # Errors
 /// [`Error::Exists`] when there is a `target` and not `overwrite`, [`Error::NotAFile`] when it is
-/// no regular file; what `write` says; [`Error::Io`].
+/// no regular file, [`Error::Busy`] while another writes to it; what `write` says; [`Error::Io`].
 pub fn write_atomically<T>(
     target: &Path,
     overwrite: bool,
@@ -28,23 +34,14 @@ pub fn write_atomically<T>(
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    let mut prefix = std::ffi::OsString::from(".");
-    // Not the whole name: with the rest it could become too long for the file system.
-    prefix.push(target.file_name().map(short).unwrap_or_default());
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(&prefix).suffix(".tmp");
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut temporary = builder.tempfile_in(folder).map_err(Error::io(target))?;
-
-    let result = write(temporary.as_file_mut()).map_err(|error| error.in_file(target))?;
-    temporary.as_file().sync_all().map_err(Error::io(target))?;
-    let renamed =
-        if overwrite { temporary.persist(target) } else { temporary.persist_noclobber(target) };
-    renamed.map_err(|e| match e.error.kind() {
-        std::io::ErrorKind::AlreadyExists => Error::Exists(target.into()),
-        _ => Error::Io { path: target.into(), source: e.error },
-    })?;
+    let mut temporary = Temporary::new(Kind::File, folder, target)?;
+    let result = write(temporary.file()).map_err(|error| error.in_file(target))?;
+    temporary.file().sync_all().map_err(Error::io(target))?;
+    if overwrite {
+        fs::rename(temporary.path(), target).map_err(Error::io(target))?;
+    } else {
+        rename_without_replacing(temporary.path(), target)?;
+    }
     sync_folder(folder)?;
     Ok(result)
 }
@@ -68,6 +65,47 @@ pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn short(name: &std::ffi::OsStr) -> String {
-    name.to_string_lossy().chars().take(40).collect()
+/// Another process may have made the target since it was looked for.
+fn rename_without_replacing(temporary: &Path, target: &Path) -> Result<()> {
+    let path = TempPath::try_from_path(temporary).map_err(Error::io(target))?;
+    path.persist_noclobber(target).map_err(|failed| match failed.error.kind() {
+        io::ErrorKind::AlreadyExists => Error::Exists(target.into()),
+        _ => Error::Io { path: target.into(), source: failed.error },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<std::ffi::OsString> {
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect()
+    }
+
+    #[test]
+    fn a_rename_that_fails_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("target");
+        let done = write_atomically(&target, true, |file| {
+            file.write_all(b"new").map_err(Error::Write)?;
+            fs::create_dir(&target).map_err(Error::io(&target))
+        });
+        assert!(matches!(done, Err(Error::Io { path, .. }) if path == target));
+        assert!(target.is_dir());
+        assert_eq!(names(folder.path()), ["target"]);
+    }
+
+    #[test]
+    fn what_appears_meanwhile_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("target");
+        let done = write_atomically(&target, false, |_| {
+            fs::write(&target, "another").map_err(Error::io(&target))
+        });
+        assert!(matches!(done, Err(Error::Exists(path)) if path == target));
+        assert_eq!(fs::read(&target).unwrap(), b"another");
+        assert_eq!(names(folder.path()), ["target"]);
+    }
 }

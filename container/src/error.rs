@@ -45,6 +45,17 @@ pub enum Error {
     /// The target exists.
     #[error("{} exists already: --force replaces it", .0.display())]
     Exists(PathBuf),
+    /// Another process writes to the target.
+    #[error(
+        "{}: another process is writing it, by way of {}: wait for that, or remove this if there is none",
+        target.display(), temporary.display()
+    )]
+    Busy {
+        /// What is being written.
+        target: PathBuf,
+        /// Where it is as yet.
+        temporary: PathBuf,
+    },
     /// The source changed while it was read.
     #[error("the source changed while it was read: {0}")]
     SourceChanged(String),
@@ -222,7 +233,7 @@ pub enum HeaderError {
     Overflow {
         /// The tensor.
         name: String,
-        /// Its shape, in elements.
+        /// Its shape, in elements; no more than the first 16 dimensions.
         shape: Vec<u64>,
     },
     /// Shape and dtype say another size than the data offsets.
@@ -255,6 +266,7 @@ impl Error {
             Self::Io { .. }
             | Self::InFile { .. }
             | Self::Exists(_)
+            | Self::Busy { .. }
             | Self::SameFile(_)
             | Self::NotAFile(_)
             | Self::Cancelled => self,

@@ -98,16 +98,18 @@ impl Header {
         let Fields { metadata, mut tensors } = serde_json::from_str(text)?;
         // Stable: tensors without bytes keep their order.
         tensors.sort_by_key(|t| (t.data.start, t.data.end));
-        let mut end = 0;
-        for tensor in &tensors {
-            check(tensor, end)?;
-            end = tensor.data.end;
-        }
+        // Before any other fault, since safetensors takes the last of several: what is wrong with
+        // others would not be wrong there.
         let mut by_name = HashMap::with_capacity(tensors.len());
         for (index, tensor) in tensors.iter().enumerate() {
             if by_name.insert(tensor.name.clone(), index as u32).is_some() {
                 return Err(HeaderError::Duplicate(tensor.name.to_string()));
             }
+        }
+        let mut end = 0;
+        for tensor in &tensors {
+            check(tensor, end)?;
+            end = tensor.data.end;
         }
         Ok(Self { bytes, metadata, tensors, by_name })
     }
@@ -193,8 +195,10 @@ fn check(tensor: &TensorInfo, expected: u64) -> Result<(), HeaderError> {
         let name = tensor.name.to_string();
         return Err(HeaderError::Offsets { name, start, end, expected });
     }
-    let overflow =
-        || HeaderError::Overflow { name: tensor.name.to_string(), shape: tensor.shape.to_vec() };
+    let overflow = || HeaderError::Overflow {
+        name: tensor.name.to_string(),
+        shape: tensor.shape.iter().take(16).copied().collect(),
+    };
     let elements =
         tensor.shape.iter().try_fold(1u64, |n, &dim| n.checked_mul(dim)).ok_or_else(overflow)?;
     let Kind::Known(dtype) = tensor.kind else { return Ok(()) };

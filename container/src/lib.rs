@@ -24,9 +24,11 @@ mod pool;
 mod progress;
 mod reader;
 mod repository;
+mod signature;
 mod slice;
 mod source;
 mod stage;
+mod temporary;
 mod tensor;
 mod twins;
 mod unpack;
@@ -44,8 +46,9 @@ pub use progress::Progress;
 pub use reader::{FileInfo, Limits, OpenOptions, Reader};
 pub use repository::{
     FileCheck, Observer, PackedFile, RepositoryOptions, RepositorySummary, is_repository,
-    pack_repository, unpack_repository, verify_repository,
+    pack_repository, unpack_repository, verify_manifest, verify_repository,
 };
+pub use signature::{signed_manifest, signed_message};
 pub use slice::{Index, ParseSliceError, Slice};
 pub use source::{Mapped, ReadAt};
 pub use stage::{Staged, StagedTensor};

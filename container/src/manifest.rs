@@ -13,6 +13,9 @@ use crate::{Digest, Error, Result};
 /// The name of the manifest, at the root of a packed repository.
 pub(crate) const MANIFEST_NAME: &str = "at1w-manifest.json";
 
+/// The name of a signature over it, beside it.
+pub(crate) const SIGNATURE_NAME: &str = "at1w-manifest.json.minisig";
+
 /// The version that this module writes and reads.
 const VERSION: u32 = 1;
 
@@ -76,11 +79,21 @@ impl Manifest {
 
     /// Reads and checks the manifest of `repository`.
     pub(crate) fn read(repository: &Path) -> Result<Self> {
+        Self::from_bytes(repository, &Self::read_bytes(repository)?)
+    }
+
+    /// The manifest of `repository` as it is stored.
+    pub(crate) fn read_bytes(repository: &Path) -> Result<Vec<u8>> {
         let path = Self::path_in(repository);
         let mut bytes = Vec::new();
         let read = |bytes: &mut _| File::open(&path)?.take(MAX_LEN + 1).read_to_end(bytes);
         read(&mut bytes).map_err(Error::io(&path))?;
-        Self::parse(&bytes).map_err(|error| error.in_file(&path))
+        Ok(bytes)
+    }
+
+    /// Checks what was read as the manifest of `repository`.
+    pub(crate) fn from_bytes(repository: &Path, bytes: &[u8]) -> Result<Self> {
+        Self::parse(bytes).map_err(|error| error.in_file(&Self::path_in(repository)))
     }
 
     fn parse(bytes: &[u8]) -> Result<Self> {

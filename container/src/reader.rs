@@ -26,16 +26,20 @@ const READ_BATCH_LEN: u64 = 32 << 20;
 /// Sizes above which a file is refused rather than believed.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Bytes of the index: 112 a tensor at most, and the stored header. Default 1 GiB.
+    /// Bytes of the index and of the header that is in it, inflated: 112 a tensor at most, and the
+    /// header as it is stored. A header can take up to 32 times its length in memory. Default 1 GiB.
     pub index_len: u64,
     /// Raw bytes of a tensor that a read allocates for. A file holds at least a byte for every
     /// 13,444 of them, which bounds what a small hostile file can ask for. Default 64 GiB.
     pub tensor_len: u64,
+    /// Bytes of the original file: tensors that share their bytes can make it far larger than the
+    /// packed one. Default 4 TiB.
+    pub original_len: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { index_len: 1 << 30, tensor_len: 64 << 30 }
+        Self { index_len: 1 << 30, tensor_len: 64 << 30, original_len: 4 << 40 }
     }
 }
 
@@ -215,8 +219,12 @@ impl Reader {
     /// [`Error::DamagedTensor`], [`Error::Cancelled`], [`Error::Read`].
     pub fn verify(&self, progress: &dyn Progress) -> Result<()> {
         // Small tensors together, so that there is something to do side by side.
+        let (shared, stored): (Vec<_>, Vec<_>) =
+            self.tensors().partition(|tensor| tensor.entry.shared);
         let (small, large): (Vec<_>, Vec<_>) =
-            self.tensors().partition(|tensor| tensor.chunk_count() == 1);
+            stored.into_iter().partition(|tensor| tensor.chunk_count() == 1);
+        // What they share is checked once: a small file may hold many of a large tensor.
+        report(progress, shared.iter().map(Tensor::raw_len).sum())?;
         pool::run(|| {
             large.into_par_iter().try_for_each(|tensor| tensor.verify(progress))?;
             small.par_chunks(decode::group_len(small.len())).try_for_each(|tensors| {

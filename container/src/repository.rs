@@ -13,7 +13,7 @@ use self::target::{check_apart, create_directories, in_target, place};
 use self::tree::{Tree, TreeFile, refused};
 use crate::atomic::write_atomically;
 use crate::digest::Hasher;
-use crate::manifest::{FileEntry, MANIFEST_NAME, Manifest, Packed};
+use crate::manifest::{FileEntry, MANIFEST_NAME, Manifest, Packed, SIGNATURE_NAME};
 use crate::progress::report;
 use crate::{
     Digest, Error, Level, OpenOptions, PackOptions, Progress, Reader, Result, Summary,
@@ -172,7 +172,21 @@ pub fn verify_repository(
     original: bool,
     observer: &dyn Observer,
 ) -> Result<Vec<FileCheck>> {
-    let manifest = Manifest::read(directory)?;
+    verify_manifest(directory, &Manifest::read_bytes(directory)?, original, observer)
+}
+
+/// [`verify_repository`] against a manifest that the caller has read, and trusts: because of a
+/// signature over it, say.
+///
+/// # Errors
+/// As [`verify_repository`].
+pub fn verify_manifest(
+    directory: &Path,
+    manifest: &[u8],
+    original: bool,
+    observer: &dyn Observer,
+) -> Result<Vec<FileCheck>> {
+    let manifest = Manifest::from_bytes(directory, manifest)?;
     observer.begin(total(manifest.files.iter().map(|file| file.size)));
     let mut checks = Vec::with_capacity(manifest.files.len());
     for file in &manifest.files {
@@ -312,7 +326,10 @@ fn check_carried(path: &Path, file: &FileEntry, size: u64, digest: Digest) -> Re
 fn unlisted(directory: &Path, manifest: &Manifest) -> Result<Vec<TreeFile>> {
     let listed: HashSet<_> = manifest.files.iter().map(FileEntry::stored_path).collect();
     let mut files = Tree::walk(directory)?.files;
-    files.retain(|file| file.path != MANIFEST_NAME && !listed.contains(file.path.as_str()));
+    files.retain(|file| {
+        let path = file.path.as_str();
+        path != MANIFEST_NAME && path != SIGNATURE_NAME && !listed.contains(path)
+    });
     Ok(files)
 }
 

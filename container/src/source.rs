@@ -130,8 +130,42 @@ impl ReadAt for Mapped {
 
 /// [`ReadAt::read_at`] with the crate's error.
 pub(crate) fn read(source: &dyn ReadAt, range: Range<u64>) -> Result<Cow<'_, [u8]>> {
-    let offset = range.start;
-    source.read_at(range).map_err(|source| Error::Read { offset, source })
+    whole(&range, source.read_at(range.clone()))
+}
+
+/// [`ReadAt::read_ranges`] with the crate's error.
+pub(crate) fn read_ranges<'a, const N: usize>(
+    source: &'a dyn ReadAt,
+    ranges: &[Range<u64>; N],
+) -> Result<[Cow<'a, [u8]>; N]> {
+    let offset = ranges.iter().map(|range| range.start).min().unwrap_or(0);
+    let fail = |source| Error::Read { offset, source };
+    let answers: [_; N] = source
+        .read_ranges(ranges)
+        .map_err(fail)?
+        .try_into()
+        .map_err(|_| fail(io::Error::other("the source answered another number of ranges")))?;
+    for (range, answer) in ranges.iter().zip(&answers) {
+        check_len(range, answer)?;
+    }
+    Ok(answers)
+}
+
+/// An answer of a source that has the length that was asked for: one that is remote may give any.
+fn whole<'a>(range: &Range<u64>, answer: io::Result<Cow<'a, [u8]>>) -> Result<Cow<'a, [u8]>> {
+    let bytes = answer.map_err(|source| Error::Read { offset: range.start, source })?;
+    check_len(range, &bytes)?;
+    Ok(bytes)
+}
+
+fn check_len(range: &Range<u64>, answer: &[u8]) -> Result<()> {
+    let (len, asked) = (answer.len(), range.end.saturating_sub(range.start));
+    if len as u64 == asked {
+        return Ok(());
+    }
+    let problem = format!("the source answered {len} bytes where {asked} were asked for");
+    let source = io::Error::new(io::ErrorKind::UnexpectedEof, problem);
+    Err(Error::Read { offset: range.start, source })
 }
 
 /// [`ReadAt::read_into`] with the crate's error.
@@ -140,6 +174,5 @@ pub(crate) fn read_into(
     range: Range<u64>,
     buffer: Vec<u8>,
 ) -> Result<Cow<'_, [u8]>> {
-    let offset = range.start;
-    source.read_into(range, buffer).map_err(|source| Error::Read { offset, source })
+    whole(&range, source.read_into(range.clone(), buffer))
 }

@@ -40,7 +40,7 @@ class File:
     def __init__(
         self,
         path: Union[str, os.PathLike[str]],
-        backend: str = "mmap",
+        backend: str = "pread",
         root: Optional[str] = None,
     ) -> None: ...
     @staticmethod

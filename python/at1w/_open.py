@@ -97,9 +97,9 @@ class safe_open(_Open):
     """Opens a file of weights, of either format.
 
     filename: its path. framework: "pt", "np" or "flax", or one of their longer names. device: where
-    tensors of torch are put. backend: "mmap" maps the file into memory, "pread" reads it piece by
-    piece. root: 64 hexadecimal digits that the root of a packed file must be, which pins all that is
-    read of it.
+    tensors of torch are put. backend: "pread" reads the file piece by piece; "mmap" maps it into
+    memory, as safetensors does, and must only be used on a file that nobody changes meanwhile. root:
+    64 hexadecimal digits that the root of a packed file must be, which pins all that is read of it.
 
     Raises FileNotFoundError and other OSErrors; SafetensorError if it is no file of weights;
     IntegrityError if it is damaged or its root is another.
@@ -111,7 +111,7 @@ class safe_open(_Open):
         framework: str,
         device: Any = "cpu",
         *,
-        backend: str = "mmap",
+        backend: str = "pread",
         root: str | None = None,
     ) -> None:
         file = File(filename, backend, root)
@@ -127,7 +127,7 @@ class _safe_open_handle(safe_open):
         framework: str,
         device: Any = "cpu",
         *,
-        backend: str = "mmap",
+        backend: str = "pread",
         root: str | None = None,
     ) -> None:
         super().__init__(f.name, framework, device, backend=backend, root=root)

@@ -32,7 +32,7 @@ def load(data: bytes) -> dict[str, Array]:
     return _open.open_bytes(data, "flax").get_tensors()
 
 
-def load_file(filename: str | os.PathLike[str], *, backend: str = "mmap") -> dict[str, Array]:
+def load_file(filename: str | os.PathLike[str], *, backend: str = "pread") -> dict[str, Array]:
     """The arrays of a file. Raises as ``at1w.safe_open``."""
     with _open.safe_open(filename, "flax", backend=backend) as f:
         return f.get_tensors()

@@ -48,7 +48,7 @@ def load(data: bytes) -> dict[str, np.ndarray]:
     return _open.open_bytes(data, "np").get_tensors()
 
 
-def load_file(filename: str | os.PathLike[str], *, backend: str = "mmap") -> dict[str, np.ndarray]:
+def load_file(filename: str | os.PathLike[str], *, backend: str = "pread") -> dict[str, np.ndarray]:
     """The arrays of a file of either format, by their names. Raises as ``at1w.safe_open``."""
     with _open.safe_open(filename, "np", backend=backend) as f:
         return f.get_tensors()

@@ -55,7 +55,7 @@ def load_file(
     filename: str | os.PathLike[str],
     device: str | int = "cpu",
     *,
-    backend: str = "mmap",
+    backend: str = "pread",
 ) -> dict[str, torch.Tensor]:
     """The tensors of a file of either format, by their names. Raises as ``at1w.safe_open``."""
     with _open.safe_open(filename, "pt", device, backend=backend) as f:
@@ -99,7 +99,7 @@ def load_model(
     strict: bool = True,
     device: str | int = "cpu",
     *,
-    backend: str = "mmap",
+    backend: str = "pread",
 ) -> tuple[list[str], list[str]]:
     """Loads a file into a model: the names that it lacks, and those that the model has no use for.
 

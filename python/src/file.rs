@@ -46,10 +46,10 @@ impl From<Part> for Index {
 
 #[pymethods]
 impl File {
-    /// Opens the file at a path: mapped into memory with the backend "mmap", or read piece by piece
-    /// with "pread".
+    /// Opens the file at a path: read piece by piece with the backend "pread", or mapped into memory
+    /// with "mmap": a file that shrinks meanwhile then ends the process.
     #[new]
-    #[pyo3(signature = (path, backend = "mmap", root = None))]
+    #[pyo3(signature = (path, backend = "pread", root = None))]
     fn open(py: Python<'_>, path: PathBuf, backend: &str, root: Option<&str>) -> PyResult<Self> {
         let mapped = match backend {
             "mmap" => true,

@@ -14,6 +14,11 @@
 
 #![deny(unsafe_op_in_unsafe_fn)]
 
+#[cfg(target_endian = "big")]
+compile_error!(
+    "at1w reads and writes little-endian words in place: big-endian targets are not supported"
+);
+
 pub mod contexts;
 pub mod histogram;
 pub mod huffman;

@@ -1,6 +1,7 @@
 //! `at1w ls`
 
-use std::io::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use at1w_container::{Digest, Reader, Tensor};
@@ -66,11 +67,17 @@ impl<'a> Row<'a> {
     }
 
     fn cells(&self) -> [String; 9] {
-        let dims: Vec<_> = self.shape.iter().map(u64::to_string).collect();
+        // One piece: a hostile header may have millions of dimensions.
+        let mut shape = String::from("[");
+        for (i, dim) in self.shape.iter().enumerate() {
+            let comma = if i > 0 { "," } else { "" };
+            let _ = write!(shape, "{comma}{dim}");
+        }
+        shape.push(']');
         [
             printable(self.name).into(),
             printable(self.dtype).into(),
-            format!("[{}]", dims.join(",")),
+            shape,
             self.raw_bytes.to_string(),
             self.stored_bytes.to_string(),
             percent(self.stored_bytes, self.raw_bytes),

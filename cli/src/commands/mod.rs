@@ -7,8 +7,10 @@ use crate::failure::{Failure, Result};
 pub(crate) mod completions;
 pub(crate) mod get;
 pub(crate) mod info;
+pub(crate) mod keygen;
 pub(crate) mod ls;
 pub(crate) mod pack;
+pub(crate) mod sign;
 pub(crate) mod unpack;
 pub(crate) mod verify;
 

@@ -7,6 +7,7 @@ use walkdir::WalkDir;
 
 use super::tree::{refused, walk_error};
 use crate::atomic::sync_folder;
+use crate::temporary::{Kind, Temporary};
 use crate::{Error, Result};
 
 /// That neither directory lies within the other.
@@ -53,8 +54,7 @@ pub(super) fn in_target<T>(
         Err(error) => return Err(Error::io(target)(error)),
     }
     let (parent, name) = split(target)?;
-    let temporary =
-        tempfile::Builder::new().prefix(".at1w-").tempdir_in(parent).map_err(Error::io(parent))?;
+    let temporary = Temporary::new(Kind::Directory, parent, target)?;
     // The temporary directory is private; one made within has the mode that the umask gives.
     let inner = temporary.path().join(name);
     fs::create_dir(&inner).map_err(Error::io(&inner))?;

@@ -129,7 +129,7 @@ fn schedule_pair<const PAIR: usize>(
 ) {
     if PAIR < 8 {
         // Two pairs of each message, from which two registers are made.
-        if PAIR % 2 == 0 {
+        if PAIR.is_multiple_of(2) {
             let quad = |s: usize| -> __m128i {
                 let bytes: [u8; 16] = *blocks[s][8 * PAIR..].first_chunk().expect("of 64 bytes");
                 cast(bytes)

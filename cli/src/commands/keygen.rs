@@ -1,0 +1,84 @@
+//! `at1w keygen`
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use minisign::KeyPair;
+
+use crate::Global;
+use crate::failure::{Failure, Result};
+use crate::output::to_stdout;
+
+/// Make a pair of keys to sign with
+///
+/// They are keys of minisign, which can be used in its place. The secret key is protected by a
+/// password, which is asked for.
+#[derive(Args)]
+#[command(after_help = HELP)]
+pub(crate) struct Keygen {
+    /// Where the secret key goes; a file that exists is never replaced
+    #[arg(short, long, value_name = "FILE", default_value = "at1w.key")]
+    secret_key: PathBuf,
+    /// Where the public key goes; a file that exists is never replaced
+    #[arg(short, long, value_name = "FILE", default_value = "at1w.pub")]
+    public_key: PathBuf,
+    /// Do not protect the secret key: for machines that sign on their own
+    #[arg(short = 'W', long)]
+    no_password: bool,
+}
+
+const HELP: &str = "\
+Examples:
+  at1w keygen                                   make at1w.key and at1w.pub
+  at1w keygen -W -s ci.key -p ci.pub            without a password";
+
+impl Keygen {
+    pub(crate) fn run(self, global: &Global) -> Result<()> {
+        let Self { secret_key, public_key, no_password } = self;
+        // Known before a password is asked for.
+        for path in [&secret_key, &public_key] {
+            if path.symlink_metadata().is_ok() {
+                return Err(Failure::Other(format!("{} exists already", path.display())));
+            }
+        }
+        let failed = |error: minisign::PError| Failure::Other(format!("no key: {error}"));
+        let KeyPair { pk, sk } = if no_password {
+            KeyPair::generate_unencrypted_keypair()
+        } else {
+            KeyPair::generate_encrypted_keypair(None)
+        }
+        .map_err(failed)?;
+        create(&secret_key, 0o600, &sk.to_box(None).map_err(failed)?.to_string())?;
+        let written = pk
+            .to_box()
+            .map_err(failed)
+            .and_then(|public| create(&public_key, 0o644, &public.to_string()));
+        if written.is_err() {
+            // One without the other is of no use.
+            let _ = fs::remove_file(&secret_key);
+        }
+        written?;
+        if global.quiet {
+            return Ok(());
+        }
+        to_stdout(|out| writeln!(out, "public key {}", pk.to_base64()))
+    }
+}
+
+/// Makes a file with these permissions, or fewer.
+fn create(path: &Path, mode: u32, text: &str) -> Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
+    #[cfg(not(unix))]
+    let _ = mode;
+    let write = || -> io::Result<()> {
+        let mut file = options.open(path)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    };
+    write().map_err(|error| Failure::Other(format!("{}: {error}", path.display())))
+}

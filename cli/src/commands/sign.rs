@@ -1,0 +1,123 @@
+//! `at1w sign`
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use at1w_container::{
+    Error, Reader, check_distinct, signed_manifest, signed_message, write_atomically,
+};
+use clap::Args;
+use minisign::{ErrorKind, SecretKey, SecretKeyBox};
+
+use super::unpack::require_repository;
+use crate::Global;
+use crate::failure::{Failure, Result};
+use crate::output::{printable, to_stdout};
+use crate::signature::read_text;
+
+/// Sign a file or a packed repository
+///
+/// The signature is detached, in the format of minisign, and over the root: it holds for the same
+/// model however it is packed. That of a repository is over at1w-manifest.json, and so over
+/// every file of it. Nothing but the index is read: run 'at1w verify' first on what others made.
+#[derive(Args)]
+#[command(after_help = HELP)]
+pub(crate) struct Sign {
+    /// An .at1w file, or a packed repository
+    #[arg(value_name = "FILE-OR-DIR")]
+    path: PathBuf,
+    /// The secret key: one of 'at1w keygen', or one of minisign that has a password, which is asked
+    /// for
+    #[arg(short, long, value_name = "FILE", default_value = "at1w.key")]
+    secret_key: PathBuf,
+    /// Where the signature goes
+    /// [default: FILE.minisig; in a repository at1w-manifest.json.minisig beside the manifest]
+    #[arg(short, long, value_name = "SIG")]
+    output: Option<PathBuf>,
+    /// A line of text that is signed as well [default: the time and the name]
+    #[arg(short = 't', long, value_name = "TEXT")]
+    trusted_comment: Option<String>,
+    /// Replace a signature that exists
+    #[arg(long, short)]
+    force: bool,
+    /// Print the message that would be signed, and sign nothing: for minisign, or for a key that is
+    /// elsewhere
+    #[arg(long, conflicts_with_all = ["secret_key", "output", "trusted_comment", "force"])]
+    message: bool,
+}
+
+/// The first line of a signature; nothing vouches for it.
+const UNTRUSTED: &str = "signature by at1w";
+
+const HELP: &str = "\
+Examples:
+  at1w sign model.at1w -s at1w.key              make model.at1w.minisig
+  at1w verify model.at1w --signature model.at1w.minisig --public-key at1w.pub
+
+The same by minisign, in both directions:
+  at1w sign --message model.at1w > model.root
+  minisign -Vm model.root -x model.at1w.minisig -p at1w.pub
+  minisign -Sm model.root -x model.at1w.minisig -s minisign.key";
+
+impl Sign {
+    pub(crate) fn run(self, global: &Global) -> Result<()> {
+        let Self { path, secret_key, output, trusted_comment, force, message } = self;
+        let (signed, default) = if path.is_dir() {
+            require_repository(&path)?;
+            (signed_manifest(&path)?, path.join("at1w-manifest.json"))
+        } else {
+            (signed_message(&Reader::open(&path)?.root()).into_bytes(), path.clone())
+        };
+        if message {
+            return to_stdout(|out| out.write_all(&signed));
+        }
+        let output = output.unwrap_or_else(|| appended(&default));
+        if !force && output.symlink_metadata().is_ok() {
+            return Err(Error::Exists(output).into());
+        }
+        check_distinct(&path, &output)?;
+        let comment = trusted_comment.unwrap_or_else(|| default_comment(&default));
+        if comment.contains(char::is_control) {
+            return Err(Failure::Usage("a trusted comment is one line of plain text".into()));
+        }
+        let key = read_text(&secret_key)?;
+        let signature = unlocked(&key)
+            .and_then(|key| {
+                minisign::sign(None, &key, &signed[..], Some(comment.trim()), Some(UNTRUSTED))
+            })
+            .map_err(|error| Failure::Other(format!("{}: {error}", secret_key.display())))?;
+        write_atomically(&output, force, |file| {
+            file.write_all(signature.to_string().as_bytes()).map_err(Error::Write)
+        })?;
+        if global.quiet {
+            return Ok(());
+        }
+        let (from, to) = (path.display().to_string(), output.display().to_string());
+        to_stdout(|out| writeln!(out, "{} -> {}", printable(&from), printable(&to)))
+    }
+}
+
+/// A secret key as it is stored, its password asked for if it has one.
+fn unlocked(text: &str) -> Result<SecretKey, minisign::PError> {
+    match SecretKeyBox::from_string(text)?.into_unencrypted_secret_key() {
+        Err(error) if matches!(error.kind(), ErrorKind::Io) => {
+            SecretKeyBox::from_string(text)?.into_secret_key(None)
+        }
+        key => key,
+    }
+}
+
+/// `path` with `.minisig` after its name.
+fn appended(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".minisig");
+    path.with_file_name(name)
+}
+
+/// When and what, as minisign has it.
+fn default_comment(path: &Path) -> String {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    format!("timestamp:{} file:{}", now.as_secs(), printable(&name))
+}

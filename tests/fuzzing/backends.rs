@@ -1,0 +1,258 @@
+//! Runs kernels on any input: every back-end gives what the scalar twin gives.
+
+use arbitrary::{Result, Unstructured};
+use at1w_simd::planes::{self, Layout};
+use at1w_simd::prediction::{self, ROWS};
+use at1w_simd::scale::{self, Offsets, Rows};
+use at1w_simd::{Backend, contexts, histogram, huffman, lanes, packing, sha256};
+
+pub(super) fn run(u: &mut Unstructured<'_>) -> Result<()> {
+    match u.int_in_range(0..=8)? {
+        0 => planes(u),
+        1 => lanes(u),
+        2 => huffman(u),
+        3 => packing(u),
+        4 => scale(u),
+        5 => digests(u),
+        6 => contexts(u),
+        7 => values(u),
+        _ => histogram(u),
+    }
+}
+
+/// Runs a kernel on every back-end.
+fn all_equal<T: PartialEq>(kernel: impl Fn(Backend) -> T) {
+    let expected = kernel(Backend::Scalar);
+    for backend in Backend::available() {
+        assert!(kernel(backend) == expected, "{backend} differs");
+    }
+}
+
+fn rest<'a>(u: &mut Unstructured<'a>) -> Result<&'a [u8]> {
+    u.bytes(u.len())
+}
+
+fn planes(u: &mut Unstructured<'_>) -> Result<()> {
+    let layout = *u.choose(&Layout::ALL)?;
+    let bytes = rest(u)?;
+    let words = &bytes[..bytes.len() / layout.width() * layout.width()];
+    let split = |backend| {
+        let mut planes = vec![0; words.len()];
+        planes::split_with(backend, layout, words, &mut planes);
+        planes
+    };
+    all_equal(split);
+    let planes = split(Backend::Scalar);
+    let n = (words.len() / layout.width()).max(1);
+    let planes: Vec<&[u8]> = planes.chunks(n).collect();
+    for backend in Backend::available().filter(|_| !words.is_empty()) {
+        let mut merged = vec![0; words.len()];
+        planes::merge_with(backend, layout, &planes, &mut merged);
+        assert!(merged == words);
+    }
+    Ok(())
+}
+
+fn lanes(u: &mut Unstructured<'_>) -> Result<()> {
+    let listed = u.int_in_range(1..=lanes::MAX_SYMBOLS)?;
+    let escape: bool = u.arbitrary()?;
+    let step = u.int_in_range(1..=7u8)?;
+    let symbols: Vec<u8> = (0..listed).map(|i| i as u8 * step + 3).collect();
+    let symbols = &symbols[..listed - usize::from(escape)];
+    let mut freqs = vec![1u16; listed];
+    for _ in listed..256 {
+        let at = usize::from(u.arbitrary::<u8>()?) % listed;
+        freqs[at] += 1;
+    }
+    let Some(table) = lanes::Table::new(symbols, &freqs) else { return Ok(()) };
+    let count = *u.choose(&[64, 128, 256, 1, 65])?;
+    let states: Vec<u16> = (0..count).map(|_| u.arbitrary()).collect::<Result<_>>()?;
+    let mut out = vec![0; u.int_in_range(0..=2000)?];
+    let escaped = u.bytes(u.len() / 4)?;
+    let stream = rest(u)?;
+    all_equal(|backend| {
+        let (mut states, mut out) = (states.clone(), out.clone());
+        let mut input = lanes::Input { stream, escaped };
+        let done = lanes::decode_with(backend, &table, &mut states, &mut input, &mut out);
+        // What is there after a failure is not specified.
+        done.map(|()| (states, out, input.stream.len(), input.escaped.len()))
+    });
+    out.fill(0);
+    all_equal(|backend| {
+        let (mut states, mut out) = (states.clone(), vec![0; stream.len()]);
+        let used = lanes::encode_with(backend, &table, stream, &mut states, &mut out);
+        (states, out.split_off(stream.len() - used))
+    });
+    Ok(())
+}
+
+/// The canonical codes of complete lengths: leaves of a tree that is split at random.
+fn codes(u: &mut Unstructured<'_>) -> Result<huffman::Codes> {
+    let mut lengths = vec![0u8];
+    for _ in 0..u.int_in_range(1..=255)? {
+        let at = usize::from(u.arbitrary::<u8>()?) % lengths.len();
+        if u32::from(lengths[at]) < huffman::MAX_BITS {
+            lengths[at] += 1;
+            lengths.push(lengths[at]);
+        }
+    }
+    let mut codes = [0; 256];
+    let mut code = 0u16;
+    for length in 1..=huffman::MAX_BITS as u16 {
+        for symbol in (0..lengths.len()).filter(|&s| u16::from(lengths[s]) == length) {
+            codes[symbol] = code << 4 | length;
+            code += 1;
+        }
+        code <<= 1;
+    }
+    Ok(codes)
+}
+
+fn huffman(u: &mut Unstructured<'_>) -> Result<()> {
+    let codes = codes(u)?;
+    let Some(slots) = huffman::Slots::new(&codes) else { return Ok(()) };
+    let lens: [usize; 4] = [0; 4].map(|_| u.int_in_range(0..=500).unwrap_or(0));
+    let streams = [0; 4].map(|_| u.bytes(u.len() / 5).unwrap_or(&[]));
+    all_equal(|backend| {
+        let mut out = lens.map(|len| vec![0; len]);
+        let taken =
+            huffman::decode_with(backend, &slots, streams, out.each_mut().map(|o| &mut o[..]));
+        (taken, out)
+    });
+    let coded = |&symbol: &u8| codes[usize::from(symbol)] != 0;
+    let symbols = streams.map(|s| s.iter().copied().filter(coded).collect::<Vec<u8>>());
+    all_equal(|backend| {
+        let mut out = symbols.each_ref().map(|s| vec![0; huffman::room(s.len())]);
+        let symbols = symbols.each_ref().map(|s| &s[..]);
+        let used =
+            huffman::encode_with(backend, &codes, symbols, out.each_mut().map(|o| &mut o[..]));
+        for (out, used) in out.iter_mut().zip(used) {
+            out.truncate(used);
+        }
+        out
+    });
+    Ok(())
+}
+
+fn packing(u: &mut Unstructured<'_>) -> Result<()> {
+    let Some(field) = packing::Field::new(u.int_in_range(0..=7)?, u.int_in_range(1..=7)?) else {
+        return Ok(());
+    };
+    let fill = u.arbitrary()?;
+    let values = rest(u)?;
+    let pack = |backend| {
+        let mut packed = vec![0; field.packed_len(values.len())];
+        packing::pack_with(backend, field, values, &mut packed);
+        packed
+    };
+    all_equal(pack);
+    let packed = pack(Backend::Scalar);
+    all_equal(|backend| {
+        let mut back = vec![0; values.len()];
+        packing::unpack_with(backend, field, fill, &packed, &mut back);
+        back
+    });
+    Ok(())
+}
+
+fn scale(u: &mut Unstructured<'_>) -> Result<()> {
+    let width = *u.choose(&[2, 4, 8])?;
+    let row_len = u.int_in_range(1..=100)?;
+    let first = u.int_in_range(0..=row_len - 1)?;
+    let rotate = u.arbitrary()?;
+    let offsets = |u: &mut Unstructured<'_>, n: usize| -> Result<Vec<u16>> {
+        (0..n).map(|_| u.arbitrary()).collect()
+    };
+    let columns = if u.arbitrary()? { offsets(u, row_len)? } else { Vec::new() };
+    let same = u.arbitrary()?;
+    let each = u.arbitrary()?;
+    let rows = offsets(u, 40)?;
+    let bytes = rest(u)?;
+    // As many words as the rows have.
+    let words = (bytes.len() / width).min(row_len * (rows.len() - 1));
+    let words = &bytes[..words * width];
+    let rows = if each { Rows::Each(&rows) } else { Rows::Same(same) };
+    let offsets = Offsets { row_len, rows, columns: &columns, first, rotate };
+    let apply = |backend| {
+        let mut words = words.to_vec();
+        scale::apply_with(backend, width, offsets, &mut words);
+        words
+    };
+    all_equal(apply);
+    for backend in Backend::available() {
+        let mut back = apply(Backend::Scalar);
+        scale::undo_with(backend, width, offsets, &mut back);
+        assert!(back == words);
+    }
+    Ok(())
+}
+
+fn digests(u: &mut Unstructured<'_>) -> Result<()> {
+    let mut states = Vec::new();
+    let mut messages = Vec::new();
+    for _ in 0..u.int_in_range(1..=20)? {
+        let blocks = u.int_in_range(0..=4)? * sha256::BLOCK;
+        let Ok(message) = u.bytes(blocks) else { break };
+        messages.push(message);
+        states.push(sha256::INITIAL);
+    }
+    all_equal(|backend| {
+        let mut states = states.clone();
+        let streams = states.iter_mut().zip(&messages);
+        let mut streams: Vec<_> =
+            streams.map(|(state, blocks)| sha256::Stream { state, blocks }).collect();
+        sha256::compress_with(backend, &mut streams);
+        states
+    });
+    Ok(())
+}
+
+fn contexts(u: &mut Unstructured<'_>) -> Result<()> {
+    let count = u.int_in_range(1..=16u8)?;
+    let mut tables = contexts::Tables::default();
+    for _ in 0..count {
+        // All slots in a few steps, to symbols at random.
+        let mut freqs = [0u16; contexts::SYMBOLS];
+        let mut left = 16_384u16;
+        while left > 0 {
+            let take = u.int_in_range(1..=left).unwrap_or(left);
+            freqs[usize::from(u.arbitrary::<u8>().unwrap_or(0))] += take;
+            left -= take;
+        }
+        tables.push(&freqs);
+    }
+    let states: [u32; contexts::LANES] = u.arbitrary()?;
+    let symbols = u.int_in_range(0..=20)? * contexts::LANES;
+    let classes: Vec<u8> =
+        (0..symbols).map(|_| u.arbitrary().map(|c: u8| c % count)).collect::<Result<_>>()?;
+    let classes = if u.arbitrary()? { classes } else { Vec::new() };
+    let (units, _) = rest(u)?.as_chunks::<2>();
+    all_equal(|backend| {
+        let (mut states, mut units, mut out) = (states, units, vec![0; symbols]);
+        let done =
+            contexts::decode_with(backend, &tables, &mut states, &mut units, &classes, &mut out);
+        out.truncate(done);
+        (states, units.len(), out)
+    });
+    Ok(())
+}
+
+fn values(u: &mut Unstructured<'_>) -> Result<()> {
+    let symbols: [u8; ROWS] = u.arbitrary()?;
+    all_equal(|backend| {
+        let mut column = [0; ROWS];
+        prediction::values_with(backend, &symbols, &mut column);
+        column
+    });
+    Ok(())
+}
+
+fn histogram(u: &mut Unstructured<'_>) -> Result<()> {
+    let bytes = rest(u)?;
+    all_equal(|backend| {
+        let mut counts = [0; 256];
+        histogram::add_with(backend, bytes, &mut counts);
+        counts
+    });
+    Ok(())
+}

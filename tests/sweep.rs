@@ -1,0 +1,106 @@
+//! Damages small files in every way there is, and reads all there is of them.
+
+use at1w_container::{Error, Reader};
+
+use crate::files::{FILES, pair};
+use crate::open;
+
+/// What came of files that were damaged in one way.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Which files, and how.
+    pub what: String,
+    /// How many there were.
+    pub tried: u64,
+    /// Of which something was refused.
+    pub refused: u64,
+    /// Of which all could be read, and was as before.
+    pub equal: u64,
+    /// Of which something was read that never was there. Must be 0.
+    pub wrong: u64,
+}
+
+/// All that was read of a file: the bytes of its tensors, or nothing where one was refused; and
+/// whether all of it could be read.
+struct Read {
+    tensors: Vec<Option<Vec<u8>>>,
+    header: Vec<u8>,
+    whole: bool,
+}
+
+fn read(file: &[u8]) -> Result<Read, Error> {
+    let reader: Reader = open(file)?;
+    let tensors: Vec<_> = reader.tensors().map(|tensor| tensor.read_to_vec().ok()).collect();
+    let whole = tensors.iter().all(Option::is_some)
+        && reader.verify(&()).is_ok()
+        && reader.verify_original(&()).is_ok();
+    Ok(Read { tensors, header: reader.header().bytes().to_vec(), whole })
+}
+
+impl Tally {
+    fn new(what: String) -> Self {
+        Self { what, ..Self::default() }
+    }
+
+    /// Reads a damaged file, and compares with those that it was made of.
+    fn add(&mut self, damaged: &[u8], intact: &[Read]) {
+        self.tried += 1;
+        let Ok(read) = read(damaged) else {
+            self.refused += 1;
+            return;
+        };
+        let known = intact.iter().any(|file| file.header == read.header)
+            && read.tensors.len() == intact[0].tensors.len();
+        let right = known
+            && read.tensors.iter().enumerate().all(|(i, tensor)| {
+                tensor.is_none() || intact.iter().any(|file| file.tensors[i] == *tensor)
+            });
+        match (right, read.whole) {
+            (false, _) => self.wrong += 1,
+            (true, true) => self.equal += 1,
+            (true, false) => self.refused += 1,
+        }
+    }
+}
+
+/// Flips every bit of every file, cuts each at every length, and splices two files at every place:
+/// one in `stride` of all of these.
+pub fn sweep(stride: usize) -> Vec<Tally> {
+    let mut tallies = Vec::new();
+    for file in &FILES {
+        let packed = file.packed();
+        let intact = [read(&packed).expect("an intact file")];
+        let mut flips = Tally::new(format!("{}: single bits flipped", file.name));
+        for bit in (0..packed.len() * 8).step_by(stride) {
+            let mut damaged = packed.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            flips.add(&damaged, &intact);
+        }
+        let mut cuts = Tally::new(format!("{}: truncated", file.name));
+        for len in (0..packed.len()).step_by(stride) {
+            cuts.add(&packed[..len], &intact);
+        }
+        tallies.extend([flips, cuts]);
+    }
+    tallies.push(splices(stride));
+    tallies
+}
+
+/// The start of one file with the end of the other, and pieces of one in the other.
+fn splices(stride: usize) -> Tally {
+    let [a, b] = pair();
+    let intact = [a, b].map(|file| read(file).expect("an intact file"));
+    let mut tally = Tally::new("two files spliced".into());
+    for (a, b) in [(a, b), (b, a)] {
+        for at in (0..a.len().min(b.len())).step_by(stride) {
+            tally.add(&[&a[..at], &b[at..]].concat(), &intact);
+            // Counted from the end, so that the indices meet.
+            tally.add(&[&a[..a.len() - at], &b[b.len() - at..]].concat(), &intact);
+            for len in [1, 8, 32, 64, 200] {
+                let end = (at + len).min(a.len()).min(b.len());
+                tally.add(&[&a[..at], &b[at..end], &a[end..]].concat(), &intact);
+            }
+        }
+    }
+    tally
+}
