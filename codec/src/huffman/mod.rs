@@ -188,7 +188,7 @@ impl Table {
 /// That of a stream exactly the bytes were read, and only zeros are left in the last one.
 fn check_end(stream: &[u8], bits: usize) -> Result<(), DecodeError> {
     let padding = stream.last().map_or(0, |last| u32::from(*last) << (bits % 8) & 0xff);
-    if bits.div_ceil(8) != stream.len() || (bits % 8 != 0 && padding != 0) {
+    if bits.div_ceil(8) != stream.len() || (!bits.is_multiple_of(8) && padding != 0) {
         return Err(DecodeError::HuffmanEnd);
     }
     Ok(())
