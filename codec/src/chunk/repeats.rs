@@ -255,7 +255,7 @@ impl Places {
 
     fn slot(&self, hash: u64) -> usize {
         // As many of the top bits as there are slots.
-        ((hash >> 32) as usize * self.last.len()) >> 32
+        (((hash >> 32) * self.last.len() as u64) >> 32) as usize
     }
 
     fn insert(&mut self, at: usize, hash: Option<u64>) {

@@ -44,7 +44,8 @@ mod tests {
     #[test]
     fn counts_every_byte_at_every_tail_length() {
         let lengths = (0..1100).chain(8100..8400).chain([20_000, 262_144, 262_145]);
-        let kinds: [fn(usize) -> u8; 4] = [|i| (i * i % 251) as u8, |_| 7, |i| i as u8 % 3, skewed];
+        let kinds: [fn(usize) -> u8; 4] =
+            [|i| (i % 251 * (i % 251) % 251) as u8, |_| 7, |i| i as u8 % 3, skewed];
         for (n, kind) in lengths.flat_map(|n| kinds.map(|kind| (n, kind))) {
             let bytes: Vec<u8> = (0..n).map(kind).collect();
             let mut expected = [u32::MAX; 256];

@@ -435,7 +435,7 @@ fn has_vectors(table: &Table, lanes: usize) -> bool {
 
 /// Almost `2^16 / freq`, for a `freq` of 1 to 255, and anything for 0: for an `x` less than `256 * freq`, the product
 /// over `2^16` is the quotient or one less.
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[cfg(any(test, target_arch = "x86_64", target_arch = "aarch64"))]
 fn reciprocal(freq: u16) -> u16 {
     ((1 << 16) / u32::from(freq.max(1))).min(u16::MAX.into()) as u16
 }
