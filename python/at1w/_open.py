@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import os
-from contextlib import contextmanager
 from typing import Any
 
 from ._at1w import File
 from ._errors import SafetensorError
 from ._frameworks import Numpy, Torch
 from ._frameworks import framework as framework_of
-
-
-@contextmanager
-def _uncollected():
-    """Spares the collector looking through all objects again and again while many are made."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 class _Open:
@@ -75,9 +61,8 @@ class _Open:
         if not self._framework.on_host:
             # One at a time, so that there is no second copy of them all on this side.
             return {name: self.get_tensor(name) for name in names}
-        with _uncollected():
-            tensors = self._file.read(names, self._framework.empty)
-            return dict(zip(names, map(self._framework.finish, tensors)))
+        tensors = self._file.read(names, self._framework.empty)
+        return dict(zip(names, map(self._framework.finish, tensors)))
 
     def get_slice(self, name: str) -> Slice:
         """The tensor of that name, to be indexed: nothing is read before that.
