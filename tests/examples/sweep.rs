@@ -1,8 +1,13 @@
-//! Prints what came of every way to damage small files. For `ci/sweeps`.
+//! Prints what came of every way to damage small files, and leaves these files in the folder that
+//! is named, if one is. For `ci/sweeps`.
 
+use std::error::Error;
+use std::path::PathBuf;
+
+use at1w_tests::files::{FILES, pair};
 use at1w_tests::sweep::{Tally, sweep};
 
-fn main() {
+fn main() -> Result<(), Box<dyn Error>> {
     let tallies = sweep(1);
     println!("| file and damage | tried | refused | read as it was | silently wrong |");
     println!("|---|---:|---:|---:|---:|");
@@ -21,4 +26,14 @@ fn main() {
     print("all", &all);
     assert_eq!(all.wrong, 0);
     assert!(all.tried >= 100_000);
+
+    if let Some(folder) = std::env::args_os().nth(1).map(PathBuf::from) {
+        for file in &FILES {
+            std::fs::write(folder.join(file.name).with_extension("at1w"), file.packed())?;
+        }
+        for (name, file) in ["splice-1", "splice-2"].into_iter().zip(pair()) {
+            std::fs::write(folder.join(name), file)?;
+        }
+    }
+    Ok(())
 }
