@@ -98,6 +98,10 @@ fn keys_and_signatures_are_not_replaced() {
     assert!(place.at1w(&VERIFY).stderr.contains("revision 2"));
     place.fails(&["sign", "model.at1w", "--force", "-t", "two\nlines"], 2, "one line");
     place.fails(&["sign", "model.at1w", "--force", "-s", "at1w.pub"], 1, "at1w.pub");
+    let mut damaged = place.read("at1w.key");
+    damaged[200] ^= 1;
+    place.write("damaged.key", damaged);
+    place.fails(&["sign", "model.at1w", "--force", "-s", "damaged.key"], 1, "damaged.key");
     place.fails(&["sign", "model.at1w", "--force", "-o", "model.at1w"], 1, "the source itself");
     #[cfg(unix)]
     {
@@ -129,7 +133,14 @@ fn minisign_and_at1w_check_each_other() {
     };
     let ok = |args: [String; 6]| place.ok(&args.each_ref().map(String::as_str));
     ok(verify("theirs.minisig", "minisign.pub"));
-    // And a key of at1w in that of minisign.
+    // And each with the key of the other.
+    place.ok(&["sign", "model.at1w", "--force", "-s", "minisign.key"]);
+    minisign(&["-Vm", "model.root", "-x", "model.at1w.minisig", "-p", "minisign.pub"]);
+    let mut damaged = place.read("minisign.key");
+    let encoded = damaged.iter().position(|&byte| byte == b'\n').unwrap() + 1;
+    damaged[encoded + 100] ^= 1;
+    place.write("damaged.key", damaged);
+    place.fails(&["sign", "model.at1w", "--force", "-s", "damaged.key"], 1, "damaged.key");
     minisign(&["-Sm", "model.root", "-x", "theirs.minisig", "-s", "at1w.key"]);
     ok(verify("theirs.minisig", "at1w.pub"));
 }

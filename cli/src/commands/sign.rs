@@ -8,7 +8,8 @@ use at1w_container::{
     Error, Reader, check_distinct, signed_manifest, signed_message, write_atomically,
 };
 use clap::Args;
-use minisign::{ErrorKind, SecretKey, SecretKeyBox};
+use ct_codecs::{Base64, Decoder};
+use minisign::{ErrorKind, PublicKey, SecretKey, SecretKeyBox};
 
 use super::unpack::require_repository;
 use crate::Global;
@@ -27,8 +28,7 @@ pub(crate) struct Sign {
     /// An .at1w file, or a packed repository
     #[arg(value_name = "FILE-OR-DIR")]
     path: PathBuf,
-    /// The secret key: one of 'at1w keygen', or one of minisign that has a password, which is asked
-    /// for
+    /// The secret key, of 'at1w keygen' or of minisign; a password is asked for if it has one
     #[arg(short, long, value_name = "FILE", default_value = "at1w.key")]
     secret_key: PathBuf,
     /// Where the signature goes
@@ -84,7 +84,10 @@ impl Sign {
         let key = read_text(&secret_key)?;
         let signature = unlocked(&key)
             .and_then(|key| {
-                minisign::sign(None, &key, &signed[..], Some(comment.trim()), Some(UNTRUSTED))
+                // With the public key, signatures of a damaged secret key are refused.
+                let public = Some(PublicKey::from_secret_key(&key)?);
+                let comment = Some(comment.trim());
+                minisign::sign(public.as_ref(), &key, &signed[..], comment, Some(UNTRUSTED))
             })
             .map_err(|error| Failure::Other(format!("{}: {error}", secret_key.display())))?;
         write_atomically(&output, force, |file| {
@@ -100,12 +103,21 @@ impl Sign {
 
 /// A secret key as it is stored, its password asked for if it has one.
 fn unlocked(text: &str) -> Result<SecretKey, minisign::PError> {
-    match SecretKeyBox::from_string(text)?.into_unencrypted_secret_key() {
-        Err(error) if matches!(error.kind(), ErrorKind::Io) => {
-            SecretKeyBox::from_string(text)?.into_secret_key(None)
-        }
+    let stored = || SecretKeyBox::from_string(text);
+    match stored()?.into_unencrypted_secret_key() {
+        Err(error) if matches!(error.kind(), ErrorKind::Io) => stored()?.into_secret_key(None),
+        Err(error) => without_checksum(text).ok_or(error),
         key => key,
     }
+}
+
+/// A key of minisign 0.11 without a password, which has zeros where others have their checksum.
+fn without_checksum(text: &str) -> Option<SecretKey> {
+    let key = Base64::decode_to_vec(text.lines().nth(1)?, None).ok()?;
+    if !key.ends_with(&[0; 32]) {
+        return None;
+    }
+    SecretKey::from_bytes(&key).ok()
 }
 
 /// `path` with `.minisig` after its name.
