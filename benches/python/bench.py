@@ -72,8 +72,7 @@ def speeds(plain: str, packed: str) -> dict[str, float]:
     assert all(torch.equal(tensor, expected[name]) for name, tensor in tensors.items())
     everything = b"".join(raw(tensor) for tensor in tensors.values())
     rivals = {
-        "at1w, mmap": lambda: at1w.torch.load_file(packed),
-        "at1w, pread": lambda: at1w.torch.load_file(packed, backend="pread"),
+        "at1w": lambda: at1w.torch.load_file(packed),
         "hashlib.sha256": lambda: hashlib.sha256(everything).digest(),
         "safetensors, touched": lambda: {n: t.clone() for n, t in load_plain(plain).items()},
     }
@@ -96,7 +95,7 @@ def anonymous() -> int:
     return sum(int(fields[name].split()[0]) for name in ("RssAnon", "RssShmem")) * 1024
 
 
-def memory(_plain: str, packed: str, backend: str) -> dict[str, float]:
+def memory(_plain: str, packed: str) -> dict[str, float]:
     """How far memory rises while a file is loaded, looked at every millisecond, and the time of a
     first small read."""
     with at1w.safe_open(packed, "pt") as f:
@@ -111,7 +110,7 @@ def memory(_plain: str, packed: str, backend: str) -> dict[str, float]:
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    tensors = at1w.torch.load_file(packed, backend=backend)
+    tensors = at1w.torch.load_file(packed)
     done.set()
     watcher.join()
     size = sum(tensor.nbytes for tensor in tensors.values())
@@ -155,12 +154,11 @@ def main(corpus: str) -> None:
                 ratio = times["hashlib.sha256"] / time
                 print(f"| {name} | {threads} | {size / time / 1e9:.2f} | {ratio:.2f} |")
         print()
-        for backend in ("mmap", "pread"):
-            found = measure("memory", *files, backend)
-            print(
-                f"{backend}: load_file takes {found['above'] / MIB:.0f} MiB above the tensors' "
-                f"{found['size'] / MIB:.0f}, the first load_tensor {1e3 * found['first']:.2f} ms"
-            )
+        found = measure("memory", *files)
+        print(
+            f"load_file takes {found['above'] / MIB:.0f} MiB above the tensors' "
+            f"{found['size'] / MIB:.0f}, the first load_tensor {1e3 * found['first']:.2f} ms"
+        )
         found = measure("slices", *files)
         print(
             f"get_slice of 1 % of the rows of a tensor of {found['whole']} bytes: "

@@ -97,22 +97,24 @@ fn read_exact_at(file: &File, mut bytes: &mut [u8], mut offset: u64) -> io::Resu
     Ok(())
 }
 
-/// A file mapped into memory: nothing is copied before it is decoded.
-///
-/// The file must not be written to or truncated while it is mapped: a truncated one ends the
-/// process with a signal. What a read hands out is verified after decoding all the same. [`File`]
-/// has no such condition.
+/// A file mapped into memory: nothing is copied before it is decoded. [`File`] is a little slower,
+/// and has no conditions.
 pub struct Mapped(memmap2::Mmap);
 
 impl Mapped {
     /// Maps a file.
     ///
+    /// # Safety
+    /// Nobody may write to the file or truncate it, in this process or another, while it is mapped:
+    /// its bytes would change under references to them, and a truncated file ends the process with
+    /// SIGBUS.
+    ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn open(path: &Path) -> Result<Self> {
+    pub unsafe fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(Error::io(path))?;
-        // SAFETY: the mapping is private to this value and only read. That nobody changes the file
-        // meanwhile is the documented condition of this type.
+        // SAFETY: the mapping is private to this value and only read; the caller vouches that nobody
+        // changes the file meanwhile.
         let map = unsafe { memmap2::Mmap::map(&file) }.map_err(Error::io(path))?;
         Ok(Self(map))
     }

@@ -82,9 +82,10 @@ class safe_open(_Open):
     """Opens a file of weights, of either format.
 
     filename: its path. framework: "pt", "np" or "flax", or one of their longer names. device: where
-    tensors of torch are put. backend: "pread" reads the file piece by piece; "mmap" maps it into
-    memory, as safetensors does, and must only be used on a file that nobody changes meanwhile. root:
-    64 hexadecimal digits that the root of a packed file must be, which pins all that is read of it.
+    tensors of torch are put. backend: "pread" or "mmap", for callers of safetensors; at1w reads
+    the file with either, so that one that shrinks meanwhile is an error and not the end of the
+    process. root: 64 hexadecimal digits that the root of a packed file must be, which pins all that
+    is read of it.
 
     Raises FileNotFoundError and other OSErrors; SafetensorError if it is no file of weights;
     IntegrityError if it is damaged or its root is another.

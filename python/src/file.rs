@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use at1w_container::{
-    Digest, Error, Index, Mapped, OpenOptions, Progress, ReadAt, Result, Slice, TensorInfo, Weights,
+    Digest, Error, Index, OpenOptions, Progress, ReadAt, Result, Slice, TensorInfo, Weights,
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -46,29 +46,22 @@ impl From<Part> for Index {
 
 #[pymethods]
 impl File {
-    /// Opens the file at a path: read piece by piece with the backend "pread", or mapped into memory
-    /// with "mmap": a file that shrinks meanwhile then ends the process.
+    /// Opens the file at a path. The backends of safetensors, "mmap" and "pread", are both taken, and
+    /// both read: if a mapped file shrank, that would end the process, and mapping is hardly faster.
     #[new]
     #[pyo3(signature = (path, backend = "pread", root = None))]
     fn open(py: Python<'_>, path: PathBuf, backend: &str, root: Option<&str>) -> PyResult<Self> {
-        let mapped = match backend {
-            "mmap" => true,
-            "pread" => false,
-            other => {
-                return Err(SafetensorError::new_err(format!(
-                    "backend {other:?} is invalid (expected one of: \"mmap\", \"pread\")"
-                )));
-            }
-        };
+        if !["mmap", "pread"].contains(&backend) {
+            return Err(SafetensorError::new_err(format!(
+                "backend {backend:?} is invalid (expected one of: \"mmap\", \"pread\")"
+            )));
+        }
         let root = root.map(parse_digest).transpose()?;
         py.detach(|| {
-            let file = match mapped {
-                true => Mapped::open(&path).and_then(|source| Self::new(source, root)),
-                false => fs::File::open(&path)
-                    .map_err(|source| Error::Io { path: path.clone(), source })
-                    .and_then(|source| Self::new(source, root)),
-            };
-            let file = file.map_err(|error| error.in_file(&path))?;
+            let file = fs::File::open(&path)
+                .map_err(|source| Error::Io { path: path.clone(), source })
+                .and_then(|source| Self::new(source, root))
+                .map_err(|error| error.in_file(&path))?;
             Ok(Self { path: Some(path), ..file })
         })
         .map_err(exception)

@@ -47,34 +47,38 @@ def outcome(path, content, intact):
             return read()
         except at1w.SafetensorError:
             refused = True
-            return {}
+            return None
+
+    def known(name, array):
+        return any(name in i.tensors and equal_arrays(array, i.tensors[name]) for i in intact)
 
     # As a whole: from the file, and from memory.
     for read in (lambda: at1w.numpy.load_file(path), lambda: at1w.numpy.load(content)):
         whole = attempt(read)
-        for name, array in whole.items():
-            if not any(name in i.tensors and equal_arrays(array, i.tensors[name]) for i in intact):
-                return "wrong"
+        if whole is None:
+            continue
+        if not any(whole.keys() == i.tensors.keys() for i in intact):
+            return "wrong"
+        if not all(known(name, array) for name, array in whole.items()):
+            return "wrong"
     attempt(lambda: at1w.verify(path))
 
     # One tensor after the other.
-    for backend in ("pread", "mmap"):
-        try:
-            f = at1w.safe_open(path, "np", backend=backend)
-        except at1w.SafetensorError:
-            refused = True
-            continue
-        with f:
-            if not any(header(f) == i.header for i in intact):
+    try:
+        f = at1w.safe_open(path, "np")
+    except at1w.SafetensorError:
+        return "refused"
+    with f:
+        if not any(header(f) == i.header for i in intact):
+            return "wrong"
+        for name in f.keys():
+            try:
+                array = f.get_tensor(name)
+            except at1w.SafetensorError:
+                refused = True
+                continue
+            if not known(name, array):
                 return "wrong"
-            for name in f.keys():
-                try:
-                    array = f.get_tensor(name)
-                except at1w.SafetensorError:
-                    refused = True
-                    continue
-                if not any(equal_arrays(array, i.tensors[name]) for i in intact):
-                    return "wrong"
     return "refused" if refused else "equal"
 
 

@@ -107,6 +107,19 @@ def test_damage_is_named(packed, tmp_path):
     assert os.listdir(tmp_path) == ["damaged.at1w"]
 
 
+@pytest.mark.parametrize("backend", ["mmap", "pread"])
+def test_shrinking_files(path, tmp_path, backend):
+    copy = tmp_path / path.name
+    copy.write_bytes(path.read_bytes())
+    with at1w.safe_open(copy, "np", backend=backend) as f:
+        os.truncate(copy, 4096)
+        with pytest.raises(OSError, match=path.name):
+            f.get_tensor("wide")
+        copy.write_bytes(b"")
+        with pytest.raises(OSError, match=path.name):
+            f.get_tensors()
+
+
 def test_flips_of_any_bit_do_no_harm(tmp_path):
     tensors = {"a": np.arange(99, dtype=np.float32), "b": np.ones((3, 5), dtype=np.float16)}
     at1w.numpy.save_file(tensors, tmp_path / "small.at1w")

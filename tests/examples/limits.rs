@@ -45,7 +45,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         ["make", "single", path] => make(path, 1, 2 * GIB),
         ["make", "many", path] => make(path, 100_000, 256),
         ["read", path, name] => {
-            let map = Mapped::open(path.as_ref())?;
+            // SAFETY: ci/limits leaves its files alone while they are read.
+            let map = unsafe { Mapped::open(path.as_ref()) }?;
             let bytes = map.read_at(0..map.size()?)?;
             let tensors = safetensors::SafeTensors::deserialize(&bytes)?;
             Ok(std::io::stdout().write_all(tensors.tensor(name)?.data())?)
