@@ -13,6 +13,8 @@
 //! Lengths that do not fit are errors of the caller, and panic.
 
 #![deny(unsafe_op_in_unsafe_fn)]
+// Where there is no vector back-end, what these share has no use.
+#![cfg_attr(not(any(target_arch = "x86_64", target_arch = "aarch64")), allow(unused))]
 
 #[cfg(target_endian = "big")]
 compile_error!(
