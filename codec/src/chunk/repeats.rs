@@ -58,8 +58,8 @@ pub(super) struct Repeats {
 const SIGN: u8 = 0x80;
 
 impl Repeats {
-    /// Finds repeats; `None` if there seem to be hardly any. `bits` is what an element takes
-    /// otherwise.
+    /// Finds repeats; `None` if there are none, or seem to be hardly any. `bits` is what an element
+    /// takes otherwise.
     pub(super) fn find(layout: Layout, raw: &[u8], bits: usize) -> Option<Self> {
         let width = layout.width();
         let sign_bit = if layout.rotates() { SIGN } else { 0 };
@@ -67,11 +67,11 @@ impl Repeats {
             return None;
         }
         if !layout.rotates() {
-            return Some(Search::new(width, raw).parse(raw, bits));
+            return Search::new(width, raw).parse(raw, bits);
         }
         let mut magnitudes = raw.to_vec();
         magnitudes.iter_mut().skip(width - 1).step_by(width).for_each(|top| *top &= !SIGN);
-        let mut repeats = Search::new(width, &magnitudes).parse(raw, bits);
+        let mut repeats = Search::new(width, &magnitudes).parse(raw, bits)?;
         let sign = |at: usize| raw[width * at + width - 1] >> 7;
         let (mut flips, mut at) = (Vec::new(), 0);
         for (run, len, distance) in repeats.sequences() {
@@ -326,8 +326,8 @@ impl<'a> Search<'a> {
         best
     }
 
-    /// The sequences; literals are taken from `raw`.
-    fn parse(&self, raw: &[u8], bits: usize) -> Repeats {
+    /// The sequences, if there are any; literals are taken from `raw`.
+    fn parse(&self, raw: &[u8], bits: usize) -> Option<Repeats> {
         let mut repeats = Repeats::default();
         let mut places = Places::new(self.count());
         let (mut at, mut run, mut known) = (0, 0, None);
@@ -348,7 +348,7 @@ impl<'a> Search<'a> {
             (at..at + len).for_each(|i| places.insert(i, self.hash(i)));
             (at, run, known) = (at + len, 0, Some(distance));
         }
-        repeats
+        (repeats.count() > 0).then_some(repeats)
     }
 }
 
@@ -375,6 +375,8 @@ mod tests {
             repeats.restore(width, &mut back);
             assert_eq!(back, raw);
             assert_eq!(repeats.check(n - 2000), Err(DecodeError::Repeats));
+            // None that is worth its room.
+            assert_eq!(Repeats::find(layout, &raw, 0), None);
         }
     }
 
