@@ -59,6 +59,17 @@ pub enum Error {
     /// The source changed while it was read.
     #[error("the source changed while it was read: {0}")]
     SourceChanged(String),
+    /// A chunk that was encoded does not decode to what it was.
+    #[error(
+        "chunk {chunk} of tensor {name:?} does not decode to what it was, and was not kept: this is \
+         a fault of the machine, or one of at1w that should be reported"
+    )]
+    Encoded {
+        /// The tensor.
+        name: String,
+        /// The chunk.
+        chunk: u64,
+    },
     /// The file is no `.at1w` file.
     #[error("not an .at1w file: {0}")]
     NotAt1w(&'static str),

@@ -11,6 +11,7 @@
 
 mod atomic;
 mod chunking;
+mod coder;
 mod decode;
 mod digest;
 mod error;

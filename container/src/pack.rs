@@ -8,11 +8,12 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use at1w_codec::{Encoder, Level, Model, ModelBuilder, Next, max_encoded_len};
+use at1w_codec::{Level, Model, ModelBuilder, Next, max_encoded_len};
 use rayon::prelude::*;
 
 use crate::atomic::{check_distinct, write_atomically};
 use crate::chunking::{ChunkRef, Chunking, MAX_CHUNK_LEN, batches};
+use crate::coder::{Coder, StoredModel};
 use crate::digest::{Chain, Digest};
 use crate::error::HeaderError;
 use crate::format::{
@@ -162,7 +163,7 @@ struct Packer<'a> {
     /// For each tensor that has the content of an earlier one, the index of that.
     shared: HashMap<usize, u32>,
     /// The model of the tensor that spans batches.
-    model: Option<(usize, Arc<Model>)>,
+    model: Option<(usize, Arc<StoredModel>)>,
 }
 
 /// Memory of large chunks that are written, for those to come: new memory costs as much time as
@@ -208,7 +209,7 @@ struct EncodedChunk<'a> {
 /// What a chunk is stored as.
 enum Payload {
     /// In the first so many bytes of its memory, coded with the model.
-    Own { bytes: Vec<u8>, len: usize, model: Arc<Model> },
+    Own { bytes: Vec<u8>, len: usize, model: Arc<StoredModel> },
     /// As that of the earlier tensor with this index.
     Shared(u32),
 }
@@ -251,14 +252,14 @@ impl<'a> Packer<'a> {
         let this = &*self;
         let jobs = batch.into_par_iter().zip(models);
         jobs.map_init(
-            || Encoder::new(this.level),
-            |encoder, (at, model)| this.encode_chunk(encoder, buffers, at, model),
+            || Coder::new(this.level),
+            |coder, (at, model)| this.encode_chunk(coder, buffers, at, model),
         )
         .collect()
     }
 
     /// The model of a tensor of several chunks, made when its first chunk comes along.
-    fn shared_model(&mut self, at: &ChunkRef) -> Result<Option<Arc<Model>>> {
+    fn shared_model(&mut self, at: &ChunkRef) -> Result<Option<Arc<StoredModel>>> {
         if at.count == 1 || self.shared.contains_key(&at.tensor) {
             return Ok(None);
         }
@@ -267,7 +268,7 @@ impl<'a> Packer<'a> {
         {
             return Ok(Some(model.clone()));
         }
-        let model = Arc::new(self.measure(at.tensor)?);
+        let model = self.stored(at, &self.measure(at.tensor)?)?;
         self.model = Some((at.tensor, model.clone()));
         Ok(Some(model))
     }
@@ -314,12 +315,21 @@ impl<'a> Packer<'a> {
         Ok(builder)
     }
 
+    fn stored(&self, at: &ChunkRef, model: &Model) -> Result<Arc<StoredModel>> {
+        StoredModel::new(model).map(Arc::new).ok_or_else(|| self.not_encoded(at))
+    }
+
+    fn not_encoded(&self, at: &ChunkRef) -> Error {
+        let name = self.header.tensors()[at.tensor].name().to_owned();
+        Error::Encoded { name, chunk: at.chunk }
+    }
+
     fn encode_chunk(
         &self,
-        encoder: &mut Encoder,
+        coder: &mut Coder,
         buffers: &Buffers,
         at: ChunkRef,
-        model: Option<Arc<Model>>,
+        model: Option<Arc<StoredModel>>,
     ) -> Result<EncodedChunk<'a>> {
         let info = &self.header.tensors()[at.tensor];
         let start = self.header.data_start() + info.data.start;
@@ -329,15 +339,18 @@ impl<'a> Packer<'a> {
             let payload = Payload::Shared(other);
             return Ok(EncodedChunk { at, raw, payload });
         }
-        let model = model.unwrap_or_else(|| {
-            let model = Model::of(coded_as(info), self.level, &info.shape, [&raw[..]]);
-            Arc::new(model.expect("chunks are whole elements and short"))
-        });
-        let position = at.range.start / model.layout().width() as u64;
+        let model = match model {
+            Some(model) => model,
+            None => {
+                let model = Model::of(coded_as(info), self.level, &info.shape, [&raw[..]]);
+                self.stored(&at, &model.expect("chunks are whole elements and short"))?
+            }
+        };
+        let position = at.range.start / model.model.layout().width() as u64;
         let mut bytes = buffers.take(raw.len());
         bytes.resize(bytes.len().max(max_encoded_len(raw.len())), 0);
-        let len = encoder.encode(&model, position, &raw, &mut bytes);
-        let len = len.expect("the buffer is large enough");
+        let len = coder.encode(&model.model, position, &raw, &mut bytes);
+        let len = len.ok_or_else(|| self.not_encoded(&at))?;
         Ok(EncodedChunk { at, raw, payload: Payload::Own { bytes, len, model } })
     }
 }
@@ -420,7 +433,7 @@ impl<'a> Output<'a> {
         &mut self,
         at: &ChunkRef,
         payload_len: usize,
-        model: &Model,
+        model: &StoredModel,
         digest: [u8; 32],
     ) -> Result<()> {
         if at.count > 1 {
@@ -430,8 +443,7 @@ impl<'a> Output<'a> {
             self.states.extend(digest);
             return Ok(());
         }
-        let model = model.to_bytes();
-        self.write(&model)?;
+        self.write(&model.bytes)?;
         let (payload_lens, states) =
             (std::mem::take(&mut self.payload_lens), std::mem::take(&mut self.states));
         self.write(&payload_lens)?;
@@ -442,7 +454,7 @@ impl<'a> Output<'a> {
         self.records.push(TensorRecord {
             digest,
             stored_len: (self.len - self.start).to_le_bytes(),
-            model_len: (model.len() as u32).to_le_bytes(),
+            model_len: (model.bytes.len() as u32).to_le_bytes(),
             model_kind: MODEL_PLANES,
             flags: 0,
             reserved: [0; 2],

@@ -1,0 +1,73 @@
+//! Encoding that is proven: each chunk is decoded again before it is kept, with the model that
+//! readers will have.
+
+use at1w_codec::{Decoder, Encoder, Level, Model};
+
+/// A model as it is stored, and as it is read from that.
+pub(crate) struct StoredModel {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) model: Model,
+}
+
+impl StoredModel {
+    /// `None` if what is stored can't be read.
+    pub(crate) fn new(model: &Model) -> Option<Self> {
+        let bytes = model.to_bytes();
+        let model = Model::from_bytes(model.layout(), &bytes).ok()?;
+        Some(Self { bytes, model })
+    }
+}
+
+/// Encodes chunks. Keeps its memory from one chunk to the next.
+pub(crate) struct Coder {
+    encoder: Encoder,
+    decoder: Decoder,
+    back: Vec<u8>,
+}
+
+impl Coder {
+    pub(crate) fn new(level: Level) -> Self {
+        Self { encoder: Encoder::new(level), decoder: Decoder::new(), back: Vec::new() }
+    }
+
+    /// Encodes into the front of `out`, in which there is room enough; `None` if that does not come
+    /// back.
+    pub(crate) fn encode(
+        &mut self,
+        model: &Model,
+        position: u64,
+        raw: &[u8],
+        out: &mut [u8],
+    ) -> Option<usize> {
+        let len = self.encoder.encode(model, position, raw, out).expect("there is room enough");
+        self.comes_back(model, position, &out[..len], raw).then_some(len)
+    }
+
+    fn comes_back(&mut self, model: &Model, position: u64, encoded: &[u8], raw: &[u8]) -> bool {
+        self.back.resize(self.back.len().max(raw.len()), 0);
+        let back = &mut self.back[..raw.len()];
+        self.decoder.decode(model, position, encoded, back).is_ok() && back == raw
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use at1w_codec::{Dtype, max_encoded_len};
+
+    use super::*;
+
+    #[test]
+    fn what_does_not_come_back_is_noticed() {
+        let raw: Vec<u8> = (0..4000_u32).map(|i| ((i * i) >> 7) as u8 & 15).collect();
+        let model = Model::of(Dtype::BF16, Level::Default, &[2000], [&raw[..]]).unwrap();
+        let model = StoredModel::new(&model).unwrap().model;
+        let mut coder = Coder::new(Level::Default);
+        let mut out = vec![0; max_encoded_len(raw.len())];
+        let len = coder.encode(&model, 0, &raw, &mut out).unwrap();
+        assert!(coder.comes_back(&model, 0, &out[..len], &raw));
+        assert!(!coder.comes_back(&model, 0, &out[..len - 1], &raw));
+        let mut other = raw.clone();
+        other[1234] ^= 1;
+        assert!(!coder.comes_back(&model, 0, &out[..len], &other));
+    }
+}
