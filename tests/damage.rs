@@ -1,7 +1,8 @@
 //! Damage is reported, or changes nothing that is read.
 
 use at1w_codec::Dtype;
-use at1w_container::Error;
+use at1w_container::{Error, Model};
+use at1w_tests::fuzzing::seal;
 use at1w_tests::{Random, Tensor, open, packed, restored, safetensors, small, weights};
 
 /// Everything that a reader can be asked for; the first error.
@@ -232,4 +233,51 @@ fn a_file_that_changes_under_its_reader_is_refused() {
         reader.tensor("more").unwrap().read_to_vec(),
         Err(Error::Read { .. } | Error::DamagedTensor { .. })
     ));
+}
+
+#[test]
+fn a_model_of_longer_rows_than_the_tensor_is_refused() {
+    // Rows of 200 elements have scales.
+    let mut random = Random::new(4);
+    let mut data = Vec::new();
+    for row in 0..64 {
+        for word in weights(Dtype::BF16, 200, &mut random).as_chunks().0 {
+            let value = u16::from_le_bytes(*word) + 0x80 * (row % 9);
+            data.extend(value.to_le_bytes());
+        }
+    }
+    let file = packed(&safetensors(&[Tensor::new("w", Dtype::BF16, &[64, 200], data)])).unwrap();
+    assert_eq!(open(&file).unwrap().tensor("w").unwrap().model().unwrap().row_len(), 200);
+    let refused = (0..file.len() - 1).any(|at| {
+        let mut damaged = file.clone();
+        if damaged[at..at + 2] != [0xc8, 0x01] {
+            return false;
+        }
+        damaged[at..at + 2].copy_from_slice(&[0xff, 0x7f]);
+        seal(&mut damaged);
+        restored(&damaged).is_err_and(|error| error.to_string().contains("rows of 16383 elements"))
+    });
+    assert!(refused);
+}
+
+#[test]
+fn a_tensor_that_takes_more_than_any_encoding_is_refused() {
+    let file = packed(&safetensors(&[Tensor::new("t", Dtype::U8, &[3], vec![1, 2, 3])])).unwrap();
+    let refused = |extra: usize, model: u32| {
+        let trailer = file.len() - 176;
+        let number = |bytes: &[u8]| u64::from_le_bytes(*bytes.first_chunk().unwrap());
+        let index = number(&file[trailer..]);
+        let mut damaged = file.clone();
+        // The stored length of the only record, the length of its model, and where it begins.
+        let stored = number(&file[index as usize + 32..]) + extra as u64;
+        damaged[index as usize + 32..][..8].copy_from_slice(&stored.to_le_bytes());
+        damaged[index as usize + 40..][..4].copy_from_slice(&model.to_le_bytes());
+        damaged[trailer..][..8].copy_from_slice(&(index + extra as u64).to_le_bytes());
+        damaged.splice(index as usize..index as usize, vec![0; extra]);
+        seal(&mut damaged);
+        open(&damaged).is_err_and(|error| error.to_string().contains("more than any encoding"))
+    };
+    assert!(!refused(0, 0) && !refused(1000, 1000));
+    assert!(refused(Model::MAX_LEN + 2, 0));
+    assert!(refused(Model::MAX_LEN + 2, Model::MAX_LEN as u32 + 1));
 }

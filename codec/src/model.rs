@@ -154,6 +154,12 @@ impl Model {
         self.layout
     }
 
+    /// Elements of a row, 1 for a model that knows of no rows. Its memory grows with them: a tensor
+    /// of fewer elements has no use for it.
+    pub fn row_len(&self) -> u64 {
+        self.scale.as_ref().map_or(1, |scale| scale.row_len)
+    }
+
     pub(crate) fn scale(&self) -> Option<&Scale> {
         self.scale.as_ref()
     }

@@ -92,10 +92,12 @@ impl ChunkRef {
     }
 }
 
+/// How many tensors are read at a time, since each has a model in memory.
+pub(crate) const MAX_TENSORS: usize = 256;
+
 /// All chunks of a file in data order, in batches of `batch_len` raw bytes or a bit more and of
-/// a bounded number of chunks.
+/// at most [`MAX_TENSORS`] chunks.
 pub(crate) fn batches(header: &Header, batch_len: u64) -> impl Iterator<Item = Vec<ChunkRef>> + '_ {
-    const MAX_CHUNKS: usize = 4096;
     let mut chunks = header.tensors().iter().enumerate().flat_map(|(tensor, info)| {
         let chunking = Chunking::of(info);
         let count = chunking.count();
@@ -104,7 +106,7 @@ pub(crate) fn batches(header: &Header, batch_len: u64) -> impl Iterator<Item = V
     std::iter::from_fn(move || {
         let mut batch = Vec::new();
         let mut len = 0;
-        while len < batch_len && batch.len() < MAX_CHUNKS {
+        while len < batch_len && batch.len() < MAX_TENSORS {
             let Some(chunk) = chunks.next() else { break };
             len += chunk.len() as u64;
             batch.push(chunk);

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use at1w_codec::{Model, max_encoded_len};
+
 use crate::chunking::Chunking;
 use crate::digest::Digest;
 use crate::format::{
@@ -140,6 +142,10 @@ impl Index {
             let chunks = Chunking::of(info).count();
             let tables = format::chunk_table_len(chunks);
             let models = u64::from(u32::from_le_bytes(record.model_len));
+            let most = match chunks {
+                1 => Model::MAX_LEN as u64 + max_encoded_len(info.raw_len() as usize) as u64,
+                _ => u64::MAX,
+            };
             offsets.push(end);
             let stored_len = u64::from_le_bytes(record.stored_len);
             if record.flags == SHARED {
@@ -158,6 +164,9 @@ impl Index {
                 }
                 digests.extend(digest);
                 continue;
+            }
+            if models > Model::MAX_LEN as u64 || stored_len > most {
+                return Err(fail("takes more than any encoding of it"));
             }
             end = end
                 .checked_add(stored_len)

@@ -32,8 +32,15 @@ pub(crate) fn read_model(tensor: &Tensor<'_>) -> Result<Model> {
 }
 
 fn parse_model(tensor: &Tensor<'_>, offset: u64, bytes: &[u8]) -> Result<Model> {
-    Model::from_bytes(coded_as(tensor.info).layout(), bytes)
-        .map_err(|e| tensor.damaged(None, offset, format!("its model: {e}")))
+    let model = Model::from_bytes(coded_as(tensor.info).layout(), bytes)
+        .map_err(|e| tensor.damaged(None, offset, format!("its model: {e}")))?;
+    let elements = tensor.raw_len() / model.layout().width() as u64;
+    // A few bytes may describe a long row: no more than the tensor is accounted for.
+    if model.row_len() > elements.max(1) {
+        let problem = format!("its model has rows of {} elements, it {elements}", model.row_len());
+        return Err(tensor.damaged(None, offset, problem));
+    }
+    Ok(model)
 }
 
 impl<'a> Plan<'a> {

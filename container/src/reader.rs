@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use crate::chunking::{ChunkRef, batches};
+use crate::chunking::{ChunkRef, MAX_TENSORS, batches};
 use crate::decode::{self, Chunk, Job};
 use crate::digest::{Chain, Digest};
 use crate::header::Header;
@@ -19,8 +19,8 @@ use crate::source::ReadAt;
 use crate::tensor::Tensor;
 use crate::{Error, Result, pool};
 
-/// Raw bytes of tensors that are read together; a larger one is read alone. Of small tensors, all
-/// that is read of the file is in memory at a time.
+/// Raw bytes of tensors that are read together, no more than [`MAX_TENSORS`]; a larger one is read
+/// alone. Of small tensors, all that is read of the file is in memory at a time.
 const READ_BATCH_LEN: u64 = 32 << 20;
 
 /// Sizes above which a file is refused rather than believed.
@@ -204,7 +204,7 @@ impl Reader {
                 len += tensor.raw_len();
                 before == 0 || len <= READ_BATCH_LEN
             };
-            let count = tensors.iter().take_while(fits).count();
+            let count = tensors.iter().take(MAX_TENSORS).take_while(fits).count();
             let (batch, outs) = wanted.split_at_mut(count);
             read_batch(&tensors[..count], batch, progress)?;
             (tensors, wanted) = (&tensors[count..], outs);

@@ -73,7 +73,9 @@ impl ReadAt for File {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let len = range.end.saturating_sub(range.start);
-        buffer.resize(usize::try_from(len).map_err(|_| io::ErrorKind::OutOfMemory)?, 0);
+        let len = usize::try_from(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        buffer.try_reserve(len.saturating_sub(buffer.len()))?;
+        buffer.resize(len, 0);
         read_exact_at(self, &mut buffer, range.start)?;
         Ok(Cow::Owned(buffer))
     }

@@ -676,6 +676,7 @@ class Tensor:
         table_length = 36 * chunks - 32 if chunks > 1 else 0
         payloads = len(stored) - model_length - table_length
         require(payloads >= 0, self.where, "the stored length is too short")
+        require(model_length <= 528_384, self.where, "the model is too long")
         cursor = Cursor(stored, self.where)
         self.payloads, self.model = cursor.take(payloads), cursor.take(model_length)
         self.sizes = [cursor.number(4) for _ in range(chunks)] if chunks > 1 else [payloads]
@@ -689,6 +690,8 @@ class Tensor:
         # Each part of a C64 is an element; those below 8 bits are taken as bytes.
         planes = 4 if self.dtype == "C64" else BITS.get(self.dtype, 8) // 8 or 1
         model = Model(self.model, planes, self.dtype in ROTATED, self.where)
+        elements = sum(self.lengths) // planes
+        require(model.row_length <= max(elements, 1), self.where, "rows of more than all elements")
         payloads = Cursor(self.payloads, self.where)
         chunks, state, position = [], INITIAL, 0
         for i, (size, length) in enumerate(zip(self.sizes, self.lengths)):
