@@ -1,8 +1,9 @@
 //! What is printed, and how.
 
-use std::borrow::Cow;
 use std::io::{self, BufWriter, StdoutLock, Write};
 
+use at1w_container::is_hidden;
+pub(crate) use at1w_container::printable;
 use serde::Serialize;
 
 use crate::failure::{Failure, Result};
@@ -15,33 +16,18 @@ pub(crate) fn to_stdout(
     write(&mut out).and_then(|()| out.flush()).map_err(Failure::Output)
 }
 
-/// Prints `value` as JSON.
+/// Prints `value` as JSON, with escapes in the place of what [`printable`] would escape.
 pub(crate) fn json(value: &impl Serialize) -> Result<()> {
     to_stdout(|out| {
-        serde_json::to_writer_pretty(&mut *out, value)?;
-        writeln!(out)
-    })
-}
-
-/// `text` with the characters escaped that would move the cursor, or hide or reorder other text:
-/// names come out of files that anyone may have made.
-pub(crate) fn printable(text: &str) -> Cow<'_, str> {
-    let hidden = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
-            || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
-    if !text.contains(hidden) {
-        return text.into();
-    }
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match hidden(c) {
-            true => escaped.extend(c.escape_default()),
-            false => escaped.push(c),
+        let text = serde_json::to_string_pretty(value)?;
+        let mut rest = &text[..];
+        // Line feeds are those between the values.
+        while let Some((at, c)) = rest.char_indices().find(|&(_, c)| is_hidden(c) && c != '\n') {
+            write!(out, "{}\\u{:04x}", &rest[..at], u32::from(c))?;
+            rest = &rest[at + c.len_utf8()..];
         }
-    }
-    escaped.into()
+        writeln!(out, "{rest}")
+    })
 }
 
 /// How many percent `part` is of `whole`, if that is anything.

@@ -101,6 +101,9 @@ fn names_cannot_break_the_terminal() {
     assert_eq!(table.lines().count(), 3);
     assert!(table.contains(r"a\n\u{1b}[31m\u{202e}b"), "{table}");
     assert_eq!(place.ok(&["get", "odd.at1w", "a\n\x1b[31m\u{202e}b"]), [7]);
+    let json = String::from_utf8(place.ok(&["ls", "--json", "odd.at1w"])).unwrap();
+    assert!(json.contains(r#""a\n\u001b[31m\u202eb""#), "{json}");
+    assert_eq!(place.json(&["ls", "--json", "odd.at1w"])[0]["name"], "a\n\x1b[31m\u{202e}b");
 }
 
 #[test]

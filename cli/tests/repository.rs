@@ -143,7 +143,9 @@ fn force_replaces_files_and_removes_nothing_else() {
 
 #[test]
 fn every_fault_is_found_and_named() {
-    let place = packed();
+    let place = repository();
+    place.write("repo/log.txt", "a");
+    place.ok(&["pack", "repo"]);
     place.ok(&["pack", "repo", "-o", "other"]);
     // A shard of another revision is intact by itself.
     place.write("changed.safetensors", model(9));
@@ -153,6 +155,8 @@ fn every_fault_is_found_and_named() {
     place.write("repo.at1w/tokenizer/vocab.txt", "a\nc\n");
     fs::remove_file(place.path("repo.at1w/tokenizer/empty.txt")).unwrap();
     place.write("repo.at1w/extra.at1w", "weights?");
+    place.write("repo.at1w/pytorch_model.BIN", "weights?");
+    place.write("repo.at1w/log.txt", "ab");
     place.write("repo.at1w/readme", "");
 
     let outcome = place.fails(&["verify", "repo.at1w"], 3, "");
@@ -160,7 +164,9 @@ fn every_fault_is_found_and_named() {
         "model-00001-of-00002.at1w: the root is",
         "tokenizer/vocab.txt: has 4 bytes with SHA-256",
         "tokenizer/empty.txt: is in the manifest, but missing",
-        "extra.at1w: holds weights that are not in the manifest",
+        "extra.at1w: may be loaded, and is not in the manifest",
+        "pytorch_model.BIN: may be loaded, and is not in the manifest",
+        "log.txt: has 2 bytes, the manifest says 1",
         "warning: repo.at1w/readme",
     ] {
         assert!(outcome.stderr.contains(problem), "{problem}: {}", outcome.stderr);
@@ -209,6 +215,25 @@ fn manifests_that_lead_astray_are_refused() {
     assert_eq!(place.names(), ["repo", "repo.at1w"]);
 }
 
+#[test]
+fn what_a_killed_process_left_is_no_part_of_a_repository() {
+    let place = repository();
+    let left = ".model-00001-of-00002.at1w.b16d863f.at1w-tmp";
+    place.write(&format!("repo/{left}"), "");
+    place.write("repo/.logs.01234567.at1w-tmp/logs/a", "");
+    let outcome = place.at1w(&["pack", "repo"]);
+    assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+    assert_eq!(outcome.stderr.matches("left by a process that was killed").count(), 2);
+    assert!(!place.path(&format!("repo.at1w/{left}")).exists());
+    place.ok(&["verify", "repo.at1w"]);
+    place.ok(&["unpack", "repo.at1w", "-o", "new"]);
+
+    let mut bad = manifest(&place);
+    bad["files"][2]["path"] = left.into();
+    set_manifest(&place, &bad);
+    place.fails(&["unpack", "repo.at1w", "-o", "other"], 3, "not a path within a repository");
+}
+
 #[cfg(unix)]
 mod unix {
     use std::os::unix::fs::{PermissionsExt, symlink};
@@ -217,7 +242,7 @@ mod unix {
     use super::*;
 
     fn mode(place: &Place, name: &str) -> u32 {
-        fs::metadata(place.path(name)).unwrap().permissions().mode() & 0o777
+        fs::metadata(place.path(name)).unwrap().permissions().mode() & 0o7777
     }
 
     #[test]
@@ -256,6 +281,21 @@ mod unix {
     }
 
     #[test]
+    fn links_that_lead_to_one_directory_again_and_again_are_refused() {
+        let place = repository();
+        for i in 0..30 {
+            fs::create_dir(place.path(&format!("d{i}"))).unwrap();
+            for name in ["a", "b"] {
+                let next = place.path(&format!("d{}", i + 1));
+                symlink(next, place.path(&format!("d{i}/{name}"))).unwrap();
+            }
+        }
+        place.write("d30/file", "");
+        symlink("../d0", place.path("repo/bomb")).unwrap();
+        place.fails(&["pack", "repo"], 1, "is another link to a directory");
+    }
+
+    #[test]
     fn names_that_a_manifest_cannot_hold_are_refused() {
         use std::os::unix::ffi::OsStrExt;
 
@@ -278,6 +318,7 @@ mod unix {
             fs::set_permissions(place.path(name), fs::Permissions::from_mode(mode)).unwrap();
         };
         set("repo/tokenizer/vocab.txt", 0o750);
+        set("repo/tokenizer/empty.txt", 0o6777);
         set("repo/model-00001-of-00002.safetensors", 0o400);
         let at1w = env!("CARGO_BIN_EXE_at1w");
         let script = format!("umask 027; {at1w} pack repo && {at1w} unpack repo.at1w -o restored");
@@ -289,6 +330,7 @@ mod unix {
         assert_eq!(mode(&place, "repo.at1w/at1w-manifest.json"), 0o640);
         assert_eq!(mode(&place, "repo.at1w/model-00001-of-00002.at1w"), 0o400);
         assert_eq!(mode(&place, "restored/tokenizer/vocab.txt"), 0o750);
+        assert_eq!(mode(&place, "restored/tokenizer/empty.txt"), 0o750);
         assert_eq!(mode(&place, "restored/model-00001-of-00002.safetensors"), 0o400);
     }
 }
@@ -304,5 +346,16 @@ fn links_in_a_target_are_not_followed_out_of_it() {
     std::os::unix::fs::symlink("../repo/sub", place.path("target/sub")).unwrap();
     let args = ["pack", "repo", "-o", "target", "--keep-names", "--force"];
     place.fails(&args, 1, "leads out of the target");
+    // Directories neither.
+    std::fs::remove_file(place.path("repo/sub/model.safetensors")).unwrap();
+    std::fs::create_dir_all(place.path("repo/sub/deep/er")).unwrap();
+    std::fs::create_dir(place.path("outside")).unwrap();
+    std::fs::remove_file(place.path("target/sub")).unwrap();
+    std::os::unix::fs::symlink("../outside", place.path("target/sub")).unwrap();
+    place.fails(&args, 1, "leads out of the target");
+    assert_eq!(std::fs::read_dir(place.path("outside")).unwrap().count(), 0);
+    place.write("repo/sub/model.safetensors", model(1));
+    place.fails(&args, 1, "leads out of the target");
+    assert_eq!(std::fs::read_dir(place.path("outside")).unwrap().count(), 0);
     assert!(place.read("repo/sub/model.safetensors") == model(1));
 }

@@ -83,6 +83,11 @@ fn a_signed_repository_is_pinned_whole() {
     assert!(!outcome.stderr.contains("warning"), "{}", outcome.stderr);
     place.write("repo.at1w/config.json", "[]");
     place.fails(&verify, 3, "config.json");
+    // What is no manifest might be the message for a file.
+    let root = "0".repeat(64);
+    place.write("fake/at1w-manifest.json", format!("at1w root v1 {root}\n"));
+    place.fails(&["sign", "fake"], 3, "not valid");
+    place.fails(&["sign", "--message", "fake"], 3, "not valid");
     // A manifest that says so is not the one that was signed.
     place.write("repo/config.json", "[]");
     place.ok(&["pack", "repo", "--force"]);

@@ -12,8 +12,8 @@ use crate::{Error, Result};
 /// Makes `target` by way of a temporary file beside it: what `write` put there is synced to disk,
 /// renamed to `target`, and the folder is synced. On failure nothing is left behind, and what was
 /// at `target` is untouched. A process that is killed leaves its temporary file, which ends in
-/// `.at1w-tmp` and is removed by the next one that writes to `target`. The file gets the
-/// permissions that the user's umask gives.
+/// `.at1w-tmp` and is removed by the next one that writes to `target`. The file has the permissions
+/// that the user's umask gives, unless `write` changes them.
 ///
 /// # Errors
 /// [`Error::Exists`] when there is a `target` and not `overwrite`, [`Error::NotAFile`] when it is
@@ -44,6 +44,22 @@ pub fn write_atomically<T>(
     }
     sync_folder(folder)?;
     Ok(result)
+}
+
+/// Gives a file that is being written the permissions of `source`, as far as the user's umask lets
+/// it have them: what is private or executable stays so, and nothing else is passed on.
+pub(crate) fn keep_mode(source: &Path, file: &File) -> Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt};
+        let mode = fs::metadata(source).map_err(Error::io(source))?.mode();
+        let given = file.metadata().map_err(Error::Write)?.mode() & 0o777;
+        let most = given | (given & 0o444) >> 2;
+        file.set_permissions(fs::Permissions::from_mode(mode & most)).map_err(Error::Write)?;
+    }
+    #[cfg(not(unix))]
+    let _ = (source, file);
+    Ok(())
 }
 
 /// That writing to `target` does not replace `source`.

@@ -153,9 +153,9 @@ impl Header {
     /// Up to three names that `name` may have been meant for.
     fn near(&self, name: &str) -> Vec<String> {
         // Names of hostile length would take quadratic time.
-        let names = self.tensors.iter().map(|t| &*t.name).filter(|n| n.len() < 512);
+        let names = self.tensors.iter().map(|t| &*t.name).filter(|n| n.len() < 128);
         let mut scored: Vec<(f64, &str)> = match name.len() {
-            512.. => Vec::new(),
+            128.. => Vec::new(),
             _ => names
                 .map(|n| {
                     (strsim::jaro_winkler(n, name) + f64::from(u8::from(n.ends_with(name))), n)

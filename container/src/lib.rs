@@ -22,6 +22,7 @@ mod manifest;
 mod pack;
 mod plan;
 mod pool;
+mod printable;
 mod progress;
 mod reader;
 mod repository;
@@ -43,6 +44,7 @@ pub use error::{Error, HeaderError, Result};
 pub use format::VERSION;
 pub use header::{Header, MAX_HEADER_LEN, TensorInfo};
 pub use pack::{PackOptions, Summary, begins_packed, is_packed, pack, pack_file};
+pub use printable::{is_hidden, printable};
 pub use progress::Progress;
 pub use reader::{FileInfo, Limits, OpenOptions, Reader};
 pub use repository::{

@@ -8,6 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::atomic::write_atomically;
+use crate::temporary::is_temporary;
 use crate::{Digest, Error, Result};
 
 /// The name of the manifest, at the root of a packed repository.
@@ -122,7 +123,12 @@ impl Manifest {
         let paths = self.files.iter().map(|file| file.path.as_str()).chain(directories.clone());
         let stored = self.files.iter().map(FileEntry::stored_path).chain(directories);
         check_paths(paths)?;
-        check_paths(stored)
+        check_paths(stored)?;
+        let sorted = self.files.is_sorted_by(|a, b| a.path <= b.path);
+        if !sorted || !self.empty_directories.is_sorted() {
+            return Err(Error::Manifest("its paths are not sorted".into()));
+        }
+        Ok(())
     }
 
     /// Writes the manifest of `repository`.
@@ -138,7 +144,9 @@ impl Manifest {
 fn check_paths<'a>(paths: impl Iterator<Item = &'a str>) -> Result<()> {
     let mut seen = HashSet::new();
     for path in paths {
-        if !is_portable(path) || path == MANIFEST_NAME {
+        let reserved =
+            [MANIFEST_NAME, SIGNATURE_NAME].contains(&path) || path.split('/').any(is_temporary);
+        if !is_portable(path) || reserved {
             return Err(Error::Manifest(format!("{path:?} is not a path within a repository")));
         }
         if !seen.insert(path) {
@@ -196,7 +204,9 @@ mod tests {
 
     #[test]
     fn paths_that_leave_the_repository_are_refused() {
-        for path in ["", "/etc", "../a", "a/../b", "a//b", "a/", "./a", "a\\b", MANIFEST_NAME] {
+        let reserved = [MANIFEST_NAME, SIGNATURE_NAME, ".a.0123.at1w-tmp", "a/.b.at1w-tmp/c"];
+        let outside = ["", "/etc", "../a", "a/../b", "a//b", "a/", "./a", "a\\b"];
+        for path in outside.into_iter().chain(reserved) {
             let files = Manifest::new(vec![carried(path)], Vec::new());
             assert!(matches!(parse(&files), Err(Error::Manifest(_))), "{path:?}");
             let directories = Manifest::new(Vec::new(), vec![path.into()]);

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use at1w_codec::{Level, Model, ModelBuilder, Next, max_encoded_len};
 use rayon::prelude::*;
 
-use crate::atomic::{check_distinct, write_atomically};
+use crate::atomic::{check_distinct, keep_mode, write_atomically};
 use crate::chunking::{ChunkRef, Chunking, MAX_CHUNK_LEN, batches};
 use crate::coder::{Coder, StoredModel};
 use crate::digest::{Chain, Digest};
@@ -22,7 +22,7 @@ use crate::format::{
 };
 use crate::header::{Header, MAX_HEADER_LEN, PREFIX, TensorInfo};
 use crate::progress::{Progress, report};
-use crate::source::{self, ReadAt};
+use crate::source::{self, Identity, ReadAt};
 use crate::{Error, Result, coded_as, pool, twins};
 
 /// Raw bytes that are in memory at a time, twice: one batch is encoded while another is hashed
@@ -83,7 +83,8 @@ pub fn begins_packed(bytes: &[u8]) -> bool {
 
 /// Packs the safetensors file `source` into `target`, which appears whole or not at all.
 ///
-/// The output depends on the source and the level alone, not on threads or machine.
+/// The output depends on the source and the level alone, not on threads or machine. It is as private
+/// as the source.
 ///
 /// # Errors
 /// [`Error::Safetensors`], [`Error::AlreadyPacked`], [`Error::Exists`], [`Error::SameFile`],
@@ -92,14 +93,11 @@ pub fn begins_packed(bytes: &[u8]) -> bool {
 pub fn pack_file(source: &Path, target: &Path, options: &PackOptions<'_>) -> Result<Summary> {
     check_distinct(source, target)?;
     let file = File::open(source).map_err(Error::io(source))?;
-    let identity = || -> Result<_> {
-        let metadata = file.metadata().map_err(Error::io(source))?;
-        Ok((metadata.len(), metadata.modified().ok()))
-    };
-    let before = identity()?;
+    let before = Identity::of(&file, source)?;
     // Refuse what is no safetensors before there is a temporary file.
     let header = read_header(&file).map_err(|e| e.in_file(source))?;
     write_atomically(target, options.overwrite, |out| {
+        keep_mode(source, out)?;
         let mut out = BufWriter::with_capacity(64 << 10, out);
         let summary = Packer::new(&file, &header, options.level, options.progress)
             .run(&mut out)
@@ -107,10 +105,7 @@ pub fn pack_file(source: &Path, target: &Path, options: &PackOptions<'_>) -> Res
                 if matches!(error, Error::Write(_)) { error } else { error.in_file(source) }
             })?;
         out.flush().map_err(Error::Write)?;
-        if identity()? != before {
-            let problem = "its size or time of change is another: pack it again";
-            return Err(Error::SourceChanged(problem.into()).in_file(source));
-        }
+        before.check(&file, source)?;
         Ok(summary)
     })
 }

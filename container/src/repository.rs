@@ -9,19 +9,39 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use self::target::{check_apart, create_directories, in_target, place};
+use self::target::{check_apart, create_directories, in_target, place, sync_directories};
 use self::tree::{Tree, TreeFile, refused};
-use crate::atomic::write_atomically;
+use crate::atomic::{keep_mode, sync_folder, write_atomically};
 use crate::digest::Hasher;
 use crate::manifest::{FileEntry, MANIFEST_NAME, Manifest, Packed, SIGNATURE_NAME};
 use crate::progress::report;
+use crate::source::Identity;
+use crate::unpack::unpack_opened;
 use crate::{
     Digest, Error, Level, OpenOptions, PackOptions, Progress, Reader, Result, Summary,
-    UnpackOptions, is_packed, pack_file, unpack_file,
+    UnpackOptions, is_packed, pack_file,
 };
 
 const SAFETENSORS: &str = ".safetensors";
 const AT1W: &str = ".at1w";
+
+/// How the names of files end that programs load weights from, or run.
+const LOADED: [&str; 14] = [
+    SAFETENSORS,
+    AT1W,
+    ".bin",
+    ".ckpt",
+    ".gguf",
+    ".h5",
+    ".msgpack",
+    ".npz",
+    ".onnx",
+    ".pickle",
+    ".pkl",
+    ".pt",
+    ".pth",
+    ".py",
+];
 
 /// Told how the work on a repository goes. `()` is silent and never stops.
 pub trait Observer: Progress {
@@ -106,7 +126,7 @@ pub fn pack_repository(
     options: &RepositoryOptions<'_>,
 ) -> Result<RepositorySummary> {
     check_apart(source, target)?;
-    let tree = Tree::walk(source)?;
+    let tree = Tree::walk(source, options.observer)?;
     check_packable(&tree, options.keep_names)?;
     options.observer.begin(total(tree.files.iter().map(|file| file.len)));
     in_target(target, options.overwrite, |directory| {
@@ -118,8 +138,10 @@ pub fn pack_repository(
         }
         create_directories(directory, &tree.empty_directories)?;
         let manifest = Manifest::new(entries, tree.empty_directories);
+        // A manifest that is there after a power cut has all of its files.
+        sync_directories(directory)?;
         manifest.write(directory)?;
-        for file in unlisted(directory, &manifest)? {
+        for file in unlisted(directory, &manifest, options.observer)? {
             options.observer.warn(&format!(
                 "{}: was there before and is not part of the repository",
                 target.join(file.path).display()
@@ -133,7 +155,7 @@ pub fn pack_repository(
 /// The target comes into being as with [`pack_repository`].
 ///
 /// # Errors
-/// Those of [`unpack_file`], and [`Error::Manifest`].
+/// Those of [`crate::unpack_file`], and [`Error::Manifest`].
 pub fn unpack_repository(
     source: &Path,
     target: &Path,
@@ -147,7 +169,7 @@ pub fn unpack_repository(
     if is_repository(target) {
         return Err(refused(target, "holds a packed repository, which would be damaged"));
     }
-    for file in unlisted(source, &manifest)? {
+    for file in unlisted(source, &manifest, options.observer)? {
         let path = file.full.display();
         options.observer.warn(&format!("{path}: is not in the manifest, so it is left out"));
     }
@@ -196,10 +218,10 @@ pub fn verify_manifest(
         }
         checks.push(FileCheck { path: file.stored_path().to_owned(), outcome });
     }
-    for file in unlisted(directory, &manifest)? {
-        let weights = file.path.ends_with(AT1W) || file.path.ends_with(SAFETENSORS);
-        if weights || is_packed(&file.full)? {
-            let outcome = Err(mismatch(&file.full, "holds weights that are not in the manifest"));
+    for file in unlisted(directory, &manifest, observer)? {
+        let path = file.path.to_lowercase();
+        if LOADED.iter().any(|suffix| path.ends_with(suffix)) || is_packed(&file.full)? {
+            let outcome = Err(mismatch(&file.full, "may be loaded, and is not in the manifest"));
             checks.push(FileCheck { path: file.path, outcome });
         } else {
             observer.warn(&format!("{}: is not in the manifest", file.full.display()));
@@ -220,7 +242,6 @@ fn pack_one(
         let to = place(directory, &packed_path)?;
         match pack_file(&file.full, &to, &PackOptions { overwrite, level, progress: observer }) {
             Ok(done) => {
-                copy_permissions(&file.full, &to)?;
                 let packed = Packed { path: packed_path.clone(), root: done.root };
                 let (size, sha256) = (done.original_len, done.original_digest);
                 let entry = FileEntry { path: path.clone(), size, sha256, packed: Some(packed) };
@@ -235,7 +256,13 @@ fn pack_one(
         }
     }
     let to = place(directory, &path)?;
-    let (size, sha256) = carry(&file.full, &to, options, |_, _| Ok(()))?;
+    let (size, sha256) = carry(&file.full, &to, options, |size, _| {
+        if size == file.len {
+            return Ok(());
+        }
+        let problem = format!("it had {} bytes, and has another size now", file.len);
+        Err(Error::SourceChanged(problem).in_file(&file.full))
+    })?;
     summary.carry(size);
     Ok(FileEntry { path, size, sha256, packed: None })
 }
@@ -250,15 +277,15 @@ fn unpack_one(
     let from = source.join(file.stored_path());
     let to = place(directory, &file.path)?;
     let Some(packed) = &file.packed else {
+        check_size(&from, file)?;
         let (size, _) =
             carry(&from, &to, options, |size, digest| check_carried(&from, file, size, digest))?;
         summary.carry(size);
         return Ok(());
     };
-    open_listed(&from, file, packed)?;
+    let reader = open_listed(&from, file, packed)?;
     let write = UnpackOptions { overwrite: options.overwrite, progress: options.observer };
-    let done = unpack_file(&from, &to, &write).map_err(|error| error.in_file(&from))?;
-    copy_permissions(&from, &to)?;
+    let done = unpack_opened(&reader, &from, &to, &write).map_err(|error| error.in_file(&from))?;
     let (path, packed_path) = (file.path.clone(), packed.path.clone());
     summary.packed.push(PackedFile { path, packed_path, summary: done });
     Ok(())
@@ -273,6 +300,7 @@ fn verify_one(
     check_listed(directory, file)?;
     let path = directory.join(file.stored_path());
     let Some(packed) = &file.packed else {
+        check_size(&path, file)?;
         let (size, digest) = read_through(&path, observer, |_| Ok(()))?;
         check_carried(&path, file, size, digest)?;
         return Ok(None);
@@ -308,6 +336,16 @@ fn check_listed(directory: &Path, file: &FileEntry) -> Result<()> {
     }
 }
 
+/// That a file that was carried over has the size of the manifest: else all of it would be read, or
+/// written, for nothing.
+fn check_size(path: &Path, file: &FileEntry) -> Result<()> {
+    let len = fs::metadata(path).map_err(Error::io(path))?.len();
+    if len == file.size {
+        return Ok(());
+    }
+    Err(mismatch(path, &format!("has {len} bytes, the manifest says {}", file.size)))
+}
+
 /// That a file that was carried over is the one of the manifest.
 fn check_carried(path: &Path, file: &FileEntry, size: u64, digest: Digest) -> Result<()> {
     if (size, digest) == (file.size, file.sha256) {
@@ -323,9 +361,13 @@ fn check_carried(path: &Path, file: &FileEntry, size: u64, digest: Digest) -> Re
 }
 
 /// The files of `directory` that the manifest does not list.
-fn unlisted(directory: &Path, manifest: &Manifest) -> Result<Vec<TreeFile>> {
+fn unlisted(
+    directory: &Path,
+    manifest: &Manifest,
+    observer: &dyn Observer,
+) -> Result<Vec<TreeFile>> {
     let listed: HashSet<_> = manifest.files.iter().map(FileEntry::stored_path).collect();
-    let mut files = Tree::walk(directory)?.files;
+    let mut files = Tree::walk(directory, observer)?.files;
     files.retain(|file| {
         let path = file.path.as_str();
         path != MANIFEST_NAME && path != SIGNATURE_NAME && !listed.contains(path)
@@ -343,7 +385,8 @@ fn packed_path(path: &str, keep_names: bool) -> Option<String> {
 fn check_packable(tree: &Tree, keep_names: bool) -> Result<()> {
     let mut sources = HashMap::new();
     for file in &tree.files {
-        if file.path == MANIFEST_NAME || is_packed(&file.full)? {
+        let ours = [MANIFEST_NAME, SIGNATURE_NAME].contains(&file.path.as_str());
+        if ours || is_packed(&file.full)? {
             return Err(Error::AlreadyPacked.in_file(&file.full));
         }
         let name = packed_path(&file.path, keep_names).unwrap_or_else(|| file.path.clone());
@@ -358,8 +401,9 @@ fn check_packable(tree: &Tree, keep_names: bool) -> Result<()> {
 fn remove_manifest(directory: &Path) -> Result<()> {
     let path = Manifest::path_in(directory);
     match fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io(&path)(error)),
-        _ => Ok(()),
+        Ok(()) => sync_folder(directory),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Error::io(&path)(error)),
     }
 }
 
@@ -370,29 +414,30 @@ fn carry(
     options: &RepositoryOptions<'_>,
     check: impl FnOnce(u64, Digest) -> Result<()>,
 ) -> Result<(u64, Digest)> {
-    let done = write_atomically(to, options.overwrite, |output| {
+    write_atomically(to, options.overwrite, |output| {
+        keep_mode(from, output)?;
         let (size, digest) = read_through(from, options.observer, |bytes| {
             output.write_all(bytes).map_err(Error::Write)
         })?;
         check(size, digest)?;
         Ok((size, digest))
-    })?;
-    copy_permissions(from, to)?;
-    Ok(done)
+    })
 }
 
-/// Reads a file to its end, piece by piece, and gives its size and digest.
+/// Reads a file piece by piece, and gives its size and digest. It must stay as it is meanwhile.
 fn read_through(
     path: &Path,
     progress: &dyn Progress,
     mut piece: impl FnMut(&[u8]) -> Result<()>,
 ) -> Result<(u64, Digest)> {
-    let mut file = File::open(path).map_err(Error::io(path))?;
+    let file = File::open(path).map_err(Error::io(path))?;
+    let before = Identity::of(&file, path)?;
+    let mut bytes = (&file).take(before.len);
     let mut buffer = vec![0; 1 << 20];
     let (mut size, mut hasher) = (0, Hasher::default());
     loop {
-        let len = match file.read(&mut buffer) {
-            Ok(0) => return Ok((size, hasher.finish())),
+        let len = match bytes.read(&mut buffer) {
+            Ok(0) => break,
             Ok(len) => len,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(Error::io(path)(error)),
@@ -402,12 +447,8 @@ fn read_through(
         size += len as u64;
         report(progress, len as u64)?;
     }
-}
-
-/// What is private or executable stays so, packed or not.
-fn copy_permissions(from: &Path, to: &Path) -> Result<()> {
-    let permissions = fs::metadata(from).map_err(Error::io(from))?.permissions();
-    fs::set_permissions(to, permissions).map_err(Error::io(to))
+    before.check(&file, path)?;
+    Ok((size, hasher.finish()))
 }
 
 impl RepositorySummary {

@@ -18,7 +18,10 @@ pub fn signed_message(root: &Digest) -> String {
 /// root or the SHA-256 of every file.
 ///
 /// # Errors
-/// [`crate::Error::Io`].
+/// [`crate::Error::Io`], and [`crate::Error::Manifest`] if it is none: anything else might be what is
+/// signed for another thing.
 pub fn signed_manifest(repository: &Path) -> Result<Vec<u8>> {
-    Manifest::read_bytes(repository)
+    let bytes = Manifest::read_bytes(repository)?;
+    Manifest::from_bytes(repository, &bytes)?;
+    Ok(bytes)
 }

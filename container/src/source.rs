@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
+use std::time::SystemTime;
 
 use crate::{Error, Result};
 
@@ -129,6 +130,29 @@ impl ReadAt for Mapped {
 
     fn read_at(&self, range: Range<u64>) -> io::Result<Cow<'_, [u8]>> {
         self.0.as_ref().read_at(range)
+    }
+}
+
+/// What tells whether a file was changed.
+#[derive(PartialEq)]
+pub(crate) struct Identity {
+    pub(crate) len: u64,
+    modified: Option<SystemTime>,
+}
+
+impl Identity {
+    pub(crate) fn of(file: &File, path: &Path) -> Result<Self> {
+        let metadata = file.metadata().map_err(Error::io(path))?;
+        Ok(Self { len: metadata.len(), modified: metadata.modified().ok() })
+    }
+
+    /// That the file is still the one that this is of.
+    pub(crate) fn check(&self, file: &File, path: &Path) -> Result<()> {
+        if *self == Self::of(file, path)? {
+            return Ok(());
+        }
+        let problem = "its size or time of change is another: do it again";
+        Err(Error::SourceChanged(problem.into()).in_file(path))
     }
 }
 

@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 use crate::digest::Digest;
 use crate::{Error, Result};
 
+/// How the names of all of them end.
+const SUFFIX: &str = ".at1w-tmp";
+
 /// How often others may be faster.
 const ATTEMPTS: usize = 1000;
 
@@ -95,7 +98,12 @@ impl Kind {
 fn name(target: &OsStr) -> String {
     let start: String = target.to_string_lossy().chars().take(40).collect();
     let digest = Digest::of(target.as_encoded_bytes()).to_string();
-    format!(".{start}.{}.at1w-tmp", &digest[..8])
+    format!(".{start}.{}{SUFFIX}", &digest[..8])
+}
+
+/// Whether a file of this name is what a killed process has left, or is being written.
+pub(crate) fn is_temporary(name: &str) -> bool {
+    name.starts_with('.') && name.ends_with(SUFFIX)
 }
 
 /// Removes what is at `path`, unless a living process holds it.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::atomic::write_atomically;
+use crate::atomic::{keep_mode, write_atomically};
 use crate::pack::Summary;
 use crate::{Error, Progress, Reader, Result};
 
@@ -22,13 +22,24 @@ impl Default for UnpackOptions<'_> {
 }
 
 /// Restores the safetensors file that `source` was packed from to `target`, which appears whole or
-/// not at all: every chunk is verified, and the SHA-256 of the whole before the rename.
+/// not at all: every chunk is verified, and the SHA-256 of the whole before the rename. It is as
+/// private as the source.
 ///
 /// # Errors
 /// Those of [`Reader::open`] and [`Reader::restore`], and [`Error::Exists`]; all name the file.
 pub fn unpack_file(source: &Path, target: &Path, options: &UnpackOptions<'_>) -> Result<Summary> {
-    let reader = Reader::open(source)?;
+    unpack_opened(&Reader::open(source)?, source, target, options)
+}
+
+/// [`unpack_file`] of a source that is open.
+pub(crate) fn unpack_opened(
+    reader: &Reader,
+    source: &Path,
+    target: &Path,
+    options: &UnpackOptions<'_>,
+) -> Result<Summary> {
     write_atomically(target, options.overwrite, |out| {
+        keep_mode(source, out)?;
         reader.restore(out, options.progress).map_err(|error| match error {
             Error::Write(_) => error,
             error => error.in_file(source),

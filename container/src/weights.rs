@@ -9,7 +9,7 @@ use crate::format::MAGIC;
 use crate::header::Header;
 use crate::pack::{begins_packed, read_header};
 use crate::progress::{Progress, report};
-use crate::reader::{OpenOptions, Reader, check_len};
+use crate::reader::{Limits, OpenOptions, Reader, check_len};
 use crate::slice::{Runs, Slice};
 use crate::source::{self, ReadAt};
 use crate::{Error, Result};
@@ -19,7 +19,10 @@ const PIECE: u64 = 1 << 20;
 
 /// An open file of weights: packed, or a safetensors file as it is. For those who load either and
 /// do not care which; what is read of a packed one is verified.
-pub struct Weights(Format);
+pub struct Weights {
+    format: Format,
+    limits: Limits,
+}
 
 enum Format {
     Packed(Box<Reader>),
@@ -37,18 +40,19 @@ impl Weights {
         let size = source.size().map_err(|source| Error::Read { offset: 0, source })?;
         if begins_packed(&source::read(&*source, 0..size.min(MAGIC.len() as u64))?) {
             let reader = Reader::new(source, options)?;
-            return Ok(Self(Format::Packed(Box::new(reader))));
+            let format = Format::Packed(Box::new(reader));
+            return Ok(Self { format, limits: options.limits });
         }
         let header = read_header(&*source)?;
         if options.root.is_some() {
             return Err(Error::NotAt1w("a safetensors file has no root that could be pinned"));
         }
-        Ok(Self(Format::Plain { source, header }))
+        Ok(Self { format: Format::Plain { source, header }, limits: options.limits })
     }
 
     /// The header of the safetensors file.
     pub fn header(&self) -> &Header {
-        match &self.0 {
+        match &self.format {
             Format::Packed(reader) => reader.header(),
             Format::Plain { header, .. } => header,
         }
@@ -56,10 +60,27 @@ impl Weights {
 
     /// The root, of a packed file.
     pub fn root(&self) -> Option<Digest> {
-        match &self.0 {
+        match &self.format {
             Format::Packed(reader) => Some(reader.root()),
             Format::Plain { .. } => None,
         }
+    }
+
+    /// Bytes of a tensor, for a caller who makes room for it.
+    ///
+    /// # Errors
+    /// [`Error::NoTensor`], and [`Error::Limit`] if it is above [`Limits::tensor_len`]: a small
+    /// hostile file may claim anything.
+    pub fn tensor_len(&self, name: &str) -> Result<u64> {
+        self.within_limit(name, self.header().tensor(name)?.raw_len())
+    }
+
+    fn within_limit(&self, name: &str, size: u64) -> Result<u64> {
+        let limit = self.limits.tensor_len;
+        if size > limit {
+            return Err(Error::Limit { what: format!("tensor {name:?}"), size, limit });
+        }
+        Ok(size)
     }
 
     /// Reads several tensors, each into memory of its size.
@@ -67,7 +88,7 @@ impl Weights {
     /// # Errors
     /// Those of [`Reader::read_tensors`].
     pub fn read(&self, wanted: &mut [(&str, &mut [u8])], progress: &dyn Progress) -> Result<()> {
-        match &self.0 {
+        match &self.format {
             Format::Packed(reader) => reader.read_tensors(wanted, progress),
             Format::Plain { source, header } => wanted.iter_mut().try_for_each(|(name, out)| {
                 let tensor = header.tensor(name)?;
@@ -96,7 +117,7 @@ impl Weights {
                 actual: actual.to_string(),
             }),
         };
-        if let Format::Packed(reader) = &self.0 {
+        if let Format::Packed(reader) = &self.format {
             // Reading it proves what is on record.
             check(reader.tensor(name)?.digest())?;
             return self.read(&mut [(name, out)], progress);
@@ -108,10 +129,10 @@ impl Weights {
     /// The shape of a part of a tensor, and its size in bytes.
     ///
     /// # Errors
-    /// [`Error::NoTensor`] and [`Error::Slice`].
+    /// [`Error::NoTensor`], [`Error::Slice`], and [`Error::Limit`] as of a tensor.
     pub fn slice_shape(&self, name: &str, slice: &Slice) -> Result<(Vec<u64>, u64)> {
         let (shape, runs) = Runs::of(slice, self.header().tensor(name)?)?;
-        Ok((shape, runs.total()))
+        Ok((shape, self.within_limit(name, runs.total())?))
     }
 
     /// Reads a part of a tensor into memory of its size, in row-major order. Of a packed file, only
@@ -128,7 +149,7 @@ impl Weights {
         out: &mut [u8],
         progress: &dyn Progress,
     ) -> Result<()> {
-        match &self.0 {
+        match &self.format {
             Format::Packed(reader) => reader.tensor(name)?.read_slice_with(slice, out, progress),
             Format::Plain { source, header } => {
                 let tensor = header.tensor(name)?;

@@ -96,13 +96,13 @@ class Numpy:
         if name in _NUMPY:
             return self._numpy.dtype(_NUMPY[name])
         if name not in _ML_DTYPES:
-            raise SafetensorError(f"Dtype not understood: numpy has no {name}")
+            raise SafetensorError(f"Dtype not understood: numpy has no {name!r}")
         try:
             # Numpy knows the names from then on.
             import ml_dtypes  # noqa: F401
         except ImportError:
             raise TypeError(
-                f"data type {_ML_DTYPES[name]!r} not understood: install ml_dtypes to read {name} with numpy"
+                f"data type {_ML_DTYPES[name]!r} not understood: install ml_dtypes to read {name!r} with numpy"
             ) from None
         return self._numpy.dtype(_ML_DTYPES[name])
 
@@ -162,7 +162,7 @@ class Torch:
     def _dtype(self, name: str) -> Any:
         dtype = getattr(self._torch, _TORCH.get(name, ""), None)
         if dtype is None:
-            raise SafetensorError(f"Dtype not understood: torch {self._torch.__version__} has no {name}")
+            raise SafetensorError(f"Dtype not understood: torch {self._torch.__version__} has no {name!r}")
         return dtype
 
 

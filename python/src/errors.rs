@@ -2,7 +2,7 @@
 
 use std::io;
 
-use at1w_container::Error;
+use at1w_container::{Error, printable};
 use pyo3::PyErr;
 use pyo3::exceptions::{
     PyFileExistsError, PyFileNotFoundError, PyKeyboardInterrupt, PyMemoryError, PyOSError,
@@ -14,25 +14,25 @@ pyo3::import_exception!(at1w._errors, IntegrityError);
 /// The exception for an error: of the operating system's kinds where that refused, and of the kind
 /// of safetensors for everything that is wrong with a file.
 pub(crate) fn exception(error: Error) -> PyErr {
-    let message = error.to_string();
+    let message = printable(&error.to_string()).into_owned();
     match error.innermost() {
         Error::Io { path, source } => match source.kind() {
             io::ErrorKind::NotFound => PyFileNotFoundError::new_err(format!(
                 "No such file or directory: {}",
-                path.display()
+                printable(&path.display().to_string())
             )),
             kind => io::Error::new(kind, message).into(),
         },
         Error::Exists(path) => PyFileExistsError::new_err(format!(
             "{} exists already: overwrite=True replaces it",
-            path.display()
+            printable(&path.display().to_string())
         )),
         Error::Read { .. } | Error::Write(_) => PyOSError::new_err(message),
         Error::Memory { .. } => PyMemoryError::new_err(message),
         Error::Cancelled => PyKeyboardInterrupt::new_err(()),
         Error::NoTensor { name, .. } => {
             let unknown = format!("no tensor {name:?}");
-            let known = format!("File does not contain tensor {name}");
+            let known = format!("File does not contain tensor {}", printable(name));
             SafetensorError::new_err(message.replacen(&unknown, &known, 1))
         }
         error if error.is_integrity() => IntegrityError::new_err(message),

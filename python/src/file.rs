@@ -116,7 +116,8 @@ impl File {
             names.iter().map(|name| self.fresh(name, empty)).collect::<PyResult<Vec<_>>>()?;
         let outs = tensors.iter_mut().map(Fresh::bytes);
         let mut wanted: Vec<_> = names.iter().map(|name| &**name).zip(outs).collect();
-        let total = wanted.iter().map(|(_, out)| out.len() as u64).sum();
+        // Small ones take time as well.
+        let total = wanted.iter().map(|(_, out)| (64 << 10).max(out.len() as u64)).sum();
         self.reading(empty.py(), total, |progress| self.weights.read(&mut wanted, progress))?;
         Ok(tensors.into_iter().map(Fresh::into_tensor).collect())
     }
@@ -166,8 +167,9 @@ impl File {
     }
 
     fn fresh<'py>(&self, name: &str, empty: &Bound<'py, PyAny>) -> PyResult<Fresh<'py>> {
-        let tensor = self.weights.header().tensor(name).map_err(|error| self.exception(error))?;
-        Fresh::new(empty, tensor.dtype_name(), tensor.shape(), tensor.raw_len())
+        let len = self.weights.tensor_len(name).map_err(|error| self.exception(error))?;
+        let (dtype, shape) = self.info(name)?;
+        Fresh::new(empty, dtype, shape, len)
     }
 
     fn reading(
@@ -203,7 +205,8 @@ pub(crate) fn deserialize<'py>(
     tensors
         .map(|tensor| {
             let name = tensor.name();
-            let data = PyByteArray::new_with(py, tensor.raw_len() as usize, |out| {
+            let len = file.weights.tensor_len(name).map_err(exception)?;
+            let data = PyByteArray::new_with(py, len as usize, |out| {
                 file.weights.read(&mut [(name, out)], &()).map_err(exception)
             })?;
             let entry = PyDict::new(py);

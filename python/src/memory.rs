@@ -89,8 +89,8 @@ impl Promised {
 #[cfg(target_os = "linux")]
 fn advise_huge_pages(address: usize, len: usize) {
     const HUGE: usize = 2 << 20;
-    let start = address.next_multiple_of(HUGE);
-    let end = (address + len) / HUGE * HUGE;
+    let end = address.saturating_add(len) / HUGE * HUGE;
+    let start = address.checked_next_multiple_of(HUGE).unwrap_or(end);
     if start < end {
         // SAFETY: the range lies within memory that the caller owns. The advice changes no byte,
         // and failing it costs only time.

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use std::{mem, thread};
 
-use at1w_container::{Error, Observer, Progress};
+use at1w_container::{Error, Observer, Progress, printable};
 use pyo3::exceptions::PyUserWarning;
 use pyo3::prelude::*;
 
@@ -53,7 +53,7 @@ impl Watch {
         py.check_signals()?;
         let told = mem::take(&mut *self.warnings.lock().unwrap_or_else(PoisonError::into_inner));
         for message in told {
-            let message = std::ffi::CString::new(message.replace('\0', "\\0"))?;
+            let message = std::ffi::CString::new(&*printable(&message))?;
             PyErr::warn(py, &py.get_type::<PyUserWarning>(), &message, 1)?;
         }
         if let Some(callback) = callback {

@@ -1,9 +1,10 @@
 //! `at1w keygen`
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use at1w_container::{Error, write_atomically};
 use clap::Args;
 use minisign::KeyPair;
 
@@ -50,11 +51,11 @@ impl Keygen {
             KeyPair::generate_encrypted_keypair(None)
         }
         .map_err(failed)?;
-        create(&secret_key, 0o600, &sk.to_box(None).map_err(failed)?.to_string())?;
+        create(&secret_key, true, &sk.to_box(None).map_err(failed)?.to_string())?;
         let written = pk
             .to_box()
             .map_err(failed)
-            .and_then(|public| create(&public_key, 0o644, &public.to_string()));
+            .and_then(|public| create(&public_key, false, &public.to_string()));
         if written.is_err() {
             // One without the other is of no use.
             let _ = fs::remove_file(&secret_key);
@@ -67,18 +68,16 @@ impl Keygen {
     }
 }
 
-/// Makes a file with these permissions, or fewer.
-fn create(path: &Path, mode: u32, text: &str) -> Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
-    #[cfg(not(unix))]
-    let _ = mode;
-    let write = || -> io::Result<()> {
-        let mut file = options.open(path)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
-    };
-    write().map_err(|error| Failure::Other(format!("{}: {error}", path.display())))
+/// Makes a file, whole or not at all, that others may read or not.
+fn create(path: &Path, private: bool, text: &str) -> Result<()> {
+    Ok(write_atomically(path, false, |file| {
+        #[cfg(unix)]
+        if private {
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+            file.set_permissions(mode).map_err(Error::Write)?;
+        }
+        #[cfg(not(unix))]
+        let _ = private;
+        file.write_all(text.as_bytes()).map_err(Error::Write)
+    })?)
 }

@@ -66,7 +66,7 @@ pub(super) fn in_target<T>(
 }
 
 /// Makes names of files durable; the files themselves are when they are written.
-fn sync_directories(root: &Path) -> Result<()> {
+pub(super) fn sync_directories(root: &Path) -> Result<()> {
     for entry in WalkDir::new(root) {
         let entry = entry.map_err(|error| walk_error(root, error))?;
         if entry.file_type().is_dir() {
@@ -78,21 +78,35 @@ fn sync_directories(root: &Path) -> Result<()> {
 
 /// Where a file goes, its directory being made.
 pub(super) fn place(directory: &Path, path: &str) -> Result<PathBuf> {
-    let to = directory.join(path);
-    let parent = to.parent().unwrap_or(directory);
-    fs::create_dir_all(parent).map_err(Error::io(parent))?;
-    // A link in a target that exists may lead out of it, into the source even.
-    let real = |path: &Path| fs::canonicalize(path).map_err(Error::io(path));
-    if !real(parent)?.starts_with(real(directory)?) {
-        return Err(refused(parent, "leads out of the target by a symbolic link"));
+    if let Some((parent, _)) = path.rsplit_once('/') {
+        create_directory(directory, parent)?;
     }
-    Ok(to)
+    Ok(directory.join(path))
 }
 
 pub(super) fn create_directories(root: &Path, paths: &[String]) -> Result<()> {
-    for path in paths {
-        let directory = root.join(path);
-        fs::create_dir_all(&directory).map_err(Error::io(&directory))?;
+    paths.iter().try_for_each(|path| create_directory(root, path))
+}
+
+/// Makes a directory within `root`, and those that it lies in.
+fn create_directory(root: &Path, path: &str) -> Result<()> {
+    let real = |path: &Path| fs::canonicalize(path).map_err(Error::io(path));
+    let mut directory = root.to_owned();
+    for part in path.split('/') {
+        directory.push(part);
+        match fs::create_dir(&directory) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                // A link in a target that exists may lead out of it, into the source even.
+                if !real(&directory)?.starts_with(real(root)?) {
+                    return Err(refused(&directory, "leads out of the target by a symbolic link"));
+                }
+                if !directory.is_dir() {
+                    return Err(refused(&directory, "is in the way of a directory"));
+                }
+            }
+            Err(error) => return Err(Error::io(&directory)(error)),
+        }
     }
     Ok(())
 }

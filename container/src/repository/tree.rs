@@ -1,12 +1,14 @@
 //! What is in a directory.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Component, Path, PathBuf};
 use std::{fs, io};
 
 use walkdir::WalkDir;
 
+use super::Observer;
 use crate::manifest::is_portable;
+use crate::temporary::is_temporary;
 use crate::{Error, Result};
 
 /// The files under a directory, symbolic links followed as hub caches need it.
@@ -23,12 +25,28 @@ pub(super) struct TreeFile {
 }
 
 impl Tree {
-    pub(super) fn walk(root: &Path) -> Result<Self> {
+    /// What killed processes have left is told of and left out. A directory that links lead to is
+    /// taken once: a few links could make more paths than anybody has time for.
+    pub(super) fn walk(root: &Path, observer: &dyn Observer) -> Result<Self> {
         // A root that is no directory would look like an empty one.
         fs::read_dir(root).map_err(Error::io(root))?;
         let mut files = Vec::new();
         let mut empty_directories = BTreeSet::new();
-        for entry in WalkDir::new(root).follow_links(true).min_depth(1).sort_by_file_name() {
+        let mut linked = HashSet::new();
+        let walk = WalkDir::new(root).follow_links(true).min_depth(1).sort_by_file_name();
+        let entries = walk.into_iter().filter_entry(|entry| {
+            let left = entry.depth() > 0 && entry.file_name().to_str().is_some_and(is_temporary);
+            if left {
+                let path = entry.path().display();
+                observer
+                    .warn(&format!("{path}: was left by a process that was killed; it is ignored"));
+            }
+            !left
+        });
+        for entry in entries {
+            if observer.cancelled() {
+                return Err(Error::Cancelled);
+            }
             let entry = entry.map_err(|error| walk_error(root, error))?;
             let path = relative(root, entry.path())?;
             if let Some((parent, _)) = path.rsplit_once('/') {
@@ -36,6 +54,12 @@ impl Tree {
             }
             let kind = entry.file_type();
             let metadata = entry.metadata().map_err(|error| walk_error(root, error))?;
+            if kind.is_dir() && entry.path_is_symlink() {
+                let path = entry.path();
+                if !linked.insert(fs::canonicalize(path).map_err(Error::io(path))?) {
+                    return Err(refused(path, "is another link to a directory"));
+                }
+            }
             let full = entry.into_path();
             if kind.is_file() {
                 files.push(TreeFile { path, full, len: metadata.len() });
