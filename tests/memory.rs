@@ -66,6 +66,7 @@ fn hostile_files_allocate_within_bounds() {
     opening_more();
     decoding_stays_within_the_limit();
     verifying_what_is_shared();
+    models_of_many_tensors();
 }
 
 fn opening_a_kibibyte() {
@@ -141,4 +142,25 @@ fn verifying_what_is_shared() {
     verified.unwrap();
     println!("verifying 72 MiB of a file of {} bytes: {allocated} bytes", file.len());
     assert!(allocated < 32 * MIB);
+}
+
+/// Tensors that take little, and a table or two in memory.
+fn models_of_many_tensors() {
+    let mut random = Random::new(8);
+    let data: Vec<u8> = (0..1000).map(|_| (random.bits() & random.bits() & 15) as u8).collect();
+    let tensors: Vec<_> = (0..10_000)
+        .map(|i| {
+            let mut data = data.clone();
+            data[..2].copy_from_slice(&u16::to_le_bytes(i));
+            Tensor::new(&i.to_string(), Dtype::U8, &[1000], data)
+        })
+        .collect();
+    let original = safetensors(&tensors);
+    let file = packed(&original).unwrap();
+    let reader = open_with(&file, Limits::default()).0.unwrap();
+    assert_ne!(reader.tensor("7").unwrap().model().unwrap().to_string(), "none");
+    let (verified, allocated) = peak(|| reader.verify_original(&()));
+    verified.unwrap();
+    println!("restoring 10,000 tensors of 1,000 bytes with a model each: {allocated} bytes");
+    assert!(allocated < 16 * MIB);
 }
