@@ -272,18 +272,21 @@ pub fn skewed() -> Vec<u8> {
         let (rows, columns) = (rows as u64, columns as u64);
         tensors.push(Tensor::new(dtype.name(), dtype, &[rows, columns], data));
     }
-    // Each column leans on the two before it.
-    let (rows, columns) = (400, 40);
-    let mut data = Vec::new();
-    for _ in 0..rows {
-        let mut last = [0.0; 2];
-        for column in 0..columns {
-            let value = random.normal() * (1.0 + column as f32 / 16.0);
-            last = [last[1], 0.8 * last[1] - 0.5 * last[0] + value];
-            float(Dtype::BF16, last[1], &mut data);
+    // Each column leans on the two before it; and rows have scales of their own.
+    for name in ["leaning", "leaning rows"] {
+        let (rows, columns) = (400, 40);
+        let mut data = Vec::new();
+        for row in 0..rows {
+            let scale = if name == "leaning" { 1.0 } else { (1 << (row % 7)) as f32 };
+            let mut last = [0.0; 2];
+            for column in 0..columns {
+                let value = random.normal() * (1.0 + column as f32 / 16.0) * scale;
+                last = [last[1], 0.8 * last[1] - 0.5 * last[0] + value];
+                float(Dtype::BF16, last[1], &mut data);
+            }
         }
+        tensors.push(Tensor::new(name, Dtype::BF16, &[rows, columns], data));
     }
-    tensors.push(Tensor::new("leaning", Dtype::BF16, &[rows, columns], data));
     safetensors(&tensors)
 }
 

@@ -3,18 +3,25 @@
 
 use at1w_codec::{Decoder, Encoder, Level, Model};
 
-/// A model as it is stored, and as it is read from that.
+/// A model as it was made, as it is stored, and as it is read from that. The first one knows more of
+/// how to encode well.
 pub(crate) struct StoredModel {
+    made: Model,
     pub(crate) bytes: Vec<u8>,
-    pub(crate) model: Model,
+    read: Model,
 }
 
 impl StoredModel {
     /// `None` if what is stored can't be read.
-    pub(crate) fn new(model: &Model) -> Option<Self> {
-        let bytes = model.to_bytes();
-        let model = Model::from_bytes(model.layout(), &bytes).ok()?;
-        Some(Self { bytes, model })
+    pub(crate) fn new(made: Model) -> Option<Self> {
+        let bytes = made.to_bytes();
+        let read = Model::from_bytes(made.layout(), &bytes).ok()?;
+        Some(Self { made, bytes, read })
+    }
+
+    /// Bytes of an element.
+    pub(crate) fn width(&self) -> usize {
+        self.made.layout().width()
     }
 }
 
@@ -34,13 +41,14 @@ impl Coder {
     /// back.
     pub(crate) fn encode(
         &mut self,
-        model: &Model,
+        model: &StoredModel,
         position: u64,
         raw: &[u8],
         out: &mut [u8],
     ) -> Option<usize> {
-        let len = self.encoder.encode(model, position, raw, out).expect("there is room enough");
-        self.comes_back(model, position, &out[..len], raw).then_some(len)
+        let encoded = self.encoder.encode(&model.made, position, raw, out);
+        let len = encoded.expect("there is room enough");
+        self.comes_back(&model.read, position, &out[..len], raw).then_some(len)
     }
 
     fn comes_back(&mut self, model: &Model, position: u64, encoded: &[u8], raw: &[u8]) -> bool {
@@ -60,14 +68,14 @@ mod tests {
     fn what_does_not_come_back_is_noticed() {
         let raw: Vec<u8> = (0..4000_u32).map(|i| ((i * i) >> 7) as u8 & 15).collect();
         let model = Model::of(Dtype::BF16, Level::Default, &[2000], [&raw[..]]).unwrap();
-        let model = StoredModel::new(&model).unwrap().model;
+        let model = StoredModel::new(model).unwrap();
         let mut coder = Coder::new(Level::Default);
         let mut out = vec![0; max_encoded_len(raw.len())];
         let len = coder.encode(&model, 0, &raw, &mut out).unwrap();
-        assert!(coder.comes_back(&model, 0, &out[..len], &raw));
-        assert!(!coder.comes_back(&model, 0, &out[..len - 1], &raw));
+        assert!(coder.comes_back(&model.read, 0, &out[..len], &raw));
+        assert!(!coder.comes_back(&model.read, 0, &out[..len - 1], &raw));
         let mut other = raw.clone();
         other[1234] ^= 1;
-        assert!(!coder.comes_back(&model, 0, &out[..len], &other));
+        assert!(!coder.comes_back(&model.read, 0, &out[..len], &other));
     }
 }

@@ -263,7 +263,7 @@ impl<'a> Packer<'a> {
         {
             return Ok(Some(model.clone()));
         }
-        let model = self.stored(at, &self.measure(at.tensor)?)?;
+        let model = self.stored(at, self.measure(at.tensor)?)?;
         self.model = Some((at.tensor, model.clone()));
         Ok(Some(model))
     }
@@ -310,7 +310,7 @@ impl<'a> Packer<'a> {
         Ok(builder)
     }
 
-    fn stored(&self, at: &ChunkRef, model: &Model) -> Result<Arc<StoredModel>> {
+    fn stored(&self, at: &ChunkRef, model: Model) -> Result<Arc<StoredModel>> {
         StoredModel::new(model).map(Arc::new).ok_or_else(|| self.not_encoded(at))
     }
 
@@ -338,13 +338,13 @@ impl<'a> Packer<'a> {
             Some(model) => model,
             None => {
                 let model = Model::of(coded_as(info), self.level, &info.shape, [&raw[..]]);
-                self.stored(&at, &model.expect("chunks are whole elements and short"))?
+                self.stored(&at, model.expect("chunks are whole elements and short"))?
             }
         };
-        let position = at.range.start / model.model.layout().width() as u64;
+        let position = at.range.start / model.width() as u64;
         let mut bytes = buffers.take(raw.len());
         bytes.resize(bytes.len().max(max_encoded_len(raw.len())), 0);
-        let len = coder.encode(&model.model, position, &raw, &mut bytes);
+        let len = coder.encode(&model, position, &raw, &mut bytes);
         let len = len.ok_or_else(|| self.not_encoded(&at))?;
         Ok(EncodedChunk { at, raw, payload: Payload::Own { bytes, len, model } })
     }
