@@ -281,8 +281,16 @@ mod unix {
     }
 
     #[test]
-    fn links_that_lead_to_one_directory_again_and_again_are_refused() {
+    fn links_that_make_endless_paths_are_refused() {
         let place = repository();
+        // Common: directories that share one, and a name for the last of them.
+        for (link, to) in [("a/t", "../tokenizer"), ("b/t", "../tokenizer"), ("last", "b")] {
+            fs::create_dir_all(place.path("repo").join(link).parent().unwrap()).unwrap();
+            symlink(to, place.path("repo").join(link)).unwrap();
+        }
+        place.ok(&["pack", "repo", "-o", "packed"]);
+        assert_eq!(place.read("packed/last/t/vocab.txt"), b"a\nb\n");
+
         for i in 0..30 {
             fs::create_dir(place.path(&format!("d{i}"))).unwrap();
             for name in ["a", "b"] {
@@ -292,7 +300,7 @@ mod unix {
         }
         place.write("d30/file", "");
         symlink("../d0", place.path("repo/bomb")).unwrap();
-        place.fails(&["pack", "repo"], 1, "is another link to a directory");
+        place.fails(&["pack", "repo"], 1, "one link by way of others too many");
     }
 
     #[test]
@@ -320,18 +328,24 @@ mod unix {
         set("repo/tokenizer/vocab.txt", 0o750);
         set("repo/tokenizer/empty.txt", 0o6777);
         set("repo/model-00001-of-00002.safetensors", 0o400);
+        set("repo", 0o710);
         let at1w = env!("CARGO_BIN_EXE_at1w");
         let script = format!("umask 027; {at1w} pack repo && {at1w} unpack repo.at1w -o restored");
         let outcome = place.run(Command::new("sh").args(["-c", &script]));
         assert_eq!(outcome.code, 0, "{}", outcome.stderr);
-        for directory in ["repo.at1w", "restored", "restored/tokenizer"] {
-            assert_eq!(mode(&place, directory), 0o750, "{directory}");
-        }
+        assert_eq!(mode(&place, "repo.at1w"), 0o710);
+        assert_eq!(mode(&place, "restored"), 0o710);
+        assert_eq!(mode(&place, "restored/tokenizer"), 0o750);
         assert_eq!(mode(&place, "repo.at1w/at1w-manifest.json"), 0o640);
         assert_eq!(mode(&place, "repo.at1w/model-00001-of-00002.at1w"), 0o400);
         assert_eq!(mode(&place, "restored/tokenizer/vocab.txt"), 0o750);
         assert_eq!(mode(&place, "restored/tokenizer/empty.txt"), 0o750);
         assert_eq!(mode(&place, "restored/model-00001-of-00002.safetensors"), 0o400);
+
+        let script = format!("umask 011; {at1w} unpack repo.at1w -o masked");
+        let outcome = place.run(Command::new("sh").args(["-c", &script]));
+        assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+        assert_eq!(mode(&place, "masked/tokenizer/vocab.txt"), 0o740);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Files that appear whole or not at all.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 
 use tempfile::TempPath;
@@ -9,16 +9,38 @@ use tempfile::TempPath;
 use crate::temporary::{Kind, Temporary};
 use crate::{Error, Result};
 
+/// What is private to nobody.
+const PUBLIC: u32 = 0o666;
+
 /// Makes `target` by way of a temporary file beside it: what `write` put there is synced to disk,
 /// renamed to `target`, and the folder is synced. On failure nothing is left behind, and what was
 /// at `target` is untouched. A process that is killed leaves its temporary file, which ends in
 /// `.at1w-tmp` and is removed by the next one that writes to `target`. The file has the permissions
-/// that the user's umask gives, unless `write` changes them.
+/// that the user's umask gives.
 ///
 /// # Errors
 /// [`Error::Exists`] when there is a `target` and not `overwrite`, [`Error::NotAFile`] when it is
 /// no regular file, [`Error::Busy`] while another writes to it; what `write` says; [`Error::Io`].
 pub fn write_atomically<T>(
+    target: &Path,
+    overwrite: bool,
+    write: impl FnOnce(&mut File) -> Result<T>,
+) -> Result<T> {
+    write_with_mode(PUBLIC, target, overwrite, write)
+}
+
+/// [`write_atomically`], of a new file that nobody but its owner may read, from the beginning.
+///
+/// # Errors
+/// As [`write_atomically`].
+pub fn write_secret(target: &Path, secret: &[u8]) -> Result<()> {
+    write_with_mode(0o600, target, false, |file| file.write_all(secret).map_err(Error::Write))
+}
+
+/// [`write_atomically`], of a file that has these permissions from the beginning, without those that
+/// the umask takes away.
+pub(crate) fn write_with_mode<T>(
+    mode: u32,
     target: &Path,
     overwrite: bool,
     write: impl FnOnce(&mut File) -> Result<T>,
@@ -34,7 +56,7 @@ pub fn write_atomically<T>(
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    let mut temporary = Temporary::new(Kind::File, folder, target)?;
+    let mut temporary = Temporary::new(Kind::File { mode }, folder, target)?;
     let result = write(temporary.file()).map_err(|error| error.in_file(target))?;
     temporary.file().sync_all().map_err(Error::io(target))?;
     if overwrite {
@@ -46,20 +68,19 @@ pub fn write_atomically<T>(
     Ok(result)
 }
 
-/// Gives a file that is being written the permissions of `source`, as far as the user's umask lets
-/// it have them: what is private or executable stays so, and nothing else is passed on.
-pub(crate) fn keep_mode(source: &Path, file: &File) -> Result<()> {
+/// The permissions of `source` for a file or a directory that is made of it: those of the owner to
+/// read it at least. The umask takes some of them away.
+pub(crate) fn mode_like(source: &Path) -> Result<u32> {
     #[cfg(unix)]
     {
-        use std::os::unix::fs::{MetadataExt, PermissionsExt};
-        let mode = fs::metadata(source).map_err(Error::io(source))?.mode();
-        let given = file.metadata().map_err(Error::Write)?.mode() & 0o777;
-        let most = given | (given & 0o444) >> 2;
-        file.set_permissions(fs::Permissions::from_mode(mode & most)).map_err(Error::Write)?;
+        let metadata = fs::metadata(source).map_err(Error::io(source))?;
+        Ok(std::os::unix::fs::MetadataExt::mode(&metadata) & 0o777 | 0o400)
     }
     #[cfg(not(unix))]
-    let _ = (source, file);
-    Ok(())
+    {
+        let _ = source;
+        Ok(PUBLIC)
+    }
 }
 
 /// That writing to `target` does not replace `source`.
@@ -92,8 +113,6 @@ fn rename_without_replacing(temporary: &Path, target: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
 
     fn names(folder: &Path) -> Vec<std::ffi::OsString> {
@@ -111,6 +130,24 @@ mod tests {
         assert!(matches!(done, Err(Error::Io { path, .. }) if path == target));
         assert!(target.is_dir());
         assert_eq!(names(folder.path()), ["target"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_private_is_so_while_it_is_written() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let mode = |file: &Path| file.metadata().unwrap().permissions().mode() & 0o777;
+        let source = folder.path().join("source");
+        write_secret(&source, b"secret").unwrap();
+        assert_eq!(mode(&source), 0o600);
+        let target = folder.path().join("target");
+        write_with_mode(mode_like(&source).unwrap(), &target, false, |file| {
+            assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(mode(&target), 0o600);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use self::target::{check_apart, create_directories, in_target, place, sync_directories};
 use self::tree::{Tree, TreeFile, refused};
-use crate::atomic::{keep_mode, sync_folder, write_atomically};
+use crate::atomic::{mode_like, sync_folder, write_with_mode};
 use crate::digest::Hasher;
 use crate::manifest::{FileEntry, MANIFEST_NAME, Manifest, Packed, SIGNATURE_NAME};
 use crate::progress::report;
@@ -26,21 +26,32 @@ const SAFETENSORS: &str = ".safetensors";
 const AT1W: &str = ".at1w";
 
 /// How the names of files end that programs load weights from, or run.
-const LOADED: [&str; 14] = [
+const LOADED: [&str; 25] = [
     SAFETENSORS,
     AT1W,
     ".bin",
     ".ckpt",
+    ".dll",
+    ".dylib",
     ".gguf",
     ".h5",
+    ".joblib",
+    ".keras",
     ".msgpack",
+    ".npy",
     ".npz",
     ".onnx",
+    ".pb",
     ".pickle",
     ".pkl",
     ".pt",
     ".pth",
     ".py",
+    ".pyc",
+    ".pyd",
+    ".sh",
+    ".so",
+    ".tflite",
 ];
 
 /// Told how the work on a repository goes. `()` is silent and never stops.
@@ -129,7 +140,7 @@ pub fn pack_repository(
     let tree = Tree::walk(source, options.observer)?;
     check_packable(&tree, options.keep_names)?;
     options.observer.begin(total(tree.files.iter().map(|file| file.len)));
-    in_target(target, options.overwrite, |directory| {
+    in_target(source, target, options.overwrite, |directory| {
         remove_manifest(directory)?;
         let mut summary = RepositorySummary::default();
         let mut entries = Vec::with_capacity(tree.files.len());
@@ -174,7 +185,7 @@ pub fn unpack_repository(
         options.observer.warn(&format!("{path}: is not in the manifest, so it is left out"));
     }
     options.observer.begin(total(manifest.files.iter().map(|file| file.size)));
-    in_target(target, options.overwrite, |directory| {
+    in_target(source, target, options.overwrite, |directory| {
         let mut summary = RepositorySummary::default();
         for file in &manifest.files {
             unpack_one(source, file, directory, options, &mut summary)?;
@@ -414,8 +425,7 @@ fn carry(
     options: &RepositoryOptions<'_>,
     check: impl FnOnce(u64, Digest) -> Result<()>,
 ) -> Result<(u64, Digest)> {
-    write_atomically(to, options.overwrite, |output| {
-        keep_mode(from, output)?;
+    write_with_mode(mode_like(from)?, to, options.overwrite, |output| {
         let (size, digest) = read_through(from, options.observer, |bytes| {
             output.write_all(bytes).map_err(Error::Write)
         })?;
@@ -432,7 +442,8 @@ fn read_through(
 ) -> Result<(u64, Digest)> {
     let file = File::open(path).map_err(Error::io(path))?;
     let before = Identity::of(&file, path)?;
-    let mut bytes = (&file).take(before.len);
+    // One byte more, for files that have more than they say, such as those of /proc.
+    let mut bytes = (&file).take(before.len.saturating_add(1));
     let mut buffer = vec![0; 1 << 20];
     let (mut size, mut hasher) = (0, Hasher::default());
     loop {
@@ -448,6 +459,10 @@ fn read_through(
         report(progress, len as u64)?;
     }
     before.check(&file, path)?;
+    if size != before.len {
+        let problem = format!("it has {} bytes, but another number was read", before.len);
+        return Err(Error::SourceChanged(problem).in_file(path));
+    }
     Ok((size, hasher.finish()))
 }
 

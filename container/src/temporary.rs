@@ -23,10 +23,11 @@ pub(crate) struct Temporary {
     file: File,
 }
 
-/// What a temporary is: a file, or a directory that nobody else may look into.
+/// What a temporary is: a file with the permissions that `mode` and the umask leave, or a directory
+/// that nobody else may look into.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    File,
+    File { mode: u32 },
     Directory,
 }
 
@@ -81,7 +82,15 @@ impl Drop for Temporary {
 impl Kind {
     fn create(self, path: &Path) -> io::Result<File> {
         match self {
-            Self::File => File::options().write(true).create_new(true).open(path),
+            Self::File { mode } => {
+                let mut options = File::options();
+                options.write(true).create_new(true);
+                #[cfg(unix)]
+                std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
+                #[cfg(not(unix))]
+                let _ = mode;
+                options.open(path)
+            }
             Self::Directory => {
                 let mut builder = fs::DirBuilder::new();
                 #[cfg(unix)]
@@ -177,6 +186,8 @@ fn remove(path: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
+    const FILE: Kind = Kind::File { mode: 0o666 };
+
     fn new(kind: Kind, folder: &Path) -> Result<Temporary> {
         Temporary::new(kind, folder, &folder.join("target"))
     }
@@ -184,7 +195,7 @@ mod tests {
     #[test]
     fn leftovers_make_way_and_those_in_use_stay() {
         let folder = tempfile::tempdir().unwrap();
-        for (kind, other) in [(Kind::File, Kind::Directory), (Kind::Directory, Kind::File)] {
+        for (kind, other) in [(FILE, Kind::Directory), (Kind::Directory, FILE)] {
             let temporary = new(kind, folder.path()).unwrap();
             assert!(matches!(new(kind, folder.path()), Err(Error::Busy { .. })));
             assert!(matches!(new(other, folder.path()), Err(Error::Busy { .. })));
@@ -205,13 +216,13 @@ mod tests {
     #[test]
     fn many_writers_at_once_are_one_after_the_other() {
         let folder = tempfile::tempdir().unwrap();
-        let path = new(Kind::File, folder.path()).unwrap().path().to_owned();
+        let path = new(FILE, folder.path()).unwrap().path().to_owned();
         std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
                     for _ in 0..200 {
                         // A writer that owns the name finds its own file there until it is done.
-                        if let Ok(temporary) = new(Kind::File, folder.path()) {
+                        if let Ok(temporary) = new(FILE, folder.path()) {
                             std::thread::yield_now();
                             assert!(is_at(&temporary.file, &path));
                             fs::rename(&path, folder.path().join("target")).unwrap();
@@ -227,11 +238,9 @@ mod tests {
     #[test]
     fn what_is_not_ours_is_not_removed() {
         let folder = tempfile::tempdir().unwrap();
-        let path = new(Kind::File, folder.path()).unwrap().path().to_owned();
+        let path = new(FILE, folder.path()).unwrap().path().to_owned();
         std::os::unix::fs::symlink(folder.path(), &path).unwrap();
-        assert!(
-            new(Kind::File, folder.path()).is_err_and(|e| e.to_string().contains("in the way"))
-        );
+        assert!(new(FILE, folder.path()).is_err_and(|e| e.to_string().contains("in the way")));
         assert!(path.is_symlink());
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::atomic::{keep_mode, write_atomically};
+use crate::atomic::{mode_like, write_with_mode};
 use crate::pack::Summary;
 use crate::{Error, Progress, Reader, Result};
 
@@ -22,8 +22,8 @@ impl Default for UnpackOptions<'_> {
 }
 
 /// Restores the safetensors file that `source` was packed from to `target`, which appears whole or
-/// not at all: every chunk is verified, and the SHA-256 of the whole before the rename. It is as
-/// private as the source.
+/// not at all: every chunk is verified, and the SHA-256 of the whole before the rename. It gets no
+/// permissions that the source has not.
 ///
 /// # Errors
 /// Those of [`Reader::open`] and [`Reader::restore`], and [`Error::Exists`]; all name the file.
@@ -38,8 +38,7 @@ pub(crate) fn unpack_opened(
     target: &Path,
     options: &UnpackOptions<'_>,
 ) -> Result<Summary> {
-    write_atomically(target, options.overwrite, |out| {
-        keep_mode(source, out)?;
+    write_with_mode(mode_like(source)?, target, options.overwrite, |out| {
         reader.restore(out, options.progress).map_err(|error| match error {
             Error::Write(_) => error,
             error => error.in_file(source),

@@ -35,7 +35,7 @@ def header(f):
 
 def outcome(path, content, intact):
     """What reading a damaged file gives: "refused", if anything was; "equal", if all of it is as in
-    one of those that it was made of; "wrong", if anything never was there. Any exception other than
+    one of those that it was made of; "wrong", if anything else was read. Any exception other than
     SafetensorError is raised.
     """
     path.write_bytes(content)
@@ -49,36 +49,30 @@ def outcome(path, content, intact):
             refused = True
             return None
 
-    def known(name, array):
-        return any(name in i.tensors and equal_arrays(array, i.tensors[name]) for i in intact)
+    def all_in(i, tensors):
+        return all(name in i.tensors and equal_arrays(t, i.tensors[name]) for name, t in tensors.items())
 
     # As a whole: from the file, and from memory.
     for read in (lambda: at1w.numpy.load_file(path), lambda: at1w.numpy.load(content)):
         whole = attempt(read)
         if whole is None:
             continue
-        if not any(whole.keys() == i.tensors.keys() for i in intact):
-            return "wrong"
-        if not all(known(name, array) for name, array in whole.items()):
+        if not any(whole.keys() == i.tensors.keys() and all_in(i, whole) for i in intact):
             return "wrong"
     attempt(lambda: at1w.verify(path))
 
     # One tensor after the other.
-    try:
-        f = at1w.safe_open(path, "np")
-    except at1w.SafetensorError:
+    f = attempt(lambda: at1w.safe_open(path, "np"))
+    if f is None:
         return "refused"
     with f:
-        if not any(header(f) == i.header for i in intact):
-            return "wrong"
+        tensors = {}
         for name in f.keys():
-            try:
-                array = f.get_tensor(name)
-            except at1w.SafetensorError:
-                refused = True
-                continue
-            if not known(name, array):
-                return "wrong"
+            tensor = attempt(lambda: f.get_tensor(name))  # noqa: B023
+            if tensor is not None:
+                tensors[name] = tensor
+        if not any(header(f) == i.header and all_in(i, tensors) for i in intact):
+            return "wrong"
     return "refused" if refused else "equal"
 
 

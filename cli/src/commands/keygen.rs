@@ -2,9 +2,9 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use at1w_container::{Error, write_atomically};
+use at1w_container::{Error, write_atomically, write_secret};
 use clap::Args;
 use minisign::KeyPair;
 
@@ -51,11 +51,12 @@ impl Keygen {
             KeyPair::generate_encrypted_keypair(None)
         }
         .map_err(failed)?;
-        create(&secret_key, true, &sk.to_box(None).map_err(failed)?.to_string())?;
-        let written = pk
-            .to_box()
-            .map_err(failed)
-            .and_then(|public| create(&public_key, false, &public.to_string()));
+        write_secret(&secret_key, sk.to_box(None).map_err(failed)?.to_string().as_bytes())?;
+        let written = pk.to_box().map_err(failed).and_then(|public| {
+            Ok(write_atomically(&public_key, false, |file| {
+                file.write_all(public.to_string().as_bytes()).map_err(Error::Write)
+            })?)
+        });
         if written.is_err() {
             // One without the other is of no use.
             let _ = fs::remove_file(&secret_key);
@@ -66,18 +67,4 @@ impl Keygen {
         }
         to_stdout(|out| writeln!(out, "public key {}", pk.to_base64()))
     }
-}
-
-/// Makes a file, whole or not at all, that others may read or not.
-fn create(path: &Path, private: bool, text: &str) -> Result<()> {
-    Ok(write_atomically(path, false, |file| {
-        #[cfg(unix)]
-        if private {
-            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-            file.set_permissions(mode).map_err(Error::Write)?;
-        }
-        #[cfg(not(unix))]
-        let _ = private;
-        file.write_all(text.as_bytes()).map_err(Error::Write)
-    })?)
 }

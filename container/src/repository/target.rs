@@ -6,7 +6,7 @@ use std::{fs, io};
 use walkdir::WalkDir;
 
 use super::tree::{refused, walk_error};
-use crate::atomic::sync_folder;
+use crate::atomic::{mode_like, sync_folder};
 use crate::temporary::{Kind, Temporary};
 use crate::{Error, Result};
 
@@ -37,8 +37,10 @@ fn split(target: &Path) -> Result<(&Path, &Path)> {
     }
 }
 
-/// Has `build` fill a new directory, which gets its name when it is complete, or one that exists.
+/// Has `build` fill a new directory, which gets its name when it is complete and no permissions that
+/// `source` has not, or one that exists.
 pub(super) fn in_target<T>(
+    source: &Path,
     target: &Path,
     overwrite: bool,
     build: impl FnOnce(&Path) -> Result<T>,
@@ -55,9 +57,14 @@ pub(super) fn in_target<T>(
     }
     let (parent, name) = split(target)?;
     let temporary = Temporary::new(Kind::Directory, parent, target)?;
-    // The temporary directory is private; one made within has the mode that the umask gives.
+    // The temporary directory is private; not so what is made within.
     let inner = temporary.path().join(name);
-    fs::create_dir(&inner).map_err(Error::io(&inner))?;
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, mode_like(source)? | 0o700);
+    #[cfg(not(unix))]
+    let _ = source;
+    builder.create(&inner).map_err(Error::io(&inner))?;
     let done = build(&inner)?;
     sync_directories(&inner)?;
     fs::rename(&inner, target).map_err(Error::io(target))?;

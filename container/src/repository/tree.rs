@@ -1,6 +1,6 @@
 //! What is in a directory.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 use std::{fs, io};
 
@@ -10,6 +10,9 @@ use super::Observer;
 use crate::manifest::is_portable;
 use crate::temporary::is_temporary;
 use crate::{Error, Result};
+
+/// How many links to directories are followed that other such links lead to.
+const MAX_LINKS: usize = 1000;
 
 /// The files under a directory, symbolic links followed as hub caches need it.
 pub(super) struct Tree {
@@ -25,14 +28,15 @@ pub(super) struct TreeFile {
 }
 
 impl Tree {
-    /// What killed processes have left is told of and left out. A directory that links lead to is
-    /// taken once: a few links could make more paths than anybody has time for.
+    /// What killed processes have left is told of and left out. Of links to directories that are found
+    /// by way of others only so many are followed: a few of them can make more paths than anybody
+    /// has time for.
     pub(super) fn walk(root: &Path, observer: &dyn Observer) -> Result<Self> {
         // A root that is no directory would look like an empty one.
         fs::read_dir(root).map_err(Error::io(root))?;
         let mut files = Vec::new();
         let mut empty_directories = BTreeSet::new();
-        let mut linked = HashSet::new();
+        let mut links = 0;
         let walk = WalkDir::new(root).follow_links(true).min_depth(1).sort_by_file_name();
         let entries = walk.into_iter().filter_entry(|entry| {
             let left = entry.depth() > 0 && entry.file_name().to_str().is_some_and(is_temporary);
@@ -54,10 +58,10 @@ impl Tree {
             }
             let kind = entry.file_type();
             let metadata = entry.metadata().map_err(|error| walk_error(root, error))?;
-            if kind.is_dir() && entry.path_is_symlink() {
-                let path = entry.path();
-                if !linked.insert(fs::canonicalize(path).map_err(Error::io(path))?) {
-                    return Err(refused(path, "is another link to a directory"));
+            if kind.is_dir() && entry.path_is_symlink() && is_linked(root, entry.path()) {
+                links += 1;
+                if links > MAX_LINKS {
+                    return Err(refused(entry.path(), "is one link by way of others too many"));
                 }
             }
             let full = entry.into_path();
@@ -72,6 +76,11 @@ impl Tree {
         files.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(Self { files, empty_directories: empty_directories.into_iter().collect() })
     }
+}
+
+/// Whether a directory between `root` and `path` is a symbolic link.
+fn is_linked(root: &Path, path: &Path) -> bool {
+    path.ancestors().skip(1).take_while(|path| *path != root).any(Path::is_symlink)
 }
 
 /// `path` as manifests have it.
