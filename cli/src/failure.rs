@@ -1,9 +1,10 @@
 //! What a command ends with when it does not succeed, and the exit code of that.
 
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
-use at1w_container::Error;
+use at1w_container::{Error, Fault, FileKind};
 
 use crate::output::printable;
 
@@ -17,11 +18,26 @@ pub(crate) enum Failure {
     Container(Error),
     /// A signature is not the one that the public key stands for.
     Signature(String),
-    /// Several files failed, and were reported already.
-    Reported {
-        integrity: bool,
-    },
+    /// A file that was to be verified is not what it should be, whatever it is.
+    Refuted(Error),
+    /// Files failed, were missing or were not what their names say, and were reported already.
+    Reported(Reported),
+    /// Two files differ, as was printed.
+    Different,
+    /// Two files could not be compared.
+    Trouble(Box<Failure>),
     Other(String),
+}
+
+/// What was reported of several files; the worst comes last.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Reported {
+    /// Some are missing, or are not what their names say.
+    Incomplete,
+    /// Some could not be read.
+    Failed,
+    /// Some are damaged.
+    Damaged,
 }
 
 impl Failure {
@@ -30,12 +46,18 @@ impl Failure {
         if let Some(message) = self.message() {
             report_error(&message);
         }
-        if let Self::Container(error) = &self
-            && let Some(advice) = advice(error)
-        {
+        if let Some(advice) = self.error().and_then(advice) {
             eprintln!("at1w: hint: {advice}");
         }
         self.code().into()
+    }
+
+    fn error(&self) -> Option<&Error> {
+        match self {
+            Self::Container(error) | Self::Refuted(error) => Some(error),
+            Self::Trouble(failure) => failure.error(),
+            _ => None,
+        }
     }
 
     fn message(&self) -> Option<String> {
@@ -46,8 +68,9 @@ impl Failure {
             // Whoever reads the pipe has seen enough.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
             Self::Output(error) => Some(format!("writing to standard output: {error}")),
-            Self::Container(error) => Some(error.to_string()),
-            Self::Reported { .. } => None,
+            Self::Container(error) | Self::Refuted(error) => Some(error.to_string()),
+            Self::Trouble(failure) => failure.message(),
+            Self::Reported(_) | Self::Different => None,
         }
     }
 
@@ -55,16 +78,31 @@ impl Failure {
         match self {
             Self::Usage(_) => 2,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
-            Self::Output(_) | Self::Other(_) => 1,
-            Self::Signature(_) | Self::Reported { integrity: true } => 3,
-            Self::Reported { integrity: false } => 1,
-            Self::Container(error) => match error.innermost() {
-                Error::NoTensor { .. } | Error::Slice { .. } => 4,
-                Error::Cancelled => 130,
-                _ if error.is_integrity() => 3,
-                _ => 1,
+            Self::Output(_) | Self::Other(_) | Self::Different => 1,
+            Self::Signature(_) | Self::Reported(Reported::Damaged) => 3,
+            Self::Reported(Reported::Failed) => 1,
+            Self::Reported(Reported::Incomplete) => 5,
+            Self::Refuted(error)
+                if matches!(error.innermost(), Error::Safetensors(_) | Error::WrongKind { .. }) =>
+            {
+                3
+            }
+            Self::Refuted(error) => code_of(error),
+            Self::Trouble(failure) => match failure.code() {
+                code @ (3 | 130) => code,
+                _ => 2,
             },
+            Self::Container(error) => code_of(error),
         }
+    }
+}
+
+fn code_of(error: &Error) -> u8 {
+    match error.innermost() {
+        Error::NoTensor { .. } | Error::Slice { .. } => 4,
+        Error::Cancelled => 130,
+        _ if error.is_integrity() => 3,
+        _ => 1,
     }
 }
 
@@ -77,7 +115,9 @@ impl From<Error> for Failure {
 /// What to do about an error, where that is not plain.
 fn advice(error: &Error) -> Option<&'static str> {
     match error.innermost() {
-        Error::NotAt1w(_) => Some("'at1w pack' makes .at1w files of .safetensors files"),
+        Error::WrongKind { found: FileKind::Safetensors, .. } => {
+            Some("'at1w pack' makes .at1w files of .safetensors files")
+        }
         Error::DamagedTensor { .. } => {
             Some("fetch the file again; 'at1w get' still reads the tensors that are intact")
         }
@@ -97,6 +137,14 @@ pub(crate) fn report_error(message: &str) {
 
 pub(crate) fn report_warning(message: &str) {
     eprintln!("at1w: warning: {}", printable(message));
+}
+
+/// Reports what a repository lacks, or holds in place of something else.
+pub(crate) fn report_faults(repository: &Path, faults: &[Fault]) -> Option<Reported> {
+    for Fault { path, problem, .. } in faults {
+        report_warning(&format!("{}: {problem}", repository.join(path).display()));
+    }
+    (!faults.is_empty()).then_some(Reported::Incomplete)
 }
 
 pub(crate) fn report_note(message: &str) {

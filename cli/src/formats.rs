@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use at1w_container::{Dtype, Tensor};
+use at1w_container::{Dtype, TensorInfo};
 
 use crate::failure::{Failure, Result};
 
@@ -27,7 +27,7 @@ impl Format {
     /// What comes before the `len` raw bytes of (a slice of) `tensor`.
     pub(crate) fn preamble(
         self,
-        tensor: &Tensor<'_>,
+        tensor: &TensorInfo,
         shape: &[u64],
         len: usize,
     ) -> Result<Vec<u8>> {
@@ -39,7 +39,7 @@ impl Format {
     }
 
     /// What a reader of the format has to know about the tensor.
-    pub(crate) fn note(self, tensor: &Tensor<'_>) -> Option<String> {
+    pub(crate) fn note(self, tensor: &TensorInfo) -> Option<String> {
         let Self::Npy = self else { return None };
         let ml_dtype = npy_type(tensor).ok()?.1?;
         Some(format!(
@@ -50,7 +50,7 @@ impl Format {
 }
 
 /// What numpy calls the dtype, and what `ml_dtypes` calls it if numpy only knows its size.
-fn npy_type(tensor: &Tensor<'_>) -> Result<(&'static str, Option<&'static str>)> {
+fn npy_type(tensor: &TensorInfo) -> Result<(&'static str, Option<&'static str>)> {
     Ok(match tensor.dtype() {
         Some(Dtype::Bool) => ("|b1", None),
         Some(Dtype::U8) => ("|u1", None),
@@ -105,7 +105,7 @@ fn npy(descr: &str, shape: &[u64]) -> Vec<u8> {
 }
 
 /// The header of a safetensors file of one tensor.
-fn safetensors(tensor: &Tensor<'_>, shape: &[u64], len: usize) -> Vec<u8> {
+fn safetensors(tensor: &TensorInfo, shape: &[u64], len: usize) -> Vec<u8> {
     let info = serde_json::json!({
         "dtype": tensor.dtype_name(),
         "shape": shape,

@@ -39,6 +39,7 @@ Exit codes:
   2    the command line makes no sense
   3    a file is damaged, or not the one that was pinned or signed
   4    there is no such tensor, or the slice is outside of it
+  5    what could be done is done; files are missing or are not what their names say, and are listed
   130  interrupted; nothing is left behind";
 
 /// Options of all commands.
@@ -60,6 +61,7 @@ enum Command {
     Ls(commands::ls::Ls),
     Info(commands::info::Info),
     Get(commands::get::Get),
+    Diff(commands::diff::Diff),
     Verify(commands::verify::Verify),
     Sign(commands::sign::Sign),
     Keygen(commands::keygen::Keygen),
@@ -75,16 +77,21 @@ fn main() -> ExitCode {
 
 fn run(Cli { global, command }: Cli) -> Result<()> {
     Backend::from_environment().map_err(Failure::Usage)?;
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(global.threads.into())
-        .build_global()
-        .map_err(|error| Failure::Other(error.to_string()))?;
+    rayon::ThreadPoolBuilder::new().num_threads(global.threads.into()).build_global().map_err(
+        |error| {
+            Failure::Other(format!(
+                "threads cannot be started: {error}: use fewer with --threads, or raise the limit \
+                 (ulimit -u)"
+            ))
+        },
+    )?;
     match command {
         Command::Pack(pack) => pack.run(&global),
         Command::Unpack(unpack) => unpack.run(&global),
         Command::Ls(ls) => ls.run(),
         Command::Info(info) => info.run(),
         Command::Get(get) => get.run(&global),
+        Command::Diff(diff) => diff.run(&global),
         Command::Verify(verify) => verify.run(&global),
         Command::Sign(sign) => sign.run(&global),
         Command::Keygen(keygen) => keygen.run(&global),

@@ -1,5 +1,6 @@
 //! What is printed, and how.
 
+use std::fmt::Write as _;
 use std::io::{self, BufWriter, StdoutLock, Write};
 
 use at1w_container::is_hidden;
@@ -28,6 +29,18 @@ pub(crate) fn json(value: &impl Serialize) -> Result<()> {
         }
         writeln!(out, "{rest}")
     })
+}
+
+/// A shape as `[2,3]`.
+pub(crate) fn shape(dims: &[u64]) -> String {
+    // One piece: a hostile header may have millions of dimensions.
+    let mut shape = String::from("[");
+    for (i, dim) in dims.iter().enumerate() {
+        let comma = if i > 0 { "," } else { "" };
+        let _ = write!(shape, "{comma}{dim}");
+    }
+    shape.push(']');
+    shape
 }
 
 /// How many percent `part` is of `whole`, if that is anything.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use at1w_container::{Observer, Progress};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::failure::{Failure, Result, report_warning};
+use crate::failure::{Failure, Result, report_note, report_warning};
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
@@ -24,6 +24,7 @@ pub(crate) fn interrupted() -> bool {
 /// Work that can be interrupted, with a progress bar if standard error is a terminal.
 pub(crate) struct Bar {
     bar: ProgressBar,
+    quiet: bool,
     start: Instant,
     /// Bytes that are done.
     done: AtomicU64,
@@ -36,7 +37,7 @@ impl Bar {
         let template = "{wide_bar} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left ";
         let style = ProgressStyle::with_template(template);
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        Ok(Self { bar, start: Instant::now(), done: AtomicU64::new(0) })
+        Ok(Self { bar, quiet, start: Instant::now(), done: AtomicU64::new(0) })
     }
 
     pub(crate) fn done(&self) -> u64 {
@@ -72,5 +73,11 @@ impl Observer for Bar {
 
     fn warn(&self, message: &str) {
         self.bar.suspend(|| report_warning(message));
+    }
+
+    fn note(&self, message: &str) {
+        if !self.quiet {
+            self.bar.suspend(|| report_note(message));
+        }
     }
 }

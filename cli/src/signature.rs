@@ -25,6 +25,11 @@ pub(crate) struct Check {
 }
 
 impl Check {
+    /// Whether there is a signature to check.
+    pub(crate) fn is_given(&self) -> bool {
+        self.signature.is_some()
+    }
+
     /// [`Check::check`] for a file with this root.
     pub(crate) fn check_root(&self, root: &Digest) -> Result<Option<String>> {
         self.check(signed_message(root).as_bytes())
@@ -42,6 +47,11 @@ impl Check {
         key.verify(message, &signature, false).map_err(refused)?;
         Ok(Some(signature.trusted_comment().to_owned()))
     }
+}
+
+/// Whether there is a terminal that a password can be typed on.
+pub(crate) fn has_terminal() -> bool {
+    !cfg!(unix) || File::open("/dev/tty").is_ok()
 }
 
 /// A public key, spelled out or in a file.

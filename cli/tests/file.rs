@@ -142,17 +142,18 @@ fn sources_of_the_wrong_kind_are_refused() {
     place.fails(&["pack", "model.at1w", "-o", "again"], 1, "packed already");
     place.fails(&["pack", "missing.safetensors"], 1, "missing.safetensors");
     place.fails(&["unpack", "missing.at1w"], 1, "missing.at1w");
+    let outcome = place.fails(&["unpack", "model.safetensors", "-o", "new"], 3, "not packed");
+    assert!(outcome.stderr.contains("hint: 'at1w pack'"), "{}", outcome.stderr);
     for command in ["ls", "info", "verify"] {
-        place.fails(&[command, "model.safetensors"], 3, "not an .at1w file");
         place.fails(&[command, "missing"], 1, "missing");
     }
     let gap: [(&str, &str, &[u64], &[u8]); 1] = [("a", "U8", &[2], &[0; 3])];
     for (bytes, problem) in [
-        (Vec::new(), "0 bytes"),
-        (b"{}".to_vec(), "2 bytes"),
-        (b"no safetensors at all".to_vec(), "header length"),
+        (vec![1; 7], "7 bytes, too few"),
         ((1u64 << 63).to_le_bytes().to_vec(), "header length"),
-        (model(1)[..5000].to_vec(), "truncated"),
+        (model(1)[..100].to_vec(), "cut short: its header alone"),
+        (model(1)[..5000].to_vec(), "cut short: it has 5000 bytes of"),
+        ([model(1), vec![0; 3]].concat(), "3 bytes follow the last tensor"),
         (safetensors(&gap), "\"a\""),
     ] {
         place.write("bad.safetensors", bytes);

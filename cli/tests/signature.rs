@@ -149,3 +149,14 @@ fn minisign_and_at1w_check_each_other() {
     minisign(&["-Sm", "model.root", "-x", "theirs.minisig", "-s", "at1w.key"]);
     ok(verify("theirs.minisig", "at1w.pub"));
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn without_a_terminal_there_is_no_password() {
+    let place = Place::packed();
+    let mut keygen = Command::new("setsid");
+    let outcome = place.run(keygen.args(["-w", env!("CARGO_BIN_EXE_at1w"), "keygen"]));
+    assert_eq!(outcome.code, 2, "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("--no-password"), "{}", outcome.stderr);
+    assert_eq!(place.names(), ["model.at1w", "model.safetensors"]);
+}

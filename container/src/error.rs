@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::kind::{FileKind, Wanted};
+use crate::repository::Fault;
+
 /// What is wrong, where, and what to do about it.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -70,9 +73,20 @@ pub enum Error {
         /// The chunk.
         chunk: u64,
     },
-    /// The file is no `.at1w` file.
-    #[error("not an .at1w file: {0}")]
-    NotAt1w(&'static str),
+    /// The file is recognised as something else than what was wanted.
+    #[error("{found}, not {wanted}: {}", found.advice())]
+    WrongKind {
+        /// What the file is.
+        found: FileKind,
+        /// What it had to be.
+        wanted: Wanted,
+    },
+    /// The file is no `.at1w` file, and is not recognised as anything else.
+    #[error("not an .at1w file: it does not begin as one")]
+    NotAt1w,
+    /// A root was pinned for a safetensors file, which has none.
+    #[error("a safetensors file has no root: pack it, or pin the SHA-256 of the file")]
+    NoRoot,
     /// The file is of a version that this reader does not know.
     #[error("format version {0} is not supported: this reader knows version {known}", known = crate::VERSION)]
     Version(u32),
@@ -196,6 +210,17 @@ pub enum Error {
     /// The manifest of a packed repository is damaged, or disagrees with the files beside it.
     #[error("{0}")]
     Manifest(String),
+    /// A repository lacks files, or has some that are not what they should be.
+    #[error("the repository is not whole: {}", faults_line(.0))]
+    Incomplete(Vec<Fault>),
+    /// The file is intact, but not the one that was asked for.
+    #[error("the safetensors file has SHA-256 {actual}, expected {expected}: this is another file")]
+    OtherFile {
+        /// The digest that the caller pinned.
+        expected: String,
+        /// The digest of the file.
+        actual: String,
+    },
     /// The caller asked to stop.
     #[error("interrupted")]
     Cancelled,
@@ -212,7 +237,10 @@ pub enum HeaderError {
     #[error("the header length is {0} bytes, safetensors allows 100,000,000")]
     TooLarge(u64),
     /// The header reaches beyond the end of the file.
-    #[error("the header of {header} bytes does not fit the file of {file} bytes: it is truncated")]
+    #[error(
+        "the file is cut short: its header alone has {header} bytes, the file {file}; a download may \
+         not have finished: fetch it again"
+    )]
     Truncated {
         /// Bytes of the header.
         header: u64,
@@ -257,11 +285,24 @@ pub enum HeaderError {
         /// Bytes by shape and dtype, in eighths where they are no whole number.
         needed: String,
     },
-    /// The tensors do not end where the file ends.
+    /// The file ends before the tensors do.
     #[error(
-        "the tensors end at byte {tensors}, the file at {file}: it is truncated or has bytes left over"
+        "the file is cut short: it has {file} bytes of {tensors}; a download may not have finished: \
+         fetch it again"
     )]
-    Length {
+    CutShort {
+        /// Where the last tensor ends.
+        tensors: u64,
+        /// Bytes of the file.
+        file: u64,
+    },
+    /// The file goes on after the last tensor.
+    #[error(
+        "{} bytes follow the last tensor, which ends at byte {tensors}: something was appended to \
+         the file, or its header is of another file",
+        file - tensors
+    )]
+    Trailing {
         /// Where the last tensor ends.
         tensors: u64,
         /// Bytes of the file.
@@ -285,6 +326,14 @@ impl Error {
         }
     }
 
+    /// Drops the file that the error is about, for a caller who names it himself.
+    pub(crate) fn without_file(self) -> Self {
+        match self {
+            Self::InFile { source, .. } => source.without_file(),
+            other => other,
+        }
+    }
+
     /// The error without the file it happened in.
     pub fn innermost(&self) -> &Self {
         match self {
@@ -297,12 +346,15 @@ impl Error {
     pub fn is_integrity(&self) -> bool {
         matches!(
             self.innermost(),
-            Self::NotAt1w(_)
+            Self::WrongKind { wanted: Wanted::At1w, .. }
+                | Self::NotAt1w
+                | Self::NoRoot
                 | Self::Damaged { .. }
                 | Self::DamagedTensor { .. }
                 | Self::Root { .. }
                 | Self::OtherTensor { .. }
                 | Self::Original { .. }
+                | Self::OtherFile { .. }
                 | Self::Manifest(_)
         )
     }
@@ -314,6 +366,17 @@ impl Error {
 
 fn chunk_suffix(chunk: Option<u64>) -> String {
     chunk.map(|c| format!(" in chunk {c}")).unwrap_or_default()
+}
+
+/// The first faults, and how many others there are.
+fn faults_line(faults: &[Fault]) -> String {
+    const SHOWN: usize = 10;
+    let shown: Vec<_> = faults.iter().take(SHOWN).map(Fault::to_string).collect();
+    let more = match faults.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!("; and {more} more"),
+    };
+    shown.join("; ") + &more
 }
 
 fn suggestion(near: &[String]) -> String {

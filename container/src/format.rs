@@ -108,14 +108,10 @@ impl Trailer {
         checksum
     }
 
-    /// The trailer of a file of `file_len` bytes, intact and of a kind that this crate reads.
+    /// The trailer of a file of `file_len` bytes that ends as an `.at1w` file, intact and of a kind
+    /// that this crate reads.
     pub(crate) fn parse(bytes: &[u8], file_len: u64) -> Result<Self> {
         let trailer: Self = bytemuck::pod_read_unaligned(bytes);
-        if trailer.magic != END_MAGIC {
-            return Err(Error::NotAt1w(
-                "it does not end as one: it is truncated or damaged at its end",
-            ));
-        }
         let version = u32::from_le_bytes(trailer.version);
         if version != VERSION {
             return Err(Error::Version(version));

@@ -8,10 +8,12 @@ use at1w_codec::{Model, max_encoded_len};
 use crate::chunking::Chunking;
 use crate::digest::Digest;
 use crate::format::{
-    self, HEADER_DEFLATED, HEADER_PLAIN, MAGIC, MAX_DEFLATE_RATIO, MODEL_PLANES, RECORD_LEN,
-    SHARED, TRAILER_LEN, TensorRecord, Trailer,
+    self, END_MAGIC, HEADER_DEFLATED, HEADER_PLAIN, MAGIC, MAX_DEFLATE_RATIO, MODEL_PLANES,
+    RECORD_LEN, SHARED, TRAILER_LEN, TensorRecord, Trailer,
 };
 use crate::header::{Header, MAX_HEADER_LEN};
+use crate::kind::{self, FileKind, Wanted};
+use crate::pack::read_header;
 use crate::reader::{FileInfo, OpenOptions};
 use crate::source::{self, ReadAt};
 use crate::{Error, Result};
@@ -53,16 +55,16 @@ impl Entry<'_> {
 impl Index {
     pub(crate) fn read(source: &dyn ReadAt, options: &OpenOptions) -> Result<Self> {
         let file_len = source.size().map_err(|source| Error::Read { offset: 0, source })?;
-        if file_len < MAGIC.len() as u64 + TRAILER_LEN {
-            return Err(Error::NotAt1w("it is too short: empty or truncated"));
-        }
         let guess = file_len.saturating_sub(TAIL_GUESS);
-        let ranges = [0..MAGIC.len() as u64, guess..file_len];
+        let ranges = [0..file_len.min(MAGIC.len() as u64), guess..file_len];
         let [start, tail] = source::read_ranges(source, &ranges)?;
         if *start != MAGIC {
-            return Err(Error::NotAt1w("it does not begin as one"));
+            return Err(misbegun(source));
         }
-        let trailer_offset = file_len - TRAILER_LEN;
+        let trailer_offset = match file_len.checked_sub(TRAILER_LEN) {
+            Some(offset) if tail.ends_with(&END_MAGIC) => offset,
+            _ => return Err(misended(&tail, file_len)),
+        };
         let trailer = Trailer::parse(&tail[tail.len() - TRAILER_LEN as usize..], file_len)?;
 
         let offset = u64::from_le_bytes(trailer.index_offset);
@@ -235,6 +237,35 @@ impl Index {
         let last = tensors.partition_point(|t| t.data.start < data.end);
         first..last.max(first)
     }
+}
+
+/// Says what a file is that does not begin as an `.at1w` file.
+fn misbegun(source: &dyn ReadAt) -> Error {
+    let wanted = Wanted::At1w;
+    match kind::recognise(source, wanted) {
+        Ok(Some(error)) | Err(error) => error,
+        Ok(None) if read_header(source).is_ok() => {
+            Error::WrongKind { found: FileKind::Safetensors, wanted }
+        }
+        Ok(None) => Error::NotAt1w,
+    }
+}
+
+/// Says whether a file that does not end as an `.at1w` file is cut short, or goes on after its end.
+fn misended(tail: &[u8], file_len: u64) -> Error {
+    let ends = (TRAILER_LEN as usize..tail.len()).rev().find(|&end| {
+        let tail = &tail[..end];
+        tail.ends_with(&END_MAGIC)
+            && Trailer::parse(&tail[end - TRAILER_LEN as usize..], file_len).is_ok()
+    });
+    let (offset, problem) = match ends {
+        Some(end) => {
+            let len = (tail.len() - end) as u64;
+            (file_len - len, format!("{len} bytes follow the end of the file: cut them off"))
+        }
+        None => (file_len, "the file is cut short, or its last bytes are damaged".into()),
+    };
+    Error::Damaged { section: "trailer", offset, problem }
 }
 
 /// The header of the original file.

@@ -18,6 +18,7 @@ mod error;
 mod format;
 mod header;
 mod index;
+mod kind;
 mod manifest;
 mod pack;
 mod plan;
@@ -43,13 +44,15 @@ pub use digest::{Digest, ParseDigestError};
 pub use error::{Error, HeaderError, Result};
 pub use format::VERSION;
 pub use header::{Header, MAX_HEADER_LEN, TensorInfo};
+pub use kind::{FileKind, Wanted, open_file};
 pub use pack::{PackOptions, Summary, begins_packed, is_packed, pack, pack_file};
 pub use printable::{is_hidden, printable};
 pub use progress::Progress;
 pub use reader::{FileInfo, Limits, OpenOptions, Reader};
 pub use repository::{
-    FileCheck, Observer, PackedFile, RepositoryOptions, RepositorySummary, is_repository,
-    pack_repository, unpack_repository, verify_manifest, verify_repository,
+    Fault, FileCheck, Observer, PackedFile, Problem, RepositoryCheck, RepositoryOptions,
+    RepositorySummary, is_repository, pack_repository, unpack_repository, verify_manifest,
+    verify_repository,
 };
 pub use signature::{signed_manifest, signed_message};
 pub use slice::{Index, ParseSliceError, Slice};

@@ -21,6 +21,7 @@ use crate::format::{
     TensorRecord, Trailer,
 };
 use crate::header::{Header, MAX_HEADER_LEN, PREFIX, TensorInfo};
+use crate::kind::{self, Wanted, open_file};
 use crate::progress::{Progress, report};
 use crate::source::{self, Identity, ReadAt};
 use crate::{Error, Result, coded_as, pool, twins};
@@ -64,12 +65,15 @@ pub struct Summary {
     pub original_digest: Digest,
 }
 
-/// Whether a file begins as an `.at1w` file.
+/// Whether a file begins as an `.at1w` file. What is no file, such as a pipe, does not.
 ///
 /// # Errors
 /// [`Error::Io`].
 pub fn is_packed(path: &Path) -> Result<bool> {
     let mut start = Vec::new();
+    if !path.metadata().map_err(Error::io(path))?.is_file() {
+        return Ok(false);
+    }
     let file = File::open(path).map_err(Error::io(path))?;
     std::io::Read::read_to_end(&mut std::io::Read::take(file, MAGIC.len() as u64), &mut start)
         .map_err(Error::io(path))?;
@@ -87,15 +91,16 @@ pub fn begins_packed(bytes: &[u8]) -> bool {
 /// permissions that the source has not.
 ///
 /// # Errors
-/// [`Error::Safetensors`], [`Error::AlreadyPacked`], [`Error::Exists`], [`Error::SameFile`],
-/// [`Error::Cancelled`],
+/// [`Error::Safetensors`], [`Error::WrongKind`], [`Error::AlreadyPacked`], [`Error::Exists`],
+/// [`Error::SameFile`], [`Error::Cancelled`],
 /// [`Error::SourceChanged`] and those of reading and writing; all name the file.
 pub fn pack_file(source: &Path, target: &Path, options: &PackOptions<'_>) -> Result<Summary> {
     check_distinct(source, target)?;
-    let file = File::open(source).map_err(Error::io(source))?;
+    let file = open_file(source, Wanted::Safetensors)?;
     let before = Identity::of(&file, source)?;
     // Refuse what is no safetensors before there is a temporary file.
-    let header = read_header(&file).map_err(|e| e.in_file(source))?;
+    let header = read_header(&file)
+        .map_err(|error| kind::explain(&file, error, Wanted::Safetensors).in_file(source))?;
     write_with_mode(mode_like(source)?, target, options.overwrite, |out| {
         let mut out = BufWriter::with_capacity(64 << 10, out);
         let summary = Packer::new(&file, &header, options.level, options.progress)
@@ -119,7 +124,8 @@ pub fn pack(
     level: Level,
     progress: &dyn Progress,
 ) -> Result<Summary> {
-    let header = read_header(source)?;
+    let header =
+        read_header(source).map_err(|error| kind::explain(source, error, Wanted::Safetensors))?;
     Packer::new(source, &header, level, progress).run(sink)
 }
 
@@ -144,8 +150,9 @@ pub(crate) fn read_header(source: &dyn ReadAt) -> Result<Header> {
     let bytes = source::read(source, PREFIX..PREFIX + header)?.into_owned();
     let header = Header::parse(bytes)?;
     match header.original_len() {
-        Some(len) if len == file => Ok(header),
-        tensors => Err(HeaderError::Length { tensors: tensors.unwrap_or(u64::MAX), file }.into()),
+        Some(tensors) if tensors == file => Ok(header),
+        Some(tensors) if tensors < file => Err(HeaderError::Trailing { tensors, file }.into()),
+        tensors => Err(HeaderError::CutShort { tensors: tensors.unwrap_or(u64::MAX), file }.into()),
     }
 }
 

@@ -1,6 +1,5 @@
 //! An open file.
 
-use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
 
@@ -11,6 +10,7 @@ use crate::decode::{self, Chunk, Job};
 use crate::digest::{Chain, Digest};
 use crate::header::Header;
 use crate::index::Index;
+use crate::kind::{Wanted, open_file};
 use crate::pack::BATCH_LEN;
 use crate::plan::Plan;
 use crate::progress::{Progress, report};
@@ -121,10 +121,11 @@ impl Reader {
     /// Opens a file.
     ///
     /// # Errors
-    /// [`Error::NotAt1w`], [`Error::Version`], [`Error::Features`], [`Error::Damaged`],
-    /// [`Error::Root`], [`Error::Limit`] and those of the file system; all name the file.
+    /// [`Error::NotAt1w`], [`Error::WrongKind`], [`Error::Version`], [`Error::Features`],
+    /// [`Error::Damaged`], [`Error::Root`], [`Error::Limit`] and those of the file system; all name
+    /// the file.
     pub fn open_with(path: &Path, options: &OpenOptions) -> Result<Self> {
-        let file = File::open(path).map_err(Error::io(path))?;
+        let file = open_file(path, Wanted::At1w)?;
         Self::new(Box::new(file), options).map_err(|e| e.in_file(path))
     }
 

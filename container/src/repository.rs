@@ -1,6 +1,7 @@
 //! Repositories: directories whose `.safetensors` are packed and whose other files are carried
 //! over, with a manifest that pins all of them.
 
+mod completeness;
 mod target;
 mod tree;
 
@@ -9,6 +10,8 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
+pub use self::completeness::{Fault, Problem};
+use self::completeness::{Findings, Present, inspect, is_not_weights};
 use self::target::{check_apart, create_directories, in_target, place, sync_directories};
 use self::tree::{Tree, TreeFile, refused};
 use crate::atomic::{mode_like, sync_folder, write_with_mode};
@@ -25,33 +28,33 @@ use crate::{
 const SAFETENSORS: &str = ".safetensors";
 const AT1W: &str = ".at1w";
 
-/// How the names of files end that programs load weights from, or run.
-const LOADED: [&str; 25] = [
-    SAFETENSORS,
-    AT1W,
-    ".bin",
-    ".ckpt",
-    ".dll",
-    ".dylib",
-    ".gguf",
-    ".h5",
-    ".joblib",
-    ".keras",
-    ".msgpack",
-    ".npy",
-    ".npz",
-    ".onnx",
-    ".pb",
-    ".pickle",
-    ".pkl",
-    ".pt",
-    ".pth",
-    ".py",
-    ".pyc",
-    ".pyd",
-    ".sh",
-    ".so",
-    ".tflite",
+/// How the names of files end that programs load weights from, or run, and whether it is weights.
+const LOADED: [(&str, bool); 25] = [
+    (SAFETENSORS, true),
+    (AT1W, true),
+    (".bin", true),
+    (".ckpt", true),
+    (".dll", false),
+    (".dylib", false),
+    (".gguf", true),
+    (".h5", true),
+    (".joblib", true),
+    (".keras", true),
+    (".msgpack", true),
+    (".npy", true),
+    (".npz", true),
+    (".onnx", true),
+    (".pb", true),
+    (".pickle", true),
+    (".pkl", true),
+    (".pt", true),
+    (".pth", true),
+    (".py", false),
+    (".pyc", false),
+    (".pyd", false),
+    (".sh", false),
+    (".so", false),
+    (".tflite", true),
 ];
 
 /// Told how the work on a repository goes. `()` is silent and never stops.
@@ -65,6 +68,11 @@ pub trait Observer: Progress {
     fn warn(&self, message: &str) {
         let _ = message;
     }
+
+    /// Something that may be of interest, and is no fault.
+    fn note(&self, message: &str) {
+        let _ = message;
+    }
 }
 
 impl Observer for () {}
@@ -76,6 +84,8 @@ pub struct RepositoryOptions<'a> {
     pub overwrite: bool,
     /// Packed files keep the name of their source, so that loaders still find them.
     pub keep_names: bool,
+    /// Refuse to pack a repository with a [`Fault`], before anything is written.
+    pub strict: bool,
     /// How hard packing looks for a small encoding.
     pub level: Level,
     /// Told about the work.
@@ -84,7 +94,13 @@ pub struct RepositoryOptions<'a> {
 
 impl Default for RepositoryOptions<'_> {
     fn default() -> Self {
-        Self { overwrite: false, keep_names: false, level: Level::default(), observer: &() }
+        Self {
+            overwrite: false,
+            keep_names: false,
+            strict: false,
+            level: Level::default(),
+            observer: &(),
+        }
     }
 }
 
@@ -97,6 +113,12 @@ pub struct RepositorySummary {
     pub carried: u64,
     /// Bytes of those files.
     pub carried_len: u64,
+    /// Files of the source that are missing or are not what they should be. Whatever there is was
+    /// packed or carried over all the same.
+    pub faults: Vec<Fault>,
+    /// The packed files that no index names as shards, by their paths in the source: programs look
+    /// for these by their names.
+    pub singles: Vec<String>,
 }
 
 /// One packed file of a repository.
@@ -108,6 +130,15 @@ pub struct PackedFile {
     pub packed_path: String,
     /// What was packed or unpacked.
     pub summary: Summary,
+}
+
+/// What verifying a repository showed.
+#[derive(Debug)]
+pub struct RepositoryCheck {
+    /// Each file of the manifest, and others that may be loaded.
+    pub files: Vec<FileCheck>,
+    /// Files that are missing from the repository as it was packed, or are not what they should be.
+    pub faults: Vec<Fault>,
 }
 
 /// What verifying one file of a repository showed.
@@ -130,7 +161,8 @@ pub fn is_repository(directory: &Path) -> bool {
 /// at all: what is not replaced stays, and its manifest is missing until everything is there.
 ///
 /// # Errors
-/// Those of [`pack_file`]. A `.safetensors` that is none is carried over with a warning instead.
+/// Those of [`pack_file`], and [`Error::Incomplete`] where `strict` is set. A `.safetensors` that is
+/// none is a [`Fault`], and is carried over as it is.
 pub fn pack_repository(
     source: &Path,
     target: &Path,
@@ -139,10 +171,15 @@ pub fn pack_repository(
     check_apart(source, target)?;
     let tree = Tree::walk(source, options.observer)?;
     check_packable(&tree, options.keep_names)?;
+    let present: Vec<_> = tree.files.iter().map(TreeFile::present).collect();
+    let Findings { faults, shards } = inspect(&present, options.observer)?;
+    if options.strict && !faults.is_empty() {
+        return Err(Error::Incomplete(faults));
+    }
     options.observer.begin(total(tree.files.iter().map(|file| file.len)));
     in_target(source, target, options.overwrite, |directory| {
         remove_manifest(directory)?;
-        let mut summary = RepositorySummary::default();
+        let mut summary = RepositorySummary { faults, ..RepositorySummary::default() };
         let mut entries = Vec::with_capacity(tree.files.len());
         for file in &tree.files {
             entries.push(pack_one(file, directory, options, &mut summary)?);
@@ -152,6 +189,8 @@ pub fn pack_repository(
         // A manifest that is there after a power cut has all of its files.
         sync_directories(directory)?;
         manifest.write(directory)?;
+        let paths = summary.packed.iter().map(|file| &file.path);
+        summary.singles = paths.filter(|path| !shards.contains(*path)).cloned().collect();
         for file in unlisted(directory, &manifest, options.observer)? {
             options.observer.warn(&format!(
                 "{}: was there before and is not part of the repository",
@@ -204,7 +243,7 @@ pub fn verify_repository(
     directory: &Path,
     original: bool,
     observer: &dyn Observer,
-) -> Result<Vec<FileCheck>> {
+) -> Result<RepositoryCheck> {
     verify_manifest(directory, &Manifest::read_bytes(directory)?, original, observer)
 }
 
@@ -218,7 +257,7 @@ pub fn verify_manifest(
     manifest: &[u8],
     original: bool,
     observer: &dyn Observer,
-) -> Result<Vec<FileCheck>> {
+) -> Result<RepositoryCheck> {
     let manifest = Manifest::from_bytes(directory, manifest)?;
     observer.begin(total(manifest.files.iter().map(|file| file.size)));
     let mut checks = Vec::with_capacity(manifest.files.len());
@@ -231,14 +270,20 @@ pub fn verify_manifest(
     }
     for file in unlisted(directory, &manifest, observer)? {
         let path = file.path.to_lowercase();
-        if LOADED.iter().any(|suffix| path.ends_with(suffix)) || is_packed(&file.full)? {
+        if LOADED.iter().any(|(suffix, _)| path.ends_with(suffix)) || is_packed(&file.full)? {
             let outcome = Err(mismatch(&file.full, "may be loaded, and is not in the manifest"));
             checks.push(FileCheck { path: file.path, outcome });
         } else {
             observer.warn(&format!("{}: is not in the manifest", file.full.display()));
         }
     }
-    Ok(checks)
+    let stored: Vec<_> =
+        manifest.files.iter().map(|file| directory.join(file.stored_path())).collect();
+    let present = manifest.files.iter().zip(&stored);
+    let present: Vec<_> =
+        present.map(|(file, full)| Present { path: &file.path, full, len: file.size }).collect();
+    let faults = inspect(&present, observer)?.faults;
+    Ok(RepositoryCheck { files: checks, faults })
 }
 
 fn pack_one(
@@ -247,7 +292,7 @@ fn pack_one(
     options: &RepositoryOptions<'_>,
     summary: &mut RepositorySummary,
 ) -> Result<FileEntry> {
-    let RepositoryOptions { overwrite, keep_names, level, observer } = *options;
+    let RepositoryOptions { overwrite, keep_names, level, observer, .. } = *options;
     let path = file.path.clone();
     if let Some(packed_path) = packed_path(&path, keep_names) {
         let to = place(directory, &packed_path)?;
@@ -259,10 +304,8 @@ fn pack_one(
                 summary.packed.push(PackedFile { path, packed_path, summary: done });
                 return Ok(entry);
             }
-            Err(error) if matches!(error.innermost(), Error::Safetensors(_)) => {
-                let error = error.in_file(&file.full);
-                observer.warn(&format!("{error}; it is carried over as it is"));
-            }
+            // It is among the faults, and is carried over.
+            Err(error) if is_not_weights(&error) => {}
             Err(error) => return Err(error.in_file(&file.full)),
         }
     }

@@ -28,11 +28,11 @@ pub enum Index {
 
 /// Text that is no slice.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "{0:?} is no index: write a number, start:stop, start:stop:step, ':' or '...', separated by \
-     commas"
-)]
-pub struct ParseSliceError(String);
+#[error("{part:?} is no index: {problem}")]
+pub struct ParseSliceError {
+    part: String,
+    problem: &'static str,
+}
 
 impl FromStr for Slice {
     type Err = ParseSliceError;
@@ -50,7 +50,9 @@ impl FromStr for Slice {
 }
 
 fn parse_index(part: &str) -> Result<Index, ParseSliceError> {
-    let fail = || ParseSliceError(part.into());
+    let wrong = |problem| ParseSliceError { part: part.into(), problem };
+    let fail =
+        || wrong("write a number, start:stop, start:stop:step, ':' or '...', separated by commas");
     let number = |text: &str| text.trim().parse::<i64>().map_err(|_| fail());
     let bound = |text: &str| match text.trim() {
         "" => Ok(None),
@@ -61,7 +63,10 @@ fn parse_index(part: &str) -> Result<Index, ParseSliceError> {
         [at] => Ok(Index::At(number(at)?)),
         [start, stop] => Ok(Index::Range(bound(start)?, bound(stop)?)),
         [start, stop, step] => {
-            let step = step.trim().parse().map_err(|_| fail())?;
+            let step = step.trim().parse().map_err(|_| match number(step) {
+                Ok(_) => wrong("steps are positive: read forwards, and reverse what was read"),
+                Err(error) => error,
+            })?;
             Ok(Index::Steps(bound(start)?, bound(stop)?, step))
         }
         _ => Err(fail()),

@@ -3,10 +3,12 @@
 use std::borrow::Cow;
 use std::mem;
 use std::ops::Range;
+use std::path::Path;
 
-use crate::digest::Digest;
+use crate::digest::{Digest, Hasher};
 use crate::format::MAGIC;
 use crate::header::Header;
+use crate::kind::{self, Wanted, open_file};
 use crate::pack::{begins_packed, read_header};
 use crate::progress::{Progress, report};
 use crate::reader::{Limits, OpenOptions, Reader, check_len};
@@ -30,12 +32,21 @@ enum Format {
 }
 
 impl Weights {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// Those of [`Weights::new`] and of the file system; all name the file.
+    pub fn open(path: &Path, options: &OpenOptions) -> Result<Self> {
+        let file = open_file(path, Wanted::Weights)?;
+        Self::new(Box::new(file), options).map_err(|error| error.in_file(path))
+    }
+
     /// Opens what a source holds. What begins as an `.at1w` file must be one, anything else a
     /// safetensors file.
     ///
     /// # Errors
-    /// Those of [`Reader::new`], [`Error::Safetensors`], and [`Error::NotAt1w`] where a root is
-    /// asked for and the file has none.
+    /// Those of [`Reader::new`], [`Error::Safetensors`], [`Error::WrongKind`], and [`Error::NoRoot`]
+    /// where a root is asked for and the file has none.
     pub fn new(source: Box<dyn ReadAt>, options: &OpenOptions) -> Result<Self> {
         let size = source.size().map_err(|source| Error::Read { offset: 0, source })?;
         if begins_packed(&source::read(&*source, 0..size.min(MAGIC.len() as u64))?) {
@@ -43,9 +54,10 @@ impl Weights {
             let format = Format::Packed(Box::new(reader));
             return Ok(Self { format, limits: options.limits });
         }
-        let header = read_header(&*source)?;
+        let header = read_header(&*source)
+            .map_err(|error| kind::explain(&*source, error, Wanted::Weights))?;
         if options.root.is_some() {
-            return Err(Error::NotAt1w("a safetensors file has no root that could be pinned"));
+            return Err(Error::NoRoot);
         }
         Ok(Self { format: Format::Plain { source, header }, limits: options.limits })
     }
@@ -58,12 +70,22 @@ impl Weights {
         }
     }
 
-    /// The root, of a packed file.
-    pub fn root(&self) -> Option<Digest> {
+    /// The reader of a packed file; nothing for a safetensors file.
+    pub fn packed(&self) -> Option<&Reader> {
         match &self.format {
-            Format::Packed(reader) => Some(reader.root()),
+            Format::Packed(reader) => Some(reader),
             Format::Plain { .. } => None,
         }
+    }
+
+    /// Bytes of the safetensors file: of the one that a packed file restores to.
+    pub fn original_len(&self) -> u64 {
+        self.header().data_start() + self.header().data_len()
+    }
+
+    /// The root, of a packed file.
+    pub fn root(&self) -> Option<Digest> {
+        self.packed().map(Reader::root)
     }
 
     /// Bytes of a tensor, for a caller who makes room for it.
@@ -126,6 +148,61 @@ impl Weights {
         check(Digest::of(out)).inspect_err(|_| out.fill(0))
     }
 
+    /// Reads a tensor, or a part of one, into new memory: its shape and its bytes.
+    ///
+    /// # Errors
+    /// Those of [`Weights::slice_shape`] and [`Weights::read_slice`], and [`Error::Memory`].
+    pub fn read_to_vec(&self, name: &str, slice: Option<&Slice>) -> Result<(Vec<u64>, Vec<u8>)> {
+        let whole = Slice(Vec::new());
+        let slice = slice.unwrap_or(&whole);
+        let (shape, len) = self.slice_shape(name, slice)?;
+        let mut out = Vec::new();
+        // A plain file has as many bytes: its size bounds what is allocated.
+        self.limits.reserve(&mut out, len, || format!("tensor {name:?}"))?;
+        out.resize(len as usize, 0);
+        self.read_slice(name, slice, &mut out, &())?;
+        Ok((shape, out))
+    }
+
+    /// SHA-256 of the bytes of a tensor: of a packed file the one on record, of a safetensors file
+    /// that of the bytes that are there.
+    ///
+    /// # Errors
+    /// [`Error::NoTensor`], [`Error::Read`] and [`Error::Cancelled`].
+    pub fn tensor_digest(&self, name: &str, progress: &dyn Progress) -> Result<Digest> {
+        match &self.format {
+            Format::Packed(reader) => Ok(reader.tensor(name)?.digest()),
+            Format::Plain { source, header } => {
+                let Range { start, end } = header.tensor(name)?.data;
+                let start_of_data = header.data_start();
+                digest_of(&**source, start_of_data + start..start_of_data + end, progress)
+            }
+        }
+    }
+
+    /// Reads all of the file, and checks that the safetensors file has this SHA-256: the file itself,
+    /// or the one that a packed file restores to.
+    ///
+    /// # Errors
+    /// [`Error::OtherFile`], and those of [`Reader::verify_original`].
+    pub fn verify_sha256(&self, expected: Digest, progress: &dyn Progress) -> Result<()> {
+        let check = |actual: Digest| match actual == expected {
+            true => Ok(()),
+            false => {
+                Err(Error::OtherFile { expected: expected.to_string(), actual: actual.to_string() })
+            }
+        };
+        match &self.format {
+            Format::Packed(reader) => {
+                check(reader.info().original_digest)?;
+                reader.verify_original(progress)
+            }
+            Format::Plain { source, .. } => {
+                check(digest_of(&**source, 0..self.original_len(), progress)?)
+            }
+        }
+    }
+
     /// The shape of a part of a tensor, and its size in bytes.
     ///
     /// # Errors
@@ -158,6 +235,24 @@ impl Weights {
             }
         }
     }
+}
+
+/// SHA-256 of a range of a source.
+fn digest_of(source: &dyn ReadAt, range: Range<u64>, progress: &dyn Progress) -> Result<Digest> {
+    let mut hasher = Hasher::default();
+    let mut buffer = Vec::new();
+    let mut from = range.start;
+    while from < range.end {
+        let to = range.end.min(from + PIECE);
+        let bytes = source::read_into(source, from..to, mem::take(&mut buffer))?;
+        hasher.update(&bytes);
+        if let Cow::Owned(bytes) = bytes {
+            buffer = bytes;
+        }
+        report(progress, to - from)?;
+        from = to;
+    }
+    Ok(hasher.finish())
 }
 
 /// Reads runs of a tensor that begins at `start` and is stored as it is.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ._at1w import TensorSpec, __version__, deserialize, serialize, serialize_file
     from ._convert import convert_safetensors, pack, unpack, verify
-    from ._errors import IntegrityError, SafetensorError
+    from ._errors import IncompleteWarning, IntegrityError, SafetensorError
     from ._open import _safe_open_handle as _safe_open_handle
     from ._open import load_tensor, safe_open
 
@@ -28,6 +28,7 @@ _HOMES = {
     "pack": "_convert",
     "unpack": "_convert",
     "verify": "_convert",
+    "IncompleteWarning": "_errors",
     "IntegrityError": "_errors",
     "SafetensorError": "_errors",
     "_safe_open_handle": "_open",
@@ -36,6 +37,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "IncompleteWarning",
     "IntegrityError",
     "SafetensorError",
     "TensorSpec",

@@ -69,8 +69,9 @@ def pack(
     level: str,
     keep_names: bool,
     overwrite: bool,
+    strict: bool,
     progress: Progress,
-) -> list[tuple[str, str, int, int]]: ...
+) -> tuple[list[tuple[str, str, int, int]], list[str]]: ...
 def unpack(
     source: Union[str, os.PathLike[str]],
     target: Union[str, os.PathLike[str]],
@@ -78,5 +79,9 @@ def unpack(
     progress: Progress,
 ) -> None: ...
 def verify(
-    path: Union[str, os.PathLike[str]], root: Optional[str], original: bool, progress: Progress
-) -> list[tuple[str, str]]: ...
+    path: Union[str, os.PathLike[str]],
+    root: Optional[str],
+    sha256: Optional[str],
+    original: bool,
+    progress: Progress,
+) -> tuple[list[tuple[str, Optional[str]]], list[str]]: ...

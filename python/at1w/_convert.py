@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable, NamedTuple, Union
 
 from . import _at1w
+from ._errors import IncompleteWarning, SafetensorError
 
 #: True for a bar of tqdm, or what is called with the bytes that are done and those of all the work.
 Progress = Union[bool, Callable[[int, int], object]]
@@ -36,6 +38,7 @@ def pack(
     level: str = "default",
     keep_names: bool = False,
     overwrite: bool = False,
+    strict: bool = False,
     progress: Progress = False,
 ) -> list[Packed]:
     """Packs a safetensors file, or all of those in a directory and carries its other files over.
@@ -43,7 +46,9 @@ def pack(
     target: by default ``model.at1w`` for ``model.safetensors``, and ``model.at1w/`` for ``model/``.
     level: "fast", "default" or "max", from fast to small. keep_names: the packed files of a
     directory keep their names, so that loaders find them (see ``at1w.hook``). overwrite: replace
-    what exists. progress: see ``Progress``.
+    what exists. strict: refuse a directory that lacks shards, or holds files that are not what their
+    names say, such as pointers of Git LFS; otherwise each of these is an IncompleteWarning, and
+    everything else is packed. progress: see ``Progress``.
 
     Nothing is left behind on failure. Raises SafetensorError if the source is no valid file,
     FileExistsError, and other OSErrors.
@@ -55,7 +60,10 @@ def pack(
         stem = source.name.removesuffix(".safetensors") if source.is_file() else source.name
         target = source.with_name(stem + ".at1w")
     with _callback(progress, "packing") as callback:
-        done = _at1w.pack(source, target, level, keep_names, overwrite, callback)
+        done, faults = _at1w.pack(
+            source, target, level, keep_names, overwrite, strict, callback
+        )
+    _warn(faults)
     return [Packed(*entry) for entry in done]
 
 
@@ -86,19 +94,36 @@ def verify(
     path: _Path,
     *,
     root: str | None = None,
+    sha256: str | None = None,
     original: bool = False,
+    strict: bool = False,
     progress: Progress = False,
-) -> dict[str, str]:
+) -> dict[str, str | None]:
     """Checks every byte of a packed file, or of a packed repository against its manifest. Gives the
     root of each packed file by its path.
 
-    root: what the root of a file must be, 64 hexadecimal digits. original: check the SHA-256 of the
-    safetensors file as well.
+    root: what the root of a file must be, 64 hexadecimal digits. sha256: what the SHA-256 of the
+    safetensors file must be, as hubs list it. original: check the SHA-256 of the safetensors file
+    that is on record. strict: raise SafetensorError where a repository is intact, but is not a whole
+    model; otherwise each such fault is an IncompleteWarning.
+
+    A safetensors file that is not packed is taken too: without sha256, only its header can be
+    checked, and its root is None.
 
     Raises IntegrityError, naming tensor and chunk.
     """
     with _callback(progress, "verifying") as callback:
-        return dict(_at1w.verify(Path(path), root, original, callback))
+        roots, faults = _at1w.verify(Path(path), root, sha256, original, callback)
+    if strict and faults:
+        raise SafetensorError(f"{path}: the repository is not whole: {'; '.join(faults)}")
+    _warn(faults)
+    return dict(roots)
+
+
+def _warn(faults: list[str]) -> None:
+    for fault in faults:
+        # Of the line that called ``pack`` or ``verify``.
+        warnings.warn(fault, IncompleteWarning, stacklevel=3)
 
 
 def convert_safetensors(

@@ -19,5 +19,9 @@ class IntegrityError(SafetensorError):
     """The content of a file is not what it should be: damaged, or not the one that was pinned."""
 
 
-for _exception in (SafetensorError, IntegrityError):
+class IncompleteWarning(UserWarning):
+    """A repository lacks files, or holds some that are not what their names say."""
+
+
+for _exception in (SafetensorError, IntegrityError, IncompleteWarning):
     _exception.__module__ = "at1w"

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use at1w_container::{
-    FileCheck, Level, Observer, OpenOptions, PackOptions, Reader, RepositoryOptions,
-    RepositorySummary, Summary, UnpackOptions, pack_file, pack_repository, unpack_file,
-    unpack_repository, verify_repository,
+    Fault, FileCheck, Level, Observer, OpenOptions, PackOptions, Reader, RepositoryOptions,
+    RepositorySummary, Summary, UnpackOptions, Weights, pack_file, pack_repository, printable,
+    unpack_file, unpack_repository, verify_repository,
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -18,12 +18,21 @@ use crate::work::watched;
 /// original and its own.
 type Packed = (String, String, u64, u64);
 
+/// The root of each packed file by its path, none for a safetensors file.
+type Roots = Vec<(String, Option<String>)>;
+
 fn packed(path: String, summary: &Summary) -> Packed {
     (path, summary.root.to_string(), summary.original_len, summary.packed_len)
 }
 
-fn all_packed(summary: RepositorySummary) -> Vec<Packed> {
-    summary.packed.into_iter().map(|file| packed(file.packed_path, &file.summary)).collect()
+fn all_packed(summary: RepositorySummary) -> (Vec<Packed>, Vec<String>) {
+    let files = summary.packed.into_iter().map(|file| packed(file.packed_path, &file.summary));
+    (files.collect(), messages(&summary.faults))
+}
+
+/// What a repository lacks, or holds in place of something else, as messages.
+fn messages(faults: &[Fault]) -> Vec<String> {
+    faults.iter().map(|fault| printable(&fault.to_string()).into_owned()).collect()
 }
 
 /// Whether the file at a path begins as a packed one.
@@ -38,8 +47,10 @@ pub(crate) fn begins_packed(bytes: &[u8]) -> bool {
     at1w_container::begins_packed(bytes)
 }
 
-/// Packs a file, or a directory with `keep_names`.
+/// Packs a file, or a directory with `keep_names` and `strict`: what was packed, and what a
+/// repository lacks.
 #[pyfunction]
+#[allow(clippy::too_many_arguments, reason = "called by one function, which names them")]
 pub(crate) fn pack(
     py: Python<'_>,
     source: PathBuf,
@@ -47,8 +58,9 @@ pub(crate) fn pack(
     level: &str,
     keep_names: bool,
     overwrite: bool,
+    strict: bool,
     progress: Option<Py<PyAny>>,
-) -> PyResult<Vec<Packed>> {
+) -> PyResult<(Vec<Packed>, Vec<String>)> {
     let level = match level {
         "fast" => Level::Fast,
         "default" => Level::Default,
@@ -60,13 +72,14 @@ pub(crate) fn pack(
     };
     watched(py, progress.as_ref(), |watch| {
         if source.is_dir() {
-            let options = RepositoryOptions { overwrite, keep_names, level, observer: watch };
+            let options =
+                RepositoryOptions { overwrite, keep_names, strict, level, observer: watch };
             return pack_repository(&source, &target, &options).map(all_packed);
         }
         watch.begin(file_len(&source));
         let options = PackOptions { overwrite, level, progress: watch };
         let summary = pack_file(&source, &target, &options)?;
-        Ok(vec![packed(target.display().to_string(), &summary)])
+        Ok((vec![packed(target.display().to_string(), &summary)], Vec::new()))
     })
 }
 
@@ -89,34 +102,44 @@ pub(crate) fn unpack(
     })
 }
 
-/// Verifies a file or a packed repository: the roots of its packed files by their paths.
+/// Verifies a file or a packed repository: the roots of its packed files by their paths, none for a
+/// safetensors file, and what a repository lacks.
 #[pyfunction]
 pub(crate) fn verify(
     py: Python<'_>,
     path: PathBuf,
     root: Option<&str>,
+    sha256: Option<&str>,
     original: bool,
     progress: Option<Py<PyAny>>,
-) -> PyResult<Vec<(String, String)>> {
-    let root = root.map(parse_digest).transpose()?;
-    if root.is_some() && path.is_dir() {
-        let problem = "root is for one file: the roots of a repository are in its manifest";
+) -> PyResult<(Roots, Vec<String>)> {
+    let (root, sha256) =
+        (root.map(parse_digest).transpose()?, sha256.map(parse_digest).transpose()?);
+    if (root.is_some() || sha256.is_some()) && path.is_dir() {
+        let problem =
+            "root and sha256 are for one file: the digests of a repository are in its manifest";
         return Err(PyValueError::new_err(problem));
     }
     watched(py, progress.as_ref(), |watch| {
         if path.is_dir() {
-            let checks = verify_repository(&path, original, watch)?;
+            let check = verify_repository(&path, original, watch)?;
             let root = |FileCheck { path, outcome }: FileCheck| {
-                outcome.map(|root| Some((path, root?.to_string()))).transpose()
+                outcome.map(|root| Some((path, Some(root?.to_string())))).transpose()
             };
-            return checks.into_iter().filter_map(root).collect();
+            let roots: Result<_, _> = check.files.into_iter().filter_map(root).collect();
+            return Ok((roots?, messages(&check.faults)));
         }
-        let options = OpenOptions { root, ..OpenOptions::default() };
-        let reader = Reader::open_with(&path, &options)?;
-        watch.begin(reader.info().original_len);
-        let verified = if original { reader.verify_original(watch) } else { reader.verify(watch) };
+        let weights = Weights::open(&path, &OpenOptions { root, ..OpenOptions::default() })?;
+        watch.begin(weights.original_len());
+        let verified = match (sha256, weights.packed()) {
+            (Some(sha256), _) => weights.verify_sha256(sha256, watch),
+            (None, Some(reader)) if original => reader.verify_original(watch),
+            (None, Some(reader)) => reader.verify(watch),
+            (None, None) => Ok(()),
+        };
         verified.map_err(|error| error.in_file(&path))?;
-        Ok(vec![(path.display().to_string(), reader.root().to_string())])
+        let root = weights.root().map(|root| root.to_string());
+        Ok((vec![(path.display().to_string(), root)], Vec::new()))
     })
 }
 

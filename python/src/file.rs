@@ -1,11 +1,11 @@
 //! An open file of weights, packed or not.
 
-use std::fs;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use at1w_container::{
-    Digest, Error, Index, OpenOptions, Progress, ReadAt, Result, Slice, TensorInfo, Weights,
+    Digest, Error, Index, OpenOptions, Progress, ReadAt, Result, Slice, TensorInfo, Wanted,
+    Weights, open_file,
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -58,8 +58,7 @@ impl File {
         }
         let root = root.map(parse_digest).transpose()?;
         py.detach(|| {
-            let file = fs::File::open(&path)
-                .map_err(|source| Error::Io { path: path.clone(), source })
+            let file = open_file(&path, Wanted::Weights)
                 .and_then(|source| Self::new(source, root))
                 .map_err(|error| error.in_file(&path))?;
             Ok(Self { path: Some(path), ..file })

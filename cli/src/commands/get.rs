@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use at1w_container::{Error, Reader, Slice, check_distinct, write_atomically};
+use at1w_container::{Error, OpenOptions, Slice, Weights, check_distinct, write_atomically};
 use clap::Args;
 
 use super::pack::speed;
@@ -16,11 +16,12 @@ use crate::progress::{catch_interrupts, interrupted};
 
 /// Read one tensor, or a slice of it, verified
 ///
-/// Only the chunks that are asked for are read, and each is checked before a byte is written.
+/// Only the chunks that are asked for are read, and each is checked before a byte is written. Of a
+/// .safetensors, only the bytes that are asked for are read; it has nothing to check them against.
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Get {
-    /// An .at1w file
+    /// An .at1w or .safetensors file
     file: PathBuf,
     /// The name of the tensor
     #[arg(allow_hyphen_values = true)]
@@ -66,26 +67,24 @@ impl Get {
             check_distinct(&file, path)?;
         }
         let start = Instant::now();
-        let reader = Reader::open(&file)?;
-        let tensor = reader.tensor(&name).map_err(|error| error.in_file(&file))?;
+        let weights = Weights::open(&file, &OpenOptions::default())?;
+        let tensor = weights.header().tensor(&name).map_err(|error| error.in_file(&file))?;
         let format = output.as_deref().map_or(Format::Raw, Format::of);
         // Whether the format can hold the tensor at all.
-        format.preamble(&tensor, tensor.shape(), 0)?;
-        let read = match &slice {
-            Some(slice) => tensor.read_slice(slice),
-            None => tensor.read_to_vec().map(|bytes| (tensor.shape().to_vec(), bytes)),
-        };
+        format.preamble(tensor, tensor.shape(), 0)?;
+        let read = weights.read_to_vec(&name, slice.as_ref());
         let (shape, bytes) = read.map_err(|error| error.in_file(&file))?;
         let elapsed = start.elapsed();
-        let preamble = format.preamble(&tensor, &shape, bytes.len())?;
+        let preamble = format.preamble(tensor, &shape, bytes.len())?;
         let Some(path) = output else {
             return to_stdout(|out| out.write_all(&bytes));
         };
         write(&path, force, [&preamble, &bytes])?;
         if !global.quiet {
             let len = bytes.len();
-            report_note(&format!("read and verified {len} bytes, {}", speed(len as u64, elapsed)));
-            if let Some(note) = format.note(&tensor) {
+            let done = if weights.packed().is_some() { "read and verified" } else { "read" };
+            report_note(&format!("{done} {len} bytes, {}", speed(len as u64, elapsed)));
+            if let Some(note) = format.note(tensor) {
                 report_note(&note);
             }
         }

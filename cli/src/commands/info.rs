@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 
-use at1w_container::Reader;
+use at1w_container::{FileInfo, OpenOptions, Reader, Weights};
 use clap::Args;
 use serde::Serialize;
 
@@ -15,7 +15,7 @@ use crate::output::{json, percent, printable, to_stdout};
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Info {
-    /// An .at1w file
+    /// An .at1w or .safetensors file
     file: PathBuf,
     /// Print a JSON object
     #[arg(long)]
@@ -24,7 +24,8 @@ pub(crate) struct Info {
 
 const HELP: &str = "\
 The root pins all content of the file: 'at1w verify FILE --root HEX' checks against it. It does not
-change when the same model is packed again.
+change when the same model is packed again. A .safetensors has none, and of the keys of --json only
+format, original_bytes, header_bytes, tensors, dtypes and metadata.
 
 Examples:
   at1w info model.at1w
@@ -32,21 +33,46 @@ Examples:
 
 #[derive(Serialize)]
 struct Report<'a> {
+    format: &'static str,
+    original_bytes: u64,
+    header_bytes: u64,
+    #[serde(flatten)]
+    packed: Option<Packed>,
+    tensors: usize,
+    dtypes: BTreeMap<&'a str, Count>,
+    metadata: BTreeMap<&'a str, &'a str>,
+}
+
+/// The part of a report that only packed files have.
+#[derive(Serialize)]
+struct Packed {
     version: u32,
     required_features: u64,
     optional_features: u64,
     packed_bytes: u64,
-    original_bytes: u64,
     root: String,
     original_sha256: String,
-    header_bytes: u64,
     header_stored_bytes: u64,
     index_bytes: u64,
     chunk_table_bytes: u64,
     model_bytes: u64,
-    tensors: usize,
-    dtypes: BTreeMap<&'a str, Count>,
-    metadata: BTreeMap<&'a str, &'a str>,
+}
+
+impl Packed {
+    fn new(info: &FileInfo) -> Self {
+        Self {
+            version: info.version,
+            required_features: info.required_features,
+            optional_features: info.optional_features,
+            packed_bytes: info.packed_len,
+            root: info.root.to_string(),
+            original_sha256: info.original_digest.to_string(),
+            header_stored_bytes: info.header_stored_len,
+            index_bytes: info.index_len,
+            chunk_table_bytes: info.chunk_tables_len,
+            model_bytes: info.models_len,
+        }
+    }
 }
 
 #[derive(Default, Serialize)]
@@ -57,48 +83,49 @@ struct Count {
 }
 
 impl<'a> Report<'a> {
-    fn new(reader: &'a Reader) -> Self {
-        let info = reader.info();
+    fn new(weights: &'a Weights) -> Self {
+        let header = weights.header();
+        let stored: Option<Vec<u64>> = weights
+            .packed()
+            .map(|reader| reader.tensors().map(|tensor| tensor.stored_len()).collect());
         let mut dtypes = BTreeMap::<_, Count>::new();
-        for tensor in reader.tensors() {
+        for (i, tensor) in header.tensors().iter().enumerate() {
             let count = dtypes.entry(tensor.dtype_name()).or_default();
             count.tensors += 1;
             count.raw_bytes += tensor.raw_len();
-            count.stored_bytes += tensor.stored_len();
+            count.stored_bytes += stored.as_ref().map_or(tensor.raw_len(), |stored| stored[i]);
         }
         Self {
-            version: info.version,
-            required_features: info.required_features,
-            optional_features: info.optional_features,
-            packed_bytes: info.packed_len,
-            original_bytes: info.original_len,
-            root: info.root.to_string(),
-            original_sha256: info.original_digest.to_string(),
-            header_bytes: info.header_len,
-            header_stored_bytes: info.header_stored_len,
-            index_bytes: info.index_len,
-            chunk_table_bytes: info.chunk_tables_len,
-            model_bytes: info.models_len,
-            tensors: reader.len(),
+            format: if stored.is_some() { "at1w" } else { "safetensors" },
+            original_bytes: weights.original_len(),
+            header_bytes: header.bytes().len() as u64,
+            packed: weights.packed().map(Reader::info).map(Packed::new),
+            tensors: header.tensors().len(),
             dtypes,
-            metadata: reader.header().metadata().collect(),
+            metadata: header.metadata().collect(),
         }
     }
 
     fn print(&self, out: &mut impl Write) -> std::io::Result<()> {
         let mut line = |label: &str, value: String| writeln!(out, "{label:<18}{value}");
-        let ratio = percent(self.packed_bytes, self.original_bytes);
-        line("format version", self.version.to_string())?;
-        line("features", features(self.required_features, self.optional_features))?;
-        line("packed", format!("{} bytes ({ratio} %)", self.packed_bytes))?;
-        line("original", format!("{} bytes", self.original_bytes))?;
-        line("root", self.root.clone())?;
-        line("original SHA-256", self.original_sha256.clone())?;
-        let (raw, stored) = (self.header_bytes, self.header_stored_bytes);
-        line("header", format!("{raw} bytes, stored in {stored}"))?;
-        line("index", format!("{} bytes", self.index_bytes))?;
-        line("chunk tables", format!("{} bytes", self.chunk_table_bytes))?;
-        line("models", format!("{} bytes", self.model_bytes))?;
+        if let Some(packed) = &self.packed {
+            let ratio = percent(packed.packed_bytes, self.original_bytes);
+            line("format version", packed.version.to_string())?;
+            line("features", features(packed.required_features, packed.optional_features))?;
+            line("packed", format!("{} bytes ({ratio} %)", packed.packed_bytes))?;
+            line("original", format!("{} bytes", self.original_bytes))?;
+            line("root", packed.root.clone())?;
+            line("original SHA-256", packed.original_sha256.clone())?;
+            let (raw, stored) = (self.header_bytes, packed.header_stored_bytes);
+            line("header", format!("{raw} bytes, stored in {stored}"))?;
+            line("index", format!("{} bytes", packed.index_bytes))?;
+            line("chunk tables", format!("{} bytes", packed.chunk_table_bytes))?;
+            line("models", format!("{} bytes", packed.model_bytes))?;
+        } else {
+            line("format", "safetensors, not packed: nothing pins its bytes".into())?;
+            line("size", format!("{} bytes", self.original_bytes))?;
+            line("header", format!("{} bytes", self.header_bytes))?;
+        }
         line("tensors", self.tensors.to_string())?;
         for (dtype, Count { tensors, raw_bytes, stored_bytes }) in &self.dtypes {
             let ratio = percent(*stored_bytes, *raw_bytes);
@@ -115,8 +142,8 @@ impl<'a> Report<'a> {
 
 impl Info {
     pub(crate) fn run(self) -> Result<()> {
-        let reader = Reader::open(&self.file)?;
-        let report = Report::new(&reader);
+        let weights = Weights::open(&self.file, &OpenOptions::default())?;
+        let report = Report::new(&weights);
         if self.json { json(&report) } else { to_stdout(|out| report.print(out)) }
     }
 }

@@ -11,6 +11,7 @@ use minisign::KeyPair;
 use crate::Global;
 use crate::failure::{Failure, Result};
 use crate::output::to_stdout;
+use crate::signature::has_terminal;
 
 /// Make a pair of keys to sign with
 ///
@@ -43,6 +44,13 @@ impl Keygen {
             if path.symlink_metadata().is_ok() {
                 return Err(Failure::Other(format!("{} exists already", path.display())));
             }
+        }
+        if !no_password && !has_terminal() {
+            return Err(Failure::Usage(
+                "a password is typed on a terminal, and there is none: use --no-password (-W) for a \
+                 key without one"
+                    .into(),
+            ));
         }
         let failed = |error: minisign::PError| Failure::Other(format!("no key: {error}"));
         let KeyPair { pk, sk } = if no_password {

@@ -1,25 +1,25 @@
 //! `at1w ls`
 
-use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use at1w_container::{Digest, Reader, Tensor};
+use at1w_container::{OpenOptions, Reader, Result as Opened, Tensor, TensorInfo, Weights};
 use clap::Args;
 use serde::Serialize;
 
 use crate::failure::Result;
-use crate::output::{json, percent, printable, to_stdout};
+use crate::output::{json, percent, printable, shape, to_stdout};
 
 /// List the tensors of a file
 ///
 /// For each tensor its name, dtype, shape, raw and stored bytes, what percentage is left, stored
-/// bits per element, its model (what the format page calls scale and tables), and the SHA-256 of its raw bytes: what sha256sum prints for what
-/// 'at1w get FILE NAME -o x.bin' writes.
+/// bits per element, its model (what the format page calls scale and tables), and the SHA-256 of its
+/// raw bytes: what sha256sum prints for what 'at1w get FILE NAME -o x.bin' writes. A .safetensors
+/// has neither models nor digests.
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Ls {
-    /// An .at1w file
+    /// An .at1w or .safetensors file
     file: PathBuf,
     /// Print a JSON array with an object for each tensor
     #[arg(long)]
@@ -28,7 +28,7 @@ pub(crate) struct Ls {
 
 const HELP: &str = "\
 The objects of --json have the keys name, dtype, shape, raw_bytes, stored_bytes, bits_per_element
-(null for empty tensors and unknown dtypes), model, chunks and sha256.
+(null for empty tensors and unknown dtypes), model, chunks and sha256 (null for a .safetensors).
 
 Examples:
   at1w ls model.at1w
@@ -42,61 +42,77 @@ struct Row<'a> {
     raw_bytes: u64,
     stored_bytes: u64,
     bits_per_element: Option<f64>,
-    model: String,
-    chunks: u64,
-    sha256: String,
+    model: Option<String>,
+    chunks: Option<u64>,
+    sha256: Option<String>,
 }
 
 impl<'a> Row<'a> {
-    fn new(tensor: Tensor<'a>) -> Result<Self> {
+    /// A tensor that takes `stored_bytes` in its file.
+    fn new(tensor: &'a TensorInfo, stored_bytes: u64) -> Self {
         let elements = tensor
-            .element_bits()
-            .map_or(0.0, |bits| tensor.raw_len() as f64 * 8.0 / f64::from(bits));
-        let stored_bits = tensor.stored_len() as f64 * 8.0;
-        Ok(Self {
+            .dtype()
+            .map_or(0.0, |dtype| tensor.raw_len() as f64 * 8.0 / f64::from(dtype.bits()));
+        Self {
             name: tensor.name(),
             dtype: tensor.dtype_name(),
             shape: tensor.shape(),
             raw_bytes: tensor.raw_len(),
-            stored_bytes: tensor.stored_len(),
-            bits_per_element: (elements > 0.0).then(|| stored_bits / elements),
-            model: tensor.model()?.to_string(),
-            chunks: tensor.chunk_count(),
-            sha256: tensor.digest().to_string(),
+            stored_bytes,
+            bits_per_element: (elements > 0.0).then(|| stored_bytes as f64 * 8.0 / elements),
+            model: None,
+            chunks: None,
+            sha256: None,
+        }
+    }
+
+    fn packed(info: &'a TensorInfo, tensor: &Tensor<'_>) -> Opened<Self> {
+        Ok(Self {
+            model: Some(tensor.model()?.to_string()),
+            chunks: Some(tensor.chunk_count()),
+            sha256: Some(tensor.digest().to_string()),
+            ..Self::new(info, tensor.stored_len())
         })
     }
 
     fn cells(&self) -> [String; 9] {
-        // One piece: a hostile header may have millions of dimensions.
-        let mut shape = String::from("[");
-        for (i, dim) in self.shape.iter().enumerate() {
-            let comma = if i > 0 { "," } else { "" };
-            let _ = write!(shape, "{comma}{dim}");
-        }
-        shape.push(']');
+        let optional = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
         [
             printable(self.name).into(),
             printable(self.dtype).into(),
-            shape,
+            shape(self.shape),
             self.raw_bytes.to_string(),
             self.stored_bytes.to_string(),
             percent(self.stored_bytes, self.raw_bytes),
             self.bits_per_element.map_or("-".into(), |bits| format!("{bits:.2}")),
-            self.model.clone(),
-            self.sha256.clone(),
+            optional(&self.model),
+            optional(&self.sha256),
         ]
     }
 }
 
 impl Ls {
     pub(crate) fn run(self) -> Result<()> {
-        let reader = Reader::open(&self.file)?;
-        let rows = reader.tensors().map(Row::new).collect::<Result<Vec<_>>>()?;
-        if self.json { json(&rows) } else { print_table(&rows, reader.root()) }
+        let weights = Weights::open(&self.file, &OpenOptions::default())?;
+        let tensors = weights.header().tensors();
+        let rows = match weights.packed() {
+            Some(reader) => packed_rows(tensors, reader),
+            None => Ok(tensors.iter().map(|info| Row::new(info, info.raw_len())).collect()),
+        };
+        let rows = rows.map_err(|error| error.in_file(&self.file))?;
+        if self.json {
+            return json(&rows);
+        }
+        let pinned = weights.root().map(|root| format!("root {root}"));
+        print_table(&rows, pinned.unwrap_or_else(|| "no root: nothing pins its bytes".into()))
     }
 }
 
-fn print_table(rows: &[Row<'_>], root: Digest) -> Result<()> {
+fn packed_rows<'a>(tensors: &'a [TensorInfo], reader: &Reader) -> Opened<Vec<Row<'a>>> {
+    tensors.iter().zip(reader.tensors()).map(|(info, tensor)| Row::packed(info, &tensor)).collect()
+}
+
+fn print_table(rows: &[Row<'_>], pinned: String) -> Result<()> {
     let head = ["NAME", "DTYPE", "SHAPE", "RAW", "STORED", "%", "BITS", "MODEL", "SHA-256"];
     let raw = rows.iter().map(|row| row.raw_bytes).sum();
     let stored = rows.iter().map(|row| row.stored_bytes).sum();
@@ -109,7 +125,7 @@ fn print_table(rows: &[Row<'_>], root: Digest) -> Result<()> {
         percent(stored, raw),
         String::new(),
         String::new(),
-        format!("root {root}"),
+        pinned,
     ];
     let mut table = vec![head.map(String::from)];
     table.extend(rows.iter().map(Row::cells));

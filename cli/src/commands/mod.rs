@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::failure::{Failure, Result};
 
 pub(crate) mod completions;
+pub(crate) mod diff;
 pub(crate) mod get;
 pub(crate) mod info;
 pub(crate) mod keygen;

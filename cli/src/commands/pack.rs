@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use at1w_container::{
-    Level, Observer, PackOptions, RepositoryOptions, Summary, pack_file, pack_repository,
+    Error, Level, Observer, PackOptions, RepositoryOptions, RepositorySummary, Summary, pack_file,
+    pack_repository,
 };
 use clap::{Args, ValueEnum};
 
 use super::{AT1W, SAFETENSORS, default_target, with_suffix};
 use crate::Global;
-use crate::failure::{Failure, Result};
+use crate::failure::{Failure, Result, report_faults, report_note};
 use crate::output::{percent, printable, to_stdout};
 use crate::progress::Bar;
 
@@ -20,7 +21,8 @@ use crate::progress::Bar;
 ///
 /// A repository is a directory: each .safetensors in it becomes an .at1w, every other file is
 /// carried over, symbolic links are followed, and at1w-manifest.json pins all of it. A .safetensors
-/// that is none is carried over as it is, with a warning.
+/// that is none, such as a pointer of Git LFS, is carried over as it is and listed; so are shards
+/// that an index names and that are missing. The exit code is 5 then.
 ///
 /// Nothing is lost: the source stays, 'at1w unpack' gives it back byte for byte, and the target
 /// only appears when it is complete.
@@ -38,6 +40,9 @@ pub(crate) struct Pack {
     /// Packed files of a repository keep their names, so that loaders still find them
     #[arg(long)]
     keep_names: bool,
+    /// Pack nothing of a repository that is not whole, or holds what is not what its name says
+    #[arg(long)]
+    strict: bool,
     /// Replace what exists: a file, or files in a directory, of which nothing else is removed
     #[arg(long, short)]
     force: bool,
@@ -77,7 +82,7 @@ impl Pack {
     }
 
     fn pack_one(self, global: &Global) -> Result<()> {
-        let Self { source, output, level, keep_names, force: overwrite } = self;
+        let Self { source, output, level, keep_names, force: overwrite, .. } = self;
         if keep_names && output.is_none() {
             let problem = "--keep-names is for directories: name the target of a file with -o";
             return Err(Failure::Usage(problem.into()));
@@ -104,41 +109,76 @@ impl Pack {
     }
 
     fn pack_directory(self, global: &Global) -> Result<()> {
-        let Self { source, output, level, keep_names, force: overwrite } = self;
+        let Self { source, output, level, keep_names, strict, force: overwrite } = self;
         let own_name = source.file_name().map(|_| appended(&source));
         let target = default_target(&source, output.or(own_name))?;
         let bar = Bar::new(global.quiet)?;
-        let options =
-            RepositoryOptions { overwrite, keep_names, level: level.into(), observer: &bar };
-        let summary = pack_repository(&source, &target, &options)?;
-        if summary.packed.is_empty() {
+        let options = RepositoryOptions {
+            overwrite,
+            keep_names,
+            strict,
+            level: level.into(),
+            observer: &bar,
+        };
+        let summary = match pack_repository(&source, &target, &options) {
+            Err(Error::Incomplete(faults)) => {
+                drop(bar);
+                report_faults(&source, &faults);
+                let source = source.display();
+                return Err(Failure::Other(format!(
+                    "{source}: not packed, as --strict asks: it has the faults above"
+                )));
+            }
+            summary => summary?,
+        };
+        if summary.packed.is_empty() && summary.faults.is_empty() {
             bar.warn(&format!("{}: holds nothing that could be packed", source.display()));
         }
         let elapsed = bar.elapsed();
         drop(bar);
-        if global.quiet {
-            return Ok(());
-        }
-        let (mut original, mut packed) = (summary.carried_len, summary.carried_len);
-        to_stdout(|out| {
-            for file in &summary.packed {
-                original += file.summary.original_len;
-                packed += file.summary.packed_len;
-                let (from, to) = (source.join(&file.path), target.join(&file.packed_path));
-                writeln!(out, "{}", packed_line(&from, &to, &file.summary))?;
-            }
-            writeln!(
-                out,
-                "{} -> {}  {original} -> {packed} bytes ({} %)  {} packed, {} carried over  {}",
-                printable(&source.display().to_string()),
-                printable(&target.display().to_string()),
-                percent(packed, original),
-                summary.packed.len(),
-                summary.carried,
-                speed(original, elapsed)
-            )
-        })
+        let printed = if global.quiet {
+            Ok(())
+        } else {
+            print_summary(&source, &target, &summary, elapsed, keep_names)
+        };
+        let reported = report_faults(&source, &summary.faults);
+        reported.map_or(printed, |reported| Err(Failure::Reported(reported)))
     }
+}
+
+fn print_summary(
+    source: &Path,
+    target: &Path,
+    summary: &RepositorySummary,
+    elapsed: Duration,
+    keep_names: bool,
+) -> Result<()> {
+    let (mut original, mut packed) = (summary.carried_len, summary.carried_len);
+    to_stdout(|out| {
+        for file in &summary.packed {
+            original += file.summary.original_len;
+            packed += file.summary.packed_len;
+            let (from, to) = (source.join(&file.path), target.join(&file.packed_path));
+            writeln!(out, "{}", packed_line(&from, &to, &file.summary))?;
+        }
+        writeln!(
+            out,
+            "{} -> {}  {original} -> {packed} bytes ({} %)  {} packed, {} carried over  {}",
+            printable(&source.display().to_string()),
+            printable(&target.display().to_string()),
+            percent(packed, original),
+            summary.packed.len(),
+            summary.carried,
+            speed(original, elapsed)
+        )
+    })?;
+    if let (false, Some(path)) = (keep_names, summary.singles.first()) {
+        report_note(&format!(
+            "programs look for {path} by its name: with --keep-names, and the hook of the Python \
+                 package, they load the packed file"
+        ));
+    }
+    Ok(())
 }
 
 /// `path` with `.at1w` after its name; a trailing slash is not part of that.

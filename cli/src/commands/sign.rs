@@ -15,7 +15,7 @@ use super::unpack::require_repository;
 use crate::Global;
 use crate::failure::{Failure, Result};
 use crate::output::{printable, to_stdout};
-use crate::signature::read_text;
+use crate::signature::{has_terminal, read_text};
 
 /// Sign a file or a packed repository
 ///
@@ -82,6 +82,13 @@ impl Sign {
             return Err(Failure::Usage("a trusted comment is one line of plain text".into()));
         }
         let key = read_text(&secret_key)?;
+        if !has_terminal() && has_password(&key) {
+            return Err(Failure::Other(format!(
+                "{}: its password is typed on a terminal, and there is none: sign with a key without \
+                 one (keygen --no-password)",
+                secret_key.display()
+            )));
+        }
         let signature = unlocked(&key)
             .and_then(|key| {
                 // With the public key, signatures of a damaged secret key are refused.
@@ -99,6 +106,13 @@ impl Sign {
         let (from, to) = (path.display().to_string(), output.display().to_string());
         to_stdout(|out| writeln!(out, "{} -> {}", printable(&from), printable(&to)))
     }
+}
+
+/// Whether a secret key is protected by a password.
+fn has_password(text: &str) -> bool {
+    SecretKeyBox::from_string(text)
+        .and_then(SecretKeyBox::into_unencrypted_secret_key)
+        .is_err_and(|error| matches!(error.kind(), ErrorKind::Io))
 }
 
 /// A secret key as it is stored, its password asked for if it has one.

@@ -4,13 +4,15 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use at1w_container::{Digest, Observer, OpenOptions, Reader, signed_manifest, verify_manifest};
+use at1w_container::{
+    Digest, Error, Observer, OpenOptions, Weights, signed_manifest, verify_manifest,
+};
 use clap::Args;
 
 use super::pack::speed;
 use super::unpack::require_repository;
 use crate::Global;
-use crate::failure::{Failure, Result, report_error, report_note};
+use crate::failure::{Failure, Reported, Result, report_error, report_faults, report_note};
 use crate::output::{printable, to_stdout};
 use crate::progress::Bar;
 use crate::signature::Check;
@@ -19,11 +21,13 @@ use crate::signature::Check;
 ///
 /// Every chunk is decoded and checked, which proves the SHA-256 of every tensor, and the root is
 /// checked against them. In a repository every file is checked against the manifest, so that one of
-/// another revision is found too.
+/// another revision is found too, and the indices of shards against the files that are there.
+///
+/// Of a .safetensors only the header can be checked, and its SHA-256 with --sha256.
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Verify {
-    /// An .at1w file, or a packed repository
+    /// An .at1w or .safetensors file, or a packed repository
     #[arg(value_name = "FILE-OR-DIR")]
     path: PathBuf,
     /// The root that the file must have, as 'at1w info' shows it
@@ -32,6 +36,10 @@ pub(crate) struct Verify {
     /// Check the SHA-256 of the original .safetensors as well, as unpacking does
     #[arg(long)]
     file: bool,
+    /// The SHA-256 that the .safetensors must have, as hubs list it: the file itself, or the one that
+    /// an .at1w restores to
+    #[arg(long, value_name = "HEX")]
+    sha256: Option<Digest>,
     #[command(flatten)]
     signature: Check,
 }
@@ -39,10 +47,12 @@ pub(crate) struct Verify {
 const HELP: &str = "\
 A line 'ok ROOT  FILE' is printed for each file. Without --root this shows that a file is intact,
 but not whose it is: keep the root of a model that you trust, or check the signature of who made it.
+Exit code 5 says that a repository is intact as it was packed, but is not a whole model.
 
 Examples:
   at1w verify model.at1w
   at1w verify model.at1w --root \"$(cat model.root)\" --file
+  at1w verify model.safetensors --sha256 \"$(cut -d' ' -f1 model.sha256)\"
   at1w verify model.at1w --signature model.at1w.minisig --public-key at1w.pub
   at1w verify ~/models/minilm.at1w";
 
@@ -52,39 +62,56 @@ impl Verify {
     }
 
     fn verify_one(self, global: &Global) -> Result<()> {
-        let Self { path, root, file, signature } = self;
-        let reader = Reader::open_with(&path, &OpenOptions { root, ..OpenOptions::default() })?;
-        // What the index says is pinned by its root, and so by a signature over that.
-        let comment = signature.check_root(&reader.root())?;
+        let Self { path, root, file, sha256, signature } = self;
+        let options = OpenOptions { root, ..OpenOptions::default() };
+        let weights = Weights::open(&path, &options).map_err(Failure::Refuted)?;
+        let comment = match weights.root() {
+            // What the index says is pinned by its root, and so by a signature over that.
+            Some(root) => signature.check_root(&root)?,
+            None if signature.is_given() => return Err(Error::NoRoot.in_file(&path).into()),
+            None => None,
+        };
         let bar = Bar::new(global.quiet)?;
-        bar.begin(reader.info().original_len);
-        let verified = if file { reader.verify_original(&bar) } else { reader.verify(&bar) };
+        bar.begin(weights.original_len());
+        let verified = match (sha256, weights.packed()) {
+            (Some(sha256), _) => weights.verify_sha256(sha256, &bar),
+            (None, Some(reader)) if file => reader.verify_original(&bar),
+            (None, Some(reader)) => reader.verify(&bar),
+            (None, None) => Ok(()),
+        };
         verified.map_err(|error| error.in_file(&path))?;
         let (bytes, elapsed) = (bar.done(), bar.elapsed());
         drop(bar);
         if global.quiet {
             return Ok(());
         }
-        to_stdout(|out| writeln!(out, "{}", ok_line(&reader.root().to_string(), &path)))?;
+        let shown = match (weights.root(), sha256) {
+            (Some(root), _) => root.to_string(),
+            (None, Some(_)) => "(SHA-256 as expected)".into(),
+            (None, None) => "(well formed; nothing pins its bytes)".into(),
+        };
+        to_stdout(|out| writeln!(out, "{}", ok_line(&shown, &path)))?;
         report_verified(bytes, elapsed, comment);
         Ok(())
     }
 
     fn verify_directory(self, global: &Global) -> Result<()> {
-        let Self { path, root, file, signature } = self;
-        if root.is_some() {
-            let problem = "--root is for one file: the roots of a repository are in its manifest";
-            return Err(Failure::Usage(problem.into()));
+        let Self { path, root, file, sha256, signature } = self;
+        if root.is_some() || sha256.is_some() {
+            let option = if root.is_some() { "--root" } else { "--sha256" };
+            return Err(Failure::Usage(format!(
+                "{option} is for one file: the digests of a repository are in its manifest"
+            )));
         }
         require_repository(&path)?;
         let manifest = signed_manifest(&path)?;
         let comment = signature.check(&manifest)?;
         let bar = Bar::new(global.quiet)?;
-        let checks = verify_manifest(&path, &manifest, file, &bar)?;
+        let check = verify_manifest(&path, &manifest, file, &bar)?;
         let (bytes, elapsed) = (bar.done(), bar.elapsed());
         drop(bar);
         let printed = to_stdout(|out| {
-            for check in checks.iter().filter(|_| !global.quiet) {
+            for check in check.files.iter().filter(|_| !global.quiet) {
                 let root = match &check.outcome {
                     Ok(Some(root)) => root.to_string(),
                     Ok(None) => "(carried over)".into(),
@@ -98,12 +125,14 @@ impl Verify {
             report_verified(bytes, elapsed, comment);
         }
         // Faults count whoever reads the other lines, or nobody.
-        let mut failed = None;
-        for error in checks.iter().filter_map(|check| check.outcome.as_ref().err()) {
+        let mut worst = report_faults(&path, &check.faults);
+        for error in check.files.iter().filter_map(|check| check.outcome.as_ref().err()) {
             report_error(&error.to_string());
-            *failed.get_or_insert(false) |= error.is_integrity();
+            let integrity = error.is_integrity();
+            let reported = if integrity { Reported::Damaged } else { Reported::Failed };
+            worst = worst.max(Some(reported));
         }
-        failed.map_or(printed, |integrity| Err(Failure::Reported { integrity }))
+        worst.map_or(printed, |reported| Err(Failure::Reported(reported)))
     }
 }
 

@@ -7,6 +7,7 @@ use std::{fs, io};
 use walkdir::WalkDir;
 
 use super::Observer;
+use super::completeness::Present;
 use crate::manifest::is_portable;
 use crate::temporary::is_temporary;
 use crate::{Error, Result};
@@ -25,6 +26,12 @@ pub(super) struct TreeFile {
     pub(super) path: String,
     pub(super) full: PathBuf,
     pub(super) len: u64,
+}
+
+impl TreeFile {
+    pub(super) fn present(&self) -> Present<'_> {
+        Present { path: &self.path, full: &self.full, len: self.len }
+    }
 }
 
 impl Tree {

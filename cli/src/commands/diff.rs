@@ -1,0 +1,189 @@
+//! `at1w diff`
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use at1w_container::{Digest, OpenOptions, TensorInfo, Weights};
+use clap::Args;
+use serde::Serialize;
+
+use crate::Global;
+use crate::failure::{Failure, Result};
+use crate::output::{json, printable, shape, to_stdout};
+use crate::progress::Bar;
+
+/// Compare the tensors of two files
+///
+/// Tensors are the same if their names, dtypes, shapes and SHA-256 are. Of packed files the digests
+/// on record are compared; a .safetensors is read and hashed. Of the metadata, the entries are
+/// compared; how a header is laid out makes no difference.
+#[derive(Args)]
+#[command(after_help = HELP)]
+pub(crate) struct Diff {
+    /// An .at1w or .safetensors file
+    #[arg(value_name = "A")]
+    old: PathBuf,
+    /// Another one
+    #[arg(value_name = "B")]
+    new: PathBuf,
+    /// Print a JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+const HELP: &str = "\
+Each line begins with '-' for a tensor that is only in A, '+' for one that is only in B, '~' for one
+that changed, and '>' for one that has another name in B. --json prints an object with the keys same
+(a count), removed, added, changed, renamed (objects with from and to) and metadata_changed.
+
+Exit codes: 0 the same, 1 different, 2 a file could not be compared, 3 a file is damaged.
+
+Examples:
+  at1w diff old.at1w new.at1w
+  at1w diff model.safetensors model.at1w && rm model.safetensors";
+
+#[derive(Default, Serialize)]
+struct Differences {
+    same: usize,
+    removed: Vec<String>,
+    added: Vec<String>,
+    changed: Vec<Change>,
+    renamed: Vec<Renaming>,
+    metadata_changed: bool,
+}
+
+#[derive(Serialize)]
+struct Change {
+    name: String,
+    from: Entry,
+    to: Entry,
+}
+
+#[derive(Serialize)]
+struct Renaming {
+    from: String,
+    to: String,
+}
+
+/// What makes two tensors the same.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize)]
+struct Entry {
+    dtype: String,
+    shape: Vec<u64>,
+    sha256: String,
+}
+
+impl Diff {
+    pub(crate) fn run(self, global: &Global) -> Result<()> {
+        let differences = self.compare(global).map_err(|error| Failure::Trouble(error.into()))?;
+        match self.json {
+            true => json(&differences)?,
+            false => differences.print()?,
+        }
+        if differences.any() { Err(Failure::Different) } else { Ok(()) }
+    }
+
+    fn compare(&self, global: &Global) -> Result<Differences> {
+        let bar = Bar::new(global.quiet)?;
+        let open = |path: &Path| Weights::open(path, &OpenOptions::default());
+        let (old, new) = (open(&self.old)?, open(&self.new)?);
+        let entries = |path: &Path, weights: &Weights| -> Result<BTreeMap<String, Entry>> {
+            let tensors = weights.header().tensors().iter();
+            let entry = |tensor: &TensorInfo| {
+                let digest = weights.tensor_digest(tensor.name(), &bar);
+                let digest = digest.map_err(|error| error.in_file(path))?;
+                Ok((tensor.name().to_owned(), Entry::new(tensor, digest)))
+            };
+            tensors.map(entry).collect()
+        };
+        let mut differences = Differences::of(entries(&self.old, &old)?, entries(&self.new, &new)?);
+        let metadata = |weights: &Weights| {
+            let entries = weights.header().metadata();
+            entries
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .collect::<HashMap<_, _>>()
+        };
+        differences.metadata_changed = metadata(&old) != metadata(&new);
+        Ok(differences)
+    }
+}
+
+impl Entry {
+    fn new(tensor: &TensorInfo, digest: Digest) -> Self {
+        let (dtype, shape) = (tensor.dtype_name().to_owned(), tensor.shape().to_vec());
+        Self { dtype, shape, sha256: digest.to_string() }
+    }
+
+    /// Dtype and shape.
+    fn kind(&self) -> String {
+        format!("{} {}", printable(&self.dtype), shape(&self.shape))
+    }
+}
+
+impl Differences {
+    fn of(old: BTreeMap<String, Entry>, mut new: BTreeMap<String, Entry>) -> Self {
+        let mut differences = Self::default();
+        let mut gone = Vec::new();
+        for (name, from) in old {
+            match new.remove(&name) {
+                Some(to) if to == from => differences.same += 1,
+                Some(to) => differences.changed.push(Change { name, from, to }),
+                None => gone.push((name, from)),
+            }
+        }
+        // Of several tensors with one content, the first names belong together.
+        let mut by_entry = HashMap::<Entry, Vec<String>>::new();
+        for (name, entry) in new.into_iter().rev() {
+            by_entry.entry(entry).or_default().push(name);
+        }
+        for (from, entry) in gone {
+            match by_entry.get_mut(&entry).and_then(Vec::pop) {
+                Some(to) => differences.renamed.push(Renaming { from, to }),
+                None => differences.removed.push(from),
+            }
+        }
+        differences.added = by_entry.into_values().flatten().collect();
+        differences.added.sort();
+        differences
+    }
+
+    fn any(&self) -> bool {
+        let Self { removed, added, changed, renamed, metadata_changed, .. } = self;
+        let lists = [removed.len(), added.len(), changed.len(), renamed.len()];
+        lists.iter().any(|&len| len > 0) || *metadata_changed
+    }
+
+    fn print(&self) -> Result<()> {
+        let Self { same, removed, added, changed, renamed, metadata_changed } = self;
+        to_stdout(|out| {
+            for name in removed {
+                writeln!(out, "- {}", printable(name))?;
+            }
+            for name in added {
+                writeln!(out, "+ {}", printable(name))?;
+            }
+            for Change { name, from, to } in changed {
+                let how = match (from.kind(), to.kind()) {
+                    (from, to) if from == to => format!("{from}, other values"),
+                    (from, to) => format!("{from} -> {to}"),
+                };
+                writeln!(out, "~ {}  {how}", printable(name))?;
+            }
+            for Renaming { from, to } in renamed {
+                writeln!(out, "> {} -> {}", printable(from), printable(to))?;
+            }
+            if *metadata_changed {
+                writeln!(out, "~ the metadata")?;
+            }
+            writeln!(
+                out,
+                "{same} same, {} changed, {} removed, {} added, {} renamed",
+                changed.len(),
+                removed.len(),
+                added.len(),
+                renamed.len()
+            )
+        })
+    }
+}
