@@ -45,17 +45,6 @@ pub enum Error {
     /// The target exists.
     #[error("{} exists already: --force replaces it", .0.display())]
     Exists(PathBuf),
-    /// Another process writes to the target.
-    #[error(
-        "{}: another process is writing it, by way of {}: wait for that, or remove this if there is none",
-        target.display(), temporary.display()
-    )]
-    Busy {
-        /// What is being written.
-        target: PathBuf,
-        /// Where it is as yet.
-        temporary: PathBuf,
-    },
     /// The source changed while it was read.
     #[error("the source changed while it was read: {0}")]
     SourceChanged(String),
@@ -277,7 +266,6 @@ impl Error {
             Self::Io { .. }
             | Self::InFile { .. }
             | Self::Exists(_)
-            | Self::Busy { .. }
             | Self::SameFile(_)
             | Self::NotAFile(_)
             | Self::Cancelled => self,

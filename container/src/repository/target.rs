@@ -67,7 +67,11 @@ pub(super) fn in_target<T>(
     builder.create(&inner).map_err(Error::io(&inner))?;
     let done = build(&inner)?;
     sync_directories(&inner)?;
-    fs::rename(&inner, target).map_err(Error::io(target))?;
+    fs::rename(&inner, target).map_err(|error| match target.symlink_metadata() {
+        // Another process made it meanwhile.
+        Ok(_) => Error::Exists(target.into()),
+        Err(_) => Error::io(target)(error),
+    })?;
     sync_folder(parent)?;
     Ok(done)
 }
