@@ -24,7 +24,7 @@ def save(path, rank, barrier):
 def test_no_writer_fails(tmp_path, name):
     path = tmp_path / name
     context = multiprocessing.get_context("spawn")
-    barrier = context.Barrier(8)
+    barrier = context.Barrier(8, timeout=300)
     ranks = [context.Process(target=save, args=(path, rank, barrier)) for rank in range(8)]
     for rank in ranks:
         rank.start()
