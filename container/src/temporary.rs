@@ -22,11 +22,11 @@ const SUFFIX: &str = ".at1w-tmp";
 /// How often a writer starts again after another one took its new temporary for a leftover.
 const ATTEMPTS: usize = 1000;
 
-/// How long another host's temporary must have been left alone before it counts as a leftover,
-/// although its lock is free: some file systems keep locks from other hosts.
+/// How long a temporary must have been left alone before it counts as a leftover for its lock alone,
+/// which is free: it may be too new to be locked, and some file systems keep locks from other hosts.
 const UNLOCKED: Duration = Duration::from_secs(60 * 60);
 
-/// The same where there are no locks.
+/// The same for one of another host where there are no locks.
 const ABANDONED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// A file or a directory that is written to until it is complete. Removed when this is dropped,
@@ -140,8 +140,9 @@ impl Temporary {
     fn is_leftover(&self, path: &Path, owner: Option<Owner>, lock: Lock) -> bool {
         match (lock, owner.map_or(State::Elsewhere, |owner| owner.state())) {
             (Lock::Held, _) | (Lock::Unknown, State::Alive) => false,
-            (Lock::Free, State::Alive | State::Gone) | (Lock::Unknown, State::Gone) => true,
-            (Lock::Free, State::Elsewhere) => self.is_newer_by(UNLOCKED, path),
+            (Lock::Free | Lock::Unknown, State::Gone) => true,
+            // A process of the same number may have come later.
+            (Lock::Free, State::Alive | State::Elsewhere) => self.is_newer_by(UNLOCKED, path),
             (Lock::Unknown, State::Elsewhere) => self.is_newer_by(ABANDONED, path),
         }
     }
@@ -260,7 +261,10 @@ mod tests {
 
     /// Makes a temporary that nobody locks, as one of `owner`; a directory with a file within.
     fn leftover(kind: Kind, folder: &Path, owner: &str) -> PathBuf {
-        let path = folder.join(format!("{}{owner}{SUFFIX}", start("target".as_ref())));
+        let start = start("target".as_ref());
+        // The suffix has the dot that is after no owner.
+        let name = format!("{start}{owner}");
+        let path = folder.join(name.trim_end_matches('.').to_owned() + SUFFIX);
         kind.create(&path).unwrap();
         if kind == Kind::Directory {
             fs::write(path.join("part"), "part").unwrap();
@@ -290,30 +294,47 @@ mod tests {
     }
 
     #[test]
-    fn unlocked_ones_are_removed() {
+    fn lock_process_and_age_tell_what_is_left_over() {
+        const MINUTE: Duration = Duration::from_secs(60);
         let folder = tempfile::tempdir().unwrap();
-        for kind in [FILE, Kind::Directory] {
-            let ours = leftover(kind, folder.path(), &format!("{}-a", Owner::current()));
-            let theirs = leftover(kind, folder.path(), &format!("{}-a", Owner::elsewhere()));
-            // As an earlier version called its own.
-            let nameless = folder.path().join(format!(".target.{}.at1w-tmp", digest("target")));
-            kind.create(&nameless).unwrap();
-            let other = folder.path().join(format!(".target.{}.at1w-tmp", digest("other")));
-            fs::write(&other, "").unwrap();
-            drop(new(FILE, folder.path()));
-            assert!(!ours.exists() && theirs.exists() && nameless.exists() && other.exists());
-            set_age(&theirs, UNLOCKED + Duration::from_secs(60));
-            set_age(&nameless, UNLOCKED - Duration::from_secs(60));
-            drop(new(Kind::Directory, folder.path()));
-            assert!(!theirs.exists() && nameless.exists());
-            set_age(&nameless, UNLOCKED + Duration::from_secs(60));
-            drop(new(Kind::Directory, folder.path()));
-            assert!(!nameless.exists());
+        let start = start("target".as_ref());
+        let (alive, gone) = (Owner::current(), Owner::here(u32::MAX));
+        let (alive, gone) = (format!("{alive}-"), format!("{gone}-"));
+        let elsewhere = format!("{}-", Owner::elsewhere());
+        // Where processes can't be looked for, a process of this host is like one of another.
+        let can_look = cfg!(unix);
+        // Earlier versions told nothing of the process.
+        let nobody = "";
+        let without_locks: fn(&File) -> Lock = |_| Lock::Unknown;
+        for (lock, owner, age, removed) in [
+            (lock as fn(&File) -> Lock, &*gone, Duration::ZERO, can_look),
+            (lock, &alive, UNLOCKED - MINUTE, false),
+            (lock, &alive, UNLOCKED + MINUTE, true),
+            (lock, &elsewhere, UNLOCKED - MINUTE, false),
+            (lock, &elsewhere, UNLOCKED + MINUTE, true),
+            (lock, nobody, UNLOCKED - MINUTE, false),
+            (lock, nobody, UNLOCKED + MINUTE, true),
+            (without_locks, &gone, Duration::ZERO, can_look),
+            (without_locks, &alive, 2 * ABANDONED, !can_look),
+            (without_locks, &elsewhere, ABANDONED - MINUTE, false),
+            (without_locks, &elsewhere, ABANDONED + MINUTE, true),
+            (without_locks, nobody, ABANDONED - MINUTE, false),
+            (without_locks, nobody, ABANDONED + MINUTE, true),
+            (without_locks, &elsewhere, Duration::ZERO, false),
+        ] {
+            for kind in [FILE, Kind::Directory] {
+                let left = leftover(kind, folder.path(), owner);
+                set_age(&left, age);
+                let (file, path) = kind.create_in(folder.path(), &start).unwrap();
+                let new = Temporary { path, file };
+                new.remove_leftovers(folder.path(), &start, lock);
+                assert!(new.is_there());
+                assert_eq!(left.exists(), !removed, "{owner} {age:?}");
+                if left.exists() {
+                    remove(&left).unwrap();
+                }
+            }
         }
-    }
-
-    fn digest(target: &str) -> String {
-        Digest::of(target.as_bytes()).to_string()[..8].to_owned()
     }
 
     #[test]
@@ -335,39 +356,21 @@ mod tests {
     }
 
     #[test]
-    fn without_locks_process_and_age_decide() {
+    fn a_directory_is_as_old_as_what_is_within() {
         let folder = tempfile::tempdir().unwrap();
-        let without_locks = |_: &File| Lock::Unknown;
-        let start = start("target".as_ref());
-        for kind in [FILE, Kind::Directory] {
-            let [alive, gone, young, old] = [
-                (Owner::current(), 2 * ABANDONED),
-                (Owner::here(u32::MAX), Duration::ZERO),
-                (Owner::elsewhere(), ABANDONED - Duration::from_secs(60)),
-                (Owner::elsewhere(), ABANDONED + Duration::from_secs(60)),
-            ]
-            .map(|(owner, age)| {
-                let path = leftover(kind, folder.path(), &format!("{owner}-{}", age.as_secs()));
-                set_age(&path, age);
-                path
-            });
-            let temporary = kind.create_in(folder.path(), &start).unwrap();
-            let temporary = Temporary { file: temporary.0, path: temporary.1 };
-            temporary.remove_leftovers(folder.path(), &start, without_locks);
-            assert!(temporary.path.exists() && alive.exists() && young.exists() && !old.exists());
-            // Elsewhere no process can be looked for.
-            assert_eq!(gone.exists(), !cfg!(unix));
-            if kind == Kind::Directory {
-                // A directory does not change when a file deep within does.
-                set_age(&young, 2 * ABANDONED);
-                fs::write(young.join("part"), "more").unwrap();
-                temporary.remove_leftovers(folder.path(), &start, without_locks);
-                assert!(young.exists());
-            }
-            for path in [alive, young] {
-                remove(&path).unwrap();
-            }
-        }
+        let path = leftover(Kind::Directory, folder.path(), "elsewhere-1-");
+        set_age(&path, 2 * ABANDONED);
+        fs::write(path.join("part"), "more").unwrap();
+        drop(new(FILE, folder.path()));
+        assert!(path.exists());
+    }
+
+    #[test]
+    fn leftovers_of_other_targets_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = leftover(FILE, folder.path(), &format!("{}-", Owner::here(u32::MAX)));
+        drop(Temporary::new(FILE, folder.path(), &folder.path().join("another")).unwrap());
+        assert!(path.exists());
     }
 
     #[test]
@@ -396,7 +399,7 @@ mod tests {
     #[test]
     fn what_is_not_ours_is_not_removed() {
         let folder = tempfile::tempdir().unwrap();
-        let path = leftover(FILE, folder.path(), "host-1-link");
+        let path = leftover(FILE, folder.path(), &Owner::here(u32::MAX).to_string());
         fs::remove_file(&path).unwrap();
         std::os::unix::fs::symlink(folder.path(), &path).unwrap();
         drop(new(FILE, folder.path()));

@@ -121,3 +121,25 @@ fn create_directory(root: &Path, path: &str) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_appears_meanwhile_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let [source, target] = ["source", "target"].map(|name| folder.path().join(name));
+        fs::create_dir(&source).unwrap();
+        for overwrite in [false, true] {
+            let done = in_target(&source, &target, overwrite, |_| {
+                fs::create_dir(&target).unwrap();
+                fs::write(target.join("file"), "another").map_err(Error::io(&target))
+            });
+            assert!(matches!(done, Err(Error::Exists(path)) if path == target));
+            assert_eq!(fs::read(target.join("file")).unwrap(), b"another");
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+            fs::remove_dir_all(&target).unwrap();
+        }
+    }
+}
