@@ -1,6 +1,6 @@
 //! Temporary files and directories beside their targets. Each writer makes one of its own, with a
-//! name that tells the target and the process, and locks it while it writes. So a writer knows those
-//! that killed processes left, and removes them.
+//! name that tells the target and the process, and locks it while it writes. So the next writer
+//! knows those that killed processes left, and removes them.
 
 mod owner;
 
@@ -22,8 +22,8 @@ const SUFFIX: &str = ".at1w-tmp";
 /// How often a writer starts again after another one took its new temporary for a leftover.
 const ATTEMPTS: usize = 1000;
 
-/// How long a temporary must have been left alone before it counts as a leftover for its lock alone,
-/// which is free: it may be too new to be locked, and some file systems keep locks from other hosts.
+/// How long a temporary must have been left alone before it counts as a leftover merely because its
+/// lock is free. It may be too new to be locked, and some file systems keep locks from other hosts.
 const UNLOCKED: Duration = Duration::from_secs(60 * 60);
 
 /// The same for one of another host where there are no locks.

@@ -1,5 +1,5 @@
-//! The process that a temporary file is of, as the name of the file tells it: for file systems where
-//! no lock tells whether the process lives.
+//! The process that a temporary file is of, as the name of the file tells it: for file systems
+//! where no lock tells whether the process lives.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ pub(super) struct Owner {
 /// What this process can know of the owner of a temporary file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
-    /// It may be running, here.
+    /// It is of this host, and runs, or another one has its number by now.
     Alive,
     /// It is of this host, and has ended.
     Gone,
