@@ -143,8 +143,12 @@ fn what_safetensors_refuses() {
     }
     let original = safetensors(&[Tensor::new("t", Dtype::U8, &[9], vec![0; 9])]);
     assert!(matches!(refused(&original[..original.len() - 1]), HeaderError::CutShort { .. }));
-    for len in 1..original.len() {
+    for len in 9..original.len() {
         refused(&original[..len]);
+    }
+    // The length alone may look like another kind of file.
+    for len in 0..9 {
+        assert!(packed(&original[..len]).is_err());
     }
 }
 

@@ -213,6 +213,14 @@ fn force_replaces_neither_the_source_nor_what_is_no_file() {
     assert!(place.read("model.safetensors") == original && place.read("model.at1w") == packed);
 
     std::fs::create_dir(place.path("folder")).unwrap();
+    for args in [
+        &["pack", "model.safetensors", "-o", "none/new.at1w"][..],
+        &["unpack", "model.at1w", "-o", "none/new"],
+        &["get", "model.at1w", "embed.bias", "-o", "none/new"],
+        &["pack", "folder", "-o", "none/new"],
+    ] {
+        place.fails(args, 1, "none: there is no such folder: make it first");
+    }
     place.fails(&["unpack", "model.at1w", "-o", "folder", "-f"], 1, "no regular file");
 }
 

@@ -30,6 +30,15 @@ fn slices_are_those_of_numpy() {
 }
 
 #[test]
+fn negative_steps_are_refused_with_what_to_do() {
+    let place = Place::packed();
+    let get = |slice| ["get", "model.at1w", "embed.weight", "--slice", slice];
+    place.fails(&get("::-1"), 2, "steps are positive: read forwards, and reverse what was read");
+    place.fails(&get("::0"), 2, "steps are positive");
+    place.fails(&get("::x"), 2, "write a number");
+}
+
+#[test]
 fn a_safetensors_of_one_tensor_is_one() {
     let place = Place::packed();
     place.ok(&["get", "model.at1w", "embed.weight", "--slice", "3:5", "-o", "rows.safetensors"]);
@@ -85,7 +94,7 @@ fn what_is_not_there_is_said() {
     place.fails(&["get", "model.at1w", "embed.bias", "--slice", "600"], 4, "embed.bias");
     place.fails(&["get", "model.at1w", "embed.bias", "--slice", "0:601"], 4, "[600]");
     place.fails(&["get", "model.at1w", "embed.bias", "--slice", "0, 0"], 4, "embed.bias");
-    place.fails(&["get", "model.at1w", "embed.bias", "--slice", "0:9:0"], 2, "start:stop:step");
+    place.fails(&["get", "model.at1w", "embed.bias", "--slice", "0:9:0"], 2, "steps are positive");
 }
 
 #[test]

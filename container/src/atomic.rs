@@ -9,24 +9,78 @@ use tempfile::TempPath;
 use crate::temporary::{Kind, Temporary};
 use crate::{Error, Result};
 
-/// What is private to nobody.
-const PUBLIC: u32 = 0o666;
+/// Decides the permissions of a new file, as the bits of its mode.
+#[derive(Clone, Copy)]
+pub(crate) struct Mode {
+    /// What it gets if it replaces nothing. The umask takes some of them away.
+    new: u32,
+    /// What it may have at most. The umask plays no part where a file is replaced.
+    limit: u32,
+    /// The permissions of a file that it replaces, but that was removed before.
+    removed: Option<u32>,
+}
+
+impl Mode {
+    /// Private to nobody.
+    const PUBLIC: Self = Self { new: 0o666, limit: 0o777, removed: None };
+
+    /// Private to its owner.
+    const SECRET: Self = Self { new: 0o600, limit: 0o600, removed: None };
+
+    /// No more than `source` has.
+    fn like(source: &Path) -> Result<Self> {
+        let mode = mode_like(source)?;
+        Ok(Self { new: mode, limit: mode, removed: None })
+    }
+
+    /// Those of a file that was removed, as if it were replaced.
+    pub(crate) fn of_removed(removed: Option<u32>) -> Self {
+        Self { removed, ..Self::PUBLIC }
+    }
+
+    /// The permissions that a file at `target` has to have if it replaces one: those of that file,
+    /// within the limit.
+    fn replacing(self, target: &Path) -> Option<u32> {
+        let replaced = self.removed.or_else(|| permissions(target).ok());
+        replaced.map(|replaced| replaced & self.limit | READABLE)
+    }
+}
+
+/// What the owner of a file has at least.
+const READABLE: u32 = 0o400;
 
 /// Makes `target` by way of a temporary file beside it: what `write` put there is synced to disk,
 /// renamed to `target`, and the folder is synced. On failure nothing is left behind, and what was
 /// at `target` is untouched. A process that is killed leaves its temporary file, which ends in
-/// `.at1w-tmp` and is removed by the next one that writes to `target`. The file has the permissions
-/// that the user's umask gives.
+/// `.at1w-tmp` and is removed by a later one that writes to `target`. Any number may write at once:
+/// each has a temporary file of its own, and the last rename wins.
+///
+/// A file that is replaced keeps its permissions; a new one has those that the user's umask gives.
 ///
 /// # Errors
 /// [`Error::Exists`] when there is a `target` and not `overwrite`, [`Error::NotAFile`] when it is
-/// no regular file, [`Error::Busy`] while another writes to it; what `write` says; [`Error::Io`].
+/// no regular file, [`Error::NoFolder`] when there is no folder for it; what `write` says;
+/// [`Error::Io`].
 pub fn write_atomically<T>(
     target: &Path,
     overwrite: bool,
     write: impl FnOnce(&mut File) -> Result<T>,
 ) -> Result<T> {
-    write_with_mode(PUBLIC, target, overwrite, write)
+    write_with_mode(Mode::PUBLIC, target, overwrite, write)
+}
+
+/// [`write_atomically`], of a file that is made of `source` and gets no permissions that `source`
+/// has not. Its owner may read it in any case.
+///
+/// # Errors
+/// As [`write_atomically`].
+pub fn write_like<T>(
+    source: &Path,
+    target: &Path,
+    overwrite: bool,
+    write: impl FnOnce(&mut File) -> Result<T>,
+) -> Result<T> {
+    write_with_mode(Mode::like(source)?, target, overwrite, write)
 }
 
 /// [`write_atomically`], of a new file that nobody but its owner may read, from the beginning.
@@ -34,13 +88,14 @@ pub fn write_atomically<T>(
 /// # Errors
 /// As [`write_atomically`].
 pub fn write_secret(target: &Path, secret: &[u8]) -> Result<()> {
-    write_with_mode(0o600, target, false, |file| file.write_all(secret).map_err(Error::Write))
+    write_with_mode(Mode::SECRET, target, false, |file| {
+        file.write_all(secret).map_err(Error::Write)
+    })
 }
 
-/// [`write_atomically`], of a file that has these permissions from the beginning, without those that
-/// the umask takes away.
+/// [`write_atomically`], of a file that never has more permissions than `mode` says.
 pub(crate) fn write_with_mode<T>(
-    mode: u32,
+    mode: Mode,
     target: &Path,
     overwrite: bool,
     write: impl FnOnce(&mut File) -> Result<T>,
@@ -56,8 +111,14 @@ pub(crate) fn write_with_mode<T>(
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    let mut temporary = Temporary::new(Kind::File { mode }, folder, target)?;
+    check_folder(folder)?;
+    let kind = Kind::File { mode: mode.replacing(target).unwrap_or(mode.new) };
+    let mut temporary = Temporary::new(kind, folder, target)?;
     let result = write(temporary.file()).map_err(|error| error.in_file(target))?;
+    // The umask may have taken some away, and others may have changed those of the target since.
+    if let Some(mode) = mode.replacing(target) {
+        set_permissions(temporary.file(), mode).map_err(Error::io(target))?;
+    }
     temporary.file().sync_all().map_err(Error::io(target))?;
     if overwrite {
         fs::rename(temporary.path(), target).map_err(Error::io(target))?;
@@ -68,18 +129,45 @@ pub(crate) fn write_with_mode<T>(
     Ok(result)
 }
 
+/// Checks that there is a folder to write to.
+pub(crate) fn check_folder(folder: &Path) -> Result<()> {
+    match folder.metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(Error::NoFolder(folder.into()))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The permissions of `source` for a file or a directory that is made of it: those of the owner to
 /// read it at least. The umask takes some of them away.
 pub(crate) fn mode_like(source: &Path) -> Result<u32> {
+    Ok(permissions(source).map_err(Error::io(source))? | READABLE)
+}
+
+/// The permissions of the file or the directory at `path`, or that a symbolic link there leads to.
+pub(crate) fn permissions(path: &Path) -> io::Result<u32> {
+    let metadata = fs::metadata(path)?;
     #[cfg(unix)]
     {
-        let metadata = fs::metadata(source).map_err(Error::io(source))?;
-        Ok(std::os::unix::fs::MetadataExt::mode(&metadata) & 0o777 | 0o400)
+        Ok(std::os::unix::fs::MetadataExt::mode(&metadata) & 0o777)
     }
     #[cfg(not(unix))]
     {
-        let _ = source;
-        Ok(PUBLIC)
+        let _ = metadata;
+        Ok(Mode::PUBLIC.new)
+    }
+}
+
+fn set_permissions(file: &File, mode: u32) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = (file, mode);
+        Ok(())
     }
 }
 
@@ -142,12 +230,93 @@ mod tests {
         write_secret(&source, b"secret").unwrap();
         assert_eq!(mode(&source), 0o600);
         let target = folder.path().join("target");
-        write_with_mode(mode_like(&source).unwrap(), &target, false, |file| {
+        let private_from_the_beginning = |file: &mut File| {
             assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+            Ok(())
+        };
+        write_like(&source, &target, false, private_from_the_beginning).unwrap();
+        assert_eq!(mode(&target), 0o600);
+        // A file without a source too, where it replaces a private one.
+        write_atomically(&target, true, private_from_the_beginning).unwrap();
+        assert_eq!(mode(&target), 0o600);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_replaced_keeps_its_mode_within_that_of_the_source() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let folder = tempfile::tempdir().unwrap();
+        let mode = |file: &Path| file.metadata().unwrap().permissions().mode() & 0o7777;
+        let set = |file: &Path, mode| {
+            fs::write(file, "").unwrap();
+            fs::set_permissions(file, fs::Permissions::from_mode(mode)).unwrap();
+        };
+        let [source, target] = ["source", "target"].map(|name| folder.path().join(name));
+        // Usual umasks take the second and third of these away.
+        for (from, before, after) in [
+            (0o644, 0o600, 0o600),
+            (0o666, 0o666, 0o666),
+            (0o777, 0o775, 0o775),
+            (0o640, 0o604, 0o600),
+            (0o600, 0o777, 0o600),
+            (0o200, 0o222, 0o600),
+            (0o644, 0o4644, 0o644),
+        ] {
+            set(&source, from);
+            set(&target, before);
+            write_like(&source, &target, true, |_| Ok(())).unwrap();
+            assert_eq!(mode(&target), after, "{from:o} {before:o}");
+            set(&target, before);
+            write_atomically(&target, true, |_| Ok(())).unwrap();
+            assert_eq!(mode(&target), before & 0o777 | READABLE, "{before:o}");
+        }
+        // The link is replaced by a file with the permissions of the one that it leads to.
+        fs::remove_file(&target).unwrap();
+        set(&source, 0o640);
+        symlink(&source, &target).unwrap();
+        write_atomically(&target, true, |_| Ok(())).unwrap();
+        assert!(!target.is_symlink());
+        assert_eq!(mode(&target), 0o640);
+        // What becomes private meanwhile stays so.
+        write_atomically(&target, true, |_| {
+            fs::set_permissions(&target, fs::Permissions::from_mode(0o600)).unwrap();
             Ok(())
         })
         .unwrap();
         assert_eq!(mode(&target), 0o600);
+    }
+
+    #[test]
+    fn of_many_writers_the_last_wins_and_none_fails() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("target");
+        let contents: Vec<_> = (0..8).map(|writer| vec![writer; 100_000]).collect();
+        let write = |content: &[u8], overwrite| {
+            write_atomically(&target, overwrite, |file| {
+                content
+                    .chunks(9999)
+                    .try_for_each(|chunk| file.write_all(chunk))
+                    .map_err(Error::Write)
+            })
+        };
+        std::thread::scope(|scope| {
+            for content in &contents {
+                scope.spawn(|| (0..20).for_each(|_| write(content, true).unwrap()));
+            }
+        });
+        assert!(contents.contains(&fs::read(&target).unwrap()));
+        assert_eq!(names(folder.path()), ["target"]);
+        // Where nothing is to be replaced, one wins and all others are told.
+        fs::remove_file(&target).unwrap();
+        let outcomes: Vec<_> = std::thread::scope(|scope| {
+            let threads = contents.iter().map(|content| scope.spawn(|| write(content, false)));
+            threads.collect::<Vec<_>>().into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let refused = |outcome: &&_| matches!(outcome, Err(Error::Exists(path)) if *path == target);
+        assert_eq!(outcomes.iter().filter(refused).count(), contents.len() - 1);
+        assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
+        assert!(contents.contains(&fs::read(&target).unwrap()));
+        assert_eq!(names(folder.path()), ["target"]);
     }
 
     #[test]

@@ -48,17 +48,6 @@ pub enum Error {
     /// The target exists.
     #[error("{} exists already: --force replaces it", .0.display())]
     Exists(PathBuf),
-    /// Another process writes to the target.
-    #[error(
-        "{}: another process is writing it, by way of {}: wait for that, or remove this if there is none",
-        target.display(), temporary.display()
-    )]
-    Busy {
-        /// What is being written.
-        target: PathBuf,
-        /// Where it is as yet.
-        temporary: PathBuf,
-    },
     /// The source changed while it was read.
     #[error("the source changed while it was read: {0}")]
     SourceChanged(String),
@@ -204,6 +193,9 @@ pub enum Error {
     /// Source and target are one file.
     #[error("{} is the source itself, which would be lost: choose another target", .0.display())]
     SameFile(PathBuf),
+    /// There is no folder for the target.
+    #[error("{}: there is no such folder: make it first", .0.display())]
+    NoFolder(PathBuf),
     /// The target is no file that could be replaced.
     #[error("{} is no regular file, and is not replaced", .0.display())]
     NotAFile(PathBuf),
@@ -318,9 +310,9 @@ impl Error {
             Self::Io { .. }
             | Self::InFile { .. }
             | Self::Exists(_)
-            | Self::Busy { .. }
             | Self::SameFile(_)
             | Self::NotAFile(_)
+            | Self::NoFolder(_)
             | Self::Cancelled => self,
             source => Self::InFile { path: path.into(), source: Box::new(source) },
         }

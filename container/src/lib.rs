@@ -38,7 +38,7 @@ mod unpack;
 mod weights;
 
 pub use at1w_codec::{Backend, Dtype, Level, Model};
-pub use atomic::{check_distinct, write_atomically, write_secret};
+pub use atomic::{check_distinct, write_atomically, write_like, write_secret};
 pub use chunking::MAX_CHUNK_LEN;
 pub use digest::{Digest, ParseDigestError};
 pub use error::{Error, HeaderError, Result};

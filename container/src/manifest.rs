@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::atomic::write_atomically;
+use crate::atomic::{Mode, write_with_mode};
 use crate::temporary::is_temporary;
 use crate::{Digest, Error, Result};
 
@@ -131,13 +131,19 @@ impl Manifest {
         Ok(())
     }
 
-    /// Writes the manifest of `repository`.
-    pub(crate) fn write(&self, repository: &Path) -> Result<()> {
+    /// Writes the manifest of `repository`, with the permissions of one that was `removed` before.
+    pub(crate) fn write(
+        &self,
+        repository: &Path,
+        overwrite: bool,
+        removed: Option<u32>,
+    ) -> Result<()> {
         let path = Self::path_in(repository);
         let mut json = serde_json::to_vec_pretty(self)
             .map_err(|error| Error::Manifest(format!("not writable: {error}")))?;
         json.push(b'\n');
-        write_atomically(&path, false, |file| file.write_all(&json).map_err(Error::Write))
+        let write = |file: &mut File| file.write_all(&json).map_err(Error::Write);
+        write_with_mode(Mode::of_removed(removed), &path, overwrite, write)
     }
 }
 

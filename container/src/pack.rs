@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use at1w_codec::{Level, Model, ModelBuilder, Next, max_encoded_len};
 use rayon::prelude::*;
 
-use crate::atomic::{check_distinct, mode_like, write_with_mode};
+use crate::atomic::{check_distinct, write_like};
 use crate::chunking::{ChunkRef, Chunking, MAX_CHUNK_LEN, batches};
 use crate::coder::{Coder, StoredModel};
 use crate::digest::{Chain, Digest};
@@ -101,7 +101,7 @@ pub fn pack_file(source: &Path, target: &Path, options: &PackOptions<'_>) -> Res
     // Refuse what is no safetensors before there is a temporary file.
     let header = read_header(&file)
         .map_err(|error| kind::explain(&file, error, Wanted::Safetensors).in_file(source))?;
-    write_with_mode(mode_like(source)?, target, options.overwrite, |out| {
+    write_like(source, target, options.overwrite, |out| {
         let mut out = BufWriter::with_capacity(64 << 10, out);
         let summary = Packer::new(&file, &header, options.level, options.progress)
             .run(&mut out)

@@ -14,7 +14,7 @@ pub use self::completeness::{Fault, Problem};
 use self::completeness::{Findings, Present, inspect, is_not_weights};
 use self::target::{check_apart, create_directories, in_target, place, sync_directories};
 use self::tree::{Tree, TreeFile, refused};
-use crate::atomic::{mode_like, sync_folder, write_with_mode};
+use crate::atomic::{permissions, sync_folder, write_like};
 use crate::digest::Hasher;
 use crate::manifest::{FileEntry, MANIFEST_NAME, Manifest, Packed, SIGNATURE_NAME};
 use crate::progress::report;
@@ -178,7 +178,7 @@ pub fn pack_repository(
     }
     options.observer.begin(total(tree.files.iter().map(|file| file.len)));
     in_target(source, target, options.overwrite, |directory| {
-        remove_manifest(directory)?;
+        let removed = remove_manifest(directory)?;
         let mut summary = RepositorySummary { faults, ..RepositorySummary::default() };
         let mut entries = Vec::with_capacity(tree.files.len());
         for file in &tree.files {
@@ -188,7 +188,7 @@ pub fn pack_repository(
         let manifest = Manifest::new(entries, tree.empty_directories);
         // A manifest that is there after a power cut has all of its files.
         sync_directories(directory)?;
-        manifest.write(directory)?;
+        manifest.write(directory, options.overwrite, removed)?;
         let paths = summary.packed.iter().map(|file| &file.path);
         summary.singles = paths.filter(|path| !shards.contains(*path)).cloned().collect();
         for file in unlisted(directory, &manifest, options.observer)? {
@@ -452,11 +452,13 @@ fn check_packable(tree: &Tree, keep_names: bool) -> Result<()> {
     Ok(())
 }
 
-fn remove_manifest(directory: &Path) -> Result<()> {
+/// Removes the manifest, and returns its permissions if there was one.
+fn remove_manifest(directory: &Path) -> Result<Option<u32>> {
     let path = Manifest::path_in(directory);
+    let removed = permissions(&path).ok();
     match fs::remove_file(&path) {
-        Ok(()) => sync_folder(directory),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Ok(()) => sync_folder(directory).map(|()| removed),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(removed),
         Err(error) => Err(Error::io(&path)(error)),
     }
 }
@@ -468,7 +470,7 @@ fn carry(
     options: &RepositoryOptions<'_>,
     check: impl FnOnce(u64, Digest) -> Result<()>,
 ) -> Result<(u64, Digest)> {
-    write_with_mode(mode_like(from)?, to, options.overwrite, |output| {
+    write_like(from, to, options.overwrite, |output| {
         let (size, digest) = read_through(from, options.observer, |bytes| {
             output.write_all(bytes).map_err(Error::Write)
         })?;

@@ -1,22 +1,36 @@
-//! Temporary files and directories beside what they are to become. Each has one name that follows
-//! from its target, and is locked by the process that writes to it: so one whose process was killed
-//! is known for what it is, and makes way for the next writer.
+//! Temporary files and directories beside their targets. Each writer makes one of its own, with a
+//! name that tells the target and the process, and locks it while it writes. So the next writer
+//! knows those that killed processes left, and removes them.
+
+mod owner;
 
 use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
+use walkdir::WalkDir;
+
+use self::owner::{Owner, State};
 use crate::digest::Digest;
 use crate::{Error, Result};
 
 /// How the names of all of them end.
 const SUFFIX: &str = ".at1w-tmp";
 
-/// How often others may be faster.
+/// How often a writer starts again after another one took its new temporary for a leftover.
 const ATTEMPTS: usize = 1000;
 
-/// What is written to until it is complete. Removed with it, unless it was renamed.
+/// How long a temporary must have been left alone before it counts as a leftover merely because its
+/// lock is free. It may be too new to be locked, and some file systems keep locks from other hosts.
+const UNLOCKED: Duration = Duration::from_secs(60 * 60);
+
+/// The same for one of another host where there are no locks.
+const ABANDONED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// A file or a directory that is written to until it is complete. Removed when this is dropped,
+/// unless it was renamed.
 pub(crate) struct Temporary {
     path: PathBuf,
     /// Holds the lock; closed after what is at `path` was removed.
@@ -31,23 +45,33 @@ pub(crate) enum Kind {
     Directory,
 }
 
+/// What trying to lock a file tells.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lock {
+    /// It was free, and is ours now.
+    Free,
+    /// A process holds it.
+    Held,
+    /// There are no locks here, or the file can't be opened for one.
+    Unknown,
+}
+
 impl Temporary {
-    /// A new one in the folder of `target`, once the one of a killed process is out of the way.
+    /// Makes a new one in `folder`, where `target` is to be, and removes those of killed processes.
     ///
     /// # Errors
-    /// [`Error::Busy`] when a living process writes to `target`, and [`Error::Io`].
+    /// [`Error::Io`].
     pub(crate) fn new(kind: Kind, folder: &Path, target: &Path) -> Result<Self> {
-        let path = folder.join(name(target.file_name().unwrap_or_default()));
+        let start = start(target.file_name().unwrap_or_default());
         for _ in 0..ATTEMPTS {
-            match kind.create(&path) {
-                // Some file systems have no locks.
-                Ok(file) if lock(&file).unwrap_or(true) && is_at(&file, &path) => {
-                    return Ok(Self { path, file });
-                }
-                // Another writer took it for the one of a killed process before it was locked.
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    remove_leftover(&path, target)?;
+            match kind.create_in(folder, &start) {
+                Ok((file, path)) => {
+                    let temporary = Self { path, file };
+                    // Else another writer took it for a leftover before it was locked.
+                    if lock(&temporary.file) != Lock::Held && temporary.is_there() {
+                        temporary.remove_leftovers(folder, &start, lock);
+                        return Ok(temporary);
+                    }
                 }
                 Err(error)
                     if kind == Kind::Directory && error.kind() == io::ErrorKind::NotFound =>
@@ -58,7 +82,8 @@ impl Temporary {
                 Err(error) => return Err(Error::io(target)(error)),
             }
         }
-        Err(Error::Busy { target: target.into(), temporary: path })
+        let problem = "other writers took every temporary file for a leftover";
+        Err(Error::io(target)(io::Error::new(io::ErrorKind::ResourceBusy, problem)))
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -68,18 +93,85 @@ impl Temporary {
     pub(crate) fn file(&mut self) -> &mut File {
         &mut self.file
     }
+
+    #[cfg(unix)]
+    fn is_there(&self) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        match (self.file.metadata(), self.path.symlink_metadata()) {
+            (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
+            _ => false,
+        }
+    }
+
+    /// What is open can't be removed there.
+    #[cfg(not(unix))]
+    fn is_there(&self) -> bool {
+        self.path.exists()
+    }
+
+    /// Removes what killed processes left whose names start so. What can't be removed stays: the
+    /// writer does not need its place.
+    fn remove_leftovers(&self, folder: &Path, start: &str, lock: fn(&File) -> Lock) {
+        // A directory that is a temporary itself is new: a repository of many files need not be
+        // listed for each of them.
+        if folder.iter().filter_map(OsStr::to_str).any(is_temporary) {
+            return;
+        }
+        let Ok(entries) = fs::read_dir(folder) else { return };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let Some(name) = name.to_str().filter(|name| name.starts_with(start)) else { continue };
+            // To open a pipe would block.
+            let ours = entry.file_type().is_ok_and(|kind| kind.is_file() || kind.is_dir());
+            let path = entry.path();
+            if is_temporary(name) && ours && Some(OsStr::new(name)) != self.path.file_name() {
+                // The lock is held until it is removed.
+                let file = open(&path);
+                let lock = file.as_ref().map_or(Lock::Unknown, lock);
+                if self.is_leftover(&path, owner(name, start), lock) {
+                    let _ = remove(&path);
+                }
+            }
+        }
+    }
+
+    /// Whether no living process writes to a temporary. Its name is never used again, so it is not
+    /// mistaken for another one later.
+    fn is_leftover(&self, path: &Path, owner: Option<Owner>, lock: Lock) -> bool {
+        match (lock, owner.map_or(State::Elsewhere, |owner| owner.state())) {
+            (Lock::Held, _) | (Lock::Unknown, State::Alive) => false,
+            (Lock::Free | Lock::Unknown, State::Gone) => true,
+            // A process of the same number may have come later.
+            (Lock::Free, State::Alive | State::Elsewhere) => self.is_newer_by(UNLOCKED, path),
+            (Lock::Unknown, State::Elsewhere) => self.is_newer_by(ABANDONED, path),
+        }
+    }
+
+    /// Whether this one, which is new, was made so long after the last change at `path`. Both times
+    /// are of the clock of the file system: that of this host may differ.
+    fn is_newer_by(&self, time: Duration, path: &Path) -> bool {
+        let made = self.file.metadata().and_then(|metadata| metadata.modified());
+        let age = made.ok().zip(last_change(path)).and_then(|(a, b)| a.duration_since(b).ok());
+        age.is_some_and(|age| age >= time)
+    }
 }
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // After a rename, that of the next writer may be there. What can't be removed now is by it.
-        if is_at(&self.file, &self.path) {
-            let _ = remove(&self.path);
-        }
+        // It is gone after a rename. What can't be removed now is by the next writer.
+        let _ = remove(&self.path);
     }
 }
 
 impl Kind {
+    fn create_in(self, folder: &Path, start: &str) -> io::Result<(File, PathBuf)> {
+        let start = format!("{start}{}-", Owner::current());
+        let mut names = tempfile::Builder::new();
+        names.prefix(&start).suffix(SUFFIX).rand_bytes(8).disable_cleanup(true);
+        let (file, path) = names.make_in(folder, |path| self.create(path))?.into_parts();
+        Ok((file, path.to_path_buf()))
+    }
+
     fn create(self, path: &Path) -> io::Result<File> {
         match self {
             Self::File { mode } => {
@@ -102,44 +194,27 @@ impl Kind {
     }
 }
 
-/// `.` and the start of the name of the target, some of the digest of all of it, `.at1w-tmp`. Not
-/// the whole name: with the rest it could become too long for the file system.
-fn name(target: &OsStr) -> String {
+/// How the names of the temporaries of a target start: `.`, the start of its name, and some of the
+/// digest of all of it. Not the whole name: with the rest it could become too long for the file
+/// system.
+fn start(target: &OsStr) -> String {
     let start: String = target.to_string_lossy().chars().take(40).collect();
     let digest = Digest::of(target.as_encoded_bytes()).to_string();
-    format!(".{start}.{}{SUFFIX}", &digest[..8])
+    format!(".{start}.{}.", &digest[..8])
 }
 
-/// Whether a file of this name is what a killed process has left, or is being written.
+/// The process that a name tells of.
+fn owner(name: &str, start: &str) -> Option<Owner> {
+    name.strip_suffix(SUFFIX)?.strip_prefix(start).and_then(Owner::parse)
+}
+
+/// Whether a file of this name is being written, or was left by a killed process.
 pub(crate) fn is_temporary(name: &str) -> bool {
     name.starts_with('.') && name.ends_with(SUFFIX)
 }
 
-/// Removes what is at `path`, unless a living process holds it.
-fn remove_leftover(path: &Path, target: &Path) -> Result<()> {
-    let found = path.symlink_metadata().map(|found| found.is_file() || found.is_dir());
-    let file = match found {
-        // To open a pipe would block.
-        Ok(false) => {
-            let problem = "is in the way of a temporary file: remove it";
-            return Err(Error::io(path)(io::Error::new(io::ErrorKind::AlreadyExists, problem)));
-        }
-        Ok(true) => open(path),
-        Err(error) => Err(error),
-    };
-    let file = match file {
-        // Another writer was faster.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        file => file.map_err(Error::io(path))?,
-    };
-    if !lock(&file).unwrap_or(false) {
-        return Err(Error::Busy { target: target.into(), temporary: path.into() });
-    }
-    // If it is another one by now, it is not ours to remove.
-    if is_at(&file, path) { remove(path).map_err(Error::io(path)) } else { Ok(()) }
-}
-
-/// Opens a file or a directory.
+/// Opens a file or a directory so that it can be locked. Where locks are the server's, a file must
+/// be open for writing.
 fn open(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     options.read(true);
@@ -151,31 +226,23 @@ fn open(path: &Path) -> io::Result<File> {
             FILE_FLAG_BACKUP_SEMANTICS,
         );
     }
-    options.open(path)
+    // Directories and files without permission can't be.
+    options.clone().write(true).open(path).or_else(|_| options.open(path))
 }
 
 /// Locks a file, unless another process has.
-fn lock(file: &File) -> io::Result<bool> {
+fn lock(file: &File) -> Lock {
     match file.try_lock() {
-        Ok(()) => Ok(true),
-        Err(TryLockError::WouldBlock) => Ok(false),
-        Err(TryLockError::Error(error)) => Err(error),
+        Ok(()) => Lock::Free,
+        Err(TryLockError::WouldBlock) => Lock::Held,
+        Err(TryLockError::Error(_)) => Lock::Unknown,
     }
 }
 
-#[cfg(unix)]
-fn is_at(file: &File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    match (file.metadata(), path.symlink_metadata()) {
-        (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
-        _ => false,
-    }
-}
-
-/// What is open can't be removed there.
-#[cfg(not(unix))]
-fn is_at(_: &File, path: &Path) -> bool {
-    path.exists()
+/// When what is at `path`, or within, was last written to.
+fn last_change(path: &Path) -> Option<SystemTime> {
+    let entries = WalkDir::new(path).into_iter().filter_map(Result::ok);
+    entries.filter_map(|entry| entry.metadata().ok()?.modified().ok()).max()
 }
 
 fn remove(path: &Path) -> io::Result<()> {
@@ -188,66 +255,165 @@ mod tests {
 
     const FILE: Kind = Kind::File { mode: 0o666 };
 
-    fn new(kind: Kind, folder: &Path) -> Result<Temporary> {
-        Temporary::new(kind, folder, &folder.join("target"))
+    fn new(kind: Kind, folder: &Path) -> Temporary {
+        Temporary::new(kind, folder, &folder.join("target")).unwrap()
     }
 
-    #[test]
-    fn leftovers_make_way_and_those_in_use_stay() {
-        let folder = tempfile::tempdir().unwrap();
-        for (kind, other) in [(FILE, Kind::Directory), (Kind::Directory, FILE)] {
-            let temporary = new(kind, folder.path()).unwrap();
-            assert!(matches!(new(kind, folder.path()), Err(Error::Busy { .. })));
-            assert!(matches!(new(other, folder.path()), Err(Error::Busy { .. })));
-            let path = temporary.path().to_owned();
-            drop(temporary);
-            assert!(!path.exists());
+    /// Makes a temporary that nobody locks, as one of `owner`; a directory with a file within.
+    fn leftover(kind: Kind, folder: &Path, owner: &str) -> PathBuf {
+        let start = start("target".as_ref());
+        // The suffix has the dot that is after no owner.
+        let name = format!("{start}{owner}");
+        let path = folder.join(name.trim_end_matches('.').to_owned() + SUFFIX);
+        kind.create(&path).unwrap();
+        if kind == Kind::Directory {
+            fs::write(path.join("part"), "part").unwrap();
+        }
+        path
+    }
 
-            // Those of a process that was killed: there, and not locked.
-            fs::create_dir(&path).unwrap();
-            fs::write(path.join("part"), "").unwrap();
-            drop(new(kind, folder.path()).unwrap());
-            fs::write(&path, "part").unwrap();
-            drop(new(kind, folder.path()).unwrap());
-            assert!(!path.exists());
+    /// As if nothing had been written there for so long.
+    fn set_age(path: &Path, age: Duration) {
+        let entries: Vec<_> = WalkDir::new(path).into_iter().map(Result::unwrap).collect();
+        for entry in entries {
+            let file = File::open(entry.path()).unwrap();
+            file.set_modified(SystemTime::now() - age).unwrap();
         }
     }
 
     #[test]
-    fn many_writers_at_once_are_one_after_the_other() {
+    fn each_writer_has_one_of_its_own() {
         let folder = tempfile::tempdir().unwrap();
-        let path = new(FILE, folder.path()).unwrap().path().to_owned();
+        let kinds = [FILE, Kind::Directory, FILE, Kind::Directory];
+        let all = kinds.map(|kind| new(kind, folder.path()));
+        for temporary in &all {
+            assert!(temporary.is_there());
+        }
+        drop(all);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn lock_process_and_age_tell_what_is_left_over() {
+        const MINUTE: Duration = Duration::from_secs(60);
+        let folder = tempfile::tempdir().unwrap();
+        let start = start("target".as_ref());
+        let (alive, gone) = (Owner::current(), Owner::here(u32::MAX));
+        let (alive, gone) = (format!("{alive}-"), format!("{gone}-"));
+        let elsewhere = format!("{}-", Owner::elsewhere());
+        // Where processes can't be looked for, a process of this host is like one of another.
+        let can_look = cfg!(unix);
+        // Earlier versions told nothing of the process.
+        let nobody = "";
+        let without_locks: fn(&File) -> Lock = |_| Lock::Unknown;
+        for (lock, owner, age, removed) in [
+            (lock as fn(&File) -> Lock, &*gone, Duration::ZERO, can_look),
+            (lock, &alive, UNLOCKED - MINUTE, false),
+            (lock, &alive, UNLOCKED + MINUTE, true),
+            (lock, &elsewhere, UNLOCKED - MINUTE, false),
+            (lock, &elsewhere, UNLOCKED + MINUTE, true),
+            (lock, nobody, UNLOCKED - MINUTE, false),
+            (lock, nobody, UNLOCKED + MINUTE, true),
+            (without_locks, &gone, Duration::ZERO, can_look),
+            (without_locks, &alive, 2 * ABANDONED, !can_look),
+            (without_locks, &elsewhere, ABANDONED - MINUTE, false),
+            (without_locks, &elsewhere, ABANDONED + MINUTE, true),
+            (without_locks, nobody, ABANDONED - MINUTE, false),
+            (without_locks, nobody, ABANDONED + MINUTE, true),
+            (without_locks, &elsewhere, Duration::ZERO, false),
+        ] {
+            for kind in [FILE, Kind::Directory] {
+                let left = leftover(kind, folder.path(), owner);
+                set_age(&left, age);
+                let (file, path) = kind.create_in(folder.path(), &start).unwrap();
+                let new = Temporary { path, file };
+                new.remove_leftovers(folder.path(), &start, lock);
+                assert!(new.is_there());
+                assert_eq!(left.exists(), !removed, "{owner} {age:?}");
+                if left.exists() {
+                    remove(&left).unwrap();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn locked_ones_stay_however_old() {
+        let folder = tempfile::tempdir().unwrap();
+        for kind in [FILE, Kind::Directory] {
+            for owner in [Owner::current(), Owner::elsewhere(), Owner::here(u32::MAX)] {
+                let path = leftover(kind, folder.path(), &format!("{owner}-locked"));
+                set_age(&path, 2 * ABANDONED);
+                let file = open(&path).unwrap();
+                assert!(lock(&file) == Lock::Free);
+                drop(new(kind, folder.path()));
+                assert!(path.exists());
+                drop(file);
+                drop(new(kind, folder.path()));
+                assert!(!path.exists());
+            }
+        }
+    }
+
+    #[test]
+    fn a_directory_is_as_old_as_what_is_within() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = leftover(Kind::Directory, folder.path(), "elsewhere-1-");
+        set_age(&path, 2 * ABANDONED);
+        fs::write(path.join("part"), "more").unwrap();
+        drop(new(FILE, folder.path()));
+        assert!(path.exists());
+    }
+
+    #[test]
+    fn leftovers_of_other_targets_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = leftover(FILE, folder.path(), &format!("{}-", Owner::here(u32::MAX)));
+        drop(Temporary::new(FILE, folder.path(), &folder.path().join("another")).unwrap());
+        assert!(path.exists());
+    }
+
+    #[test]
+    fn many_writers_at_once_keep_their_temporaries() {
+        let folder = tempfile::tempdir().unwrap();
         std::thread::scope(|scope| {
-            for _ in 0..8 {
-                scope.spawn(|| {
-                    for _ in 0..200 {
-                        // A writer that owns the name finds its own file there until it is done.
-                        if let Ok(temporary) = new(FILE, folder.path()) {
-                            std::thread::yield_now();
-                            assert!(is_at(&temporary.file, &path));
-                            fs::rename(&path, folder.path().join("target")).unwrap();
+            for kind in [FILE, Kind::Directory].repeat(4) {
+                let folder = folder.path();
+                scope.spawn(move || {
+                    for i in 0..100 {
+                        let temporary = new(kind, folder);
+                        std::thread::yield_now();
+                        assert!(temporary.is_there());
+                        if kind == FILE && i % 2 == 0 {
+                            fs::rename(&temporary.path, folder.join("target")).unwrap();
                         }
                     }
                 });
             }
         });
-        assert!(!path.exists());
+        let left: Vec<_> = fs::read_dir(folder.path()).unwrap().flatten().collect();
+        assert!(left.len() == 1 && left[0].file_name() == "target", "{left:?}");
     }
 
     #[cfg(unix)]
     #[test]
     fn what_is_not_ours_is_not_removed() {
         let folder = tempfile::tempdir().unwrap();
-        let path = new(FILE, folder.path()).unwrap().path().to_owned();
+        let path = leftover(FILE, folder.path(), &Owner::here(u32::MAX).to_string());
+        fs::remove_file(&path).unwrap();
         std::os::unix::fs::symlink(folder.path(), &path).unwrap();
-        assert!(new(FILE, folder.path()).is_err_and(|e| e.to_string().contains("in the way")));
+        drop(new(FILE, folder.path()));
         assert!(path.is_symlink());
     }
 
     #[test]
     fn names_differ_where_long_targets_do_and_fit() {
-        let long = "n".repeat(250);
-        let (a, b) = (name(format!("{long}a").as_ref()), name(format!("{long}b").as_ref()));
-        assert!(a != b && a.len() < 255 && a.ends_with(".at1w-tmp"));
+        let folder = tempfile::tempdir().unwrap();
+        let long = "\u{1f40b}".repeat(60);
+        let (a, b) = (format!("{long}a"), format!("{long}b"));
+        assert_ne!(start(a.as_ref()), start(b.as_ref()));
+        let made = Temporary::new(FILE, folder.path(), &folder.path().join(a)).unwrap();
+        let name = made.path.file_name().unwrap().to_str().unwrap();
+        assert!(is_temporary(name) && name.len() <= 255 - "-4294967295".len());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::atomic::{mode_like, write_with_mode};
+use crate::atomic::write_like;
 use crate::pack::Summary;
 use crate::{Error, Progress, Reader, Result};
 
@@ -38,7 +38,7 @@ pub(crate) fn unpack_opened(
     target: &Path,
     options: &UnpackOptions<'_>,
 ) -> Result<Summary> {
-    write_with_mode(mode_like(source)?, target, options.overwrite, |out| {
+    write_like(source, target, options.overwrite, |out| {
         reader.restore(out, options.progress).map_err(|error| match error {
             Error::Write(_) => error,
             error => error.in_file(source),

@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use at1w_container::{Error, OpenOptions, Slice, Weights, check_distinct, write_atomically};
+use at1w_container::{Error, OpenOptions, Slice, Weights, check_distinct, write_like};
 use clap::Args;
 
 use super::pack::speed;
@@ -79,7 +79,7 @@ impl Get {
         let Some(path) = output else {
             return to_stdout(|out| out.write_all(&bytes));
         };
-        write(&path, force, [&preamble, &bytes])?;
+        write(&file, &path, force, [&preamble, &bytes])?;
         if !global.quiet {
             let len = bytes.len();
             let done = if weights.packed().is_some() { "read and verified" } else { "read" };
@@ -92,10 +92,10 @@ impl Get {
     }
 }
 
-fn write(path: &Path, overwrite: bool, parts: [&[u8]; 2]) -> Result<()> {
+fn write(source: &Path, path: &Path, overwrite: bool, parts: [&[u8]; 2]) -> Result<()> {
     // From here on there is a temporary file.
     catch_interrupts()?;
-    write_atomically(path, overwrite, |file| {
+    write_like(source, path, overwrite, |file| {
         for piece in parts.into_iter().flat_map(|part| part.chunks(1 << 20)) {
             if interrupted() {
                 return Err(Error::Cancelled);

@@ -6,7 +6,7 @@ use std::{fs, io};
 use walkdir::WalkDir;
 
 use super::tree::{refused, walk_error};
-use crate::atomic::{mode_like, sync_folder};
+use crate::atomic::{check_folder, mode_like, sync_folder};
 use crate::temporary::{Kind, Temporary};
 use crate::{Error, Result};
 
@@ -17,6 +17,7 @@ pub(super) fn check_apart(source: &Path, target: &Path) -> Result<()> {
         Ok(to) => to,
         Err(_) => {
             let (parent, name) = split(target)?;
+            check_folder(parent)?;
             fs::canonicalize(parent).map_err(Error::io(parent))?.join(name)
         }
     };
@@ -67,7 +68,11 @@ pub(super) fn in_target<T>(
     builder.create(&inner).map_err(Error::io(&inner))?;
     let done = build(&inner)?;
     sync_directories(&inner)?;
-    fs::rename(&inner, target).map_err(Error::io(target))?;
+    fs::rename(&inner, target).map_err(|error| match target.symlink_metadata() {
+        // Another process made it meanwhile.
+        Ok(_) => Error::Exists(target.into()),
+        Err(_) => Error::io(target)(error),
+    })?;
     sync_folder(parent)?;
     Ok(done)
 }
@@ -116,4 +121,26 @@ fn create_directory(root: &Path, path: &str) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_appears_meanwhile_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let [source, target] = ["source", "target"].map(|name| folder.path().join(name));
+        fs::create_dir(&source).unwrap();
+        for overwrite in [false, true] {
+            let done = in_target(&source, &target, overwrite, |_| {
+                fs::create_dir(&target).unwrap();
+                fs::write(target.join("file"), "another").map_err(Error::io(&target))
+            });
+            assert!(matches!(done, Err(Error::Exists(path)) if path == target));
+            assert_eq!(fs::read(target.join("file")).unwrap(), b"another");
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+            fs::remove_dir_all(&target).unwrap();
+        }
+    }
 }

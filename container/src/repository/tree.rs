@@ -35,7 +35,7 @@ impl TreeFile {
 }
 
 impl Tree {
-    /// What killed processes have left is told of and left out. Of links to directories that are found
+    /// Temporary files are told of and left out. Of links to directories that are found
     /// by way of others only so many are followed: a few of them can make more paths than anybody
     /// has time for.
     pub(super) fn walk(root: &Path, observer: &dyn Observer) -> Result<Self> {
@@ -49,8 +49,10 @@ impl Tree {
             let left = entry.depth() > 0 && entry.file_name().to_str().is_some_and(is_temporary);
             if left {
                 let path = entry.path().display();
-                observer
-                    .warn(&format!("{path}: was left by a process that was killed; it is ignored"));
+                observer.warn(&format!(
+                    "{path}: is being written, or was left by a process that was killed; it is \
+                     ignored"
+                ));
             }
             !left
         });
