@@ -17,7 +17,7 @@ use crate::progress::{Progress, report};
 use crate::slice::Runs;
 use crate::source::ReadAt;
 use crate::tensor::Tensor;
-use crate::{Error, Result, pool};
+use crate::{Backend, Error, Result, pool};
 
 /// Raw bytes of tensors that are read together, no more than [`MAX_TENSORS`]; a larger one is read
 /// alone. Of small tensors, all that is read of the file is in memory at a time.
@@ -121,8 +121,9 @@ impl Reader {
     /// Opens a file.
     ///
     /// # Errors
-    /// [`Error::NotAt1w`], [`Error::Version`], [`Error::Features`], [`Error::Damaged`],
-    /// [`Error::Root`], [`Error::Limit`] and those of the file system; all name the file.
+    /// [`Error::Backend`], [`Error::NotAt1w`], [`Error::Version`], [`Error::Features`],
+    /// [`Error::Damaged`], [`Error::Root`], [`Error::Limit`] and those of the file system; all name
+    /// the file.
     pub fn open_with(path: &Path, options: &OpenOptions) -> Result<Self> {
         let file = File::open(path).map_err(Error::io(path))?;
         Self::new(Box::new(file), options).map_err(|e| e.in_file(path))
@@ -133,6 +134,7 @@ impl Reader {
     /// # Errors
     /// As [`Reader::open_with`], without the name of the file.
     pub fn new(source: Box<dyn ReadAt>, options: &OpenOptions) -> Result<Self> {
+        Backend::from_environment()?;
         let index = Index::read(&*source, options)?;
         Ok(Self { source, index, limits: options.limits })
     }
