@@ -2,8 +2,8 @@
 //!
 //! `table` prints all of it. `table chunk` prints bf16 chunk decoding on the active back-end as a
 //! ratio to memcpy, for the rows of other back-ends, which run it with `AT1W_SIMD`. `table peer
-//! FILE` prints JSON for `benches/peers/peers.py`: what coding the bytes of that file as one bf16
-//! tensor takes.
+//! FILE` prints JSON for `benches/peers/peers.py`: what packing and reading that file takes
+//! at each level.
 
 use std::fs::{self, File};
 use std::hint::black_box;
@@ -37,7 +37,10 @@ fn main() {
             let [_, decode, _, _] = chunk(&Weights::corpus("whisper-tiny.bf16.safetensors", BF16));
             println!("{} {}", decode.gbps, decode.ratio);
         }
-        ["peer", file] => peer(Path::new(file)),
+        ["peer", file] => {
+            let lines = [Level::Fast, Level::Default, Level::Max].map(|at| peer(file.as_ref(), at));
+            println!("[{}]", lines.join(","));
+        }
         _ => panic!("table, table chunk or table peer FILE"),
     }
 }
@@ -378,53 +381,51 @@ fn codecs(weights: &Weights) {
     }
 }
 
-/// For the peers: seconds and bytes, one thread, everything in memory.
-fn peer(path: &Path) {
-    let raw = fs::read(path).expect("the bytes of a bf16 tensor");
-    let shape = shape_of(&raw);
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let source = dir.path().join("a.safetensors");
-    write_tensor(&source, &raw);
-    let source = fs::read(source).expect("just written");
-    let weights = Weights {
-        name: String::new(),
-        dtype: BF16,
-        tensors: vec![raw.clone()],
-        shapes: vec![shape],
-        level: Level::Fast,
-    };
+/// For the peers: what packing a file of the corpus takes, and reading all of it, in seconds and
+/// bytes, with one thread and everything in memory.
+fn peer(path: &Path, level: Level) -> String {
+    let source = fs::read(path).expect("a file of the corpus");
+    let packed = at1w_tests::packed_at(level, &source).expect("a safetensors file");
+    assert!(at1w_tests::restored(&packed).expect("what was packed") == source);
+    let reader = at1w_tests::open(&packed).expect("what was packed");
+    let longest = reader.tensors().map(|tensor| tensor.raw_len() as usize).max();
+    let (mut copy, mut read) = (vec![0; source.len()], vec![0; longest.unwrap_or(0)]);
+
+    let name = path.file_name().and_then(|name| name.to_str()).expect("a name");
+    let weights = Weights::large(name, level).expect("large tensors");
     let models = weights.models();
     let chunks = weights.chunks(&models);
-    let packed = at1w_tests::packed_at(Level::Fast, &source).expect("a safetensors file");
-    let len = packed.len();
-    let reader = at1w_tests::open(&packed).expect("what was packed");
-    let one = pool(1);
-    let (mut copy, mut out, mut verified) =
-        (vec![0; raw.len()], vec![0; raw.len()], vec![0; raw.len()]);
+    let mut out = vec![0; weights.tensors.iter().map(Vec::len).sum()];
     let mut decoder = Decoder::new();
-    let [memcpy, encode, decode, verify] = turns(
+
+    let one = pool(1);
+    let [memcpy, encode, verified, decode] = turns(
         5,
         [
-            &mut || black_box(&mut copy).copy_from_slice(&raw),
+            &mut || black_box(&mut copy).copy_from_slice(&source),
+            &mut || {
+                let mut packed = Vec::with_capacity(packed.len());
+                one.install(|| pack(&source, &mut packed, level, &()).expect("packs"));
+            },
             &mut || {
                 one.install(|| {
-                    pack(&source, &mut Vec::with_capacity(len), Level::Fast, &()).expect("packs")
+                    for tensor in reader.tensors() {
+                        let read = &mut read[..tensor.raw_len() as usize];
+                        tensor.read(read).expect("an intact file");
+                    }
                 });
             },
             &mut || decode_all(&mut decoder, &models, &chunks, &mut out),
-            &mut || {
-                one.install(|| {
-                    let tensor = reader.tensor("w").expect("the only one");
-                    tensor.read(&mut verified).expect("an intact file");
-                });
-            },
         ],
     );
-    assert!(out == raw && verified == raw);
-    println!(
-        "{{\"len\": {len}, \"memcpy\": {memcpy}, \"encode\": {encode}, \"decode\": {decode}, \
-         \"verified\": {verify}}}"
-    );
+    // The large tensors alone, again and again: as if all of the file were they.
+    let decode = decode * source.len() as f64 / out.len() as f64;
+    format!(
+        "{{\"len\": {}, \"memcpy\": {memcpy}, \"encode\": {encode}, \"decode\": {decode}, \
+         \"verified\": {verified}, \"processor\": {:?}}}",
+        packed.len(),
+        processor()
+    )
 }
 
 /// What the machine says its processor is.

@@ -1,7 +1,7 @@
-"""Codecs for weights on the same bf16 bytes: seconds and sizes, one thread, in memory.
+"""Codecs for weights on the same bf16 files: sizes, and seconds with one thread and all in memory.
 
-python peers.py TABLE FILE.safetensors, TABLE being the program that measures at1w. A peer that is
-not installed gets a line that says so.
+python peers.py TABLE FILE.safetensors..., TABLE being the program that measures at1w. A peer that is
+not installed gets a line that says so. Every peer's output is decoded and compared.
 """
 
 import json
@@ -11,6 +11,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
+from typing import NamedTuple
 
 os.environ["OMP_NUM_THREADS"] = "1"
 import numpy as np
@@ -18,10 +20,18 @@ import numpy as np
 ROUNDS = 5
 
 
-def bf16_bytes(path: str) -> bytes:
+class Coded(NamedTuple):
+    """What coding one file takes."""
+
+    raw: int
+    size: int
+    encode: float | None
+    decode: float
+
+
+def bf16_bytes(path: Path) -> bytes:
     """The bytes of all bf16 tensors of a safetensors file."""
-    with open(path, "rb") as file:
-        data = file.read()
+    data = path.read_bytes()
     header_len = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + header_len])
     start = 8 + header_len
@@ -39,65 +49,99 @@ def seconds(work) -> float:
     return statistics.median(times)
 
 
-def zipnn(raw: bytes):
+def zipnn(path: Path) -> Coded:
     from zipnn import ZipNN
 
+    raw = bf16_bytes(path)
     codec = ZipNN(bytearray_dtype="bfloat16", input_format="byte", threads=1)
     encoded = bytes(codec.compress(bytearray(raw)))
     assert bytes(codec.decompress(encoded)) == raw
     # It takes the input as its own memory, so each round gets a copy; the time of the copy is taken off.
     copy = seconds(lambda: bytearray(raw))
     encode = seconds(lambda: codec.compress(bytearray(raw))) - copy
-    return len(encoded), encode, seconds(lambda: codec.decompress(encoded))
+    return Coded(len(raw), len(encoded), encode, seconds(lambda: codec.decompress(encoded)))
 
 
-def pcodec(raw: bytes):
+def pcodec(path: Path) -> Coded:
     from pcodec import ChunkConfig, standalone
 
+    raw = bf16_bytes(path)
     # It has no bf16: the words as numbers, as its own documents advise for unknown types.
     words = np.frombuffer(raw, dtype=np.uint16)
     config = ChunkConfig(compression_level=8)
     encoded = standalone.simple_compress(words, config)
     assert standalone.simple_decompress(encoded).tobytes() == raw
     encode = seconds(lambda: standalone.simple_compress(words, config))
-    return len(encoded), encode, seconds(lambda: standalone.simple_decompress(encoded))
+    return Coded(len(raw), len(encoded), encode, seconds(lambda: standalone.simple_decompress(encoded)))
+
+
+def lmzip(path: Path) -> Coded:
+    import lmz
+
+    # It goes from file to file: these are in memory.
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
+        raw, packed, back = (os.path.join(directory, name) for name in ("raw", "packed", "back"))
+        Path(raw).write_bytes(path.read_bytes())
+
+        def encode() -> None:
+            Path(packed).unlink(missing_ok=True)
+            lmz.compress(raw, packed, workers=1)
+
+        def decode() -> None:
+            lmz.decompress(packed, back, workers=1, overwrite=True)
+
+        encode_seconds, decode_seconds = seconds(encode), seconds(decode)
+        assert Path(back).read_bytes() == Path(raw).read_bytes()
+        return Coded(os.path.getsize(raw), os.path.getsize(packed), encode_seconds, decode_seconds)
+
+
+PEERS = {"lmzip": lmzip, "zipnn": zipnn, "pcodec -8": pcodec}
+
+# What a peer checks when it decodes.
+CHECKS = {"lmzip": "CRC-32, in files"}
+
+LEVELS = ["fast", "default", "max"]
 
 
 def main() -> None:
-    table, path = sys.argv[1:]
-    raw = bf16_bytes(path)
-    with tempfile.TemporaryDirectory() as directory:
-        file = os.path.join(directory, "bf16")
-        with open(file, "wb") as out:
-            out.write(raw)
-        ours = json.loads(subprocess.check_output([table, "peer", file]))
+    table, *paths = sys.argv[1:]
+    rows: dict[str, list[Coded]] = {}
+    sizes, problems = [], []
+    processor, memcpy = "", 0
 
-    rows = [
-        ("at1w, decode unverified", ours["len"], None, ours["decode"]),
-        ("at1w, encode with all digests, decode verified", ours["len"], ours["encode"], ours["verified"]),
-    ]
-    problems = []
-    for name, peer in [("zipnn", zipnn), ("pcodec -8", pcodec)]:
-        try:
-            size, encode, decode = peer(raw)
-            rows.append((f"{name} (verifies nothing)", size, encode, decode))
-        except ImportError as error:
-            problems.append(f"{name}: not installed ({error})")
-    reference = next((row for row in rows if row[0].startswith("zipnn")), None)
+    def add(name: str, coded: Coded) -> str:
+        rows.setdefault(name, []).append(coded)
+        return f"{100 * coded.size / coded.raw:.2f}"
 
-    def cell(time: float | None, index: int) -> str:
-        if time is None:
-            return "|"
-        ratio = f" ({reference[index] / time:.1f} x zipnn)" if reference else ""
-        return f"{len(raw) / time / 1e9:.2f}{ratio} |"
+    for path in map(Path, paths):
+        raw = path.stat().st_size
+        cells = []
+        for level, ours in zip(LEVELS, json.loads(subprocess.check_output([table, "peer", path]))):
+            processor, memcpy = ours["processor"], memcpy + ours["memcpy"] / len(LEVELS)
+            add(f"at1w {level}, decode unverified", Coded(raw, ours["len"], None, ours["decode"]))
+            cells.append(add(f"at1w {level}, SHA-256", Coded(raw, ours["len"], ours["encode"], ours["verified"])))
+        for name, peer in list(PEERS.items()):
+            try:
+                cells.append(add(f"{name}, {CHECKS.get(name, 'nothing')}", peer(path)))
+            except ImportError as error:
+                problems.append(f"{name}: not installed ({error})")
+                del PEERS[name]
+        sizes.append(f"| {path.name.removesuffix('.bf16.safetensors')} | {' | '.join(cells)} |")
 
-    print(f"{len(raw) / 1e6:.0f} MB of bf16, one thread; memcpy {len(raw) / ours['memcpy'] / 1e9:.1f} GB/s\n")
-    print("| codec | size % | encode GB/s | decode GB/s |\n|---|---|---|---|")
-    for name, size, encode, decode in rows:
-        print(f"| {name} | {100 * size / len(raw):.2f} | {cell(encode, 2)} {cell(decode, 3)}")
-    print("\nlmz: not measured, the package of that name on PyPI is another project")
+    names = [*(f"at1w {level}" for level in LEVELS), *PEERS]
+    print(f"| bf16, size % | {' | '.join(names)} |\n|---|{'---:|' * len(names)}")
+    print("\n".join(sizes))
+
+    total = sum(path.stat().st_size for path in map(Path, paths))
+    print(f"\n{total / 1e6:.0f} MB, one thread of {processor}; memcpy {total / memcpy / 1e9:.1f} GB/s\n")
+    print("| codec, and what it checks | size % | encode GB/s | decode GB/s |\n|---|---:|---:|---:|")
+    for name, coded in rows.items():
+        raw, size = sum(c.raw for c in coded), sum(c.size for c in coded)
+        decode = raw / sum(c.decode for c in coded) / 1e9
+        encode = "" if coded[0].encode is None else f"{raw / sum(c.encode for c in coded) / 1e9:.2f}"
+        print(f"| {name} | {100 * size / raw:.2f} | {encode} | {decode:.2f} |")
     for problem in problems:
-        print(problem)
+        print(f"\n{problem}")
 
 
 main()

@@ -76,7 +76,7 @@ fn main() -> ExitCode {
 }
 
 fn run(Cli { global, command }: Cli) -> Result<()> {
-    Backend::from_environment().map_err(Failure::Usage)?;
+    Backend::from_environment().map_err(|error| Failure::Usage(error.to_string()))?;
     rayon::ThreadPoolBuilder::new().num_threads(global.threads.into()).build_global().map_err(
         |error| {
             Failure::Other(format!(

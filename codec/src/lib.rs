@@ -48,8 +48,8 @@ mod planes;
 mod scale;
 mod varint;
 
-pub use at1w_simd::Backend;
 pub use at1w_simd::planes::Layout;
+pub use at1w_simd::{Backend, BackendError};
 pub use builder::{ModelBuilder, Next};
 pub use chunk::{Decoder, Encoder, MAX_RAW_LEN, max_encoded_len};
 pub use dtype::Dtype;

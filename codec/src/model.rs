@@ -31,19 +31,17 @@ impl Table {
     /// The cheapest table for symbols with these counts, its own bytes included, if one takes
     /// less than `limit`. `flush` is what lanes would cost beside their symbols.
     pub(crate) fn best(counts: &[u64; 256], flush: Cost, limit: Cost) -> Option<(Self, Cost)> {
-        // Nothing can win over bytes that are as good as random: don't build tables to find out.
+        // Most tables of small planes can't win, which their least costs say without building them.
         let floor = cost::entropy_floor(counts);
-        if floor >= limit {
-            return None;
-        }
-        let lanes = lanes::Table::from_counts(counts).and_then(|t| {
+        let lanes = (floor + flush < limit).then(|| lanes::Table::from_counts(counts)).flatten();
+        let lanes = lanes.and_then(|t| {
             let cost = t.cost(counts, flush)? + t.written_len() as Cost * BYTE;
             Some((Self::Lanes(Box::new(t)), cost))
         });
         let lanes = lanes.filter(|&(_, cost)| cost < limit);
         // Lanes decode faster: Huffman has to win by enough.
         let limit = lanes.as_ref().map_or(limit, |&(_, cost)| cost - cost / statistics::MIN_GAIN);
-        if floor >= limit {
+        if floor + huffman::Table::written_len_of(counts) as Cost * BYTE >= limit {
             return lanes;
         }
         let huffman = huffman::Table::from_counts(counts).and_then(|t| {

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use at1w_codec::BackendError;
 use thiserror::Error;
 
 use crate::kind::{FileKind, Wanted};
@@ -84,6 +85,9 @@ pub enum Error {
         "the file needs features that this reader does not have (bits {0:#x}): a newer at1w is needed"
     )]
     Features(u64),
+    /// `AT1W_SIMD` asks for what this machine has not.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
     /// Some part of the file outside of the tensors is damaged.
     #[error("damaged {section} at offset {offset}: {problem}")]
     Damaged {

@@ -37,7 +37,7 @@ mod twins;
 mod unpack;
 mod weights;
 
-pub use at1w_codec::{Backend, Dtype, Level, Model};
+pub use at1w_codec::{Backend, BackendError, Dtype, Level, Model};
 pub use atomic::{check_distinct, write_atomically, write_like, write_secret};
 pub use chunking::MAX_CHUNK_LEN;
 pub use digest::{Digest, ParseDigestError};

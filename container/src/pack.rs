@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use at1w_codec::{Level, Model, ModelBuilder, Next, max_encoded_len};
+use at1w_codec::{Backend, Level, Model, ModelBuilder, Next, max_encoded_len};
 use rayon::prelude::*;
 
 use crate::atomic::{check_distinct, write_like};
@@ -92,7 +92,7 @@ pub fn begins_packed(bytes: &[u8]) -> bool {
 ///
 /// # Errors
 /// [`Error::Safetensors`], [`Error::WrongKind`], [`Error::AlreadyPacked`], [`Error::Exists`],
-/// [`Error::SameFile`], [`Error::Cancelled`],
+/// [`Error::SameFile`], [`Error::Cancelled`], [`Error::Backend`],
 /// [`Error::SourceChanged`] and those of reading and writing; all name the file.
 pub fn pack_file(source: &Path, target: &Path, options: &PackOptions<'_>) -> Result<Summary> {
     check_distinct(source, target)?;
@@ -226,6 +226,7 @@ impl<'a> Packer<'a> {
     }
 
     fn run(mut self, sink: &mut (dyn Write + Send)) -> Result<Summary> {
+        Backend::from_environment()?;
         self.shared = twins::find(self.source, self.header)?;
         let mut output = Output::new(sink, self.header)?;
         let progress = self.progress;

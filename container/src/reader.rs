@@ -17,7 +17,7 @@ use crate::progress::{Progress, report};
 use crate::slice::Runs;
 use crate::source::ReadAt;
 use crate::tensor::Tensor;
-use crate::{Error, Result, pool};
+use crate::{Backend, Error, Result, pool};
 
 /// Raw bytes of tensors that are read together, no more than [`MAX_TENSORS`]; a larger one is read
 /// alone. Of small tensors, all that is read of the file is in memory at a time.
@@ -121,7 +121,8 @@ impl Reader {
     /// Opens a file.
     ///
     /// # Errors
-    /// [`Error::NotAt1w`], [`Error::WrongKind`], [`Error::Version`], [`Error::Features`],
+    /// [`Error::Backend`], [`Error::NotAt1w`], [`Error::WrongKind`], [`Error::Version`],
+    /// [`Error::Features`],
     /// [`Error::Damaged`], [`Error::Root`], [`Error::Limit`] and those of the file system; all name
     /// the file.
     pub fn open_with(path: &Path, options: &OpenOptions) -> Result<Self> {
@@ -134,6 +135,7 @@ impl Reader {
     /// # Errors
     /// As [`Reader::open_with`], without the name of the file.
     pub fn new(source: Box<dyn ReadAt>, options: &OpenOptions) -> Result<Self> {
+        Backend::from_environment()?;
         let index = Index::read(&*source, options)?;
         Ok(Self { source, index, limits: options.limits })
     }

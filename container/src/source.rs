@@ -10,6 +10,9 @@ use std::time::SystemTime;
 
 use crate::{Error, Result};
 
+/// Memory of so many bytes is allocated before it is known that there are as many to read.
+const SHORT: u64 = 16 << 10;
+
 /// Random access to immutable bytes. The one thing that reading needs.
 pub trait ReadAt: Send + Sync {
     /// How many bytes there are.
@@ -69,11 +72,11 @@ impl ReadAt for File {
     }
 
     fn read_into(&self, range: Range<u64>, mut buffer: Vec<u8>) -> io::Result<Cow<'_, [u8]>> {
-        // A range beyond the end must not make us allocate for it.
-        if range.end > self.size()? {
+        let len = range.end.saturating_sub(range.start);
+        // A range beyond the end must not make us allocate for it. A short one finds out by itself.
+        if !(1..=SHORT).contains(&len) && range.end > self.size()? {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let len = range.end.saturating_sub(range.start);
         let len = usize::try_from(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
         buffer.try_reserve(len.saturating_sub(buffer.len()))?;
         buffer.resize(len, 0);

@@ -51,9 +51,14 @@ fn hash_of_kind(info: &TensorInfo) -> u64 {
 fn glance(source: &dyn ReadAt, header: &Header, info: &TensorInfo, kind: u64) -> Result<u64> {
     let mut hasher = DefaultHasher::new();
     kind.hash(&mut hasher);
-    for from in [0, info.raw_len() / 2] {
-        let to = (from + GLANCE).min(info.raw_len());
-        source::read(source, within(header, info, from..to))?.hash(&mut hasher);
+    let len = info.raw_len();
+    // A small tensor is read as a whole, at once.
+    let places = match len <= 2 * GLANCE {
+        true => vec![0..len],
+        false => vec![0..GLANCE, len / 2..len / 2 + GLANCE],
+    };
+    for place in places {
+        source::read(source, within(header, info, place))?.hash(&mut hasher);
     }
     Ok(hasher.finish())
 }

@@ -1,5 +1,6 @@
 //! Which instruction sets there are, and which one is in use.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::OnceLock;
@@ -73,41 +74,36 @@ impl Backend {
     /// environment variable `AT1W_SIMD` holds (`scalar`, `avx2`, `avx512` or
     /// `neon`), and the best available one where it is unset or empty.
     ///
-    /// The variable is read at the first call only.
-    ///
-    /// # Panics
-    ///
-    /// If `AT1W_SIMD` names no back-end, or one that this machine lacks:
-    /// whoever forces a back-end must never be given another one.
+    /// A wrong value counts as unset: a kernel has no way to refuse it. Whoever can, asks
+    /// [`from_environment`](Self::from_environment) first. The variable is read once per process.
     pub fn active() -> Self {
-        static ACTIVE: OnceLock<Backend> = OnceLock::new();
-        *ACTIVE.get_or_init(|| Self::from_environment().unwrap_or_else(|e| panic!("{e}")))
+        Self::from_environment().unwrap_or_else(|_| Self::best())
     }
 
-    /// What [`active`](Self::active) is, or will be, without its panic: for
-    /// programs that check their environment first.
+    /// As [`active`](Self::active), for callers that can refuse a wrong value.
     ///
     /// # Errors
     ///
-    /// If `AT1W_SIMD` names no back-end, or one that this machine lacks; the
-    /// message names those that it has.
-    pub fn from_environment() -> Result<Self, String> {
-        let value = std::env::var_os(VARIABLE).unwrap_or_default();
-        Self::choose(&value.to_string_lossy())
+    /// If `AT1W_SIMD` names no back-end, or one that this machine lacks.
+    pub fn from_environment() -> Result<Self, BackendError> {
+        static CHOSEN: OnceLock<Result<Backend, BackendError>> = OnceLock::new();
+        let choose = || Self::choose(&std::env::var_os(VARIABLE).unwrap_or_default());
+        CHOSEN.get_or_init(choose).clone()
+    }
+
+    /// The best back-end that this machine has.
+    fn best() -> Self {
+        Self::available().next().unwrap_or(Self::Scalar)
     }
 
     /// The back-end for a value of `AT1W_SIMD`, empty standing for unset.
-    fn choose(value: &str) -> Result<Self, String> {
-        let fault = match value.parse::<Self>() {
-            _ if value.is_empty() => {
-                return Ok(Self::available().next().unwrap_or(Self::Scalar));
-            }
-            Ok(backend) if backend.is_available() => return Ok(backend),
-            Ok(_) => "a back-end that this machine lacks",
-            Err(_) => "not a back-end",
-        };
-        let available: Vec<_> = Self::available().map(Self::name).collect();
-        Err(format!("{VARIABLE}={value:?} is {fault}; available here: {}", available.join(", ")))
+    fn choose(value: &OsStr) -> Result<Self, BackendError> {
+        let value = value.to_string_lossy();
+        match value.parse::<Self>() {
+            _ if value.is_empty() => Ok(Self::best()),
+            Ok(backend) if backend.is_available() => Ok(backend),
+            parsed => Err(BackendError { value: value.into(), is_known: parsed.is_ok() }),
+        }
     }
 
     /// For kernels that are called with a back-end by name: panics where
@@ -182,6 +178,28 @@ impl fmt::Display for Backend {
     }
 }
 
+/// A value of `AT1W_SIMD` that names no back-end, or one that this machine lacks. The message names
+/// those that it has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackendError {
+    value: String,
+    is_known: bool,
+}
+
+impl fmt::Display for BackendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fault = match self.is_known {
+            true => "a back-end that this machine lacks",
+            false => "not a back-end",
+        };
+        let available: Vec<_> = Backend::available().map(Backend::name).collect();
+        let available = available.join(", ");
+        write!(f, "{VARIABLE}={:?} is {fault}; available here: {available}", self.value)
+    }
+}
+
+impl std::error::Error for BackendError {}
+
 /// A string that is not the name of a [`Backend`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownBackend(String);
@@ -231,21 +249,39 @@ mod tests {
 
     #[test]
     fn the_variable_forces_or_fails() {
-        assert_eq!(Backend::choose("").ok(), Backend::available().next());
+        let choose = |value: &str| Backend::choose(value.as_ref());
+        assert_eq!(choose("").ok(), Backend::available().next());
         for backend in Backend::ALL {
-            match Backend::choose(backend.name()) {
+            match choose(backend.name()) {
                 Ok(chosen) => {
                     assert_eq!(chosen, backend);
                     assert!(backend.is_available());
                 }
-                Err(message) => {
+                Err(error) => {
                     assert!(!backend.is_available());
-                    assert!(message.contains("a back-end that this machine lacks"));
+                    assert!(error.to_string().contains("a back-end that this machine lacks"));
                 }
             }
         }
-        let message = Backend::choose("sse9").unwrap_err();
+        let message = choose("sse9").unwrap_err().to_string();
         assert!(message.starts_with(r#"AT1W_SIMD="sse9" is not a back-end; available here: "#));
         assert!(message.ends_with("scalar"));
+    }
+
+    /// The variable is read once per process: this runs itself in another one.
+    #[test]
+    fn a_wrong_value_counts_as_unset() {
+        if std::env::var_os(VARIABLE).is_some_and(|value| value == "sse9") {
+            assert!(Backend::from_environment().is_err());
+            assert_eq!(Backend::active(), Backend::best());
+            return;
+        }
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "backend::tests::a_wrong_value_counts_as_unset"])
+            .env(VARIABLE, "sse9")
+            .output()
+            .unwrap();
+        let report = String::from_utf8_lossy(&output.stdout);
+        assert!(report.contains("1 passed; 0 failed"), "{report}");
     }
 }

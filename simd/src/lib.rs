@@ -35,4 +35,4 @@ pub mod sha256;
 mod backend;
 mod prefetch;
 
-pub use backend::{Backend, UnknownBackend};
+pub use backend::{Backend, BackendError, UnknownBackend};

@@ -40,24 +40,23 @@ impl Table {
 
     /// The canonical code with these lengths; `None` unless it is complete.
     fn from_lengths(lengths: [u8; 256]) -> Option<Self> {
-        let mut used = 0usize;
-        for &length in lengths.iter().filter(|&&l| l > 0) {
-            used += 1 << MAX_BITS >> length;
+        let mut symbols = [0; 16];
+        lengths.iter().for_each(|&length| symbols[usize::from(length)] += 1);
+        // Codes of each length begin where those of the shorter ones end.
+        let span = |length: u8| 1_u32 << MAX_BITS >> length;
+        let mut next = [0; 16];
+        let mut used = 0;
+        for length in 1..=MAX_BITS as u8 {
+            next[usize::from(length)] = used;
+            used += symbols[usize::from(length)] * span(length);
         }
         if used != 1 << MAX_BITS {
             return None;
         }
-        // Codes of each length begin where those of the shorter ones end.
-        let span = |length: u8| 1_u16 << MAX_BITS >> length;
-        let mut next = [0; 16];
-        for length in 1..next.len() as u8 - 1 {
-            let taken = lengths.iter().filter(|&&l| l == length).count() as u16 * span(length);
-            next[usize::from(length) + 1] = next[usize::from(length)] + taken;
-        }
         let mut codes = [0; 256];
         for (code, &length) in codes.iter_mut().zip(&lengths).filter(|(_, length)| **length > 0) {
             let slot = &mut next[usize::from(length)];
-            *code = *slot >> (MAX_BITS - u32::from(length)) << 4 | u16::from(length);
+            *code = (*slot >> (MAX_BITS - u32::from(length)) << 4) as u16 | u16::from(length);
             *slot += span(length);
         }
         Some(Self { lengths, codes, slots: OnceLock::new() })
@@ -81,8 +80,12 @@ impl Table {
 
     /// Bytes that [`Table::write`] appends.
     pub(crate) fn written_len(&self) -> usize {
-        let (first, last) = self.span();
-        2 + (last - first + 1).div_ceil(2)
+        written_len(self.span())
+    }
+
+    /// [`Table::written_len`] of the table that [`Table::from_counts`] makes.
+    pub(crate) fn written_len_of(counts: &[u64; 256]) -> usize {
+        written_len(span(counts, |&count| count > 0))
     }
 
     /// Reads what [`Table::write`] wrote and moves `input` past it.
@@ -112,9 +115,7 @@ impl Table {
 
     /// The first and the last symbol with a code.
     fn span(&self) -> (usize, usize) {
-        let coded = |l: &u8| *l > 0;
-        let first = self.lengths.iter().position(coded).unwrap_or(0);
-        (first, self.lengths.iter().rposition(coded).unwrap_or(0))
+        span(&self.lengths, |&length| length > 0)
     }
 
     /// What symbols with these counts take as one plane; `None` if one of them has no code.
@@ -183,6 +184,17 @@ impl Table {
         let read = huffman::decode(self.slots(), streams, segments_mut(plane));
         streams.into_iter().zip(read).try_for_each(|(stream, bits)| check_end(stream, bits))
     }
+}
+
+/// The first and the last symbol that has something.
+fn span<T>(of_symbols: &[T; 256], has: impl Fn(&T) -> bool) -> (usize, usize) {
+    let first = of_symbols.iter().position(&has).unwrap_or(0);
+    (first, of_symbols.iter().rposition(&has).unwrap_or(0))
+}
+
+/// Bytes of a stored table for the symbols from `first` to `last`.
+fn written_len((first, last): (usize, usize)) -> usize {
+    2 + (last - first + 1).div_ceil(2)
 }
 
 /// That of a stream exactly the bytes were read, and only zeros are left in the last one.

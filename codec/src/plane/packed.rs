@@ -27,10 +27,17 @@ pub(crate) struct Packing {
 impl Packing {
     /// The best packing for symbols with these counts, if there is any, and what it costs.
     pub(crate) fn best(counts: &Counts) -> Option<(Self, Cost)> {
-        let total: u64 = counts.iter().sum();
+        // The upper half of the symbols has the top bit set. Folded onto the lower half, which then
+        // has an upper half of its own, it takes one pass to count the ones of all bits.
+        let (mut folded, mut ones) = (*counts, [0; 8]);
+        for (bit, ones) in ones.iter_mut().enumerate().rev() {
+            let (lower, upper) = folded[..2 << bit].split_at_mut(1 << bit);
+            *ones = upper.iter().sum();
+            lower.iter_mut().zip(upper).for_each(|(lower, upper)| *lower += *upper);
+        }
+        let total = folded[0];
         let (mut varying, mut fill) = (0, 0);
-        for bit in 0..8 {
-            let ones: u64 = (0..256).filter(|s| s >> bit & 1 == 1).map(|s| counts[s]).sum();
+        for (bit, ones) in ones.into_iter().enumerate() {
             if ones.min(total - ones) * RARE > total {
                 varying |= 1 << bit;
             } else if 2 * ones > total {
@@ -43,8 +50,9 @@ impl Packing {
         };
         let field = Field::new(first, last - first + 1)?;
         let packing = Self { field, fill: fill & !field.mask() };
-        let exceptions = (0..=255).filter(|&s| packing.excepts(s)).map(|s| counts[s as usize]);
-        Some((packing, packing.cost_with(total, exceptions.sum())))
+        let inside = (0..1 << field.width()).map(|v: usize| v << field.shift());
+        let inside: u64 = inside.map(|v| counts[v | usize::from(packing.fill)]).sum();
+        Some((packing, packing.cost_with(total, total - inside)))
     }
 
     /// What packing `plane` takes.
