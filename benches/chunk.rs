@@ -2,8 +2,8 @@
 
 use std::hint::black_box;
 
+use at1w_benches::baselines::Baseline;
 use at1w_benches::data::{CHUNK_LEN, Weights};
-use at1w_benches::rivals::Rival;
 use at1w_codec::{Decoder, Dtype, Encoder, Level, Model, max_encoded_len};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
@@ -37,13 +37,13 @@ fn chunk(c: &mut Criterion) {
         });
 
         group.sample_size(10);
-        for rival in Rival::all(layout) {
-            let encoded = rival.encode(raw);
-            group.bench_function(format!("{} encode", rival.name()), |b| {
-                b.iter(|| rival.encode(raw));
+        for baseline in Baseline::all(layout) {
+            let encoded = baseline.encode(raw);
+            group.bench_function(format!("{} encode", baseline.name()), |b| {
+                b.iter(|| baseline.encode(raw));
             });
-            group.bench_function(format!("{} decode", rival.name()), |b| {
-                b.iter(|| rival.decode(&encoded, &mut out));
+            group.bench_function(format!("{} decode", baseline.name()), |b| {
+                b.iter(|| baseline.decode(&encoded, &mut out));
             });
         }
         group.finish();

@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::path::PathBuf;
 
 use at1w_benches::data::{Chunk, Weights};
-use at1w_benches::{rivals::Rival, turns};
+use at1w_benches::{baselines::Baseline, interleaved};
 use at1w_codec::{Decoder, Encoder, Level, max_encoded_len};
 use at1w_container::pack;
 use at1w_tests::restored;
@@ -52,9 +52,9 @@ fn sizes(files: &[PathBuf]) {
             percent(packed.len())
         });
         // They take minutes where ours takes a second.
-        let theirs: Vec<String> = [Rival::Zstd(19), Rival::XzExtreme]
+        let theirs: Vec<String> = [Baseline::Zstd(19), Baseline::XzExtreme]
             .par_iter()
-            .map(|rival| percent(rival.encode(&original).len()))
+            .map(|baseline| percent(baseline.encode(&original).len()))
             .collect();
         let name = path.file_stem().expect("a name").display();
         let (ours, theirs) = (ours.join(" | "), theirs.join(" | "));
@@ -114,7 +114,7 @@ fn speeds(weights: &Weights) -> [f64; 2] {
     let (mut copy, mut out) = (vec![0; raw.len()], vec![0; raw.len()]);
     let mut buffer = vec![0; max_encoded_len(raw.len().min(at1w_benches::data::CHUNK_LEN))];
     let (mut encoder, mut decoder) = (Encoder::new(weights.level), Decoder::new());
-    let [memcpy, encode, decode] = turns(
+    let [memcpy, encode, decode] = interleaved(
         ROUNDS,
         [
             &mut || black_box(&mut copy).copy_from_slice(&raw),

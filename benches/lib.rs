@@ -1,12 +1,12 @@
-//! What the benchmarks share: their data, the codecs beside ours, and taking turns.
+//! What the benchmarks share: their data, the codecs beside ours, and measuring in turn.
 //!
 //! `scripts/bench.sh` prints the tables of `docs/BENCHMARKS.md`; `cargo bench -p at1w-benches`
 //! runs criterion over the same data. Compare figures within one run only, as ratios.
 
+pub mod baselines;
 pub mod data;
-pub mod rivals;
+mod interleaved;
 mod tables;
-mod turns;
 
+pub use interleaved::{interleaved, median};
 pub use tables::lane_table;
-pub use turns::{median, turns};

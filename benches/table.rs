@@ -10,9 +10,9 @@ use std::hint::black_box;
 use std::path::Path;
 use std::process::Command;
 
+use at1w_benches::baselines::Baseline;
 use at1w_benches::data::{CHUNK_LEN, Chunk, Weights};
-use at1w_benches::rivals::Rival;
-use at1w_benches::{lane_table, turns};
+use at1w_benches::{interleaved, lane_table};
 use at1w_codec::{Backend, Decoder, Dtype, Encoder, Level, Model, max_encoded_len};
 use at1w_container::{Mapped, OpenOptions, PackOptions, Reader, pack, pack_file};
 use at1w_simd::histogram;
@@ -149,7 +149,7 @@ fn lane_plane(weights: &Weights) -> [Speed; 2] {
     let plane = planes.concat();
     let mut copy = vec![0; plane.len()];
     let mut out = vec![0; plane.len()];
-    let [memcpy, decode, encode] = turns(
+    let [memcpy, decode, encode] = interleaved(
         ROUNDS,
         [
             &mut || black_box(&mut copy).copy_from_slice(&plane),
@@ -199,7 +199,7 @@ fn chunk(weights: &Weights) -> [Speed; 4] {
         }
     };
     let encode = std::cell::RefCell::new(&mut encode);
-    let seconds = turns(
+    let seconds = interleaved(
         ROUNDS,
         [
             &mut || black_box(&mut copy).copy_from_slice(&raw),
@@ -234,7 +234,7 @@ fn forced(backend: Backend) -> Option<Speed> {
 /// As many streams of a chunk each as go side by side, beside one stream.
 fn sha_streams() -> Speed {
     let messages = vec![vec![7; CHUNK_LEN]; 2 * sha256::width()];
-    let [one, several] = turns(
+    let [one, several] = interleaved(
         ROUNDS,
         [
             &mut || {
@@ -284,7 +284,7 @@ fn container_rows(raw: &[u8]) {
     };
     let warm = File::open(&source).expect("just written");
     let pack = || _ = pack(&warm, &mut std::io::sink(), level, &()).expect("a safetensors file");
-    let [sha2, by_file, by_map, by_default, by_two, pack_one, pack_two, to_file] = turns(
+    let [sha2, by_file, by_map, by_default, by_two, pack_one, pack_two, to_file] = interleaved(
         5,
         [
             &mut || _ = black_box(Sha256::digest(raw)),
@@ -350,7 +350,7 @@ fn codecs(weights: &Weights) {
         };
         let (models, chunks) = ours();
         let mut decoder = Decoder::new();
-        let seconds = turns(
+        let seconds = interleaved(
             ROUNDS,
             [
                 &mut || black_box(&mut copy).copy_from_slice(raw),
@@ -364,20 +364,20 @@ fn codecs(weights: &Weights) {
         line(&format!("at1w, level {level:?}"), len, seconds);
     }
 
-    for rival in Rival::all(layout) {
-        let encoded = rival.encode(raw);
+    for baseline in Baseline::all(layout) {
+        let encoded = baseline.encode(raw);
         out.fill(0);
-        let rounds = if matches!(rival, Rival::Xz(_)) { 1 } else { ROUNDS };
-        let seconds = turns(
+        let rounds = if matches!(baseline, Baseline::Xz(_)) { 1 } else { ROUNDS };
+        let seconds = interleaved(
             rounds,
             [
                 &mut || black_box(&mut copy).copy_from_slice(raw),
-                &mut || _ = black_box(rival.encode(raw)),
-                &mut || rival.decode(&encoded, &mut out),
+                &mut || _ = black_box(baseline.encode(raw)),
+                &mut || baseline.decode(&encoded, &mut out),
             ],
         );
         assert!(out == raw);
-        line(&rival.name(), encoded.len(), seconds);
+        line(&baseline.name(), encoded.len(), seconds);
     }
 }
 
@@ -399,7 +399,7 @@ fn peer(path: &Path, level: Level) -> String {
     let mut decoder = Decoder::new();
 
     let one = pool(1);
-    let [memcpy, encode, verified, decode] = turns(
+    let [memcpy, encode, verified, decode] = interleaved(
         5,
         [
             &mut || black_box(&mut copy).copy_from_slice(&source),

@@ -193,7 +193,7 @@ fn shared_tensors_share_only_what_is_theirs() {
     assert!(restored(&packed).unwrap() == original);
     let reader = open(&packed).unwrap();
     let stored: Vec<bool> = reader.tensors().map(|tensor| tensor.stored_len() > 0).collect();
-    assert_eq!(stored, [true, false, true, false, true], "those with a twin are stored once");
+    assert_eq!(stored, [true, false, true, false, true], "copies are stored once");
 
     // The place of the other tensor in the record of "twin" and "triplet": itself, a later one, one
     // that is shared, one of another shape, one of other bytes, none.

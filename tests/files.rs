@@ -19,7 +19,7 @@ pub struct SmallFile {
 pub const FILES: [SmallFile; 5] = [
     SmallFile { name: "default", level: Level::Default, original: small },
     SmallFile { name: "fast", level: Level::Fast, original: small },
-    SmallFile { name: "classes", level: Level::Max, original: || leaning(1) },
+    SmallFile { name: "contexts", level: Level::Max, original: || leaning(1) },
     SmallFile { name: "prediction", level: Level::Max, original: || leaning(2) },
     SmallFile { name: "chunks, shared", level: Level::Default, original: chunks },
 ];

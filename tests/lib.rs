@@ -151,7 +151,7 @@ pub fn scaled_weights(dtype: Dtype, rows: usize, columns: usize, random: &mut Ra
     out
 }
 
-/// A small file with lanes, Huffman, stored, constant and packed planes, scales and repeats.
+/// A small file with lanes, Huffman, stored, constant and packed planes, scales and matches.
 pub fn small() -> Vec<u8> {
     let mut random = Random::new(2);
     safetensors(&[
@@ -236,12 +236,12 @@ pub fn everything() -> Vec<u8> {
     coarse.iter_mut().step_by(2).for_each(|low| *low &= 0x80);
     tensors.push(Tensor::new("scales.chunks", Dtype::BF16, &[7, 42_861], coarse));
     // Rows that come back, with every other sign changed.
-    let mut repeats = weights(Dtype::BF16, 4000, &mut random);
+    let mut matches = weights(Dtype::BF16, 4000, &mut random);
     for i in 0..8000 {
-        repeats.push(repeats[i] ^ if i % 4 == 3 { 0x80 } else { 0 });
+        matches.push(matches[i] ^ if i % 4 == 3 { 0x80 } else { 0 });
     }
-    repeats.extend_from_within(..);
-    tensors.push(Tensor::new("repeats.bf16", Dtype::BF16, &[160, 100], repeats));
+    matches.extend_from_within(..);
+    tensors.push(Tensor::new("repeats.bf16", Dtype::BF16, &[160, 100], matches));
     let unknown = Tensor {
         name: "unknown".into(),
         dtype: "Q3_K".into(),

@@ -6,7 +6,7 @@ use at1w_container::{Error, HeaderError};
 use at1w_tests::{Random, Tensor, open, packed, restored, safetensors, weights, with_header};
 
 #[track_caller]
-fn comes_back(original: &[u8]) {
+fn round_trips(original: &[u8]) {
     let packed = packed(original).unwrap();
     assert!(restored(&packed).unwrap() == original);
     open(&packed).unwrap().verify(&()).unwrap();
@@ -25,16 +25,16 @@ fn refused(original: &[u8]) -> HeaderError {
 
 #[test]
 fn no_tensors() {
-    comes_back(&with_header("{}", &[]));
-    comes_back(&with_header("  {}", &[]));
-    comes_back(&with_header("{\"__metadata__\":null}", &[]));
-    comes_back(&with_header("{\"__metadata__\":{\"a\":\"b\",\"a\":\"c\"}}   ", &[]));
+    round_trips(&with_header("{}", &[]));
+    round_trips(&with_header("  {}", &[]));
+    round_trips(&with_header("{\"__metadata__\":null}", &[]));
+    round_trips(&with_header("{\"__metadata__\":{\"a\":\"b\",\"a\":\"c\"}}   ", &[]));
 }
 
 #[test]
 fn empty_tensors_and_scalars() {
     let huge = 1 << 40;
-    comes_back(&safetensors(&[
+    round_trips(&safetensors(&[
         Tensor::new("z", Dtype::F32, &[0], vec![]),
         Tensor::new("huge", Dtype::F32, &[0, huge, huge, huge], vec![]),
         Tensor::new("s", Dtype::F64, &[], vec![1; 8]),
@@ -51,12 +51,12 @@ fn empty_tensors_and_scalars() {
 #[test]
 fn odd_headers() {
     // Unaligned data, odd spacing, extra fields, any key order, tensors out of data order.
-    comes_back(&with_header(
+    round_trips(&with_header(
         "{ \"b\" :{\"data_offsets\":[1, 5],\"shape\":[1 ],\"dtype\":\"F32\",\"note\":[{\"x\":1}]},\n\
          \"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}\t",
         &[1, 2, 3, 4, 5],
     ));
-    comes_back(&with_header(
+    round_trips(&with_header(
         "{\"u\":{\"dtype\":\"Q4_K\",\"shape\":[9,9],\"data_offsets\":[0,3]}}",
         &[1, 2, 3],
     ));
@@ -69,7 +69,7 @@ fn odd_names() {
     let tensors: Vec<Tensor> =
         names.iter().map(|n| Tensor::new(n, Dtype::U8, &[2], vec![1, 2])).collect();
     let original = safetensors(&tensors);
-    comes_back(&original);
+    round_trips(&original);
     let packed = packed(&original).unwrap();
     let reader = open(&packed).unwrap();
     for name in names {
@@ -85,7 +85,7 @@ fn a_hundred_thousand_tensors() {
         })
         .collect();
     let original = safetensors(&tensors);
-    comes_back(&original);
+    round_trips(&original);
     let packed = packed(&original).unwrap();
     let reader = open(&packed).unwrap();
     assert_eq!(reader.tensor("layer.77777.weight").unwrap().read_to_vec().unwrap(), [209, 1, 2, 3]);

@@ -16,12 +16,12 @@ const LEVELS: [Level; 3] = [Level::Fast, Level::Default, Level::Max];
 #[test]
 fn every_tensor_and_the_file_come_back() {
     for level in LEVELS {
-        comes_back(level, &everything());
-        comes_back(level, &skewed());
+        round_trips(level, &everything());
+        round_trips(level, &skewed());
     }
 }
 
-fn comes_back(level: Level, original: &[u8]) {
+fn round_trips(level: Level, original: &[u8]) {
     let packed = packed_at(level, original).unwrap();
     assert!(restored(&packed).unwrap() == original);
 

@@ -22,7 +22,7 @@ fn files_are_of_the_kinds_that_they_are_named_for() {
         let reader = open(&file).unwrap();
         reader.tensors().map(|tensor| tensor.model().unwrap().to_string()).collect()
     };
-    assert!(models("classes").iter().any(|model| model.ends_with("classes")));
+    assert!(models("contexts").iter().any(|model| model.ends_with("contexts")));
     assert!(models("prediction").iter().any(|model| model.ends_with("prediction")));
     let file = FILES.iter().find(|file| file.name == "chunks, shared").unwrap().packed();
     let reader = open(&file).unwrap();

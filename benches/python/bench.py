@@ -71,19 +71,19 @@ def speeds(plain: str, packed: str) -> dict[str, float]:
     assert tensors.keys() == expected.keys()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in tensors.items())
     everything = b"".join(raw(tensor) for tensor in tensors.values())
-    rivals = {
+    baselines = {
         "at1w": lambda: at1w.torch.load_file(packed),
         "hashlib.sha256": lambda: hashlib.sha256(everything).digest(),
         "safetensors, touched": lambda: {n: t.clone() for n, t in load_plain(plain).items()},
     }
     try:
-        rivals["zipnn"] = zipnn_load(tensors, int(os.environ["RAYON_NUM_THREADS"]))
+        baselines["zipnn"] = zipnn_load(tensors, int(os.environ["RAYON_NUM_THREADS"]))
     except ImportError as error:
         print(f"zipnn: not measured ({error})", file=sys.stderr)
     del tensors, expected
-    times = {name: [] for name in rivals}
+    times = {name: [] for name in baselines}
     for _ in range(ROUNDS):
-        for name, work in rivals.items():
+        for name, work in baselines.items():
             times[name].append(seconds(work))
     return {name: statistics.median(all_times) for name, all_times in times.items()}
 

@@ -95,15 +95,15 @@ pub enum DecodeError {
     /// Offsets of rows and columns whose step or row length is out of range.
     #[error("invalid step or row length of the scale")]
     Scale,
-    /// Classes that are out of range, or whose tables do not add up.
-    #[error("invalid classes of columns")]
-    Classes,
+    /// Contexts that are out of range, or whose tables do not add up.
+    #[error("invalid contexts of columns")]
+    Contexts,
     /// A prediction of columns that is out of range, or of a chunk of other than whole rows.
     #[error("invalid prediction of columns")]
     Prediction,
-    /// A chunk wants the classes of the model, which has none.
-    #[error("a chunk refers to classes that the model does not have")]
-    NoClasses,
+    /// A chunk wants the contexts of the model, which has none.
+    #[error("a chunk refers to contexts that the model does not have")]
+    NoContexts,
     /// A packed plane whose field does not lie in a byte, or that has bits set beyond its symbols.
     #[error("invalid packing of bits")]
     Packing,
@@ -125,10 +125,10 @@ pub enum DecodeError {
     /// A lane stream whose lanes do not return to their start, or that has bytes left over.
     #[error("a lane stream does not end in the start state")]
     LaneEnd,
-    /// Repeats that reach back before the chunk or on beyond it, that are too many, or that flip
+    /// Matches that reach back before the chunk or on beyond it, that are too many, or that flip
     /// more than a sign.
     #[error("a repeat reaches out of the chunk or is not valid")]
-    Repeats,
+    Matches,
     /// More or fewer escaped symbols than the stream announces.
     #[error("the escaped symbols are not as many as announced")]
     Escapes,

@@ -9,7 +9,7 @@ pub enum Level {
     /// points smaller, and still faster to decode than to verify.
     #[default]
     Default,
-    /// Classes of columns, with probabilities for sign, exponent and mantissa together: up to two
+    /// Contexts of columns, with probabilities for sign, exponent and mantissa together: up to two
     /// points smaller again, several times as long to decode.
     Max,
 }

@@ -35,7 +35,7 @@
 pub mod block;
 mod builder;
 mod chunk;
-mod classes;
+mod contexts;
 mod cost;
 mod dtype;
 mod error;

@@ -6,7 +6,7 @@ use std::fmt;
 use at1w_simd::planes::Layout;
 
 use crate::chunk::MAX_RAW_LEN;
-use crate::classes::Classes;
+use crate::contexts::Contexts;
 use crate::cost::{self, BYTE, Cost};
 use crate::plane::statistics;
 use crate::scale::{self, Scale};
@@ -93,21 +93,23 @@ impl Table {
 }
 
 /// What kind of model it is, in a word: `none`, `tables`, or what has a scale: `one scale`, `rows`,
-/// `columns`, `rows+columns`, and each of these with `classes`; `prediction` or `rows, prediction`.
+/// `columns`, `rows+columns`, and each of these with `contexts`; `prediction` or `rows, prediction`.
 impl fmt::Display for Model {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match &self.scale {
-            None if self.says_nothing() => "none",
+            None if self.is_empty() => "none",
             None => "tables",
-            Some(Scale { classes: Some(classes), rows, .. }) if classes.prediction().is_some() => {
+            Some(Scale { contexts: Some(contexts), rows, .. })
+                if contexts.prediction().is_some() =>
+            {
                 // The columns have a scale each, that of what is left to code.
                 if *rows { "rows, prediction" } else { "prediction" }
             }
-            Some(scale) if scale.classes.is_some() => match (scale.rows, scale.has_columns()) {
-                (false, false) => "classes",
-                (true, false) => "rows, classes",
-                (false, true) => "columns, classes",
-                (true, true) => "rows+columns, classes",
+            Some(scale) if scale.contexts.is_some() => match (scale.rows, scale.has_columns()) {
+                (false, false) => "contexts",
+                (true, false) => "rows, contexts",
+                (false, true) => "columns, contexts",
+                (true, true) => "rows+columns, contexts",
             },
             Some(scale) => match (scale.rows, scale.has_columns()) {
                 (false, false) => "one scale",
@@ -162,10 +164,10 @@ impl Model {
         self.scale.as_ref()
     }
 
-    /// The classes, with the scale that they need.
-    pub(crate) fn classes(&self) -> Option<(&Scale, &Classes)> {
+    /// The contexts, with the scale that they need.
+    pub(crate) fn contexts(&self) -> Option<(&Scale, &Contexts)> {
         let scale = self.scale.as_ref()?;
-        Some((scale, scale.classes.as_deref()?))
+        Some((scale, scale.contexts.as_deref()?))
     }
 
     pub(crate) fn table(&self, plane: usize) -> Option<&Table> {
@@ -184,7 +186,7 @@ impl Model {
     /// The bytes to keep beside the chunks.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        if self.says_nothing() {
+        if self.is_empty() {
             return out;
         }
         match &self.scale {
@@ -198,7 +200,7 @@ impl Model {
         out
     }
 
-    fn says_nothing(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.scale.is_none() && self.tables.iter().all(Option::is_none)
     }
 
@@ -219,7 +221,7 @@ impl Model {
         for (plane, table) in model.tables[ROWS + 1..].iter_mut().enumerate() {
             *table = Table::read_kind(plane, input)?;
         }
-        if model.says_nothing() {
+        if model.is_empty() {
             return Err(DecodeError::EmptyModel);
         }
         match input.len() {

@@ -5,7 +5,7 @@
 use at1w_simd::planes::Layout;
 use at1w_simd::scale::{self, Offsets, Rows};
 
-use crate::classes::Classes;
+use crate::contexts::Contexts;
 use crate::{DecodeError, plane, varint};
 
 /// The most elements that a row may have.
@@ -32,7 +32,7 @@ mod flag {
     pub(super) const ROTATE: u8 = 1;
     pub(super) const ROWS: u8 = 2;
     pub(super) const COLUMNS: u8 = 4;
-    pub(super) const CLASSES: u8 = 8;
+    pub(super) const CONTEXTS: u8 = 8;
 }
 
 /// How elements are scaled before they are split into planes.
@@ -55,7 +55,7 @@ pub(crate) struct Scale {
     /// Where the mean of all magnitudes is brought.
     target: i64,
     /// How symbols are made of what is scaled, if they are not planes.
-    pub(crate) classes: Option<Box<Classes>>,
+    pub(crate) contexts: Option<Box<Contexts>>,
 }
 
 impl Scale {
@@ -73,13 +73,13 @@ impl Scale {
         if !rows && !offsets.is_empty() && offsets.len() < TILE {
             offsets = offsets.repeat(TILE / offsets.len());
         }
-        let (target, classes) = (TARGET, None);
-        Self { rotate, base, shift, row_len, rows, columns, offsets, target, classes }
+        let (target, contexts) = (TARGET, None);
+        Self { rotate, base, shift, row_len, rows, columns, offsets, target, contexts }
     }
 
-    /// The same scale with the target that classes need.
-    pub(crate) fn for_classes(self, shift: u8) -> Self {
-        let target = Classes::target(shift);
+    /// The same scale with the target that contexts need.
+    pub(crate) fn for_contexts(self, shift: u8) -> Self {
+        let target = Contexts::target(shift);
         let base = self.base.wrapping_add((target - TARGET) as u16);
         Self { rotate: false, base, target, ..self }
     }
@@ -102,9 +102,9 @@ impl Scale {
         Self { target, ..scale }
     }
 
-    /// The same scale with classes, for which it is made.
-    pub(crate) fn with(self, classes: Classes) -> Self {
-        Self { classes: Some(Box::new(classes)), ..self }
+    /// The same scale with contexts, for which it is made.
+    pub(crate) fn with(self, contexts: Contexts) -> Self {
+        Self { contexts: Some(Box::new(contexts)), ..self }
     }
 
     pub(crate) fn has_columns(&self) -> bool {
@@ -117,19 +117,19 @@ impl Scale {
             (self.rotate, flag::ROTATE),
             (self.rows, flag::ROWS),
             (self.has_columns(), flag::COLUMNS),
-            (self.classes.is_some(), flag::CLASSES),
+            (self.contexts.is_some(), flag::CONTEXTS),
         ];
         out.push(flags.iter().filter(|f| f.0).map(|f| f.1).sum());
         out.extend(self.base.to_le_bytes());
-        if self.rows || self.has_columns() || self.classes.is_some() {
+        if self.rows || self.has_columns() || self.contexts.is_some() {
             out.push(self.shift);
             varint::write(self.row_len, out);
         }
         if self.has_columns() {
             plane::write(&self.columns, out);
         }
-        if let Some(classes) = &self.classes {
-            classes.write(out);
+        if let Some(contexts) = &self.contexts {
+            contexts.write(out);
         }
     }
 
@@ -140,9 +140,9 @@ impl Scale {
         if flags == NONE {
             return Ok(None);
         }
-        let known = match flags & flag::CLASSES {
+        let known = match flags & flag::CONTEXTS {
             0 => flag::ROTATE | flag::ROWS | flag::COLUMNS,
-            _ => flag::CLASSES | flag::ROWS | flag::COLUMNS,
+            _ => flag::CONTEXTS | flag::ROWS | flag::COLUMNS,
         };
         if flags & !known != 0 || !layout.rotates() {
             return Err(DecodeError::UnknownModel(flags));
@@ -167,11 +167,11 @@ impl Scale {
         let (rotate, rows) = (flags & flag::ROTATE != 0, flags & flag::ROWS != 0);
         let base = u16::from_le_bytes(base);
         let scale = Self::new(rotate, base, shift, row_len, rows, columns);
-        if flags & flag::CLASSES == 0 {
+        if flags & flag::CONTEXTS == 0 {
             return Ok(Some(scale));
         }
-        let classes = Classes::read(row_len, input)?;
-        Ok(Some(Self { target: Classes::target(classes.shift()), ..scale }.with(classes)))
+        let contexts = Contexts::read(row_len, input)?;
+        Ok(Some(Self { target: Contexts::target(contexts.shift()), ..scale }.with(contexts)))
     }
 
     /// How many rows the `n` elements from `position` on touch; 0 if rows have no offsets.

@@ -192,9 +192,9 @@ fn hostile_models_are_refused() {
 }
 
 #[test]
-fn hostile_classes_are_refused() {
+fn hostile_contexts_are_refused() {
     let float = |bytes: &[u8]| Model::from_bytes(Layout::FLOAT16, bytes).map(|_| ());
-    // Flags, base, shift, row length; the shift of symbols, the number of classes; exponents, of
+    // Flags, base, shift, row length; the shift of symbols, the number of contexts; exponents, of
     // which one has all but the one of the escape; mantissas; two kinds of tables.
     let head = [8, 0, 0, 4, 10];
     let exponents = |escape: u8| {
@@ -204,12 +204,12 @@ fn hostile_classes_are_refused() {
         bytes.extend([0; 15]);
         bytes
     };
-    let model = |head: &[u8], classes: &[u8], exponents: &[u8], mantissas: &[u8]| {
-        [head, classes, exponents, mantissas, &[0; 2]].concat()
+    let model = |head: &[u8], contexts: &[u8], exponents: &[u8], mantissas: &[u8]| {
+        [head, contexts, exponents, mantissas, &[0; 2]].concat()
     };
     let uniform = [0; 15];
     assert_eq!(float(&model(&head, &[4, 1], &exponents(1), &uniform)), Ok(()));
-    for (classes, exponents, mantissas) in [
+    for (contexts, exponents, mantissas) in [
         (&[8, 1][..], exponents(1), &uniform[..]),
         (&[4, 0], exponents(1), &uniform),
         (&[4, 17], exponents(1), &uniform),
@@ -220,18 +220,18 @@ fn hostile_classes_are_refused() {
         // Mantissas of more than 256, and uniform ones in another spelling.
         (&[4, 1], exponents(1), &[255, 2, 0, 0, 0, 0, 0]),
         (&[4, 1], exponents(1), &[32; 7]),
-        // A column of a class that there is not.
+        // A column of a context that there is not.
         (&[4, 0x81, 1, 1], exponents(1), &uniform),
     ] {
-        let refused = float(&model(&head, classes, &exponents, mantissas));
-        assert_eq!(refused, Err(DecodeError::Classes), "{classes:?} {mantissas:?}");
+        let refused = float(&model(&head, contexts, &exponents, mantissas));
+        assert_eq!(refused, Err(DecodeError::Contexts), "{contexts:?} {mantissas:?}");
     }
     assert_eq!(
         float(&model(&[9, 0, 0, 4, 10], &[4, 1], &exponents(1), &uniform)),
         Err(DecodeError::UnknownModel(9))
     );
     let plain = Model::plain(Layout::FLOAT16);
-    assert_eq!(decode(&plain, &[3, 0, 0], 4), Err(DecodeError::NoClasses));
+    assert_eq!(decode(&plain, &[3, 0, 0], 4), Err(DecodeError::NoContexts));
 }
 
 /// Floats of which each column leans on the one before it, some rows of them.
@@ -307,7 +307,7 @@ fn columns_that_lean_on_others_are_predicted() {
 
 #[test]
 fn hostile_predictions_are_refused() {
-    // Classes of rows of three elements, one class; two levels have it in a byte.
+    // Contexts of rows of three elements, one context; two levels have it in a byte.
     let model = |row_len: &[u8], prediction: &[u8]| {
         let head = [&[8, 0, 0, 4][..], row_len, &[4, 0x41]].concat();
         let exponents = [&[0xff, 0x1f][..], &[0; 14], &[1], &[0; 15]].concat();
@@ -336,7 +336,7 @@ fn hostile_predictions_are_refused() {
         let refused = model(&[3], &planes(counts, low, high));
         assert_eq!(refused, Err(DecodeError::Prediction), "{counts:?} {low:?} {high}");
     }
-    // A level of a class that there is not; rows of 8,193 elements.
+    // A level of a context that there is not; rows of 8,193 elements.
     let mut unknown = planes([0, 1, 2], &[0, 0, 0], 0);
     unknown[7] = 0x10;
     assert_eq!(model(&[3], &unknown), Err(DecodeError::Prediction));
@@ -346,7 +346,7 @@ fn hostile_predictions_are_refused() {
     // Of columns and of predictions at once.
     let both = [8, 0, 0, 4, 3, 4, 0xc1];
     let refused = Model::from_bytes(Layout::FLOAT16, &both).map(|_| ());
-    assert_eq!(refused, Err(DecodeError::Classes));
+    assert_eq!(refused, Err(DecodeError::Contexts));
 }
 
 #[test]
@@ -374,9 +374,9 @@ fn hostile_repeats_are_refused() {
         [(0, 2, 3, 2), (3, 2, 3, 2), (1, 2, 3, 3), (1, 2, 3, 0), (1, 2, 4, 2), (1, 9, 3, 2)]
     {
         let refused = decode(&model, &chunk(count, run, len, distance), 5);
-        assert_eq!(refused, Err(DecodeError::Repeats), "{count} {run} {len} {distance}");
+        assert_eq!(refused, Err(DecodeError::Matches), "{count} {run} {len} {distance}");
     }
-    // Repeats inside of repeats.
+    // Matches inside of matches.
     let mut nested = chunk(1, 2, 3, 2);
     nested[3] = 2;
     assert_eq!(decode(&model, &nested, 5), Err(DecodeError::UnknownMethod(2)));

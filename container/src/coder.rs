@@ -48,10 +48,10 @@ impl Coder {
     ) -> Option<usize> {
         let encoded = self.encoder.encode(&model.made, position, raw, out);
         let len = encoded.expect("there is room enough");
-        self.comes_back(&model.read, position, &out[..len], raw).then_some(len)
+        self.round_trips(&model.read, position, &out[..len], raw).then_some(len)
     }
 
-    fn comes_back(&mut self, model: &Model, position: u64, encoded: &[u8], raw: &[u8]) -> bool {
+    fn round_trips(&mut self, model: &Model, position: u64, encoded: &[u8], raw: &[u8]) -> bool {
         self.back.resize(self.back.len().max(raw.len()), 0);
         let back = &mut self.back[..raw.len()];
         self.decoder.decode(model, position, encoded, back).is_ok() && back == raw
@@ -72,10 +72,10 @@ mod tests {
         let mut coder = Coder::new(Level::Default);
         let mut out = vec![0; max_encoded_len(raw.len())];
         let len = coder.encode(&model, 0, &raw, &mut out).unwrap();
-        assert!(coder.comes_back(&model.read, 0, &out[..len], &raw));
-        assert!(!coder.comes_back(&model.read, 0, &out[..len - 1], &raw));
+        assert!(coder.round_trips(&model.read, 0, &out[..len], &raw));
+        assert!(!coder.round_trips(&model.read, 0, &out[..len - 1], &raw));
         let mut other = raw.clone();
         other[1234] ^= 1;
-        assert!(!coder.comes_back(&model.read, 0, &out[..len], &other));
+        assert!(!coder.round_trips(&model.read, 0, &out[..len], &other));
     }
 }

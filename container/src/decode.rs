@@ -8,7 +8,7 @@ use at1w_codec::Decoder;
 use at1w_simd::sha256;
 use rayon::prelude::*;
 
-use crate::digest::{self, Claim};
+use crate::digest::{self, Expected};
 use crate::plan::Plan;
 use crate::progress::{Progress, report};
 use crate::{Result, pool};
@@ -83,9 +83,9 @@ fn group(jobs: &mut [Job<'_, '_>]) -> Result<()> {
         }
         Ok(())
     })?;
-    let claims: Vec<Claim<'_>> =
-        jobs.iter().map(|Job { plan, chunk, out }| plan.claim(*chunk, out)).collect();
-    match digest::refute(&claims) {
+    let expected: Vec<Expected<'_>> =
+        jobs.iter().map(|Job { plan, chunk, out }| plan.expected(*chunk, out)).collect();
+    match digest::first_mismatch(&expected) {
         None => Ok(()),
         Some(i) => {
             let Job { plan, chunk, .. } = &jobs[i];

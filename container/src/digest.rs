@@ -180,14 +180,14 @@ impl Chain {
 }
 
 /// That some bytes of a message hash to what is known.
-pub(crate) struct Claim<'a> {
+pub(crate) struct Expected<'a> {
     /// The state before the bytes.
     pub(crate) before: State,
     pub(crate) bytes: &'a [u8],
     pub(crate) after: After,
 }
 
-/// What follows the bytes of a [`Claim`].
+/// What follows the bytes of a [`Expected`].
 pub(crate) enum After {
     /// More of the message, from this state.
     State(State),
@@ -195,24 +195,25 @@ pub(crate) enum After {
     Digest(Digest, u64),
 }
 
-/// Checks claims side by side; returns the index of the first that is false.
-pub(crate) fn refute(claims: &[Claim<'_>]) -> Option<usize> {
-    let mut states: Vec<State> = claims.iter().map(|claim| claim.before).collect();
-    let whole = |claim: &Claim<'_>| claim.bytes.len() / BLOCK * BLOCK;
-    let blocks = claims.iter().map(|claim| &claim.bytes[..whole(claim)]);
+/// Checks bytes against what is expected of them, side by side; returns the index of the first
+/// mismatch.
+pub(crate) fn first_mismatch(expected: &[Expected<'_>]) -> Option<usize> {
+    let mut states: Vec<State> = expected.iter().map(|check| check.before).collect();
+    let whole = |check: &Expected<'_>| check.bytes.len() / BLOCK * BLOCK;
+    let blocks = expected.iter().map(|check| &check.bytes[..whole(check)]);
     absorb(&mut states, blocks);
-    let padded: Vec<Option<Padded>> = claims
+    let padded: Vec<Option<Padded>> = expected
         .iter()
-        .map(|claim| match claim.after {
+        .map(|check| match check.after {
             After::State(_) => None,
-            After::Digest(_, len) => Some(Padded::new(&claim.bytes[whole(claim)..], len)),
+            After::Digest(_, len) => Some(Padded::new(&check.bytes[whole(check)..], len)),
         })
         .collect();
     absorb(
         &mut states,
         padded.iter().map(|padded| padded.as_ref().map_or(&[][..], Padded::blocks)),
     );
-    claims.iter().zip(states).position(|(claim, state)| match claim.after {
+    expected.iter().zip(states).position(|(check, state)| match check.after {
         After::State(after) => state != after,
         After::Digest(digest, _) => state.to_bytes() != digest.0,
     })
@@ -257,23 +258,23 @@ mod tests {
         for len in (0..300).chain([4095, 4096, 4097, 8999]) {
             let message = &message[..len];
             let last = After::Digest(Digest::of(message), len as u64);
-            let (mut claims, mut chain) = (Vec::new(), Chain::new());
+            let (mut expected, mut chain) = (Vec::new(), Chain::new());
             let (whole, tail) = message.split_at(len / 128 * 128);
             for bytes in whole.chunks(128) {
                 let before = chain.state();
                 chain.update(bytes);
                 let state = State::from_bytes(&chain.state().to_bytes());
-                claims.push(Claim { before, bytes, after: After::State(state) });
+                expected.push(Expected { before, bytes, after: After::State(state) });
             }
-            claims.push(Claim { before: chain.state(), bytes: tail, after: last });
-            assert_eq!(refute(&claims), None);
-            for i in 0..claims.len() {
-                let right = std::mem::replace(&mut claims[i].before, State([7; 8]));
-                assert_eq!(refute(&claims), Some(i));
-                claims[i].before = right;
+            expected.push(Expected { before: chain.state(), bytes: tail, after: last });
+            assert_eq!(first_mismatch(&expected), None);
+            for i in 0..expected.len() {
+                let right = std::mem::replace(&mut expected[i].before, State([7; 8]));
+                assert_eq!(first_mismatch(&expected), Some(i));
+                expected[i].before = right;
             }
         }
-        assert_eq!(refute(&[]), None);
+        assert_eq!(first_mismatch(&[]), None);
     }
 
     #[test]

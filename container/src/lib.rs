@@ -13,6 +13,7 @@ mod atomic;
 mod chunking;
 mod coder;
 mod decode;
+mod dedup;
 mod digest;
 mod error;
 mod format;
@@ -33,7 +34,6 @@ mod source;
 mod stage;
 mod temporary;
 mod tensor;
-mod twins;
 mod unpack;
 mod weights;
 

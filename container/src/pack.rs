@@ -24,7 +24,7 @@ use crate::header::{Header, MAX_HEADER_LEN, PREFIX, TensorInfo};
 use crate::kind::{self, Wanted, open_file};
 use crate::progress::{Progress, report};
 use crate::source::{self, Identity, ReadAt};
-use crate::{Error, Result, coded_as, pool, twins};
+use crate::{Error, Result, coded_as, dedup, pool};
 
 /// Raw bytes that are in memory at a time, twice: one batch is encoded while another is hashed
 /// and written.
@@ -227,7 +227,7 @@ impl<'a> Packer<'a> {
 
     fn run(mut self, sink: &mut (dyn Write + Send)) -> Result<Summary> {
         Backend::from_environment()?;
-        self.shared = twins::find(self.source, self.header)?;
+        self.shared = dedup::find(self.source, self.header)?;
         let mut output = Output::new(sink, self.header)?;
         let progress = self.progress;
         let buffers = Buffers::default();

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use at1w_codec::{Model, max_encoded_len};
 
-use crate::digest::{After, Claim, State};
+use crate::digest::{After, Expected, State};
 use crate::format::{self, PAYLOAD_LEN, STATE_LEN};
 use crate::index::Entry;
 use crate::source;
@@ -132,7 +132,7 @@ impl<'a> Plan<'a> {
     }
 
     /// What the index says of the bytes of a chunk.
-    pub(crate) fn claim<'b>(&self, chunk: u64, bytes: &'b [u8]) -> Claim<'b> {
+    pub(crate) fn expected<'b>(&self, chunk: u64, bytes: &'b [u8]) -> Expected<'b> {
         let before = match chunk.checked_sub(1) {
             None => State::INITIAL,
             Some(before) => self.states[before as usize],
@@ -141,6 +141,6 @@ impl<'a> Plan<'a> {
             Some(&after) => After::State(after),
             None => After::Digest(self.tensor.digest(), self.tensor.raw_len()),
         };
-        Claim { before, bytes, after }
+        Expected { before, bytes, after }
     }
 }

@@ -6,7 +6,7 @@
 //! caller.
 //!
 //! Every kernel exists for each [`Backend`] (AVX-512, AVX2, NEON) that has
-//! something to win and has a scalar twin, which is its definition: on the
+//! something to win and has a scalar reference, which is its definition: on the
 //! same input all back-ends give the same bytes. [`Backend::active`] picks the best one this machine
 //! has, or the one that the environment variable `AT1W_SIMD` names.
 //!

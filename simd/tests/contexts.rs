@@ -1,4 +1,4 @@
-//! Every back-end against the scalar twin, and the scalar twin against its own steps.
+//! Every back-end against the scalar reference, and the scalar reference against its own steps.
 
 mod common;
 

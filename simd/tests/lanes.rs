@@ -1,4 +1,4 @@
-//! Every back-end against the scalar twin, and the scalar twin against the definition of the
+//! Every back-end against the scalar reference, and the scalar reference against the definition of the
 //! lanes.
 
 mod common;
@@ -124,7 +124,7 @@ fn decode_pieces(
 /// Decoding `code`, be it right or wrong.
 fn decodes_alike(backend: Backend, table: &Table, code: &Code, n: usize, offset: usize) {
     let whole = (n, n + 1);
-    let twin = decode_at(Backend::Scalar, table, code, whole, 0);
+    let reference = decode_at(Backend::Scalar, table, code, whole, 0);
     let what = || {
         let Code { states, stream, escaped } = code;
         let (lanes, bytes, escapes) = (states.len(), stream.len(), escaped.len());
@@ -132,7 +132,7 @@ fn decodes_alike(backend: Backend, table: &Table, code: &Code, n: usize, offset:
     };
     for rounds in [n + 1, 1, 3] {
         let ours = decode_at(backend, table, code, (n, rounds), offset);
-        assert!(same(&ours, &twin, rounds > n), "{}, by {rounds} rounds", what());
+        assert!(same(&ours, &reference, rounds > n), "{}, by {rounds} rounds", what());
     }
 
     // The merge of what was decoded is what decoding merged gives.
@@ -144,11 +144,11 @@ fn decodes_alike(backend: Backend, table: &Table, code: &Code, n: usize, offset:
             let low = &low_bytes[at..][..out.len() / 2];
             decode_float16_with(backend, table, states, input, low, out)
         });
-        let merged = twin.as_ref().map_err(|&e| e).map(|twin| {
+        let merged = reference.as_ref().map_err(|&e| e).map(|reference| {
             let mut words = vec![0; 2 * n];
-            let planes = [&low[..], &twin.symbols[..]];
+            let planes = [&low[..], &reference.symbols[..]];
             merge_with(Backend::Scalar, Layout::FLOAT16, &planes, &mut words);
-            Output { symbols: words, states: twin.states.clone(), left: twin.left }
+            Output { symbols: words, states: reference.states.clone(), left: reference.left }
         });
         assert!(same(&words, &merged, rounds > n), "{} into words, by {rounds} rounds", what());
     }
@@ -163,12 +163,12 @@ fn same(a: &Decoded, b: &Decoded, whole: bool) -> bool {
 /// Encoding `symbols`, and decoding that from the right stream, a longer and a shorter one.
 fn agrees(backend: Backend, table: &Table, symbols: &[u8], lanes: usize, offset: usize) {
     let n = symbols.len();
-    let twin = encode_at(Backend::Scalar, table, symbols, lanes, 0, 0);
+    let reference = encode_at(Backend::Scalar, table, symbols, lanes, 0, 0);
     for room in [0, 1, 200] {
         let ours = encode_at(backend, table, symbols, lanes, room, offset);
-        assert!(ours == twin, "encoding {n} symbols, {lanes} lanes");
+        assert!(ours == reference, "encoding {n} symbols, {lanes} lanes");
     }
-    let mut code = twin;
+    let mut code = reference;
     decodes_alike(backend, table, &code, n, offset);
     if let Some(last) = code.stream.pop() {
         decodes_alike(backend, table, &code, n, offset);
@@ -256,7 +256,7 @@ macro_rules! suite {
             use super::*;
 
             #[test]
-            fn short_planes_agree_with_the_scalar_twin() {
+            fn short_planes_agree_with_the_scalar_reference() {
                 if !available($backend) {
                     return;
                 }
@@ -271,7 +271,7 @@ macro_rules! suite {
             }
 
             #[test]
-            fn long_planes_agree_with_the_scalar_twin() {
+            fn long_planes_agree_with_the_scalar_reference() {
                 if !available($backend) {
                     return;
                 }
@@ -288,7 +288,7 @@ macro_rules! suite {
             }
 
             #[test]
-            fn streams_cut_anywhere_agree_with_the_scalar_twin() {
+            fn streams_cut_anywhere_agree_with_the_scalar_reference() {
                 if !available($backend) {
                     return;
                 }
@@ -308,7 +308,7 @@ macro_rules! suite {
             }
 
             #[test]
-            fn noise_decodes_as_with_the_scalar_twin() {
+            fn noise_decodes_as_with_the_scalar_reference() {
                 if !available($backend) {
                     return;
                 }

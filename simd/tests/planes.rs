@@ -1,4 +1,4 @@
-//! Every back-end against the scalar twin, and the scalar twin against the
+//! Every back-end against the scalar reference, and the scalar reference against the
 //! definition of the planes.
 
 mod common;
@@ -59,9 +59,9 @@ fn merge_at(backend: Backend, layout: Layout, planes: &[u8], from: usize, to: us
 /// The whole suite, for one input and one placement.
 fn agrees(backend: Backend, layout: Layout, src: &[u8], from: usize, to: usize) {
     let what = || format!("{layout:?}, {} bytes from {from} to {to}", src.len());
-    let twin = split_at(Backend::Scalar, layout, src, 0, 0);
+    let reference = split_at(Backend::Scalar, layout, src, 0, 0);
     let planes = split_at(backend, layout, src, from, to);
-    assert!(planes == twin, "split of {}", what());
+    assert!(planes == reference, "split of {}", what());
     let merged = merge_at(backend, layout, &planes, from, to);
     assert!(merged == src, "merge of {}", what());
 }
@@ -76,7 +76,7 @@ macro_rules! suite {
             use super::*;
 
             #[test]
-            fn short_runs_agree_with_the_scalar_twin() {
+            fn short_runs_agree_with_the_scalar_reference() {
                 if !available($backend) {
                     return;
                 }
@@ -94,7 +94,7 @@ macro_rules! suite {
             }
 
             #[test]
-            fn long_runs_agree_with_the_scalar_twin() {
+            fn long_runs_agree_with_the_scalar_reference() {
                 if !available($backend) {
                     return;
                 }

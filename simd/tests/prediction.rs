@@ -4,14 +4,14 @@ mod common;
 
 use at1w_simd::Backend;
 use at1w_simd::prediction::{
-    Column, NEGATIVE, ROWS, SAMPLE_LEN, Sample, Table, Term, add_products_with, classify_with,
-    transpose, value, values_with,
+    Column, NEGATIVE, ROWS, SAMPLE_LEN, Sample, Table, Term, add_products_with,
+    predict_contexts_with, transpose, value, values_with,
 };
 use common::{available, noise, random};
 use proptest::prelude::*;
 
-/// The class of a row, by the words of its definition.
-fn class(intercept: i16, terms: &[Term], columns: &[Column], table: &Table, row: usize) -> u8 {
+/// The context of a row, by the words of its definition.
+fn context(intercept: i16, terms: &[Term], columns: &[Column], table: &Table, row: usize) -> u8 {
     let mut sum = i64::from(intercept);
     for term in terms {
         let value = i64::from(columns[usize::from(term.column)][row]);
@@ -46,10 +46,10 @@ macro_rules! suite {
                 let terms: Vec<Term> = (0..count).map(term).collect();
                 let table: Table = [(); 128].map(|()| next() as u8 & 15);
                 let intercept = intercept >> shift;
-                let mut classes = [0xa5; ROWS];
-                classify_with($backend, intercept, &terms, &columns, &table, &mut classes);
-                for (row, &found) in classes.iter().enumerate() {
-                    prop_assert_eq!(found, class(intercept, &terms, &columns, &table, row));
+                let mut contexts = [0xa5; ROWS];
+                predict_contexts_with($backend, intercept, &terms, &columns, &table, &mut contexts);
+                for (row, &found) in contexts.iter().enumerate() {
+                    prop_assert_eq!(found, context(intercept, &terms, &columns, &table, row));
                 }
 
                 let symbols = [(); ROWS].map(|()| next() as u8);

@@ -12,7 +12,7 @@ use at1w_tests::{Random, weights};
 
 const GIB: usize = 1 << 30;
 
-/// A file of `count` bf16 tensors of `len` bytes each. Their content repeats after 64 MiB.
+/// A file of `count` bf16 tensors of `len` bytes each. Their content matches after 64 MiB.
 fn make(path: &str, count: usize, len: usize) -> Result<(), Box<dyn Error>> {
     let mut header = String::from("{\"__metadata__\":{}");
     for i in 0..count {

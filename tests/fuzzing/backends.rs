@@ -1,4 +1,4 @@
-//! Runs kernels on any input: every back-end gives what the scalar twin gives.
+//! Runs kernels on any input: every back-end gives what the scalar reference gives.
 
 use arbitrary::{Result, Unstructured};
 use at1w_simd::planes::{self, Layout};
@@ -223,14 +223,14 @@ fn contexts(u: &mut Unstructured<'_>) -> Result<()> {
     }
     let states: [u32; contexts::LANES] = u.arbitrary()?;
     let symbols = u.int_in_range(0..=20)? * contexts::LANES;
-    let classes: Vec<u8> =
+    let contexts: Vec<u8> =
         (0..symbols).map(|_| u.arbitrary().map(|c: u8| c % count)).collect::<Result<_>>()?;
-    let classes = if u.arbitrary()? { classes } else { Vec::new() };
+    let contexts = if u.arbitrary()? { contexts } else { Vec::new() };
     let (units, _) = rest(u)?.as_chunks::<2>();
     all_equal(|backend| {
         let (mut states, mut units, mut out) = (states, units, vec![0; symbols]);
         let done =
-            contexts::decode_with(backend, &tables, &mut states, &mut units, &classes, &mut out);
+            contexts::decode_with(backend, &tables, &mut states, &mut units, &contexts, &mut out);
         out.truncate(done);
         (states, units.len(), out)
     });

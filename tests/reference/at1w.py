@@ -253,7 +253,7 @@ class Model:
         self.planes, self.rotated = planes, rotated
         self.flags = self.base = self.shift = 0
         self.row_length, self.columns = 1, b""
-        self.classes = None
+        self.contexts = None
         self.rows_table, self.tables = NO_TABLE, [NO_TABLE] * planes
         if not data:
             return
@@ -283,7 +283,7 @@ class Model:
         if self.flags & 4:
             self.columns = read_plane(cursor, self.row_length)
         if self.flags & 8:
-            self.classes = Classes(self, cursor)
+            self.contexts = Contexts(self, cursor)
 
     @staticmethod
     def read_kind(cursor):
@@ -316,18 +316,18 @@ class Model:
         return bytes(out)
 
 
-class Classes:
+class Contexts:
     ESCAPE = 0x78
 
     def __init__(self, model, cursor):
         self.shift, count = cursor.number(1), cursor.number(1)
         of, count = count >> 6, count & 63
         where = cursor.where
-        require(of <= 2 and self.shift <= 7 and 1 <= count <= 16, where, "classes are out of range")
+        require(of <= 2 and self.shift <= 7 and 1 <= count <= 16, where, "contexts are out of range")
         self.columns = read_plane(cursor, model.row_length) if of == 2 else bytes(model.row_length)
         self.prediction = Prediction(model.row_length, count, cursor) if of == 1 else None
         known = all(column & 127 < count for column in self.columns)
-        require(known, where, "a column has an unknown class")
+        require(known, where, "a column has an unknown context")
         exponents = [[cursor.varint() for _ in range(31)] + [0] for _ in range(count)]
         sums = all(sum(e) == 4096 and e[15] for e in exponents)
         require(sums, where, "exponents do not add up, or leave no escape")
@@ -372,13 +372,13 @@ class Classes:
         symbols, tops, mask = [0] * len(below), [], (1 << self.shift) - 1
         order = self.prediction.order if self.prediction else self.order
         try:
-            for i, place, class_byte in order(symbols, position, cursor.where):
+            for i, place, context_byte in order(symbols, position, cursor.where):
                 lane = place & (1 << log) - 1
                 x = states[lane]
-                symbol, freq, offset = self.tables[class_byte & 127][x & 0x3FFF]
+                symbol, freq, offset = self.tables[context_byte & 127][x & 0x3FFF]
                 x = freq * (x >> 14) + offset
                 states[lane] = x << 16 | next(units) if x < 1 << 16 else x
-                symbols[i] = symbol if symbol == self.ESCAPE else symbol ^ class_byte & 128
+                symbols[i] = symbol if symbol == self.ESCAPE else symbol ^ context_byte & 128
             for symbol, low in zip(symbols, below):
                 require(low <= mask, cursor.where, "bits are set beside a symbol")
                 if symbol == self.ESCAPE:
@@ -396,7 +396,7 @@ class Classes:
 
 
     def order(self, symbols, position, _where):
-        """For each symbol in coded order its element, its place among lanes, its class byte."""
+        """For each symbol in coded order its element, its place among lanes, its context byte."""
         for i in range(len(symbols)):
             yield i, i, self.columns[(position + i) % len(self.columns)]
 
@@ -409,7 +409,7 @@ class Prediction:
         self.row_length = row_length
         self.levels = [half for byte in cursor.take(8) for half in (byte & 15, byte >> 4)]
         require(row_length <= 8192, where, "rows are too long to be predicted")
-        require(max(self.levels) < count, where, "a level has an unknown class")
+        require(max(self.levels) < count, where, "a level has an unknown context")
         self.intercepts = signed(read_plane(cursor, row_length))
         counts = read_plane(cursor, row_length)
         total = sum(counts)
@@ -429,7 +429,7 @@ class Prediction:
             self.terms.append(chosen)
 
     def order(self, symbols, position, where):
-        """As Classes.order; looks at the symbols of earlier columns."""
+        """As Contexts.order; looks at the symbols of earlier columns."""
         rest = position % self.row_length or len(symbols) % self.row_length
         require(not rest, where, "a chunk of parts of rows is predicted")
         rows = len(symbols) // self.row_length
@@ -503,12 +503,12 @@ def decode_payload(payload, length, model, position, where, inner=False):
         raw = cursor.take(length)
     elif method == 1:
         plain = Model(b"", model.planes, model.rotated, where)
-        raw = decode_planes(cursor, n, plain if model.classes else model, position)
+        raw = decode_planes(cursor, n, plain if model.contexts else model, position)
     elif method == 2:
-        raw = decode_repeats(cursor, n, model)
+        raw = decode_matches(cursor, n, model)
     else:
-        require(model.classes, where, "the model has no classes")
-        raw = decode_classes(cursor, n, model, position)
+        require(model.contexts, where, "the model has no contexts")
+        raw = decode_contexts(cursor, n, model, position)
     cursor.end()
     return raw
 
@@ -526,7 +526,7 @@ def decode_planes(cursor, n, model, position):
     return model.unscale(merge(planes, model.rotated), position, row_steps)
 
 
-def decode_classes(cursor, n, model, position):
+def decode_contexts(cursor, n, model, position):
     rows = model.row_count(position, n)
     row_entries = [read_entry(cursor, rows)] if rows else []
     symbols = cursor.varint()
@@ -540,22 +540,22 @@ def decode_classes(cursor, n, model, position):
     for p, entry in enumerate(entries):
         stream = Cursor(cursor.take(entry[-1]), f"{cursor.where}, plane {p}")
         planes.append(decode_plane(entry, stream, n, model.tables[p]))
-    tops = model.classes.tops(symbols, planes.pop(), position)
+    tops = model.contexts.tops(symbols, planes.pop(), position)
     planes += [bytes(top & 255 for top in tops), bytes(top >> 8 for top in tops)]
     return model.unscale(merge(planes, False), position, row_steps)
 
 
-def decode_repeats(cursor, n, model):
+def decode_matches(cursor, n, model):
     def part(size, count, rotated=False):
         data = cursor.take(cursor.varint())
         plain = Model(b"", size, rotated, cursor.where)
-        return decode_payload(data, size * count, plain, 0, f"{cursor.where}, repeats", True)
+        return decode_payload(data, size * count, plain, 0, f"{cursor.where}, matches", True)
 
     count = cursor.varint()
     require(1 <= count <= n // 2, cursor.where, "the number of sequences is out of range")
     numbers = [struct.unpack(f"<{count}I", part(4, count)) for _ in range(3)]
     repeated = sum(numbers[1])
-    require(repeated <= n, cursor.where, "the repeats are longer than the chunk")
+    require(repeated <= n, cursor.where, "the matches are longer than the chunk")
     flips = iter(part(1, repeated) if model.rotated else bytes(repeated))
     plain = Model(b"", model.planes, model.rotated, cursor.where)
     literals = cursor.rest()
@@ -564,9 +564,9 @@ def decode_repeats(cursor, n, model):
     raw = bytearray()
     for run, length, distance in zip(*numbers):
         raw += literals.take(run * plain.planes)
-        require(length >= 2, cursor.where, "a repeat is too short")
+        require(length >= 2, cursor.where, "a match is too short")
         back = distance * plain.planes
-        require(0 < back <= len(raw), cursor.where, "a repeat goes back too far")
+        require(0 < back <= len(raw), cursor.where, "a match goes back too far")
         for _ in range(length):
             start = len(raw) - back
             raw += raw[start : start + plain.planes]

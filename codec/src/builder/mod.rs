@@ -1,19 +1,19 @@
 //! From the elements of a tensor to its model, in as many passes over its chunks as the level asks
 //! for.
 
-mod candidates;
-mod lower;
-mod sum;
-mod survey;
+mod low_planes;
+mod plane_statistics;
+mod scale_costs;
+mod scale_statistics;
 
 use at1w_simd::planes::Layout;
-use candidates::Candidates;
-use lower::Lower;
-use survey::Survey;
+use low_planes::LowPlanes;
+use scale_costs::ScaleCosts;
+use scale_statistics::ScaleStatistics;
 
-use crate::classes::Classes;
-use crate::classes::builder::{ColumnCounts, Folded, Moments, PredictedCounts};
-use crate::classes::predictor::{Covariance, Fit};
+use crate::contexts::Contexts;
+use crate::contexts::builder::{ColumnCounts, Folded, Moments, PredictedCounts};
+use crate::contexts::predictor::{Covariance, Fit};
 use crate::cost::{BIT, BYTE, Cost};
 use crate::model::{Model, check_raw};
 use crate::scale::Scale;
@@ -28,7 +28,7 @@ const MAX_ELEMENTS: u64 = 1 << 40;
 /// How many elements of a chunk are counted: enough for a table, and those in the middle.
 const COUNTED: usize = 1 << 15;
 
-/// What classes have to win over the model without, and predictions over classes of columns, as a
+/// What contexts have to win over the model without, and predictions over contexts of columns, as a
 /// part of that: they decode slower.
 const MIN_GAIN: u64 = 512;
 
@@ -68,7 +68,7 @@ pub struct ModelBuilder {
     layout: Layout,
     level: Level,
     elements: u64,
-    /// Bits of the top 16 below the symbols of classes.
+    /// Bits of the top 16 below the symbols of contexts.
     symbol_shift: u8,
     pass: Pass,
 }
@@ -84,10 +84,10 @@ pub enum Next {
 
 #[derive(Clone, Debug)]
 enum Pass {
-    Survey(Survey),
-    Candidates {
-        survey: Survey,
-        candidates: Candidates,
+    ScaleStatistics(ScaleStatistics),
+    ScaleCosts {
+        statistics: ScaleStatistics,
+        candidates: ScaleCosts,
     },
     Moments {
         refined: Refined,
@@ -98,7 +98,7 @@ enum Pass {
         refined: Refined,
         counts: Box<ColumnCounts>,
         predicted: Option<Box<Predicted>>,
-        lower: Box<Lower>,
+        lower: Box<LowPlanes>,
     },
 }
 
@@ -109,7 +109,7 @@ struct Predicted {
     counts: PredictedCounts,
 }
 
-/// What is refined by classes.
+/// What is refined by contexts.
 #[derive(Clone, Debug)]
 struct Refined {
     /// The model without, and what the tensor costs with it.
@@ -140,10 +140,10 @@ impl ModelBuilder {
             Dtype::F64 => 1,
             _ => 4,
         };
-        let survey = Survey::new(dtype, level, elements, shape);
-        let pass = match survey.is_needed() {
-            true => Pass::Survey(survey),
-            false => Pass::candidates(layout, survey),
+        let statistics = ScaleStatistics::new(dtype, level, elements, shape);
+        let pass = match statistics.is_needed() {
+            true => Pass::ScaleStatistics(statistics),
+            false => Pass::candidates(layout, statistics),
         };
         Self { layout, level, elements, symbol_shift, pass }
     }
@@ -156,8 +156,8 @@ impl ModelBuilder {
         check_raw(self.layout, raw)?;
         let (width, shift) = (self.layout.width(), self.symbol_shift);
         match &mut self.pass {
-            Pass::Survey(survey) => survey.add(position, raw),
-            Pass::Candidates { candidates, .. } => candidates.add(position, raw),
+            Pass::ScaleStatistics(statistics) => statistics.add(position, raw),
+            Pass::ScaleCosts { candidates, .. } => candidates.add(position, raw),
             Pass::Moments { refined, moments, covariance } => {
                 let folded = refined.scaled.fold(width, shift, position, raw);
                 moments.add(&folded);
@@ -185,8 +185,8 @@ impl ModelBuilder {
     pub fn merge(&mut self, other: &Self) {
         assert_eq!(self.layout, other.layout, "both must be of one tensor");
         match (&mut self.pass, &other.pass) {
-            (Pass::Survey(a), Pass::Survey(b)) => a.merge(b),
-            (Pass::Candidates { candidates: a, .. }, Pass::Candidates { candidates: b, .. }) => {
+            (Pass::ScaleStatistics(a), Pass::ScaleStatistics(b)) => a.merge(b),
+            (Pass::ScaleCosts { candidates: a, .. }, Pass::ScaleCosts { candidates: b, .. }) => {
                 a.merge(b)
             }
             (
@@ -212,17 +212,17 @@ impl ModelBuilder {
     pub fn next(self) -> Next {
         let Self { layout, level, elements, symbol_shift, pass } = self;
         let pass = match pass {
-            Pass::Survey(survey) => Pass::candidates(layout, survey),
-            Pass::Candidates { survey, candidates } => {
+            Pass::ScaleStatistics(statistics) => Pass::candidates(layout, statistics),
+            Pass::ScaleCosts { statistics, candidates } => {
                 let (model, cost) = candidates.build(elements);
-                if level < Level::Max || !survey.is_needed() {
+                if level < Level::Max || !statistics.is_needed() {
                     return Next::Done(model);
                 }
                 let scale = match model.scale() {
                     Some(scale) if scale.rows || scale.has_columns() => scale.clone(),
-                    _ => survey.one_scale(),
+                    _ => statistics.one_scale(),
                 };
-                let scale = scale.for_classes(symbol_shift);
+                let scale = scale.for_contexts(symbol_shift);
                 let moments = Moments::new(scale.row_len);
                 let covariance = Covariance::new(elements, scale.row_len).map(Box::new);
                 let plain = Box::new(model);
@@ -237,16 +237,16 @@ impl ModelBuilder {
                     let scaled = Scaled::new(scale.clone().with_columns_up(&steps));
                     Box::new(Predicted { scaled, counts: PredictedCounts::new(prediction) })
                 });
-                let lower = Box::new(Lower::new(layout));
+                let lower = Box::new(LowPlanes::new(layout));
                 Pass::Counts { refined, counts, predicted, lower }
             }
             Pass::Counts { refined: Refined { plain, cost, scaled }, counts, predicted, lower } => {
                 let mut best = (*plain, cost);
                 let (tables, lower) = lower.build(layout, elements);
                 let rest = lower + elements * u64::from(symbol_shift) * BIT;
-                let mut consider = |scale: Scale, (classes, symbols): (Classes, Cost)| {
+                let mut consider = |scale: Scale, (contexts, symbols): (Contexts, Cost)| {
                     let rows = if scale.rows { elements / scale.row_len * 4 * BIT } else { 0 };
-                    let model = Model::new(layout, Some(scale.with(classes)), tables.clone());
+                    let model = Model::new(layout, Some(scale.with(contexts)), tables.clone());
                     let own = model.to_bytes().len() as Cost * BYTE;
                     let cost = symbols + rest + own + rows;
                     if cost < best.1 - best.1 / MIN_GAIN {
@@ -266,9 +266,9 @@ impl ModelBuilder {
 }
 
 impl Pass {
-    fn candidates(layout: Layout, survey: Survey) -> Self {
-        let candidates = Candidates::new(layout, survey.scales());
-        Self::Candidates { survey, candidates }
+    fn candidates(layout: Layout, statistics: ScaleStatistics) -> Self {
+        let candidates = ScaleCosts::new(layout, statistics.scales());
+        Self::ScaleCosts { statistics, candidates }
     }
 }
 
@@ -286,7 +286,7 @@ impl Scaled {
         scale.measure_rows(width, position, raw, &mut steps);
         scale.row_offsets(&steps, &mut offsets);
         scale.apply(width, position, &offsets, words);
-        crate::classes::tops(width, words, tops);
+        crate::contexts::tops(width, words, tops);
         Folded { shift, row_len: scale.row_len, position, tops }
     }
 }

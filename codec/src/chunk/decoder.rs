@@ -4,9 +4,9 @@
 use at1w_simd::packing;
 use at1w_simd::planes::{self, Layout};
 
-use super::repeats::Repeats;
-use super::{CLASSES, PLANES, REPEATS, STORED};
-use crate::classes::{self, Classes};
+use super::matches::Matches;
+use super::{CONTEXTS, MATCHES, PLANES, STORED};
+use crate::contexts::{self, Contexts};
 use crate::lanes::{self, MAX_LANES};
 use crate::model::{MAX_PLANES, Model};
 use crate::plane::{Coded, Mode, packed};
@@ -29,8 +29,8 @@ pub struct Decoder {
     /// The steps of rows, and the offsets that these make.
     rows: Vec<u8>,
     row_offsets: Vec<u16>,
-    classes: classes::Memory,
-    repeats: Repeats,
+    contexts: contexts::Memory,
+    matches: Matches,
 }
 
 /// A plane that gives one strip after the other.
@@ -105,11 +105,11 @@ impl Decoder {
             };
         }
         match encoded.split_first().ok_or(DecodeError::Truncated)? {
-            (&REPEATS, bytes) => {
+            (&MATCHES, bytes) => {
                 // Taken out, so that what is inside can be decoded by this decoder.
-                let mut repeats = std::mem::take(&mut self.repeats);
-                let done = self.decode_repeats(model.layout(), &mut repeats, bytes, raw);
-                self.repeats = repeats;
+                let mut matches = std::mem::take(&mut self.matches);
+                let done = self.decode_matches(model.layout(), &mut matches, bytes, raw);
+                self.matches = matches;
                 done
             }
             _ => self.decode_simple(model, position, encoded, raw),
@@ -130,49 +130,49 @@ impl Decoder {
                 raw.copy_from_slice(whole);
                 end(&bytes[raw.len()..])
             }
-            (&PLANES, bytes) if model.classes().is_none() => {
+            (&PLANES, bytes) if model.contexts().is_none() => {
                 self.decode_planes(model, position, bytes, raw)
             }
-            // A chunk that the classes don't suit.
+            // A chunk that the contexts don't suit.
             (&PLANES, bytes) => self.decode_planes(&Model::plain(model.layout()), 0, bytes, raw),
-            (&CLASSES, bytes) => {
-                let classes = model.classes().ok_or(DecodeError::NoClasses)?;
-                self.decode_classes(model, classes, position, bytes, raw)
+            (&CONTEXTS, bytes) => {
+                let contexts = model.contexts().ok_or(DecodeError::NoContexts)?;
+                self.decode_contexts(model, contexts, position, bytes, raw)
             }
             (&method, _) => Err(DecodeError::UnknownMethod(method)),
         }
     }
 
-    fn decode_repeats(
+    fn decode_matches(
         &mut self,
         layout: Layout,
-        repeats: &mut Repeats,
+        matches: &mut Matches,
         mut bytes: &[u8],
         raw: &mut [u8],
     ) -> Result<(), DecodeError> {
         let n = raw.len() / layout.width();
         let count = usize::try_from(varint::read(&mut bytes)?).ok();
-        let count = count.filter(|c| (1..=Repeats::max_count(n)).contains(c));
-        let count = count.ok_or(DecodeError::Repeats)?;
-        for numbers in [&mut repeats.runs, &mut repeats.lens, &mut repeats.distances] {
+        let count = count.filter(|c| (1..=Matches::max_count(n)).contains(c));
+        let count = count.ok_or(DecodeError::Matches)?;
+        for numbers in [&mut matches.runs, &mut matches.lens, &mut matches.distances] {
             numbers.resize(4 * count, 0);
             self.decode_part(Layout::WORD32, &mut bytes, numbers)?;
         }
-        let literals = repeats.check(n)?;
-        repeats.flips.clear();
+        let literals = matches.check(n)?;
+        matches.flips.clear();
         if layout.rotates() {
-            repeats.flips.resize(n - literals, 0);
-            self.decode_part(Layout::BYTES, &mut bytes, &mut repeats.flips)?;
-            if repeats.flips.iter().any(|&flip| flip > 1) {
-                return Err(DecodeError::Repeats);
+            matches.flips.resize(n - literals, 0);
+            self.decode_part(Layout::BYTES, &mut bytes, &mut matches.flips)?;
+            if matches.flips.iter().any(|&flip| flip > 1) {
+                return Err(DecodeError::Matches);
             }
         }
-        repeats.literals.resize(literals * layout.width(), 0);
+        matches.literals.resize(literals * layout.width(), 0);
         match literals {
             0 => end(bytes)?,
-            _ => self.decode_simple(&Model::plain(layout), 0, bytes, &mut repeats.literals)?,
+            _ => self.decode_simple(&Model::plain(layout), 0, bytes, &mut matches.literals)?,
         }
-        repeats.restore(layout.width(), raw);
+        matches.restore(layout.width(), raw);
         Ok(())
     }
 
@@ -247,11 +247,11 @@ impl Decoder {
         Ok(())
     }
 
-    /// Decodes a chunk of which the symbols of classes are the highest plane.
-    fn decode_classes<'a>(
+    /// Decodes a chunk of which the symbols of contexts are the highest plane.
+    fn decode_contexts<'a>(
         &mut self,
         model: &'a Model,
-        (scale, classes): (&Scale, &Classes),
+        (scale, contexts): (&Scale, &Contexts),
         position: u64,
         mut bytes: &'a [u8],
         raw: &mut [u8],
@@ -259,7 +259,7 @@ impl Decoder {
         let layout = model.layout();
         let width = layout.width();
         let elements = raw.len() / width;
-        let prediction = classes.prediction();
+        let prediction = contexts.prediction();
         if prediction.is_some_and(|prediction| !prediction.suits(position, elements)) {
             return Err(DecodeError::Prediction);
         }
@@ -271,7 +271,7 @@ impl Decoder {
         }
         self.decode_rows(model, rows, &mut bytes)?;
         let symbols = symbols_len.and_then(|len| bytes.split_off(..len));
-        let mut symbols = classes::Decoder::new(classes, symbols.ok_or(DecodeError::Truncated)?)?;
+        let mut symbols = contexts::Decoder::new(contexts, symbols.ok_or(DecodeError::Truncated)?)?;
         self.planes.resize(self.planes.len().max(width * elements), 0);
         let mut lower: [&[u8]; MAX_PLANES] = [&[]; MAX_PLANES];
         let (highest, memory) = self.planes.split_at_mut(elements);
@@ -283,12 +283,12 @@ impl Decoder {
         end(bytes)?;
         // Only the bits below a symbol may be in the plane below it.
         let below = lower[width - 2].iter().fold(0, |any, byte| any | byte);
-        if u16::from(below) >> classes.shift() != 0 {
-            return Err(DecodeError::Classes);
+        if u16::from(below) >> contexts.shift() != 0 {
+            return Err(DecodeError::Contexts);
         }
 
         if let Some(prediction) = prediction {
-            symbols.decode_predicted(prediction, &mut self.classes, highest)?;
+            symbols.decode_predicted(prediction, &mut self.contexts, highest)?;
         }
         let mut done = 0;
         for out in raw.chunks_mut(STRIP_LEN) {
@@ -296,7 +296,7 @@ impl Decoder {
             let strip = &mut highest[done..][..n];
             if prediction.is_none() {
                 let start = position + done as u64;
-                symbols.decode(classes, scale.row_len, start, &mut self.classes, strip)?;
+                symbols.decode(contexts, scale.row_len, start, &mut self.contexts, strip)?;
             }
             let mut planes = lower.map(|plane| plane.get(done..done + n).unwrap_or(&[]));
             planes[width - 1] = strip;

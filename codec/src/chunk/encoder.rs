@@ -2,17 +2,17 @@
 
 use at1w_simd::planes::Layout;
 
-use super::repeats::Repeats;
-use super::{CLASSES, PLANES, REPEATS, STORED, max_encoded_len};
-use crate::classes;
+use super::matches::Matches;
+use super::{CONTEXTS, MATCHES, PLANES, STORED, max_encoded_len};
+use crate::contexts;
 use crate::model::{MAX_PLANES, Model, check_raw};
 use crate::plane::Choice;
 use crate::plane::encoder::Stream;
 use crate::planes::Planes;
 use crate::{EncodeError, Level, varint};
 
-/// Repeats have to win one part in this.
-const REPEATS_GAIN: usize = 64;
+/// Matches have to win one part in this.
+const MATCHES_GAIN: usize = 64;
 
 /// Encodes chunks. Keeps its working memory from one chunk to the next: reuse it.
 #[derive(Clone, Debug, Default)]
@@ -23,7 +23,7 @@ pub struct Encoder {
     /// The steps of rows, and the offsets that these make.
     rows: Vec<u8>,
     row_offsets: Vec<u16>,
-    classes: classes::Memory,
+    contexts: contexts::Memory,
     planes: Planes,
     directory: Vec<u8>,
     streams: Vec<u8>,
@@ -32,7 +32,7 @@ pub struct Encoder {
 
 impl Encoder {
     /// An encoder without memory yet; it grows to about four times the chunk. At
-    /// [`Level::Fast`] it does not look for repeats.
+    /// [`Level::Fast`] it does not look for matches.
     pub fn new(level: Level) -> Self {
         Self { level, ..Self::default() }
     }
@@ -60,14 +60,14 @@ impl Encoder {
         }
         let plain = Model::plain(model.layout());
         let elements = raw.len() / model.layout().width();
-        let predicted = model.classes().and_then(|(_, classes)| classes.prediction());
+        let predicted = model.contexts().and_then(|(_, contexts)| contexts.prediction());
         let model = match predicted {
             Some(prediction) if !prediction.suits(position, elements) => &plain,
             _ => model,
         };
         let mut len = self.encode_simple(model, position, raw, out);
-        if model.classes().is_some() && len > raw.len() / 8 * 7 {
-            // The classes don't suit this chunk.
+        if model.contexts().is_some() && len > raw.len() / 8 * 7 {
+            // The contexts don't suit this chunk.
             let mut other = vec![0; needed];
             let other_len = self.encode_simple(&plain, position, raw, &mut other);
             if other_len < len {
@@ -79,18 +79,18 @@ impl Encoder {
             return Ok(len);
         }
         let bits = 8 * len / elements;
-        if let Some(repeats) = Repeats::find(model.layout(), raw, bits) {
-            let repeats = encode_repeats(model.layout(), &repeats);
+        if let Some(matches) = Matches::find(model.layout(), raw, bits) {
+            let matches = encode_matches(model.layout(), &matches);
             // Every reader has to copy once more: it must be worth that.
-            if repeats.len() + repeats.len() / REPEATS_GAIN < len {
-                out[..repeats.len()].copy_from_slice(&repeats);
-                return Ok(repeats.len());
+            if matches.len() + matches.len() / MATCHES_GAIN < len {
+                out[..matches.len()].copy_from_slice(&matches);
+                return Ok(matches.len());
             }
         }
         Ok(len)
     }
 
-    /// [`Encoder::encode`] without looking for repeats, into enough room.
+    /// [`Encoder::encode`] without looking for matches, into enough room.
     fn encode_simple(&mut self, model: &Model, position: u64, raw: &[u8], out: &mut [u8]) -> usize {
         if raw.is_empty() {
             return 0;
@@ -111,19 +111,19 @@ impl Encoder {
             scale.apply(width, position, &self.row_offsets, &mut self.words);
             rows = scale.rows.then_some(&self.rows[..]);
         }
-        let classes = model.classes();
-        self.directory.push(if classes.is_some() { CLASSES } else { PLANES });
+        let contexts = model.contexts();
+        self.directory.push(if contexts.is_some() { CONTEXTS } else { PLANES });
         let (directory, out_streams) = (&mut self.directory, &mut self.streams);
         if let Some(rows) = rows {
             let choice = Choice::best(model.row_table(), rows);
             streams.push(choice.encode(rows, directory, out_streams, &mut self.scratch));
         }
         let mut planes = width;
-        match (classes, model.scale()) {
-            (Some((scale, classes)), _) => {
+        match (contexts, model.scale()) {
+            (Some((scale, contexts)), _) => {
                 let start = out_streams.len();
-                let (words, memory) = (&mut self.words, &mut self.classes);
-                classes.encode_words(width, scale.row_len, position, words, memory, out_streams);
+                let (words, memory) = (&mut self.words, &mut self.contexts);
+                contexts.encode_words(width, scale.row_len, position, words, memory, out_streams);
                 varint::write((out_streams.len() - start) as u64, directory);
                 streams.push(Stream::Coded(start..out_streams.len()));
                 self.planes.split(layout.unrotated(), &self.words);
@@ -160,9 +160,9 @@ impl Encoder {
 
 /// The count of the sequences; three chunks of numbers, and of floats one of flips, with their
 /// lengths; a chunk of literals.
-fn encode_repeats(layout: Layout, repeats: &Repeats) -> Vec<u8> {
-    let mut out = vec![REPEATS];
-    varint::write(repeats.count() as u64, &mut out);
+fn encode_matches(layout: Layout, matches: &Matches) -> Vec<u8> {
+    let mut out = vec![MATCHES];
+    varint::write(matches.count() as u64, &mut out);
     let mut encoder = Encoder::default();
     let mut encode = |layout, raw: &[u8], with_len: bool, out: &mut Vec<u8>| {
         let mut encoded = vec![0; max_encoded_len(raw.len())];
@@ -172,12 +172,12 @@ fn encode_repeats(layout: Layout, repeats: &Repeats) -> Vec<u8> {
         }
         out.extend_from_slice(&encoded[..len]);
     };
-    for numbers in [&repeats.runs, &repeats.lens, &repeats.distances] {
+    for numbers in [&matches.runs, &matches.lens, &matches.distances] {
         encode(Layout::WORD32, numbers, true, &mut out);
     }
     if layout.rotates() {
-        encode(Layout::BYTES, &repeats.flips, true, &mut out);
+        encode(Layout::BYTES, &matches.flips, true, &mut out);
     }
-    encode(layout, &repeats.literals, false, &mut out);
+    encode(layout, &matches.literals, false, &mut out);
     out
 }

@@ -2,13 +2,13 @@
 //!
 //! The first byte names the method. [`STORED`] is followed by the raw bytes. [`PLANES`] is
 //! followed by a directory of all planes, a mode each with what it needs, and then by their
-//! streams. [`REPEATS`] is followed by sequences of what to repeat, and by what else there is; both
-//! are chunks themselves. [`CLASSES`] is like [`PLANES`], with symbols in the place of the highest
+//! streams. [`MATCHES`] is followed by sequences of what to repeat, and by what else there is; both
+//! are chunks themselves. [`CONTEXTS`] is like [`PLANES`], with symbols in the place of the highest
 //! plane. `docs/FORMAT.md` has the exact layout.
 
 mod decoder;
 mod encoder;
-mod repeats;
+mod matches;
 
 pub use decoder::Decoder;
 pub use encoder::Encoder;
@@ -23,5 +23,5 @@ pub const fn max_encoded_len(raw_len: usize) -> usize {
 
 const STORED: u8 = 0;
 const PLANES: u8 = 1;
-const REPEATS: u8 = 2;
-const CLASSES: u8 = 3;
+const MATCHES: u8 = 2;
+const CONTEXTS: u8 = 3;

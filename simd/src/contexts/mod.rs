@@ -117,7 +117,7 @@ pub fn decode(
 }
 
 /// [`decode`] on a back-end of the caller's choice. AVX2 and NEON have no gathers that would win
-/// anything, and use the scalar twin.
+/// anything, and use the scalar reference.
 ///
 /// # Panics
 /// As [`decode`], and if this machine lacks the back-end.

@@ -1,5 +1,5 @@
 //! For bytes few of whose values are common, as exponents are: the common ones are counted by
-//! comparing, a whole vector at a time, and the others are put aside for the scalar twin.
+//! comparing, a whole vector at a time, and the others are put aside for the scalar reference.
 
 use core::arch::x86_64::*;
 

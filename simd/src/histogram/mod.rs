@@ -16,7 +16,7 @@ pub fn add(bytes: &[u8], counts: &mut [u32; 256]) {
 }
 
 /// [`add`] on a back-end of the caller's choice. AVX2 and NEON have nothing for this that beats
-/// the scalar twin, and use it.
+/// the scalar reference, and use it.
 ///
 /// # Panics
 ///

@@ -147,7 +147,7 @@ pub(super) fn merge<U: Unit<L>, const L: usize, const W: usize>(
 /// How many bytes of a destination come before the first that is aligned to
 /// a vector.
 ///
-/// The scalar twin takes these: stores across cache lines can cost four times
+/// The scalar reference takes these: stores across cache lines can cost four times
 /// all the rest, and large allocations tend to start 16 bytes into a page.
 #[inline(always)]
 fn unaligned<const L: usize>(destination: &[u8]) -> usize {

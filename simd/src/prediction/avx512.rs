@@ -9,12 +9,12 @@ use super::{Column, DISTANCE_SHIFT, ESCAPE_EXPONENT, NEGATIVE, ROWS, Table, Term
 type Halves = [__m512i; 2];
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
-pub(super) fn classify(
+pub(super) fn predict_contexts(
     intercept: i16,
     terms: &[Term],
     columns: &[Column],
     table: &Table,
-    classes: &mut [u8; ROWS],
+    contexts: &mut [u8; ROWS],
 ) {
     let mut sums: Halves = [_mm512_set1_epi16(intercept); 2];
     for term in terms {
@@ -32,11 +32,11 @@ pub(super) fn classify(
     let [low, high] = sums;
     let distances = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(distance(low)), distance(high));
     let [first, second]: Halves = cast(*table);
-    let class = _mm512_permutex2var_epi8(first, distances, second);
+    let context = _mm512_permutex2var_epi8(first, distances, second);
     let negative =
         u64::from(_mm512_movepi16_mask(low)) | u64::from(_mm512_movepi16_mask(high)) << 32;
     let sign = _mm512_maskz_set1_epi8(negative, NEGATIVE as i8);
-    *classes = cast(_mm512_or_si512(class, sign));
+    *contexts = cast(_mm512_or_si512(context, sign));
 }
 
 #[target_feature(enable = "avx512f,avx512bw")]

@@ -18,14 +18,14 @@ pub const ROWS: usize = 64;
 /// An integer for each row.
 pub type Column = [i16; ROWS];
 
-/// The classes of predictions, by their distance from zero in units of 32; the last one is also that
+/// The contexts of predictions, by their distance from zero in units of 32; the last one is also that
 /// of predictions beyond.
 pub type Table = [u8; 128];
 
 /// A distance is counted in units of 1 << this.
 const DISTANCE_SHIFT: u32 = 5;
 
-/// In the byte that [`classify`] makes: the prediction is negative.
+/// In the byte that [`predict_contexts`] makes: the prediction is negative.
 pub const NEGATIVE: u8 = 0x80;
 
 /// The exponent of symbols that stand for no value.
@@ -51,40 +51,42 @@ impl Term {
 }
 
 /// Predicts a column: the intercept, and for each term its coefficient times the value of its
-/// column, rounded down. `classes` become the class of the prediction, with [`NEGATIVE`].
+/// column, rounded down. `contexts` become the context of the prediction, with [`NEGATIVE`].
 ///
 /// # Panics
 /// When a term has no column.
-pub fn classify(
+pub fn predict_contexts(
     intercept: i16,
     terms: &[Term],
     columns: &[Column],
     table: &Table,
-    classes: &mut [u8; ROWS],
+    contexts: &mut [u8; ROWS],
 ) {
-    classify_with(Backend::active(), intercept, terms, columns, table, classes);
+    predict_contexts_with(Backend::active(), intercept, terms, columns, table, contexts);
 }
 
-/// [`classify`] on a back-end of the caller's choice.
+/// [`predict_contexts`] on a back-end of the caller's choice.
 ///
 /// # Panics
-/// As [`classify`], and if this machine lacks the back-end.
-pub fn classify_with(
+/// As [`predict_contexts`], and if this machine lacks the back-end.
+pub fn predict_contexts_with(
     backend: Backend,
     intercept: i16,
     terms: &[Term],
     columns: &[Column],
     table: &Table,
-    classes: &mut [u8; ROWS],
+    contexts: &mut [u8; ROWS],
 ) {
     backend.require();
     match backend {
         // SAFETY: `require` has found AVX-512 with BW and VBMI on this machine.
         #[cfg(target_arch = "x86_64")]
-        Backend::Avx512 => unsafe { avx512::classify(intercept, terms, columns, table, classes) },
+        Backend::Avx512 => unsafe {
+            avx512::predict_contexts(intercept, terms, columns, table, contexts)
+        },
         _ => backend.vectorize(
             #[inline(always)]
-            || scalar::classify(intercept, terms, columns, table, classes),
+            || scalar::predict_contexts(intercept, terms, columns, table, contexts),
         ),
     }
 }

@@ -3,12 +3,12 @@
 use super::{Column, DISTANCE_SHIFT, NEGATIVE, ROWS, Table, Term};
 
 #[inline(always)]
-pub(super) fn classify(
+pub(super) fn predict_contexts(
     intercept: i16,
     terms: &[Term],
     columns: &[Column],
     table: &Table,
-    classes: &mut [u8; ROWS],
+    contexts: &mut [u8; ROWS],
 ) {
     let mut sums = [intercept; ROWS];
     for term in terms {
@@ -18,9 +18,9 @@ pub(super) fn classify(
             *sum = sum.wrapping_add(product as i16);
         }
     }
-    for (class, sum) in classes.iter_mut().zip(sums) {
+    for (context, sum) in contexts.iter_mut().zip(sums) {
         let distance = usize::from(sum.unsigned_abs() >> DISTANCE_SHIFT);
-        *class = table[distance.min(table.len() - 1)] | if sum < 0 { NEGATIVE } else { 0 };
+        *context = table[distance.min(table.len() - 1)] | if sum < 0 { NEGATIVE } else { 0 };
     }
 }
 

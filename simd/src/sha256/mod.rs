@@ -4,7 +4,7 @@
 //! of several messages fill it. Callers cut what they hash into parts whose chaining states are
 //! known, and pass as many as [`width`] at a time.
 //!
-//! Source: FIPS 180-4, section 6.2. The `sha2` crate is the scalar twin, and takes what is left
+//! Source: FIPS 180-4, section 6.2. The `sha2` crate is the scalar reference, and takes what is left
 //! over.
 
 #[cfg(target_arch = "x86_64")]

@@ -1,7 +1,7 @@
 //! Symbols of sign, exponent and the top three bits of the mantissa, coded together: of columns
 //! whose mean is not zero the sign is likely one and not the other, and the exponent large. Columns
-//! have *classes* by how far their mean is from zero, or elements by how far from zero they are
-//! [predicted](prediction) to be, and each class has a table.
+//! have *contexts* by how far their mean is from zero, or elements by how far from zero they are
+//! [predicted](prediction) to be, and each context has a table.
 //!
 //! Elements are scaled first, so that magnitudes gather in a window of 15 octaves; one outside is an
 //! escape.
@@ -22,49 +22,49 @@ use table::{EXPONENTS, MANTISSAS};
 
 use crate::{DecodeError, plane, varint};
 
-/// The most classes.
-pub(crate) const MAX_CLASSES: usize = contexts::MAX_CONTEXTS;
+/// The most contexts.
+pub(crate) const MAX_CONTEXTS: usize = contexts::MAX_CONTEXTS;
 
-/// In a class byte: the sign is changed. The other bits are the class.
+/// In a context byte: the sign is changed. The other bits are the context.
 const FLIP: u8 = 0x80;
 
-/// The symbol of an element outside of the window, as it comes out of [`Classes::fold`].
+/// The symbol of an element outside of the window, as it comes out of [`Contexts::fold`].
 pub(crate) const ESCAPE: u8 = (EXPONENTS as u8) << 3;
 
-/// In the byte of the number of classes: columns have classes.
+/// In the byte of the number of contexts: columns have contexts.
 const COLUMNS: u8 = 0x80;
 
-/// In the byte of the number of classes: elements have, by what is predicted of them.
+/// In the byte of the number of contexts: elements have, by what is predicted of them.
 const PREDICTED: u8 = 0x40;
 
 /// The largest shift: the symbol is taken from the magnitude's upper bits.
 const MAX_SHIFT: u8 = 7;
 
-/// What a model says of classes.
+/// What a model says of contexts.
 #[derive(Clone, Debug)]
-pub(crate) struct Classes {
+pub(crate) struct Contexts {
     /// Bits of the top 16 below the symbol.
     shift: u8,
     of: Of,
-    /// For each class, how often each sign and exponent is, of [`table::EXPONENT_TOTAL`].
+    /// For each context, how often each sign and exponent is, of [`table::EXPONENT_TOTAL`].
     exponents: Vec<table::Exponents>,
     /// For each exponent, how often the top three bits of the mantissa are what.
     mantissas: table::Mantissas,
     tables: OnceLock<Tables>,
 }
 
-/// What has classes.
+/// What has contexts.
 #[derive(Clone, Debug)]
 enum Of {
     /// All elements, the same one.
     All,
-    /// Columns: a class byte for each.
+    /// Columns: a context byte for each.
     Columns(Vec<u8>),
     /// Elements.
     Predicted(Box<Prediction>),
 }
 
-impl Classes {
+impl Contexts {
     fn new(
         shift: u8,
         of: Of,
@@ -101,7 +101,7 @@ impl Classes {
         }
     }
 
-    /// Appends the shift, the number of classes and what has them, which of it has which, and the
+    /// Appends the shift, the number of contexts and what has them, which of it has which, and the
     /// tables.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let count = self.exponents.len() as u8;
@@ -128,33 +128,33 @@ impl Classes {
         }
     }
 
-    /// Reads what [`Classes::write`] wrote, for rows of so many elements.
+    /// Reads what [`Contexts::write`] wrote, for rows of so many elements.
     pub(crate) fn read(row_len: u64, input: &mut &[u8]) -> Result<Self, DecodeError> {
         let (&[shift, count], rest) = input.split_first_chunk().ok_or(DecodeError::Truncated)?;
         *input = rest;
         let flags = count & (COLUMNS | PREDICTED);
         let count = usize::from(count & !flags);
-        if shift > MAX_SHIFT || !(1..=MAX_CLASSES).contains(&count) {
-            return Err(DecodeError::Classes);
+        if shift > MAX_SHIFT || !(1..=MAX_CONTEXTS).contains(&count) {
+            return Err(DecodeError::Contexts);
         }
         let of = match flags {
             0 => Of::All,
             COLUMNS => {
                 let columns = plane::read(row_len as usize, input)?;
                 if columns.iter().any(|&column| usize::from(column & !FLIP) >= count) {
-                    return Err(DecodeError::Classes);
+                    return Err(DecodeError::Contexts);
                 }
                 Of::Columns(columns)
             }
             PREDICTED => Of::Predicted(Box::new(Prediction::read(row_len, count, input)?)),
-            _ => return Err(DecodeError::Classes),
+            _ => return Err(DecodeError::Contexts),
         };
-        let mut classes = Vec::with_capacity(count);
+        let mut contexts = Vec::with_capacity(count);
         for _ in 0..count {
-            classes.push(table::read_exponents(input)?);
+            contexts.push(table::read_exponents(input)?);
         }
         let mantissas = table::read_mantissas(input)?;
-        Ok(Self::new(shift, of, classes, mantissas))
+        Ok(Self::new(shift, of, contexts, mantissas))
     }
 
     /// The symbol and the bits below it of the top 16 bits of an element; for [`ESCAPE`] also what
@@ -170,8 +170,8 @@ impl Classes {
         }
     }
 
-    /// The class bytes of the elements from `position` on, row by row of `row_len` elements; none
-    /// unless columns have classes.
+    /// The context bytes of the elements from `position` on, row by row of `row_len` elements; none
+    /// unless columns have contexts.
     pub(crate) fn of_elements<'a>(
         &'a self,
         row_len: u64,

@@ -3,23 +3,23 @@
 use at1w_simd::planes::Layout;
 
 use super::Whole;
-use super::sum::Sum;
+use super::plane_statistics::PlaneStatistics;
 use crate::cost::Cost;
 use crate::lanes;
 use crate::model::Table;
 use crate::planes::Planes;
 
-/// What is known about them: scales and classes leave them as they are.
+/// What is known about them: scales and contexts leave them as they are.
 #[derive(Clone, Debug)]
-pub(super) struct Lower {
+pub(super) struct LowPlanes {
     planes: Planes,
-    sums: Vec<Sum>,
+    sums: Vec<PlaneStatistics>,
     counted: u64,
 }
 
-impl Lower {
+impl LowPlanes {
     pub(super) fn new(layout: Layout) -> Self {
-        let sums = vec![Sum::default(); layout.width().saturating_sub(2)];
+        let sums = vec![PlaneStatistics::default(); layout.width().saturating_sub(2)];
         Self { planes: Planes::default(), sums, counted: 0 }
     }
 

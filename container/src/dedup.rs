@@ -10,35 +10,35 @@ use crate::header::{Header, TensorInfo};
 use crate::source::{self, ReadAt};
 
 /// Bytes at the start and in the middle that are looked at before all of them are.
-const GLANCE: u64 = 64;
+const SAMPLE_LEN: u64 = 64;
 
 /// Bytes that are compared at a time.
 const PIECE: u64 = 1 << 20;
 
-/// For each tensor that has a twin before it, the index of that, which has none itself.
+/// For each tensor that has the content of an earlier one, the index of that, which has none itself.
 pub(crate) fn find(source: &dyn ReadAt, header: &Header) -> Result<HashMap<usize, u32>> {
     let mut alike: HashMap<u64, usize> = HashMap::new();
     for info in header.tensors() {
         *alike.entry(hash_of_kind(info)).or_default() += 1;
     }
-    let (mut seen, mut twins) = (HashMap::new(), HashMap::new());
+    let (mut seen, mut shared) = (HashMap::new(), HashMap::new());
     for (i, info) in header.tensors().iter().enumerate() {
         let kind = hash_of_kind(info);
         if info.raw_len() == 0 || alike[&kind] == 1 {
             continue;
         }
-        match seen.entry(glance(source, header, info, kind)?) {
+        match seen.entry(sample_hash(source, header, info, kind)?) {
             Entry::Vacant(place) => _ = place.insert(i as u32),
             Entry::Occupied(place) => {
                 let other = *place.get();
                 let first = &header.tensors()[other as usize];
                 if info.is_like(first) && same_bytes(source, header, info, first)? {
-                    twins.insert(i, other);
+                    shared.insert(i, other);
                 }
             }
         }
     }
-    Ok(twins)
+    Ok(shared)
 }
 
 fn hash_of_kind(info: &TensorInfo) -> u64 {
@@ -47,15 +47,15 @@ fn hash_of_kind(info: &TensorInfo) -> u64 {
     hasher.finish()
 }
 
-/// A hash of what there is to see at a glance.
-fn glance(source: &dyn ReadAt, header: &Header, info: &TensorInfo, kind: u64) -> Result<u64> {
+/// A hash of its samples.
+fn sample_hash(source: &dyn ReadAt, header: &Header, info: &TensorInfo, kind: u64) -> Result<u64> {
     let mut hasher = DefaultHasher::new();
     kind.hash(&mut hasher);
     let len = info.raw_len();
     // A small tensor is read as a whole, at once.
-    let places = match len <= 2 * GLANCE {
+    let places = match len <= 2 * SAMPLE_LEN {
         true => vec![0..len],
-        false => vec![0..GLANCE, len / 2..len / 2 + GLANCE],
+        false => vec![0..SAMPLE_LEN, len / 2..len / 2 + SAMPLE_LEN],
     };
     for place in places {
         source::read(source, within(header, info, place))?.hash(&mut hasher);

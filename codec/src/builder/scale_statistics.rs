@@ -17,7 +17,7 @@ const MIN_ROW_LEN: u64 = 24;
 
 /// What is known of the columns, for each way to fold the tensor into a matrix.
 #[derive(Clone, Debug)]
-pub(super) struct Survey {
+pub(super) struct ScaleStatistics {
     layout: Layout,
     /// One for the row length 1, which is the whole tensor, and one for each that is possible.
     columns: Vec<Columns>,
@@ -26,7 +26,7 @@ pub(super) struct Survey {
     rotate: bool,
 }
 
-impl Survey {
+impl ScaleStatistics {
     pub(super) fn new(dtype: Dtype, level: Level, elements: u64, shape: &[u64]) -> Self {
         let layout = dtype.layout();
         // An exponent is so many bits above the bottom of the top 16; a step is an eighth of it.
@@ -59,7 +59,7 @@ impl Survey {
         self.columns.get(1).map_or(1, Columns::row_len)
     }
 
-    /// The one scale of all elements, and the step, for classes.
+    /// The one scale of all elements, and the step, for contexts.
     pub(super) fn one_scale(&self) -> Scale {
         let total = self.columns.last().map_or((0, 0), Columns::total);
         Scale::new(false, scale::base(total, 0, 0), self.shift, self.row_len(), false, vec![])

@@ -7,7 +7,7 @@
 
 use at1w_simd::prediction::{SAMPLE_LEN, Sample, Term, add_products, value};
 
-use super::Classes;
+use super::Contexts;
 use super::builder::Folded;
 use super::prediction::{INTERCEPT, LEVELS, MAX_ROW_LEN, MAX_TERMS, Prediction};
 
@@ -103,7 +103,7 @@ impl Covariance {
             self.samples.resize(self.columns, [0; SAMPLE_LEN]);
             for (i, row) in rows.chunks_exact(self.columns).enumerate() {
                 for (sample, &top) in self.samples.iter_mut().zip(row) {
-                    let (symbol, _, _) = Classes::fold(folded.shift, top);
+                    let (symbol, _, _) = Contexts::fold(folded.shift, top);
                     sample[i] = value(symbol) >> UNIT;
                 }
                 self.rows += 1;
@@ -299,4 +299,4 @@ impl<'a> Selection<'a> {
     }
 }
 
-const _: () = assert!(LEVELS <= super::MAX_CLASSES);
+const _: () = assert!(LEVELS <= super::MAX_CONTEXTS);

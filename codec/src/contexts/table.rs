@@ -1,4 +1,4 @@
-//! The probabilities of symbols in one class, as products of two: of sign and exponent, and of the
+//! The probabilities of symbols in one context, as products of two: of sign and exponent, and of the
 //! mantissa bits under the exponent.
 
 use at1w_simd::contexts::{SLOT_BITS, SYMBOLS};
@@ -30,13 +30,13 @@ pub(super) fn read_exponents(input: &mut &[u8]) -> Result<Exponents, DecodeError
     let mut exponents = [0; 31];
     for freq in &mut exponents {
         let read = varint::read(input)?;
-        *freq = u16::try_from(read).map_err(|_| DecodeError::Classes)?;
+        *freq = u16::try_from(read).map_err(|_| DecodeError::Contexts)?;
     }
     // With a slot for the escape everything can be encoded.
     let sum = exponents.iter().map(|&f| u32::from(f)).sum::<u32>();
     match sum == EXPONENT_TOTAL.into() && exponents[EXPONENTS] > 0 {
         true => Ok(exponents),
-        false => Err(DecodeError::Classes),
+        false => Err(DecodeError::Contexts),
     }
 }
 
@@ -53,19 +53,19 @@ pub(super) fn read_mantissas(input: &mut &[u8]) -> Result<Mantissas, DecodeError
             input.split_first_chunk::<{ MANTISSAS - 1 }>().ok_or(DecodeError::Truncated)?;
         *input = rest;
         let sum = bytes.iter().map(|&b| u16::from(b)).sum::<u16>();
-        let last = MANTISSA_TOTAL.checked_sub(sum).ok_or(DecodeError::Classes)?;
+        let last = MANTISSA_TOTAL.checked_sub(sum).ok_or(DecodeError::Contexts)?;
         for (mantissa, &byte) in mantissas.iter_mut().zip(bytes) {
             *mantissa = byte.into();
         }
         mantissas[MANTISSAS - 1] = last;
         if *mantissas == uniform {
-            return Err(DecodeError::Classes);
+            return Err(DecodeError::Contexts);
         }
     }
     Ok(mantissas)
 }
 
-/// The slots of all symbols of a class.
+/// The slots of all symbols of a context.
 ///
 /// A symbol whose products make no slot has none.
 pub(super) fn freqs(exponents: &Exponents, mantissas: &Mantissas) -> [u16; SYMBOLS] {

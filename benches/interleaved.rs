@@ -1,14 +1,17 @@
-//! Rivals that take turns, so that what else the machine does hits all of them.
+//! Baselines measured in turn, so that what else the machine does hits all of them.
 
 use std::time::Instant;
 
-/// The median seconds of each rival over so many rounds, after one that does not count.
-pub fn turns<const N: usize>(rounds: usize, mut rivals: [&mut dyn FnMut(); N]) -> [f64; N] {
+/// The median seconds of each baseline over so many rounds, after one that does not count.
+pub fn interleaved<const N: usize>(
+    rounds: usize,
+    mut baselines: [&mut dyn FnMut(); N],
+) -> [f64; N] {
     let mut seconds = [(); N].map(|()| Vec::with_capacity(rounds));
     for round in 0..=rounds {
-        for (rival, seconds) in rivals.iter_mut().zip(&mut seconds) {
+        for (baseline, seconds) in baselines.iter_mut().zip(&mut seconds) {
             let start = Instant::now();
-            rival();
+            baseline();
             if round > 0 {
                 seconds.push(start.elapsed().as_secs_f64());
             }

@@ -2,7 +2,7 @@
 
 use at1w_simd::planes::Layout;
 
-use super::sum::Sum;
+use super::plane_statistics::PlaneStatistics;
 use super::{Whole, sample};
 use crate::cost::{BYTE, Cost};
 use crate::lanes;
@@ -15,7 +15,7 @@ const MIN_GAIN: u64 = 512;
 
 /// Counts under each scale that is possible.
 #[derive(Clone, Debug)]
-pub(super) struct Candidates {
+pub(super) struct ScaleCosts {
     layout: Layout,
     /// How many elements were counted.
     counted: u64,
@@ -28,7 +28,7 @@ pub(super) struct Candidates {
 struct Candidate {
     scale: Option<Scale>,
     /// Of the row offsets, then of the planes.
-    sums: Vec<Sum>,
+    sums: Vec<PlaneStatistics>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -39,7 +39,7 @@ struct Scratch {
     row_offsets: Vec<u16>,
 }
 
-impl Candidates {
+impl ScaleCosts {
     pub(super) fn new(layout: Layout, scales: Vec<Option<Scale>>) -> Self {
         let candidates = scales.into_iter().map(|scale| Candidate::new(layout, scale)).collect();
         Self { layout, counted: 0, candidates, scratch: Scratch::default() }
@@ -88,7 +88,7 @@ impl Candidates {
 
 impl Candidate {
     fn new(layout: Layout, scale: Option<Scale>) -> Self {
-        Self { scale, sums: vec![Sum::default(); 1 + layout.width()] }
+        Self { scale, sums: vec![PlaneStatistics::default(); 1 + layout.width()] }
     }
 
     /// `flush` is what lanes cost these elements.

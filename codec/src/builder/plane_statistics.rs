@@ -7,7 +7,7 @@ use crate::plane::statistics::{self, Counts};
 
 /// Sums over the chunks that were seen.
 #[derive(Clone, Debug)]
-pub(super) struct Sum {
+pub(super) struct PlaneStatistics {
     /// Of the chunks in which the plane does not look random.
     counts: Counts,
     /// What lanes would cost beside their symbols.
@@ -16,13 +16,13 @@ pub(super) struct Sum {
     random: Cost,
 }
 
-impl Default for Sum {
+impl Default for PlaneStatistics {
     fn default() -> Self {
         Self { counts: [0; 256], flush: 0, random: 0 }
     }
 }
 
-impl Sum {
+impl PlaneStatistics {
     /// Takes the plane of a chunk, for which lanes would cost `flush`.
     pub(super) fn add(&mut self, plane: &[u8], flush: Cost) {
         match statistics::random_sample(plane) {
@@ -31,7 +31,7 @@ impl Sum {
         }
     }
 
-    /// [`Sum::add`] of a plane that is not looked at for whether it is random.
+    /// [`PlaneStatistics::add`] of a plane that is not looked at for whether it is random.
     pub(super) fn count(&mut self, plane: &[u8], flush: Cost) {
         let counts = statistics::count(plane);
         self.counts.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);

@@ -6,7 +6,7 @@ use at1w_simd::planes::{self, Layout};
 
 /// A compressor.
 #[derive(Clone, Copy, Debug)]
-pub enum Rival {
+pub enum Baseline {
     /// zstd at a level.
     Zstd(i32),
     /// zstd at a level, over byte planes.
@@ -17,7 +17,7 @@ pub enum Rival {
     XzExtreme,
 }
 
-impl Rival {
+impl Baseline {
     /// All that stand beside ours, for elements of `layout`.
     pub fn all(layout: Layout) -> [Self; 4] {
         // The level that the command line of zstd calls -1 is 1.
@@ -54,7 +54,7 @@ impl Rival {
         }
     }
 
-    /// Undoes [`Rival::encode`].
+    /// Undoes [`Baseline::encode`].
     pub fn decode(self, encoded: &[u8], raw: &mut [u8]) {
         let unzstd = |raw: &mut [u8]| {
             zstd::bulk::decompress_to_buffer(encoded, raw).expect("what zstd has compressed")

@@ -5,7 +5,7 @@ use at1w_simd::prediction::{self, Column, ROWS};
 use at1w_simd::scale;
 
 use super::prediction::Prediction;
-use super::{Classes, ESCAPE, FLIP};
+use super::{Contexts, ESCAPE, FLIP};
 use crate::{DecodeError, varint};
 
 /// Symbols that are looked through for escapes at a time.
@@ -22,8 +22,8 @@ fn lanes_log(n: usize) -> u8 {
 /// Working memory, kept from one chunk to the next.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Memory {
-    /// The class bytes of elements.
-    classes: Vec<u8>,
+    /// The context bytes of elements.
+    contexts: Vec<u8>,
     /// The values of a block of rows, and its symbols.
     values: Vec<Column>,
     symbols: Vec<[u8; ROWS]>,
@@ -32,18 +32,18 @@ pub(crate) struct Memory {
 /// A symbol that is to be coded.
 struct Coded {
     symbol: u8,
-    class: u8,
+    context: u8,
     /// Its place among those whose lanes follow one another, modulo their number.
     place: u8,
 }
 
 impl Coded {
-    fn new(symbol: u8, class: u8, place: usize) -> Self {
-        Self { symbol, class, place: (place % LANES) as u8 }
+    fn new(symbol: u8, context: u8, place: usize) -> Self {
+        Self { symbol, context, place: (place % LANES) as u8 }
     }
 }
 
-impl Classes {
+impl Contexts {
     /// Makes symbols and what is below of the top bits of scaled words, the elements from
     /// `position` on in rows of `row_len`, in the place of these, and appends the stream of the
     /// symbols. Words that are [predicted](Prediction::suits) are whole rows.
@@ -58,31 +58,32 @@ impl Classes {
     ) {
         let n = words.len() / width;
         let (mut coded, mut escapes) = (Vec::with_capacity(n), Vec::new());
-        let mut code = |at: usize, class: u8, place: usize| {
+        let mut code = |at: usize, context: u8, place: usize| {
             let word = &mut words[width * at..][..width];
             let top = u16::from_le_bytes([word[width - 2], word[width - 1]]);
             let (mut symbol, rest, mut escape) = Self::fold(self.shift, top);
-            if escape.is_none() && !self.has(class, symbol) {
+            if escape.is_none() && !self.has(context, symbol) {
                 (symbol, escape) = (ESCAPE, Some(top >> self.shift));
             }
             escapes.extend(escape.map(|escape| (at, escape)));
-            coded.push(Coded::new(symbol, class, place));
+            coded.push(Coded::new(symbol, context, place));
             word[width - 2..].copy_from_slice(&[rest, symbol]);
             symbol
         };
         match self.prediction() {
             None => {
-                let classes = self.of_elements(row_len, position, n, &mut memory.classes);
+                let contexts = self.of_elements(row_len, position, n, &mut memory.contexts);
                 for i in 0..n {
-                    code(i, classes.get(i).copied().unwrap_or(0), i);
+                    code(i, contexts.get(i).copied().unwrap_or(0), i);
                 }
             }
             Some(prediction) => {
                 let rows = n / prediction.row_len();
-                let done = prediction.walk(rows, &mut memory.values, |run, classes, symbols| {
-                    for (place, (symbol, &class)) in symbols.iter_mut().zip(classes).enumerate() {
+                let done = prediction.walk(rows, &mut memory.values, |run, contexts, symbols| {
+                    for (place, (symbol, &context)) in symbols.iter_mut().zip(contexts).enumerate()
+                    {
                         let row = run.row + place;
-                        *symbol = code(row * prediction.row_len() + run.column, class, place);
+                        *symbol = code(row * prediction.row_len() + run.column, context, place);
                     }
                     Ok(())
                 });
@@ -94,7 +95,7 @@ impl Classes {
         self.encode(&coded, escapes.iter().map(|&(_, escape)| escape), out);
     }
 
-    /// Appends the stream of symbols, which come from [`Classes::fold`]: the number of escapes and
+    /// Appends the stream of symbols, which come from [`Contexts::fold`]: the number of escapes and
     /// these, the number of lanes and their states, and the shared 16-bit units. Each symbol has a
     /// slot.
     fn encode(
@@ -107,9 +108,9 @@ impl Classes {
         let lanes_log = lanes_log(coded.len());
         let mut states = vec![START; 1 << lanes_log];
         let mut units = Vec::with_capacity(coded.len());
-        for &Coded { symbol, class, place } in coded.iter().rev() {
-            let flip = if symbol == ESCAPE { 0 } else { class & FLIP };
-            let (freq, start) = tables.range(class & !FLIP, symbol ^ flip);
+        for &Coded { symbol, context, place } in coded.iter().rev() {
+            let flip = if symbol == ESCAPE { 0 } else { context & FLIP };
+            let (freq, start) = tables.range(context & !FLIP, symbol ^ flip);
             let state = &mut states[usize::from(place) & ((1 << lanes_log) - 1)];
             if u64::from(*state) >= u64::from(freq) << (32 - SLOT_BITS) {
                 units.push(*state as u16);
@@ -124,13 +125,13 @@ impl Classes {
         out.extend(units.iter().rev().flat_map(|u| u.to_le_bytes()));
     }
 
-    /// Whether a symbol of an element of this class byte can be coded.
-    fn has(&self, class: u8, symbol: u8) -> bool {
-        self.tables().range(class & !FLIP, symbol ^ (class & FLIP)).0 > 0
+    /// Whether a symbol of an element of this context byte can be coded.
+    fn has(&self, context: u8, symbol: u8) -> bool {
+        self.tables().range(context & !FLIP, symbol ^ (context & FLIP)).0 > 0
     }
 }
 
-/// Decodes what [`Classes::encode`] appended, piece by piece.
+/// Decodes what [`Contexts::encode`] appended, piece by piece.
 pub(crate) struct Decoder<'a> {
     shift: u8,
     tables: &'a Tables,
@@ -142,7 +143,7 @@ pub(crate) struct Decoder<'a> {
 
 impl<'a> Decoder<'a> {
     /// Reads what precedes the shared units; `input` is the whole stream.
-    pub(crate) fn new(classes: &'a Classes, mut input: &'a [u8]) -> Result<Self, DecodeError> {
+    pub(crate) fn new(contexts: &'a Contexts, mut input: &'a [u8]) -> Result<Self, DecodeError> {
         let escapes = usize::try_from(varint::read(&mut input)?).ok();
         let (escapes, rest) = escapes
             .and_then(|count| input.split_at_checked(count.checked_mul(2)?))
@@ -164,10 +165,10 @@ impl<'a> Decoder<'a> {
         if !odd.is_empty() {
             return Err(DecodeError::LaneEnd);
         }
-        let shift = classes.shift;
+        let shift = contexts.shift;
         Ok(Self {
             shift,
-            tables: classes.tables(),
+            tables: contexts.tables(),
             escapes: escapes.as_chunks().0,
             states,
             lanes,
@@ -185,8 +186,8 @@ impl<'a> Decoder<'a> {
         let row_len = prediction.row_len();
         let Memory { values, symbols: block, .. } = memory;
         block.resize(row_len, [0; ROWS]);
-        prediction.walk(out.len() / row_len, values, |run, classes, symbols| {
-            self.decode_run(classes, symbols)?;
+        prediction.walk(out.len() / row_len, values, |run, contexts, symbols| {
+            self.decode_run(contexts, symbols)?;
             block[run.column][..symbols.len()].copy_from_slice(symbols);
             if run.column == row_len - 1 {
                 let rows = &mut out[run.row * row_len..][..symbols.len() * row_len];
@@ -200,17 +201,17 @@ impl<'a> Decoder<'a> {
     /// not predicted: a symbol of each lane equally often, or all that are left.
     pub(crate) fn decode(
         &mut self,
-        classes: &Classes,
+        contexts: &Contexts,
         row_len: u64,
         position: u64,
         memory: &mut Memory,
         out: &mut [u8],
     ) -> Result<(), DecodeError> {
         let n = out.len();
-        self.decode_run(&classes.of_elements(row_len, position, n, &mut memory.classes), out)
+        self.decode_run(&contexts.of_elements(row_len, position, n, &mut memory.contexts), out)
     }
 
-    /// Decodes the next symbols, of elements of these class bytes, of which the first is in the
+    /// Decodes the next symbols, of elements of these context bytes, of which the first is in the
     /// first lane.
     fn decode_run(&mut self, of_elements: &[u8], out: &mut [u8]) -> Result<(), DecodeError> {
         let mut done = 0;
@@ -219,17 +220,17 @@ impl<'a> Decoder<'a> {
             done = contexts::decode(self.tables, states, units, of_elements, out);
         }
         for (i, symbol) in out.iter_mut().enumerate().skip(done) {
-            let class = of_elements.get(i).map_or(0, |class| class & !FLIP);
+            let context = of_elements.get(i).map_or(0, |context| context & !FLIP);
             let state = &mut self.states[i % self.lanes];
             let unit = self.units.first().map(|unit| u16::from_le_bytes(*unit));
             let refilled;
-            (*symbol, refilled) = self.tables.step(class, state, unit.unwrap_or(0));
+            (*symbol, refilled) = self.tables.step(context, state, unit.unwrap_or(0));
             if refilled {
                 self.units = self.units.get(1..).ok_or(DecodeError::Truncated)?;
             }
         }
-        for (symbol, class) in out.iter_mut().zip(of_elements) {
-            *symbol ^= class & (u8::from(*symbol != ESCAPE) * FLIP);
+        for (symbol, context) in out.iter_mut().zip(of_elements) {
+            *symbol ^= context & (u8::from(*symbol != ESCAPE) * FLIP);
         }
         Ok(())
     }

@@ -1,12 +1,12 @@
-//! Classes by what is predicted: an element is likely near the sum of some earlier elements of its
-//! row, each times a coefficient of its column. What is near zero has one class, what is far from it
+//! Contexts by what is predicted: an element is likely near the sum of some earlier elements of its
+//! row, each times a coefficient of its column. What is near zero has one context, what is far from it
 //! another, and the sign of the prediction is likely that of the element.
 //!
 //! To predict many rows at once, symbols are coded column by column of a block of rows.
 
 use at1w_simd::prediction::{self, Column, ROWS, Table, Term};
 
-use super::{ESCAPE, MAX_CLASSES};
+use super::{ESCAPE, MAX_CONTEXTS};
 use crate::{DecodeError, plane};
 
 /// The most elements that a row may have.
@@ -27,10 +27,10 @@ pub(crate) const LEVELS: usize = 16;
 /// Where in the [`Table`] the levels begin: each about a part of a standard deviation.
 const BEGINNINGS: [usize; LEVELS] = [0, 1, 3, 5, 8, 11, 14, 18, 22, 27, 34, 42, 54, 70, 90, 110];
 
-/// From the columns before a column to the classes of its elements.
+/// From the columns before a column to the contexts of its elements.
 #[derive(Clone, Debug)]
 pub(crate) struct Prediction {
-    /// The class of each level.
+    /// The context of each level.
     levels: [u8; LEVELS],
     table: Table,
     columns: Vec<Predictor>,
@@ -70,7 +70,7 @@ impl Prediction {
         self.terms.extend(terms);
     }
 
-    /// The same with other classes of levels.
+    /// The same with other contexts of levels.
     pub(crate) fn with(self, levels: [u8; LEVELS]) -> Self {
         Self { levels, table: table(&levels), ..self }
     }
@@ -90,7 +90,7 @@ impl Prediction {
         position.is_multiple_of(self.row_len() as u64) && n.is_multiple_of(self.row_len())
     }
 
-    /// Appends the classes of levels, and planes: the intercepts, the number of terms of each
+    /// Appends the contexts of levels, and planes: the intercepts, the number of terms of each
     /// column, the low and the high bytes of the distances of terms, and the coefficients.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         out.extend(self.levels.as_chunks().0.iter().map(|[low, high]| low | high << 4));
@@ -118,10 +118,10 @@ impl Prediction {
         })
     }
 
-    /// Reads what [`Prediction::write`] wrote, for rows of so many elements and so many classes.
+    /// Reads what [`Prediction::write`] wrote, for rows of so many elements and so many contexts.
     pub(crate) fn read(
         row_len: u64,
-        classes: usize,
+        contexts: usize,
         input: &mut &[u8],
     ) -> Result<Self, DecodeError> {
         let (bytes, rest) =
@@ -131,7 +131,7 @@ impl Prediction {
         for (levels, byte) in levels.as_chunks_mut().0.iter_mut().zip(bytes) {
             *levels = [byte & 0xf, byte >> 4];
         }
-        if row_len > MAX_ROW_LEN || levels.iter().any(|&class| usize::from(class) >= classes) {
+        if row_len > MAX_ROW_LEN || levels.iter().any(|&context| usize::from(context) >= contexts) {
             return Err(DecodeError::Prediction);
         }
         let intercepts = plane::read(row_len as usize, input)?;
@@ -167,7 +167,7 @@ impl Prediction {
     }
 
     /// Goes through the symbols of `rows` rows in the order in which they are coded. `run` is given
-    /// class bytes, and gives the symbols that have them.
+    /// context bytes, and gives the symbols that have them.
     pub(crate) fn walk(
         &self,
         rows: usize,
@@ -182,10 +182,10 @@ impl Prediction {
                 let (terms, after) = rest.split_at(predictor.terms.into());
                 rest = after;
                 let intercept = i16::from(predictor.intercept) * INTERCEPT;
-                let mut classes = [0; ROWS];
-                prediction::classify(intercept, terms, memory, &self.table, &mut classes);
+                let mut contexts = [0; ROWS];
+                prediction::predict_contexts(intercept, terms, memory, &self.table, &mut contexts);
                 let mut symbols = [ESCAPE; ROWS];
-                run(Run { column, row }, &classes[..n], &mut symbols[..n])?;
+                run(Run { column, row }, &contexts[..n], &mut symbols[..n])?;
                 prediction::values(&symbols, &mut memory[column]);
             }
         }
@@ -193,10 +193,10 @@ impl Prediction {
     }
 }
 
-/// The class of each distance.
+/// The context of each distance.
 fn table(levels: &[u8; LEVELS]) -> Table {
     let level = |distance| BEGINNINGS.partition_point(|&beginning| beginning <= distance) - 1;
     std::array::from_fn(|distance| levels[level(distance)])
 }
 
-const _: () = assert!(MAX_CLASSES <= 16 && MAX_ROW_LEN <= u16::MAX as u64);
+const _: () = assert!(MAX_CONTEXTS <= 16 && MAX_ROW_LEN <= u16::MAX as u64);

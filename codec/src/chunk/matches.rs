@@ -42,7 +42,7 @@ const DISTANCE: usize = 4;
 
 /// A chunk, cut into sequences. After the last one there may be literals left.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Repeats {
+pub(super) struct Matches {
     /// For each sequence, how many literals come first, how many elements are then repeated, and
     /// how many elements before: little-endian `u32`.
     pub(super) runs: Vec<u8>,
@@ -57,8 +57,8 @@ pub(super) struct Repeats {
 /// The sign of a float, in the last of its bytes.
 const SIGN: u8 = 0x80;
 
-impl Repeats {
-    /// Finds repeats; `None` if there are none, or seem to be hardly any. `bits` is what an element
+impl Matches {
+    /// Finds matches; `None` if there are none, or seem to be hardly any. `bits` is what an element
     /// takes otherwise.
     pub(super) fn find(layout: Layout, raw: &[u8], bits: usize) -> Option<Self> {
         let width = layout.width();
@@ -71,16 +71,16 @@ impl Repeats {
         }
         let mut magnitudes = raw.to_vec();
         magnitudes.iter_mut().skip(width - 1).step_by(width).for_each(|top| *top &= !SIGN);
-        let mut repeats = Search::new(width, &magnitudes).parse(raw, bits)?;
+        let mut matches = Search::new(width, &magnitudes).parse(raw, bits)?;
         let sign = |at: usize| raw[width * at + width - 1] >> 7;
         let (mut flips, mut at) = (Vec::new(), 0);
-        for (run, len, distance) in repeats.sequences() {
+        for (run, len, distance) in matches.sequences() {
             at += run;
             flips.extend((at..at + len).map(|at| sign(at) ^ sign(at - distance)));
             at += len;
         }
-        repeats.flips = flips;
-        Some(repeats)
+        matches.flips = flips;
+        Some(matches)
     }
 
     fn push(&mut self, run: usize, len: usize, distance: usize) {
@@ -110,11 +110,11 @@ impl Repeats {
             done += run as u64;
             literals += run as u64;
             if len < MIN_LEN || distance == 0 || distance as u64 > done {
-                return Err(DecodeError::Repeats);
+                return Err(DecodeError::Matches);
             }
             done += len as u64;
             if done > n as u64 {
-                return Err(DecodeError::Repeats);
+                return Err(DecodeError::Matches);
             }
         }
         // No more than n.
@@ -138,7 +138,7 @@ impl Repeats {
                 }
                 continue;
             }
-            // What overlaps is repeated again: doubling the distance repeats the same.
+            // What overlaps is repeated again: doubling the distance matches the same.
             let (end, mut distance) = (done + len * width, distance * width);
             while done < end {
                 let piece = distance.min(end - done);
@@ -170,7 +170,7 @@ fn window(width: usize) -> usize {
     }
 }
 
-/// Whether there seem to be more than a few repeats of elements whose top byte is taken without
+/// Whether there seem to be more than a few matches of elements whose top byte is taken without
 /// these bits.
 fn may_repeat(width: usize, top_bits: u8, raw: &[u8]) -> bool {
     let probed = if raw.len() > 2 * PROBED * width { PROBED * width } else { raw.len() };
@@ -327,8 +327,8 @@ impl<'a> Search<'a> {
     }
 
     /// The sequences, if there are any; literals are taken from `raw`.
-    fn parse(&self, raw: &[u8], bits: usize) -> Option<Repeats> {
-        let mut repeats = Repeats::default();
+    fn parse(&self, raw: &[u8], bits: usize) -> Option<Matches> {
+        let mut matches = Matches::default();
         let mut places = Places::new(self.count());
         let (mut at, mut run, mut known) = (0, 0, None);
         while at < self.count() {
@@ -339,16 +339,16 @@ impl<'a> Search<'a> {
                 len >= MIN_LEN && len * bits > cost
             });
             let Some((len, distance)) = found else {
-                repeats.literals.extend_from_slice(&raw[element]);
+                matches.literals.extend_from_slice(&raw[element]);
                 places.insert(at, self.hash(at));
                 (at, run) = (at + 1, run + 1);
                 continue;
             };
-            repeats.push(run, len, distance);
+            matches.push(run, len, distance);
             (at..at + len).for_each(|i| places.insert(i, self.hash(i)));
             (at, run, known) = (at + len, 0, Some(distance));
         }
-        (repeats.count() > 0).then_some(repeats)
+        (matches.count() > 0).then_some(matches)
     }
 }
 
@@ -367,28 +367,28 @@ mod tests {
                     if layout.rotates() { i.wrapping_mul(0x9e37_79b9) >> 31 << 31 } else { 0 };
                 raw.extend_from_slice(&(value ^ sign).to_le_bytes());
             }
-            let repeats = Repeats::find(layout, &raw, 6 * width).unwrap();
-            assert!(repeats.literals.len() < raw.len() / 2, "{}", repeats.literals.len());
+            let matches = Matches::find(layout, &raw, 6 * width).unwrap();
+            assert!(matches.literals.len() < raw.len() / 2, "{}", matches.literals.len());
             let n = raw.len() / width;
-            assert_eq!(repeats.check(n), Ok(repeats.literals.len() / width));
+            assert_eq!(matches.check(n), Ok(matches.literals.len() / width));
             let mut back = vec![0; raw.len()];
-            repeats.restore(width, &mut back);
+            matches.restore(width, &mut back);
             assert_eq!(back, raw);
-            assert_eq!(repeats.check(n - 2000), Err(DecodeError::Repeats));
+            assert_eq!(matches.check(n - 2000), Err(DecodeError::Matches));
             // None that is worth its room.
-            assert_eq!(Repeats::find(layout, &raw, 0), None);
+            assert_eq!(Matches::find(layout, &raw, 0), None);
         }
     }
 
     #[test]
     fn sequences_that_reach_out_of_the_chunk_are_refused() {
         for (run, len, distance) in [(0, 2, 1), (3, 2, 4), (3, 1, 1), (3, 2, 0), (9, 2, 1)] {
-            let mut repeats = Repeats::default();
-            repeats.push(run, len, distance);
-            assert_eq!(repeats.check(10), Err(DecodeError::Repeats), "{run} {len} {distance}");
+            let mut matches = Matches::default();
+            matches.push(run, len, distance);
+            assert_eq!(matches.check(10), Err(DecodeError::Matches), "{run} {len} {distance}");
         }
-        let mut repeats = Repeats::default();
-        (0..3).for_each(|_| repeats.push(u32::MAX as usize, u32::MAX as usize, 1));
-        assert_eq!(repeats.check(10), Err(DecodeError::Repeats));
+        let mut matches = Matches::default();
+        (0..3).for_each(|_| matches.push(u32::MAX as usize, u32::MAX as usize, 1));
+        assert_eq!(matches.check(10), Err(DecodeError::Matches));
     }
 }

@@ -1,27 +1,27 @@
-//! From the elements of a tensor to its classes, in two passes: one that measures how far the mean
+//! From the elements of a tensor to its contexts, in two passes: one that measures how far the mean
 //! of each column is from zero, and one that counts symbols.
 
 use at1w_simd::prediction::Column;
 
 use super::prediction::{LEVELS, Prediction};
 use super::table::{EXPONENT_TOTAL, EXPONENTS, Exponents, MANTISSA_TOTAL, MANTISSAS, Mantissas};
-use super::{Classes, ESCAPE, FLIP, Of};
+use super::{Contexts, ESCAPE, FLIP, Of};
 use crate::builder::Whole;
 use crate::cost::{BIT, BYTE, Cost, log2};
 
-/// The bounds between classes: the square of the mean in parts of 2^16 of the mean square, for
+/// The bounds between contexts: the square of the mean in parts of 2^16 of the mean square, for
 /// means of 0.05, 0.1, 0.16, 0.25, 0.4, 0.6, 0.9, 1.4 and 2.2 standard deviations.
 const BOUNDS: [u128; 9] = [163, 649, 1636, 3855, 9039, 17348, 29330, 43400, 54329];
 
 const MOST: usize = BOUNDS.len() + 1;
 
-/// Tables of more classes save little, and take longer to look up since they are in no cache.
+/// Tables of more contexts save little, and take longer to look up since they are in no cache.
 const MOST_TABLES: usize = 5;
 
 /// What an escape costs beside its code.
 const ESCAPED: Cost = 16 * BIT;
 
-/// Symbols of a pass: what [`Classes::fold`] makes of the elements of a chunk.
+/// Symbols of a pass: what [`Contexts::fold`] makes of the elements of a chunk.
 pub(crate) struct Folded<'a> {
     pub(crate) shift: u8,
     pub(crate) row_len: u64,
@@ -47,7 +47,7 @@ impl Moments {
     pub(crate) fn add(&mut self, folded: &Folded<'_>) {
         let mut column = (folded.position % folded.row_len) as usize;
         for &top in folded.tops {
-            let (symbol, _, escape) = Classes::fold(folded.shift, top);
+            let (symbol, _, escape) = Contexts::fold(folded.shift, top);
             if escape.is_none() {
                 let (exponent, mantissa) = (symbol >> 3 & 15, i64::from(symbol & 7) + 8);
                 let value = mantissa << exponent;
@@ -66,21 +66,21 @@ impl Moments {
         self.counts.iter_mut().zip(&other.counts).for_each(|(a, b)| *a += b);
     }
 
-    /// The byte of each column: its class, and whether signs change so that its mean is positive.
+    /// The byte of each column: its context, and whether signs change so that its mean is positive.
     pub(crate) fn columns(&self) -> Vec<u8> {
         let sums = self.sums.iter().zip(&self.squares).zip(&self.counts);
         let column = |((&sum, &square), &count): ((&i64, &u64), &u64)| {
             let mean = u128::from(sum.unsigned_abs());
             let whole = (u128::from(square) << 8) * u128::from(count);
             let part = ((mean * mean) << 16) / whole.max(1);
-            let class = BOUNDS.iter().filter(|&&bound| part >= bound).count() as u8;
-            class | if sum < 0 { FLIP } else { 0 }
+            let context = BOUNDS.iter().filter(|&&bound| part >= bound).count() as u8;
+            context | if sum < 0 { FLIP } else { 0 }
         };
         sums.map(column).collect()
     }
 }
 
-/// The second pass: how often symbols are, by context: the class of a column or the level of a
+/// The second pass: how often symbols are, by context: the context of a column or the level of a
 /// prediction, before those that are alike become one.
 #[derive(Clone, Debug)]
 pub(crate) struct Counts {
@@ -96,12 +96,12 @@ impl Counts {
         Self { exponents: vec![[0; 32]; contexts], mantissas, counted: 0 }
     }
 
-    /// Takes the symbol of an element with this class byte.
+    /// Takes the symbol of an element with this context byte.
     #[inline]
-    fn add(&mut self, class: u8, symbol: u8) {
-        let flip = if symbol == ESCAPE { 0 } else { class & FLIP };
+    fn add(&mut self, context: u8, symbol: u8) {
+        let flip = if symbol == ESCAPE { 0 } else { context & FLIP };
         let symbol = symbol ^ flip;
-        self.exponents[usize::from(class & !FLIP)][usize::from(symbol >> 3)] += 1;
+        self.exponents[usize::from(context & !FLIP)][usize::from(symbol >> 3)] += 1;
         if symbol != ESCAPE {
             self.mantissas[usize::from(symbol >> 3 & 15)][usize::from(symbol & 7)] += 1;
         }
@@ -150,7 +150,7 @@ pub(crate) struct ColumnCounts {
 }
 
 impl ColumnCounts {
-    /// With the class byte of each column.
+    /// With the context byte of each column.
     pub(crate) fn new(columns: Vec<u8>) -> Self {
         Self { columns, counts: Counts::new(MOST) }
     }
@@ -158,7 +158,7 @@ impl ColumnCounts {
     pub(crate) fn add(&mut self, folded: &Folded<'_>) {
         let mut column = (folded.position % folded.row_len) as usize;
         for &top in folded.tops {
-            let (symbol, _, _) = Classes::fold(folded.shift, top);
+            let (symbol, _, _) = Contexts::fold(folded.shift, top);
             self.counts.add(self.columns[column], symbol);
             column = if column + 1 == self.columns.len() { 0 } else { column + 1 };
         }
@@ -168,29 +168,29 @@ impl ColumnCounts {
         self.counts.merge(&other.counts);
     }
 
-    /// The classes that code these symbols best, and what that costs for a tensor of so many
-    /// elements, all but the classes themselves and the bits below the symbols.
-    pub(crate) fn build(self, shift: u8, elements: u64) -> (Classes, Cost) {
+    /// The contexts that code these symbols best, and what that costs for a tensor of so many
+    /// elements, all but the contexts themselves and the bits below the symbols.
+    pub(crate) fn build(self, shift: u8, elements: u64) -> (Contexts, Cost) {
         let whole = self.counts.whole(elements);
         let (mantissas, mantissa_cost) = self.counts.mantissas(whole);
         let one = self.counts.one();
         let one_cost = symbol_cost(&one, whole) + table_cost(&one);
 
-        let classes = merged(&self.counts.exponents, whole);
+        let contexts = merged(&self.counts.exponents, whole);
         let mut columns = self.columns;
         for column in &mut columns {
-            *column = *column & FLIP | class_of(&classes, *column & !FLIP);
+            *column = *column & FLIP | class_of(&contexts, *column & !FLIP);
         }
-        let (symbols, tables) = costs(&classes, whole);
-        let plane = columns.len() as Cost * (2 + u64::from(classes.len().ilog2())) * BIT;
+        let (symbols, tables) = costs(&contexts, whole);
+        let plane = columns.len() as Cost * (2 + u64::from(contexts.len().ilog2())) * BIT;
         if symbols + tables + plane < one_cost {
-            let exponents = classes.iter().map(|(_, counts)| quantise(counts)).collect();
-            let classes = Classes::new(shift, Of::Columns(columns), exponents, mantissas);
-            (classes, symbols + mantissa_cost)
+            let exponents = contexts.iter().map(|(_, counts)| quantise(counts)).collect();
+            let contexts = Contexts::new(shift, Of::Columns(columns), exponents, mantissas);
+            (contexts, symbols + mantissa_cost)
         } else {
             let exponents = vec![quantise(&one)];
             let symbols = symbol_cost(&one, whole);
-            (Classes::new(shift, Of::All, exponents, mantissas), symbols + mantissa_cost)
+            (Contexts::new(shift, Of::All, exponents, mantissas), symbols + mantissa_cost)
         }
     }
 }
@@ -198,14 +198,14 @@ impl ColumnCounts {
 /// What symbols of predicted elements are.
 #[derive(Clone, Debug)]
 pub(crate) struct PredictedCounts {
-    /// A class for each level.
+    /// A context for each level.
     prediction: Prediction,
     counts: Counts,
     memory: Vec<Column>,
 }
 
 impl PredictedCounts {
-    /// With a prediction that has a class for each level.
+    /// With a prediction that has a context for each level.
     pub(crate) fn new(prediction: Prediction) -> Self {
         Self { prediction, counts: Counts::new(LEVELS), memory: Vec::new() }
     }
@@ -215,11 +215,11 @@ impl PredictedCounts {
         let row_len = self.prediction.row_len();
         let rows = folded.tops.len() / row_len;
         let counts = &mut self.counts;
-        let done = self.prediction.walk(rows, &mut self.memory, |run, classes, symbols| {
-            for (row, (symbol, &class)) in (run.row..).zip(symbols.iter_mut().zip(classes)) {
+        let done = self.prediction.walk(rows, &mut self.memory, |run, contexts, symbols| {
+            for (row, (symbol, &context)) in (run.row..).zip(symbols.iter_mut().zip(contexts)) {
                 let top = folded.tops[row * row_len + run.column];
-                (*symbol, _, _) = Classes::fold(folded.shift, top);
-                counts.add(class, *symbol);
+                (*symbol, _, _) = Contexts::fold(folded.shift, top);
+                counts.add(context, *symbol);
             }
             Ok(())
         });
@@ -231,48 +231,48 @@ impl PredictedCounts {
     }
 
     /// As [`ColumnCounts::build`].
-    pub(crate) fn build(self, shift: u8, elements: u64) -> (Classes, Cost) {
+    pub(crate) fn build(self, shift: u8, elements: u64) -> (Contexts, Cost) {
         let whole = self.counts.whole(elements);
         let (mantissas, mantissa_cost) = self.counts.mantissas(whole);
-        let classes = merged(&self.counts.exponents, whole);
-        let levels = std::array::from_fn(|level| class_of(&classes, level as u8));
-        let (symbols, _) = costs(&classes, whole);
-        let exponents = classes.iter().map(|(_, counts)| quantise(counts)).collect();
+        let contexts = merged(&self.counts.exponents, whole);
+        let levels = std::array::from_fn(|level| class_of(&contexts, level as u8));
+        let (symbols, _) = costs(&contexts, whole);
+        let exponents = contexts.iter().map(|(_, counts)| quantise(counts)).collect();
         let of = Of::Predicted(Box::new(self.prediction.with(levels)));
-        (Classes::new(shift, of, exponents, mantissas), symbols + mantissa_cost)
+        (Contexts::new(shift, of, exponents, mantissas), symbols + mantissa_cost)
     }
 }
 
-/// What the symbols and the tables of classes cost.
-fn costs(classes: &[Class], whole: Whole) -> (Cost, Cost) {
-    let symbols = classes.iter().map(|(_, counts)| symbol_cost(counts, whole)).sum();
-    (symbols, classes.iter().map(|(_, counts)| table_cost(counts)).sum())
+/// What the symbols and the tables of contexts cost.
+fn costs(contexts: &[Context], whole: Whole) -> (Cost, Cost) {
+    let symbols = contexts.iter().map(|(_, counts)| symbol_cost(counts, whole)).sum();
+    (symbols, contexts.iter().map(|(_, counts)| table_cost(counts)).sum())
 }
 
-/// The class that a context has become a part of.
-fn class_of(classes: &[Class], context: u8) -> u8 {
-    let class = classes.iter().position(|(members, _)| members.contains(&context));
-    class.expect("each is in one of them") as u8
+/// The context that a context has become a part of.
+fn class_of(contexts: &[Context], context: u8) -> u8 {
+    let context = contexts.iter().position(|(members, _)| members.contains(&context));
+    context.expect("each is in one of them") as u8
 }
 
-/// Classes that share a table, and their counts.
-type Class = (Vec<u8>, [u64; 32]);
+/// Contexts that share a table, and their counts.
+type Context = (Vec<u8>, [u64; 32]);
 
 /// Makes neighbours one where a table of its own costs more than it saves, or there are too many.
-fn merged(counts: &[[u64; 32]], whole: Whole) -> Vec<Class> {
-    let mut classes: Vec<Class> = (0..).zip(counts).map(|(i, c)| (vec![i], *c)).collect();
+fn merged(counts: &[[u64; 32]], whole: Whole) -> Vec<Context> {
+    let mut contexts: Vec<Context> = (0..).zip(counts).map(|(i, c)| (vec![i], *c)).collect();
     let cost = |counts: &[u64; 32]| symbol_cost(counts, whole) + table_cost(counts);
     loop {
         let gain = |i: usize| {
-            let (a, b) = (&classes[i].1, &classes[i + 1].1);
+            let (a, b) = (&contexts[i].1, &contexts[i + 1].1);
             (cost(a) + cost(b)) as i64 - cost(&sum(a, b)) as i64
         };
-        let best = (0..classes.len() - 1).map(|i| (gain(i), i)).max();
-        let many = classes.len() > MOST_TABLES;
-        let Some((_, i)) = best.filter(|&(gain, _)| gain > 0 || many) else { return classes };
-        let (members, counts) = classes.remove(i + 1);
-        classes[i].0.extend(members);
-        classes[i].1 = sum(&classes[i].1, &counts);
+        let best = (0..contexts.len() - 1).map(|i| (gain(i), i)).max();
+        let many = contexts.len() > MOST_TABLES;
+        let Some((_, i)) = best.filter(|&(gain, _)| gain > 0 || many) else { return contexts };
+        let (members, counts) = contexts.remove(i + 1);
+        contexts[i].0.extend(members);
+        contexts[i].1 = sum(&contexts[i].1, &counts);
     }
 }
 
