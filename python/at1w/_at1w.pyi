@@ -10,8 +10,9 @@ class TensorSpec:
     """Describes a tensor for ``serialize`` and ``serialize_file``.
 
     ``dtype`` is a name such as "float32". ``shape`` is that of the framework: for
-    "float4_e2m1fn_x2" the last dimension is doubled. The ``data_len`` bytes at ``data_ptr`` must
-    stay alive and unchanged until the tensor is saved.
+    "float4_e2m1fn_x2" the last dimension is doubled. The ``data_len`` bytes at ``data_ptr`` are the
+    elements, dense, in row-major order and little-endian. They must stay alive and unchanged until
+    the tensor is saved.
     """
 
     def __init__(self, *, dtype: str, shape: Sequence[int], data_ptr: int, data_len: int) -> None: ...
@@ -31,6 +32,8 @@ def serialize_file(
     tensor_dict: dict[str, TensorSpec],
     filename: Union[str, os.PathLike[str]],
     metadata: Optional[dict[str, str]] = None,
+    *,
+    level: str = "default",
 ) -> None: ...
 def deserialize(bytes: bytes) -> list[tuple[str, dict[str, Any]]]: ...
 

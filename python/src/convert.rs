@@ -3,15 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use at1w_container::{
-    FileCheck, Level, Observer, OpenOptions, PackOptions, Reader, RepositoryOptions,
-    RepositorySummary, Summary, UnpackOptions, pack_file, pack_repository, unpack_file,
-    unpack_repository, verify_repository,
+    FileCheck, Observer, OpenOptions, PackOptions, Reader, RepositoryOptions, RepositorySummary,
+    Summary, UnpackOptions, pack_file, pack_repository, unpack_file, unpack_repository,
+    verify_repository,
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use crate::errors::exception;
 use crate::file::parse_digest;
+use crate::save::parse_level;
 use crate::work::watched;
 
 /// A packed file: its path in the packed repository or as it was given, its root, the bytes of the
@@ -49,15 +50,7 @@ pub(crate) fn pack(
     overwrite: bool,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<Vec<Packed>> {
-    let level = match level {
-        "fast" => Level::Fast,
-        "default" => Level::Default,
-        "max" => Level::Max,
-        other => {
-            let problem = format!("level {other:?} is none of \"fast\", \"default\", \"max\"");
-            return Err(PyValueError::new_err(problem));
-        }
-    };
+    let level = parse_level(level)?;
     watched(py, progress.as_ref(), |watch| {
         if source.is_dir() {
             let options = RepositoryOptions { overwrite, keep_names, level, observer: watch };

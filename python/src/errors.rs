@@ -1,12 +1,13 @@
 //! Errors as Python exceptions.
 
 use std::io;
+use std::path::Path;
 
 use at1w_container::{Error, printable};
-use pyo3::PyErr;
 use pyo3::exceptions::{
     PyFileExistsError, PyFileNotFoundError, PyKeyboardInterrupt, PyMemoryError, PyOSError,
 };
+use pyo3::prelude::*;
 
 pyo3::import_exception!(at1w._errors, SafetensorError);
 pyo3::import_exception!(at1w._errors, IntegrityError);
@@ -27,7 +28,7 @@ pub(crate) fn exception(error: Error) -> PyErr {
             "{} exists already: overwrite=True replaces it",
             printable(&path.display().to_string())
         )),
-        Error::Read { .. } | Error::Write(_) => PyOSError::new_err(message),
+        Error::Read { .. } | Error::Write(_) | Error::Threads(_) => PyOSError::new_err(message),
         Error::Memory { .. } => PyMemoryError::new_err(message),
         Error::Cancelled => PyKeyboardInterrupt::new_err(()),
         Error::NoTensor { name, .. } => {
@@ -38,4 +39,17 @@ pub(crate) fn exception(error: Error) -> PyErr {
         error if error.is_integrity() => IntegrityError::new_err(message),
         _ => SafetensorError::new_err(message),
     }
+}
+
+/// The exception of a framework, with the tensor and, where there is one, the file in front of its
+/// message.
+pub(crate) fn located(py: Python<'_>, error: PyErr, path: Option<&Path>, name: &str) -> PyErr {
+    let place = match path {
+        Some(path) => format!("{}: tensor {name:?}", path.display()),
+        None => format!("tensor {name:?}"),
+    };
+    let located = py
+        .import("at1w._errors")
+        .and_then(|errors| errors.call_method1("located", (error.value(py), printable(&place))));
+    located.map_or_else(|failure| failure, PyErr::from_value)
 }

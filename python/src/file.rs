@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::{PyByteArray, PyDict};
 
-use crate::errors::{SafetensorError, exception};
+use crate::errors::{SafetensorError, exception, located};
 use crate::memory::Fresh;
 use crate::source::{Bytes, Count, Counted};
 use crate::work::reading;
@@ -149,7 +149,7 @@ impl File {
         let shape = self.weights.slice_shape(name, &slice);
         let (shape, len) = shape.map_err(|error| self.exception(error))?;
         let (dtype, _) = self.info(name)?;
-        let mut tensor = Fresh::new(empty, dtype, &shape, len)?;
+        let mut tensor = self.empty(name, empty, dtype, &shape, len)?;
         let out = tensor.bytes();
         self.reading(empty.py(), len, |progress| {
             self.weights.read_slice(name, &slice, out, progress)
@@ -169,7 +169,20 @@ impl File {
     fn fresh<'py>(&self, name: &str, empty: &Bound<'py, PyAny>) -> PyResult<Fresh<'py>> {
         let len = self.weights.tensor_len(name).map_err(|error| self.exception(error))?;
         let (dtype, shape) = self.info(name)?;
+        self.empty(name, empty, dtype, shape, len)
+    }
+
+    /// A new tensor of the framework, to read this one to.
+    fn empty<'py>(
+        &self,
+        name: &str,
+        empty: &Bound<'py, PyAny>,
+        dtype: &str,
+        shape: &[u64],
+        len: u64,
+    ) -> PyResult<Fresh<'py>> {
         Fresh::new(empty, dtype, shape, len)
+            .map_err(|error| located(empty.py(), error, self.path.as_deref(), name))
     }
 
     fn reading(
