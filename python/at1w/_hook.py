@@ -1,15 +1,13 @@
-"""What stands in for functions of safetensors while the hook is enabled. An installed hook imports
-this module at every start of Python, so it imports nothing but what is there already."""
+"""What stands in for functions of safetensors while the hook is enabled."""
 
 from __future__ import annotations
 
 import os
 import sys
+from types import ModuleType
+from typing import Any, Callable
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from types import ModuleType
-    from typing import Any, Callable
+import _at1w_hook
 
 #: The functions of safetensors that were replaced, each with what stands in for it.
 _replaced: list[tuple[Any, Any]] = []
@@ -19,48 +17,25 @@ def enable() -> None:
     """Enables the hook in this process, now or as soon as safetensors is imported. What other
     modules have imported from safetensors already is replaced there as well."""
     if "safetensors" in sys.modules:
-        _patch(sys.modules["safetensors"])
-    elif _Finder not in sys.meta_path:
-        sys.meta_path.insert(0, _Finder)
+        patch(sys.modules["safetensors"])
+    else:
+        _at1w_hook.start()
 
 
 def disable() -> None:
     """Takes back what ``enable`` has done in this process."""
-    if _Finder in sys.meta_path:
-        sys.meta_path.remove(_Finder)
+    _at1w_hook.stop()
     _rebind([(ours, original) for original, ours in _replaced])
     _replaced.clear()
 
 
 def enabled() -> bool:
     """Whether the hook is enabled in this process."""
-    return bool(_replaced) or _Finder in sys.meta_path
+    return bool(_replaced) or _at1w_hook.Waiting in sys.meta_path
 
 
-class _Finder:
-    """Waits in ``sys.meta_path`` for safetensors to be imported."""
-
-    @classmethod
-    def find_spec(cls, name: str, path: Any = None, target: Any = None) -> Any:
-        if name != "safetensors":
-            return None
-        others = [f for f in sys.meta_path if f is not cls and hasattr(f, "find_spec")]
-        spec = next(filter(None, (f.find_spec(name, path, target) for f in others)), None)
-        if spec is not None:
-            loader: Any = spec.loader
-            execute = loader.exec_module
-
-            def exec_module(module: ModuleType) -> None:
-                execute(module)
-                if cls in sys.meta_path:
-                    sys.meta_path.remove(cls)
-                    _patch(module)
-
-            loader.exec_module = exec_module
-        return spec
-
-
-def _patch(safetensors: ModuleType) -> None:
+def patch(safetensors: ModuleType) -> None:
+    """Replaces the functions of safetensors, now that it is imported."""
     if _replaced:
         return
     for name, replacement in _REPLACEMENTS.items():
@@ -94,8 +69,11 @@ def _opening(original: Any) -> Any:
             return isinstance(instance, (original, ours()))
 
     def new(cls: type, file: Any, *args: Any, **kwargs: Any) -> Any:
-        path = file if isinstance(file, (str, os.PathLike)) else getattr(file, "name", None)
-        return (ours() if _is_packed(path) else original)(file, *args, **kwargs)
+        if not isinstance(file, (str, os.PathLike)):
+            packed = _is_packed(getattr(file, "name", None))
+            return (ours() if packed else original)(file, *args, **kwargs)
+        path = _packed(file)
+        return original(file, *args, **kwargs) if path is None else ours()(path, *args, **kwargs)
 
     return Meta(original.__name__, (), {"__new__": new, "__doc__": original.__doc__})
 
@@ -109,6 +87,15 @@ def _deserializing(original: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
         return (_at1w.deserialize if _at1w.begins_packed(bytes) else original)(bytes)
 
     return deserialize
+
+
+def _packed(path: str | os.PathLike[str]) -> str | os.PathLike[str] | None:
+    """The packed file that is meant by a path: the one there, or, where there is none, the one that
+    ``pack`` makes of ``X.safetensors`` and calls ``X.at1w``."""
+    stem, suffix = os.path.splitext(path)
+    if suffix == ".safetensors" and not os.path.lexists(path):
+        path = f"{os.fsdecode(stem)}.at1w"
+    return path if _is_packed(path) else None
 
 
 def _is_packed(path: Any) -> bool:

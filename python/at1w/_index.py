@@ -67,7 +67,10 @@ def _checked(item: Any, position: int, shape: Sequence[int]) -> int | slice:
     if isinstance(item, slice):
         step = 1 if item.step is None else as_int(item.step)
         if step < 1:
-            raise SafetensorError(f"Slice step must be a positive integer, got {step}")
+            raise SafetensorError(
+                f"Slice step must be a positive integer, got {step}: read with a positive one, and "
+                "reverse the result"
+            )
         return slice(_unsigned(item.start), _unsigned(item.stop), step)
     try:
         at = as_int(item)

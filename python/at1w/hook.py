@@ -1,7 +1,8 @@
 """Lets unmodified programs load packed files that lie under the names of safetensors files.
 
 While the hook is enabled, ``safetensors.safe_open``, and with it ``load_file`` and all that build on
-them, opens packed files with at1w; every other file is left to safetensors as before.
+them, opens packed files with at1w, and ``X.at1w`` where ``X.safetensors`` is asked for and missing;
+every other file is left to safetensors as before.
 
 ``python -m at1w.hook install`` enables it in every program that this environment starts from then
 on, worker processes too; ``uninstall`` ends that, and ``status`` tells. In code, ``enable()`` does so
@@ -18,10 +19,11 @@ from ._hook import disable, enable, enabled
 
 __all__ = ["disable", "enable", "enabled", "install", "installed", "uninstall"]
 
-# Python runs this line at every start. It must not fail when at1w has gone.
+# Python runs this line at every start. It must not fail when at1w has gone. Until version 0.1.0 it
+# called ``enable`` of ``at1w._hook``, which has to stay for that.
 _LINE = (
-    r'import sys; exec("try:\n    from at1w._hook import enable\nexcept ImportError:\n    pass\n'
-    r'else:\n    enable()")'
+    r'import sys; exec("try:\n    import _at1w_hook\nexcept ImportError:\n    pass\n'
+    r'else:\n    _at1w_hook.start()")'
 )
 
 

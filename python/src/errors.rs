@@ -1,7 +1,6 @@
 //! Errors as Python exceptions.
 
 use std::io;
-use std::path::Path;
 
 use at1w_container::{Error, printable};
 use pyo3::exceptions::{
@@ -41,15 +40,10 @@ pub(crate) fn exception(error: Error) -> PyErr {
     }
 }
 
-/// The exception of a framework, with the tensor and, where there is one, the file in front of its
-/// message.
-pub(crate) fn located(py: Python<'_>, error: PyErr, path: Option<&Path>, name: &str) -> PyErr {
-    let place = match path {
-        Some(path) => format!("{}: tensor {name:?}", path.display()),
-        None => format!("tensor {name:?}"),
-    };
+/// The exception of a framework, with a place in front of its message.
+pub(crate) fn located(py: Python<'_>, error: PyErr, place: &str) -> PyErr {
     let located = py
         .import("at1w._errors")
-        .and_then(|errors| errors.call_method1("located", (error.value(py), printable(&place))));
+        .and_then(|errors| errors.call_method1("located", (error.value(py), place)));
     located.map_or_else(|failure| failure, PyErr::from_value)
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use at1w_container::{
     Digest, Error, Index, OpenOptions, Progress, ReadAt, Result, Slice, TensorInfo, Weights,
+    printable,
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -82,6 +83,16 @@ impl File {
     fn info(&self, name: &str) -> PyResult<(&str, &[u64])> {
         let tensor = self.weights.header().tensor(name).map_err(|error| self.exception(error))?;
         Ok((tensor.dtype_name(), tensor.shape()))
+    }
+
+    /// The file, where it has a path, and a tensor of it, for messages.
+    fn place(&self, name: &str) -> String {
+        let tensor = format!("tensor {name:?}");
+        let place = match &self.path {
+            Some(path) => format!("{}: {tensor}", path.display()),
+            None => tensor,
+        };
+        printable(&place).into_owned()
     }
 
     /// What the header has as `__metadata__`.
@@ -182,7 +193,7 @@ impl File {
         len: u64,
     ) -> PyResult<Fresh<'py>> {
         Fresh::new(empty, dtype, shape, len)
-            .map_err(|error| located(empty.py(), error, self.path.as_deref(), name))
+            .map_err(|error| located(empty.py(), error, &self.place(name)))
     }
 
     fn reading(
