@@ -67,10 +67,8 @@ def _checked(item: Any, position: int, shape: Sequence[int]) -> int | slice:
     if isinstance(item, slice):
         step = 1 if item.step is None else as_int(item.step)
         if step < 1:
-            raise SafetensorError(
-                f"Slice step must be a positive integer, got {step}: read with a positive one, and "
-                "reverse the result"
-            )
+            advice = ": read with a positive one, and reverse the result" if step else ""
+            raise SafetensorError(f"Slice step must be a positive integer, got {step}{advice}")
         return slice(_unsigned(item.start), _unsigned(item.stop), step)
     try:
         at = as_int(item)
