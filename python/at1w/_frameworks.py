@@ -74,8 +74,8 @@ def check_packed(name: object, path: Any) -> None:
     """
     if name in _FOREIGN:
         raise SafetensorError(
-            f"{printable(os.fsdecode(path))} is packed, and packed files are not read to {name}: unpack "
-            "it with at1w.unpack, or read it to numpy and convert the arrays"
+            f"{printable(os.fsdecode(path))} is packed, and packed files are not read to {name}: "
+            "unpack it with at1w.unpack, or read it to numpy and convert the arrays"
         )
 
 
@@ -118,7 +118,8 @@ class Numpy:
             import ml_dtypes  # noqa: F401
         except ImportError:
             raise TypeError(
-                f"data type {_ML_DTYPES[name]!r} not understood: install ml_dtypes to read {name!r} with numpy"
+                f"data type {_ML_DTYPES[name]!r} not understood: install ml_dtypes to read {name!r} "
+                "with numpy"
             ) from None
         return self._numpy.dtype(_ML_DTYPES[name])
 
@@ -183,7 +184,9 @@ class Torch:
     def _dtype(self, name: str) -> Any:
         dtype = getattr(self._torch, _TORCH.get(name, ""), None)
         if dtype is None:
-            raise SafetensorError(f"Dtype not understood: torch {self._torch.__version__} has no {name!r}")
+            raise SafetensorError(
+                f"Dtype not understood: torch {self._torch.__version__} has no {name!r}"
+            )
         return dtype
 
 

@@ -25,8 +25,8 @@ def described(
 ) -> tuple[dict[str, TensorSpec], list[Any]]:
     """Descriptions of tensors by their names, and what must be kept alive for them.
 
-    ``dense`` makes a tensor so that its memory can be saved as it is, or raises. No address is taken
-    but there. Whatever is raised names the tensor.
+    ``dense`` makes a tensor so that its memory can be saved as it is, or raises. Only there are
+    addresses taken. Whatever is raised names the tensor.
     """
     specs, alive = {}, []
     for name, tensor in tensors.items():

@@ -1,12 +1,12 @@
 """Lets unmodified programs load packed files that lie under the names of safetensors files.
 
-While the hook is enabled, ``safetensors.safe_open``, and with it ``load_file`` and all that build on
-them, opens packed files with at1w, and ``X.at1w`` where ``X.safetensors`` is asked for and missing;
-every other file is left to safetensors as before.
+While the hook is enabled, ``safetensors.safe_open``, and with it ``load_file`` and all that build
+on them, opens packed files with at1w, and ``X.at1w`` where ``X.safetensors`` is asked for and
+missing. Every other file is left to safetensors as before.
 
 ``python -m at1w.hook install`` enables it in every program that this environment starts from then
-on, worker processes too; ``uninstall`` ends that, and ``status`` tells. In code, ``enable()`` does so
-for this process and those that are forked from it.
+on, worker processes too; ``uninstall`` ends that, and ``status`` tells. In code, ``enable()`` does
+so for this process and those that are forked from it.
 """
 
 from __future__ import annotations

@@ -34,9 +34,9 @@ def save_file(
     *,
     level: str = "default",
 ) -> None:
-    """Saves arrays as a file that appears whole or not at all: packed if its name ends in ``.at1w``,
-    else safetensors. level: "fast", "default" or "max", from fast to small; without effect on a
-    safetensors file.
+    """Saves arrays as a file that appears whole or not at all: packed if its name ends in
+    ``.at1w``, else safetensors. level: "fast", "default" or "max", from fast to small; it has no
+    effect on a safetensors file.
 
     Raises as ``save``, OSError, and ValueError for another level.
     """

@@ -38,9 +38,9 @@ def save_file(
     *,
     level: str = "default",
 ) -> None:
-    """Saves tensors, which must be dense and contiguous, as a file that appears whole or not at all:
-    packed if its name ends in ``.at1w``, else safetensors. They must not change meanwhile. level:
-    "fast", "default" or "max", from fast to small; without effect on a safetensors file.
+    """Saves tensors, which must be dense and contiguous, as a file that appears whole or not at
+    all: packed if its name ends in ``.at1w``, else safetensors. They must not change meanwhile.
+    level: "fast", "default" or "max", from fast to small; it has no effect on a safetensors file.
 
     Raises as ``save``, OSError, and ValueError for another level.
     """
@@ -203,8 +203,8 @@ def _remove_duplicate_names(
     preferred_names: Iterable[str] = (),
     discard_names: Iterable[str] = (),
 ) -> dict[str, list[str]]:
-    """Of tensors that share memory, the name of the one to keep and those of the others: one that is
-    preferred, else one that is not to be discarded, else any; the first of such.
+    """Of tensors that share memory, the name of the one to keep and those of the others: one that
+    is preferred, else one that is not to be discarded, else any; the first of such.
 
     Raises RuntimeError if none covers all of the memory.
     """

@@ -140,10 +140,9 @@ def test_installed_hook_reaches_spawned_workers(installed, renamed, tensors, tmp
     result = run(script, renamed)
     assert result.stdout == f"{[tensors['ids'].sum()] * 2}\n", result.stderr
     # A look whether there is safetensors, as transformers has, does not wear the hook out.
-    look = (
-        "import importlib.util as u; u.find_spec('safetensors')\nfrom safetensors.numpy import load_file"
-    )
-    result = run("-c", f"{look}\nload_file({str(renamed)!r})")
+    look = "import importlib.util; importlib.util.find_spec('safetensors')"
+    load = f"from safetensors.numpy import load_file; load_file({str(renamed)!r})"
+    result = run("-c", f"{look}\n{load}")
     assert result.returncode == 0, result.stderr
 
 
@@ -159,7 +158,7 @@ def test_installed_hook_imports_one_module_at_the_start(request):
 
 
 def test_that_module_imports_only_sys(installed):
-    program = "import sys; before = set(sys.modules); import _at1w_hook; print(*set(sys.modules) - before)"
+    program = "before = set(sys.modules); import _at1w_hook; print(*set(sys.modules) - before)"
     # Isolated, and without what site imports.
     path = os.path.dirname(_at1w_hook.__file__)
     result = run("-I", "-S", "-c", f"import sys; sys.path.append({path!r}); {program}")
@@ -175,8 +174,8 @@ def test_installed_hook_outlives_at1w(installed):
 
 def test_lines_of_older_versions_still_work(installed, renamed):
     hook._path().write_text(
-        r'import sys; exec("try:\n    from at1w._hook import enable\nexcept ImportError:\n    pass\n'
-        r'else:\n    enable()")'
+        r'import sys; exec("try:\n    from at1w._hook import enable\n'
+        r'except ImportError:\n    pass\nelse:\n    enable()")'
     )
     result = run("-c", f"from safetensors.numpy import load_file; load_file({str(renamed)!r})")
     assert (result.returncode, result.stderr) == (0, "")
@@ -207,12 +206,16 @@ def test_packed_files_stand_in_for_missing_ones(hooked, packed, tensors, tmp_pat
 
 def test_other_frameworks_are_told_why(hooked, renamed):
     for framework in ("tf", "mlx", "paddle"):
-        with pytest.raises(safetensors.SafetensorError, match=f"model.safetensors is packed, .*{framework}"):
+        with pytest.raises(
+            safetensors.SafetensorError, match=f"model.safetensors is packed, .*{framework}"
+        ):
             safe_open(renamed, framework=framework)
 
 
 def test_dir_shows_the_interface():
-    program = "import at1w; print(dir(at1w) == sorted(at1w.__all__)); import at1w.numpy; print(dir(at1w))"
+    program = (
+        "import at1w; print(dir(at1w) == sorted(at1w.__all__)); import at1w.numpy; print(dir(at1w))"
+    )
     result = run("-c", program)
     first, second = result.stdout.splitlines()
     assert first == "True", result.stderr

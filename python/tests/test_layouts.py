@@ -93,7 +93,11 @@ def arrays(tmp_path_factory):
         row = values(dtype, (5,), random)
         name = np.dtype(dtype).name
         add(f"{name} broadcast", np.broadcast_to(row, (4, 5)), np.tile(row, (4, 1)))
-        add(f"{name} broadcast column", np.broadcast_to(row[:, None], (5, 3)), np.repeat(row, 3).reshape(5, 3))
+        add(
+            f"{name} broadcast column",
+            np.broadcast_to(row[:, None], (5, 3)),
+            np.repeat(row, 3).reshape(5, 3),
+        )
         add(f"{name} of no dimension", swapped(row[0].reshape(())), row[0].reshape(()))
         add(f"{name} scalar", row[1], np.asarray(row[1]))
         add(f"{name} matrix", spread(row[None, :]).view(np.matrix), row[None, :])
@@ -119,7 +123,11 @@ def serialize_file(arrays, path):
 
 WRITERS = [
     *((save, "safetensors"), (serialize, "safetensors"), (serialize_file, "safetensors")),
-    *((at1w.numpy.save_file, "safetensors"), (at1w.numpy.save_file, "at1w"), (serialize_file, "at1w")),
+    *(
+        (at1w.numpy.save_file, "safetensors"),
+        (at1w.numpy.save_file, "at1w"),
+        (serialize_file, "at1w"),
+    ),
 ]
 
 

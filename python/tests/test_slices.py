@@ -19,7 +19,9 @@ def random_index(shape, rng):
             return rng.randrange(-size, size)
         start = rng.randrange(size)
         stop = rng.randrange(start, size) + 1
-        return slice(rng.choice([None, start]), rng.choice([None, stop]), rng.choice([None, 1, 2, 7]))
+        return slice(
+            rng.choice([None, start]), rng.choice([None, stop]), rng.choice([None, 1, 2, 7])
+        )
 
     items = [item(size) for size in shape[: rng.randrange(len(shape) + 1)]]
     if rng.random() < 0.3:

@@ -162,7 +162,9 @@ def test_what_is_not_contiguous(tmp_path, suffix):
 @pytest.mark.parametrize("suffix", ["safetensors", "at1w"])
 def test_models_with_marked_tensors_load_again(tmp_path, suffix):
     def model(tensor):
-        return Model({"a": tensor, "b": tensor.conj(), "c": tensor.t(), "d": torch._neg_view(tensor)})
+        return Model(
+            {"a": tensor, "b": tensor.conj(), "c": tensor.t(), "d": torch._neg_view(tensor)}
+        )
 
     saved, loaded = model(torch.randn(4, 4, dtype=torch.complex64)), model(torch.zeros(4, 4) + 0j)
     at1w.torch.save_model(saved, tmp_path / f"model.{suffix}")
@@ -247,25 +249,34 @@ JAX = [jnp.bool_, jnp.int8, jnp.uint32, jnp.float16, jnp.bfloat16, jnp.float32, 
 FLAX = [at1w.flax.save_file, lambda arrays, path: path.write_bytes(at1w.flax.save(arrays))]
 
 
-@pytest.mark.parametrize(("write", "suffix"), [(FLAX[0], "at1w"), (FLAX[0], "safetensors"), (FLAX[1], "safetensors")])
+@pytest.mark.parametrize(
+    ("write", "suffix"), [(FLAX[0], "at1w"), (FLAX[0], "safetensors"), (FLAX[1], "safetensors")]
+)
 def test_arrays_of_jax(tmp_path, write, suffix):
     arrays = {}
     for dtype in JAX:
         array = jnp.arange(24).reshape(4, 6).astype(dtype)
         name = jnp.dtype(dtype).name
         arrays |= {f"{name}": array, f"{name} transposed": array.T, f"{name} reversed": array[::-1]}
-        arrays |= {f"{name} broadcast": jnp.broadcast_to(array[0], (3, 6)), f"{name} part": array[1:, ::2]}
+        arrays |= {
+            f"{name} broadcast": jnp.broadcast_to(array[0], (3, 6)),
+            f"{name} part": array[1:, ::2],
+        }
         # Arrays of numpy are taken as well.
         arrays[f"{name} numpy"] = np.asarray(array).T[::-1]
     path = tmp_path / f"model.{suffix}"
     write(arrays, path)
     expected = {name: np.asarray(array).tobytes() for name, array in arrays.items()}
-    assert {name: np.asarray(a).tobytes() for name, a in at1w.flax.load_file(path).items()} == expected
+    assert {
+        name: np.asarray(a).tobytes() for name, a in at1w.flax.load_file(path).items()
+    } == expected
     assert contents(path) == expected
 
 
 @pytest.mark.parametrize(
-    "bad", [jax.random.key(7), [1.0], None, np.ma.masked_array([1.0], [True]), jnp.zeros(3, jnp.int4)], ids=str
+    "bad",
+    [jax.random.key(7), [1.0], None, np.ma.masked_array([1.0], [True]), jnp.zeros(3, jnp.int4)],
+    ids=str,
 )
 def test_what_is_no_array_of_jax_is_refused_by_name(tmp_path, bad):
     with pytest.raises((TypeError, at1w.SafetensorError), match='^tensor "layers.0.bad": '):

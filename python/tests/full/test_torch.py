@@ -110,7 +110,9 @@ def test_dtypes_that_torch_has_not(tmp_path):
     path.write_bytes(len(header).to_bytes(8, "little") + header + b"123")
     at1w.pack(path)
     for name in ("six.safetensors", "six.at1w"):
-        with pytest.raises(at1w.SafetensorError, match=f'{name}: tensor "six": .*torch .* no .F6_E2M3'):
+        with pytest.raises(
+            at1w.SafetensorError, match=f'{name}: tensor "six": .*torch .* no .F6_E2M3'
+        ):
             at1w.torch.load_file(tmp_path / name)
 
 
