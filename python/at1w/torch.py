@@ -244,18 +244,29 @@ def _check_memory(tensors: dict[str, Any]) -> None:
 
     Torch itself reads past the end of a storage that was resized.
     """
+    # Two messages are those of safetensors, to the letter.
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, torch.Tensor):
+            raise ValueError(
+                f"Key `{name}` is invalid, expected torch.Tensor but received {type(tensor)}"
+            )
+    sparse = [name for name, tensor in tensors.items() if "sparse" in str(tensor.layout)]
+    if sparse:
+        raise ValueError(
+            f"You are trying to save a sparse tensors: `{sparse}` which this library does not support."
+            " You can make it a dense tensor before saving with `.to_dense()` but be aware this might"
+            " make a much larger file than needed."
+        )
     for name, tensor in tensors.items():
         with naming(name):
-            if not isinstance(tensor, torch.Tensor):
-                raise ValueError(f"expected torch.Tensor but received {type(tensor)}")
             if tensor.layout != torch.strided or tensor.is_nested:
                 layout = "nested" if tensor.is_nested else tensor.layout
                 raise ValueError(
-                    f"the layout is {layout}, and only dense tensors can be saved: save its"
-                    " .to_dense(), which may be much larger, or the tensors that it is made of"
+                    f"the layout is {layout}, and only dense tensors can be saved: save what it is"
+                    " made of, or a dense copy"
                 )
             if tensor.device.type == "meta":
-                raise SafetensorError("it is on the meta device, and has no data: load it first")
+                raise RuntimeError("Cannot copy out of meta tensor, it has no data: load it first")
             if not tensor.nelement():
                 continue
             if tensor.device.type == "cpu" and not storage_ptr(tensor):
