@@ -32,9 +32,12 @@ def printable(text: object) -> str:
     return text if text.isprintable() else repr(text)[1:-1]
 
 
-def located(error: Exception, place: str) -> Exception:
+def located(error: BaseException, place: str) -> BaseException:
     """Puts a place in front of the message of an exception. It stays of its kind if it has nothing
-    but a message; frameworks have kinds that callers catch, such as for a GPU without memory."""
+    but a message; frameworks have kinds that callers catch, such as for a GPU without memory. An
+    interruption stays as it is."""
+    if not isinstance(error, Exception):
+        return error
     message = f"{place}: {error}"
     if error.args == (str(error),):
         error.args = (message,)

@@ -72,7 +72,7 @@ def check_packed(name: object, path: Any) -> None:
 
     Raises SafetensorError.
     """
-    if name in _FOREIGN:
+    if isinstance(name, str) and name in _FOREIGN:
         raise SafetensorError(
             f"{printable(os.fsdecode(path))} is packed, and packed files are not read to {name}: "
             "unpack it with at1w.unpack, or read it to numpy and convert the arrays"

@@ -78,5 +78,6 @@ def _dense(array: np.ndarray) -> Dense:
         raise TypeError(
             "a masked array, whose mask no file keeps: save its .filled(), or data and mask apart"
         )
-    array = np.asarray(array, array.dtype.newbyteorder("="), order="C")
+    dtype = array.dtype if array.dtype.isnative else array.dtype.newbyteorder("=")
+    array = np.asarray(array, dtype, order="C")
     return Dense(array, array.dtype.name, array.ctypes.data, array.nbytes)

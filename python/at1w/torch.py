@@ -239,6 +239,10 @@ def _specs(
     return described(tensors, _dense)
 
 
+# Devices whose tensors are no views of memory that torch knows.
+_WITHOUT_STORAGE = {"lazy", "xla"}
+
+
 def _check_memory(tensors: dict[str, Any]) -> None:
     """Checks that these are strided tensors within memory of their own, so that they can be read.
 
@@ -267,19 +271,18 @@ def _check_memory(tensors: dict[str, Any]) -> None:
                 )
             if tensor.device.type == "meta":
                 raise RuntimeError("Cannot copy out of meta tensor, it has no data: load it first")
-            if not tensor.nelement():
+            if not tensor.nelement() or tensor.device.type in _WITHOUT_STORAGE:
                 continue
-            if tensor.device.type == "cpu" and not storage_ptr(tensor):
+            if not storage_ptr(tensor):
                 raise SafetensorError(
-                    f"this {type(tensor).__name__} has no memory: the storage was freed, or it only"
+                    f"this {type(tensor).__name__} has no memory: its storage was freed, or it only"
                     " wraps other tensors: gather it, or save those"
                 )
             reach, size = _reach(tensor), storage_size(tensor)
-            # Some devices have tensors without a storage.
-            if reach > size and (size or tensor.device.type == "cpu"):
+            if reach > size:
                 raise SafetensorError(
-                    f"it reaches to byte {reach} of a storage of {size} bytes, which was resized"
-                    " or freed: save it before that, or gather it again"
+                    f"it reaches to byte {reach} of a storage of {size} bytes, which was resized:"
+                    " save it before that, or gather it again"
                 )
 
 

@@ -12,6 +12,7 @@ import safetensors
 
 import at1w
 import at1w.numpy
+from at1w._errors import located
 
 
 def test_kinds():
@@ -236,6 +237,23 @@ def test_a_machine_out_of_threads(packed, before, work):
     assert len(lines) == 2
     for line in lines:
         assert re.match("refused: .*no thread could be started: .*RAYON_NUM_THREADS", line)
+
+
+def test_exceptions_of_frameworks_keep_their_kind():
+    class OutOfMemory(RuntimeError):
+        pass
+
+    error = OutOfMemory("no memory")
+    assert located(error, "here") is error
+    assert str(error) == "here: no memory"
+    interruption = KeyboardInterrupt()
+    assert located(interruption, "here") is interruption
+    with pytest.raises(MemoryError) as memory:
+        np.empty(1 << 60, np.uint8)
+    assert type(memory.value) is not MemoryError
+    replaced = located(memory.value, "here")
+    assert (type(replaced), replaced.__cause__) == (MemoryError, memory.value)
+    assert str(replaced).startswith("here: Unable to allocate")
 
 
 def test_bf16_without_ml_dtypes(packed):

@@ -174,6 +174,7 @@ REFUSED = {
     "datetime": np.zeros(3, "M8[s]"),
     "duration": np.zeros(3, "m8[s]"),
     "text": np.array(["text"]),
+    "text of any length": np.array(["text"], np.dtypes.StringDType()),
     "bytes": np.array([b"bytes"]),
     "void": np.zeros(3, "V4"),
     "long double": np.zeros(3, np.longdouble),
