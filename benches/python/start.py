@@ -1,57 +1,72 @@
 """Prints what the installed hook adds to the start of Python: `python start.py`, in an environment
-that has at1w. Starts without it and with it take turns; medians, and the lowest of each, since a
-machine that is busy with other things only adds.
+that has at1w. Two environments with nothing else, of which one has the hook, take turns; medians,
+and the lowest of each, since a machine that is busy with other things only adds.
 """
 
 import re
+import shutil
 import statistics
 import subprocess
-import sys
+import tempfile
 import time
+import venv
+from pathlib import Path
 
 from at1w import hook
 
 PAIRS = 40
 
 
-def start(*options: str) -> tuple[float, str]:
-    """Seconds of a whole process that does nothing, and what it prints on standard error."""
+def environment(folder: Path) -> Path:
+    """Makes an environment with at1w. Gives its Python."""
+    venv.create(folder, symlinks=True)
+    python = folder / "bin" / "python"
+    program = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    packages = subprocess.check_output([python, "-c", program], text=True).strip()
+    shutil.copytree(Path(hook.__file__).parent, Path(packages, "at1w"))
+    return python
+
+
+def start(python: Path, *options: str) -> tuple[float, str]:
+    """Milliseconds of a whole process that does nothing, and what it prints on standard error."""
     begin = time.perf_counter()
-    command = [sys.executable, *options, "-c", "pass"]
-    result = subprocess.run(command, capture_output=True, text=True, check=True)
-    return time.perf_counter() - begin, result.stderr
+    result = subprocess.run(
+        [python, *options, "-c", "pass"], capture_output=True, text=True, check=True
+    )
+    return 1e3 * (time.perf_counter() - begin), result.stderr
 
 
-def import_time() -> float:
-    """Seconds that Python itself counts for what the hook imports."""
-    _, report = start("-X", "importtime")
-    (line,) = re.findall(r"import time:\s*\d+ \|\s*(\d+) \|\s*_at1w_hook\n", report)
-    return int(line) / 1e6
+def import_time(python: Path) -> float:
+    """Milliseconds that Python itself counts for all that it imports by itself."""
+    _, report = start(python, "-X", "importtime")
+    return sum(map(int, re.findall(r"import time:\s*(\d+) \|", report))) / 1e3
 
 
 def main() -> None:
-    was_installed = hook.installed()
-    times: dict[str, list[float]] = {"without": [], "with": [], "import": []}
-    try:
-        for _ in range(PAIRS):
-            hook.uninstall()
-            times["without"].append(start()[0])
-            hook.install()
-            times["with"].append(start()[0])
-            times["import"].append(import_time())
-    finally:
-        hook.install() if was_installed else hook.uninstall()
-    times["difference"] = [w - o for o, w in zip(times["without"], times["with"])]
-    rows = {
-        "without the hook": "without",
-        "with it": "with",
-        f"difference of {PAIRS} pairs": "difference",
-        "`-X importtime` of what it imports": "import",
-    }
-    print("| start of Python | ms | lowest |\n|---|---:|---:|")
-    for row, name in rows.items():
-        median, lowest = 1e3 * statistics.median(times[name]), 1e3 * min(times[name])
-        print(f"| {row} | {median:.2f} | {'' if name == 'difference' else f'{lowest:.2f}'} |")
+    with tempfile.TemporaryDirectory() as folder:
+        without, hooked = (environment(Path(folder, name)) for name in ("without", "with"))
+        subprocess.run([hooked, "-m", "at1w.hook", "install"], check=True, capture_output=True)
+        rows = [
+            *pairs("`-X importtime` of all imports, ", import_time, without, hooked),
+            *pairs("process, ", lambda python: start(python)[0], without, hooked),
+        ]
+    print("| start of Python, ms | median | lowest |\n|---|---:|---:|")
+    for name, times in rows:
+        print(f"| {name} | {statistics.median(times):.2f} | {min(times):.2f} |")
+
+
+def pairs(what: str, measure, without: Path, hooked: Path) -> list[tuple[str, list[float]]]:
+    """Measures both in turn, and what the second one takes more than the first, pair by pair."""
+    found = []
+    for turn in range(PAIRS):
+        order = (without, hooked) if turn % 2 else (hooked, without)
+        times = {python: measure(python) for python in order}
+        found.append((times[without], times[hooked]))
+    added = statistics.median(b - a for a, b in found)
+    return [
+        (f"{what}without the hook", [a for a, _ in found]),
+        (f"{what}with it: {added:+.2f} in the median of {PAIRS} pairs", [b for _, b in found]),
+    ]
 
 
 if __name__ == "__main__":

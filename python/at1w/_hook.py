@@ -7,8 +7,6 @@ import sys
 from types import ModuleType
 from typing import Any, Callable
 
-import _at1w_hook
-
 #: The functions of safetensors that were replaced, each with what stands in for it.
 _replaced: list[tuple[Any, Any]] = []
 
@@ -17,25 +15,58 @@ def enable() -> None:
     """Enables the hook in this process, now or as soon as safetensors is imported. What other
     modules have imported from safetensors already is replaced there as well."""
     if "safetensors" in sys.modules:
-        patch(sys.modules["safetensors"])
+        _patch(sys.modules["safetensors"])
     else:
-        _at1w_hook.start()
+        _stop_waiting()
+        sys.meta_path.insert(0, At1wHook)
 
 
 def disable() -> None:
     """Takes back what ``enable`` has done in this process."""
-    _at1w_hook.stop()
+    _stop_waiting()
     _rebind([(ours, original) for original, ours in _replaced])
     _replaced.clear()
 
 
 def enabled() -> bool:
     """Whether the hook is enabled in this process."""
-    return bool(_replaced) or _at1w_hook.Waiting in sys.meta_path
+    return bool(_replaced) or bool(_waiting())
 
 
-def patch(safetensors: ModuleType) -> None:
-    """Replaces the functions of safetensors, now that it is imported."""
+class At1wHook:
+    """Waits in ``sys.meta_path`` for safetensors to be imported. An installed hook puts a class of
+    the same name there at the start of Python, which turns into this one (see ``at1w.hook``)."""
+
+    @classmethod
+    def find_spec(cls, name: str, path: Any = None, target: Any = None) -> Any:
+        if name != "safetensors":
+            return None
+        others = [f for f in sys.meta_path if f is not cls and hasattr(f, "find_spec")]
+        spec = next(filter(None, (f.find_spec(name, path, target) for f in others)), None)
+        if spec is not None:
+            loader: Any = spec.loader
+            execute = loader.exec_module
+
+            def exec_module(module: ModuleType) -> None:
+                execute(module)
+                if cls in sys.meta_path:
+                    _stop_waiting()
+                    _patch(module)
+
+            loader.exec_module = exec_module
+        return spec
+
+
+def _waiting() -> list[Any]:
+    return [f for f in sys.meta_path if getattr(f, "__name__", None) == At1wHook.__name__]
+
+
+def _stop_waiting() -> None:
+    for finder in _waiting():
+        sys.meta_path.remove(finder)
+
+
+def _patch(safetensors: ModuleType) -> None:
     if _replaced:
         return
     for name, replacement in _REPLACEMENTS.items():

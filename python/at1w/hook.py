@@ -19,19 +19,33 @@ from ._hook import disable, enable, enabled
 
 __all__ = ["disable", "enable", "enabled", "install", "installed", "uninstall"]
 
-# Python runs this line at every start. It must not fail when at1w has gone. Until version 0.1.0 it
-# called ``enable`` of ``at1w._hook``, which has to stay for that.
-_LINE = (
-    r'import sys; exec("try:\n    import _at1w_hook\nexcept ImportError:\n    pass\n'
-    r'else:\n    _at1w_hook.start()")'
-)
+# Python runs this at every start, so it imports nothing: to import even a small module, it would
+# have to list the folders of its path. It must not fail when at1w has gone. The line of older
+# versions calls ``enable`` of ``at1w._hook``, which has to stay for that.
+_START = """
+class At1wHook:
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        if name != "safetensors":
+            return None
+        import sys
+        sys.meta_path.remove(cls)
+        try:
+            from at1w import _hook
+        except ImportError:
+            return None
+        _hook.enable()
+        return _hook.At1wHook.find_spec(name, path, target)
+sys.meta_path.insert(0, At1wHook)
+"""
 
 
 def install() -> Path:
     """Enables the hook in every program that this environment starts from now on. Gives the path of
     the file that does it. Raises OSError."""
     path = _path()
-    path.write_text(_LINE + "\n")
+    # One line that begins with "import", as the site module takes it.
+    path.write_text(f"import sys; exec({_START!r})\n")
     return path
 
 

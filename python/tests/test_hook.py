@@ -6,7 +6,6 @@ import subprocess
 import sys
 from importlib.metadata import entry_points
 
-import _at1w_hook
 import numpy as np
 import pytest
 import safetensors
@@ -151,24 +150,31 @@ def modules_at_the_start(*options):
     return set(names)
 
 
-def test_installed_hook_imports_one_module_at_the_start(request):
+def test_installed_hook_imports_nothing_at_the_start(request):
     before = modules_at_the_start()
     request.getfixturevalue("installed")
-    assert modules_at_the_start() - before == {"_at1w_hook"}
+    assert modules_at_the_start() == before
 
 
-def test_that_module_imports_only_sys(installed):
-    program = "before = set(sys.modules); import _at1w_hook; print(*set(sys.modules) - before)"
-    # Isolated, and without what site imports.
-    path = os.path.dirname(_at1w_hook.__file__)
-    result = run("-I", "-S", "-c", f"import sys; sys.path.append({path!r}); {program}")
-    assert (result.stdout, result.stderr) == ("_at1w_hook\n", "")
+def test_installed_hook_can_be_disabled(installed, renamed):
+    program = (
+        "from at1w import hook; assert hook.enabled(); hook.disable(); assert not hook.enabled()\n"
+        f"from safetensors.numpy import load_file; load_file({str(renamed)!r})"
+    )
+    result = run("-c", program)
+    assert "SafetensorError: Error while deserializing header" in result.stderr
+    # Enabling it once more changes nothing.
+    result = run("-c", program.replace("hook.disable(); assert not", "hook.enable(); assert"))
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_installed_hook_outlives_at1w(installed):
-    # Without site-packages there is no at1w; the line of the .pth file runs all the same.
+    # Without site-packages there is no at1w; the line of the .pth file runs all the same, and
+    # safetensors is looked for as ever.
     line = hook._path().read_text()
-    result = run("-S", "-c", line)
+    assert line.startswith("import ") and line.count("\n") == 1
+    look = "import importlib.util; assert importlib.util.find_spec('safetensors') is None"
+    result = run("-S", "-c", f"{line}{look}")
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
