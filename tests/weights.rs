@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use at1w_codec::Dtype;
 use at1w_container::{
-    Digest, Error, Level, OpenOptions, Progress, ReadAt, Staged, StagedTensor, Weights, pack,
+    Digest, Error, FileKind, Level, OpenOptions, Progress, ReadAt, Staged, StagedTensor, Weights,
+    pack,
 };
 use at1w_tests::{Random, Tensor, everything, packed, safetensors, weights};
 use safetensors::tensor::TensorView;
@@ -72,10 +73,12 @@ fn wrong_requests_are_refused() {
     let root = OpenOptions { root: Some(Digest([0; 32])), ..OpenOptions::default() };
     let error = Weights::new(Box::new(original), &root).err().unwrap();
     assert!(matches!(error, Error::NoRoot));
-    for bytes in [vec![], b"at1w".to_vec(), vec![0xff; 100]] {
-        let error = Weights::new(Box::new(bytes), &OpenOptions::default()).err().unwrap();
-        assert!(matches!(error, Error::Safetensors(_)));
-    }
+    let refused = |bytes: &[u8]| {
+        Weights::new(Box::new(bytes.to_vec()), &OpenOptions::default()).err().unwrap()
+    };
+    assert!(matches!(refused(&[0xff; 100]), Error::Safetensors(_)));
+    assert!(matches!(refused(b""), Error::WrongKind { found: FileKind::Empty, .. }));
+    assert!(matches!(refused(b"at1w"), Error::Damaged { .. }));
 }
 
 /// Stops as soon as so many bytes are done.

@@ -81,11 +81,27 @@ def speeds(plain: str, packed: str) -> dict[str, float]:
     except ImportError as error:
         print(f"zipnn: not measured ({error})", file=sys.stderr)
     del tensors, expected
+    return in_turns(baselines)
+
+
+def in_turns(baselines) -> dict[str, float]:
+    """Medians of seconds."""
     times = {name: [] for name in baselines}
     for _ in range(ROUNDS):
         for name, work in baselines.items():
             times[name].append(seconds(work))
     return {name: statistics.median(all_times) for name, all_times in times.items()}
+
+
+def levels(plain: str, _packed: str) -> dict[str, float]:
+    """Medians of seconds that `load_file` takes by level, beside safetensors."""
+    rivals = {"safetensors, touched": lambda: {n: t.clone() for n, t in load_plain(plain).items()}}
+    with tempfile.TemporaryDirectory() as folder:
+        for level in ("fast", "default", "max"):
+            packed = Path(folder, f"{level}.at1w")
+            at1w.pack(plain, packed, level=level)
+            rivals[level] = lambda packed=packed: at1w.torch.load_file(packed)
+        return in_turns(rivals)
 
 
 def anonymous() -> int:
@@ -130,7 +146,7 @@ def slices(_plain: str, packed: str) -> dict[str, float]:
     return {"read": read, "part": part.nbytes, "whole": rows * columns * 2}
 
 
-MEASURES = {"speeds": speeds, "memory": memory, "slices": slices}
+MEASURES = {"speeds": speeds, "levels": levels, "memory": memory, "slices": slices}
 
 
 def measure(name: str, *files: str, threads: int = 2) -> dict[str, float]:
@@ -153,6 +169,11 @@ def main(corpus: str) -> None:
             for name, time in times.items():
                 ratio = times["hashlib.sha256"] / time
                 print(f"| {name} | {threads} | {size / time / 1e9:.2f} | {ratio:.2f} |")
+        print("\n| load, by level | threads | ms | x default |\n|---|---:|---:|---:|")
+        for threads in (1, 2):
+            times = measure("levels", *files, threads=threads)
+            for name, time in times.items():
+                print(f"| {name} | {threads} | {1e3 * time:.0f} | {time / times['default']:.2f} |")
         print()
         found = measure("memory", *files)
         print(

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Prints what loading with the Python package costs, beside SHA-256, zipnn and safetensors, in one
-# session. Needs Rust, Python and a C compiler; everything else is fetched.
+# session, and what the installed hook adds to the start of Python. Needs Rust, Python and a C compiler; everything else is fetched.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -10,4 +10,5 @@ venv=target/python-bench
 pip() { "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$@"; }
 pip --requirement benches/python/requirements.txt
 pip --force-reinstall --no-deps ./python
-exec "$venv/bin/python" benches/python/bench.py corpus
+"$venv/bin/python" benches/python/bench.py corpus
+"$venv/bin/python" benches/python/start.py

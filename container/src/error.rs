@@ -194,6 +194,12 @@ pub enum Error {
         /// Its size, in bytes.
         size: u64,
     },
+    /// The operating system starts no threads.
+    #[error(
+        "no thread could be started: {0}: raise the limit of threads or of memory, or lower \
+         RAYON_NUM_THREADS, and start the process again"
+    )]
+    Threads(String),
     /// Source and target are one file.
     #[error("{} is the source itself, which would be lost: choose another target", .0.display())]
     SameFile(PathBuf),

@@ -234,11 +234,11 @@ impl<'a> Packer<'a> {
         let mut pending: Vec<EncodedChunk<'a>> = Vec::new();
         for batch in batches(self.header, BATCH_LEN) {
             let (encoded, written) = pool::run(|| {
-                rayon::join(
+                Ok(rayon::join(
                     || self.encode(batch, &buffers),
                     || output.append(&mut pending, &buffers, progress),
-                )
-            });
+                ))
+            })?;
             written?;
             pending = encoded?;
         }

@@ -268,11 +268,11 @@ impl Reader {
         let mut last = None;
         for batch in batches(&self.index.header, BATCH_LEN) {
             let (decoded, written) = pool::run(|| {
-                rayon::join(
+                Ok(rayon::join(
                     || self.decode_batch(&batch, &mut last),
                     || write(&pending).and_then(|()| report(progress, pending.len() as u64)),
-                )
-            });
+                ))
+            })?;
             written?;
             pending = decoded?;
         }

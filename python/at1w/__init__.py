@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from ._open import _safe_open_handle as _safe_open_handle
     from ._open import load_tensor, safe_open
 
-# Where each name is defined. Imported when first asked for: an installed hook imports this package
-# at every start of Python.
+# Where each name is defined. Imported when first asked for: the hook imports this package with
+# safetensors, whether or not it will be used.
 _HOMES = {
     "__version__": "_at1w",
     "TensorSpec": "_at1w",
@@ -63,4 +63,6 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    # The modules of the interface are there once they are imported.
+    modules = {"flax", "hook", "numpy", "torch"} & globals().keys()
+    return sorted({*__all__, *modules})

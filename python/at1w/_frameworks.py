@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
 from . import _index
-from ._errors import SafetensorError
+from ._errors import SafetensorError, printable
 
 _NAMES = {
     "np": "numpy",
@@ -46,6 +47,9 @@ _ML_DTYPES = {
 
 _TORCH = {**_NUMPY, **_ML_DTYPES, "F4": "float4_e2m1fn_x2"}
 
+# What safetensors reads to, and at1w does not.
+_FOREIGN = {"tf", "tensorflow", "mlx", "paddle", "paddlepaddle"}
+
 _DEVICES = {"cpu", "cuda", "mps", "npu", "xpu", "xla", "mlu", "musa", "hpu"}
 
 
@@ -61,6 +65,18 @@ def framework(name: str, device: Any) -> Numpy | Torch:
     if device not in ("cpu", None):
         raise SafetensorError(f"Device {device} is not supported for framework {kind}")
     return Flax() if kind == "flax" else Numpy()
+
+
+def check_packed(name: object, path: Any) -> None:
+    """Says of a packed file why it cannot be read to a framework that safetensors knows.
+
+    Raises SafetensorError.
+    """
+    if isinstance(name, str) and name in _FOREIGN:
+        raise SafetensorError(
+            f"{printable(os.fsdecode(path))} is packed, and packed files are not read to {name}: "
+            "unpack it with at1w.unpack, or read it to numpy and convert the arrays"
+        )
 
 
 class Numpy:
@@ -102,7 +118,8 @@ class Numpy:
             import ml_dtypes  # noqa: F401
         except ImportError:
             raise TypeError(
-                f"data type {_ML_DTYPES[name]!r} not understood: install ml_dtypes to read {name!r} with numpy"
+                f"data type {_ML_DTYPES[name]!r} not understood: install ml_dtypes to read {name!r} "
+                "with numpy"
             ) from None
         return self._numpy.dtype(_ML_DTYPES[name])
 
@@ -147,6 +164,11 @@ class Torch:
 
     def resolve(self, index: object, shape: Sequence[int]) -> list[_index.Part] | None:
         items = _index.as_tuple(index)
+        steps = [item.step for item in items if isinstance(item, slice)]
+        if any(isinstance(step, int) and step < 1 for step in steps):
+            raise ValueError(
+                "step must be greater than zero: read with a positive one, and .flip() the result"
+            )
         if not all(item is Ellipsis or isinstance(item, (int, slice)) for item in items):
             return None
         if any(isinstance(item, bool) for item in items):
@@ -162,7 +184,9 @@ class Torch:
     def _dtype(self, name: str) -> Any:
         dtype = getattr(self._torch, _TORCH.get(name, ""), None)
         if dtype is None:
-            raise SafetensorError(f"Dtype not understood: torch {self._torch.__version__} has no {name!r}")
+            raise SafetensorError(
+                f"Dtype not understood: torch {self._torch.__version__} has no {name!r}"
+            )
         return dtype
 
 

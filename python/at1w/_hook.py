@@ -1,15 +1,11 @@
-"""What stands in for functions of safetensors while the hook is enabled. An installed hook imports
-this module at every start of Python, so it imports nothing but what is there already."""
+"""What stands in for functions of safetensors while the hook is enabled."""
 
 from __future__ import annotations
 
 import os
 import sys
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from types import ModuleType
-    from typing import Any, Callable
+from types import ModuleType
+from typing import Any, Callable
 
 #: The functions of safetensors that were replaced, each with what stands in for it.
 _replaced: list[tuple[Any, Any]] = []
@@ -20,25 +16,26 @@ def enable() -> None:
     modules have imported from safetensors already is replaced there as well."""
     if "safetensors" in sys.modules:
         _patch(sys.modules["safetensors"])
-    elif _Finder not in sys.meta_path:
-        sys.meta_path.insert(0, _Finder)
+    else:
+        _stop_waiting()
+        sys.meta_path.insert(0, At1wHook)
 
 
 def disable() -> None:
     """Takes back what ``enable`` has done in this process."""
-    if _Finder in sys.meta_path:
-        sys.meta_path.remove(_Finder)
+    _stop_waiting()
     _rebind([(ours, original) for original, ours in _replaced])
     _replaced.clear()
 
 
 def enabled() -> bool:
     """Whether the hook is enabled in this process."""
-    return bool(_replaced) or _Finder in sys.meta_path
+    return bool(_replaced) or bool(_waiting())
 
 
-class _Finder:
-    """Waits in ``sys.meta_path`` for safetensors to be imported."""
+class At1wHook:
+    """Waits in ``sys.meta_path`` for safetensors to be imported. An installed hook puts a class of
+    the same name there at the start of Python, which turns into this one (see ``at1w.hook``)."""
 
     @classmethod
     def find_spec(cls, name: str, path: Any = None, target: Any = None) -> Any:
@@ -53,11 +50,20 @@ class _Finder:
             def exec_module(module: ModuleType) -> None:
                 execute(module)
                 if cls in sys.meta_path:
-                    sys.meta_path.remove(cls)
+                    _stop_waiting()
                     _patch(module)
 
             loader.exec_module = exec_module
         return spec
+
+
+def _waiting() -> list[Any]:
+    return [f for f in sys.meta_path if getattr(f, "__name__", None) == At1wHook.__name__]
+
+
+def _stop_waiting() -> None:
+    for finder in _waiting():
+        sys.meta_path.remove(finder)
 
 
 def _patch(safetensors: ModuleType) -> None:
@@ -94,8 +100,16 @@ def _opening(original: Any) -> Any:
             return isinstance(instance, (original, ours()))
 
     def new(cls: type, file: Any, *args: Any, **kwargs: Any) -> Any:
-        path = file if isinstance(file, (str, os.PathLike)) else getattr(file, "name", None)
-        return (ours() if _is_packed(path) else original)(file, *args, **kwargs)
+        if not isinstance(file, (str, os.PathLike)):
+            packed = _is_packed(getattr(file, "name", None))
+            return (ours() if packed else original)(file, *args, **kwargs)
+        path = _packed(file)
+        if path is not None:
+            return ours()(path, *args, **kwargs)
+        try:
+            return original(file, *args, **kwargs)
+        except Exception as error:
+            raise _explained(error, file) from error
 
     return Meta(original.__name__, (), {"__new__": new, "__doc__": original.__doc__})
 
@@ -109,6 +123,28 @@ def _deserializing(original: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
         return (_at1w.deserialize if _at1w.begins_packed(bytes) else original)(bytes)
 
     return deserialize
+
+
+def _packed(path: str | os.PathLike[str]) -> str | os.PathLike[str] | None:
+    """The packed file that is meant by a path: the one there, or, where there is none, the one that
+    ``pack`` makes of ``X.safetensors`` and calls ``X.at1w``."""
+    stem, suffix = os.path.splitext(path)
+    if suffix == ".safetensors" and not os.path.lexists(path):
+        path = f"{os.fsdecode(stem)}.at1w"
+    return path if _is_packed(path) else None
+
+
+def _explained(error: Exception, path: str | os.PathLike[str]) -> Exception:
+    """An error of safetensors, with what the file is instead, such as a pointer of Git LFS."""
+    from at1w import SafetensorError, _at1w
+
+    if type(error).__name__ != "SafetensorError":
+        return error
+    try:
+        _at1w.File(path)
+    except SafetensorError as ours:
+        return type(error)(f"{error} ({ours})")
+    return error
 
 
 def _is_packed(path: Any) -> bool:

@@ -18,7 +18,7 @@ def as_tuple(index: object) -> tuple:
 
 
 def expand(items: tuple, dimensions: int) -> tuple:
-    """The same without an ellipsis: in its place, an entry for each dimension that it stands for."""
+    """The same with an entry for each dimension that an ellipsis stands for, in its place."""
     ellipses = [at for at, item in enumerate(items) if item is Ellipsis]
     if not ellipses:
         return items
@@ -30,8 +30,8 @@ def expand(items: tuple, dimensions: int) -> tuple:
 
 
 def resolve(index: object, shape: Sequence[int]) -> list[Part]:
-    """What an index takes of each dimension from the first, by the strict rules that safetensors has
-    for all but torch: positions in a range count from the start, and none may be out of bounds.
+    """What an index takes of each dimension from the first, by the strict rules that safetensors
+    has for all but torch: positions in a range count from the start, and none may be out of bounds.
 
     Raises SafetensorError, for negative positions of ranges OverflowError, with the messages of
     safetensors.
@@ -45,7 +45,9 @@ def resolve(index: object, shape: Sequence[int]) -> list[Part]:
 
     def fail(problem: str) -> SafetensorError:
         shown = ", ".join(map(_shown, items))
-        return SafetensorError(f"Error during slicing [{shown}] with shape {list(shape)}: {problem}")
+        return SafetensorError(
+            f"Error during slicing [{shown}] with shape {list(shape)}: {problem}"
+        )
 
     if len(items) > len(shape):
         raise fail("more slicing indexes than dimensions in tensor")
@@ -57,7 +59,9 @@ def resolve(index: object, shape: Sequence[int]) -> list[Part]:
             start, stop = item.start or 0, size if item.stop is None else item.stop
         if (start >= size or stop > size) and (start, stop) != (0, size):
             asked = start if start >= size else stop - 1
-            raise fail(f"index {asked} out of bounds for tensor dimension #{dimension} of size {size}")
+            raise fail(
+                f"index {asked} out of bounds for tensor dimension #{dimension} of size {size}"
+            )
         parts.append(item if isinstance(item, int) else (start, max(start, stop), item.step))
     return parts
 
@@ -67,7 +71,8 @@ def _checked(item: Any, position: int, shape: Sequence[int]) -> int | slice:
     if isinstance(item, slice):
         step = 1 if item.step is None else as_int(item.step)
         if step < 1:
-            raise SafetensorError(f"Slice step must be a positive integer, got {step}")
+            advice = ": read with a positive one, and reverse the result" if step else ""
+            raise SafetensorError(f"Slice step must be a positive integer, got {step}{advice}")
         return slice(_unsigned(item.start), _unsigned(item.stop), step)
     try:
         at = as_int(item)

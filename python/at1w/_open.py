@@ -6,8 +6,8 @@ import os
 from typing import Any
 
 from ._at1w import File
-from ._errors import SafetensorError
-from ._frameworks import Numpy, Torch
+from ._errors import SafetensorError, located
+from ._frameworks import Numpy, Torch, check_packed
 from ._frameworks import framework as framework_of
 
 
@@ -53,7 +53,7 @@ class _Open:
         IntegrityError, naming tensor and chunk, if it is damaged.
         """
         (tensor,) = self._file.read([name], self._framework.empty)
-        return self._framework.finish(tensor)
+        return _finished(self._file, self._framework, name, tensor)
 
     def get_tensors(self) -> dict[str, Any]:
         """All tensors by their names, in the order of their data. Raises as ``get_tensor``."""
@@ -61,8 +61,9 @@ class _Open:
         if not self._framework.on_host:
             # One at a time, so that there is no second copy of them all on this side.
             return {name: self.get_tensor(name) for name in names}
-        tensors = self._file.read(names, self._framework.empty)
-        return dict(zip(names, map(self._framework.finish, tensors)))
+        file, framework = self._file, self._framework
+        tensors = zip(names, file.read(names, framework.empty))
+        return {name: _finished(file, framework, name, tensor) for name, tensor in tensors}
 
     def get_slice(self, name: str) -> Slice:
         """The tensor of that name, to be indexed: nothing is read before that.
@@ -101,6 +102,8 @@ class safe_open(_Open):
         root: str | None = None,
     ) -> None:
         file = File(filename, backend, root)
+        if file.root is not None:
+            check_packed(framework, filename)
         super().__init__(file, framework_of(framework, device))
 
 
@@ -145,8 +148,18 @@ class Slice:
         parts = framework.resolve(index, self._shape)
         if parts is None:
             (tensor,) = file.read([self._name], framework.empty)
-            return framework.finish(framework.take(tensor, index))
-        return framework.finish(file.read_slice(self._name, parts, framework.empty))
+            part = framework.take(tensor, index)
+        else:
+            part = file.read_slice(self._name, parts, framework.empty)
+        return _finished(file, framework, self._name, part)
+
+
+def _finished(file: File, framework: Numpy | Torch, name: str, tensor: Any) -> Any:
+    """What a caller gets for the memory that a tensor was read to."""
+    try:
+        return framework.finish(tensor)
+    except Exception as error:
+        raise located(error, file.place(name))
 
 
 def open_bytes(data: bytes, framework: str) -> _Open:
@@ -177,4 +190,4 @@ def load_tensor(
         tensor = f._file.read_pinned(name, sha256, f._framework.empty)
         if slice is not None:
             tensor = f._framework.take(tensor, slice)
-        return f._framework.finish(tensor)
+        return _finished(f._file, f._framework, name, tensor)

@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, Union
 
 import numpy as np
 from jax import Array
 
 from . import _open, numpy
+from ._errors import naming
 
 __all__ = ["load", "load_file", "load_tensor", "save", "save_file"]
 
 
-def save(tensors: dict[str, Array], metadata: dict[str, str] | None = None) -> bytes:
+def save(
+    tensors: dict[str, Union[Array, np.ndarray]], metadata: dict[str, str] | None = None
+) -> bytes:
     """The bytes of a safetensors file with these arrays. Raises as ``at1w.numpy.save``."""
     return numpy.save(_to_numpy(tensors), metadata)
 
 
 def save_file(
-    tensors: dict[str, Array],
+    tensors: dict[str, Union[Array, np.ndarray]],
     filename: str | os.PathLike[str],
     metadata: dict[str, str] | None = None,
+    *,
+    level: str = "default",
 ) -> None:
-    """Saves arrays as a file. Raises as ``at1w.numpy.save_file``."""
-    numpy.save_file(_to_numpy(tensors), filename, metadata)
+    """Saves arrays as a file, like ``at1w.numpy.save_file``, and raises as that."""
+    numpy.save_file(_to_numpy(tensors), filename, metadata, level=level)
 
 
 def load(data: bytes) -> dict[str, Array]:
@@ -45,5 +50,11 @@ def load_tensor(
     return _open.load_tensor(path, name, "flax", slice, sha256)
 
 
-def _to_numpy(arrays: dict[str, Array]) -> dict[str, np.ndarray]:
-    return {name: np.asarray(array) for name, array in arrays.items()}
+def _to_numpy(arrays: dict[str, Any]) -> dict[str, Any]:
+    """The arrays of jax as those of numpy. Anything else is left to ``at1w.numpy``, which takes
+    arrays of numpy and refuses the rest."""
+    converted = {}
+    for name, array in arrays.items():
+        with naming(name):
+            converted[name] = np.asarray(array) if isinstance(array, Array) else array
+    return converted

@@ -1,11 +1,12 @@
 """Lets unmodified programs load packed files that lie under the names of safetensors files.
 
-While the hook is enabled, ``safetensors.safe_open``, and with it ``load_file`` and all that build on
-them, opens packed files with at1w; every other file is left to safetensors as before.
+While the hook is enabled, ``safetensors.safe_open``, and with it ``load_file`` and all that build
+on them, opens packed files with at1w, and ``X.at1w`` where ``X.safetensors`` is asked for and
+missing. Every other file is left to safetensors as before.
 
 ``python -m at1w.hook install`` enables it in every program that this environment starts from then
-on, worker processes too; ``uninstall`` ends that, and ``status`` tells. In code, ``enable()`` does so
-for this process and those that are forked from it.
+on, worker processes too; ``uninstall`` ends that, and ``status`` tells. In code, ``enable()`` does
+so for this process and those that are forked from it.
 """
 
 from __future__ import annotations
@@ -18,18 +19,33 @@ from ._hook import disable, enable, enabled
 
 __all__ = ["disable", "enable", "enabled", "install", "installed", "uninstall"]
 
-# Python runs this line at every start. It must not fail when at1w has gone.
-_LINE = (
-    r'import sys; exec("try:\n    from at1w._hook import enable\nexcept ImportError:\n    pass\n'
-    r'else:\n    enable()")'
-)
+# Python runs this at every start, so it imports nothing: to import even a small module, it would
+# have to list the folders of its path. It must not fail when at1w has gone. The line of older
+# versions calls ``enable`` of ``at1w._hook``, which has to stay for that.
+_START = """
+class At1wHook:
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        if name != "safetensors":
+            return None
+        import sys
+        sys.meta_path.remove(cls)
+        try:
+            from at1w import _hook
+        except ImportError:
+            return None
+        _hook.enable()
+        return _hook.At1wHook.find_spec(name, path, target)
+sys.meta_path.insert(0, At1wHook)
+"""
 
 
 def install() -> Path:
     """Enables the hook in every program that this environment starts from now on. Gives the path of
     the file that does it. Raises OSError."""
     path = _path()
-    path.write_text(_LINE + "\n")
+    # One line that begins with "import", as the site module takes it.
+    path.write_text(f"import sys; exec({_START!r})\n")
     return path
 
 

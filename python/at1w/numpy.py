@@ -6,21 +6,22 @@ bfloat16 and the 8-bit floats need the package ml_dtypes.
 from __future__ import annotations
 
 import os
-import sys
 from typing import Any
 
 import numpy as np
 
 from . import _open
 from ._at1w import TensorSpec, serialize, serialize_file
+from ._save import Dense, described
 
 __all__ = ["load", "load_file", "load_tensor", "save", "save_file"]
 
 
 def save(tensor_dict: dict[str, np.ndarray], metadata: dict[str, str] | None = None) -> bytes:
-    """The bytes of a safetensors file with these arrays, which must be contiguous.
+    """The bytes of a safetensors file with these arrays, of any layout and byte order.
 
-    Raises SafetensorError for a dtype that safetensors has not.
+    Raises, naming the array, SafetensorError for a dtype that safetensors has not; TypeError for
+    what is no array, and for masked arrays.
     """
     specs, _alive = _specs(tensor_dict)
     return serialize(specs, metadata)
@@ -30,14 +31,17 @@ def save_file(
     tensor_dict: dict[str, np.ndarray],
     filename: str | os.PathLike[str],
     metadata: dict[str, str] | None = None,
+    *,
+    level: str = "default",
 ) -> None:
-    """Saves arrays, which must be contiguous, as a file that appears whole or not at all: packed if
-    its name ends in ``.at1w``, else safetensors.
+    """Saves arrays as a file that appears whole or not at all: packed if its name ends in
+    ``.at1w``, else safetensors. level: "fast", "default" or "max", from fast to small; it has no
+    effect on a safetensors file.
 
-    Raises as ``save``, and OSError.
+    Raises as ``save``, OSError, and ValueError for another level.
     """
     specs, _alive = _specs(tensor_dict)
-    serialize_file(specs, filename, metadata)
+    serialize_file(specs, filename, metadata, level=level)
 
 
 def load(data: bytes) -> dict[str, np.ndarray]:
@@ -63,15 +67,17 @@ def load_tensor(
 
 def _specs(arrays: dict[str, np.ndarray]) -> tuple[dict[str, TensorSpec], list[np.ndarray]]:
     """Descriptions of arrays, and what must be kept alive for them."""
-    alive, specs = [], {}
-    for name, array in arrays.items():
-        if array.dtype.byteorder == ">" or (array.dtype.byteorder == "=" and sys.byteorder == "big"):
-            array = array.byteswap()
-        alive.append(array)
-        specs[name] = TensorSpec(
-            dtype=array.dtype.name,
-            shape=array.shape,
-            data_ptr=array.ctypes.data,
-            data_len=array.nbytes,
+    return described(arrays, _dense)
+
+
+def _dense(array: np.ndarray) -> Dense:
+    """An array as it is to be saved: itself where its memory is its elements, else a copy."""
+    if not isinstance(array, (np.ndarray, np.generic)):
+        raise TypeError(f"expected a numpy.ndarray, received {type(array)}")
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError(
+            "a masked array, whose mask no file keeps: save its .filled(), or data and mask apart"
         )
-    return specs, alive
+    dtype = array.dtype if array.dtype.isnative else array.dtype.newbyteorder("=")
+    array = np.asarray(array, dtype, order="C")
+    return Dense(array, array.dtype.name, array.ctypes.data, array.nbytes)

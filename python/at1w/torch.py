@@ -15,6 +15,8 @@ import torch
 
 from . import _open
 from ._at1w import TensorSpec, serialize, serialize_file
+from ._errors import SafetensorError, naming
+from ._save import Dense, described
 
 __all__ = ["load", "load_file", "load_model", "load_tensor", "save", "save_file", "save_model"]
 
@@ -22,8 +24,8 @@ __all__ = ["load", "load_file", "load_model", "load_tensor", "save", "save_file"
 def save(tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> bytes:
     """The bytes of a safetensors file with these tensors, which must be dense and contiguous.
 
-    Raises ValueError for others, RuntimeError for tensors that share memory, SafetensorError for a
-    dtype that safetensors has not.
+    Raises, naming the tensor, ValueError for others; RuntimeError for tensors that share memory;
+    SafetensorError for a dtype that safetensors has not, and for a tensor without all its memory.
     """
     specs, _alive = _specs(tensors)
     return serialize(specs, metadata)
@@ -33,14 +35,17 @@ def save_file(
     tensors: dict[str, torch.Tensor],
     filename: str | os.PathLike[str],
     metadata: dict[str, str] | None = None,
+    *,
+    level: str = "default",
 ) -> None:
-    """Saves tensors, which must be dense and contiguous, as a file that appears whole or not at all:
-    packed if its name ends in ``.at1w``, else safetensors. They must not change meanwhile.
+    """Saves tensors, which must be dense and contiguous, as a file that appears whole or not at
+    all: packed if its name ends in ``.at1w``, else safetensors. They must not change meanwhile.
+    level: "fast", "default" or "max", from fast to small; it has no effect on a safetensors file.
 
-    Raises as ``save``, and OSError.
+    Raises as ``save``, OSError, and ValueError for another level.
     """
     specs, _alive = _specs(tensors)
-    serialize_file(specs, filename, metadata)
+    serialize_file(specs, filename, metadata, level=level)
 
 
 def load(data: bytes) -> dict[str, torch.Tensor]:
@@ -74,6 +79,8 @@ def save_model(
     filename: str,
     metadata: dict[str, str] | None = None,
     force_contiguous: bool = True,
+    *,
+    level: str = "default",
 ) -> None:
     """Saves the state of a model. Of tensors that share memory one is saved; the metadata tells for
     each other name which. force_contiguous: save contiguous copies of tensors that are not.
@@ -81,6 +88,8 @@ def save_model(
     Raises as ``save_file``, and RuntimeError if no tensor covers the memory that some share.
     """
     state = model.state_dict()
+    _check_memory(state)
+    state = _resolved_state(state)
     for kept, removed in _remove_duplicate_names(state).items():
         metadata = {**dict.fromkeys(removed, kept), **(metadata or {})}
         for name in removed:
@@ -88,7 +97,7 @@ def save_model(
     if force_contiguous:
         state = {name: tensor.contiguous() for name, tensor in state.items()}
     try:
-        save_file(state, filename, metadata)
+        save_file(state, filename, metadata, level=level)
     except ValueError as error:
         raise ValueError(f"{error} Or use save_model(..., force_contiguous=True).") from error
 
@@ -100,13 +109,14 @@ def load_model(
     device: str | int = "cpu",
     *,
     backend: str = "pread",
-) -> tuple[list[str], list[str]]:
+) -> tuple[set[str], list[str]]:
     """Loads a file into a model: the names that it lacks, and those that the model has no use for.
 
     Raises as ``load_file``, and with ``strict`` RuntimeError if there are such names.
     """
     state = load_file(filename, device, backend=backend)
-    removed = _remove_duplicate_names(model.state_dict(), preferred_names=list(state))
+    own = _resolved_state(model.state_dict())
+    removed = _remove_duplicate_names(own, preferred_names=list(state))
     missing, unexpected = model.load_state_dict(state, strict=False)
     missing, unexpected = set(missing), list(unexpected)
     for name in (name for names in removed.values() for name in names):
@@ -122,7 +132,13 @@ def load_model(
                 quoted = ", ".join(f'"{name}"' for name in sorted(names))
                 lines.append(f"    {kind} key(s) in state_dict: {quoted}")
         raise RuntimeError("\n".join(lines))
-    return sorted(missing), unexpected
+    return missing, unexpected
+
+
+def _resolved_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The tensors of a model. Those that conjugate or negate others are tensors of their own here:
+    the others could not be saved in their place."""
+    return {name: _resolved(tensor) for name, tensor in state.items()}
 
 
 # The names and results of the functions below are those of safetensors.torch, on which other
@@ -131,7 +147,11 @@ def load_model(
 
 def storage_ptr(tensor: torch.Tensor) -> int:
     """Where the memory begins that a tensor is a view of; 0 if it has none."""
-    return tensor.untyped_storage().data_ptr()
+    try:
+        return tensor.untyped_storage().data_ptr()
+    except RuntimeError:
+        # Of a tensor that wraps others, or that only pretends to be one.
+        return 0
 
 
 def storage_size(tensor: torch.Tensor) -> int:
@@ -141,10 +161,14 @@ def storage_size(tensor: torch.Tensor) -> int:
 
 def _end_ptr(tensor: torch.Tensor) -> int:
     """Where the last element of a tensor ends."""
-    if not tensor.nelement():
-        return tensor.data_ptr()
+    return storage_ptr(tensor) + _reach(tensor)
+
+
+def _reach(tensor: torch.Tensor) -> int:
+    """Where in its storage the last element of a tensor ends, in bytes."""
     last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride()))
-    return tensor.data_ptr() + (last + 1) * tensor.element_size()
+    elements = last + 1 if tensor.nelement() else 0
+    return (tensor.storage_offset() + elements) * tensor.element_size()
 
 
 def _is_complete(tensor: torch.Tensor) -> bool:
@@ -179,8 +203,8 @@ def _remove_duplicate_names(
     preferred_names: Iterable[str] = (),
     discard_names: Iterable[str] = (),
 ) -> dict[str, list[str]]:
-    """Of tensors that share memory, the name of the one to keep and those of the others: one that is
-    preferred, else one that is not to be discarded, else any; the first of such.
+    """Of tensors that share memory, the name of the one to keep and those of the others: one that
+    is preferred, else one that is not to be discarded, else any; the first of such.
 
     Raises RuntimeError if none covers all of the memory.
     """
@@ -203,45 +227,77 @@ def _specs(
     tensors: dict[str, torch.Tensor],
 ) -> tuple[dict[str, TensorSpec], list[torch.Tensor]]:
     """Descriptions of tensors, and what must be kept alive for them."""
-    _check(tensors)
-    alive, specs = [], {}
-    for name, tensor in tensors.items():
-        tensor = tensor.to("cpu")
-        alive.append(tensor)
-        specs[name] = TensorSpec(
-            dtype=str(tensor.dtype).removeprefix("torch."),
-            shape=tensor.shape,
-            data_ptr=tensor.data_ptr(),
-            data_len=tensor.nelement() * tensor.element_size(),
-        )
-    return specs, alive
-
-
-def _check(tensors: dict[str, torch.Tensor]) -> None:
-    """That these are tensors that can be saved."""
     if not isinstance(tensors, dict):
         raise ValueError(f"Expected a dict of [str, torch.Tensor] but received {type(tensors)}")
-    for name, tensor in tensors.items():
-        if not isinstance(tensor, torch.Tensor):
-            raise ValueError(
-                f"Key `{name}` is invalid, expected torch.Tensor but received {type(tensor)}"
-            )
-    sparse = [name for name, tensor in tensors.items() if tensor.layout != torch.strided]
-    if sparse:
-        raise ValueError(
-            f"You are trying to save a sparse tensors: `{sparse}` which this library does not support."
-            " You can make it a dense tensor before saving with `.to_dense()` but be aware this might"
-            " make a much larger file than needed."
-        )
+    _check_memory(tensors)
     shared = [names for names in _find_shared_tensors(tensors) if len(names) > 1]
     if shared:
         raise RuntimeError(
             f"Some tensors share memory, which would be saved twice: {shared}. "
             "Use save_model, or save clones of them."
         )
+    return described(tensors, _dense)
+
+
+# Devices whose tensors are no views of memory that torch knows.
+_WITHOUT_STORAGE = {"lazy", "xla"}
+
+
+def _check_memory(tensors: dict[str, Any]) -> None:
+    """Checks that these are strided tensors within memory of their own, so that they can be read.
+
+    Torch itself reads past the end of a storage that was resized.
+    """
+    # Two messages are those of safetensors, to the letter.
     for name, tensor in tensors.items():
-        if not tensor.is_contiguous():
+        if not isinstance(tensor, torch.Tensor):
             raise ValueError(
-                f"You are trying to save a non contiguous tensor: `{name}` which is not allowed: save"
-                " its .contiguous(), or the whole tensor that it is a part of."
+                f"Key `{name}` is invalid, expected torch.Tensor but received {type(tensor)}"
             )
+    sparse = [name for name, tensor in tensors.items() if "sparse" in str(tensor.layout)]
+    if sparse:
+        raise ValueError(
+            f"You are trying to save a sparse tensors: `{sparse}` which this library does not support."
+            " You can make it a dense tensor before saving with `.to_dense()` but be aware this might"
+            " make a much larger file than needed."
+        )
+    for name, tensor in tensors.items():
+        with naming(name):
+            if tensor.layout != torch.strided or tensor.is_nested:
+                layout = "nested" if tensor.is_nested else tensor.layout
+                raise ValueError(
+                    f"the layout is {layout}, and only dense tensors can be saved: save what it is"
+                    " made of, or a dense copy"
+                )
+            if tensor.device.type == "meta":
+                raise RuntimeError("Cannot copy out of meta tensor, it has no data: load it first")
+            if not tensor.nelement() or tensor.device.type in _WITHOUT_STORAGE:
+                continue
+            if not storage_ptr(tensor):
+                raise SafetensorError(
+                    f"this {type(tensor).__name__} has no memory: its storage was freed, or it only"
+                    " wraps other tensors: gather it, or save those"
+                )
+            reach, size = _reach(tensor), storage_size(tensor)
+            if reach > size:
+                raise SafetensorError(
+                    f"it reaches to byte {reach} of a storage of {size} bytes, which was resized:"
+                    " save it before that, or gather it again"
+                )
+
+
+def _dense(tensor: torch.Tensor) -> Dense:
+    """A tensor as it is to be saved, which must be contiguous, on the host."""
+    if not tensor.is_contiguous():
+        raise ValueError(
+            "You are trying to save a non contiguous tensor, which is not allowed: save its"
+            " .contiguous(), or the whole tensor that it is a part of."
+        )
+    tensor = _resolved(tensor).to("cpu")
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    return Dense(tensor, dtype, tensor.data_ptr(), tensor.nelement() * tensor.element_size())
+
+
+def _resolved(tensor: torch.Tensor) -> torch.Tensor:
+    """The same values without the marks that make torch conjugate or negate what it reads."""
+    return tensor.resolve_conj().resolve_neg()

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use at1w_container::{
-    Fault, FileCheck, Level, Observer, OpenOptions, PackOptions, Reader, RepositoryOptions,
+    Fault, FileCheck, Observer, OpenOptions, PackOptions, Reader, RepositoryOptions,
     RepositorySummary, Summary, UnpackOptions, Weights, pack_file, pack_repository, printable,
     unpack_file, unpack_repository, verify_repository,
 };
@@ -12,6 +12,7 @@ use pyo3::prelude::*;
 
 use crate::errors::exception;
 use crate::file::parse_digest;
+use crate::save::parse_level;
 use crate::work::watched;
 
 /// A packed file: its path in the packed repository or as it was given, its root, the bytes of the
@@ -61,15 +62,7 @@ pub(crate) fn pack(
     strict: bool,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<(Vec<Packed>, Vec<String>)> {
-    let level = match level {
-        "fast" => Level::Fast,
-        "default" => Level::Default,
-        "max" => Level::Max,
-        other => {
-            let problem = format!("level {other:?} is none of \"fast\", \"default\", \"max\"");
-            return Err(PyValueError::new_err(problem));
-        }
-    };
+    let level = parse_level(level)?;
     watched(py, progress.as_ref(), |watch| {
         if source.is_dir() {
             let options =

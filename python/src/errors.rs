@@ -3,10 +3,10 @@
 use std::io;
 
 use at1w_container::{Error, printable};
-use pyo3::PyErr;
 use pyo3::exceptions::{
     PyFileExistsError, PyFileNotFoundError, PyKeyboardInterrupt, PyMemoryError, PyOSError,
 };
+use pyo3::prelude::*;
 
 pyo3::import_exception!(at1w._errors, SafetensorError);
 pyo3::import_exception!(at1w._errors, IntegrityError);
@@ -23,11 +23,12 @@ pub(crate) fn exception(error: Error) -> PyErr {
             )),
             kind => io::Error::new(kind, message).into(),
         },
+        Error::NoFolder(_) => PyFileNotFoundError::new_err(message),
         Error::Exists(path) => PyFileExistsError::new_err(format!(
             "{} exists already: overwrite=True replaces it",
             printable(&path.display().to_string())
         )),
-        Error::Read { .. } | Error::Write(_) => PyOSError::new_err(message),
+        Error::Read { .. } | Error::Write(_) | Error::Threads(_) => PyOSError::new_err(message),
         Error::Memory { .. } => PyMemoryError::new_err(message),
         Error::Cancelled => PyKeyboardInterrupt::new_err(()),
         Error::NoTensor { name, .. } => {
@@ -38,4 +39,12 @@ pub(crate) fn exception(error: Error) -> PyErr {
         error if error.is_integrity() => IntegrityError::new_err(message),
         _ => SafetensorError::new_err(message),
     }
+}
+
+/// The exception of a framework, with a place in front of its message.
+pub(crate) fn located(py: Python<'_>, error: PyErr, place: &str) -> PyErr {
+    let located = py
+        .import("at1w._errors")
+        .and_then(|errors| errors.call_method1("located", (error.value(py), place)));
+    located.map_or_else(|failure| failure, PyErr::from_value)
 }

@@ -5,14 +5,14 @@ use std::path::PathBuf;
 
 use at1w_container::{
     Digest, Error, Index, OpenOptions, Progress, ReadAt, Result, Slice, TensorInfo, Wanted,
-    Weights, open_file,
+    Weights, open_file, printable,
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::{PyByteArray, PyDict};
 
-use crate::errors::{SafetensorError, exception};
+use crate::errors::{SafetensorError, exception, located};
 use crate::memory::Fresh;
 use crate::source::{Bytes, Count, Counted};
 use crate::work::reading;
@@ -83,6 +83,16 @@ impl File {
         Ok((tensor.dtype_name(), tensor.shape()))
     }
 
+    /// The file, where it has a path, and a tensor of it, for messages.
+    fn place(&self, name: &str) -> String {
+        let tensor = format!("tensor {name:?}");
+        let place = match &self.path {
+            Some(path) => format!("{}: {tensor}", path.display()),
+            None => tensor,
+        };
+        printable(&place).into_owned()
+    }
+
     /// What the header has as `__metadata__`.
     fn metadata<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
         let header = self.weights.header();
@@ -148,7 +158,7 @@ impl File {
         let shape = self.weights.slice_shape(name, &slice);
         let (shape, len) = shape.map_err(|error| self.exception(error))?;
         let (dtype, _) = self.info(name)?;
-        let mut tensor = Fresh::new(empty, dtype, &shape, len)?;
+        let mut tensor = self.empty(name, empty, dtype, &shape, len)?;
         let out = tensor.bytes();
         self.reading(empty.py(), len, |progress| {
             self.weights.read_slice(name, &slice, out, progress)
@@ -168,7 +178,20 @@ impl File {
     fn fresh<'py>(&self, name: &str, empty: &Bound<'py, PyAny>) -> PyResult<Fresh<'py>> {
         let len = self.weights.tensor_len(name).map_err(|error| self.exception(error))?;
         let (dtype, shape) = self.info(name)?;
+        self.empty(name, empty, dtype, shape, len)
+    }
+
+    /// A new tensor of the framework, to read this one to.
+    fn empty<'py>(
+        &self,
+        name: &str,
+        empty: &Bound<'py, PyAny>,
+        dtype: &str,
+        shape: &[u64],
+        len: u64,
+    ) -> PyResult<Fresh<'py>> {
         Fresh::new(empty, dtype, shape, len)
+            .map_err(|error| located(empty.py(), error, &self.place(name)))
     }
 
     fn reading(

@@ -4,7 +4,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use at1w_container::{Dtype, Error, Level, Staged, StagedTensor, pack, write_atomically};
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
@@ -16,7 +16,8 @@ use crate::work::watched;
 ///
 /// `dtype` is a name such as "float32" or "bfloat16". `shape` is that of the framework: for
 /// "float4_e2m1fn_x2", which has two elements in a byte, the last dimension is doubled here. The
-/// `data_len` bytes at `data_ptr` must stay alive and unchanged until the tensor is saved.
+/// `data_len` bytes at `data_ptr` are its elements, dense, in row-major order and little-endian.
+/// They must stay alive and unchanged until the tensor is saved.
 #[pyclass(frozen, module = "at1w")]
 pub(crate) struct TensorSpec {
     dtype: Dtype,
@@ -122,30 +123,46 @@ pub(crate) fn serialize<'py>(
 }
 
 /// Saves these tensors as a file, which appears whole or not at all, and replaces what is there: a
-/// packed one if its name ends in ".at1w", else a safetensors file.
+/// packed one if its name ends in ".at1w", else a safetensors file. `level` is "fast", "default" or
+/// "max", from fast to small; a safetensors file has none.
 ///
 /// Raises SafetensorError as `serialize` does, and OSError.
 #[pyfunction]
-#[pyo3(signature = (tensor_dict, filename, metadata = None))]
+#[pyo3(signature = (tensor_dict, filename, metadata = None, *, level = "default"))]
 pub(crate) fn serialize_file(
     py: Python<'_>,
     tensor_dict: &Bound<'_, PyDict>,
     filename: PathBuf,
     metadata: Option<&Bound<'_, PyDict>>,
+    level: &str,
 ) -> PyResult<()> {
+    let level = parse_level(level)?;
     let (specs, metadata) = (specs(tensor_dict)?, entries(metadata)?);
     watched(py, None, |watch| {
         let staged = stage(&specs, metadata.as_deref())?;
         write_atomically(&filename, true, |out| {
             let mut out = BufWriter::new(out);
             if is_at1w(&filename) {
-                pack(&staged, &mut out, Level::default(), watch)?;
+                pack(&staged, &mut out, level, watch)?;
             } else {
                 staged.write(&mut out, watch)?;
             }
             out.flush().map_err(Error::Write)
         })
     })
+}
+
+/// The level of that name.
+pub(crate) fn parse_level(name: &str) -> PyResult<Level> {
+    match name {
+        "fast" => Ok(Level::Fast),
+        "default" => Ok(Level::Default),
+        "max" => Ok(Level::Max),
+        other => {
+            let problem = format!("level {other:?} is none of \"fast\", \"default\", \"max\"");
+            Err(PyValueError::new_err(problem))
+        }
+    }
 }
 
 fn is_at1w(path: &Path) -> bool {

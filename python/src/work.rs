@@ -75,12 +75,13 @@ pub(crate) fn watched<T: Send>(
     py.detach(|| {
         thread::scope(|scope| {
             let (sender, results) = mpsc::channel::<()>();
-            let worker = scope.spawn(move || {
+            let worker = thread::Builder::new().spawn_scoped(scope, move || {
                 let result = work(watch);
                 // Only there to wake the other end.
                 drop(sender);
                 result
             });
+            let worker = worker.map_err(|error| exception(Error::Threads(error.to_string())))?;
             let mut attended = Ok(());
             while attended.is_ok() && results.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout)
             {

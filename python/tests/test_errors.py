@@ -1,8 +1,10 @@
 """What is wrong is said by exceptions of the kinds of safetensors, and nothing is left behind."""
 
 import os
+import re
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import safetensors
 
 import at1w
 import at1w.numpy
+from at1w._errors import located
 
 
 def test_kinds():
@@ -26,7 +29,9 @@ def test_missing_file():
 def test_missing_tensor(path):
     with at1w.safe_open(path, "np") as f:
         for read in (f.get_tensor, f.get_slice):
-            with pytest.raises(at1w.SafetensorError, match="File does not contain tensor wid.*wide"):
+            with pytest.raises(
+                at1w.SafetensorError, match="File does not contain tensor wid.*wide"
+            ):
                 read("wid")
 
 
@@ -43,7 +48,11 @@ def test_closed(path):
     [
         (("no-framework",), at1w.SafetensorError, "framework no-framework is invalid"),
         ((7,), TypeError, "framework must be a str"),
-        (("np", "cuda:0"), at1w.SafetensorError, "Device cuda:0 is not supported for framework numpy"),
+        (
+            ("np", "cuda:0"),
+            at1w.SafetensorError,
+            "Device cuda:0 is not supported for framework numpy",
+        ),
     ],
 )
 def test_bad_arguments(path, arguments, error, message):
@@ -67,7 +76,9 @@ def test_wrong_sha256(path):
         at1w.load_tensor(path, "wide", sha256="00" * 32)
 
 
-@pytest.mark.parametrize("content", [b"", b"1234567", b"\xff" * 100, b"at1w\r\n\x1a\n" + b"x" * 500])
+@pytest.mark.parametrize(
+    "content", [b"", b"1234567", b"\xff" * 100, b"at1w\r\n\x1a\n" + b"x" * 500]
+)
 def test_no_weights(tmp_path, content):
     path = tmp_path / "model.safetensors"
     path.write_bytes(content)
@@ -160,8 +171,89 @@ def test_dtypes_that_numpy_has_not(tmp_path):
     header = b'{"a":{"dtype":"F4","shape":[2],"data_offsets":[0,1]}}'
     path = tmp_path / "f4.safetensors"
     path.write_bytes(len(header).to_bytes(8, "little") + header + b"\x12")
-    with pytest.raises(at1w.SafetensorError, match="Dtype not understood"):
-        at1w.numpy.load_file(path)
+    at1w.pack(path)
+    for name in ("f4.safetensors", "f4.at1w"):
+        names = f"""{name}: tensor "a": Dtype not understood: numpy has no 'F4'"""
+        with at1w.safe_open(tmp_path / name, "np") as f:
+            with pytest.raises(at1w.SafetensorError, match=names):
+                f.get_tensors()
+            with pytest.raises(at1w.SafetensorError, match=names):
+                f.get_slice("a")[:2]
+    with pytest.raises(at1w.SafetensorError, match='^tensor "a": Dtype not understood'):
+        at1w.numpy.load(path.read_bytes())
+
+
+@pytest.mark.parametrize("framework", ["tf", "tensorflow", "paddle", "mlx"])
+def test_frameworks_that_only_safetensors_reads_to(files, framework):
+    with pytest.raises(
+        at1w.SafetensorError, match=f"model.at1w is packed, .* to {framework}: unpack"
+    ):
+        at1w.safe_open(files["at1w"], framework)
+    with pytest.raises(at1w.SafetensorError, match=f"framework {framework} is invalid"):
+        at1w.safe_open(files["safetensors"], framework)
+
+
+# Opens a file, then gives up all rights to start threads, and goes on.
+WITHOUT_THREADS = """
+import os, resource, sys
+import at1w.numpy
+
+f = at1w.safe_open(sys.argv[1], "np")
+os.chmod(sys.argv[2], 0o777)
+{before}
+resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+if os.getuid() == 0:
+    # The limit does not bind root.
+    os.setuid(65534)
+for _ in range(2):
+    try:
+        {work}
+    except OSError as error:
+        print("refused:", error, flush=True)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of Linux")
+@pytest.mark.parametrize(
+    ("before", "work"),
+    [
+        # The thread that works while another waits, threads to work side by side, and those of a
+        # child that has forked from a process with threads.
+        ("", "f.get_tensors()"),
+        ("", "at1w.numpy.save_file({}, sys.argv[2] + '/model.at1w')"),
+        ("", "f.get_tensor('wide')"),
+        ("f.get_tensor('wide')\nif os.fork(): sys.exit(os.wait()[1])", "f.get_tensor('wide')"),
+    ],
+)
+def test_a_machine_out_of_threads(packed, before, work):
+    program = WITHOUT_THREADS.format(before=before, work=work)
+    # The folders of pytest are closed to others.
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-c", program, packed, folder]
+        result = subprocess.run(command, capture_output=True, text=True)
+        assert os.listdir(folder) == []
+    assert (result.returncode, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    assert len(lines) == 2
+    for line in lines:
+        assert re.match("refused: .*no thread could be started: .*RAYON_NUM_THREADS", line)
+
+
+def test_exceptions_of_frameworks_keep_their_kind():
+    class OutOfMemory(RuntimeError):
+        pass
+
+    error = OutOfMemory("no memory")
+    assert located(error, "here") is error
+    assert str(error) == "here: no memory"
+    interruption = KeyboardInterrupt()
+    assert located(interruption, "here") is interruption
+    with pytest.raises(MemoryError) as memory:
+        np.empty(1 << 60, np.uint8)
+    assert type(memory.value) is not MemoryError
+    replaced = located(memory.value, "here")
+    assert (type(replaced), replaced.__cause__) == (MemoryError, memory.value)
+    assert str(replaced).startswith("here: Unable to allocate")
 
 
 def test_bf16_without_ml_dtypes(packed):
@@ -171,4 +263,5 @@ def test_bf16_without_ml_dtypes(packed):
         f"at1w.load_tensor({str(packed)!r}, 'wide.bf16')\n"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert "TypeError: data type 'bfloat16' not understood: install ml_dtypes" in result.stderr
+    message = """tensor "wide.bf16": data type 'bfloat16' not understood: install ml_dtypes"""
+    assert f"TypeError: {packed}: {message}" in result.stderr

@@ -9,6 +9,7 @@ import time
 import at1w
 import at1w.torch
 import pytest
+import safetensors.torch
 import torch
 
 DTYPES = [
@@ -83,6 +84,12 @@ def test_bad_slices_are_refused_as_by_torch(path, tensors, index):
         f.get_slice("large")[index]
 
 
+def test_negative_steps_say_what_to_do(path):
+    with at1w.safe_open(path, "pt") as f:
+        with pytest.raises(ValueError, match=r"step must be greater than zero: .*\.flip\(\)"):
+            f.get_slice("large")[::-2]
+
+
 def test_pinned_part(path, tensors):
     import hashlib
 
@@ -95,6 +102,38 @@ def test_pinned_part(path, tensors):
 def test_bad_devices(path, device):
     with pytest.raises(at1w.SafetensorError, match=f"device {device} is invalid"):
         at1w.safe_open(path, "pt", device)
+
+
+def test_dtypes_that_torch_has_not(tmp_path):
+    header = b'{"six":{"dtype":"F6_E2M3","shape":[4],"data_offsets":[0,3]}}'
+    path = tmp_path / "six.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + b"123")
+    at1w.pack(path)
+    for name in ("six.safetensors", "six.at1w"):
+        with pytest.raises(
+            at1w.SafetensorError, match=f'{name}: tensor "six": .*torch .* no .F6_E2M3'
+        ):
+            at1w.torch.load_file(tmp_path / name)
+
+
+@pytest.mark.parametrize("suffix", ["at1w", "safetensors"])
+def test_load_model_returns_what_safetensors_returns(tmp_path, suffix):
+    def model(*names):
+        return torch.nn.ModuleDict({name: torch.nn.Linear(3, 4) for name in names})
+
+    at1w.torch.save_model(model("a", "b"), tmp_path / f"model.{suffix}")
+    at1w.torch.save_model(model("a", "b"), tmp_path / "plain.safetensors")
+    for names, strict in ((("a", "b"), True), (("b", "c", "d"), False)):
+        loaded = model(*names)
+        ours = at1w.torch.load_model(loaded, tmp_path / f"model.{suffix}", strict=strict)
+        theirs = safetensors.torch.load_model(loaded, tmp_path / "plain.safetensors", strict=strict)
+        assert [type(names) for names in ours] == [type(names) for names in theirs] == [set, list]
+        assert (ours[0], sorted(ours[1])) == (theirs[0], sorted(theirs[1]))
+    with pytest.raises(RuntimeError) as ours:
+        at1w.torch.load_model(model("c"), tmp_path / f"model.{suffix}")
+    with pytest.raises(RuntimeError) as theirs:
+        safetensors.torch.load_model(model("c"), tmp_path / "plain.safetensors")
+    assert str(ours.value) == str(theirs.value)
 
 
 def test_shared_memory_is_refused(tmp_path):

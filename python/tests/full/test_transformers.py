@@ -101,6 +101,23 @@ def test_loads_packed_checkpoints(tmp_path, save, shards, dtype):
     assert torch.equal(logits(ours), logits(theirs))
 
 
+def test_loads_shards_under_names_of_their_own(tmp_path):
+    torch.manual_seed(7)
+    plain, packed = tmp_path / "plain", tmp_path / "packed"
+    save_llama(plain, torch.bfloat16)
+    files = at1w.pack(plain, packed)
+    assert len(files) == 4 and all(file.path.endswith(".at1w") for file in files)
+
+    theirs = AutoModelForCausalLM.from_pretrained(plain)
+    hook.enable()
+    try:
+        ours = AutoModelForCausalLM.from_pretrained(packed)
+    finally:
+        hook.disable()
+    assert_all_same(ours.state_dict(), theirs.state_dict())
+    assert torch.equal(logits(ours), logits(theirs))
+
+
 def test_accelerate_reads_packed_checkpoints(tmp_path):
     plain, packed = tmp_path / "plain.safetensors", tmp_path / "packed.safetensors"
     save_file(llama(torch.bfloat16).state_dict(), plain, {"format": "pt"})

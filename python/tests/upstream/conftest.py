@@ -34,9 +34,9 @@ DESELECTED = (
 PASSED = 70
 
 
-def save_packed(tensor_dict, filename, metadata=None):
+def save_packed(tensor_dict, filename, metadata=None, **options):
     temporary = f"{os.fspath(filename)}.at1w"
-    serialize_file(tensor_dict, temporary, metadata)
+    serialize_file(tensor_dict, temporary, metadata, **options)
     os.replace(temporary, filename)
 
 
