@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::iter;
 use std::ops::Range;
 
 use crate::Result;
@@ -52,12 +53,12 @@ fn glance(source: &dyn ReadAt, header: &Header, info: &TensorInfo, kind: u64) ->
     let mut hasher = DefaultHasher::new();
     kind.hash(&mut hasher);
     let len = info.raw_len();
-    // A small tensor is read as a whole, at once.
-    let places = match len <= 2 * GLANCE {
-        true => vec![0..len],
-        false => vec![0..GLANCE, len / 2..len / 2 + GLANCE],
+    let (start, middle) = match len > 2 * GLANCE {
+        true => (0..GLANCE, Some(len / 2..len / 2 + GLANCE)),
+        // A small tensor is read as a whole, at once.
+        false => (0..len, None),
     };
-    for place in places {
+    for place in iter::once(start).chain(middle) {
         source::read(source, within(header, info, place))?.hash(&mut hasher);
     }
     Ok(hasher.finish())
