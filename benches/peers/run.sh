@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Prints tables of at1w and its peers on the bf16 files of the corpus, in one session. Needs Rust, Python
-# and a C compiler; peers come from PyPI.
+# Prints tables of at1w and its peers on the bf16 files of the corpus, in one session. Needs Rust,
+# Python and a C compiler; peers come from PyPI.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::iter;
 use std::ops::Range;
 
 use crate::Result;
@@ -52,12 +53,12 @@ fn sample_hash(source: &dyn ReadAt, header: &Header, info: &TensorInfo, kind: u6
     let mut hasher = DefaultHasher::new();
     kind.hash(&mut hasher);
     let len = info.raw_len();
-    let (first, middle) = match len <= 2 * SAMPLE_LEN {
+    let (start, middle) = match len > 2 * SAMPLE_LEN {
+        true => (0..SAMPLE_LEN, Some(len / 2..len / 2 + SAMPLE_LEN)),
         // A small tensor is read as a whole, at once.
-        true => (0..len, None),
-        false => (0..SAMPLE_LEN, Some(len / 2..len / 2 + SAMPLE_LEN)),
+        false => (0..len, None),
     };
-    for place in std::iter::once(first).chain(middle) {
+    for place in iter::once(start).chain(middle) {
         source::read(source, within(header, info, place))?.hash(&mut hasher);
     }
     Ok(hasher.finish())
