@@ -10,7 +10,8 @@ options=()
 # zig links with an old glibc, so that the wheel runs on old distributions as well.
 [[ $(uname) != Linux ]] || options=(--compatibility manylinux2014 --zig)
 rm -rf "$target/wheels"
-"$python" -m maturin build --release --locked --manifest-path python/Cargo.toml \
+# maturin finds zig through the python on PATH.
+PATH=${python%/*}:$PATH maturin build --release --locked --manifest-path python/Cargo.toml \
     --out "$target/wheels" ${options[@]+"${options[@]}"}
 
 use_venv "$work/fresh"
