@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Prints the tables of docs/BENCHMARKS.md, measured here and now. Needs Rust and Python.
 #
-# "scripts/bench.sh levels" prints the one of levels, over the whole corpus. It runs for a quarter of
-# an hour, nearly all of it xz -9e.
+# "scripts/bench.sh levels" prints the table of levels, over the whole corpus. It runs for a quarter
+# of an hour, nearly all of it xz -9e.
 source "$(dirname "$0")/lib.sh"
 
 if [ "${1-}" = levels ]; then

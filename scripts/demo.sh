@@ -51,7 +51,8 @@ for model in minilm-l6-v2 minilm-l6-v2.bf16; do
 
     echo "== $model: restore"
     "$at1w" unpack "$packed" -o "$work/restored.safetensors" --force
-    expect_equal "SHA-256 of the file" "$(sha256 "$original")" "$(sha256 "$work/restored.safetensors")"
+    expect_equal "SHA-256 of the file" \
+        "$(sha256 "$original")" "$(sha256 "$work/restored.safetensors")"
 done
 echo
 echo "the main job is done: everything came back as it was"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prints the release notes of a version, or of what is not released yet: its section of CHANGELOG.md.
+# Prints the release notes of a version, or of what is not released yet, from CHANGELOG.md.
 #
 #     scripts/notes.sh [VERSION]
 source "$(dirname "$0")/lib.sh"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Prints tables of at1w and its peers on the bf16 files of the corpus, in one session. Needs Rust, Python
-# and a C compiler; peers come from PyPI.
+# Prints tables of at1w and its peers on the bf16 files of the corpus, in one session. Needs Rust,
+# Python and a C compiler; peers come from PyPI.
 source "$(dirname "$0")/../../scripts/lib.sh"
 
 scripts/corpus.sh
