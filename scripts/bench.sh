@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
 # Prints the tables of docs/BENCHMARKS.md, measured here and now. Needs Rust and Python.
 #
-# "scripts/bench.sh levels" prints the one of levels, over the whole corpus: a quarter of an hour, of
-# which nearly all is what xz -9e takes.
-set -euo pipefail
-cd "$(dirname "$0")/.."
+# "scripts/bench.sh levels" prints the table of levels, over the whole corpus. It runs for a quarter
+# of an hour, nearly all of it xz -9e.
+source "$(dirname "$0")/lib.sh"
 
 if [ "${1-}" = levels ]; then
     scripts/corpus.sh

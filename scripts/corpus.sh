@@ -1,19 +1,11 @@
 #!/usr/bin/env bash
-# Runs corpus.py, with the arguments given, in a virtual environment that has
-# what it needs.
-set -euo pipefail
+# Runs corpus.py, with the arguments given, in a virtual environment that has its requirements.
+source "$(dirname "$0")/lib.sh"
 
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
-
-requirements=scripts/requirements.txt
-stamp=.venv/requirements.sha256
-
-[ -x .venv/bin/pip ] || python3 -m venv .venv
-
-# The stamp is written last: an installation that was cut short is done again.
-if ! sha256sum --check --status "$stamp" 2>/dev/null; then
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement "$requirements"
-    sha256sum "$requirements" >"$stamp"
+use_venv .venv
+# The copy is written last: an installation that was cut short is done again.
+if ! cmp -s scripts/requirements.txt .venv/requirements.txt; then
+    pip install --requirement scripts/requirements.txt
+    cp scripts/requirements.txt .venv/
 fi
-
-exec .venv/bin/python scripts/corpus.py "$@"
+exec "$python" scripts/corpus.py "$@"

@@ -1,15 +1,11 @@
 #!/usr/bin/env bash
 # Builds at1w and takes a real trained model through it: pack, list, read one tensor, refuse a
 # tampered file, restore, compare. Needs Rust and Python; everything else is fetched.
-set -euo pipefail
-cd "$(dirname "$0")/.."
+source "$(dirname "$0")/lib.sh"
 
-cargo build --release --locked --package at1w
-at1w="${CARGO_TARGET_DIR:-target}/release/at1w"
+build_at1w
 scripts/corpus.sh minilm-l6-v2
-
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+make_work
 tensor=encoder.layer.3.attention.self.query.weight
 
 sha256() { sha256sum "$1" | cut -d' ' -f1; }
@@ -37,7 +33,7 @@ for model in minilm-l6-v2 minilm-l6-v2.bf16; do
     "$at1w" get "$packed" "$tensor" --slice '0:2, :4' -o "$work/slice.npy" --force
 
     echo "== $model: tamper with one byte, and be refused"
-    middle=$(($(stat -c %s "$packed") / 2))
+    middle=$(($(wc -c < "$packed") / 2))
     cp "$packed" "$work/tampered.at1w"
     byte=$(od -An -tu1 -j "$middle" -N 1 "$packed" | tr -d ' ')
     # shellcheck disable=SC2059
@@ -55,7 +51,8 @@ for model in minilm-l6-v2 minilm-l6-v2.bf16; do
 
     echo "== $model: restore"
     "$at1w" unpack "$packed" -o "$work/restored.safetensors" --force
-    expect_equal "SHA-256 of the file" "$(sha256 "$original")" "$(sha256 "$work/restored.safetensors")"
+    expect_equal "SHA-256 of the file" \
+        "$(sha256 "$original")" "$(sha256 "$work/restored.safetensors")"
 done
 echo
 echo "the main job is done: everything came back as it was"
