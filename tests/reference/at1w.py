@@ -1,7 +1,7 @@
 """A second decoder for .at1w files, written from docs/FORMAT.md alone.
 
-It is there to prove that the page suffices and to be read beside it, and not
-to be fast. The functions have the names that the page uses.
+It proves that the page suffices, and is there to be read beside the page, not to be fast.
+Functions and variables have the names that the page uses.
 
     python at1w.py FILE                          prints "sha256  name" for each tensor
     python at1w.py FILE -o OUT.safetensors       writes the original file
@@ -21,8 +21,8 @@ TRAILER = struct.Struct("<4Q32s32sQ32s2QB3sI8s8s")
 RECORD = struct.Struct("<32sQI2BH")
 MAX = 524_288
 
-# Plain Python needs about a second for each MiB of chaining states. Those of
-# longer tensors are not recomputed; their SHA-256 is checked all the same.
+# Plain Python needs about a second for each MiB of chaining states. The states of longer tensors
+# are not recomputed; their SHA-256 is checked all the same.
 CHAINING_LIMIT = 2 << 20
 
 BITS = {"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6}
@@ -36,7 +36,7 @@ FIELDS = ("dtype", "shape", "data_offsets")
 
 
 class At1wError(ValueError):
-    """The file is not what the page allows."""
+    """A file that the page does not allow."""
 
 
 def require(condition, where, message):
@@ -76,7 +76,7 @@ class Cursor:
         require(self.at == len(self.data), self.where, "bytes are left over")
 
 
-# SHA-256 with its chaining states, which hashlib does not give.
+# SHA-256 with its chaining states, which hashlib does not give (section 5.3).
 
 MASK = 0xFFFFFFFF
 PRIMES = [p for p in range(2, 312) if all(p % q for q in range(2, p))]
@@ -85,7 +85,7 @@ ROUNDS = tuple(int(p ** (1 / 3) * 2**32) & MASK for p in PRIMES)
 
 
 def absorb(state, message):
-    """The chaining state after whole blocks of a message."""
+    """Returns the chaining state after whole blocks of a message."""
     for at in range(0, len(message), 64):
         w = [int.from_bytes(message[i : i + 4], "big") for i in range(at, at + 64, 4)]
         for i in range(16, 64):
@@ -108,11 +108,11 @@ def state_bytes(state):
     return b"".join(word.to_bytes(4, "big") for word in state)
 
 
-# Huffman
+# Huffman (section 7.3)
 
 
 def huffman_table(cursor):
-    """What the next 11 bits mean: a symbol and the length of its code."""
+    """Returns, for all values of the next 11 bits, the symbol and the length of its code."""
     first, count = cursor.number(1), cursor.number(1) + 1
     require(first + count <= 256, cursor.where, "a Huffman table goes past symbol 255")
     halves = [half for byte in cursor.take((count + 1) // 2) for half in (byte & 15, byte >> 4)]
@@ -161,11 +161,11 @@ def huffman_streams(cursor, n, table):
     )
 
 
-# Lanes
+# Lanes (section 7.4)
 
 
 def lane_table(cursor):
-    """For each slot the symbol (None is the escape), the frequency, and slot - start."""
+    """Returns for each slot the symbol (None is the escape), the frequency, and slot - start."""
     head = cursor.number(1)
     escape, entries = head >> 7, (head & 127) + 1
     require(entries <= 32, cursor.where, "a lane table has more than 32 entries")
@@ -205,7 +205,7 @@ def lane_stream(cursor, n, lanes, table):
     return plane
 
 
-# Packed planes
+# Packed planes (section 7.2)
 
 
 def packed_stream(cursor, n, field, fill):
@@ -235,7 +235,7 @@ def packed_stream(cursor, n, field, fill):
     return plane
 
 
-# Chunks
+# Models and payloads (sections 8 to 13)
 
 
 def read_table(kind, cursor):
@@ -247,7 +247,7 @@ NO_TABLE = (0, None)
 
 
 class Model:
-    """The scale, and the kind and the table of each plane."""
+    """The scale, and the kind and the table of each plane (sections 8 and 10)."""
 
     def __init__(self, data, planes, rotated, where):
         self.planes, self.rotated = planes, rotated
@@ -266,7 +266,7 @@ class Model:
         self.tables = [self.read_kind(cursor) for _ in range(planes)]
         cursor.end()
         says = self.flags or any(kind for kind, _ in self.tables)
-        require(says, cursor.where, "says nothing, yet has bytes")
+        require(says, cursor.where, "has neither a scale nor a table, yet has bytes")
 
     @property
     def rows(self):
@@ -295,7 +295,7 @@ class Model:
         return last - first + 1 if self.rows else 0
 
     def unscale(self, raw, position, rows):
-        """The words as they were, from what the planes make."""
+        """Returns the words before scaling, from the words that the planes make."""
         if not self.flags:
             return raw
         size = self.planes
@@ -317,13 +317,16 @@ class Model:
 
 
 class Contexts:
+    """The contexts of a model (section 11)."""
+
     ESCAPE = 0x78
 
     def __init__(self, model, cursor):
         self.shift, count = cursor.number(1), cursor.number(1)
         of, count = count >> 6, count & 63
         where = cursor.where
-        require(of <= 2 and self.shift <= 7 and 1 <= count <= 16, where, "contexts are out of range")
+        known = of <= 2 and self.shift <= 7 and 1 <= count <= 16
+        require(known, where, "contexts are out of range")
         self.columns = read_plane(cursor, model.row_length) if of == 2 else bytes(model.row_length)
         self.prediction = Prediction(model.row_length, count, cursor) if of == 1 else None
         known = all(column & 127 < count for column in self.columns)
@@ -346,7 +349,7 @@ class Contexts:
         return freqs
 
     def table(self, exponents, mantissas):
-        """For each slot the symbol, the frequency, and slot - start."""
+        """Returns for each slot the symbol, the frequency, and slot - start."""
         slots, before = [], 0
         for symbol in range(256):
             exponent = symbol >> 3 & 15
@@ -360,7 +363,7 @@ class Contexts:
         return slots
 
     def tops(self, cursor, below, position):
-        """The top 16 bits of each element."""
+        """Decodes the top 16 bits of each element."""
         escapes = iter([cursor.number(2) for _ in range(cursor.varint())])
         log = cursor.number(1)
         require(log <= 5, cursor.where, "too many lanes")
@@ -394,14 +397,15 @@ class Contexts:
         require(not left, cursor.where, "units or escapes are left over")
         return tops
 
-
     def order(self, symbols, position, _where):
-        """For each symbol in coded order its element, its place among lanes, its context byte."""
+        """Yields, in coded order, the element of each symbol, its place mod lanes, its context."""
         for i in range(len(symbols)):
             yield i, i, self.columns[(position + i) % len(self.columns)]
 
 
 class Prediction:
+    """The prediction of a model (section 12)."""
+
     BOUNDS = (1, 3, 5, 8, 11, 14, 18, 22, 27, 34, 42, 54, 70, 90, 110)
 
     def __init__(self, row_length, count, cursor):
@@ -429,7 +433,7 @@ class Prediction:
             self.terms.append(chosen)
 
     def order(self, symbols, position, where):
-        """As Contexts.order; looks at the symbols of earlier columns."""
+        """Does what Contexts.order does; looks at the symbols of earlier columns."""
         rest = position % self.row_length or len(symbols) % self.row_length
         require(not rest, where, "a chunk of parts of rows is predicted")
         rows = len(symbols) // self.row_length
@@ -445,7 +449,8 @@ class Prediction:
                     predicted = (predicted + 0x8000) % 0x10000 - 0x8000
                     level = sum(bound <= abs(predicted) >> 5 for bound in self.BOUNDS)
                     yield i, row - first, self.levels[level] | (predicted < 0) << 7
-                values.append([self.value(symbols[row * self.row_length + column]) for row in group])
+                places = (row * self.row_length + column for row in group)
+                values.append([self.value(symbols[i]) for i in places])
 
     @staticmethod
     def value(symbol):
@@ -459,7 +464,7 @@ def signed(symbols):
 
 
 def read_plane(cursor, n):
-    """A plane in a model."""
+    """Decodes a plane in the model (section 8)."""
     entry = read_entry(cursor, n)
     stream = Cursor(cursor.take(entry[-1]), f"{cursor.where}, plane")
     plane = decode_plane(entry, stream, n, NO_TABLE)
@@ -468,7 +473,7 @@ def read_plane(cursor, n):
 
 
 def read_entry(cursor, n):
-    """The mode, its high bits, what else the entry holds, and the stream length."""
+    """Returns the mode, its high bits, what else the entry holds, and the stream length."""
     high, mode = divmod(cursor.number(1), 16)
     require(mode <= 6, cursor.where, "unknown mode")
     require(high <= (2 if mode in (4, 5) else 0), cursor.where, "unknown mode")
@@ -493,7 +498,7 @@ def decode_plane(entry, stream, n, model):
 
 
 def decode_payload(payload, length, model, position, where, inner=False):
-    """The raw bytes of a chunk. An inner one is in the payload of another."""
+    """Decodes the raw bytes of a chunk. An inner payload is a part of another one."""
     require(len(payload) <= length + 1, where, "the payload is longer than the raw bytes plus one")
     cursor = Cursor(payload, where)
     method = cursor.number(1) if length else 0
@@ -546,6 +551,8 @@ def decode_contexts(cursor, n, model, position):
 
 
 def decode_matches(cursor, n, model):
+    """Decodes sequences of literals and matches (section 13)."""
+
     def part(size, count, rotated=False):
         data = cursor.take(cursor.varint())
         plain = Model(b"", size, rotated, cursor.where)
@@ -553,16 +560,16 @@ def decode_matches(cursor, n, model):
 
     count = cursor.varint()
     require(1 <= count <= n // 2, cursor.where, "the number of sequences is out of range")
-    numbers = [struct.unpack(f"<{count}I", part(4, count)) for _ in range(3)]
-    repeated = sum(numbers[1])
-    require(repeated <= n, cursor.where, "the matches are longer than the chunk")
-    flips = iter(part(1, repeated) if model.rotated else bytes(repeated))
+    runs, lengths, distances = [struct.unpack(f"<{count}I", part(4, count)) for _ in range(3)]
+    copied = sum(lengths)
+    require(copied <= n, cursor.where, "the matches are longer than the chunk")
+    flips = iter(part(1, copied) if model.rotated else bytes(copied))
     plain = Model(b"", model.planes, model.rotated, cursor.where)
     literals = cursor.rest()
-    length = (n - repeated) * plain.planes
+    length = (n - copied) * plain.planes
     literals = Cursor(decode_payload(literals, length, plain, 0, cursor.where, True), cursor.where)
     raw = bytearray()
-    for run, length, distance in zip(*numbers):
+    for run, length, distance in zip(runs, lengths, distances):
         raw += literals.take(run * plain.planes)
         require(length >= 2, cursor.where, "a match is too short")
         back = distance * plain.planes
@@ -577,7 +584,7 @@ def decode_matches(cursor, n, model):
 
 
 def merge(planes, rotated):
-    """Puts words together from planes and rotates each right by one bit."""
+    """Puts words together from planes (section 6), and rotates them right where `rotated`."""
     width, n = len(planes), len(planes[0])
     raw = bytearray(width * n)
     for p, plane in enumerate(planes):
@@ -589,7 +596,7 @@ def merge(planes, rotated):
     return bytes(raw)
 
 
-# The file
+# The file (sections 4 and 5)
 
 
 class Pairs(list):
@@ -597,7 +604,7 @@ class Pairs(list):
 
 
 def is_text(value):
-    """Whether it is a string, and without the lone surrogates that Python lets through."""
+    """Checks that it is a string, without the lone surrogates that Python lets through."""
     return isinstance(value, str) and value.encode(errors="ignore").decode() == value
 
 
@@ -606,7 +613,7 @@ def are_sizes(value):
 
 
 def read_header(header):
-    """Name, dtype, shape, begin and end of each tensor, in data order."""
+    """Returns name, dtype, shape, begin and end of each tensor, in data order."""
     try:
         top = json.loads(
             header.decode(),
@@ -686,7 +693,7 @@ class Tensor:
         self.content_digest = sha256(content).digest() if chunks > 1 else digest
 
     def decode(self):
-        """The raw bytes."""
+        """Decodes and verifies the raw bytes."""
         # Each part of a C64 is an element; those below 8 bits are taken as bytes.
         planes = 4 if self.dtype == "C64" else BITS.get(self.dtype, 8) // 8 or 1
         model = Model(self.model, planes, self.dtype in ROTATED, self.where)
@@ -766,7 +773,7 @@ class File:
         require(sha256(content).digest() == root, "trailer", "wrong root")
 
     def original(self):
-        """The original safetensors file."""
+        """Returns the original safetensors file."""
         parts = [len(self.header).to_bytes(8, "little"), self.header]
         original = b"".join(parts + [tensor.decode() for tensor in self.tensors])
         require(len(original) == self.size, "original file", "wrong size")
