@@ -7,7 +7,7 @@ use std::fs::{File, Metadata};
 use std::path::Path;
 
 use crate::error::HeaderError;
-use crate::format::{END_MAGIC, MAGIC};
+use crate::format::trailer::{END_MAGIC, MAGIC};
 use crate::source::{self, ReadAt};
 use crate::{Error, Result};
 

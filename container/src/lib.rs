@@ -9,60 +9,45 @@
 //! Work is spread over rayon's current thread pool; `ThreadPool::install` chooses another one.
 //! The format is specified in `docs/FORMAT.md`.
 
-mod atomic;
-mod chunking;
-mod coder;
-mod decode;
-mod dedup;
 mod digest;
 mod error;
 mod format;
-mod header;
-mod index;
+mod fs;
 mod kind;
-mod manifest;
-mod pack;
-mod plan;
 mod pool;
 mod printable;
 mod progress;
-mod reader;
+mod read;
 mod repository;
-mod signature;
-mod slice;
 mod source;
-mod stage;
-mod temporary;
-mod tensor;
-mod unpack;
-mod weights;
+mod write;
 
 pub use at1w_codec::{Backend, BackendError, Dtype, Level, Model};
-pub use atomic::{check_distinct, write_atomically, write_like, write_secret};
-pub use chunking::MAX_CHUNK_LEN;
 pub use digest::{Digest, ParseDigestError};
 pub use error::{Error, HeaderError, Result};
-pub use format::VERSION;
-pub use header::{Header, MAX_HEADER_LEN, TensorInfo};
+pub use format::chunking::MAX_CHUNK_LEN;
+pub use format::header::{Header, MAX_HEADER_LEN, TensorInfo};
+pub use format::trailer::VERSION;
+pub use fs::atomic::{check_distinct, write_atomically, write_like, write_secret};
 pub use kind::{FileKind, Wanted, open_file};
-pub use pack::{PackOptions, Summary, begins_packed, is_packed, pack, pack_file};
 pub use printable::{is_hidden, printable};
 pub use progress::Progress;
-pub use reader::{FileInfo, Limits, OpenOptions, Reader};
+pub use read::reader::{FileInfo, Limits, OpenOptions, Reader};
+pub use read::slice::{Index, ParseSliceError, Slice};
+pub use read::tensor::Tensor;
+pub use read::unpack::{UnpackOptions, unpack_file};
+pub use read::weights::Weights;
+pub use repository::signature::{signed_manifest, signed_message};
 pub use repository::{
     Fault, FileCheck, Observer, PackedFile, Problem, RepositoryCheck, RepositoryOptions,
     RepositorySummary, is_repository, pack_repository, unpack_repository, verify_manifest,
     verify_repository,
 };
-pub use signature::{signed_manifest, signed_message};
-pub use slice::{Index, ParseSliceError, Slice};
 pub use source::{Mapped, ReadAt};
-pub use stage::{Staged, StagedTensor};
-pub use tensor::Tensor;
-pub use unpack::{UnpackOptions, unpack_file};
-pub use weights::Weights;
+pub use write::pack::{PackOptions, Summary, begins_packed, is_packed, pack, pack_file};
+pub use write::staged::{Staged, StagedTensor};
 
 /// How a tensor is coded: one of an unknown dtype as bytes.
-fn coded_as(tensor: &header::TensorInfo) -> Dtype {
+fn coded_as(tensor: &TensorInfo) -> Dtype {
     tensor.dtype().unwrap_or(Dtype::U8)
 }

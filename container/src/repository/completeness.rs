@@ -10,7 +10,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::{LOADED, Observer, SAFETENSORS};
-use crate::header::TensorInfo;
+use crate::format::header::TensorInfo;
 use crate::kind::{self, Wanted, open_file};
 use crate::{Error, OpenOptions, Result, Weights};
 

@@ -6,8 +6,8 @@ use std::{fs, io};
 use walkdir::WalkDir;
 
 use super::tree::{refused, walk_error};
-use crate::atomic::{check_folder, mode_like, sync_folder};
-use crate::temporary::{Kind, Temporary};
+use crate::fs::atomic::{check_folder, mode_like, sync_folder};
+use crate::fs::temporary::{Kind, Temporary};
 use crate::{Error, Result};
 
 /// That neither directory lies within the other.

@@ -8,8 +8,8 @@ use walkdir::WalkDir;
 
 use super::Observer;
 use super::completeness::Present;
-use crate::manifest::is_portable;
-use crate::temporary::is_temporary;
+use crate::fs::temporary::is_temporary;
+use crate::repository::manifest::is_portable;
 use crate::{Error, Result};
 
 /// How many links to directories are followed that other such links lead to.

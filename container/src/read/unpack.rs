@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use crate::atomic::write_like;
-use crate::pack::Summary;
+use crate::fs::atomic::write_like;
+use crate::write::pack::Summary;
 use crate::{Error, Progress, Reader, Result};
 
 /// How to unpack a file.

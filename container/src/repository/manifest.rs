@@ -7,8 +7,8 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::atomic::{Mode, write_with_mode};
-use crate::temporary::is_temporary;
+use crate::fs::atomic::{Mode, write_with_mode};
+use crate::fs::temporary::is_temporary;
 use crate::{Digest, Error, Result};
 
 /// The name of the manifest, at the root of a packed repository.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use tempfile::TempPath;
 
-use crate::temporary::{Kind, Temporary};
+use crate::fs::temporary::{Kind, Temporary};
 use crate::{Error, Result};
 
 /// Decides the permissions of a new file, as the bits of its mode.

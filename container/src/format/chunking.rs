@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use crate::digest::BLOCK;
-use crate::header::{Header, TensorInfo};
+use crate::format::header::{Header, TensorInfo};
 
 /// Chunks have at most this many raw bytes, and a tensor of no more has one chunk.
 pub const MAX_CHUNK_LEN: u64 = 512 << 10;
@@ -118,7 +118,7 @@ pub(crate) fn batches(header: &Header, batch_len: u64) -> impl Iterator<Item = V
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::header::Kind;
+    use crate::format::header::Kind;
     use at1w_codec::Dtype;
 
     fn tensor(dtype: Dtype, shape: &[u64]) -> TensorInfo {

@@ -2,6 +2,8 @@
 //! over, with a manifest that pins all of them.
 
 mod completeness;
+pub(crate) mod manifest;
+pub(crate) mod signature;
 mod target;
 mod tree;
 
@@ -14,12 +16,12 @@ pub use self::completeness::{Fault, Problem};
 use self::completeness::{Findings, Present, inspect, is_not_weights};
 use self::target::{check_apart, create_directories, in_target, place, sync_directories};
 use self::tree::{Tree, TreeFile, refused};
-use crate::atomic::{permissions, sync_folder, write_like};
 use crate::digest::Hasher;
-use crate::manifest::{FileEntry, MANIFEST_NAME, Manifest, Packed, SIGNATURE_NAME};
+use crate::fs::atomic::{permissions, sync_folder, write_like};
 use crate::progress::report;
+use crate::read::unpack::unpack_opened;
+use crate::repository::manifest::{FileEntry, MANIFEST_NAME, Manifest, Packed, SIGNATURE_NAME};
 use crate::source::Identity;
-use crate::unpack::unpack_opened;
 use crate::{
     Digest, Error, Level, OpenOptions, PackOptions, Progress, Reader, Result, Summary,
     UnpackOptions, is_packed, pack_file,

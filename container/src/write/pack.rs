@@ -11,20 +11,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use at1w_codec::{Backend, Level, Model, ModelBuilder, Next, max_encoded_len};
 use rayon::prelude::*;
 
-use crate::atomic::{check_distinct, write_like};
-use crate::chunking::{ChunkRef, Chunking, MAX_CHUNK_LEN, batches};
-use crate::coder::{Coder, StoredModel};
 use crate::digest::{Chain, Digest};
 use crate::error::HeaderError;
-use crate::format::{
-    self, HEADER_DEFLATED, HEADER_PLAIN, MAGIC, MAX_DEFLATE_RATIO, MODEL_PLANES, SHARED,
+use crate::format::chunking::{ChunkRef, Chunking, MAX_CHUNK_LEN, batches};
+use crate::format::header::{Header, MAX_HEADER_LEN, PREFIX, TensorInfo};
+use crate::format::trailer::{
+    self as format, HEADER_DEFLATED, HEADER_PLAIN, MAGIC, MAX_DEFLATE_RATIO, MODEL_PLANES, SHARED,
     TensorRecord, Trailer,
 };
-use crate::header::{Header, MAX_HEADER_LEN, PREFIX, TensorInfo};
+use crate::fs::atomic::{check_distinct, write_like};
 use crate::kind::{self, Wanted, open_file};
 use crate::progress::{Progress, report};
 use crate::source::{self, Identity, ReadAt};
-use crate::{Error, Result, coded_as, dedup, pool};
+use crate::write::coder::{Coder, StoredModel};
+use crate::write::dedup;
+use crate::{Error, Result, coded_as, pool};
 
 /// Raw bytes that are in memory at a time, twice: one batch is encoded while another is hashed
 /// and written.

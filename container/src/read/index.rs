@@ -5,17 +5,17 @@ use std::ops::Range;
 
 use at1w_codec::{Model, max_encoded_len};
 
-use crate::chunking::Chunking;
 use crate::digest::Digest;
-use crate::format::{
-    self, END_MAGIC, HEADER_DEFLATED, HEADER_PLAIN, MAGIC, MAX_DEFLATE_RATIO, MODEL_PLANES,
-    RECORD_LEN, SHARED, TRAILER_LEN, TensorRecord, Trailer,
+use crate::format::chunking::Chunking;
+use crate::format::header::{Header, MAX_HEADER_LEN};
+use crate::format::trailer::{
+    self as format, END_MAGIC, HEADER_DEFLATED, HEADER_PLAIN, MAGIC, MAX_DEFLATE_RATIO,
+    MODEL_PLANES, RECORD_LEN, SHARED, TRAILER_LEN, TensorRecord, Trailer,
 };
-use crate::header::{Header, MAX_HEADER_LEN};
 use crate::kind::{self, FileKind, Wanted};
-use crate::pack::read_header;
-use crate::reader::{FileInfo, OpenOptions};
+use crate::read::reader::{FileInfo, OpenOptions};
 use crate::source::{self, ReadAt};
+use crate::write::pack::read_header;
 use crate::{Error, Result};
 
 /// Bytes at the end of a file that are read in the hope that the index is among them.

@@ -6,14 +6,14 @@ use std::ops::Range;
 use std::path::Path;
 
 use crate::digest::{Digest, Hasher};
-use crate::format::MAGIC;
-use crate::header::Header;
+use crate::format::header::Header;
+use crate::format::trailer::MAGIC;
 use crate::kind::{self, Wanted, open_file};
-use crate::pack::{begins_packed, read_header};
 use crate::progress::{Progress, report};
-use crate::reader::{Limits, OpenOptions, Reader, check_len};
-use crate::slice::{Runs, Slice};
+use crate::read::reader::{Limits, OpenOptions, Reader, check_len};
+use crate::read::slice::{Runs, Slice};
 use crate::source::{self, ReadAt};
+use crate::write::pack::{begins_packed, read_header};
 use crate::{Error, Result};
 
 /// Bytes of a safetensors file that are read at a time.

@@ -5,18 +5,18 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use crate::chunking::{ChunkRef, MAX_TENSORS, batches};
-use crate::decode::{self, Chunk, Job};
 use crate::digest::{Chain, Digest};
-use crate::header::Header;
-use crate::index::Index;
+use crate::format::chunking::{ChunkRef, MAX_TENSORS, batches};
+use crate::format::header::Header;
 use crate::kind::{Wanted, open_file};
-use crate::pack::BATCH_LEN;
-use crate::plan::Plan;
 use crate::progress::{Progress, report};
-use crate::slice::Runs;
+use crate::read::decode::{self, Chunk, Job};
+use crate::read::index::Index;
+use crate::read::plan::Plan;
+use crate::read::slice::Runs;
+use crate::read::tensor::Tensor;
 use crate::source::ReadAt;
-use crate::tensor::Tensor;
+use crate::write::pack::BATCH_LEN;
 use crate::{Backend, Error, Result, pool};
 
 /// Raw bytes of tensors that are read together, no more than [`MAX_TENSORS`]; a larger one is read

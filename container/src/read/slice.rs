@@ -4,7 +4,7 @@ use std::fmt;
 use std::num::NonZeroU64;
 use std::str::FromStr;
 
-use crate::header::TensorInfo;
+use crate::format::header::TensorInfo;
 use crate::{Error, Result};
 
 /// What to take of a tensor: an entry for each dimension from the first; dimensions that are not

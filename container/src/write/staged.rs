@@ -8,7 +8,7 @@ use at1w_codec::Dtype;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::error::HeaderError;
-use crate::header::{Header, MAX_HEADER_LEN};
+use crate::format::header::{Header, MAX_HEADER_LEN};
 use crate::progress::{Progress, report};
 use crate::source::ReadAt;
 use crate::{Error, Result};

@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 
 use crate::Result;
-use crate::header::{Header, TensorInfo};
+use crate::format::header::{Header, TensorInfo};
 use crate::source::{self, ReadAt};
 
 /// Bytes at the start and in the middle that are looked at before all of them are.

@@ -6,10 +6,10 @@ use std::ops::Range;
 use at1w_codec::{Model, max_encoded_len};
 
 use crate::digest::{After, Expected, State};
-use crate::format::{self, PAYLOAD_LEN, STATE_LEN};
-use crate::index::Entry;
+use crate::format::trailer::{self as format, PAYLOAD_LEN, STATE_LEN};
+use crate::read::index::Entry;
+use crate::read::tensor::Tensor;
 use crate::source;
-use crate::tensor::Tensor;
 use crate::{Result, coded_as};
 
 /// The model and the chunk table of a tensor.

@@ -4,15 +4,15 @@ use std::ops::Range;
 
 use at1w_codec::{Dtype, Model};
 
-use crate::chunking::Chunking;
-use crate::decode::{self, Chunk, Job};
 use crate::digest::Digest;
-use crate::header::TensorInfo;
-use crate::index::Entry;
-use crate::plan::{self, Plan};
+use crate::format::chunking::Chunking;
+use crate::format::header::TensorInfo;
 use crate::progress::Progress;
-use crate::reader::{Limits, check_len};
-use crate::slice::{Runs, Slice};
+use crate::read::decode::{self, Chunk, Job};
+use crate::read::index::Entry;
+use crate::read::plan::{self, Plan};
+use crate::read::reader::{Limits, check_len};
+use crate::read::slice::{Runs, Slice};
 use crate::source::ReadAt;
 use crate::{Error, Result};
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::Result;
 use crate::digest::Digest;
-use crate::manifest::Manifest;
+use crate::repository::manifest::Manifest;
 
 /// The message that is signed for a file with this root: `at1w root v1`, a space, the root in
 /// lowercase hexadecimal, a line feed. The prefix keeps it apart from any other digest that the

@@ -2,8 +2,6 @@
 //! name that tells the target and the process, and locks it while it writes. So the next writer
 //! knows those that killed processes left, and removes them.
 
-mod owner;
-
 use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -12,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use walkdir::WalkDir;
 
-use self::owner::{Owner, State};
+use super::owner::{Owner, State};
 use crate::digest::Digest;
 use crate::{Error, Result};
 

@@ -9,8 +9,8 @@ use at1w_simd::sha256;
 use rayon::prelude::*;
 
 use crate::digest::{self, Expected};
-use crate::plan::Plan;
 use crate::progress::{Progress, report};
+use crate::read::plan::Plan;
 use crate::{Result, pool};
 
 /// A chunk to decode into memory of its size.
