@@ -4,7 +4,8 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use at1w_container::{Error, Fault, FileKind};
+use at1w_container::repository::Fault;
+use at1w_container::{Error, FileKind, WrongKind};
 
 use crate::output::printable;
 
@@ -83,7 +84,7 @@ impl Failure {
             Self::Reported(Reported::Failed) => 1,
             Self::Reported(Reported::Incomplete) => 5,
             Self::Refuted(error)
-                if matches!(error.innermost(), Error::Safetensors(_) | Error::WrongKind { .. }) =>
+                if matches!(error.innermost(), Error::Safetensors(_) | Error::WrongKind(_)) =>
             {
                 3
             }
@@ -115,13 +116,14 @@ impl From<Error> for Failure {
 /// What to do about an error, where that is not plain.
 fn advice(error: &Error) -> Option<&'static str> {
     match error.innermost() {
-        Error::WrongKind { found: FileKind::Safetensors, .. } => {
+        Error::WrongKind(WrongKind { found: FileKind::Safetensors, .. }) => {
             Some("'at1w pack' makes .at1w files of .safetensors files")
         }
         Error::DamagedTensor { .. } => {
             Some("fetch the file again; 'at1w get' still reads the tensors that are intact")
         }
         Error::Damaged { .. } | Error::Original { .. } => Some("fetch the file again"),
+        Error::Exists(_) => Some("--force replaces it; -o names another target"),
         Error::NoTensor { .. } => Some("'at1w ls FILE' lists the tensors"),
         Error::SourceChanged(_) => Some("run the command again when nothing writes to the source"),
         Error::Write(error) if error.kind() == io::ErrorKind::StorageFull => {

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use at1w_container::{Observer, Progress};
+use at1w_container::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::failure::{Failure, Result, report_note, report_warning};
@@ -56,6 +56,10 @@ impl Drop for Bar {
 }
 
 impl Progress for Bar {
+    fn begin(&self, bytes: u64) {
+        self.bar.set_length(bytes);
+    }
+
     fn advance(&self, bytes: u64) {
         self.bar.inc(bytes);
         self.done.fetch_add(bytes, Ordering::Relaxed);
@@ -63,12 +67,6 @@ impl Progress for Bar {
 
     fn cancelled(&self) -> bool {
         interrupted()
-    }
-}
-
-impl Observer for Bar {
-    fn begin(&self, bytes: u64) {
-        self.bar.set_length(bytes);
     }
 
     fn warn(&self, message: &str) {

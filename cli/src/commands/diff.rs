@@ -86,7 +86,7 @@ impl Diff {
 
     fn compare(&self, global: &Global) -> Result<Differences> {
         let bar = Bar::new(global.quiet)?;
-        let open = |path: &Path| Weights::open(path, &OpenOptions::default());
+        let open = |path: &Path| Weights::open(path, &OpenOptions::new());
         let (old, new) = (open(&self.old)?, open(&self.new)?);
         let entries = |path: &Path, weights: &Weights| -> Result<BTreeMap<String, Entry>> {
             let tensors = weights.header().tensors().iter();

@@ -4,7 +4,8 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use at1w_container::{Error, OpenOptions, Slice, Weights, check_distinct, write_like};
+use at1w_container::fs::{check_distinct, write_like};
+use at1w_container::{Error, OpenOptions, Slice, Weights};
 use clap::Args;
 
 use super::pack::speed;
@@ -67,7 +68,7 @@ impl Get {
             check_distinct(&file, path)?;
         }
         let start = Instant::now();
-        let weights = Weights::open(&file, &OpenOptions::default())?;
+        let weights = Weights::open(&file, &OpenOptions::new())?;
         let tensor = weights.header().tensor(&name).map_err(|error| error.in_file(&file))?;
         let format = output.as_deref().map_or(Format::Raw, Format::of);
         // Whether the format can hold the tensor at all.

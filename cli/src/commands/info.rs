@@ -142,7 +142,7 @@ impl<'a> Report<'a> {
 
 impl Info {
     pub(crate) fn run(self) -> Result<()> {
-        let weights = Weights::open(&self.file, &OpenOptions::default())?;
+        let weights = Weights::open(&self.file, &OpenOptions::new())?;
         let report = Report::new(&weights);
         if self.json { json(&report) } else { to_stdout(|out| report.print(out)) }
     }

@@ -4,7 +4,8 @@ use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
 
-use at1w_container::{Error, write_atomically, write_secret};
+use at1w_container::Error;
+use at1w_container::fs::{write_atomically, write_secret};
 use clap::Args;
 use minisign::KeyPair;
 

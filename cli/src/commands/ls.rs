@@ -93,7 +93,7 @@ impl<'a> Row<'a> {
 
 impl Ls {
     pub(crate) fn run(self) -> Result<()> {
-        let weights = Weights::open(&self.file, &OpenOptions::default())?;
+        let weights = Weights::open(&self.file, &OpenOptions::new())?;
         let tensors = weights.header().tensors();
         let rows = match weights.packed() {
             Some(reader) => packed_rows(tensors, reader),

@@ -5,10 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use at1w_container::{
-    Error, Level, Observer, PackOptions, RepositoryOptions, RepositorySummary, Summary, pack_file,
-    pack_repository,
-};
+use at1w_container::{Error, Level, PackOptions, Progress, Summary, pack_file, repository};
 use clap::{Args, ValueEnum};
 
 use super::{AT1W, SAFETENSORS, default_target, with_suffix};
@@ -93,11 +90,8 @@ impl Pack {
         };
         let bar = Bar::new(global.quiet)?;
         bar.begin(fs::metadata(&source).map_or(0, |metadata| metadata.len()));
-        let summary = pack_file(
-            &source,
-            &target,
-            &PackOptions { overwrite, level: level.into(), progress: &bar },
-        )?;
+        let options = PackOptions::new().overwrite(overwrite).level(level.into()).progress(&bar);
+        let summary = pack_file(&source, &target, &options)?;
         let elapsed = bar.elapsed();
         drop(bar);
         if global.quiet {
@@ -113,14 +107,13 @@ impl Pack {
         let own_name = source.file_name().map(|_| appended(&source));
         let target = default_target(&source, output.or(own_name))?;
         let bar = Bar::new(global.quiet)?;
-        let options = RepositoryOptions {
-            overwrite,
-            keep_names,
-            strict,
-            level: level.into(),
-            observer: &bar,
-        };
-        let summary = match pack_repository(&source, &target, &options) {
+        let options = repository::Options::new()
+            .overwrite(overwrite)
+            .keep_names(keep_names)
+            .strict(strict)
+            .level(level.into())
+            .progress(&bar);
+        let summary = match repository::pack(&source, &target, &options) {
             Err(Error::Incomplete(faults)) => {
                 drop(bar);
                 report_faults(&source, &faults);
@@ -149,7 +142,7 @@ impl Pack {
 fn print_summary(
     source: &Path,
     target: &Path,
-    summary: &RepositorySummary,
+    summary: &repository::Summary,
     elapsed: Duration,
     keep_names: bool,
 ) -> Result<()> {

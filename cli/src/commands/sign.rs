@@ -4,9 +4,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use at1w_container::{
-    Error, Reader, check_distinct, signed_manifest, signed_message, write_atomically,
-};
+use at1w_container::fs::{check_distinct, write_atomically};
+use at1w_container::repository::signed_manifest;
+use at1w_container::{Error, Reader, signed_message};
 use clap::Args;
 use ct_codecs::{Base64, Decoder};
 use minisign::{ErrorKind, PublicKey, SecretKey, SecretKeyBox};

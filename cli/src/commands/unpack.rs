@@ -3,10 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use at1w_container::{
-    Observer, Reader, RepositoryOptions, Summary, UnpackOptions, is_repository, unpack_file,
-    unpack_repository,
-};
+use at1w_container::{Progress, Reader, Summary, UnpackOptions, repository, unpack_file};
 use clap::Args;
 
 use super::pack::speed;
@@ -50,7 +47,8 @@ impl Unpack {
         let original_len = Reader::open(&source)?.info().original_len;
         let bar = Bar::new(global.quiet)?;
         bar.begin(original_len);
-        let summary = unpack_file(&source, &target, &UnpackOptions { overwrite, progress: &bar })?;
+        let options = UnpackOptions::new().overwrite(overwrite).progress(&bar);
+        let summary = unpack_file(&source, &target, &options)?;
         let elapsed = bar.elapsed();
         drop(bar);
         if global.quiet {
@@ -66,9 +64,8 @@ impl Unpack {
         let own_name = with_suffix(&source, AT1W, "");
         let target = default_target(&source, output.or(own_name))?;
         let bar = Bar::new(global.quiet)?;
-        let options =
-            RepositoryOptions { overwrite, observer: &bar, ..RepositoryOptions::default() };
-        let summary = unpack_repository(&source, &target, &options)?;
+        let options = repository::Options::new().overwrite(overwrite).progress(&bar);
+        let summary = repository::unpack(&source, &target, &options)?;
         let elapsed = bar.elapsed();
         drop(bar);
         if global.quiet {
@@ -94,9 +91,9 @@ impl Unpack {
     }
 }
 
-/// That a directory has a manifest.
+/// Checks that a directory has a manifest.
 pub(super) fn require_repository(directory: &Path) -> Result<()> {
-    if is_repository(directory) {
+    if repository::is_repository(directory) {
         return Ok(());
     }
     Err(Failure::Other(format!(

@@ -4,9 +4,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use at1w_container::{
-    Digest, Error, Observer, OpenOptions, Weights, signed_manifest, verify_manifest,
-};
+use at1w_container::repository::{signed_manifest, verify_manifest};
+use at1w_container::{Digest, Error, OpenOptions, Progress, Weights};
 use clap::Args;
 
 use super::pack::speed;
@@ -63,7 +62,7 @@ impl Verify {
 
     fn verify_one(self, global: &Global) -> Result<()> {
         let Self { path, root, file, sha256, signature } = self;
-        let options = OpenOptions { root, ..OpenOptions::default() };
+        let options = OpenOptions::new().root(root);
         let weights = Weights::open(&path, &options).map_err(Failure::Refuted)?;
         let comment = match weights.root() {
             // What the index says is pinned by its root, and so by a signature over that.

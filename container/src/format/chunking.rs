@@ -1,12 +1,12 @@
-//! Where a tensor is cut into chunks. A function of dtype and shape alone, so that chunk digests
-//! belong to the content and not to how it was packed.
+//! Where a tensor is cut into chunks. Dtype and shape alone decide, so that chunk states belong to
+//! the content and not to how it was packed.
 
 use std::ops::Range;
 
 use crate::digest::BLOCK;
-use crate::format::header::{Header, TensorInfo};
+use crate::format::tensor_info::TensorInfo;
 
-/// Chunks have at most this many raw bytes, and a tensor of no more has one chunk.
+/// The largest number of raw bytes in a chunk. A tensor that is no longer has one chunk.
 pub const MAX_CHUNK_LEN: u64 = 512 << 10;
 
 /// The chunks of one tensor: all of one length but the last.
@@ -27,25 +27,25 @@ impl Chunking {
         Self { tensor_len, chunk_len }
     }
 
-    /// How many chunks; 1 for a tensor without bytes.
+    /// Returns the number of chunks; 1 for a tensor without bytes.
     pub(crate) fn count(self) -> u64 {
         self.tensor_len.div_ceil(self.chunk_len).max(1)
     }
 
-    /// The bytes of a chunk, within the tensor.
+    /// Returns the range of a chunk within the tensor, in bytes.
     pub(crate) fn range(self, chunk: u64) -> Range<u64> {
         let start = chunk * self.chunk_len;
         start..(start + self.chunk_len).min(self.tensor_len)
     }
 
-    /// The chunk that a byte of the tensor is in.
+    /// Returns the chunk that a byte of the tensor is in.
     pub(crate) fn chunk_of(self, byte: u64) -> u64 {
         byte / self.chunk_len
     }
 }
 
-/// The largest run of whole rows that is also whole SHA-256 blocks and no longer than a chunk;
-/// rows of as many dimensions as fit. One block where no row fits.
+/// Returns the length of the unit that chunks are made of: rows of as many dimensions as fit into a
+/// chunk, repeated until they are whole SHA-256 blocks. One block where no row fits.
 fn unit(tensor: &TensorInfo) -> u64 {
     let block = BLOCK as u64;
     let Some(bits) = tensor.dtype().map(|d| u64::from(d.bits())).filter(|b| b % 8 == 0) else {
@@ -54,7 +54,7 @@ fn unit(tensor: &TensorInfo) -> u64 {
     let mut row = bits / 8;
     let mut best = block;
     for &dim in tensor.shape.iter().rev() {
-        // Too long is too long: what overflows is no unit either.
+        // A unit whose length overflows is too long as well.
         let unit = (row / gcd(row, block)).saturating_mul(block);
         if unit > MAX_CHUNK_LEN {
             break;
@@ -69,56 +69,10 @@ fn gcd(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-/// One chunk of one tensor of a file.
-#[derive(Clone, Debug)]
-pub(crate) struct ChunkRef {
-    /// Index of the tensor in data order.
-    pub(crate) tensor: usize,
-    /// Index of the chunk in the tensor.
-    pub(crate) chunk: u64,
-    /// How many chunks the tensor has.
-    pub(crate) count: u64,
-    /// Its bytes, within the tensor.
-    pub(crate) range: Range<u64>,
-}
-
-impl ChunkRef {
-    pub(crate) fn len(&self) -> usize {
-        (self.range.end - self.range.start) as usize
-    }
-
-    pub(crate) fn is_last(&self) -> bool {
-        self.chunk + 1 == self.count
-    }
-}
-
-/// How many tensors are read at a time, since each has a model in memory.
-pub(crate) const MAX_TENSORS: usize = 256;
-
-/// All chunks of a file in data order, in batches of `batch_len` raw bytes or a bit more and of
-/// at most [`MAX_TENSORS`] chunks.
-pub(crate) fn batches(header: &Header, batch_len: u64) -> impl Iterator<Item = Vec<ChunkRef>> + '_ {
-    let mut chunks = header.tensors().iter().enumerate().flat_map(|(tensor, info)| {
-        let chunking = Chunking::of(info);
-        let count = chunking.count();
-        (0..count).map(move |chunk| ChunkRef { tensor, chunk, count, range: chunking.range(chunk) })
-    });
-    std::iter::from_fn(move || {
-        let mut batch = Vec::new();
-        let mut len = 0;
-        while len < batch_len && batch.len() < MAX_TENSORS {
-            let Some(chunk) = chunks.next() else { break };
-            len += chunk.len() as u64;
-            batch.push(chunk);
-        }
-        (!batch.is_empty()).then_some(batch)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::header::Kind;
+    use crate::format::tensor_info::Kind;
     use at1w_codec::Dtype;
 
     fn tensor(dtype: Dtype, shape: &[u64]) -> TensorInfo {

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use tempfile::TempPath;
 
+use crate::error::{Error, Result};
 use crate::fs::temporary::{Kind, Temporary};
-use crate::{Error, Result};
 
 /// Decides the permissions of a new file, as the bits of its mode.
 #[derive(Clone, Copy)]
@@ -195,7 +195,7 @@ fn rename_without_replacing(temporary: &Path, target: &Path) -> Result<()> {
     let path = TempPath::try_from_path(temporary).map_err(Error::io(target))?;
     path.persist_noclobber(target).map_err(|failed| match failed.error.kind() {
         io::ErrorKind::AlreadyExists => Error::Exists(target.into()),
-        _ => Error::Io { path: target.into(), source: failed.error },
+        _ => Error::io(target)(failed.error),
     })
 }
 

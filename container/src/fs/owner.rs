@@ -92,7 +92,7 @@ fn host() -> Option<String> {
 fn named(parts: &[&[u8]]) -> String {
     let system = rustix::system::uname();
     let name = [system.nodename().to_bytes(), &parts.join(&0)].join(&0);
-    crate::Digest::of(&name).to_string()[..16].to_owned()
+    crate::digest::Digest::of(&name).to_string()[..16].to_owned()
 }
 
 /// Whether there is such a process. One of another user counts, and one that nobody waited for.

@@ -12,7 +12,7 @@ use walkdir::WalkDir;
 
 use super::owner::{Owner, State};
 use crate::digest::Digest;
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// How the names of all of them end.
 const SUFFIX: &str = ".at1w-tmp";

@@ -1,5 +1,5 @@
-//! Decoding and verifying chunks, several at a time: while SHA-256 of one waits for its own last
-//! step, that of others goes on.
+//! Decoding and verifying chunks, several at a time: while the SHA-256 of one chunk waits for its
+//! own last step, the SHA-256 of others goes on.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -8,10 +8,11 @@ use at1w_codec::Decoder;
 use at1w_simd::sha256;
 use rayon::prelude::*;
 
+use super::plan::Plan;
 use crate::digest::{self, Expected};
+use crate::error::Result;
+use crate::pool;
 use crate::progress::{Progress, report};
-use crate::read::plan::Plan;
-use crate::{Result, pool};
 
 /// A chunk to decode into memory of its size.
 pub(crate) struct Job<'j, 'a> {
@@ -25,7 +26,7 @@ pub(crate) struct Job<'j, 'a> {
 struct Scratch {
     decoder: Decoder,
     payload: Vec<u8>,
-    /// Raw bytes that are looked at and not kept.
+    /// Raw bytes that are used and not kept.
     raw: Vec<u8>,
 }
 
@@ -33,8 +34,8 @@ thread_local! {
     static SCRATCH: RefCell<Option<Box<Scratch>>> = const { RefCell::new(None) };
 }
 
-/// Runs `work` with this thread's scratch memory, or with new memory if that is in use: a source
-/// may do what it likes, such as read another file on this thread.
+/// Runs `work` with this thread's scratch memory, or with new memory if the scratch memory is in
+/// use. A source may reenter: it can read another file on this thread.
 fn with_scratch<T>(work: impl FnOnce(&mut Scratch) -> T) -> T {
     let mut scratch = SCRATCH.take().unwrap_or_default();
     let result = work(&mut scratch);
@@ -42,18 +43,18 @@ fn with_scratch<T>(work: impl FnOnce(&mut Scratch) -> T) -> T {
     result
 }
 
-/// How many of `chunks` chunks a thread should take at a time: as many as are hashed side by side,
-/// unless others would go without.
+/// Returns how many of `chunks` chunks a thread should take at a time: as many as are hashed side
+/// by side, unless other threads would get none.
 pub(crate) fn group_len(chunks: usize) -> usize {
     chunks.div_ceil(rayon::current_num_threads()).clamp(1, sha256::width())
 }
 
-/// Decodes and verifies chunks on all threads. On failure, the bytes of memory are verified, zero,
-/// or what they were.
+/// Decodes and verifies chunks on all threads. On failure, each byte of memory is verified, zero, or
+/// unchanged.
 pub(crate) fn all(jobs: &mut [Job<'_, '_>], progress: &dyn Progress) -> Result<()> {
     match jobs {
         [] => Ok(()),
-        // Not worth waking other threads for.
+        // One chunk is not worth waking other threads for.
         [_] => some(jobs, progress),
         _ => pool::run(|| {
             let groups = jobs.par_chunks_mut(group_len(jobs.len()));
@@ -68,8 +69,7 @@ fn some(jobs: &mut [Job<'_, '_>], progress: &dyn Progress) -> Result<()> {
     report(progress, jobs.iter().map(|job| job.out.len() as u64).sum())
 }
 
-/// Decodes and verifies chunks, all on this thread. On failure, memory holds bytes that were not
-/// verified.
+/// Decodes and verifies chunks on this thread. On failure, memory holds unverified bytes.
 fn group(jobs: &mut [Job<'_, '_>]) -> Result<()> {
     with_scratch(|Scratch { decoder, payload, .. }| -> Result<()> {
         for Job { plan, chunk, out } in &mut *jobs {
@@ -95,7 +95,7 @@ fn group(jobs: &mut [Job<'_, '_>]) -> Result<()> {
     }
 }
 
-/// Decodes and verifies chunks on all threads, and keeps nothing of them.
+/// Decodes and verifies chunks on all threads, and drops their bytes.
 pub(crate) fn verify(chunks: &[Chunk<'_, '_>], progress: &dyn Progress) -> Result<()> {
     pool::run(|| {
         let groups = chunks.par_chunks(group_len(chunks.len()));
@@ -103,14 +103,14 @@ pub(crate) fn verify(chunks: &[Chunk<'_, '_>], progress: &dyn Progress) -> Resul
     })
 }
 
-/// [`verify`], all on this thread.
+/// [`verify`], on this thread.
 pub(crate) fn verify_group(chunks: &[Chunk<'_, '_>], progress: &dyn Progress) -> Result<()> {
     let len = with_chunks(chunks, <[u8]>::len)?;
     report(progress, len as u64)
 }
 
-/// Verified chunks, of which only a part is wanted, on all threads: `copy` is given each with the
-/// memory that it comes with.
+/// Decodes and verifies chunks of which only a part is wanted, on all threads. `copy` gets the bytes
+/// of each chunk, and the memory for its part.
 pub(crate) fn parts(
     plan: &Plan<'_>,
     parts: &mut [(u64, &mut [u8])],
@@ -132,7 +132,7 @@ pub(crate) fn parts(
     };
     match parts {
         [] => Ok(()),
-        // Not worth waking other threads for.
+        // One chunk is not worth waking other threads for.
         [_] => group(parts),
         _ => pool::run(|| parts.par_chunks_mut(group_len(parts.len())).try_for_each(group)),
     }
@@ -161,7 +161,7 @@ fn with_chunks<T>(chunks: &[Chunk<'_, '_>], use_them: impl FnOnce(&[u8]) -> T) -
     })
 }
 
-/// Runs `work` with memory for so many raw bytes, of any content.
+/// Runs `work` with memory for `len` raw bytes, of any content.
 fn with_raw<T>(len: usize, work: impl FnOnce(&mut [u8]) -> T) -> T {
     let mut raw = with_scratch(|scratch| std::mem::take(&mut scratch.raw));
     if raw.len() < len {

@@ -1,61 +1,43 @@
-//! What is needed to decode and verify any chunk of a tensor.
+//! The plan of a tensor: everything that decoding and verifying its chunks needs.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
 use at1w_codec::{Model, max_encoded_len};
 
+use super::index::Entry;
+use super::stored::Stored;
 use crate::digest::{After, Expected, State};
-use crate::format::trailer::{self as format, PAYLOAD_LEN, STATE_LEN};
-use crate::read::index::Entry;
-use crate::read::tensor::Tensor;
+use crate::error::Result;
+use crate::format::chunk_table::{PAYLOAD_LEN, STATE_LEN, chunk_table_len};
+use crate::format::root::content_digest;
 use crate::source;
-use crate::{Result, coded_as};
 
 /// The model and the chunk table of a tensor.
 pub(crate) struct Plan<'a> {
-    pub(crate) tensor: Tensor<'a>,
+    pub(crate) tensor: Stored<'a>,
     pub(crate) model: Model,
-    /// Where each payload is in the file.
+    /// The range of each payload in the file.
     payloads: Vec<Range<u64>>,
-    /// After each chunk but the last.
+    /// The SHA-256 state after each chunk but the last.
     states: Vec<State>,
-    /// The only payload, of a tensor with one chunk: it came with the model.
+    /// The only payload of a tensor with one chunk, which was read with the model.
     payload: Option<Cow<'a, [u8]>>,
 }
 
-/// The model of a tensor, alone.
-pub(crate) fn read_model(tensor: &Tensor<'_>) -> Result<Model> {
-    let end = tensor.entry.end - format::chunk_table_len(tensor.chunk_count());
-    let start = end - tensor.entry.model_len();
-    parse_model(tensor, start, &source::read(tensor.source, start..end)?)
-}
-
-fn parse_model(tensor: &Tensor<'_>, offset: u64, bytes: &[u8]) -> Result<Model> {
-    let model = Model::from_bytes(coded_as(tensor.info).layout(), bytes)
-        .map_err(|e| tensor.damaged(None, offset, format!("its model: {e}")))?;
-    let elements = tensor.raw_len() / model.layout().width() as u64;
-    // A few bytes may describe a long row: no more than the tensor is accounted for.
-    if model.row_len() > elements.max(1) {
-        let problem = format!("its model has rows of {} elements, it {elements}", model.row_len());
-        return Err(tensor.damaged(None, offset, problem));
-    }
-    Ok(model)
-}
-
 impl<'a> Plan<'a> {
-    /// Reads the model and the chunk table; of a tensor with one chunk also its payload.
-    pub(crate) fn read(tensor: Tensor<'a>) -> Result<Self> {
+    /// Reads the model and the chunk table; for a tensor with one chunk also its payload.
+    pub(crate) fn read(tensor: Stored<'a>) -> Result<Self> {
         let Entry { start, end, .. } = tensor.entry;
         let chunks = tensor.chunk_count();
-        let table_len = format::chunk_table_len(chunks);
+        let table_len = chunk_table_len(chunks);
         let model_start = end - table_len - tensor.entry.model_len();
         let first = if chunks == 1 { start } else { model_start };
         let bytes = source::read(tensor.source, first..end)?;
-        // The index is checked: the lengths fit.
+        // The lengths fit: opening checked the index.
         let table = &bytes[bytes.len() - table_len as usize..];
         let model = &bytes[(model_start - first) as usize..][..tensor.entry.model_len() as usize];
-        let model = parse_model(&tensor, model_start, model)?;
+        let model = tensor.parse_model(model_start, model)?;
         let mut plan =
             Self { tensor, model, payloads: Vec::new(), states: Vec::new(), payload: None };
         if chunks == 1 {
@@ -72,7 +54,7 @@ impl<'a> Plan<'a> {
         }
 
         let (lens, states) = table.split_at((chunks * PAYLOAD_LEN) as usize);
-        if format::content_digest(states, tensor.digest()) != tensor.entry.content_digest {
+        if content_digest(states, tensor.digest()) != tensor.entry.content_digest {
             let problem = "its chunk states do not match its content digest".into();
             return Err(tensor.damaged(None, end - (chunks - 1) * STATE_LEN, problem));
         }
@@ -91,7 +73,7 @@ impl<'a> Plan<'a> {
         Ok(plan)
     }
 
-    /// Adds the payload of the next chunk, which must be no longer than any encoding of it.
+    /// Adds the payload of the next chunk. Checks that it is no longer than any encoding.
     fn add_payload(&mut self, offset: u64, len: u64) -> Result<()> {
         let chunk = self.payloads.len() as u64;
         let Range { start, end } = self.tensor.chunking().range(chunk);
@@ -104,23 +86,23 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    /// Raw bytes of a chunk.
+    /// Returns the number of raw bytes of a chunk.
     pub(crate) fn chunk_len(&self, chunk: u64) -> usize {
         let Range { start, end } = self.tensor.chunking().range(chunk);
         (end - start) as usize
     }
 
-    /// Elements of the tensor before a chunk.
+    /// Returns the number of elements before a chunk.
     pub(crate) fn position(&self, chunk: u64) -> u64 {
         self.tensor.chunking().range(chunk).start / self.model.layout().width() as u64
     }
 
-    /// Where the payload of a chunk is in the file.
+    /// Returns the offset of the payload of a chunk in the file.
     pub(crate) fn offset(&self, chunk: u64) -> u64 {
         self.payloads[chunk as usize].start
     }
 
-    /// The payload of a chunk, read into `buffer` where it is not in memory.
+    /// Returns the payload of a chunk, read into `buffer` where it is not in memory.
     pub(crate) fn payload(&self, chunk: u64, buffer: Vec<u8>) -> Result<Cow<'_, [u8]>> {
         match &self.payload {
             Some(payload) => Ok(Cow::Borrowed(payload)),

@@ -1,26 +1,25 @@
 //! A file of weights in either format.
 
-use std::borrow::Cow;
-use std::mem;
-use std::ops::Range;
+use std::fmt;
 use std::path::Path;
 
-use crate::digest::{Digest, Hasher};
+use super::buffer::zeroed;
+use super::options::{Limits, OpenOptions};
+use super::plain::Plain;
+use super::reader::Reader;
+use super::runs::Runs;
+use super::slice::Slice;
+use crate::digest::Digest;
+use crate::error::{Error, Result};
 use crate::format::header::Header;
-use crate::format::trailer::MAGIC;
-use crate::kind::{self, Wanted, open_file};
-use crate::progress::{Progress, report};
-use crate::read::reader::{Limits, OpenOptions, Reader, check_len};
-use crate::read::slice::{Runs, Slice};
+use crate::format::magic::MAGIC;
+use crate::kind::Wanted;
+use crate::progress::Progress;
+use crate::recognise::{begins_packed, open_file};
 use crate::source::{self, ReadAt};
-use crate::write::pack::{begins_packed, read_header};
-use crate::{Error, Result};
 
-/// Bytes of a safetensors file that are read at a time.
-const PIECE: u64 = 1 << 20;
-
-/// An open file of weights: packed, or a safetensors file as it is. For those who load either and
-/// do not care which; what is read of a packed one is verified.
+/// An open file of weights: packed, or a safetensors file as it is. For callers who load either; the
+/// bytes of a packed one are verified.
 pub struct Weights {
     format: Format,
     limits: Limits,
@@ -28,7 +27,19 @@ pub struct Weights {
 
 enum Format {
     Packed(Box<Reader>),
-    Plain { source: Box<dyn ReadAt>, header: Header },
+    Plain(Plain),
+}
+
+impl fmt::Debug for Weights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.format {
+            Format::Packed(reader) => f.debug_tuple("Weights").field(reader).finish(),
+            Format::Plain(plain) => f
+                .debug_struct("Weights")
+                .field("tensors", &plain.header.tensors().len())
+                .finish_non_exhaustive(),
+        }
+    }
 }
 
 impl Weights {
@@ -41,58 +52,58 @@ impl Weights {
         Self::new(Box::new(file), options).map_err(|error| error.in_file(path))
     }
 
-    /// Opens what a source holds. What begins as an `.at1w` file must be one, anything else a
-    /// safetensors file.
+    /// Opens a file in any source. A file that begins as an `.at1w` file must be one; any other must
+    /// be a safetensors file.
     ///
     /// # Errors
     /// Those of [`Reader::new`], [`Error::Safetensors`], [`Error::WrongKind`], and [`Error::NoRoot`]
     /// where a root is asked for and the file has none.
     pub fn new(source: Box<dyn ReadAt>, options: &OpenOptions) -> Result<Self> {
-        let size = source.size().map_err(|source| Error::Read { offset: 0, source })?;
+        let size = source::size(&*source)?;
         if begins_packed(&source::read(&*source, 0..size.min(MAGIC.len() as u64))?) {
             let reader = Reader::new(source, options)?;
             let format = Format::Packed(Box::new(reader));
             return Ok(Self { format, limits: options.limits });
         }
-        let header = read_header(&*source)
-            .map_err(|error| kind::explain(&*source, error, Wanted::Weights))?;
+        let plain = Plain::new(source)?;
         if options.root.is_some() {
             return Err(Error::NoRoot);
         }
-        Ok(Self { format: Format::Plain { source, header }, limits: options.limits })
+        Ok(Self { format: Format::Plain(plain), limits: options.limits })
     }
 
-    /// The header of the safetensors file.
+    /// Returns the header of the safetensors file.
     pub fn header(&self) -> &Header {
         match &self.format {
             Format::Packed(reader) => reader.header(),
-            Format::Plain { header, .. } => header,
+            Format::Plain(plain) => &plain.header,
         }
     }
 
-    /// The reader of a packed file; nothing for a safetensors file.
+    /// Returns the reader of a packed file; `None` for a safetensors file.
     pub fn packed(&self) -> Option<&Reader> {
         match &self.format {
             Format::Packed(reader) => Some(reader),
-            Format::Plain { .. } => None,
+            Format::Plain(_) => None,
         }
     }
 
-    /// Bytes of the safetensors file: of the one that a packed file restores to.
+    /// Returns the length of the safetensors file, in bytes; for a packed file, of the one that it
+    /// restores to.
     pub fn original_len(&self) -> u64 {
         self.header().data_start() + self.header().data_len()
     }
 
-    /// The root, of a packed file.
+    /// Returns the root of a packed file; `None` for a safetensors file.
     pub fn root(&self) -> Option<Digest> {
         self.packed().map(Reader::root)
     }
 
-    /// Bytes of a tensor, for a caller who makes room for it.
+    /// Returns the length of a tensor in bytes, for a caller who makes room for it.
     ///
     /// # Errors
-    /// [`Error::NoTensor`], and [`Error::Limit`] if it is above [`Limits::tensor_len`]: a packed file
-    /// may claim far more than it has.
+    /// [`Error::NoTensor`], and [`Error::Limit`] if it is above [`Limits::tensor_len`]: a packed
+    /// file may claim far more than it has.
     pub fn tensor_len(&self, name: &str) -> Result<u64> {
         self.within_limit(name, self.header().tensor(name)?.raw_len())
     }
@@ -112,10 +123,9 @@ impl Weights {
     pub fn read(&self, wanted: &mut [(&str, &mut [u8])], progress: &dyn Progress) -> Result<()> {
         match &self.format {
             Format::Packed(reader) => reader.read_tensors(wanted, progress),
-            Format::Plain { source, header } => wanted.iter_mut().try_for_each(|(name, out)| {
-                let tensor = header.tensor(name)?;
-                let runs = Runs::contiguous(0, tensor.raw_len());
-                read_plain(&**source, header.data_start() + tensor.data.start, &runs, out, progress)
+            Format::Plain(plain) => wanted.iter_mut().try_for_each(|(name, out)| {
+                let tensor = plain.header.tensor(name)?;
+                plain.read(tensor, &Runs::contiguous(0, tensor.raw_len()), out, progress)
             }),
         }
     }
@@ -133,14 +143,10 @@ impl Weights {
     ) -> Result<()> {
         let check = |actual: Digest| match actual == expected {
             true => Ok(()),
-            false => Err(Error::OtherTensor {
-                name: name.into(),
-                expected: expected.to_string(),
-                actual: actual.to_string(),
-            }),
+            false => Err(Error::OtherTensor { name: name.into(), expected, actual }),
         };
         if let Format::Packed(reader) = &self.format {
-            // Reading it proves what is on record.
+            // Reading the tensor proves the digest on record.
             check(reader.tensor(name)?.digest())?;
             return self.read(&mut [(name, out)], progress);
         }
@@ -148,7 +154,7 @@ impl Weights {
         check(Digest::of(out)).inspect_err(|_| out.fill(0))
     }
 
-    /// Reads a tensor, or a part of one, into new memory: its shape and its bytes.
+    /// Reads a tensor or a slice of one into new memory; returns its shape and its bytes.
     ///
     /// # Errors
     /// Those of [`Weights::slice_shape`] and [`Weights::read_slice`], and [`Error::Memory`].
@@ -156,54 +162,43 @@ impl Weights {
         let whole = Slice(Vec::new());
         let slice = slice.unwrap_or(&whole);
         let (shape, len) = self.slice_shape(name, slice)?;
-        let mut out = Vec::new();
-        // A plain file has as many bytes: its size bounds what is allocated.
-        self.limits.reserve(&mut out, len, || format!("tensor {name:?}"))?;
-        out.resize(len as usize, 0);
+        let mut out = zeroed(&self.limits, len, || format!("tensor {name:?}"))?;
         self.read_slice(name, slice, &mut out, &())?;
         Ok((shape, out))
     }
 
-    /// SHA-256 of the bytes of a tensor: of a packed file the one on record, of a safetensors file
-    /// that of the bytes that are there.
+    /// Returns the SHA-256 of a tensor: for a packed file the one on record; a safetensors file is
+    /// read and hashed.
     ///
     /// # Errors
     /// [`Error::NoTensor`], [`Error::Read`] and [`Error::Cancelled`].
     pub fn tensor_digest(&self, name: &str, progress: &dyn Progress) -> Result<Digest> {
         match &self.format {
             Format::Packed(reader) => Ok(reader.tensor(name)?.digest()),
-            Format::Plain { source, header } => {
-                let Range { start, end } = header.tensor(name)?.data;
-                let start_of_data = header.data_start();
-                digest_of(&**source, start_of_data + start..start_of_data + end, progress)
-            }
+            Format::Plain(plain) => plain.digest(plain.header.tensor(name)?, progress),
         }
     }
 
-    /// Reads all of the file, and checks that the safetensors file has this SHA-256: the file itself,
-    /// or the one that a packed file restores to.
+    /// Reads all of the file, and checks that the safetensors file has this SHA-256: the file
+    /// itself, or the one that a packed file restores to.
     ///
     /// # Errors
     /// [`Error::OtherFile`], and those of [`Reader::verify_original`].
     pub fn verify_sha256(&self, expected: Digest, progress: &dyn Progress) -> Result<()> {
         let check = |actual: Digest| match actual == expected {
             true => Ok(()),
-            false => {
-                Err(Error::OtherFile { expected: expected.to_string(), actual: actual.to_string() })
-            }
+            false => Err(Error::OtherFile { expected, actual }),
         };
         match &self.format {
             Format::Packed(reader) => {
                 check(reader.info().original_digest)?;
                 reader.verify_original(progress)
             }
-            Format::Plain { source, .. } => {
-                check(digest_of(&**source, 0..self.original_len(), progress)?)
-            }
+            Format::Plain(plain) => check(plain.file_digest(progress)?),
         }
     }
 
-    /// The shape of a part of a tensor, and its size in bytes.
+    /// Returns the shape of a slice of a tensor, and its length in bytes.
     ///
     /// # Errors
     /// [`Error::NoTensor`], [`Error::Slice`], and [`Error::Limit`] as of a tensor.
@@ -212,13 +207,13 @@ impl Weights {
         Ok((shape, self.within_limit(name, runs.total())?))
     }
 
-    /// Reads a part of a tensor into memory of its size, in row-major order. Of a packed file, only
+    /// Reads a slice of a tensor into memory of its size, in row-major order. Of a packed file, only
     /// the chunks that it touches are read.
     ///
     /// # Errors
     /// [`Error::NoTensor`], [`Error::Slice`], [`Error::Buffer`], [`Error::DamagedTensor`],
-    /// [`Error::Read`] and [`Error::Cancelled`]. The bytes of memory are then verified, zero, or what
-    /// they were.
+    /// [`Error::Read`] and [`Error::Cancelled`]. Each byte of memory is then verified, zero, or
+    /// unchanged.
     pub fn read_slice(
         &self,
         name: &str,
@@ -228,59 +223,11 @@ impl Weights {
     ) -> Result<()> {
         match &self.format {
             Format::Packed(reader) => reader.tensor(name)?.read_slice_with(slice, out, progress),
-            Format::Plain { source, header } => {
-                let tensor = header.tensor(name)?;
+            Format::Plain(plain) => {
+                let tensor = plain.header.tensor(name)?;
                 let (_, runs) = Runs::of(slice, tensor)?;
-                read_plain(&**source, header.data_start() + tensor.data.start, &runs, out, progress)
+                plain.read(tensor, &runs, out, progress)
             }
         }
     }
-}
-
-/// SHA-256 of a range of a source.
-fn digest_of(source: &dyn ReadAt, range: Range<u64>, progress: &dyn Progress) -> Result<Digest> {
-    let mut hasher = Hasher::default();
-    let mut buffer = Vec::new();
-    let mut from = range.start;
-    while from < range.end {
-        let to = range.end.min(from + PIECE);
-        let bytes = source::read_into(source, from..to, mem::take(&mut buffer))?;
-        hasher.update(&bytes);
-        if let Cow::Owned(bytes) = bytes {
-            buffer = bytes;
-        }
-        report(progress, to - from)?;
-        from = to;
-    }
-    Ok(hasher.finish())
-}
-
-/// Reads runs of a tensor that begins at `start` and is stored as it is.
-fn read_plain(
-    source: &dyn ReadAt,
-    start: u64,
-    runs: &Runs,
-    out: &mut [u8],
-    progress: &dyn Progress,
-) -> Result<()> {
-    check_len(out, runs.total())?;
-    let Range { start: mut from, end } = runs.span();
-    let mut rest = out;
-    let mut buffer = Vec::new();
-    while from < end {
-        let to = end.min(from + PIECE);
-        let len = runs.bytes_before(to) - runs.bytes_before(from);
-        if len > 0 {
-            let raw = source::read_into(source, start + from..start + to, mem::take(&mut buffer))?;
-            let (out, after) = rest.split_at_mut(len as usize);
-            runs.gather(from..to, &raw, out);
-            rest = after;
-            if let Cow::Owned(raw) = raw {
-                buffer = raw;
-            }
-            report(progress, len)?;
-        }
-        from = to;
-    }
-    Ok(())
 }

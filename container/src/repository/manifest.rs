@@ -1,4 +1,4 @@
-//! The manifest of a packed repository: what its source held, and what pins it.
+//! The manifest of a packed repository: the files of its source, and the digests that pin them.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -7,9 +7,10 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::digest::Digest;
+use crate::error::{Error, Result};
 use crate::fs::atomic::{Mode, write_with_mode};
 use crate::fs::temporary::is_temporary;
-use crate::{Digest, Error, Result};
 
 /// The name of the manifest, at the root of a packed repository.
 pub(crate) const MANIFEST_NAME: &str = "at1w-manifest.json";
@@ -20,10 +21,10 @@ pub(crate) const SIGNATURE_NAME: &str = "at1w-manifest.json.minisig";
 /// The version that this module writes and reads.
 const VERSION: u32 = 1;
 
-/// More than a hundred thousand files need.
+/// The largest manifest that is read, in bytes: a hundred thousand files need less.
 const MAX_LEN: u64 = 100_000_000;
 
-/// What the source of a packed repository held.
+/// The files and directories of the source of a packed repository.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Manifest {
@@ -38,18 +39,18 @@ pub(crate) struct Manifest {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FileEntry {
-    /// Where it was, relative to the root, with forward slashes.
+    /// The path in the source, relative, with forward slashes.
     pub(crate) path: String,
-    /// Its bytes.
+    /// The length in the source, in bytes.
     pub(crate) size: u64,
     #[serde(with = "hexadecimal")]
     pub(crate) sha256: Digest,
-    /// Set if it is packed; otherwise it lies under `path` as it was.
+    /// Set if the file is packed; otherwise it lies under `path` as it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) packed: Option<Packed>,
 }
 
-/// What a packed file became.
+/// The packed form of a file.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Packed {
@@ -59,7 +60,7 @@ pub(crate) struct Packed {
 }
 
 impl FileEntry {
-    /// Where it lies in the packed repository.
+    /// Returns the path in the packed repository.
     pub(crate) fn stored_path(&self) -> &str {
         self.packed.as_ref().map_or(&self.path, |packed| &packed.path)
     }
@@ -73,7 +74,7 @@ impl Manifest {
         manifest
     }
 
-    /// Where the manifest of `repository` lies.
+    /// Returns the path of the manifest of `repository`.
     pub(crate) fn path_in(repository: &Path) -> PathBuf {
         repository.join(MANIFEST_NAME)
     }
@@ -83,7 +84,7 @@ impl Manifest {
         Self::from_bytes(repository, &Self::read_bytes(repository)?)
     }
 
-    /// The manifest of `repository` as it is stored.
+    /// Reads the manifest of `repository` as it is stored.
     pub(crate) fn read_bytes(repository: &Path) -> Result<Vec<u8>> {
         let path = Self::path_in(repository);
         let mut bytes = Vec::new();
@@ -92,13 +93,13 @@ impl Manifest {
         Ok(bytes)
     }
 
-    /// Checks what was read as the manifest of `repository`.
+    /// Parses and checks the manifest of `repository`.
     pub(crate) fn from_bytes(repository: &Path, bytes: &[u8]) -> Result<Self> {
         Self::parse(bytes).map_err(|error| error.in_file(&Self::path_in(repository)))
     }
 
     fn parse(bytes: &[u8]) -> Result<Self> {
-        /// Looked at first, so that a later version is named instead of its unknown fields.
+        /// Parsed first, so that an error names a later version instead of its unknown fields.
         #[derive(Deserialize)]
         struct Version {
             version: u32,
@@ -110,14 +111,14 @@ impl Manifest {
         let damaged = |error: serde_json::Error| Error::Manifest(format!("not valid: {error}"));
         let Version { version } = serde_json::from_slice(bytes).map_err(damaged)?;
         if version != VERSION {
-            return Err(Error::Version(version));
+            return Err(Error::Version { found: version, known: VERSION });
         }
         let manifest: Self = serde_json::from_slice(bytes).map_err(damaged)?;
         manifest.check()?;
         Ok(manifest)
     }
 
-    /// That no path leaves the repository, and no two are the same.
+    /// Checks that no path leaves the repository, and that no two are the same.
     fn check(&self) -> Result<()> {
         let directories = self.empty_directories.iter().map(String::as_str);
         let paths = self.files.iter().map(|file| file.path.as_str()).chain(directories.clone());
@@ -131,7 +132,7 @@ impl Manifest {
         Ok(())
     }
 
-    /// Writes the manifest of `repository`, with the permissions of one that was `removed` before.
+    /// Writes the manifest of `repository`, with the permissions of one that was removed before.
     pub(crate) fn write(
         &self,
         repository: &Path,
@@ -173,7 +174,7 @@ mod hexadecimal {
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serializer};
 
-    use crate::Digest;
+    use crate::digest::Digest;
 
     pub(super) fn serialize<S: Serializer>(digest: &Digest, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(digest)
@@ -232,7 +233,10 @@ mod tests {
     #[test]
     fn other_versions_and_unknown_fields_are_refused() {
         let version = br#"{"version": 2, "shards": []}"#;
-        assert!(matches!(Manifest::parse(version), Err(Error::Version(2))));
+        assert!(matches!(
+            Manifest::parse(version),
+            Err(Error::Version { found: 2, known: VERSION })
+        ));
         let field = br#"{"version": 1, "files": [], "empty_directories": [], "more": 1}"#;
         assert!(matches!(Manifest::parse(field), Err(Error::Manifest(_))));
     }

@@ -3,43 +3,43 @@
 
 use at1w_codec::{Decoder, Encoder, Level, Model};
 
-/// A model as it was made, as it is stored, and as it is read from that. The first one knows more of
+/// A model as it was made, as it is stored, and as readers read it. The first form knows more about
 /// how to encode well.
-pub(crate) struct StoredModel {
+pub(super) struct StoredModel {
     made: Model,
-    pub(crate) bytes: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
     read: Model,
 }
 
 impl StoredModel {
-    /// `None` if what is stored can't be read.
-    pub(crate) fn new(made: Model) -> Option<Self> {
+    /// Returns `None` if the stored form can't be read.
+    pub(super) fn new(made: Model) -> Option<Self> {
         let bytes = made.to_bytes();
         let read = Model::from_bytes(made.layout(), &bytes).ok()?;
         Some(Self { made, bytes, read })
     }
 
-    /// Bytes of an element.
-    pub(crate) fn width(&self) -> usize {
+    /// Returns the number of bytes of an element.
+    pub(super) fn width(&self) -> usize {
         self.made.layout().width()
     }
 }
 
-/// Encodes chunks. Keeps its memory from one chunk to the next.
-pub(crate) struct Coder {
+/// An encoder of chunks, which keeps its memory from one chunk to the next.
+pub(super) struct Coder {
     encoder: Encoder,
     decoder: Decoder,
     back: Vec<u8>,
 }
 
 impl Coder {
-    pub(crate) fn new(level: Level) -> Self {
+    pub(super) fn new(level: Level) -> Self {
         Self { encoder: Encoder::new(level), decoder: Decoder::new(), back: Vec::new() }
     }
 
-    /// Encodes into the front of `out`, in which there is room enough; `None` if that does not come
-    /// back.
-    pub(crate) fn encode(
+    /// Encodes into the front of `out`, which has room enough; returns the length, or `None` if the
+    /// encoding does not decode to `raw`.
+    pub(super) fn encode(
         &mut self,
         model: &StoredModel,
         position: u64,

@@ -1,4 +1,4 @@
-//! Tensors in memory, as the safetensors file that they make.
+//! Tensors in memory, laid out as a safetensors file.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -7,32 +7,59 @@ use std::ops::Range;
 use at1w_codec::Dtype;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use crate::error::HeaderError;
+use crate::error::header::HeaderError;
+use crate::error::{Error, Result};
 use crate::format::header::{Header, MAX_HEADER_LEN};
 use crate::progress::{Progress, report};
 use crate::source::ReadAt;
-use crate::{Error, Result};
 
-/// A tensor in memory.
+/// The dtypes in the order in which the `safetensors` library saves their tensors. The saved bytes
+/// hang on this order: a new dtype goes where that library has it.
+const SAVED_ORDER: [Dtype; 22] = [
+    Dtype::U64,
+    Dtype::I64,
+    Dtype::F64,
+    Dtype::C64,
+    Dtype::F32,
+    Dtype::U32,
+    Dtype::I32,
+    Dtype::BF16,
+    Dtype::F16,
+    Dtype::U16,
+    Dtype::I16,
+    Dtype::F8E5M2Fnuz,
+    Dtype::F8E4M3Fnuz,
+    Dtype::F8E8M0,
+    Dtype::F8E4M3,
+    Dtype::F8E5M2,
+    Dtype::I8,
+    Dtype::U8,
+    Dtype::F6E3M2,
+    Dtype::F6E2M3,
+    Dtype::F4,
+    Dtype::Bool,
+];
+
+/// A tensor in memory, to be saved.
 #[derive(Clone, Copy, Debug)]
 pub struct StagedTensor<'a> {
-    /// Its name.
+    /// The name.
     pub name: &'a str,
-    /// Its dtype.
+    /// The dtype.
     pub dtype: Dtype,
-    /// Its shape, in elements.
+    /// The shape, in elements.
     pub shape: &'a [u64],
-    /// Its bytes: little-endian, in row-major order.
+    /// The bytes: little-endian, in row-major order.
     pub data: &'a [u8],
 }
 
 /// Tensors in memory, laid out as the `safetensors` library lays them out: by dtype, the widest
-/// first, then by name. Nothing is copied: write it to a file, or give it to [`crate::pack`].
+/// first, then by name. Nothing is copied. Write them to a file, or pack them by [`crate::pack`].
 #[derive(Debug)]
 pub struct Staged<'a> {
     /// The length of the header, and the header.
     head: Vec<u8>,
-    /// Where each tensor ends, with its bytes.
+    /// The end of each tensor in the file, and its bytes.
     tensors: Vec<(u64, &'a [u8])>,
 }
 
@@ -40,13 +67,13 @@ impl<'a> Staged<'a> {
     /// Lays tensors out. Metadata is kept in its order.
     ///
     /// # Errors
-    /// [`Error::Safetensors`], if it would be no valid file: two tensors of one name, or bytes that
-    /// do not fit dtype and shape.
+    /// [`Error::Safetensors`] if the file would not be valid: two tensors have one name, or the bytes
+    /// of one do not fit its dtype and shape.
     pub fn new(
         mut tensors: Vec<StagedTensor<'a>>,
         metadata: Option<&[(String, String)]>,
     ) -> Result<Self> {
-        tensors.sort_by_key(|t| (std::cmp::Reverse(t.dtype as usize), t.name));
+        tensors.sort_by_key(|t| (place_of(t.dtype), t.name));
         let json = serde_json::to_vec(&Fields { metadata, tensors: &tensors });
         let mut json = json.map_err(HeaderError::Json)?;
         json.resize(json.len().next_multiple_of(8), b' ');
@@ -63,7 +90,7 @@ impl<'a> Staged<'a> {
         Ok(Self { head: [&header.prefix()[..], header.bytes()].concat(), tensors })
     }
 
-    /// Bytes of the file.
+    /// Returns the length of the file, in bytes.
     pub fn file_len(&self) -> u64 {
         self.tensors.last().map_or(self.head.len() as u64, |&(end, _)| end)
     }
@@ -79,7 +106,7 @@ impl<'a> Staged<'a> {
         })
     }
 
-    /// The header, and the tensors from the one at `first` on, each with where it ends.
+    /// Returns the header and the tensors from `first` on, each with its end in the file.
     fn parts(&self, first: usize) -> impl Iterator<Item = (u64, &[u8])> {
         let head = (self.head.len() as u64, self.head.as_slice());
         std::iter::once(head).chain(self.tensors[first..].iter().copied())
@@ -111,6 +138,11 @@ impl ReadAt for Staged<'_> {
         }
         Ok(bytes)
     }
+}
+
+/// Returns the place of a dtype in a saved file: tensors of a lower place come first.
+fn place_of(dtype: Dtype) -> usize {
+    SAVED_ORDER.iter().position(|&known| known == dtype).unwrap_or(usize::MAX)
 }
 
 /// The header as JSON.
@@ -149,5 +181,34 @@ struct Entries<'a>(&'a [(String, String)]);
 impl Serialize for Entries<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_dtype_has_one_place() {
+        for dtype in Dtype::ALL {
+            let places = SAVED_ORDER.iter().filter(|&&known| known == dtype);
+            assert_eq!(places.count(), 1, "{}", dtype.name());
+        }
+    }
+
+    #[test]
+    fn wide_dtypes_are_saved_first() {
+        let tensor = |name, dtype, data| StagedTensor { name, dtype, shape: &[1], data };
+        let tensors = vec![
+            tensor("a", Dtype::U8, &[1]),
+            tensor("c", Dtype::F32, &[0; 4]),
+            tensor("b", Dtype::F32, &[0; 4]),
+            tensor("d", Dtype::U64, &[0; 8]),
+        ];
+        let mut file = Vec::new();
+        Staged::new(tensors, None).unwrap().write(&mut file, &()).unwrap();
+        let header = Header::read(&file).unwrap();
+        let names: Vec<_> = header.tensors().iter().map(|tensor| tensor.name()).collect();
+        assert_eq!(names, ["d", "b", "c", "a"]);
     }
 }
