@@ -1,48 +1,46 @@
-//! What a command ends with when it does not succeed, and the exit code of that.
+//! The ways in which a command fails: their messages, hints and exit codes.
 
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
 use at1w_container::repository::Fault;
-use at1w_container::{Error, FileKind, WrongKind};
-
-use crate::output::printable;
+use at1w_container::{Error, FileKind, WrongKind, printable};
 
 pub(crate) type Result<T, E = Failure> = std::result::Result<T, E>;
 
 pub(crate) enum Failure {
-    /// The command line asks for what makes no sense.
+    /// The command line is wrong.
     Usage(String),
     /// Standard output could not be written to.
     Output(io::Error),
     Container(Error),
-    /// A signature is not the one that the public key stands for.
+    /// A signature does not fit the public key.
     Signature(String),
-    /// A file that was to be verified is not what it should be, whatever it is.
+    /// A file that was to be verified is another kind of file, or is damaged.
     Refuted(Error),
-    /// Files failed, were missing or were not what their names say, and were reported already.
+    /// Files of a repository were reported already.
     Reported(Reported),
-    /// Two files differ, as was printed.
+    /// Two files differ, and the differences are printed.
     Different,
     /// Two files could not be compared.
     Trouble(Box<Failure>),
     Other(String),
 }
 
-/// What was reported of several files; the worst comes last.
+/// The worst that was reported of several files; the last variant is the worst.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Reported {
-    /// Some are missing, or are not what their names say.
+    /// Some files are missing, or are not what their names say.
     Incomplete,
-    /// Some could not be read.
+    /// Some files could not be read.
     Failed,
-    /// Some are damaged.
+    /// Some files are damaged.
     Damaged,
 }
 
 impl Failure {
-    /// Says what is wrong on standard error, and gives the exit code.
+    /// Says on standard error what is wrong and what to do; returns the exit code.
     pub(crate) fn report(self) -> ExitCode {
         if let Some(message) = self.message() {
             report_error(&message);
@@ -66,7 +64,7 @@ impl Failure {
             Self::Usage(message) | Self::Signature(message) | Self::Other(message) => {
                 Some(message.clone())
             }
-            // Whoever reads the pipe has seen enough.
+            // The reader of the pipe has seen enough.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
             Self::Output(error) => Some(format!("writing to standard output: {error}")),
             Self::Container(error) | Self::Refuted(error) => Some(error.to_string()),
@@ -113,7 +111,7 @@ impl From<Error> for Failure {
     }
 }
 
-/// What to do about an error, where that is not plain.
+/// Returns what to do about an error, where the message does not say it.
 fn advice(error: &Error) -> Option<&'static str> {
     match error.innermost() {
         Error::WrongKind(WrongKind { found: FileKind::Safetensors, .. }) => {
@@ -141,7 +139,7 @@ pub(crate) fn report_warning(message: &str) {
     eprintln!("at1w: warning: {}", printable(message));
 }
 
-/// Reports what a repository lacks, or holds in place of something else.
+/// Reports the files that a repository lacks, and those that are not what they should be.
 pub(crate) fn report_faults(repository: &Path, faults: &[Fault]) -> Option<Reported> {
     for Fault { path, problem, .. } in faults {
         report_warning(&format!("{}: {problem}", repository.join(path).display()));

@@ -10,8 +10,8 @@ use crate::failure::{Failure, Result, report_note, report_warning};
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// From here on Ctrl-C and requests to terminate do not end the process, but are noted. For work
-/// that looks at [`interrupted`] and cleans up; to be called once.
+/// Lets Ctrl-C and requests to terminate set [`interrupted`] instead of ending the process, for
+/// work that checks it and cleans up. Called once.
 pub(crate) fn catch_interrupts() -> Result<()> {
     ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed))
         .map_err(|error| Failure::Other(format!("cannot handle signals: {error}")))
@@ -26,7 +26,7 @@ pub(crate) struct Bar {
     bar: ProgressBar,
     quiet: bool,
     start: Instant,
-    /// Bytes that are done.
+    /// The number of bytes that are done.
     done: AtomicU64,
 }
 

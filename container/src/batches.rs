@@ -28,8 +28,8 @@ impl ChunkRef {
     }
 }
 
-/// The number of raw bytes in a batch. Two batches are in memory at a time: one is encoded or decoded
-/// while the other is hashed and written.
+/// The number of raw bytes in a batch. Two batches are in memory at a time: one is encoded or
+/// decoded while the other is hashed and written.
 const BATCH_LEN: u64 = 16 << 20;
 
 /// The largest number of tensors in a batch, since each has a model in memory.

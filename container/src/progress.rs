@@ -5,7 +5,8 @@ use crate::error::{Error, Result};
 /// A listener that is told about work as it is done, from any thread, and can stop it. `()` is
 /// silent and never stops.
 pub trait Progress: Sync {
-    /// Called once before the first byte of a repository, whose files have `bytes` raw bytes in all.
+    /// Called once before the first byte of a repository, whose files have `bytes` raw bytes in
+    /// all.
     fn begin(&self, bytes: u64) {
         let _ = bytes;
     }

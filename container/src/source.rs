@@ -12,8 +12,8 @@ use crate::error::{Error, Result};
 /// The largest range that memory is allocated for before the size of the file is known.
 const SHORT: u64 = 16 << 10;
 
-/// Random access to immutable bytes: the one thing that reading needs. Files, mapped files and bytes
-/// in memory implement it; anything remote can.
+/// Random access to immutable bytes: the one thing that reading needs. Files, mapped files and
+/// bytes in memory implement it; anything remote can.
 ///
 /// # Examples
 /// A store that answers requests for ranges:

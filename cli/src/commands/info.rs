@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::failure::Result;
 use crate::output::{json, percent, printable, to_stdout};
 
-/// Show what a file says about itself: sizes, digests, dtypes, metadata
+/// Show sizes, digests, dtypes and metadata of a file
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Info {

@@ -14,12 +14,12 @@ use crate::failure::{Failure, Result, report_faults, report_note};
 use crate::output::{percent, printable, to_stdout};
 use crate::progress::Bar;
 
-/// Pack a .safetensors file, or all of those in a model repository
+/// Pack a .safetensors file, or all .safetensors files of a model repository
 ///
-/// A repository is a directory: each .safetensors in it becomes an .at1w, every other file is
-/// carried over, symbolic links are followed, and at1w-manifest.json pins all of it. A .safetensors
-/// that is none, such as a pointer of Git LFS, is carried over as it is and listed; so are shards
-/// that an index names and that are missing. The exit code is 5 then.
+/// A repository is a directory. Each .safetensors in it becomes an .at1w, every other file is
+/// carried over, symbolic links are followed, and at1w-manifest.json pins all files. A .safetensors
+/// without weights, such as a Git LFS pointer, is carried over as it is. It is listed, as are
+/// missing shards that an index names, and the exit code is 5.
 ///
 /// Nothing is lost: the source stays, 'at1w unpack' gives it back byte for byte, and the target
 /// only appears when it is complete.
@@ -28,19 +28,20 @@ use crate::progress::Bar;
 pub(crate) struct Pack {
     /// A .safetensors file, or a directory that holds some
     source: PathBuf,
-    /// What to make [default: model.at1w of model.safetensors, model.at1w/ of model/]
+    /// The file or directory to make [default: model.at1w of model.safetensors, model.at1w/ of
+    /// model/]
     #[arg(short, long, value_name = "DST")]
     output: Option<PathBuf>,
     /// How hard to look for a small encoding
     #[arg(short, long, value_name = "LEVEL", default_value = "default")]
     level: LevelName,
-    /// Packed files of a repository keep their names, so that loaders still find them
+    /// Keep the names of the packed files of a repository, so that loaders still find them
     #[arg(long)]
     keep_names: bool,
-    /// Pack nothing of a repository that is not whole, or holds what is not what its name says
+    /// Refuse a repository that lacks files, or has files that are not what their names say
     #[arg(long)]
     strict: bool,
-    /// Replace what exists: a file, or files in a directory, of which nothing else is removed
+    /// Replace a file that exists, or files in a directory that exists; other files there stay
     #[arg(long, short)]
     force: bool,
 }
@@ -174,7 +175,7 @@ fn print_summary(
     Ok(())
 }
 
-/// `path` with `.at1w` after its name; a trailing slash is not part of that.
+/// Returns `path` with `.at1w` after its name, which has no trailing slash.
 fn appended(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(AT1W);

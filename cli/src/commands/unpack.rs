@@ -13,18 +13,19 @@ use crate::failure::{Failure, Result};
 use crate::output::{printable, to_stdout};
 use crate::progress::Bar;
 
-/// Restore what was packed, byte for byte
+/// Restore the original files, byte for byte
 ///
-/// The SHA-256 of every original file is checked before the restored one gets its name.
+/// Every restored file gets its name only after its SHA-256 is checked against the original.
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Unpack {
     /// An .at1w file, or a packed repository
     source: PathBuf,
-    /// What to make [default: model.safetensors of model.at1w, model/ of model.at1w/]
+    /// The file or directory to make [default: model.safetensors of model.at1w, model/ of
+    /// model.at1w/]
     #[arg(short, long, value_name = "DST")]
     output: Option<PathBuf>,
-    /// Replace what exists: a file, or files in a directory, of which nothing else is removed
+    /// Replace a file that exists, or files in a directory that exists; other files there stay
     #[arg(long, short)]
     force: bool,
 }

@@ -9,57 +9,58 @@ use tempfile::TempPath;
 use crate::error::{Error, Result};
 use crate::fs::temporary::{Kind, Temporary};
 
-/// Decides the permissions of a new file, as the bits of its mode.
+/// The rule for the permissions of a new file, as the bits of its mode.
 #[derive(Clone, Copy)]
 pub(crate) struct Mode {
-    /// What it gets if it replaces nothing. The umask takes some of them away.
+    /// The permissions of a file that replaces none. The umask takes some of them away.
     new: u32,
-    /// What it may have at most. The umask plays no part where a file is replaced.
+    /// The most permissions that the file may have. The umask plays no part where a file is
+    /// replaced.
     limit: u32,
-    /// The permissions of a file that it replaces, but that was removed before.
+    /// The permissions of a replaced file that was removed before.
     removed: Option<u32>,
 }
 
 impl Mode {
-    /// Private to nobody.
+    /// A file that anybody may read.
     const PUBLIC: Self = Self { new: 0o666, limit: 0o777, removed: None };
 
-    /// Private to its owner.
+    /// A file that only its owner may read.
     const SECRET: Self = Self { new: 0o600, limit: 0o600, removed: None };
 
-    /// No more than `source` has.
+    /// Returns the rule for a file that gets no more permissions than `source` has.
     fn like(source: &Path) -> Result<Self> {
         let mode = mode_like(source)?;
         Ok(Self { new: mode, limit: mode, removed: None })
     }
 
-    /// Those of a file that was removed, as if it were replaced.
+    /// Returns the rule for a file that replaces one that was removed before.
     pub(crate) fn of_removed(removed: Option<u32>) -> Self {
         Self { removed, ..Self::PUBLIC }
     }
 
-    /// The permissions that a file at `target` has to have if it replaces one: those of that file,
-    /// within the limit.
+    /// Returns the permissions for a file that replaces the one at `target`: the same, within the
+    /// limit.
     fn replacing(self, target: &Path) -> Option<u32> {
         let replaced = self.removed.or_else(|| permissions(target).ok());
         replaced.map(|replaced| replaced & self.limit | READABLE)
     }
 }
 
-/// What the owner of a file has at least.
+/// The permission that the owner of a file has at least.
 const READABLE: u32 = 0o400;
 
-/// Makes `target` by way of a temporary file beside it: what `write` put there is synced to disk,
-/// renamed to `target`, and the folder is synced. On failure nothing is left behind, and what was
-/// at `target` is untouched. A process that is killed leaves its temporary file, which ends in
-/// `.at1w-tmp` and is removed by a later one that writes to `target`. Any number may write at once:
-/// each has a temporary file of its own, and the last rename wins.
+/// Makes `target` by way of a temporary file beside it: `write` fills the temporary file, which is
+/// synced to disk and renamed to `target`, and the folder is synced. On failure nothing is left
+/// behind, and the file at `target` is untouched. A killed process leaves its temporary file, whose
+/// name ends in `.at1w-tmp`; a later process that writes to `target` removes it. Any number of
+/// processes may write at once: each has a temporary file of its own, and the last rename wins.
 ///
-/// A file that is replaced keeps its permissions; a new one has those that the user's umask gives.
+/// A file that is replaced keeps its permissions; a new one has those that the umask gives.
 ///
 /// # Errors
 /// [`Error::Exists`] when there is a `target` and not `overwrite`, [`Error::NotAFile`] when it is
-/// no regular file, [`Error::NoFolder`] when there is no folder for it; what `write` says;
+/// no regular file, [`Error::NoFolder`] when there is no folder for it; the errors of `write`;
 /// [`Error::Io`].
 pub fn write_atomically<T>(
     target: &Path,
@@ -69,8 +70,8 @@ pub fn write_atomically<T>(
     write_with_mode(Mode::PUBLIC, target, overwrite, write)
 }
 
-/// [`write_atomically`], of a file that is made of `source` and gets no permissions that `source`
-/// has not. Its owner may read it in any case.
+/// [`write_atomically`] for a file that is made of `source`: it gets no permissions that `source`
+/// does not have. Its owner may read it in any case.
 ///
 /// # Errors
 /// As [`write_atomically`].
@@ -83,7 +84,7 @@ pub fn write_like<T>(
     write_with_mode(Mode::like(source)?, target, overwrite, write)
 }
 
-/// [`write_atomically`], of a new file that nobody but its owner may read, from the beginning.
+/// [`write_atomically`] for a new file that nobody but its owner may read, from the beginning.
 ///
 /// # Errors
 /// As [`write_atomically`].
@@ -93,7 +94,7 @@ pub fn write_secret(target: &Path, secret: &[u8]) -> Result<()> {
     })
 }
 
-/// [`write_atomically`], of a file that never has more permissions than `mode` says.
+/// [`write_atomically`] for a file that never has more permissions than `mode` says.
 pub(crate) fn write_with_mode<T>(
     mode: Mode,
     target: &Path,
@@ -115,7 +116,7 @@ pub(crate) fn write_with_mode<T>(
     let kind = Kind::File { mode: mode.replacing(target).unwrap_or(mode.new) };
     let mut temporary = Temporary::new(kind, folder, target)?;
     let result = write(temporary.file()).map_err(|error| error.in_file(target))?;
-    // The umask may have taken some away, and others may have changed those of the target since.
+    // The umask may have taken permissions away, and others may have changed the target since.
     if let Some(mode) = mode.replacing(target) {
         set_permissions(temporary.file(), mode).map_err(Error::io(target))?;
     }
@@ -139,13 +140,13 @@ pub(crate) fn check_folder(folder: &Path) -> Result<()> {
     }
 }
 
-/// The permissions of `source` for a file or a directory that is made of it: those of the owner to
-/// read it at least. The umask takes some of them away.
+/// Returns the permissions of `source` for a file or a directory that is made of it, which the
+/// owner may read at least. The umask takes some of them away.
 pub(crate) fn mode_like(source: &Path) -> Result<u32> {
     Ok(permissions(source).map_err(Error::io(source))? | READABLE)
 }
 
-/// The permissions of the file or the directory at `path`, or that a symbolic link there leads to.
+/// Returns the permissions of the file or the directory that `path` leads to.
 pub(crate) fn permissions(path: &Path) -> io::Result<u32> {
     let metadata = fs::metadata(path)?;
     #[cfg(unix)]
@@ -171,7 +172,7 @@ fn set_permissions(file: &File, mode: u32) -> io::Result<()> {
     }
 }
 
-/// That writing to `target` does not replace `source`.
+/// Checks that writing to `target` does not replace `source`.
 ///
 /// # Errors
 /// [`Error::SameFile`].
@@ -190,7 +191,7 @@ pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Another process may have made the target since it was looked for.
+/// Renames a temporary file. Another process may have made the target since the last check.
 fn rename_without_replacing(temporary: &Path, target: &Path) -> Result<()> {
     let path = TempPath::try_from_path(temporary).map_err(Error::io(target))?;
     path.persist_noclobber(target).map_err(|failed| match failed.error.kind() {

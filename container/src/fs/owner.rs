@@ -1,34 +1,34 @@
-//! The process that a temporary file is of, as the name of the file tells it: for file systems
-//! where no lock tells whether the process lives.
+//! The process that a temporary file belongs to, as the name of the file tells it: for file systems
+//! without locks that tell whether the process lives.
 
 use std::fmt;
 
 /// A process of some host.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Owner {
-    /// `None` where it is not known.
+    /// The host; `None` where it is not known.
     host: Option<String>,
     process: u32,
 }
 
-/// What this process can know of the owner of a temporary file.
+/// The state of the owner of a temporary file, as far as this process can know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
-    /// It is of this host, and runs, or another one has its number by now.
+    /// The owner is of this host and runs, or another process has its number by now.
     Alive,
-    /// It is of this host, and has ended.
+    /// The owner is of this host and has ended.
     Gone,
-    /// It is of another host, of another container, or of nobody that is known.
+    /// The owner is of another host or container, or is not known.
     Elsewhere,
 }
 
 impl Owner {
-    /// This process.
+    /// Returns this process.
     pub(super) fn current() -> Self {
         Self { host: host(), process: std::process::id() }
     }
 
-    /// Reads what [`Display`](fmt::Display) writes, and ignores what comes after a hyphen.
+    /// Reads the text that [`Display`](fmt::Display) writes, and ignores the rest after a hyphen.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('-');
         let host = parts.next().filter(|host| !host.is_empty() && *host != UNKNOWN);
@@ -46,13 +46,13 @@ impl Owner {
         }
     }
 
-    /// The first process of another host, for tests.
+    /// Returns the first process of another host, for tests.
     #[cfg(test)]
     pub(super) fn elsewhere() -> Self {
         Self { host: Some("elsewhere".into()), process: 1 }
     }
 
-    /// A process of this host, for tests.
+    /// Returns a process of this host, for tests.
     #[cfg(test)]
     pub(super) fn here(process: u32) -> Self {
         Self { process, ..Self::current() }
@@ -67,8 +67,8 @@ impl fmt::Display for Owner {
     }
 }
 
-/// Names what numbers this process: one kernel since it was started, and one container of it.
-/// Containers may share a host name and number their processes each from 1.
+/// Names the kernel since it was started, and its container: both number processes. Containers may
+/// share a host name, and each numbers its processes from 1.
 #[cfg(target_os = "linux")]
 fn host() -> Option<String> {
     let boot = std::fs::read("/proc/sys/kernel/random/boot_id").ok()?;
@@ -87,7 +87,7 @@ fn host() -> Option<String> {
     None
 }
 
-/// A short name for the host name and these, which holds no hyphen.
+/// Returns a short name for the host name and `parts`, without a hyphen.
 #[cfg(unix)]
 fn named(parts: &[&[u8]]) -> String {
     let system = rustix::system::uname();
@@ -95,7 +95,8 @@ fn named(parts: &[&[u8]]) -> String {
     crate::digest::Digest::of(&name).to_string()[..16].to_owned()
 }
 
-/// Whether there is such a process. One of another user counts, and one that nobody waited for.
+/// Whether there is such a process. A process of another user counts, and one that nobody waited
+/// for.
 #[cfg(unix)]
 fn is_running(process: u32) -> bool {
     use rustix::process::{Pid, test_kill_process};

@@ -1,6 +1,6 @@
-//! Temporary files and directories beside their targets. Each writer makes one of its own, with a
-//! name that tells the target and the process, and locks it while it writes. So the next writer
-//! knows those that killed processes left, and removes them.
+//! Temporary files and directories beside their targets. Each writer makes one of its own, whose
+//! name tells the target and the process, and locks it while it writes. So the next writer knows
+//! the leftovers of killed processes, and removes them.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
@@ -14,17 +14,19 @@ use super::owner::{Owner, State};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 
-/// How the names of all of them end.
+/// The end of the names of all temporaries.
 const SUFFIX: &str = ".at1w-tmp";
 
-/// How often a writer starts again after another one took its new temporary for a leftover.
+/// The number of times that a writer starts again after another one took its new temporary for a
+/// leftover.
 const ATTEMPTS: usize = 1000;
 
-/// How long a temporary must have been left alone before it counts as a leftover merely because its
-/// lock is free. It may be too new to be locked, and some file systems keep locks from other hosts.
+/// The time that a temporary must have been left alone before it counts as a leftover merely
+/// because its lock is free. A temporary may be too new to be locked, and some file systems hide
+/// locks from other hosts.
 const UNLOCKED: Duration = Duration::from_secs(60 * 60);
 
-/// The same for one of another host where there are no locks.
+/// The same for a temporary of another host where there are no locks.
 const ABANDONED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// A file or a directory that is written to until it is complete. Removed when this is dropped,
@@ -35,27 +37,28 @@ pub(crate) struct Temporary {
     file: File,
 }
 
-/// What a temporary is: a file with the permissions that `mode` and the umask leave, or a directory
-/// that nobody else may look into.
+/// The kind of a temporary: a file with the permissions that `mode` and the umask leave, or a
+/// directory that nobody else may look into.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     File { mode: u32 },
     Directory,
 }
 
-/// What trying to lock a file tells.
+/// The outcome of trying to lock a file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Lock {
-    /// It was free, and is ours now.
+    /// The lock was free, and is ours now.
     Free,
-    /// A process holds it.
+    /// A process holds the lock.
     Held,
     /// There are no locks here, or the file can't be opened for one.
     Unknown,
 }
 
 impl Temporary {
-    /// Makes a new one in `folder`, where `target` is to be, and removes those of killed processes.
+    /// Makes a new temporary in `folder`, where `target` is to be, and removes the leftovers of
+    /// killed processes.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -65,7 +68,7 @@ impl Temporary {
             match kind.create_in(folder, &start) {
                 Ok((file, path)) => {
                     let temporary = Self { path, file };
-                    // Else another writer took it for a leftover before it was locked.
+                    // If not, another writer took it for a leftover before it was locked.
                     if lock(&temporary.file) != Lock::Held && temporary.is_there() {
                         temporary.remove_leftovers(folder, &start, lock);
                         return Ok(temporary);
@@ -74,7 +77,7 @@ impl Temporary {
                 Err(error)
                     if kind == Kind::Directory && error.kind() == io::ErrorKind::NotFound =>
                 {
-                    // The same, before it was opened; or there is no folder to put it in.
+                    // Another writer removed it before it was opened, or there is no folder.
                     folder.metadata().map_err(Error::io(folder))?;
                 }
                 Err(error) => return Err(Error::io(target)(error)),
@@ -101,17 +104,17 @@ impl Temporary {
         }
     }
 
-    /// What is open can't be removed there.
+    /// An open file can't be removed on such systems.
     #[cfg(not(unix))]
     fn is_there(&self) -> bool {
         self.path.exists()
     }
 
-    /// Removes what killed processes left whose names start so. What can't be removed stays: the
-    /// writer does not need its place.
+    /// Removes the leftovers of killed processes whose names begin with `start`. A leftover that
+    /// can't be removed stays: the writer does not need its place.
     fn remove_leftovers(&self, folder: &Path, start: &str, lock: fn(&File) -> Lock) {
-        // A directory that is a temporary itself is new: a repository of many files need not be
-        // listed for each of them.
+        // A directory that is a temporary itself is new, and has no leftovers. A repository of many
+        // files is not listed for each of them.
         if folder.iter().filter_map(OsStr::to_str).any(is_temporary) {
             return;
         }
@@ -119,7 +122,7 @@ impl Temporary {
         for entry in entries.flatten() {
             let name = entry.file_name();
             let Some(name) = name.to_str().filter(|name| name.starts_with(start)) else { continue };
-            // To open a pipe would block.
+            // Opening a pipe would block.
             let ours = entry.file_type().is_ok_and(|kind| kind.is_file() || kind.is_dir());
             let path = entry.path();
             if is_temporary(name) && ours && Some(OsStr::new(name)) != self.path.file_name() {
@@ -133,20 +136,20 @@ impl Temporary {
         }
     }
 
-    /// Whether no living process writes to a temporary. Its name is never used again, so it is not
-    /// mistaken for another one later.
+    /// Whether no living process writes to a temporary. Names are never used again, so that a
+    /// leftover is not mistaken for a later temporary.
     fn is_leftover(&self, path: &Path, owner: Option<Owner>, lock: Lock) -> bool {
         match (lock, owner.map_or(State::Elsewhere, |owner| owner.state())) {
             (Lock::Held, _) | (Lock::Unknown, State::Alive) => false,
             (Lock::Free | Lock::Unknown, State::Gone) => true,
-            // A process of the same number may have come later.
+            // A later process may have the same number.
             (Lock::Free, State::Alive | State::Elsewhere) => self.is_newer_by(UNLOCKED, path),
             (Lock::Unknown, State::Elsewhere) => self.is_newer_by(ABANDONED, path),
         }
     }
 
-    /// Whether this one, which is new, was made so long after the last change at `path`. Both times
-    /// are of the clock of the file system: that of this host may differ.
+    /// Whether this temporary, which is new, was made `time` after the last change at `path`. Both
+    /// times are of the clock of the file system: the clock of this host may differ.
     fn is_newer_by(&self, time: Duration, path: &Path) -> bool {
         let made = self.file.metadata().and_then(|metadata| metadata.modified());
         let age = made.ok().zip(last_change(path)).and_then(|(a, b)| a.duration_since(b).ok());
@@ -156,7 +159,7 @@ impl Temporary {
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // It is gone after a rename. What can't be removed now is by the next writer.
+        // It is gone after a rename. If it can't be removed now, the next writer removes it.
         let _ = remove(&self.path);
     }
 }
@@ -192,27 +195,26 @@ impl Kind {
     }
 }
 
-/// How the names of the temporaries of a target start: `.`, the start of its name, and some of the
-/// digest of all of it. Not the whole name: with the rest it could become too long for the file
-/// system.
+/// Returns the start of the names of the temporaries of a target: `.`, the start of its name, and
+/// some of the digest of its whole name. The whole name could be too long for the file system.
 fn start(target: &OsStr) -> String {
     let start: String = target.to_string_lossy().chars().take(40).collect();
     let digest = Digest::of(target.as_encoded_bytes()).to_string();
     format!(".{start}.{}.", &digest[..8])
 }
 
-/// The process that a name tells of.
+/// Returns the process that a name tells of.
 fn owner(name: &str, start: &str) -> Option<Owner> {
     name.strip_suffix(SUFFIX)?.strip_prefix(start).and_then(Owner::parse)
 }
 
-/// Whether a file of this name is being written, or was left by a killed process.
+/// Whether a name is that of a temporary, which is being written or was left by a killed process.
 pub(crate) fn is_temporary(name: &str) -> bool {
     name.starts_with('.') && name.ends_with(SUFFIX)
 }
 
-/// Opens a file or a directory so that it can be locked. Where locks are the server's, a file must
-/// be open for writing.
+/// Opens a file or a directory so that it can be locked. Where a server keeps the locks, a file
+/// must be open for writing.
 fn open(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     options.read(true);
@@ -224,7 +226,7 @@ fn open(path: &Path) -> io::Result<File> {
             FILE_FLAG_BACKUP_SEMANTICS,
         );
     }
-    // Directories and files without permission can't be.
+    // Directories, and files without the permission, can't be opened for writing.
     options.clone().write(true).open(path).or_else(|_| options.open(path))
 }
 
@@ -237,7 +239,7 @@ fn lock(file: &File) -> Lock {
     }
 }
 
-/// When what is at `path`, or within, was last written to.
+/// Returns the time when the file at `path`, or any file within, was last written to.
 fn last_change(path: &Path) -> Option<SystemTime> {
     let entries = WalkDir::new(path).into_iter().filter_map(Result::ok);
     entries.filter_map(|entry| entry.metadata().ok()?.modified().ok()).max()

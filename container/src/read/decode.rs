@@ -49,8 +49,8 @@ pub(crate) fn group_len(chunks: usize) -> usize {
     chunks.div_ceil(rayon::current_num_threads()).clamp(1, sha256::width())
 }
 
-/// Decodes and verifies chunks on all threads. On failure, each byte of memory is verified, zero, or
-/// unchanged.
+/// Decodes and verifies chunks on all threads. On failure, each byte of memory is verified, zero,
+/// or unchanged.
 pub(crate) fn all(jobs: &mut [Job<'_, '_>], progress: &dyn Progress) -> Result<()> {
     match jobs {
         [] => Ok(()),
@@ -109,8 +109,8 @@ pub(crate) fn verify_group(chunks: &[Chunk<'_, '_>], progress: &dyn Progress) ->
     report(progress, len as u64)
 }
 
-/// Decodes and verifies chunks of which only a part is wanted, on all threads. `copy` gets the bytes
-/// of each chunk, and the memory for its part.
+/// Decodes and verifies chunks of which only a part is wanted, on all threads. `copy` gets the
+/// bytes of each chunk, and the memory for its part.
 pub(crate) fn parts(
     plan: &Plan<'_>,
     parts: &mut [(u64, &mut [u8])],

@@ -1,7 +1,7 @@
 //! Reading: from an open file to verified tensors, slices and the original bytes.
 //!
-//! `index` is read at opening and checked by `records`; `stored` is a tensor as the index places it;
-//! `plan` is all that decoding its chunks needs; `decode` decodes and verifies chunks.
+//! `index` is read at opening and checked by `records`; `stored` is a tensor as the index places
+//! it; `plan` is all that decoding its chunks needs; `decode` decodes and verifies chunks.
 
 pub(crate) mod buffer;
 pub(crate) mod decode;

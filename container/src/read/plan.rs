@@ -113,7 +113,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// What the index says of the bytes of a chunk.
+    /// Returns the bytes of a chunk with the SHA-256 states that the index has for it.
     pub(crate) fn expected<'b>(&self, chunk: u64, bytes: &'b [u8]) -> Expected<'b> {
         let before = match chunk.checked_sub(1) {
             None => State::INITIAL,

@@ -26,8 +26,8 @@ use crate::progress::{Progress, report};
 use crate::recognise::open_file;
 use crate::source::ReadAt;
 
-/// The number of raw bytes of tensors that are read together, no more than [`MAX_TENSORS`]; a larger
-/// one is read alone. All that is read of the file for small tensors is in memory at a time.
+/// The number of raw bytes of tensors that are read together, no more than [`MAX_TENSORS`]; a
+/// larger one is read alone. All that is read of the file for small tensors is in memory at a time.
 const READ_BATCH_LEN: u64 = 32 << 20;
 
 /// An open `.at1w` file. Its index is in memory and agrees with its root. Tensors are read, and
@@ -172,8 +172,8 @@ impl Reader {
         Ok(())
     }
 
-    /// Reads and checks every chunk of every tensor. Proves the SHA-256 of each tensor, and that all
-    /// belong to the root.
+    /// Reads and checks every chunk of every tensor. Proves the SHA-256 of each tensor, and that
+    /// all belong to the root.
     ///
     /// # Errors
     /// [`Error::DamagedTensor`], [`Error::Cancelled`], [`Error::Read`].

@@ -60,8 +60,8 @@ impl Reader {
         Ok(())
     }
 
-    /// Returns the raw bytes of consecutive chunks. `last` is the plan of the last tensor of the batch
-    /// before.
+    /// Returns the raw bytes of consecutive chunks. `last` is the plan of the last tensor of the
+    /// batch before.
     fn decode_batch<'a>(
         &'a self,
         batch: &[ChunkRef],

@@ -54,8 +54,8 @@ impl Runs {
         })
     }
 
-    /// [`Runs::of`] for a tensor of this shape with elements of `bits` bits, whose size in bits fits
-    /// a `u64`. The error says in words what is wrong with the slice.
+    /// [`Runs::of`] for a tensor of this shape with elements of `bits` bits, whose size in bits
+    /// fits a `u64`. The error says in words what is wrong with the slice.
     fn of_shape(slice: &Slice, shape: &[u64], bits: u64) -> Result<(Vec<u64>, Self), String> {
         let (mut parts, result) = resolve(slice, shape)?;
         if result.contains(&0) || parts.iter().any(|p| p.extent == 0) {

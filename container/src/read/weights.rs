@@ -18,8 +18,8 @@ use crate::progress::Progress;
 use crate::recognise::{begins_packed, open_file};
 use crate::source::{self, ReadAt};
 
-/// An open file of weights: packed, or a safetensors file as it is. For callers who load either; the
-/// bytes of a packed one are verified.
+/// An open file of weights: packed, or a safetensors file as it is. For callers who load either;
+/// the bytes of a packed one are verified.
 pub struct Weights {
     format: Format,
     limits: Limits,
@@ -52,12 +52,12 @@ impl Weights {
         Self::new(Box::new(file), options).map_err(|error| error.in_file(path))
     }
 
-    /// Opens a file in any source. A file that begins as an `.at1w` file must be one; any other must
-    /// be a safetensors file.
+    /// Opens a file in any source. A file that begins as an `.at1w` file must be one; any other
+    /// must be a safetensors file.
     ///
     /// # Errors
-    /// Those of [`Reader::new`], [`Error::Safetensors`], [`Error::WrongKind`], and [`Error::NoRoot`]
-    /// where a root is asked for and the file has none.
+    /// Those of [`Reader::new`], [`Error::Safetensors`], [`Error::WrongKind`], and
+    /// [`Error::NoRoot`] where a root is asked for and the file has none.
     pub fn new(source: Box<dyn ReadAt>, options: &OpenOptions) -> Result<Self> {
         let size = source::size(&*source)?;
         if begins_packed(&source::read(&*source, 0..size.min(MAGIC.len() as u64))?) {
@@ -207,8 +207,8 @@ impl Weights {
         Ok((shape, self.within_limit(name, runs.total())?))
     }
 
-    /// Reads a slice of a tensor into memory of its size, in row-major order. Of a packed file, only
-    /// the chunks that it touches are read.
+    /// Reads a slice of a tensor into memory of its size, in row-major order. Of a packed file,
+    /// only the chunks that it touches are read.
     ///
     /// # Errors
     /// [`Error::NoTensor`], [`Error::Slice`], [`Error::Buffer`], [`Error::DamagedTensor`],

@@ -179,8 +179,8 @@ fn read_index(
     Some(shards)
 }
 
-/// Whether the name of a file is that of an index of shards: `model.safetensors.index.json`, or with
-/// a variant before the end, as diffusers names them.
+/// Whether the name of a file is that of an index of shards: `model.safetensors.index.json`, or
+/// with a variant before the end, as diffusers names them.
 fn is_index(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     name.contains(".safetensors.index.") && name.ends_with(".json")

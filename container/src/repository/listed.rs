@@ -42,8 +42,8 @@ pub(super) fn check_listed(directory: &Path, file: &FileEntry) -> Result<()> {
     }
 }
 
-/// Checks that a file that was carried over has the size of the manifest, before all of it is read or
-/// written for nothing.
+/// Checks that a file that was carried over has the size of the manifest, before all of it is read
+/// or written for nothing.
 pub(super) fn check_size(path: &Path, file: &FileEntry) -> Result<()> {
     let len = fs::metadata(path).map_err(Error::io(path))?.len();
     if len == file.size {

@@ -5,7 +5,8 @@ pub(super) const SAFETENSORS: &str = ".safetensors";
 /// How the names of packed files end.
 pub(super) const AT1W: &str = ".at1w";
 
-/// How the names of files end that programs load weights from, or run, and whether they hold weights.
+/// How the names of files end that programs load weights from, or run, and whether they hold
+/// weights.
 pub(super) const LOADED: [(&str, bool); 25] = [
     (SAFETENSORS, true),
     (AT1W, true),

@@ -22,13 +22,13 @@ use crate::write::pack::pack_file;
 
 /// Packs the repository `source` into the directory `target`.
 ///
-/// A new target appears only when it is complete. With [`Options::overwrite`], files are written into
-/// a target that exists one by one: other files there stay, and the manifest is missing until
+/// A new target appears only when it is complete. With [`Options::overwrite`], files are written
+/// into a target that exists one by one: other files there stay, and the manifest is missing until
 /// everything is there.
 ///
 /// # Errors
-/// Those of [`crate::pack_file`], and [`Error::Incomplete`] for [`Options::strict`]. A `.safetensors`
-/// that is not one is a [`Fault`](super::Fault), and is carried over as it is.
+/// Those of [`crate::pack_file`], and [`Error::Incomplete`] for [`Options::strict`]. A
+/// `.safetensors` that is not one is a [`Fault`](super::Fault), and is carried over as it is.
 pub fn pack(source: &Path, target: &Path, options: &Options<'_>) -> Result<Summary> {
     check_apart(source, target)?;
     let tree = Tree::walk(source, options.progress)?;

@@ -38,8 +38,8 @@ fn split(target: &Path) -> Result<(&Path, &Path)> {
     }
 }
 
-/// Has `build` fill a new directory, or one that exists. A new one gets its name when it is complete,
-/// and no permissions that `source` does not have.
+/// Has `build` fill a new directory, or one that exists. A new one gets its name when it is
+/// complete, and no permissions that `source` does not have.
 pub(super) fn in_target<T>(
     source: &Path,
     target: &Path,

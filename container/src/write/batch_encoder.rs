@@ -61,8 +61,8 @@ impl<'a> BatchEncoder<'a> {
         .collect()
     }
 
-    /// Returns the model of a tensor of several chunks, which is made for its first chunk. A tensor of
-    /// one chunk, or one that shares its bytes, has none.
+    /// Returns the model of a tensor of several chunks, which is made for its first chunk. A tensor
+    /// of one chunk, or one that shares its bytes, has none.
     fn shared_model(&mut self, at: &ChunkRef) -> Result<Option<Arc<StoredModel>>> {
         if at.count == 1 || self.shared.contains_key(&at.tensor) {
             return Ok(None);

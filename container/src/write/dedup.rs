@@ -111,10 +111,8 @@ mod tests {
         let u8 = Dtype::U8;
         let tensors = [(u8, flat, &a[..]), (u8, square, &a), (u8, flat, &a), (u8, square, &a)];
         assert_eq!(found(&tensors), [None, None, Some(0), Some(1)]);
-        let other: [(_, _, &[u8]); 2] = [(u8, flat, &a), (Dtype::I8, flat, &a)];
-        assert_eq!(found(&other), [None, None]);
-        let none: [(_, _, &[u8]); 2] = [(u8, &[0], &[]), (u8, &[0], &[])];
-        assert_eq!(found(&none), [None, None]);
+        assert_eq!(found(&[(u8, flat, &a), (Dtype::I8, flat, &a)]), [None, None]);
+        assert_eq!(found(&[(u8, &[0], &[]), (u8, &[0], &[])]), [None, None]);
     }
 
     #[test]

@@ -67,8 +67,8 @@ impl<'a> Staged<'a> {
     /// Lays tensors out. Metadata is kept in its order.
     ///
     /// # Errors
-    /// [`Error::Safetensors`] if the file would not be valid: two tensors have one name, or the bytes
-    /// of one do not fit its dtype and shape.
+    /// [`Error::Safetensors`] if the file would not be valid: two tensors have one name, or the
+    /// bytes of one do not fit its dtype and shape.
     pub fn new(
         mut tensors: Vec<StagedTensor<'a>>,
         metadata: Option<&[(String, String)]>,
