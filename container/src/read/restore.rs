@@ -95,7 +95,7 @@ impl Reader {
     /// Reads a range of bytes of the original file; decodes only the chunks that they are in.
     ///
     /// # Errors
-    /// [`Error::Range`], [`Error::Limit`], and those of [`Tensor::read`].
+    /// [`Error::Range`], [`Error::Limit`], and those of [`crate::Tensor::read`].
     pub fn read_original(&self, range: Range<u64>) -> Result<Vec<u8>> {
         let Range { start, end } = range;
         let len = self.index.info.original_len;

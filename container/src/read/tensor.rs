@@ -13,6 +13,8 @@ use super::runs::Runs;
 use super::slice::Slice;
 use super::stored::Stored;
 use crate::digest::Digest;
+#[cfg(doc)]
+use crate::error::Error;
 use crate::error::Result;
 use crate::progress::Progress;
 

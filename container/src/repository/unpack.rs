@@ -11,6 +11,8 @@ use super::options::Options;
 use super::summary::{PackedFile, Summary};
 use super::target::{check_apart, create_directories, in_target, place};
 use super::tree::refused;
+#[cfg(doc)]
+use crate::error::Error;
 use crate::error::Result;
 use crate::read::unpack::{UnpackOptions, unpack_opened};
 
