@@ -1,4 +1,4 @@
-//! Where bytes come from: a file, a mapped file, bytes in memory, or whatever implements
+//! The sources that bytes are read from: a file, a mapped file, bytes in memory, or any other
 //! [`ReadAt`].
 
 use std::borrow::Cow;

@@ -1,4 +1,4 @@
-//! Where a tensor is cut into chunks. Dtype and shape alone decide, so that chunk states belong to
+//! Cutting a tensor into chunks. Dtype and shape alone decide, so that chunk states belong to
 //! the content and not to how it was packed.
 
 use std::ops::Range;

@@ -278,7 +278,7 @@ mod tests {
         write_atomically(&target, true, |_| Ok(())).unwrap();
         assert!(!target.is_symlink());
         assert_eq!(mode(&target), 0o640);
-        // What becomes private meanwhile stays so.
+        // A target that becomes private meanwhile stays private.
         write_atomically(&target, true, |_| {
             fs::set_permissions(&target, fs::Permissions::from_mode(0o600)).unwrap();
             Ok(())
@@ -307,7 +307,7 @@ mod tests {
         });
         assert!(contents.contains(&fs::read(&target).unwrap()));
         assert_eq!(names(folder.path()), ["target"]);
-        // Where nothing is to be replaced, one wins and all others are told.
+        // Without `overwrite`, one writer wins and all others get an error.
         fs::remove_file(&target).unwrap();
         let outcomes: Vec<_> = std::thread::scope(|scope| {
             let threads = contents.iter().map(|content| scope.spawn(|| write(content, false)));

@@ -272,7 +272,7 @@ mod tests {
         path
     }
 
-    /// As if nothing had been written there for so long.
+    /// Sets the times of the file at `path`, and of files within, back by `age`.
     fn set_age(path: &Path, age: Duration) {
         let entries: Vec<_> = WalkDir::new(path).into_iter().map(Result::unwrap).collect();
         for entry in entries {
@@ -301,7 +301,7 @@ mod tests {
         let (alive, gone) = (Owner::current(), Owner::here(u32::MAX));
         let (alive, gone) = (format!("{alive}-"), format!("{gone}-"));
         let elsewhere = format!("{}-", Owner::elsewhere());
-        // Where processes can't be looked for, a process of this host is like one of another.
+        // On systems where processes can't be looked for, every process counts as elsewhere.
         let can_look = cfg!(unix);
         // Earlier versions told nothing of the process.
         let nobody = "";

@@ -18,7 +18,7 @@ use crate::format::header::Header;
 use crate::progress::Progress;
 use crate::source::{self, ReadAt};
 
-/// Encodes the chunks of a file, batch after batch.
+/// An encoder of the chunks of a file, batch after batch.
 pub(super) struct BatchEncoder<'a> {
     source: &'a dyn ReadAt,
     header: &'a Header,
@@ -72,8 +72,8 @@ impl<'a> BatchEncoder<'a> {
         {
             return Ok(Some(model.clone()));
         }
-        let model = self
-            .stored(at, measure(self.source, self.header, at.tensor, self.level, self.progress)?)?;
+        let model = measure(self.source, self.header, at.tensor, self.level, self.progress)?;
+        let model = self.stored(at, model)?;
         self.model = Some((at.tensor, model.clone()));
         Ok(Some(model))
     }
