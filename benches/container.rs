@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use at1w_benches::data::Weights;
 use at1w_codec::Dtype;
-use at1w_container::{Level, pack};
+use at1w_container::{PackOptions, pack};
 use at1w_tests::{Tensor, open, packed, safetensors};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use sha2::{Digest, Sha256};
@@ -50,7 +50,7 @@ fn container(c: &mut Criterion) {
             });
             group.bench_function(format!("pack, {threads} threads"), |b| {
                 b.iter(|| {
-                    pool.install(|| pack(&original, &mut std::io::sink(), Level::default(), &()))
+                    pool.install(|| pack(&original, &mut std::io::sink(), &PackOptions::new()))
                 });
             });
         }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use at1w_benches::data::{Chunk, Weights};
 use at1w_benches::{baselines::Baseline, interleaved};
 use at1w_codec::{Decoder, Encoder, Level, max_encoded_len};
-use at1w_container::pack;
+use at1w_container::{PackOptions, pack};
 use at1w_tests::restored;
 use rayon::prelude::*;
 
@@ -47,7 +47,8 @@ fn sizes(files: &[PathBuf]) {
         let percent = |len: usize| format!("{:.2}", 100.0 * len as f64 / original.len() as f64);
         let ours = LEVELS.map(|level| {
             let mut packed = Vec::new();
-            pack(&original, &mut packed, level, &()).expect("a safetensors file");
+            pack(&original, &mut packed, &PackOptions::new().level(level))
+                .expect("a safetensors file");
             assert!(restored(&packed).expect("what was packed") == original);
             percent(packed.len())
         });

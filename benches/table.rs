@@ -263,7 +263,7 @@ fn container_rows(raw: &[u8]) {
     let (source, target) = (dir.path().join("a.safetensors"), dir.path().join("a.at1w"));
     write_tensor(&source, raw);
     let level = Level::Fast;
-    let options = PackOptions { level, ..PackOptions::default() };
+    let options = PackOptions::new().level(level);
     pack_file(&source, &target, &options).expect("a safetensors file");
     let default = dir.path().join("default.at1w");
     pack_file(&source, &default, &PackOptions::default()).expect("a safetensors file");
@@ -271,7 +271,7 @@ fn container_rows(raw: &[u8]) {
     let file = Reader::open(&target).expect("what was packed");
     // SAFETY: it is replaced by a new file, never written to.
     let mapped = unsafe { Mapped::open(&target) }.expect("what was packed");
-    let mapped = Reader::new(Box::new(mapped), &OpenOptions::default()).expect("what was packed");
+    let mapped = Reader::new(Box::new(mapped), &OpenOptions::new()).expect("what was packed");
     let [one, two] = [1, 2].map(pool);
     let mut outs = [(); 4].map(|()| vec![0; raw.len()]);
     let [out_file, out_mapped, out_two, out_default] = &mut outs;
@@ -279,11 +279,12 @@ fn container_rows(raw: &[u8]) {
         reader.tensor("w").and_then(|tensor| tensor.read(out)).expect("an intact file");
     };
     let pack_to_file = || {
-        let options = PackOptions { overwrite: true, ..options };
+        let options = options.overwrite(true);
         pack_file(&source, &target, &options).expect("a safetensors file");
     };
     let warm = File::open(&source).expect("just written");
-    let pack = || _ = pack(&warm, &mut std::io::sink(), level, &()).expect("a safetensors file");
+    let options = PackOptions::new().level(level);
+    let pack = || _ = pack(&warm, &mut std::io::sink(), &options).expect("a safetensors file");
     let [sha2, by_file, by_map, by_default, by_two, pack_one, pack_two, to_file] = interleaved(
         5,
         [
@@ -411,7 +412,8 @@ fn peer(path: &Path, level: Level) -> String {
             &mut || black_box(&mut copy).copy_from_slice(&source),
             &mut || {
                 let mut packed = Vec::with_capacity(packed.len());
-                one.install(|| pack(&source, &mut packed, level, &()).expect("packs"));
+                let options = PackOptions::new().level(level);
+                one.install(|| pack(&source, &mut packed, &options).expect("packs"));
             },
             &mut || {
                 one.install(|| {

@@ -7,7 +7,7 @@ use std::hint::black_box;
 
 use at1w_benches::median;
 use at1w_codec::Dtype;
-use at1w_container::{Level, Reader, pack};
+use at1w_container::{Level, PackOptions, Reader, pack};
 use at1w_tests::{Random, Tensor, safetensors, weights};
 use rayon::ThreadPoolBuilder;
 use safetensors::SafeTensors;
@@ -22,10 +22,11 @@ fn main() {
     fs::write(&plain, safetensors(&tensors())).expect("room for a file");
     let source = File::open(&plain).expect("just written");
     let mut target = File::create(&packed).expect("room for a file");
-    pack(&source, &mut target, Level::default(), &()).expect("a safetensors file");
+    pack(&source, &mut target, &PackOptions::new()).expect("a safetensors file");
 
     let at = |level| {
-        pack(&source, &mut std::io::sink(), level, &()).expect("a safetensors file");
+        pack(&source, &mut std::io::sink(), &PackOptions::new().level(level))
+            .expect("a safetensors file");
     };
     let load = || {
         let reader = Reader::open(&packed).expect("what was packed");

@@ -82,10 +82,8 @@ fn a_damaged_chunk_is_named_and_hands_out_nothing() {
 #[test]
 fn another_root_is_refused() {
     let packed = packed(&small()).unwrap();
-    let options = at1w_container::OpenOptions {
-        root: Some(at1w_container::Digest::of(b"another")),
-        ..Default::default()
-    };
+    let another = at1w_container::Digest::of(b"another");
+    let options = at1w_container::OpenOptions::new().root(another);
     let error = at1w_container::Reader::new(Box::new(packed), &options).err().unwrap();
     assert!(matches!(error, Error::Root { .. }));
 }
@@ -119,19 +117,22 @@ fn other_versions_and_features_are_refused_by_name() {
     let packed = packed(&small()).unwrap();
     assert!(open(&with_trailer(&packed, 144, &[1])).is_ok(), "optional features are ignored");
     assert!(matches!(open(&with_trailer(&packed, 136, &[4])), Err(Error::Features(4))));
-    assert!(matches!(open(&with_trailer(&packed, 156, &[2])), Err(Error::Version(2))));
+    assert!(matches!(
+        open(&with_trailer(&packed, 156, &[2])),
+        Err(Error::Version { found: 2, .. })
+    ));
 }
 
 #[test]
 fn sizes_beyond_the_limits_are_refused() {
     let packed = packed(&small()).unwrap();
     let open_with = |limits| {
-        let options = at1w_container::OpenOptions { limits, root: None };
+        let options = at1w_container::OpenOptions::new().limits(limits);
         at1w_container::Reader::new(Box::new(packed.clone()), &options)
     };
-    let limits = at1w_container::Limits { index_len: 100, ..Default::default() };
+    let limits = at1w_container::Limits::default().index_len(100);
     assert!(matches!(open_with(limits), Err(Error::Limit { .. })));
-    let limits = at1w_container::Limits { tensor_len: 300, ..Default::default() };
+    let limits = at1w_container::Limits::default().tensor_len(300);
     let reader = open_with(limits).unwrap();
     assert!(reader.tensor("stored").unwrap().read_to_vec().is_ok());
     assert!(matches!(reader.tensor("lanes").unwrap().read_to_vec(), Err(Error::Limit { .. })));

@@ -16,8 +16,8 @@ fn main() {
     match fork().unwrap() {
         Fork::Child => {
             end_in_time();
-            // Packing as well, and a child of the child.
-            let whole = read() && packed(&original).is_ok();
+            // Several threads at once, packing as well, and a child of the child.
+            let whole = all_at_once(&read) && packed(&original).is_ok();
             let status = match fork().unwrap() {
                 Fork::Child => {
                     end_in_time();
@@ -33,6 +33,35 @@ fn main() {
         }
     }
     println!("a forked process reads and packs");
+}
+
+/// Reads on several threads that begin together; they share one pool.
+#[cfg(unix)]
+fn all_at_once(read: &(impl Fn() -> bool + Sync)) -> bool {
+    const READERS: usize = 8;
+    let before = threads();
+    let together = std::sync::Barrier::new(READERS);
+    let whole = std::thread::scope(|scope| {
+        let reader = || {
+            together.wait();
+            read()
+        };
+        let readers: Vec<_> = (0..READERS).map(|_| scope.spawn(reader)).collect();
+        readers.into_iter().all(|reader| reader.join().unwrap())
+    });
+    let pool = rayon::current_num_threads();
+    // A thread that has ended may still be listed for a moment.
+    let one_pool = (0..100).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        threads() <= before + pool
+    });
+    whole && one_pool
+}
+
+/// Returns the number of threads of this process, where the system lists them.
+#[cfg(unix)]
+fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count)
 }
 
 /// Ends a child that waits for ever by SIGABRT, so that none is left behind.

@@ -5,7 +5,7 @@ pub mod fuzzing;
 pub mod sweep;
 
 use at1w_codec::Dtype;
-use at1w_container::{Index, Level, OpenOptions, Reader, Result, pack};
+use at1w_container::{Index, Level, OpenOptions, PackOptions, Reader, Result, pack};
 
 /// A tensor of a test file.
 #[derive(Clone)]
@@ -61,13 +61,13 @@ pub fn packed(original: &[u8]) -> Result<Vec<u8>> {
 /// Packs a file in memory at a level.
 pub fn packed_at(level: Level, original: &[u8]) -> Result<Vec<u8>> {
     let mut out = Vec::new();
-    pack(&original.to_vec(), &mut out, level, &())?;
+    pack(&original.to_vec(), &mut out, &PackOptions::new().level(level))?;
     Ok(out)
 }
 
 /// Opens a packed file in memory.
 pub fn open(packed: &[u8]) -> Result<Reader> {
-    Reader::new(Box::new(packed.to_vec()), &OpenOptions::default())
+    Reader::new(Box::new(packed.to_vec()), &OpenOptions::new())
 }
 
 /// Restores a packed file in memory.

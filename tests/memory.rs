@@ -22,7 +22,7 @@ fn peak<T>(work: impl FnOnce() -> T) -> (T, usize) {
 
 fn open_with(file: &[u8], limits: Limits) -> (Result<Reader, Error>, usize) {
     let source = Box::new(file.to_vec());
-    peak(|| Reader::new(source, &OpenOptions { limits, root: None }))
+    peak(|| Reader::new(source, &OpenOptions::new().limits(limits)))
 }
 
 /// A file of no tensors whose header is this, deflated no more than 64 times.
@@ -101,7 +101,7 @@ fn opening_more() {
         let (_, allocated) = open_with(&file, Limits::default());
         most = most.max(allocated as f64 / header.len() as f64);
         // The header counts as it is when inflated.
-        let limits = Limits { index_len: 2 * MIB as u64, ..Limits::default() };
+        let limits = Limits::default().index_len(2 * MIB as u64);
         let (opened, allocated) = open_with(&file, limits);
         assert!(matches!(opened, Err(Error::Limit { .. })));
         assert!(allocated < MIB / 4);
@@ -117,7 +117,7 @@ fn decoding_stays_within_the_limit() {
     let file = packed(&original).unwrap();
     drop(original);
     assert!(file.len() < 8192, "64 MiB of one value take {} bytes", file.len());
-    let limits = Limits { tensor_len: 2 * MIB as u64, ..Limits::default() };
+    let limits = Limits::default().tensor_len(2 * MIB as u64);
     let reader = open_with(&file, limits).0.unwrap();
     let tensor = reader.tensor("t").unwrap();
     let (read, allocated) = peak(|| tensor.read_to_vec());
@@ -127,7 +127,7 @@ fn decoding_stays_within_the_limit() {
     assert_eq!(read.unwrap().1.len(), MIB);
     println!("reading a slice of 1 MiB from a file of {} bytes: {allocated} bytes", file.len());
     assert!(allocated < 16 * MIB);
-    let limits = Limits { original_len: MIB as u64, ..Limits::default() };
+    let limits = Limits::default().original_len(MIB as u64);
     assert!(matches!(open_with(&file, limits).0, Err(Error::Limit { .. })));
 }
 

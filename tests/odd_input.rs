@@ -17,7 +17,7 @@ fn refused(original: &[u8]) -> HeaderError {
     assert!(safetensors::SafeTensors::deserialize(original).is_err(), "safetensors accepts it");
     match packed(original) {
         Err(Error::Safetensors(reason)) => reason,
-        Err(Error::WrongKind { found, .. }) => panic!("taken for {found}"),
+        Err(Error::WrongKind(kind)) => panic!("taken for {kind}"),
         Err(error) => panic!("another error: {error}"),
         Ok(_) => panic!("accepted"),
     }

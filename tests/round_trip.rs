@@ -64,7 +64,7 @@ fn every_source_gives_the_same() {
     for source in sources {
         let end = source.size().unwrap();
         assert!(source.read_at(0..end + 1).is_err() && source.read_at(end..end).is_ok());
-        let reader = Reader::new(source, &OpenOptions::default()).unwrap();
+        let reader = Reader::new(source, &OpenOptions::new()).unwrap();
         let mut back = Vec::new();
         reader.restore(&mut back, &()).unwrap();
         assert!(back == original);
@@ -205,7 +205,7 @@ proptest! {
         prop_assert!(read == expected);
 
         for bytes in [packed, original] {
-            let weights = Weights::new(Box::new(bytes), &OpenOptions::default()).unwrap();
+            let weights = Weights::new(Box::new(bytes), &OpenOptions::new()).unwrap();
             let (shape, len) = weights.slice_shape("t", &slice).unwrap();
             let mut out = vec![0xff; len as usize];
             weights.read_slice("t", &slice, &mut out, &()).unwrap();

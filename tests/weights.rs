@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use at1w_codec::Dtype;
 use at1w_container::{
-    Digest, Error, FileKind, Level, OpenOptions, Progress, ReadAt, Staged, StagedTensor, Weights,
-    pack,
+    Digest, Error, FileKind, OpenOptions, PackOptions, Progress, ReadAt, Staged, StagedTensor,
+    Weights, WrongKind, pack,
 };
 use at1w_tests::{Random, Tensor, everything, packed, safetensors, weights};
 use safetensors::tensor::TensorView;
 
 fn open(bytes: Vec<u8>) -> Weights {
-    Weights::new(Box::new(bytes), &OpenOptions::default()).unwrap()
+    Weights::new(Box::new(bytes), &OpenOptions::new()).unwrap()
 }
 
 /// The names and the sizes of all tensors.
@@ -70,14 +70,14 @@ fn wrong_requests_are_refused() {
         let error = weights.read_slice("stored", slice, &mut [0], &()).unwrap_err();
         assert!(matches!(error, Error::Buffer { len: 1, needed: 2 }));
     }
-    let root = OpenOptions { root: Some(Digest([0; 32])), ..OpenOptions::default() };
+    let root = OpenOptions::new().root(Digest([0; 32]));
     let error = Weights::new(Box::new(original), &root).err().unwrap();
     assert!(matches!(error, Error::NoRoot));
-    let refused = |bytes: &[u8]| {
-        Weights::new(Box::new(bytes.to_vec()), &OpenOptions::default()).err().unwrap()
-    };
+    let refused =
+        |bytes: &[u8]| Weights::new(Box::new(bytes.to_vec()), &OpenOptions::new()).err().unwrap();
     assert!(matches!(refused(&[0xff; 100]), Error::Safetensors(_)));
-    assert!(matches!(refused(b""), Error::WrongKind { found: FileKind::Empty, .. }));
+    let empty = refused(b"");
+    assert!(matches!(empty, Error::WrongKind(WrongKind { found: FileKind::Empty, .. })));
     assert!(matches!(refused(b"at1w"), Error::Damaged { .. }));
 }
 
@@ -187,7 +187,7 @@ fn staged_tensors_are_what_safetensors_saves() {
         assert!(staged.read_at(0..expected.len() as u64 + 1).is_err());
 
         let mut from_memory = Vec::new();
-        pack(&staged, &mut from_memory, Level::default(), &()).unwrap();
+        pack(&staged, &mut from_memory, &PackOptions::new()).unwrap();
         assert!(from_memory == packed(&expected).unwrap());
     }
 }

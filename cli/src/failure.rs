@@ -1,47 +1,46 @@
-//! What a command ends with when it does not succeed, and the exit code of that.
+//! The ways in which a command fails: their messages, hints and exit codes.
 
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use at1w_container::{Error, Fault, FileKind};
-
-use crate::output::printable;
+use at1w_container::repository::Fault;
+use at1w_container::{Error, FileKind, WrongKind, printable};
 
 pub(crate) type Result<T, E = Failure> = std::result::Result<T, E>;
 
 pub(crate) enum Failure {
-    /// The command line asks for what makes no sense.
+    /// The command line is wrong.
     Usage(String),
     /// Standard output could not be written to.
     Output(io::Error),
     Container(Error),
-    /// A signature is not the one that the public key stands for.
+    /// A signature does not fit the public key.
     Signature(String),
-    /// A file that was to be verified is not what it should be, whatever it is.
+    /// A file that was to be verified is another kind of file, or is damaged.
     Refuted(Error),
-    /// Files failed, were missing or were not what their names say, and were reported already.
+    /// Files of a repository were reported already.
     Reported(Reported),
-    /// Two files differ, as was printed.
+    /// Two files differ, and the differences are printed.
     Different,
     /// Two files could not be compared.
     Trouble(Box<Failure>),
     Other(String),
 }
 
-/// What was reported of several files; the worst comes last.
+/// The worst that was reported of several files; the last variant is the worst.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Reported {
-    /// Some are missing, or are not what their names say.
+    /// Some files are missing, or are not what their names say.
     Incomplete,
-    /// Some could not be read.
+    /// Some files could not be read.
     Failed,
-    /// Some are damaged.
+    /// Some files are damaged.
     Damaged,
 }
 
 impl Failure {
-    /// Says what is wrong on standard error, and gives the exit code.
+    /// Says on standard error what is wrong and what to do; returns the exit code.
     pub(crate) fn report(self) -> ExitCode {
         if let Some(message) = self.message() {
             report_error(&message);
@@ -65,7 +64,7 @@ impl Failure {
             Self::Usage(message) | Self::Signature(message) | Self::Other(message) => {
                 Some(message.clone())
             }
-            // Whoever reads the pipe has seen enough.
+            // The reader of the pipe has seen enough.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
             Self::Output(error) => Some(format!("writing to standard output: {error}")),
             Self::Container(error) | Self::Refuted(error) => Some(error.to_string()),
@@ -83,7 +82,7 @@ impl Failure {
             Self::Reported(Reported::Failed) => 1,
             Self::Reported(Reported::Incomplete) => 5,
             Self::Refuted(error)
-                if matches!(error.innermost(), Error::Safetensors(_) | Error::WrongKind { .. }) =>
+                if matches!(error.innermost(), Error::Safetensors(_) | Error::WrongKind(_)) =>
             {
                 3
             }
@@ -112,16 +111,17 @@ impl From<Error> for Failure {
     }
 }
 
-/// What to do about an error, where that is not plain.
+/// Returns what to do about an error, where the message does not say it.
 fn advice(error: &Error) -> Option<&'static str> {
     match error.innermost() {
-        Error::WrongKind { found: FileKind::Safetensors, .. } => {
+        Error::WrongKind(WrongKind { found: FileKind::Safetensors, .. }) => {
             Some("'at1w pack' makes .at1w files of .safetensors files")
         }
         Error::DamagedTensor { .. } => {
             Some("fetch the file again; 'at1w get' still reads the tensors that are intact")
         }
         Error::Damaged { .. } | Error::Original { .. } => Some("fetch the file again"),
+        Error::Exists(_) => Some("--force replaces it; -o names another target"),
         Error::NoTensor { .. } => Some("'at1w ls FILE' lists the tensors"),
         Error::SourceChanged(_) => Some("run the command again when nothing writes to the source"),
         Error::Write(error) if error.kind() == io::ErrorKind::StorageFull => {
@@ -139,7 +139,7 @@ pub(crate) fn report_warning(message: &str) {
     eprintln!("at1w: warning: {}", printable(message));
 }
 
-/// Reports what a repository lacks, or holds in place of something else.
+/// Reports the files that a repository lacks, and those that are not what they should be.
 pub(crate) fn report_faults(repository: &Path, faults: &[Fault]) -> Option<Reported> {
     for Fault { path, problem, .. } in faults {
         report_warning(&format!("{}: {problem}", repository.join(path).display()));

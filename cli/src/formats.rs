@@ -1,4 +1,4 @@
-//! What `get` can make of a tensor.
+//! The formats that `get` writes a tensor in.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,7 +7,7 @@ use at1w_container::{Dtype, TensorInfo};
 
 use crate::failure::{Failure, Result};
 
-/// A format for one tensor: something before the raw bytes, or nothing.
+/// A format for one tensor: the raw bytes, with or without a preamble.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
     Raw,
@@ -24,7 +24,7 @@ impl Format {
         }
     }
 
-    /// What comes before the `len` raw bytes of (a slice of) `tensor`.
+    /// Returns the bytes before the `len` raw bytes of `tensor` or a slice of it.
     pub(crate) fn preamble(
         self,
         tensor: &TensorInfo,
@@ -38,7 +38,7 @@ impl Format {
         }
     }
 
-    /// What a reader of the format has to know about the tensor.
+    /// Returns a note for readers of a format that cannot name the dtype.
     pub(crate) fn note(self, tensor: &TensorInfo) -> Option<String> {
         let Self::Npy = self else { return None };
         let ml_dtype = npy_type(tensor).ok()?.1?;
@@ -49,7 +49,8 @@ impl Format {
     }
 }
 
-/// What numpy calls the dtype, and what `ml_dtypes` calls it if numpy only knows its size.
+/// Returns the name of the dtype in numpy, and its name in `ml_dtypes` if numpy only knows its
+/// size.
 fn npy_type(tensor: &TensorInfo) -> Result<(&'static str, Option<&'static str>)> {
     Ok(match tensor.dtype() {
         Some(Dtype::Bool) => ("|b1", None),
@@ -81,7 +82,7 @@ fn npy_type(tensor: &TensorInfo) -> Result<(&'static str, Option<&'static str>)>
     })
 }
 
-/// The header of a `.npy` file: version 1.0, or 2.0 for a header of 64 KiB or more.
+/// Makes the header of a `.npy` file: version 1.0, or 2.0 for a header of 64 KiB or more.
 fn npy(descr: &str, shape: &[u64]) -> Vec<u8> {
     let dims: String = shape.iter().map(|dim| format!("{dim}, ")).collect();
     // A tuple of one keeps its comma.
@@ -104,7 +105,7 @@ fn npy(descr: &str, shape: &[u64]) -> Vec<u8> {
     header
 }
 
-/// The header of a safetensors file of one tensor.
+/// Makes the header of a safetensors file of one tensor.
 fn safetensors(tensor: &TensorInfo, shape: &[u64], len: usize) -> Vec<u8> {
     let info = serde_json::json!({
         "dtype": tensor.dtype_name(),

@@ -17,7 +17,8 @@ use crate::failure::{Failure, Result};
 /// Packs model weights (.safetensors) losslessly into smaller .at1w files, reads any tensor or
 /// slice of them, every byte verified, and gives the originals back byte for byte.
 #[derive(Parser)]
-#[command(name = "at1w", version, propagate_version = true, max_term_width = 100, after_help = HELP)]
+#[command(name = "at1w", version, propagate_version = true)]
+#[command(max_term_width = 100, after_help = HELP)]
 struct Cli {
     #[command(flatten)]
     global: Global,
@@ -36,19 +37,19 @@ Examples:
 Exit codes:
   0    done
   1    a file could not be read or written, or is not what was expected
-  2    the command line makes no sense
+  2    the command line is wrong
   3    a file is damaged, or not the one that was pinned or signed
-  4    there is no such tensor, or the slice is outside of it
-  5    what could be done is done; files are missing or are not what their names say, and are listed
+  4    there is no such tensor, or the slice does not fit it
+  5    done, but the listed files are missing or are not what their names say
   130  interrupted; nothing is left behind";
 
 /// Options of all commands.
 #[derive(Args)]
 struct Global {
-    /// Print no progress, no summary and no notes; errors and warnings still
+    /// Print errors and warnings only: no progress, no summary, no notes
     #[arg(long, short, global = true)]
     quiet: bool,
-    /// Use this many threads; 0 is one for each core
+    /// Use this many threads; 0 means one for each core
     #[arg(long, global = true, value_name = "N", default_value_t = 0,
         value_parser = clap::value_parser!(u16).range(..=1024))]
     threads: u16,

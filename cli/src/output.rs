@@ -1,4 +1,4 @@
-//! What is printed, and how.
+//! Standard output: text and JSON.
 
 use std::fmt::Write as _;
 use std::io::{self, BufWriter, StdoutLock, Write};
@@ -17,12 +17,12 @@ pub(crate) fn to_stdout(
     write(&mut out).and_then(|()| out.flush()).map_err(Failure::Output)
 }
 
-/// Prints `value` as JSON, with escapes in the place of what [`printable`] would escape.
+/// Prints `value` as JSON. Escapes the characters that [`printable`] escapes.
 pub(crate) fn json(value: &impl Serialize) -> Result<()> {
     to_stdout(|out| {
         let text = serde_json::to_string_pretty(value)?;
         let mut rest = &text[..];
-        // Line feeds are those between the values.
+        // Line feeds stand only between the values.
         while let Some((at, c)) = rest.char_indices().find(|&(_, c)| is_hidden(c) && c != '\n') {
             write!(out, "{}\\u{:04x}", &rest[..at], u32::from(c))?;
             rest = &rest[at + c.len_utf8()..];
@@ -31,9 +31,9 @@ pub(crate) fn json(value: &impl Serialize) -> Result<()> {
     })
 }
 
-/// A shape as `[2,3]`.
+/// Writes a shape as `[2,3]`.
 pub(crate) fn shape(dims: &[u64]) -> String {
-    // One piece: a hostile header may have millions of dimensions.
+    // One string is filled: a hostile header may have millions of dimensions.
     let mut shape = String::from("[");
     for (i, dim) in dims.iter().enumerate() {
         let comma = if i > 0 { "," } else { "" };
@@ -43,7 +43,7 @@ pub(crate) fn shape(dims: &[u64]) -> String {
     shape
 }
 
-/// How many percent `part` is of `whole`, if that is anything.
+/// Returns `part` in percent of `whole`; `-` where `whole` is 0.
 pub(crate) fn percent(part: u64, whole: u64) -> String {
     match whole {
         0 => "-".into(),

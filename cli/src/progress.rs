@@ -3,15 +3,15 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use at1w_container::{Observer, Progress};
+use at1w_container::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::failure::{Failure, Result, report_note, report_warning};
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// From here on Ctrl-C and requests to terminate do not end the process, but are noted. For work
-/// that looks at [`interrupted`] and cleans up; to be called once.
+/// Lets Ctrl-C and requests to terminate set [`interrupted`] instead of ending the process, for
+/// work that checks it and cleans up. Called once.
 pub(crate) fn catch_interrupts() -> Result<()> {
     ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed))
         .map_err(|error| Failure::Other(format!("cannot handle signals: {error}")))
@@ -26,7 +26,7 @@ pub(crate) struct Bar {
     bar: ProgressBar,
     quiet: bool,
     start: Instant,
-    /// Bytes that are done.
+    /// The number of bytes that are done.
     done: AtomicU64,
 }
 
@@ -56,6 +56,10 @@ impl Drop for Bar {
 }
 
 impl Progress for Bar {
+    fn begin(&self, bytes: u64) {
+        self.bar.set_length(bytes);
+    }
+
     fn advance(&self, bytes: u64) {
         self.bar.inc(bytes);
         self.done.fetch_add(bytes, Ordering::Relaxed);
@@ -63,12 +67,6 @@ impl Progress for Bar {
 
     fn cancelled(&self) -> bool {
         interrupted()
-    }
-}
-
-impl Observer for Bar {
-    fn begin(&self, bytes: u64) {
-        self.bar.set_length(bytes);
     }
 
     fn warn(&self, message: &str) {

@@ -1,4 +1,4 @@
-//! Detached signatures in the format of minisign: what is signed, and checking it.
+//! Detached signatures in the format of minisign, and checking them.
 
 use std::fs::File;
 use std::io::Read;
@@ -9,17 +9,17 @@ use minisign_verify::{PublicKey, Signature};
 
 use crate::failure::{Failure, Result};
 
-/// More than any key or signature has.
+/// The largest key or signature that is read, in bytes: none is larger.
 const MAX_LEN: u64 = 64 << 10;
 
 /// A signature to check, and the key to check it with.
 #[derive(clap::Args)]
 pub(crate) struct Check {
-    /// A signature of minisign's format that must be over the root of the file (or over the
-    /// manifest of the repository)
+    /// A minisign signature that must be valid for the root of the file (for the manifest of a
+    /// repository)
     #[arg(long, value_name = "FILE", requires = "public_key")]
     signature: Option<PathBuf>,
-    /// Whose signature it must be: the public key itself, or a file that holds it
+    /// The public key of the signer: the key itself, or a file that holds it
     #[arg(long, value_name = "FILE|KEY", requires = "signature")]
     public_key: Option<String>,
 }
@@ -35,7 +35,7 @@ impl Check {
         self.check(signed_message(root).as_bytes())
     }
 
-    /// Checks the signature over `message`, if there is one to check, and gives its trusted comment.
+    /// Checks the signature over `message`, if there is one to check; returns its trusted comment.
     pub(crate) fn check(&self, message: &[u8]) -> Result<Option<String>> {
         let (Some(path), Some(key)) = (&self.signature, &self.public_key) else { return Ok(None) };
         let key = public_key(key)?;
@@ -43,7 +43,7 @@ impl Check {
             Failure::Signature(format!("{}: {problem}", path.display()))
         };
         let signature = Signature::decode(&read_text(path)?).map_err(refused)?;
-        // Prehashed signatures only: the other kind is what minisign calls legacy.
+        // Only prehashed signatures are valid: minisign calls the others legacy.
         key.verify(message, &signature, false).map_err(refused)?;
         Ok(Some(signature.trusted_comment().to_owned()))
     }
@@ -54,7 +54,7 @@ pub(crate) fn has_terminal() -> bool {
     !cfg!(unix) || File::open("/dev/tty").is_ok()
 }
 
-/// A public key, spelled out or in a file.
+/// Reads a public key, which is spelled out or in a file.
 fn public_key(text: &str) -> Result<PublicKey> {
     if let Ok(key) = PublicKey::from_base64(text) {
         return Ok(key);
@@ -64,7 +64,7 @@ fn public_key(text: &str) -> Result<PublicKey> {
         .map_err(|error| Failure::Other(format!("{}: no public key: {error}", path.display())))
 }
 
-/// A key or a signature.
+/// Reads a key or a signature.
 pub(crate) fn read_text(path: &Path) -> Result<String> {
     let mut text = String::new();
     let read = |text: &mut String| File::open(path)?.take(MAX_LEN).read_to_string(text);

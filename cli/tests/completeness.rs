@@ -76,9 +76,8 @@ fn a_shard_that_is_missing_is_named() {
     std::fs::remove_file(place.path("repo").join(shard(2))).unwrap();
     assert_faults(
         &place,
-        &[
-            "model-00002-of-00003.safetensors: is missing: model.safetensors.index.json maps 1 tensors",
-        ],
+        &["model-00002-of-00003.safetensors: is missing: model.safetensors.index.json maps 1 \
+             tensors"],
     );
 }
 
@@ -97,9 +96,8 @@ fn a_tensor_that_its_shard_lacks_is_named() {
     place.write(&format!("repo/{}", shard(3)), model(1));
     assert_faults(
         &place,
-        &[
-            "model-00003-of-00003.safetensors: lacks tensor \"t3\", which model.safetensors.index.json",
-        ],
+        &["model-00003-of-00003.safetensors: lacks tensor \"t3\", which \
+             model.safetensors.index.json"],
     );
 }
 
@@ -142,7 +140,8 @@ fn files_that_are_not_what_their_names_say_are_named() {
     assert_faults(
         &place,
         &[
-            "pointer.safetensors: a Git LFS pointer to a file of 4401000000 bytes, not a file of weights",
+            "pointer.safetensors: a Git LFS pointer to a file of 4401000000 bytes, not a file of \
+             weights",
             "model-00001-of-00003.safetensors: a Git LFS pointer",
             "tokenizer.model: a Git LFS pointer",
             "pytorch_model.bin: an HTML page",

@@ -67,7 +67,10 @@ fn metadata_counts_and_the_layout_does_not() {
     );
     write(
         "b",
-        r#"{"t":{"shape":[1],"dtype":"U8","data_offsets":[0,1]},"__metadata__":{"y":"2","x":"1"}}  "#,
+        concat!(
+            r#"{"t":{"shape":[1],"dtype":"U8","data_offsets":[0,1]},"#,
+            r#""__metadata__":{"y":"2","x":"1"}}  "#
+        ),
     );
     write("c", r#"{"t":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}"#);
     place.ok(&["diff", "a", "b"]);

@@ -1,4 +1,4 @@
-//! SHA-256, as whole digests, as chaining states, and as the tagged digests of `docs/FORMAT.md`.
+//! SHA-256 as whole digests, as chaining states, and as the tagged digests of `docs/FORMAT.md`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 use at1w_simd::sha256::{self, Stream};
 use sha2::{Digest as _, Sha256};
 
-/// Chunks but the last are whole blocks.
+/// The length of a SHA-256 block. All chunks but the last are whole blocks.
 pub(crate) use at1w_simd::sha256::BLOCK;
 
 /// A SHA-256 digest. Prints and parses as 64 hexadecimal digits.
@@ -14,7 +14,7 @@ pub(crate) use at1w_simd::sha256::BLOCK;
 pub struct Digest(pub [u8; 32]);
 
 impl Digest {
-    /// The digest of `bytes`.
+    /// Returns the digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
@@ -32,7 +32,7 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// Text that is no digest.
+/// The error for a text that is not a digest.
 #[derive(Debug, thiserror::Error)]
 #[error("a SHA-256 digest has 64 hexadecimal digits")]
 pub struct ParseDigestError;
@@ -54,12 +54,13 @@ impl FromStr for Digest {
     }
 }
 
-/// A plain SHA-256 over everything that passes.
+/// A SHA-256 over bytes that come in pieces.
 #[derive(Clone, Default)]
 pub(crate) struct Hasher(Sha256);
 
 impl Hasher {
-    /// A hasher whose digests can't be mistaken for those of another tag or of plain content.
+    /// Returns a hasher whose digests can't be mistaken for those of another tag or of plain
+    /// content.
     pub(crate) fn tagged(tag: &[u8; 16]) -> Self {
         Self(Sha256::new_with_prefix(tag))
     }
@@ -78,10 +79,10 @@ impl Hasher {
 pub(crate) struct State(sha256::State);
 
 impl State {
-    /// Before the first block.
+    /// The state before the first block.
     pub(crate) const INITIAL: Self = Self(sha256::INITIAL);
 
-    /// The state that `bytes` hold, as words in big-endian order, like a digest.
+    /// Reads a state from its words in big-endian order, as a digest has them.
     pub(crate) fn from_bytes(bytes: &[u8; 32]) -> Self {
         let mut words = [0; 8];
         for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
@@ -99,8 +100,8 @@ impl State {
     }
 }
 
-/// What a message of `len` bytes ends with: the bytes after its last whole block, a one bit,
-/// zeros, and the length in bits, up to a whole block. FIPS 180-4, section 5.1.1.
+/// The last one or two blocks of a message: the bytes after its last whole block, a one bit, zeros,
+/// and the length in bits. FIPS 180-4, section 5.1.1.
 struct Padded {
     bytes: [u8; 2 * BLOCK],
     len: usize,
@@ -121,13 +122,13 @@ impl Padded {
     }
 }
 
-/// The SHA-256 of a message that comes in pieces of any length, with its state in view.
+/// A SHA-256 over pieces of any length that shows its state between whole blocks.
 #[derive(Clone)]
 pub(crate) struct Chain {
     state: State,
     /// The bytes since the last whole block.
     pending: [u8; BLOCK],
-    /// All bytes so far.
+    /// The number of bytes so far.
     len: u64,
 }
 
@@ -140,13 +141,13 @@ impl Chain {
         Self::update_each([self], bytes);
     }
 
-    /// The same bytes for each of several chains, side by side.
+    /// Adds the same bytes to several chains, side by side.
     pub(crate) fn update_each<const N: usize>(chains: [&mut Self; N], bytes: &[u8]) {
         let mut streams = chains.map(|chain| chain.take(bytes));
         sha256::compress(&mut streams);
     }
 
-    /// Takes what is no whole block, and returns the blocks to absorb.
+    /// Keeps the bytes that are not a whole block, and returns the blocks to absorb.
     fn take<'a>(&'a mut self, bytes: &'a [u8]) -> Stream<'a> {
         let pending = (self.len % BLOCK as u64) as usize;
         self.len += bytes.len() as u64;
@@ -165,7 +166,7 @@ impl Chain {
         Stream { state: &mut self.state.0, blocks }
     }
 
-    /// The state after the bytes so far, which are whole blocks.
+    /// Returns the state after the bytes so far, which are whole blocks.
     pub(crate) fn state(&self) -> State {
         debug_assert!(self.len.is_multiple_of(BLOCK as u64));
         self.state
@@ -179,7 +180,7 @@ impl Chain {
     }
 }
 
-/// That some bytes of a message hash to what is known.
+/// Some bytes of a message, with the SHA-256 states that must surround them.
 pub(crate) struct Expected<'a> {
     /// The state before the bytes.
     pub(crate) before: State,
@@ -187,16 +188,15 @@ pub(crate) struct Expected<'a> {
     pub(crate) after: After,
 }
 
-/// What follows the bytes of a [`Expected`].
+/// The state or the digest that must follow the bytes of an [`Expected`].
 pub(crate) enum After {
-    /// More of the message, from this state.
+    /// The message goes on from this state.
     State(State),
-    /// Nothing: the message has this digest and so many bytes.
+    /// The message ends, and has this digest and this length in bytes.
     Digest(Digest, u64),
 }
 
-/// Checks bytes against what is expected of them, side by side; returns the index of the first
-/// mismatch.
+/// Checks bytes against their states, side by side; returns the index of the first mismatch.
 pub(crate) fn first_mismatch(expected: &[Expected<'_>]) -> Option<usize> {
     let mut states: Vec<State> = expected.iter().map(|check| check.before).collect();
     let whole = |check: &Expected<'_>| check.bytes.len() / BLOCK * BLOCK;
@@ -219,7 +219,7 @@ pub(crate) fn first_mismatch(expected: &[Expected<'_>]) -> Option<usize> {
     })
 }
 
-/// Each state absorbs its own blocks, side by side.
+/// Absorbs blocks into each state, side by side.
 fn absorb<'a>(states: &mut [State], blocks: impl Iterator<Item = &'a [u8]>) {
     let streams = states.iter_mut().zip(blocks);
     let mut streams: Vec<_> =
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn claims_are_judged_one_by_one() {
+    fn each_mismatch_is_found() {
         let message = message(9000);
         for len in (0..300).chain([4095, 4096, 4097, 8999]) {
             let message = &message[..len];

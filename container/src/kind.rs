@@ -1,23 +1,16 @@
-//! Names what a file is that turned out to be no file of weights: a pointer, an error page, an
-//! archive. Only files whose header does not parse are looked at, so that no valid file is
-//! misjudged.
+//! The kinds of files that people name in place of a file of weights: a pointer, an error page, an
+//! archive.
 
 use std::fmt;
-use std::fs::{File, Metadata};
-use std::path::Path;
 
-use crate::error::HeaderError;
-use crate::format::{END_MAGIC, MAGIC};
-use crate::source::{self, ReadAt};
-use crate::{Error, Result};
+/// The number of bytes at the start of a file that tell its kind. The magic of tar lies furthest
+/// in, at 257.
+pub(crate) const LOOKED_AT: u64 = 4096;
 
-/// Bytes at the start of a file that are looked at. The magic of tar lies furthest in, at 257.
-const LOOKED_AT: u64 = 4096;
-
-/// Characters of a text that are shown.
+/// The number of characters of a text that are shown.
 const SHOWN: usize = 80;
 
-/// What a file is instead of a file of weights.
+/// A kind of file that is not the wanted one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FileKind {
@@ -27,24 +20,24 @@ pub enum FileKind {
     Zeros,
     /// The pointer that Git keeps in place of a large file.
     LfsPointer {
-        /// Bytes of the file that it stands for.
+        /// The length of the file that it stands for, in bytes.
         size: Option<u64>,
     },
     /// An HTML page.
     Html,
     /// An XML document; object stores answer errors in XML.
     Xml {
-        /// How it begins.
+        /// The first line.
         text: String,
     },
     /// A JSON text; hubs answer errors in JSON.
     Json {
-        /// How it begins.
+        /// The first line.
         text: String,
     },
     /// Any other text.
     Text {
-        /// How it begins.
+        /// The first line.
         text: String,
     },
     /// A stream of a general compressor, with the name of the compressor.
@@ -104,8 +97,8 @@ impl FileKind {
         }
     }
 
-    /// Whether a file of this kind and of `len` bytes holds no weights of any format. A long text may:
-    /// there are formats that begin as one.
+    /// Whether a file of this kind and of `len` bytes holds no weights of any format. A long text
+    /// may hold some: there are formats that begin as a text.
     pub(crate) fn holds_no_weights(&self, len: u64) -> bool {
         match self {
             Self::Empty | Self::Zeros | Self::LfsPointer { .. } | Self::Html => true,
@@ -155,13 +148,13 @@ impl FileKind {
     }
 }
 
-/// The size that a pointer of Git LFS gives.
+/// Reads the size that a pointer of Git LFS gives.
 fn pointer_size(start: &[u8]) -> Option<u64> {
     let lines = std::str::from_utf8(start).ok()?.lines();
     lines.filter_map(|line| line.strip_prefix("size ")).find_map(|size| size.trim().parse().ok())
 }
 
-/// Tells apart what is a zip archive underneath, by the name of its first entry.
+/// Tells apart the formats that are zip archives, by the name of the first entry.
 fn zip_kind(start: &[u8]) -> FileKind {
     let name_len =
         start.get(26..28).map_or(0, |len| usize::from(len[0]) | usize::from(len[1]) << 8);
@@ -175,8 +168,7 @@ fn zip_kind(start: &[u8]) -> FileKind {
     }
 }
 
-/// Recognises texts: bytes that are UTF-8 without control characters, cut off within a character
-/// perhaps.
+/// Recognises texts: UTF-8 without control characters, perhaps cut off within a character.
 fn text_kind(start: &[u8]) -> Option<FileKind> {
     let text = match std::str::from_utf8(start) {
         Ok(text) => text,
@@ -224,68 +216,15 @@ impl fmt::Display for Wanted {
     }
 }
 
-/// Recognises what a source holds by its first bytes, once it does not parse as what it should be:
-/// a damaged `.at1w` file, or another kind of file.
-pub(crate) fn recognise(source: &dyn ReadAt, wanted: Wanted) -> Result<Option<Error>> {
-    let damaged = |problem: &str| {
-        let problem = problem.into();
-        Ok(Some(Error::Damaged { section: "first bytes", offset: 0, problem }))
-    };
-    let size = source.size().map_err(|source| Error::Read { offset: 0, source })?;
-    let start = source::read(source, 0..size.min(4))?;
-    let end = source::read(source, size.saturating_sub(END_MAGIC.len() as u64)..size)?;
-    if *start == MAGIC[..4] {
-        // The line ends in the magic are there to show this.
-        return damaged("the file may have been converted as a text");
-    }
-    if *end == END_MAGIC {
-        return damaged("the file ends as an .at1w file, and does not begin as one");
-    }
-    Ok(look(source)?.map(|found| Error::WrongKind { found, wanted }))
-}
-
-/// Recognises what kind of file a source holds by its first bytes.
-pub(crate) fn look(source: &dyn ReadAt) -> Result<Option<FileKind>> {
-    let size = source.size().map_err(|source| Error::Read { offset: 0, source })?;
-    Ok(FileKind::of(&source::read(source, 0..size.min(LOOKED_AT))?))
-}
-
-/// Replaces the error of a header that does not parse by the kind of the file, where that is known.
-pub(crate) fn explain(source: &dyn ReadAt, error: Error, wanted: Wanted) -> Error {
-    let unparsed = matches!(
-        error,
-        Error::Safetensors(
-            HeaderError::TooShort(_)
-                | HeaderError::TooLarge(_)
-                | HeaderError::Truncated { .. }
-                | HeaderError::Json(_)
-        )
-    );
-    match unparsed.then(|| recognise(source, wanted)) {
-        Some(Ok(Some(known))) => known,
-        _ => error,
-    }
-}
-
-/// Opens a file for reading.
-///
-/// # Errors
-/// [`Error::WrongKind`] for a directory, a pipe, a socket or a device, none of which can be read at
-/// any offset; [`Error::Io`].
-pub fn open_file(path: &Path, wanted: Wanted) -> Result<File> {
-    // Before it is opened: to open a pipe blocks until somebody writes to it.
-    let metadata = path.metadata().map_err(Error::io(path))?;
-    check_regular(&metadata, wanted).map_err(|error| error.in_file(path))?;
-    File::open(path).map_err(Error::io(path))
-}
-
-fn check_regular(metadata: &Metadata, wanted: Wanted) -> Result<()> {
-    let found = match metadata {
-        metadata if metadata.is_file() => return Ok(()),
-        metadata if metadata.is_dir() => FileKind::Directory,
-        _ => FileKind::Special,
-    };
-    Err(Error::WrongKind { found, wanted })
+/// A file is of another kind than the one that was wanted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{found}, not {wanted}: {}", found.advice())]
+#[non_exhaustive]
+pub struct WrongKind {
+    /// The kind of the file.
+    pub found: FileKind,
+    /// The kind that was wanted.
+    pub wanted: Wanted,
 }
 
 #[cfg(test)]

@@ -1,68 +1,55 @@
 //! The `.at1w` file: model weights, compressed tensor by tensor behind an index, every byte
 //! verified as it is read.
 //!
-//! [`pack_file`] makes one from a safetensors file and [`unpack_file`] gives that file back byte
+//! [`pack_file`] makes one from a safetensors file, and [`unpack_file`] gives that file back byte
 //! for byte. [`Reader`] opens one and reads any [`Tensor`] of it, or a [`Slice`] of one, touching
 //! only the chunks it needs. The root, checked on opening, pins everything that any read returns.
 //! [`Weights`] opens a file of either format, and [`Staged`] makes one of tensors in memory.
+//! [`repository`] does the same for directories.
 //!
 //! Work is spread over rayon's current thread pool; `ThreadPool::install` chooses another one.
 //! The format is specified in `docs/FORMAT.md`.
 
-mod atomic;
-mod chunking;
-mod coder;
-mod decode;
-mod dedup;
+mod batches;
 mod digest;
 mod error;
 mod format;
-mod header;
-mod index;
+pub mod fs;
 mod kind;
-mod manifest;
-mod pack;
-mod plan;
 mod pool;
 mod printable;
 mod progress;
-mod reader;
-mod repository;
+mod read;
+mod recognise;
+pub mod repository;
 mod signature;
-mod slice;
 mod source;
-mod stage;
-mod temporary;
-mod tensor;
-mod unpack;
-mod weights;
+mod summary;
+mod write;
 
 pub use at1w_codec::{Backend, BackendError, Dtype, Level, Model};
-pub use atomic::{check_distinct, write_atomically, write_like, write_secret};
-pub use chunking::MAX_CHUNK_LEN;
-pub use digest::{Digest, ParseDigestError};
-pub use error::{Error, HeaderError, Result};
-pub use format::VERSION;
-pub use header::{Header, MAX_HEADER_LEN, TensorInfo};
-pub use kind::{FileKind, Wanted, open_file};
-pub use pack::{PackOptions, Summary, begins_packed, is_packed, pack, pack_file};
-pub use printable::{is_hidden, printable};
-pub use progress::Progress;
-pub use reader::{FileInfo, Limits, OpenOptions, Reader};
-pub use repository::{
-    Fault, FileCheck, Observer, PackedFile, Problem, RepositoryCheck, RepositoryOptions,
-    RepositorySummary, is_repository, pack_repository, unpack_repository, verify_manifest,
-    verify_repository,
-};
-pub use signature::{signed_manifest, signed_message};
-pub use slice::{Index, ParseSliceError, Slice};
-pub use source::{Mapped, ReadAt};
-pub use stage::{Staged, StagedTensor};
-pub use tensor::Tensor;
-pub use unpack::{UnpackOptions, unpack_file};
-pub use weights::Weights;
 
-/// How a tensor is coded: one of an unknown dtype as bytes.
-fn coded_as(tensor: &header::TensorInfo) -> Dtype {
-    tensor.dtype().unwrap_or(Dtype::U8)
-}
+pub use self::digest::{Digest, ParseDigestError};
+pub use self::error::header::HeaderError;
+pub use self::error::{Error, Result};
+pub use self::format::chunking::MAX_CHUNK_LEN;
+pub use self::format::header::{Header, MAX_HEADER_LEN};
+pub use self::format::magic::VERSION;
+pub use self::format::tensor_info::TensorInfo;
+pub use self::kind::{FileKind, Wanted, WrongKind};
+pub use self::printable::{is_hidden, printable};
+pub use self::progress::Progress;
+pub use self::read::info::FileInfo;
+pub use self::read::options::{Limits, OpenOptions};
+pub use self::read::reader::Reader;
+pub use self::read::slice::{Index, ParseSliceError, Slice};
+pub use self::read::tensor::Tensor;
+pub use self::read::unpack::{UnpackOptions, unpack_file};
+pub use self::read::weights::Weights;
+pub use self::recognise::{begins_packed, is_packed, open_file};
+pub use self::signature::signed_message;
+pub use self::source::{Mapped, ReadAt};
+pub use self::summary::Summary;
+pub use self::write::options::PackOptions;
+pub use self::write::pack::{pack, pack_file};
+pub use self::write::staged::{Staged, StagedTensor};

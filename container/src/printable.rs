@@ -9,8 +9,8 @@ pub fn is_hidden(c: char) -> bool {
         || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
-/// `text` with the characters escaped that [`is_hidden`] names: names come out of files that anyone
-/// may have made.
+/// Escapes the characters of `text` that [`is_hidden`] names: anyone may have made the file that a
+/// name comes from.
 pub fn printable(text: &str) -> Cow<'_, str> {
     if !text.contains(is_hidden) {
         return text.into();

@@ -1,4 +1,4 @@
-//! Where bytes come from: a file, a mapped file, bytes in memory, or whatever implements
+//! The sources that bytes are read from: a file, a mapped file, bytes in memory, or any other
 //! [`ReadAt`].
 
 use std::borrow::Cow;
@@ -6,32 +6,61 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
-use std::time::SystemTime;
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
-/// Memory of so many bytes is allocated before it is known that there are as many to read.
+/// The largest range that memory is allocated for before the size of the file is known.
 const SHORT: u64 = 16 << 10;
 
-/// Random access to immutable bytes. The one thing that reading needs.
+/// Random access to immutable bytes: the one thing that reading needs. Files, mapped files and
+/// bytes in memory implement it; anything remote can.
+///
+/// # Examples
+/// A store that answers requests for ranges:
+///
+/// ```
+/// use std::{borrow::Cow, io, ops::Range};
+///
+/// use at1w_container::ReadAt;
+///
+/// struct Remote(Vec<u8>);
+///
+/// impl ReadAt for Remote {
+///     fn size(&self) -> io::Result<u64> {
+///         Ok(self.0.len() as u64)
+///     }
+///
+///     fn read_at(&self, range: Range<u64>) -> io::Result<Cow<'_, [u8]>> {
+///         let range = range.start as usize..range.end as usize;
+///         let bytes = self.0.get(range).ok_or(io::ErrorKind::UnexpectedEof)?;
+///         Ok(Cow::Owned(bytes.to_vec()))
+///     }
+/// }
+///
+/// let remote = Remote(b"0123456789".to_vec());
+/// assert_eq!(&*remote.read_at(2..5)?, b"234");
+/// assert_eq!(remote.read_ranges(&[0..1, 9..10])?.concat(), b"09");
+/// # Ok::<(), io::Error>(())
+/// ```
 pub trait ReadAt: Send + Sync {
-    /// How many bytes there are.
+    /// Returns the number of bytes.
     fn size(&self) -> io::Result<u64>;
 
-    /// Exactly the bytes of `range`, borrowed where they are in memory already.
+    /// Returns exactly the bytes of `range`, borrowed where they are in memory already.
     ///
     /// # Errors
     /// [`io::ErrorKind::UnexpectedEof`] when the range is not within the bytes.
     fn read_at(&self, range: Range<u64>) -> io::Result<Cow<'_, [u8]>>;
 
-    /// [`ReadAt::read_at`] for a caller that reads again and again: what has to be copied is copied
-    /// into `buffer`, which comes back as the owned result. Its content before does not matter.
+    /// [`ReadAt::read_at`] for a caller that reads again and again: bytes that must be copied are
+    /// copied into `buffer`, which comes back as the owned result. Its content does not matter.
     fn read_into(&self, range: Range<u64>, buffer: Vec<u8>) -> io::Result<Cow<'_, [u8]>> {
         drop(buffer);
         self.read_at(range)
     }
 
-    /// The bytes of several ranges. A source where a request is expensive coalesces them.
+    /// Returns the bytes of several ranges, in their order. A source whose requests are expensive
+    /// merges neighbours.
     fn read_ranges(&self, ranges: &[Range<u64>]) -> io::Result<Vec<Cow<'_, [u8]>>> {
         ranges.iter().map(|range| self.read_at(range.clone())).collect()
     }
@@ -73,7 +102,7 @@ impl ReadAt for File {
 
     fn read_into(&self, range: Range<u64>, mut buffer: Vec<u8>) -> io::Result<Cow<'_, [u8]>> {
         let len = range.end.saturating_sub(range.start);
-        // A range beyond the end must not make us allocate for it. A short one finds out by itself.
+        // Memory is never allocated for a range beyond the end. Reading a short range fails anyway.
         if !(1..=SHORT).contains(&len) && range.end > self.size()? {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -103,8 +132,9 @@ fn read_exact_at(file: &File, mut bytes: &mut [u8], mut offset: u64) -> io::Resu
     Ok(())
 }
 
-/// A file mapped into memory: nothing is copied before it is decoded. [`File`] is a little slower,
-/// and has no conditions.
+/// A file mapped into memory: nothing is copied before it is decoded. A [`File`] is a little
+/// slower, and has no conditions.
+#[derive(Debug)]
 pub struct Mapped(memmap2::Mmap);
 
 impl Mapped {
@@ -119,8 +149,8 @@ impl Mapped {
     /// [`Error::Io`].
     pub unsafe fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(Error::io(path))?;
-        // SAFETY: the mapping is private to this value and only read; the caller vouches that nobody
-        // changes the file meanwhile.
+        // SAFETY: the mapping is private to this value and only read; the caller vouches that
+        // nobody changes the file while it is mapped.
         let map = unsafe { memmap2::Mmap::map(&file) }.map_err(Error::io(path))?;
         Ok(Self(map))
     }
@@ -136,27 +166,14 @@ impl ReadAt for Mapped {
     }
 }
 
-/// What tells whether a file was changed.
-#[derive(PartialEq)]
-pub(crate) struct Identity {
-    pub(crate) len: u64,
-    modified: Option<SystemTime>,
+/// Returns a conversion for errors of a source at an offset.
+fn failed_at(offset: u64) -> impl Fn(io::Error) -> Error {
+    move |cause| Error::Read { offset, cause }
 }
 
-impl Identity {
-    pub(crate) fn of(file: &File, path: &Path) -> Result<Self> {
-        let metadata = file.metadata().map_err(Error::io(path))?;
-        Ok(Self { len: metadata.len(), modified: metadata.modified().ok() })
-    }
-
-    /// That the file is still the one that this is of.
-    pub(crate) fn check(&self, file: &File, path: &Path) -> Result<()> {
-        if *self == Self::of(file, path)? {
-            return Ok(());
-        }
-        let problem = "its size or time of change is another: do it again";
-        Err(Error::SourceChanged(problem.into()).in_file(path))
-    }
+/// [`ReadAt::size`] with the crate's error.
+pub(crate) fn size(source: &dyn ReadAt) -> Result<u64> {
+    source.size().map_err(failed_at(0))
 }
 
 /// [`ReadAt::read_at`] with the crate's error.
@@ -170,21 +187,21 @@ pub(crate) fn read_ranges<'a, const N: usize>(
     ranges: &[Range<u64>; N],
 ) -> Result<[Cow<'a, [u8]>; N]> {
     let offset = ranges.iter().map(|range| range.start).min().unwrap_or(0);
-    let fail = |source| Error::Read { offset, source };
     let answers: [_; N] = source
         .read_ranges(ranges)
-        .map_err(fail)?
+        .map_err(failed_at(offset))?
         .try_into()
-        .map_err(|_| fail(io::Error::other("the source answered another number of ranges")))?;
+        .map_err(|_| io::Error::other("the source answered another number of ranges"))
+        .map_err(failed_at(offset))?;
     for (range, answer) in ranges.iter().zip(&answers) {
         check_len(range, answer)?;
     }
     Ok(answers)
 }
 
-/// An answer of a source that has the length that was asked for: one that is remote may give any.
+/// Checks that a source answered with as many bytes as were asked for: a remote one may not.
 fn whole<'a>(range: &Range<u64>, answer: io::Result<Cow<'a, [u8]>>) -> Result<Cow<'a, [u8]>> {
-    let bytes = answer.map_err(|source| Error::Read { offset: range.start, source })?;
+    let bytes = answer.map_err(failed_at(range.start))?;
     check_len(range, &bytes)?;
     Ok(bytes)
 }
@@ -195,8 +212,7 @@ fn check_len(range: &Range<u64>, answer: &[u8]) -> Result<()> {
         return Ok(());
     }
     let problem = format!("the source answered {len} bytes where {asked} were asked for");
-    let source = io::Error::new(io::ErrorKind::UnexpectedEof, problem);
-    Err(Error::Read { offset: range.start, source })
+    Err(failed_at(range.start)(io::Error::new(io::ErrorKind::UnexpectedEof, problem)))
 }
 
 /// [`ReadAt::read_into`] with the crate's error.

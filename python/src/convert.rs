@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use at1w_container::repository::{self, Fault, FileCheck};
 use at1w_container::{
-    Fault, FileCheck, Observer, OpenOptions, PackOptions, Reader, RepositoryOptions,
-    RepositorySummary, Summary, UnpackOptions, Weights, pack_file, pack_repository, printable,
-    unpack_file, unpack_repository, verify_repository,
+    OpenOptions, PackOptions, Progress, Reader, Summary, UnpackOptions, Weights, pack_file,
+    printable, unpack_file,
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -26,7 +26,7 @@ fn packed(path: String, summary: &Summary) -> Packed {
     (path, summary.root.to_string(), summary.original_len, summary.packed_len)
 }
 
-fn all_packed(summary: RepositorySummary) -> (Vec<Packed>, Vec<String>) {
+fn all_packed(summary: repository::Summary) -> (Vec<Packed>, Vec<String>) {
     let files = summary.packed.into_iter().map(|file| packed(file.packed_path, &file.summary));
     (files.collect(), messages(&summary.faults))
 }
@@ -65,12 +65,16 @@ pub(crate) fn pack(
     let level = parse_level(level)?;
     watched(py, progress.as_ref(), |watch| {
         if source.is_dir() {
-            let options =
-                RepositoryOptions { overwrite, keep_names, strict, level, observer: watch };
-            return pack_repository(&source, &target, &options).map(all_packed);
+            let options = repository::Options::new()
+                .overwrite(overwrite)
+                .keep_names(keep_names)
+                .strict(strict)
+                .level(level)
+                .progress(watch);
+            return repository::pack(&source, &target, &options).map(all_packed);
         }
         watch.begin(file_len(&source));
-        let options = PackOptions { overwrite, level, progress: watch };
+        let options = PackOptions::new().overwrite(overwrite).level(level).progress(watch);
         let summary = pack_file(&source, &target, &options)?;
         Ok((vec![packed(target.display().to_string(), &summary)], Vec::new()))
     })
@@ -87,11 +91,12 @@ pub(crate) fn unpack(
 ) -> PyResult<()> {
     watched(py, progress.as_ref(), |watch| {
         if source.is_dir() {
-            let options = RepositoryOptions { overwrite, observer: watch, ..Default::default() };
-            return unpack_repository(&source, &target, &options).map(drop);
+            let options = repository::Options::new().overwrite(overwrite).progress(watch);
+            return repository::unpack(&source, &target, &options).map(drop);
         }
         watch.begin(Reader::open(&source)?.info().original_len);
-        unpack_file(&source, &target, &UnpackOptions { overwrite, progress: watch }).map(drop)
+        let options = UnpackOptions::new().overwrite(overwrite).progress(watch);
+        unpack_file(&source, &target, &options).map(drop)
     })
 }
 
@@ -115,14 +120,14 @@ pub(crate) fn verify(
     }
     watched(py, progress.as_ref(), |watch| {
         if path.is_dir() {
-            let check = verify_repository(&path, original, watch)?;
-            let root = |FileCheck { path, outcome }: FileCheck| {
+            let check = repository::verify(&path, original, watch)?;
+            let root = |FileCheck { path, outcome, .. }: FileCheck| {
                 outcome.map(|root| Some((path, Some(root?.to_string())))).transpose()
             };
             let roots: Result<_, _> = check.files.into_iter().filter_map(root).collect();
             return Ok((roots?, messages(&check.faults)));
         }
-        let weights = Weights::open(&path, &OpenOptions { root, ..OpenOptions::default() })?;
+        let weights = Weights::open(&path, &OpenOptions::new().root(root))?;
         watch.begin(weights.original_len());
         let verified = match (sha256, weights.packed()) {
             (Some(sha256), _) => weights.verify_sha256(sha256, watch),

@@ -16,7 +16,7 @@ pyo3::import_exception!(at1w._errors, IntegrityError);
 pub(crate) fn exception(error: Error) -> PyErr {
     let message = printable(&error.to_string()).into_owned();
     match error.innermost() {
-        Error::Io { path, source } => match source.kind() {
+        Error::Io { path, cause } => match cause.kind() {
             io::ErrorKind::NotFound => PyFileNotFoundError::new_err(format!(
                 "No such file or directory: {}",
                 printable(&path.display().to_string())

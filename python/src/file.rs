@@ -171,7 +171,7 @@ impl File {
     fn new(source: impl ReadAt + 'static, root: Option<Digest>) -> Result<Self> {
         let count = Count::default();
         let source = Box::new(Counted(source, count.clone()));
-        let weights = Weights::new(source, &OpenOptions { root, ..OpenOptions::default() })?;
+        let weights = Weights::new(source, &OpenOptions::new().root(root))?;
         Ok(Self { weights, path: None, count })
     }
 

@@ -3,7 +3,8 @@
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use at1w_container::{Dtype, Error, Level, Staged, StagedTensor, pack, write_atomically};
+use at1w_container::fs::write_atomically;
+use at1w_container::{Dtype, Error, Level, PackOptions, Staged, StagedTensor, pack};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -143,7 +144,8 @@ pub(crate) fn serialize_file(
         write_atomically(&filename, true, |out| {
             let mut out = BufWriter::new(out);
             if is_at1w(&filename) {
-                pack(&staged, &mut out, level, watch)?;
+                let options = PackOptions::new().level(level).progress(watch);
+                pack(&staged, &mut out, &options)?;
             } else {
                 staged.write(&mut out, watch)?;
             }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use std::{mem, thread};
 
-use at1w_container::{Error, Observer, Progress, printable};
+use at1w_container::{Error, Progress, printable};
 use pyo3::exceptions::PyUserWarning;
 use pyo3::prelude::*;
 
@@ -28,18 +28,16 @@ pub(crate) struct Watch {
 }
 
 impl Progress for Watch {
+    fn begin(&self, bytes: u64) {
+        self.total.store(bytes, Ordering::Relaxed);
+    }
+
     fn advance(&self, bytes: u64) {
         self.done.fetch_add(bytes, Ordering::Relaxed);
     }
 
     fn cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Relaxed)
-    }
-}
-
-impl Observer for Watch {
-    fn begin(&self, bytes: u64) {
-        self.total.store(bytes, Ordering::Relaxed);
     }
 
     fn warn(&self, message: &str) {

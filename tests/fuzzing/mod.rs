@@ -53,11 +53,13 @@ fn run(target: fn(&mut Unstructured<'_>) -> Result<()>, input: &[u8]) {
 const LEVELS: [Level; 3] = [Level::Fast, Level::Default, Level::Max];
 
 /// What a fuzzer may ask for at most.
-const LIMITS: Limits = Limits { index_len: 1 << 20, tensor_len: 1 << 21, original_len: 1 << 26 };
+fn limits() -> Limits {
+    Limits::default().index_len(1 << 20).tensor_len(1 << 21).original_len(1 << 26)
+}
 
 /// Opens a source and reads all there is of it: the raw bytes of the tensors that could be read.
 fn read_all(source: impl ReadAt + 'static) -> Vec<(usize, Vec<u8>)> {
-    let options = OpenOptions { limits: LIMITS, root: None };
+    let options = OpenOptions::new().limits(limits());
     let Ok(reader) = Reader::new(Box::new(source), &options) else { return Vec::new() };
     let mut read = Vec::new();
     for (i, tensor) in reader.tensors().enumerate().take(64) {

@@ -15,16 +15,16 @@ use crate::progress::Bar;
 
 /// Compare the tensors of two files
 ///
-/// Tensors are the same if their names, dtypes, shapes and SHA-256 are. Of packed files the digests
-/// on record are compared; a .safetensors is read and hashed. Of the metadata, the entries are
-/// compared; how a header is laid out makes no difference.
+/// Two tensors are the same if name, dtype, shape and SHA-256 are. Packed files have the digests on
+/// record; a .safetensors is read and hashed. The entries of the metadata are compared too, but not
+/// the layout of the headers.
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Diff {
     /// An .at1w or .safetensors file
     #[arg(value_name = "A")]
     old: PathBuf,
-    /// Another one
+    /// Another such file
     #[arg(value_name = "B")]
     new: PathBuf,
     /// Print a JSON object
@@ -66,7 +66,7 @@ struct Renaming {
     to: String,
 }
 
-/// What makes two tensors the same.
+/// The properties that make two tensors the same.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize)]
 struct Entry {
     dtype: String,
@@ -86,7 +86,7 @@ impl Diff {
 
     fn compare(&self, global: &Global) -> Result<Differences> {
         let bar = Bar::new(global.quiet)?;
-        let open = |path: &Path| Weights::open(path, &OpenOptions::default());
+        let open = |path: &Path| Weights::open(path, &OpenOptions::new());
         let (old, new) = (open(&self.old)?, open(&self.new)?);
         let entries = |path: &Path, weights: &Weights| -> Result<BTreeMap<String, Entry>> {
             let tensors = weights.header().tensors().iter();
@@ -115,7 +115,7 @@ impl Entry {
         Self { dtype, shape, sha256: digest.to_string() }
     }
 
-    /// Dtype and shape.
+    /// Writes dtype and shape.
     fn kind(&self) -> String {
         format!("{} {}", printable(&self.dtype), shape(&self.shape))
     }
@@ -132,7 +132,7 @@ impl Differences {
                 None => gone.push((name, from)),
             }
         }
-        // Of several tensors with one content, the first names belong together.
+        // Among several tensors with one content, the first names are paired.
         let mut by_entry = HashMap::<Entry, Vec<String>>::new();
         for (name, entry) in new.into_iter().rev() {
             by_entry.entry(entry).or_default().push(name);

@@ -4,7 +4,8 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use at1w_container::{Error, OpenOptions, Slice, Weights, check_distinct, write_like};
+use at1w_container::fs::{check_distinct, write_like};
+use at1w_container::{Error, OpenOptions, Slice, Weights};
 use clap::Args;
 
 use super::pack::speed;
@@ -16,8 +17,8 @@ use crate::progress::{catch_interrupts, interrupted};
 
 /// Read one tensor, or a slice of it, verified
 ///
-/// Only the chunks that are asked for are read, and each is checked before a byte is written. Of a
-/// .safetensors, only the bytes that are asked for are read; it has nothing to check them against.
+/// Reads only the chunks that it needs, and checks each before a byte is written. A .safetensors
+/// has nothing to check its bytes against.
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Get {
@@ -26,11 +27,11 @@ pub(crate) struct Get {
     /// The name of the tensor
     #[arg(allow_hyphen_values = true)]
     name: String,
-    /// What to take of each dimension: START:STOP, START:STOP:STEP, one INDEX, ':' for all, '...' for
-    /// all between
+    /// The part of each dimension to read: START:STOP, START:STOP:STEP, one INDEX, ':' for all,
+    /// '...' for all between
     #[arg(long, value_name = "SLICE", allow_hyphen_values = true)]
     slice: Option<Slice>,
-    /// Write a .safetensors, a .npy, or with any other extension the raw bytes
+    /// The file to write: a .safetensors, a .npy, or raw bytes for any other extension
     /// [default: raw bytes to standard output]
     #[arg(short, long, value_name = "OUT")]
     output: Option<PathBuf>,
@@ -41,7 +42,7 @@ pub(crate) struct Get {
 
 const HELP: &str = "\
 Dimensions that --slice does not name are taken whole; negative numbers count from the end; an
-INDEX drops its dimension. Slices of rows read only what they need, those of columns touch all.
+INDEX drops its dimension. A slice of rows reads few chunks, a slice of columns reads all.
 
 Examples:
   at1w get model.at1w embed.weight -o embed.npy
@@ -57,7 +58,7 @@ impl Get {
                 let problem = "raw bytes are not for a terminal: name a file with -o, or pipe them";
                 return Err(Failure::Usage(problem.into()));
             }
-            // Known before the work, not only after it.
+            // Checked before the work, not only after it.
             Some(path) if !force && path.symlink_metadata().is_ok() => {
                 return Err(Error::Exists(path.clone()).into());
             }
@@ -67,10 +68,10 @@ impl Get {
             check_distinct(&file, path)?;
         }
         let start = Instant::now();
-        let weights = Weights::open(&file, &OpenOptions::default())?;
+        let weights = Weights::open(&file, &OpenOptions::new())?;
         let tensor = weights.header().tensor(&name).map_err(|error| error.in_file(&file))?;
         let format = output.as_deref().map_or(Format::Raw, Format::of);
-        // Whether the format can hold the tensor at all.
+        // Checks that the format can hold the tensor at all.
         format.preamble(tensor, tensor.shape(), 0)?;
         let read = weights.read_to_vec(&name, slice.as_ref());
         let (shape, bytes) = read.map_err(|error| error.in_file(&file))?;

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::failure::Result;
 use crate::output::{json, percent, printable, to_stdout};
 
-/// Show what a file says about itself: sizes, digests, dtypes, metadata
+/// Show sizes, digests, dtypes and metadata of a file
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Info {
@@ -142,7 +142,7 @@ impl<'a> Report<'a> {
 
 impl Info {
     pub(crate) fn run(self) -> Result<()> {
-        let weights = Weights::open(&self.file, &OpenOptions::default())?;
+        let weights = Weights::open(&self.file, &OpenOptions::new())?;
         let report = Report::new(&weights);
         if self.json { json(&report) } else { to_stdout(|out| report.print(out)) }
     }

@@ -4,7 +4,8 @@ use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
 
-use at1w_container::{Error, write_atomically, write_secret};
+use at1w_container::Error;
+use at1w_container::fs::{write_atomically, write_secret};
 use clap::Args;
 use minisign::KeyPair;
 
@@ -15,15 +16,15 @@ use crate::signature::has_terminal;
 
 /// Make a pair of keys to sign with
 ///
-/// They are keys of minisign, which can be used in its place. The secret key is protected by a
-/// password, which is asked for.
+/// The keys are minisign keys, and work with minisign too. The command asks for a password, which
+/// protects the secret key.
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Keygen {
-    /// Where the secret key goes; a file that exists is never replaced
+    /// The file for the secret key; a file that exists is never replaced
     #[arg(short, long, value_name = "FILE", default_value = "at1w.key")]
     secret_key: PathBuf,
-    /// Where the public key goes; a file that exists is never replaced
+    /// The file for the public key; a file that exists is never replaced
     #[arg(short, long, value_name = "FILE", default_value = "at1w.pub")]
     public_key: PathBuf,
     /// Do not protect the secret key: for machines that sign on their own
@@ -39,7 +40,7 @@ Examples:
 impl Keygen {
     pub(crate) fn run(self, global: &Global) -> Result<()> {
         let Self { secret_key, public_key, no_password } = self;
-        // Known before a password is asked for.
+        // Checked before a password is asked for.
         for path in [&secret_key, &public_key] {
             if path.symlink_metadata().is_ok() {
                 return Err(Failure::Other(format!("{} exists already", path.display())));
@@ -47,8 +48,8 @@ impl Keygen {
         }
         if !no_password && !has_terminal() {
             return Err(Failure::Usage(
-                "a password is typed on a terminal, and there is none: use --no-password (-W) for a \
-                 key without one"
+                "a password is typed on a terminal, and there is none: use --no-password (-W) for \
+                 a key without one"
                     .into(),
             ));
         }
@@ -66,7 +67,7 @@ impl Keygen {
             })?)
         });
         if written.is_err() {
-            // One without the other is of no use.
+            // One key without the other is of no use.
             let _ = fs::remove_file(&secret_key);
         }
         written?;

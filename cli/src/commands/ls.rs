@@ -12,10 +12,10 @@ use crate::output::{json, percent, printable, shape, to_stdout};
 
 /// List the tensors of a file
 ///
-/// For each tensor its name, dtype, shape, raw and stored bytes, what percentage is left, stored
-/// bits per element, its model (what the format page calls scale and tables), and the SHA-256 of its
-/// raw bytes: what sha256sum prints for what 'at1w get FILE NAME -o x.bin' writes. A .safetensors
-/// has neither models nor digests.
+/// Prints for each tensor its name, dtype, shape, raw and stored bytes, the percentage of the two,
+/// stored bits per element, its model (scale and tables on the format page), and the SHA-256 of its
+/// raw bytes, which 'at1w get FILE NAME -o x.bin' writes and sha256sum hashes. A .safetensors has
+/// neither models nor digests.
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Ls {
@@ -48,7 +48,7 @@ struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    /// A tensor that takes `stored_bytes` in its file.
+    /// Makes the row of a tensor that takes `stored_bytes` in its file.
     fn new(tensor: &'a TensorInfo, stored_bytes: u64) -> Self {
         let elements = tensor
             .dtype()
@@ -93,7 +93,7 @@ impl<'a> Row<'a> {
 
 impl Ls {
     pub(crate) fn run(self) -> Result<()> {
-        let weights = Weights::open(&self.file, &OpenOptions::default())?;
+        let weights = Weights::open(&self.file, &OpenOptions::new())?;
         let tensors = weights.header().tensors();
         let rows = match weights.packed() {
             Some(reader) => packed_rows(tensors, reader),
@@ -141,7 +141,7 @@ fn print_table(rows: &[Row<'_>], pinned: String) -> Result<()> {
     })
 }
 
-/// The width of each column: that of its longest cell, extreme ones aside.
+/// Returns the width of each column: the length of its longest cell, extreme ones aside.
 fn widths(table: &[[String; 9]]) -> [usize; 9] {
     std::array::from_fn(|column| {
         let widths = table.iter().map(|row| row[column].chars().count());

@@ -18,13 +18,13 @@ pub(crate) mod verify;
 const AT1W: &str = ".at1w";
 const SAFETENSORS: &str = ".safetensors";
 
-/// `path` with another end of its name; nothing if it does not end in `old`.
+/// Returns `path` with `new` in place of `old` at its end; `None` if it does not end in `old`.
 fn with_suffix(path: &Path, old: &str, new: &str) -> Option<PathBuf> {
     let name = path.file_name()?.to_str()?.strip_suffix(old)?;
     (!name.is_empty()).then(|| path.with_file_name(format!("{name}{new}")))
 }
 
-/// Where a command that was not told otherwise writes to.
+/// Returns the target that a command was given; an error where it follows from no name.
 fn default_target(source: &Path, target: Option<PathBuf>) -> Result<PathBuf> {
     target.ok_or_else(|| {
         let source = source.display();

@@ -5,10 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use at1w_container::{
-    Error, Level, Observer, PackOptions, RepositoryOptions, RepositorySummary, Summary, pack_file,
-    pack_repository,
-};
+use at1w_container::{Error, Level, PackOptions, Progress, Summary, pack_file, repository};
 use clap::{Args, ValueEnum};
 
 use super::{AT1W, SAFETENSORS, default_target, with_suffix};
@@ -17,12 +14,12 @@ use crate::failure::{Failure, Result, report_faults, report_note};
 use crate::output::{percent, printable, to_stdout};
 use crate::progress::Bar;
 
-/// Pack a .safetensors file, or all of those in a model repository
+/// Pack a .safetensors file, or all .safetensors files of a model repository
 ///
-/// A repository is a directory: each .safetensors in it becomes an .at1w, every other file is
-/// carried over, symbolic links are followed, and at1w-manifest.json pins all of it. A .safetensors
-/// that is none, such as a pointer of Git LFS, is carried over as it is and listed; so are shards
-/// that an index names and that are missing. The exit code is 5 then.
+/// A repository is a directory. Each .safetensors in it becomes an .at1w, every other file is
+/// carried over, symbolic links are followed, and at1w-manifest.json pins all files. A .safetensors
+/// without weights, such as a Git LFS pointer, is carried over as it is. It is listed, as are
+/// missing shards that an index names, and the exit code is 5.
 ///
 /// Nothing is lost: the source stays, 'at1w unpack' gives it back byte for byte, and the target
 /// only appears when it is complete.
@@ -31,19 +28,20 @@ use crate::progress::Bar;
 pub(crate) struct Pack {
     /// A .safetensors file, or a directory that holds some
     source: PathBuf,
-    /// What to make [default: model.at1w of model.safetensors, model.at1w/ of model/]
+    /// The file or directory to make [default: model.at1w of model.safetensors, model.at1w/ of
+    /// model/]
     #[arg(short, long, value_name = "DST")]
     output: Option<PathBuf>,
     /// How hard to look for a small encoding
     #[arg(short, long, value_name = "LEVEL", default_value = "default")]
     level: LevelName,
-    /// Packed files of a repository keep their names, so that loaders still find them
+    /// Keep the names of the packed files of a repository, so that loaders still find them
     #[arg(long)]
     keep_names: bool,
-    /// Pack nothing of a repository that is not whole, or holds what is not what its name says
+    /// Refuse a repository that lacks files, or has files that are not what their names say
     #[arg(long)]
     strict: bool,
-    /// Replace what exists: a file, or files in a directory, of which nothing else is removed
+    /// Replace a file that exists, or files in a directory that exists; other files there stay
     #[arg(long, short)]
     force: bool,
 }
@@ -93,11 +91,8 @@ impl Pack {
         };
         let bar = Bar::new(global.quiet)?;
         bar.begin(fs::metadata(&source).map_or(0, |metadata| metadata.len()));
-        let summary = pack_file(
-            &source,
-            &target,
-            &PackOptions { overwrite, level: level.into(), progress: &bar },
-        )?;
+        let options = PackOptions::new().overwrite(overwrite).level(level.into()).progress(&bar);
+        let summary = pack_file(&source, &target, &options)?;
         let elapsed = bar.elapsed();
         drop(bar);
         if global.quiet {
@@ -113,14 +108,13 @@ impl Pack {
         let own_name = source.file_name().map(|_| appended(&source));
         let target = default_target(&source, output.or(own_name))?;
         let bar = Bar::new(global.quiet)?;
-        let options = RepositoryOptions {
-            overwrite,
-            keep_names,
-            strict,
-            level: level.into(),
-            observer: &bar,
-        };
-        let summary = match pack_repository(&source, &target, &options) {
+        let options = repository::Options::new()
+            .overwrite(overwrite)
+            .keep_names(keep_names)
+            .strict(strict)
+            .level(level.into())
+            .progress(&bar);
+        let summary = match repository::pack(&source, &target, &options) {
             Err(Error::Incomplete(faults)) => {
                 drop(bar);
                 report_faults(&source, &faults);
@@ -149,7 +143,7 @@ impl Pack {
 fn print_summary(
     source: &Path,
     target: &Path,
-    summary: &RepositorySummary,
+    summary: &repository::Summary,
     elapsed: Duration,
     keep_names: bool,
 ) -> Result<()> {
@@ -181,7 +175,7 @@ fn print_summary(
     Ok(())
 }
 
-/// `path` with `.at1w` after its name; a trailing slash is not part of that.
+/// Returns `path` with `.at1w` after its name, which has no trailing slash.
 fn appended(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(AT1W);

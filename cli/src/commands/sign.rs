@@ -4,9 +4,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use at1w_container::{
-    Error, Reader, check_distinct, signed_manifest, signed_message, write_atomically,
-};
+use at1w_container::fs::{check_distinct, write_atomically};
+use at1w_container::repository::signed_manifest;
+use at1w_container::{Error, Reader, signed_message};
 use clap::Args;
 use ct_codecs::{Base64, Decoder};
 use minisign::{ErrorKind, PublicKey, SecretKey, SecretKeyBox};
@@ -19,19 +19,20 @@ use crate::signature::{has_terminal, read_text};
 
 /// Sign a file or a packed repository
 ///
-/// The signature is detached, in the format of minisign, and over the root: it holds for the same
-/// model however it is packed. That of a repository is over at1w-manifest.json, and so over
-/// every file of it. Nothing but the index is read: run 'at1w verify' first on what others made.
+/// The signature is detached, in the format of minisign, and over the root: it is valid for the
+/// same model however it is packed. The signature of a repository is over at1w-manifest.json, and
+/// so over every file of it. Only the index is read: run 'at1w verify' first on files that others
+/// made.
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Sign {
     /// An .at1w file, or a packed repository
     #[arg(value_name = "FILE-OR-DIR")]
     path: PathBuf,
-    /// The secret key, of 'at1w keygen' or of minisign; a password is asked for if it has one
+    /// The secret key, made by 'at1w keygen' or minisign; its password is asked for
     #[arg(short, long, value_name = "FILE", default_value = "at1w.key")]
     secret_key: PathBuf,
-    /// Where the signature goes
+    /// The file for the signature
     /// [default: FILE.minisig; in a repository at1w-manifest.json.minisig beside the manifest]
     #[arg(short, long, value_name = "SIG")]
     output: Option<PathBuf>,
@@ -41,13 +42,12 @@ pub(crate) struct Sign {
     /// Replace a signature that exists
     #[arg(long, short)]
     force: bool,
-    /// Print the message that would be signed, and sign nothing: for minisign, or for a key that is
-    /// elsewhere
+    /// Print the message to sign, and sign nothing: for minisign, or for a key that is elsewhere
     #[arg(long, conflicts_with_all = ["secret_key", "output", "trusted_comment", "force"])]
     message: bool,
 }
 
-/// The first line of a signature; nothing vouches for it.
+/// The first line of a signature, which is not signed itself.
 const UNTRUSTED: &str = "signature by at1w";
 
 const HELP: &str = "\
@@ -84,14 +84,14 @@ impl Sign {
         let key = read_text(&secret_key)?;
         if !has_terminal() && has_password(&key) {
             return Err(Failure::Other(format!(
-                "{}: its password is typed on a terminal, and there is none: sign with a key without \
-                 one (keygen --no-password)",
+                "{}: its password is typed on a terminal, and there is none: sign with a key \
+                 without one (keygen --no-password)",
                 secret_key.display()
             )));
         }
         let signature = unlocked(&key)
             .and_then(|key| {
-                // With the public key, signatures of a damaged secret key are refused.
+                // The public key lets minisign refuse a damaged secret key.
                 let public = Some(PublicKey::from_secret_key(&key)?);
                 let comment = Some(comment.trim());
                 minisign::sign(public.as_ref(), &key, &signed[..], comment, Some(UNTRUSTED))
@@ -115,7 +115,7 @@ fn has_password(text: &str) -> bool {
         .is_err_and(|error| matches!(error.kind(), ErrorKind::Io))
 }
 
-/// A secret key as it is stored, its password asked for if it has one.
+/// Unlocks a stored secret key; asks for its password if it has one.
 fn unlocked(text: &str) -> Result<SecretKey, minisign::PError> {
     let stored = || SecretKeyBox::from_string(text);
     match stored()?.into_unencrypted_secret_key() {
@@ -125,7 +125,7 @@ fn unlocked(text: &str) -> Result<SecretKey, minisign::PError> {
     }
 }
 
-/// A key of minisign 0.11 without a password, which has zeros where others have their checksum.
+/// Reads a key of minisign 0.11 without a password, which has zeros in place of a checksum.
 fn without_checksum(text: &str) -> Option<SecretKey> {
     let key = Base64::decode_to_vec(text.lines().nth(1)?, None).ok()?;
     if !key.ends_with(&[0; 32]) {
@@ -134,14 +134,14 @@ fn without_checksum(text: &str) -> Option<SecretKey> {
     SecretKey::from_bytes(&key).ok()
 }
 
-/// `path` with `.minisig` after its name.
+/// Returns `path` with `.minisig` after its name.
 fn appended(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".minisig");
     path.with_file_name(name)
 }
 
-/// When and what, as minisign has it.
+/// Returns the time and the name of the file, as minisign writes them.
 fn default_comment(path: &Path) -> String {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();

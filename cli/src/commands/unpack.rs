@@ -3,10 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use at1w_container::{
-    Observer, Reader, RepositoryOptions, Summary, UnpackOptions, is_repository, unpack_file,
-    unpack_repository,
-};
+use at1w_container::{Progress, Reader, Summary, UnpackOptions, repository, unpack_file};
 use clap::Args;
 
 use super::pack::speed;
@@ -16,18 +13,19 @@ use crate::failure::{Failure, Result};
 use crate::output::{printable, to_stdout};
 use crate::progress::Bar;
 
-/// Restore what was packed, byte for byte
+/// Restore the original files, byte for byte
 ///
-/// The SHA-256 of every original file is checked before the restored one gets its name.
+/// Every restored file gets its name only after its SHA-256 is checked against the original.
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Unpack {
     /// An .at1w file, or a packed repository
     source: PathBuf,
-    /// What to make [default: model.safetensors of model.at1w, model/ of model.at1w/]
+    /// The file or directory to make [default: model.safetensors of model.at1w, model/ of
+    /// model.at1w/]
     #[arg(short, long, value_name = "DST")]
     output: Option<PathBuf>,
-    /// Replace what exists: a file, or files in a directory, of which nothing else is removed
+    /// Replace a file that exists, or files in a directory that exists; other files there stay
     #[arg(long, short)]
     force: bool,
 }
@@ -50,7 +48,8 @@ impl Unpack {
         let original_len = Reader::open(&source)?.info().original_len;
         let bar = Bar::new(global.quiet)?;
         bar.begin(original_len);
-        let summary = unpack_file(&source, &target, &UnpackOptions { overwrite, progress: &bar })?;
+        let options = UnpackOptions::new().overwrite(overwrite).progress(&bar);
+        let summary = unpack_file(&source, &target, &options)?;
         let elapsed = bar.elapsed();
         drop(bar);
         if global.quiet {
@@ -66,9 +65,8 @@ impl Unpack {
         let own_name = with_suffix(&source, AT1W, "");
         let target = default_target(&source, output.or(own_name))?;
         let bar = Bar::new(global.quiet)?;
-        let options =
-            RepositoryOptions { overwrite, observer: &bar, ..RepositoryOptions::default() };
-        let summary = unpack_repository(&source, &target, &options)?;
+        let options = repository::Options::new().overwrite(overwrite).progress(&bar);
+        let summary = repository::unpack(&source, &target, &options)?;
         let elapsed = bar.elapsed();
         drop(bar);
         if global.quiet {
@@ -94,9 +92,9 @@ impl Unpack {
     }
 }
 
-/// That a directory has a manifest.
+/// Checks that a directory has a manifest.
 pub(super) fn require_repository(directory: &Path) -> Result<()> {
-    if is_repository(directory) {
+    if repository::is_repository(directory) {
         return Ok(());
     }
     Err(Failure::Other(format!(

@@ -4,9 +4,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use at1w_container::{
-    Digest, Error, Observer, OpenOptions, Weights, signed_manifest, verify_manifest,
-};
+use at1w_container::repository::{signed_manifest, verify_manifest};
+use at1w_container::{Digest, Error, OpenOptions, Progress, Weights};
 use clap::Args;
 
 use super::pack::speed;
@@ -19,11 +18,11 @@ use crate::signature::Check;
 
 /// Check every byte of a file or of a packed repository
 ///
-/// Every chunk is decoded and checked, which proves the SHA-256 of every tensor, and the root is
-/// checked against them. In a repository every file is checked against the manifest, so that one of
-/// another revision is found too, and the indices of shards against the files that are there.
+/// Every chunk is decoded and checked, which proves the SHA-256 of every tensor and the root. In a
+/// repository, every file is checked against the manifest, which finds files of another revision
+/// too, and indices of shards are checked against the files that are there.
 ///
-/// Of a .safetensors only the header can be checked, and its SHA-256 with --sha256.
+/// For a .safetensors, only the header is checked, and its SHA-256 with --sha256.
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Verify {
@@ -36,8 +35,8 @@ pub(crate) struct Verify {
     /// Check the SHA-256 of the original .safetensors as well, as unpacking does
     #[arg(long)]
     file: bool,
-    /// The SHA-256 that the .safetensors must have, as hubs list it: the file itself, or the one that
-    /// an .at1w restores to
+    /// The SHA-256 that the .safetensors must have, as hubs list it: the file itself, or the one
+    /// that an .at1w restores to
     #[arg(long, value_name = "HEX")]
     sha256: Option<Digest>,
     #[command(flatten)]
@@ -63,10 +62,10 @@ impl Verify {
 
     fn verify_one(self, global: &Global) -> Result<()> {
         let Self { path, root, file, sha256, signature } = self;
-        let options = OpenOptions { root, ..OpenOptions::default() };
+        let options = OpenOptions::new().root(root);
         let weights = Weights::open(&path, &options).map_err(Failure::Refuted)?;
         let comment = match weights.root() {
-            // What the index says is pinned by its root, and so by a signature over that.
+            // The root pins the index, and so does a signature over the root.
             Some(root) => signature.check_root(&root)?,
             None if signature.is_given() => return Err(Error::NoRoot.in_file(&path).into()),
             None => None,
@@ -124,7 +123,7 @@ impl Verify {
         if !global.quiet {
             report_verified(bytes, elapsed, comment);
         }
-        // Faults count whoever reads the other lines, or nobody.
+        // Faults count even if nobody reads the other lines.
         let mut worst = report_faults(&path, &check.faults);
         for error in check.files.iter().filter_map(|check| check.outcome.as_ref().err()) {
             report_error(&error.to_string());
@@ -136,8 +135,7 @@ impl Verify {
     }
 }
 
-/// Tells on standard error how fast that went, and what was signed: the lines on standard output are
-/// to be parsed.
+/// Reports the speed and the trusted comment on standard error: programs parse standard output.
 fn report_verified(bytes: u64, elapsed: Duration, signed: Option<String>) {
     report_note(&format!("verified {bytes} bytes, {}", speed(bytes, elapsed)));
     if let Some(comment) = signed {

@@ -2,104 +2,29 @@
 //! there, and files whose names say weights against their content.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::fmt;
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
 
 use serde::Deserialize;
 
-use super::{LOADED, Observer, SAFETENSORS};
-use crate::header::TensorInfo;
-use crate::kind::{self, Wanted, open_file};
-use crate::{Error, OpenOptions, Result, Weights};
+use super::names::{LOADED, SAFETENSORS};
+use super::tree::Present;
+use crate::error::fault::{Fault, Problem};
+use crate::error::{Error, Result};
+use crate::format::tensor_info::TensorInfo;
+use crate::kind::{FileKind, Wanted, WrongKind};
+use crate::progress::{self, Progress};
+use crate::read::options::OpenOptions;
+use crate::read::weights::Weights;
+use crate::recognise::{look, open_file};
 
-/// More bytes than the index of any model has.
+/// The largest index that is read, in bytes: no model has a larger one.
 const MAX_INDEX_LEN: u64 = 100_000_000;
 
-/// More bytes than a pointer of Git LFS has.
+/// The largest file that may be a pointer of Git LFS, in bytes.
 const MAX_POINTER_LEN: u64 = 1024;
 
-/// A file of a repository that is missing, or is not what it should be.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Fault {
-    /// The file, relative to the repository as it was before packing, with forward slashes.
-    pub path: String,
-    /// What is wrong with it.
-    pub problem: Problem,
-}
-
-/// What is wrong with a file of a repository.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Problem {
-    /// Its name says weights, and its content is something else.
-    NotWeights(Error),
-    /// It is an index of shards by its name, and cannot be read as one.
-    BadIndex(String),
-    /// It is an index, and none of its shards is there.
-    NoShards {
-        /// How many shards it names.
-        shards: usize,
-    },
-    /// It is a shard that is not there.
-    MissingShard {
-        /// The index that names it.
-        index: String,
-        /// How many tensors the index maps to it.
-        tensors: usize,
-    },
-    /// It is a shard that lacks tensors.
-    MissingTensors {
-        /// The index that maps them to it.
-        index: String,
-        /// The first of them by name.
-        first: String,
-        /// How many there are.
-        count: usize,
-    },
-    /// It is a shard by its name, and the index beside it does not name it.
-    UnnamedShard,
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { path, problem } = self;
-        write!(f, "{path}: {problem}")
-    }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotWeights(error) => write!(f, "{error}"),
-            Self::BadIndex(problem) => write!(f, "is not a valid index of shards: {problem}"),
-            Self::NoShards { shards } => {
-                write!(f, "names {shards} shards, none of which is there: incomplete download?")
-            }
-            Self::MissingShard { index, tensors } => {
-                write!(f, "is missing: {index} maps {tensors} tensors to it")
-            }
-            Self::MissingTensors { index, first, count: 1 } => {
-                write!(f, "lacks tensor {first:?}, which {index} maps to it")
-            }
-            Self::MissingTensors { index, first, count } => {
-                write!(f, "lacks {count} tensors that {index} maps to it, {first:?} among them")
-            }
-            Self::UnnamedShard => f.write_str("is a shard that the index beside it does not name"),
-        }
-    }
-}
-
-/// A file of a repository: its path before packing, and where it lies now, packed or not.
-pub(super) struct Present<'a> {
-    pub(super) path: &'a str,
-    pub(super) full: &'a Path,
-    pub(super) len: u64,
-}
-
-/// What a look at the files of a repository found.
+/// The result of inspecting the files of a repository.
 #[derive(Default)]
 pub(super) struct Findings {
     pub(super) faults: Vec<Fault>,
@@ -107,21 +32,48 @@ pub(super) struct Findings {
     pub(super) shards: HashSet<String>,
 }
 
-/// Finds what is missing from these files, and which are not what their names say. Files that cannot
-/// be read at all are left to whoever packs or verifies them.
-pub(super) fn inspect(files: &[Present<'_>], observer: &dyn Observer) -> Result<Findings> {
+/// By shard, the tensors that each index maps to it.
+type Shards<'a> = BTreeMap<String, Vec<(&'a str, BTreeSet<String>)>>;
+
+/// Finds the files that are missing, and those that are not what their names say. Files that cannot
+/// be read at all are left to the caller who packs or verifies them.
+pub(super) fn inspect(files: &[Present<'_>], progress: &dyn Progress) -> Result<Findings> {
     let mut faults = Vec::new();
     let mut add = |path: &str, problem| faults.push(Fault { path: path.to_owned(), problem });
+    let shards = map_shards(files, &mut add);
+    let indices = files.iter().filter(|file| is_index(file.path));
+    let indexed_folders: HashSet<_> = indices.map(|file| folder(file.path)).collect();
+    let mut families = BTreeMap::<(&str, u64), u64>::new();
+    for file in files {
+        progress::check(progress)?;
+        if let Some(family) = file.path.strip_suffix(SAFETENSORS).and_then(shard_of) {
+            if !indexed_folders.contains(folder(file.path)) {
+                *families.entry(family).or_default() += 1;
+            } else if !shards.contains_key(file.path) {
+                add(file.path, Problem::UnnamedShard);
+            }
+        }
+        let by_index = shards.get(file.path).map_or(&[][..], Vec::as_slice);
+        if is_safetensors(file.path) {
+            inspect_weights(file, by_index, &mut add);
+        } else if let Some(error) = disguised(file) {
+            add(file.path, Problem::WrongKind(error));
+        }
+    }
+    for ((prefix, count), there) in families {
+        let shards = format!("{there} of {count} shards are there, and no index names them");
+        progress.note(&format!("{prefix}-…-of-{count:05}{SAFETENSORS}: {shards}"));
+    }
+    faults.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(Findings { faults, shards: shards.into_keys().collect() })
+}
+
+/// Reads the indices, and finds shards that are missing.
+fn map_shards<'a>(files: &[Present<'a>], add: &mut impl FnMut(&str, Problem)) -> Shards<'a> {
     let paths: HashSet<&str> = files.iter().map(|file| file.path).collect();
-    let mut indexed_folders = HashSet::new();
-    // By shard, the tensors that each index maps to it.
-    let mut mapped = BTreeMap::<String, Vec<(&str, BTreeSet<String>)>>::new();
+    let mut mapped = Shards::new();
     for file in files.iter().filter(|file| is_index(file.path)) {
-        indexed_folders.insert(folder(file.path));
-        let shards = match read_index(file, &mut add) {
-            Some(shards) => shards,
-            None => continue,
-        };
+        let Some(shards) = read_index(file, add) else { continue };
         if !shards.is_empty() && !shards.keys().any(|shard| paths.contains(shard.as_str())) {
             add(file.path, Problem::NoShards { shards: shards.len() });
             continue;
@@ -135,45 +87,23 @@ pub(super) fn inspect(files: &[Present<'_>], observer: &dyn Observer) -> Result<
             mapped.entry(shard).or_default().push((file.path, tensors));
         }
     }
-
-    let mut families = BTreeMap::<(&str, u64), u64>::new();
-    for file in files {
-        if observer.cancelled() {
-            return Err(Error::Cancelled);
-        }
-        if let Some(family) = file.path.strip_suffix(SAFETENSORS).and_then(shard_of) {
-            if !indexed_folders.contains(folder(file.path)) {
-                *families.entry(family).or_default() += 1;
-            } else if !mapped.contains_key(file.path) {
-                add(file.path, Problem::UnnamedShard);
-            }
-        }
-        let by_index = mapped.get(file.path).map_or(&[][..], Vec::as_slice);
-        if is_safetensors(file.path) {
-            inspect_weights(file, by_index, &mut add);
-        } else if let Some(error) = disguised(file) {
-            add(file.path, Problem::NotWeights(error));
-        }
-    }
-    for ((prefix, count), there) in families {
-        let shards = format!("{there} of {count} shards are there, and no index names them");
-        observer.note(&format!("{prefix}-…-of-{count:05}{SAFETENSORS}: {shards}"));
-    }
-    faults.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(Findings { faults, shards: mapped.into_keys().collect() })
+    mapped
 }
 
-/// Opens a safetensors file, packed or not, and looks for the tensors that indices map to it.
+/// Opens a safetensors file, packed or not, and checks that it has the tensors that indices map to
+/// it.
 fn inspect_weights(
     file: &Present<'_>,
     by_index: &[(&str, BTreeSet<String>)],
     add: &mut impl FnMut(&str, Problem),
 ) {
-    let weights = match Weights::open(file.full, &OpenOptions::default()) {
+    let weights = match Weights::open(file.full, &OpenOptions::new()) {
         Ok(weights) => weights,
         Err(error) => {
-            if is_not_weights(&error) {
-                add(file.path, Problem::NotWeights(error.without_file()));
+            match error.without_file() {
+                Error::Safetensors(error) => add(file.path, Problem::BadHeader(error)),
+                Error::WrongKind(error) => add(file.path, Problem::WrongKind(error)),
+                _ => {}
             }
             return;
         }
@@ -190,12 +120,12 @@ fn inspect_weights(
 
 /// Whether an error says that a file holds no weights.
 pub(super) fn is_not_weights(error: &Error) -> bool {
-    matches!(error.innermost(), Error::Safetensors(_) | Error::WrongKind { .. })
+    matches!(error.innermost(), Error::Safetensors(_) | Error::WrongKind(_))
 }
 
 /// Recognises a file that holds no weights under a name that says weights of another format, and a
 /// pointer of Git LFS under any name.
-fn disguised(file: &Present<'_>) -> Option<Error> {
+fn disguised(file: &Present<'_>) -> Option<WrongKind> {
     let named = || {
         let path = file.path.to_ascii_lowercase();
         LOADED.iter().any(|(suffix, weights)| *weights && path.ends_with(suffix))
@@ -204,13 +134,14 @@ fn disguised(file: &Present<'_>) -> Option<Error> {
         return None;
     }
     let source = open_file(file.full, Wanted::Weights).ok()?;
-    let found = kind::look(&source).ok()??;
-    let pointer = matches!(found, kind::FileKind::LfsPointer { .. });
+    let found = look(&source).ok()??;
+    let pointer = matches!(found, FileKind::LfsPointer { .. });
     (pointer || named() && found.holds_no_weights(file.len))
-        .then_some(Error::WrongKind { found, wanted: Wanted::Weights })
+        .then_some(WrongKind { found, wanted: Wanted::Weights })
 }
 
-/// By shard, the tensors that an index maps to it. A shard is named relative to the index.
+/// Returns, by shard, the tensors that an index maps to it. An index names shards relative to
+/// itself.
 fn read_index(
     file: &Present<'_>,
     add: &mut impl FnMut(&str, Problem),
@@ -222,7 +153,7 @@ fn read_index(
 
     let mut bytes = Vec::new();
     let read = |bytes: &mut _| File::open(file.full)?.take(MAX_INDEX_LEN + 1).read_to_end(bytes);
-    // An error of the file system is met again by whoever carries the file over, or verifies it.
+    // Carrying the file over, or verifying it, meets the same error of the file system again.
     read(&mut bytes).ok()?;
     if bytes.len() as u64 > MAX_INDEX_LEN {
         add(file.path, Problem::BadIndex(format!("it has more than {MAX_INDEX_LEN} bytes")));
@@ -230,7 +161,7 @@ fn read_index(
     }
     let Index { weight_map } = match serde_json::from_slice(&bytes) {
         Ok(index) => index,
-        // Pointers of Git LFS are found among all files.
+        // All files are searched for pointers of Git LFS.
         Err(_) if bytes.starts_with(b"version https://git-lfs") => return None,
         Err(error) => {
             add(file.path, Problem::BadIndex(error.to_string()));
@@ -248,8 +179,8 @@ fn read_index(
     Some(shards)
 }
 
-/// Whether a file is an index of shards by its name: `model.safetensors.index.json`, or with a
-/// variant before the end, as diffusers names them.
+/// Whether the name of a file is that of an index of shards: `model.safetensors.index.json`, or
+/// with a variant before the end, as diffusers names them.
 fn is_index(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     name.contains(".safetensors.index.") && name.ends_with(".json")
@@ -259,13 +190,13 @@ fn is_safetensors(path: &str) -> bool {
     path.to_ascii_lowercase().ends_with(SAFETENSORS)
 }
 
-/// The folder of a path, empty at the root.
+/// Returns the folder of a path; empty at the root.
 fn folder(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
-/// The name that a shard has in common with the others, and how many there are: of
-/// `model-00001-of-00003`, `model` and 3.
+/// Returns the name that a shard has in common with the others, and the number of shards: `model`
+/// and 3 for `model-00001-of-00003`.
 fn shard_of(stem: &str) -> Option<(&str, u64)> {
     let number = |text: &str| text.parse().ok().filter(|_| text.len() == 5);
     let (rest, count) = stem.rsplit_once("-of-")?;

@@ -1,4 +1,4 @@
-//! Where a repository is written to.
+//! The directory that a repository is written to.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -6,11 +6,11 @@ use std::{fs, io};
 use walkdir::WalkDir;
 
 use super::tree::{refused, walk_error};
-use crate::atomic::{check_folder, mode_like, sync_folder};
-use crate::temporary::{Kind, Temporary};
-use crate::{Error, Result};
+use crate::error::{Error, Result};
+use crate::fs::atomic::{check_folder, mode_like, sync_folder};
+use crate::fs::temporary::{Kind, Temporary};
 
-/// That neither directory lies within the other.
+/// Checks that neither directory lies within the other.
 pub(super) fn check_apart(source: &Path, target: &Path) -> Result<()> {
     let from = fs::canonicalize(source).map_err(Error::io(source))?;
     let to = match fs::canonicalize(target) {
@@ -27,7 +27,7 @@ pub(super) fn check_apart(source: &Path, target: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The directory that `target` lies in, and its name there.
+/// Returns the directory that `target` lies in, and its name there.
 fn split(target: &Path) -> Result<(&Path, &Path)> {
     match (target.parent(), target.file_name()) {
         (Some(parent), Some(name)) if parent.as_os_str().is_empty() => {
@@ -38,8 +38,8 @@ fn split(target: &Path) -> Result<(&Path, &Path)> {
     }
 }
 
-/// Has `build` fill a new directory, which gets its name when it is complete and no permissions that
-/// `source` has not, or one that exists.
+/// Has `build` fill a new directory, or one that exists. A new one gets its name when it is
+/// complete, and no permissions that `source` does not have.
 pub(super) fn in_target<T>(
     source: &Path,
     target: &Path,
@@ -58,7 +58,7 @@ pub(super) fn in_target<T>(
     }
     let (parent, name) = split(target)?;
     let temporary = Temporary::new(Kind::Directory, parent, target)?;
-    // The temporary directory is private; not so what is made within.
+    // The temporary directory is private. The one within it becomes the target.
     let inner = temporary.path().join(name);
     let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]
@@ -77,7 +77,7 @@ pub(super) fn in_target<T>(
     Ok(done)
 }
 
-/// Makes names of files durable; the files themselves are when they are written.
+/// Makes the names of files survive a power cut. Writing made the files themselves survive.
 pub(super) fn sync_directories(root: &Path) -> Result<()> {
     for entry in WalkDir::new(root) {
         let entry = entry.map_err(|error| walk_error(root, error))?;
@@ -88,7 +88,7 @@ pub(super) fn sync_directories(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Where a file goes, its directory being made.
+/// Returns the place of a file, and makes its directory.
 pub(super) fn place(directory: &Path, path: &str) -> Result<PathBuf> {
     if let Some((parent, _)) = path.rsplit_once('/') {
         create_directory(directory, parent)?;
@@ -100,7 +100,7 @@ pub(super) fn create_directories(root: &Path, paths: &[String]) -> Result<()> {
     paths.iter().try_for_each(|path| create_directory(root, path))
 }
 
-/// Makes a directory within `root`, and those that it lies in.
+/// Makes a directory within `root`, and the directories that it lies in.
 fn create_directory(root: &Path, path: &str) -> Result<()> {
     let real = |path: &Path| fs::canonicalize(path).map_err(Error::io(path));
     let mut directory = root.to_owned();

@@ -1,4 +1,4 @@
-//! What is in a directory.
+//! The files in a directory.
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
@@ -6,25 +6,31 @@ use std::{fs, io};
 
 use walkdir::WalkDir;
 
-use super::Observer;
-use super::completeness::Present;
-use crate::manifest::is_portable;
-use crate::temporary::is_temporary;
-use crate::{Error, Result};
+use super::manifest::is_portable;
+use crate::error::{Error, Result};
+use crate::fs::temporary::is_temporary;
+use crate::progress::{self, Progress};
 
-/// How many links to directories are followed that other such links lead to.
+/// The number of links to directories that are followed by way of other such links.
 const MAX_LINKS: usize = 1000;
 
-/// The files under a directory, symbolic links followed as hub caches need it.
+/// The files under a directory. Symbolic links are followed: hub caches are made of them.
 pub(super) struct Tree {
     pub(super) files: Vec<TreeFile>,
     pub(super) empty_directories: Vec<String>,
 }
 
 pub(super) struct TreeFile {
-    /// Relative to the root, with forward slashes.
+    /// The path relative to the root, with forward slashes.
     pub(super) path: String,
     pub(super) full: PathBuf,
+    pub(super) len: u64,
+}
+
+/// A file of a repository: its path before packing, and its place now, packed or not.
+pub(super) struct Present<'a> {
+    pub(super) path: &'a str,
+    pub(super) full: &'a Path,
     pub(super) len: u64,
 }
 
@@ -35,10 +41,10 @@ impl TreeFile {
 }
 
 impl Tree {
-    /// Temporary files are told of and left out. Of links to directories that are found
-    /// by way of others only so many are followed: a few of them can make more paths than anybody
-    /// has time for.
-    pub(super) fn walk(root: &Path, observer: &dyn Observer) -> Result<Self> {
+    /// Lists the files. Warns of temporary files and leaves them out. Of links to directories that
+    /// are found by way of others, only [`MAX_LINKS`] are followed: a few of them can make more
+    /// paths than anybody has time for.
+    pub(super) fn walk(root: &Path, progress: &dyn Progress) -> Result<Self> {
         // A root that is no directory would look like an empty one.
         fs::read_dir(root).map_err(Error::io(root))?;
         let mut files = Vec::new();
@@ -49,7 +55,7 @@ impl Tree {
             let left = entry.depth() > 0 && entry.file_name().to_str().is_some_and(is_temporary);
             if left {
                 let path = entry.path().display();
-                observer.warn(&format!(
+                progress.warn(&format!(
                     "{path}: is being written, or was left by a process that was killed; it is \
                      ignored"
                 ));
@@ -57,9 +63,7 @@ impl Tree {
             !left
         });
         for entry in entries {
-            if observer.cancelled() {
-                return Err(Error::Cancelled);
-            }
+            progress::check(progress)?;
             let entry = entry.map_err(|error| walk_error(root, error))?;
             let path = relative(root, entry.path())?;
             if let Some((parent, _)) = path.rsplit_once('/') {
@@ -92,7 +96,7 @@ fn is_linked(root: &Path, path: &Path) -> bool {
     path.ancestors().skip(1).take_while(|path| *path != root).any(Path::is_symlink)
 }
 
-/// `path` as manifests have it.
+/// Returns a path as manifests write it.
 fn relative(root: &Path, path: &Path) -> Result<String> {
     let inner = path.strip_prefix(root).unwrap_or(path);
     let parts = inner.components().map(|part| match part {
@@ -123,7 +127,7 @@ pub(super) fn walk_error(root: &Path, error: walkdir::Error) -> Error {
     }
 }
 
-/// A path that is not what this can work with.
+/// Makes the error for a path that cannot be worked with.
 pub(super) fn refused(path: &Path, problem: &str) -> Error {
     Error::io(path)(io::Error::new(io::ErrorKind::InvalidInput, problem))
 }

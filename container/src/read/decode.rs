@@ -1,0 +1,173 @@
+//! Decoding and verifying chunks, several at a time: while the SHA-256 of one chunk waits for its
+//! own last step, the SHA-256 of others goes on.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+
+use at1w_codec::Decoder;
+use at1w_simd::sha256;
+use rayon::prelude::*;
+
+use super::plan::Plan;
+use crate::digest::{self, Expected};
+use crate::error::Result;
+use crate::pool;
+use crate::progress::{Progress, report};
+
+/// A chunk to decode into memory of its size.
+pub(crate) struct Job<'j, 'a> {
+    pub(crate) plan: &'j Plan<'a>,
+    pub(crate) chunk: u64,
+    pub(crate) out: &'j mut [u8],
+}
+
+/// Working memory of a thread, kept from one chunk to the next.
+#[derive(Default)]
+struct Scratch {
+    decoder: Decoder,
+    payload: Vec<u8>,
+    /// Raw bytes that are used and not kept.
+    raw: Vec<u8>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Option<Box<Scratch>>> = const { RefCell::new(None) };
+}
+
+/// Runs `work` with this thread's scratch memory, or with new memory if the scratch memory is in
+/// use. A source may reenter: it can read another file on this thread.
+fn with_scratch<T>(work: impl FnOnce(&mut Scratch) -> T) -> T {
+    let mut scratch = SCRATCH.take().unwrap_or_default();
+    let result = work(&mut scratch);
+    SCRATCH.set(Some(scratch));
+    result
+}
+
+/// Returns how many of `chunks` chunks a thread should take at a time: as many as are hashed side
+/// by side, unless other threads would get none.
+pub(crate) fn group_len(chunks: usize) -> usize {
+    chunks.div_ceil(rayon::current_num_threads()).clamp(1, sha256::width())
+}
+
+/// Decodes and verifies chunks on all threads. On failure, each byte of memory is verified, zero,
+/// or unchanged.
+pub(crate) fn all(jobs: &mut [Job<'_, '_>], progress: &dyn Progress) -> Result<()> {
+    match jobs {
+        [] => Ok(()),
+        // One chunk is not worth waking other threads for.
+        [_] => some(jobs, progress),
+        _ => pool::run(|| {
+            let groups = jobs.par_chunks_mut(group_len(jobs.len()));
+            groups.try_for_each(|jobs| some(jobs, progress))
+        }),
+    }
+}
+
+/// [`all`], on this thread.
+fn some(jobs: &mut [Job<'_, '_>], progress: &dyn Progress) -> Result<()> {
+    group(jobs).inspect_err(|_| jobs.iter_mut().for_each(|job| job.out.fill(0)))?;
+    report(progress, jobs.iter().map(|job| job.out.len() as u64).sum())
+}
+
+/// Decodes and verifies chunks on this thread. On failure, memory holds unverified bytes.
+fn group(jobs: &mut [Job<'_, '_>]) -> Result<()> {
+    with_scratch(|Scratch { decoder, payload, .. }| -> Result<()> {
+        for Job { plan, chunk, out } in &mut *jobs {
+            let encoded = plan.payload(*chunk, std::mem::take(payload))?;
+            decoder.decode(&plan.model, plan.position(*chunk), &encoded, out).map_err(|e| {
+                plan.tensor.damaged(Some(*chunk), plan.offset(*chunk), e.to_string())
+            })?;
+            if let Cow::Owned(buffer) = encoded {
+                *payload = buffer;
+            }
+        }
+        Ok(())
+    })?;
+    let expected: Vec<Expected<'_>> =
+        jobs.iter().map(|Job { plan, chunk, out }| plan.expected(*chunk, out)).collect();
+    match digest::first_mismatch(&expected) {
+        None => Ok(()),
+        Some(i) => {
+            let Job { plan, chunk, .. } = &jobs[i];
+            let problem = "its content does not match its SHA-256".into();
+            Err(plan.tensor.damaged(Some(*chunk), plan.offset(*chunk), problem))
+        }
+    }
+}
+
+/// Decodes and verifies chunks on all threads, and drops their bytes.
+pub(crate) fn verify(chunks: &[Chunk<'_, '_>], progress: &dyn Progress) -> Result<()> {
+    pool::run(|| {
+        let groups = chunks.par_chunks(group_len(chunks.len()));
+        groups.try_for_each(|group| verify_group(group, progress))
+    })
+}
+
+/// [`verify`], on this thread.
+pub(crate) fn verify_group(chunks: &[Chunk<'_, '_>], progress: &dyn Progress) -> Result<()> {
+    let len = with_chunks(chunks, <[u8]>::len)?;
+    report(progress, len as u64)
+}
+
+/// Decodes and verifies chunks of which only a part is wanted, on all threads. `copy` gets the
+/// bytes of each chunk, and the memory for its part.
+pub(crate) fn parts(
+    plan: &Plan<'_>,
+    parts: &mut [(u64, &mut [u8])],
+    copy: impl Fn(u64, &[u8], &mut [u8]) + Sync,
+    progress: &dyn Progress,
+) -> Result<()> {
+    let group = |parts: &mut [(u64, &mut [u8])]| {
+        let chunks: Vec<_> = parts.iter().map(|&(chunk, _)| Chunk { plan, chunk }).collect();
+        let len = with_chunks(&chunks, |mut raw| {
+            let len = raw.len();
+            for (chunk, out) in parts {
+                let (bytes, rest) = raw.split_at(plan.chunk_len(*chunk));
+                copy(*chunk, bytes, out);
+                raw = rest;
+            }
+            len
+        })?;
+        report(progress, len as u64)
+    };
+    match parts {
+        [] => Ok(()),
+        // One chunk is not worth waking other threads for.
+        [_] => group(parts),
+        _ => pool::run(|| parts.par_chunks_mut(group_len(parts.len())).try_for_each(group)),
+    }
+}
+
+/// A chunk of a tensor.
+#[derive(Clone, Copy)]
+pub(crate) struct Chunk<'p, 'a> {
+    pub(crate) plan: &'p Plan<'a>,
+    pub(crate) chunk: u64,
+}
+
+/// Passes verified chunks, one after the other in memory, to `use_them`.
+fn with_chunks<T>(chunks: &[Chunk<'_, '_>], use_them: impl FnOnce(&[u8]) -> T) -> Result<T> {
+    let len = chunks.iter().map(|c| c.plan.chunk_len(c.chunk)).sum();
+    with_raw(len, |raw| {
+        let mut jobs = Vec::with_capacity(chunks.len());
+        let mut rest = &mut *raw;
+        for &Chunk { plan, chunk } in chunks {
+            let (out, after) = rest.split_at_mut(plan.chunk_len(chunk));
+            jobs.push(Job { plan, chunk, out });
+            rest = after;
+        }
+        group(&mut jobs)?;
+        Ok(use_them(raw))
+    })
+}
+
+/// Runs `work` with memory for `len` raw bytes, of any content.
+fn with_raw<T>(len: usize, work: impl FnOnce(&mut [u8]) -> T) -> T {
+    let mut raw = with_scratch(|scratch| std::mem::take(&mut scratch.raw));
+    if raw.len() < len {
+        raw.resize(len, 0);
+    }
+    let result = work(&mut raw[..len]);
+    with_scratch(|scratch| scratch.raw = raw);
+    result
+}

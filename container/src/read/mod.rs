@@ -1,0 +1,21 @@
+//! Reading: from an open file to verified tensors, slices and the original bytes.
+//!
+//! `index` is read at opening and checked by `records`; `stored` is a tensor as the index places
+//! it; `plan` is all that decoding its chunks needs; `decode` decodes and verifies chunks.
+
+pub(crate) mod buffer;
+pub(crate) mod decode;
+pub(crate) mod index;
+pub(crate) mod info;
+pub(crate) mod options;
+mod plain;
+pub(crate) mod plan;
+pub(crate) mod reader;
+mod records;
+mod restore;
+pub(crate) mod runs;
+pub(crate) mod slice;
+pub(crate) mod stored;
+pub(crate) mod tensor;
+pub(crate) mod unpack;
+pub(crate) mod weights;

@@ -1,0 +1,83 @@
+//! How a file is opened, and the sizes above which it is refused.
+
+use crate::digest::Digest;
+
+/// Sizes above which a file is refused rather than believed.
+///
+/// # Examples
+/// ```
+/// use at1w_container::Limits;
+///
+/// let limits = Limits::default().tensor_len(1 << 30);
+/// assert_eq!(limits.tensor_len, 1 << 30);
+/// ```
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Limits {
+    /// The length of the index with the inflated header, in bytes: at most 112 a tensor, and the
+    /// header as it is stored. A header can take up to 32 times its length in memory. Default
+    /// 1 GiB.
+    pub index_len: u64,
+    /// The length of a tensor that a read allocates memory for, in bytes. A file holds at least a
+    /// byte for every 13,444 of them, which bounds what a small hostile file can ask for. Default
+    /// 64 GiB.
+    pub tensor_len: u64,
+    /// The length of the original file, in bytes: tensors that share their bytes can make it far
+    /// larger than the packed one. Default 4 TiB.
+    pub original_len: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { index_len: 1 << 30, tensor_len: 64 << 30, original_len: 4 << 40 }
+    }
+}
+
+impl Limits {
+    /// Sets [`Limits::index_len`].
+    #[must_use]
+    pub fn index_len(self, index_len: u64) -> Self {
+        Self { index_len, ..self }
+    }
+
+    /// Sets [`Limits::tensor_len`].
+    #[must_use]
+    pub fn tensor_len(self, tensor_len: u64) -> Self {
+        Self { tensor_len, ..self }
+    }
+
+    /// Sets [`Limits::original_len`].
+    #[must_use]
+    pub fn original_len(self, original_len: u64) -> Self {
+        Self { original_len, ..self }
+    }
+}
+
+/// How to open a file.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct OpenOptions {
+    /// The sizes above which the file is refused.
+    pub limits: Limits,
+    /// The root that the file must have.
+    pub root: Option<Digest>,
+}
+
+impl OpenOptions {
+    /// Returns the defaults: default limits, and any root.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the sizes above which the file is refused.
+    #[must_use]
+    pub fn limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// Sets the root that the file must have.
+    #[must_use]
+    pub fn root(self, root: impl Into<Option<Digest>>) -> Self {
+        Self { root: root.into(), ..self }
+    }
+}

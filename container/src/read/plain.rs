@@ -1,0 +1,94 @@
+//! A safetensors file that is not packed, read as it is.
+
+use std::borrow::Cow;
+use std::mem;
+use std::ops::Range;
+
+use super::buffer::check_len;
+use super::runs::Runs;
+use crate::digest::{Digest, Hasher};
+use crate::error::Result;
+use crate::format::header::Header;
+use crate::format::tensor_info::TensorInfo;
+use crate::kind::Wanted;
+use crate::progress::{Progress, report};
+use crate::recognise::explain;
+use crate::source::{self, ReadAt};
+
+/// The number of bytes that are read at a time.
+const PIECE: u64 = 1 << 20;
+
+/// An open safetensors file.
+pub(super) struct Plain {
+    source: Box<dyn ReadAt>,
+    pub(super) header: Header,
+}
+
+impl Plain {
+    /// Opens a safetensors file; an error names the kind of any other file.
+    pub(super) fn new(source: Box<dyn ReadAt>) -> Result<Self> {
+        let header =
+            Header::read(&*source).map_err(|error| explain(&*source, error, Wanted::Weights))?;
+        Ok(Self { source, header })
+    }
+
+    /// Reads runs of a tensor into memory of their size.
+    pub(super) fn read(
+        &self,
+        tensor: &TensorInfo,
+        runs: &Runs,
+        out: &mut [u8],
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        check_len(out, runs.total())?;
+        let tensor_start = self.header.data_start() + tensor.data.start;
+        let Range { start: mut from, end } = runs.span();
+        let mut rest = out;
+        let mut buffer = Vec::new();
+        while from < end {
+            let to = end.min(from + PIECE);
+            let len = runs.bytes_before(to) - runs.bytes_before(from);
+            if len > 0 {
+                let range = tensor_start + from..tensor_start + to;
+                let raw = source::read_into(&*self.source, range, mem::take(&mut buffer))?;
+                let (out, after) = rest.split_at_mut(len as usize);
+                runs.gather(from..to, &raw, out);
+                rest = after;
+                if let Cow::Owned(raw) = raw {
+                    buffer = raw;
+                }
+                report(progress, len)?;
+            }
+            from = to;
+        }
+        Ok(())
+    }
+
+    /// Returns the SHA-256 of a tensor.
+    pub(super) fn digest(&self, tensor: &TensorInfo, progress: &dyn Progress) -> Result<Digest> {
+        let (Range { start, end }, data_start) = (&tensor.data, self.header.data_start());
+        self.digest_of(data_start + start..data_start + end, progress)
+    }
+
+    /// Returns the SHA-256 of the whole file.
+    pub(super) fn file_digest(&self, progress: &dyn Progress) -> Result<Digest> {
+        self.digest_of(0..self.header.data_start() + self.header.data_len(), progress)
+    }
+
+    fn digest_of(&self, range: Range<u64>, progress: &dyn Progress) -> Result<Digest> {
+        let mut hasher = Hasher::default();
+        let mut buffer = Vec::new();
+        let mut from = range.start;
+        while from < range.end {
+            let to = range.end.min(from + PIECE);
+            let bytes = source::read_into(&*self.source, from..to, mem::take(&mut buffer))?;
+            hasher.update(&bytes);
+            if let Cow::Owned(bytes) = bytes {
+                buffer = bytes;
+            }
+            report(progress, to - from)?;
+            from = to;
+        }
+        Ok(hasher.finish())
+    }
+}

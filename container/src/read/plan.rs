@@ -1,0 +1,128 @@
+//! The plan of a tensor: everything that decoding and verifying its chunks needs.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use at1w_codec::{Model, max_encoded_len};
+
+use super::index::Entry;
+use super::stored::Stored;
+use crate::digest::{After, Expected, State};
+use crate::error::Result;
+use crate::format::chunk_table::{PAYLOAD_LEN, STATE_LEN, chunk_table_len};
+use crate::format::root::content_digest;
+use crate::source;
+
+/// The model and the chunk table of a tensor.
+pub(crate) struct Plan<'a> {
+    pub(crate) tensor: Stored<'a>,
+    pub(crate) model: Model,
+    /// The range of each payload in the file.
+    payloads: Vec<Range<u64>>,
+    /// The SHA-256 state after each chunk but the last.
+    states: Vec<State>,
+    /// The only payload of a tensor with one chunk, which was read with the model.
+    payload: Option<Cow<'a, [u8]>>,
+}
+
+impl<'a> Plan<'a> {
+    /// Reads the model and the chunk table; for a tensor with one chunk also its payload.
+    pub(crate) fn read(tensor: Stored<'a>) -> Result<Self> {
+        let Entry { start, end, .. } = tensor.entry;
+        let chunks = tensor.chunk_count();
+        let table_len = chunk_table_len(chunks);
+        let model_start = end - table_len - tensor.entry.model_len();
+        let first = if chunks == 1 { start } else { model_start };
+        let bytes = source::read(tensor.source, first..end)?;
+        // The lengths fit: opening checked the index.
+        let table = &bytes[bytes.len() - table_len as usize..];
+        let model = &bytes[(model_start - first) as usize..][..tensor.entry.model_len() as usize];
+        let model = tensor.parse_model(model_start, model)?;
+        let mut plan =
+            Self { tensor, model, payloads: Vec::new(), states: Vec::new(), payload: None };
+        if chunks == 1 {
+            plan.add_payload(start, model_start - start)?;
+            let len = (model_start - start) as usize;
+            plan.payload = Some(match bytes {
+                Cow::Borrowed(bytes) => Cow::Borrowed(&bytes[..len]),
+                Cow::Owned(mut bytes) => {
+                    bytes.truncate(len);
+                    Cow::Owned(bytes)
+                }
+            });
+            return Ok(plan);
+        }
+
+        let (lens, states) = table.split_at((chunks * PAYLOAD_LEN) as usize);
+        if content_digest(states, tensor.digest()) != tensor.entry.content_digest {
+            let problem = "its chunk states do not match its content digest".into();
+            return Err(tensor.damaged(None, end - (chunks - 1) * STATE_LEN, problem));
+        }
+        plan.payloads.reserve_exact(chunks as usize);
+        let mut at = start;
+        for len in lens.as_chunks().0 {
+            let len = u64::from(u32::from_le_bytes(*len));
+            plan.add_payload(at, len)?;
+            at += len;
+        }
+        if at != model_start {
+            let problem = "its payload lengths do not add up".into();
+            return Err(tensor.damaged(None, end - table_len, problem));
+        }
+        plan.states.extend(states.as_chunks().0.iter().map(State::from_bytes));
+        Ok(plan)
+    }
+
+    /// Adds the payload of the next chunk. Checks that it is no longer than any encoding.
+    fn add_payload(&mut self, offset: u64, len: u64) -> Result<()> {
+        let chunk = self.payloads.len() as u64;
+        let Range { start, end } = self.tensor.chunking().range(chunk);
+        let max = max_encoded_len((end - start) as usize) as u64;
+        if len > max {
+            let problem = format!("its payload has {len} bytes, {max} are always enough");
+            return Err(self.tensor.damaged(Some(chunk), offset, problem));
+        }
+        self.payloads.push(offset..offset + len);
+        Ok(())
+    }
+
+    /// Returns the number of raw bytes of a chunk.
+    pub(crate) fn chunk_len(&self, chunk: u64) -> usize {
+        let Range { start, end } = self.tensor.chunking().range(chunk);
+        (end - start) as usize
+    }
+
+    /// Returns the number of elements before a chunk.
+    pub(crate) fn position(&self, chunk: u64) -> u64 {
+        self.tensor.chunking().range(chunk).start / self.model.layout().width() as u64
+    }
+
+    /// Returns the offset of the payload of a chunk in the file.
+    pub(crate) fn offset(&self, chunk: u64) -> u64 {
+        self.payloads[chunk as usize].start
+    }
+
+    /// Returns the payload of a chunk, read into `buffer` where it is not in memory.
+    pub(crate) fn payload(&self, chunk: u64, buffer: Vec<u8>) -> Result<Cow<'_, [u8]>> {
+        match &self.payload {
+            Some(payload) => Ok(Cow::Borrowed(payload)),
+            None => {
+                let range = self.payloads[chunk as usize].clone();
+                source::read_into(self.tensor.source, range, buffer)
+            }
+        }
+    }
+
+    /// Returns the bytes of a chunk with the SHA-256 states that the index has for it.
+    pub(crate) fn expected<'b>(&self, chunk: u64, bytes: &'b [u8]) -> Expected<'b> {
+        let before = match chunk.checked_sub(1) {
+            None => State::INITIAL,
+            Some(before) => self.states[before as usize],
+        };
+        let after = match self.states.get(chunk as usize) {
+            Some(&after) => After::State(after),
+            None => After::Digest(self.tensor.digest(), self.tensor.raw_len()),
+        };
+        Expected { before, bytes, after }
+    }
+}

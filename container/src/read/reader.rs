@@ -1,0 +1,222 @@
+//! An open file.
+
+use std::fmt;
+use std::path::Path;
+
+use at1w_codec::Backend;
+use rayon::prelude::*;
+
+use super::buffer::check_len;
+use super::decode::{self, Chunk, Job};
+use super::index::Index;
+use super::info::FileInfo;
+use super::options::{Limits, OpenOptions};
+use super::plan::Plan;
+use super::stored::Stored;
+use super::tensor::Tensor;
+use crate::batches::MAX_TENSORS;
+use crate::digest::Digest;
+#[cfg(doc)]
+use crate::error::Error;
+use crate::error::Result;
+use crate::format::header::Header;
+use crate::kind::Wanted;
+use crate::pool;
+use crate::progress::{Progress, report};
+use crate::recognise::open_file;
+use crate::source::ReadAt;
+
+/// The number of raw bytes of tensors that are read together, no more than [`MAX_TENSORS`]; a
+/// larger one is read alone. All that is read of the file for small tensors is in memory at a time.
+const READ_BATCH_LEN: u64 = 32 << 20;
+
+/// An open `.at1w` file. Its index is in memory and agrees with its root. Tensors are read, and
+/// their chunks verified, when they are asked for.
+///
+/// # Examples
+/// ```
+/// use at1w_container::{Dtype, OpenOptions, PackOptions, Reader, Staged, StagedTensor, pack};
+///
+/// // A packed file in memory. `Reader::open` opens one on disk.
+/// let data: Vec<u8> = (0..24).collect();
+/// let tensor = StagedTensor { name: "w", dtype: Dtype::U8, shape: &[4, 6], data: &data };
+/// let mut file = Vec::new();
+/// let summary = pack(&Staged::new(vec![tensor], None)?, &mut file, &PackOptions::new())?;
+///
+/// let options = OpenOptions::new().root(summary.root);
+/// let reader = Reader::new(Box::new(file), &options)?;
+/// assert_eq!(reader.tensor("w")?.read_to_vec()?, data);
+/// reader.verify(&())?;
+/// # Ok::<(), at1w_container::Error>(())
+/// ```
+pub struct Reader {
+    source: Box<dyn ReadAt>,
+    pub(super) index: Index,
+    pub(super) limits: Limits,
+}
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader")
+            .field("info", self.info())
+            .field("tensors", &self.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Reader {
+    /// Opens a file with default [`OpenOptions`].
+    ///
+    /// # Errors
+    /// As [`Reader::open_with`].
+    pub fn open(path: &Path) -> Result<Self> {
+        Self::open_with(path, &OpenOptions::default())
+    }
+
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// [`Error::Backend`], [`Error::NotAt1w`], [`Error::WrongKind`], [`Error::Version`],
+    /// [`Error::Features`], [`Error::Damaged`], [`Error::Root`], [`Error::Limit`] and those of the
+    /// file system; all name the file.
+    pub fn open_with(path: &Path, options: &OpenOptions) -> Result<Self> {
+        let file = open_file(path, Wanted::At1w)?;
+        Self::new(Box::new(file), options).map_err(|e| e.in_file(path))
+    }
+
+    /// Opens a packed file in any source: a file, a [`crate::Mapped`] one, bytes in memory, or
+    /// something remote.
+    ///
+    /// # Errors
+    /// As [`Reader::open_with`], without the name of the file.
+    pub fn new(source: Box<dyn ReadAt>, options: &OpenOptions) -> Result<Self> {
+        Backend::from_environment()?;
+        let index = Index::read(&*source, options)?;
+        Ok(Self { source, index, limits: options.limits })
+    }
+
+    /// Returns the root of the file.
+    pub fn root(&self) -> Digest {
+        self.index.info.root
+    }
+
+    /// Returns the facts that the file states about itself.
+    pub fn info(&self) -> &FileInfo {
+        &self.index.info
+    }
+
+    /// Returns the header of the original file.
+    pub fn header(&self) -> &Header {
+        &self.index.header
+    }
+
+    /// Returns the number of tensors.
+    pub fn len(&self) -> usize {
+        self.index.header.tensors().len()
+    }
+
+    /// Whether there are no tensors.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns the tensors in data order.
+    pub fn tensors(&self) -> impl ExactSizeIterator<Item = Tensor<'_>> {
+        (0..self.len()).map(|index| self.at(index))
+    }
+
+    /// Finds the tensor of that name.
+    ///
+    /// # Errors
+    /// [`Error::NoTensor`], with the names most like it.
+    pub fn tensor(&self, name: &str) -> Result<Tensor<'_>> {
+        self.index.header.index_of(name).map(|index| self.at(index))
+    }
+
+    /// Returns the tensor with an index in data order.
+    pub(super) fn at(&self, index: usize) -> Tensor<'_> {
+        let info = &self.index.header.tensors()[index];
+        let stored = Stored { source: &*self.source, info, entry: self.index.entry(index) };
+        Tensor::new(stored, self.limits)
+    }
+
+    /// Reads several tensors, each into memory of its size. Every chunk is verified.
+    ///
+    /// # Errors
+    /// [`Error::NoTensor`], [`Error::Buffer`], [`Error::DamagedTensor`], [`Error::Read`] and
+    /// [`Error::Cancelled`]. Each byte of memory is then verified, zero, or unchanged.
+    pub fn read_tensors(
+        &self,
+        wanted: &mut [(&str, &mut [u8])],
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        let tensors = wanted.iter().map(|(name, out)| {
+            let tensor = self.tensor(name)?;
+            check_len(out, tensor.raw_len())?;
+            Ok(tensor)
+        });
+        let mut tensors: &[_] = &tensors.collect::<Result<Vec<_>>>()?;
+        let mut wanted = wanted;
+        while !tensors.is_empty() {
+            let mut len = 0;
+            let fits = |tensor: &&Tensor<'_>| {
+                let before = len;
+                len += tensor.raw_len();
+                before == 0 || len <= READ_BATCH_LEN
+            };
+            let count = tensors.iter().take(MAX_TENSORS).take_while(fits).count();
+            let (batch, outs) = wanted.split_at_mut(count);
+            read_batch(&tensors[..count], batch, progress)?;
+            (tensors, wanted) = (&tensors[count..], outs);
+        }
+        Ok(())
+    }
+
+    /// Reads and checks every chunk of every tensor. Proves the SHA-256 of each tensor, and that
+    /// all belong to the root.
+    ///
+    /// # Errors
+    /// [`Error::DamagedTensor`], [`Error::Cancelled`], [`Error::Read`].
+    pub fn verify(&self, progress: &dyn Progress) -> Result<()> {
+        // Small tensors are verified together, so that several are hashed side by side.
+        let (shared, stored): (Vec<_>, Vec<_>) =
+            self.tensors().partition(|tensor| tensor.stored.entry.shared);
+        let (small, large): (Vec<_>, Vec<_>) =
+            stored.into_iter().partition(|tensor| tensor.chunk_count() == 1);
+        // Shared bytes are checked once: a small file may hold a large tensor many times.
+        report(progress, shared.iter().map(Tensor::raw_len).sum())?;
+        pool::run(|| {
+            large.into_par_iter().try_for_each(|tensor| tensor.verify(progress))?;
+            small.par_chunks(decode::group_len(small.len())).try_for_each(|tensors| {
+                let plans = tensors.iter().map(|&tensor| Plan::read(tensor.stored));
+                let plans = plans.collect::<Result<Vec<_>>>()?;
+                let chunks: Vec<_> = plans.iter().map(|plan| Chunk { plan, chunk: 0 }).collect();
+                decode::verify_group(&chunks, progress)
+            })
+        })
+    }
+}
+
+/// Reads tensors, each into memory of its size.
+fn read_batch(
+    tensors: &[Tensor<'_>],
+    wanted: &mut [(&str, &mut [u8])],
+    progress: &dyn Progress,
+) -> Result<()> {
+    pool::run(|| {
+        let plans: Vec<_> =
+            tensors.par_iter().map(|&tensor| Plan::read(tensor.stored)).collect::<Result<_>>()?;
+        let mut jobs = Vec::new();
+        for (plan, (_, out)) in plans.iter().zip(wanted) {
+            let mut rest = &mut **out;
+            for chunk in 0..plan.tensor.chunk_count() {
+                let (out, after) = rest.split_at_mut(plan.chunk_len(chunk));
+                jobs.push(Job { plan, chunk, out });
+                rest = after;
+            }
+        }
+        // Chunks of one length come together: they are hashed side by side, step by step.
+        jobs.sort_by_key(|job| std::cmp::Reverse(job.out.len()));
+        decode::all(&mut jobs, progress)
+    })
+}

@@ -1,0 +1,229 @@
+//! One tensor of an open file: reading and verifying it, whole or in part.
+
+use std::fmt;
+use std::ops::Range;
+
+use at1w_codec::{Dtype, Model};
+
+use super::buffer::{check_len, zeroed};
+use super::decode::{self, Chunk, Job};
+use super::options::Limits;
+use super::plan::Plan;
+use super::runs::Runs;
+use super::slice::Slice;
+use super::stored::Stored;
+use crate::digest::Digest;
+#[cfg(doc)]
+use crate::error::Error;
+use crate::error::Result;
+use crate::progress::Progress;
+
+/// A tensor of an open file.
+///
+/// # Examples
+/// ```
+/// # use at1w_container::{Dtype, OpenOptions, PackOptions, Reader, Staged, StagedTensor, pack};
+/// # let data: Vec<u8> = (0..24).collect();
+/// # let tensor = StagedTensor { name: "w", dtype: Dtype::U8, shape: &[4, 6], data: &data };
+/// # let staged = Staged::new(vec![tensor], None)?;
+/// # let mut file = Vec::new();
+/// # pack(&staged, &mut file, &PackOptions::new())?;
+/// # let reader = Reader::new(Box::new(file), &OpenOptions::new())?;
+/// let tensor = reader.tensor("w")?;
+/// assert_eq!((tensor.dtype(), tensor.shape()), (Some(Dtype::U8), &[4, 6][..]));
+/// // Only the chunks that the rows are in are read.
+/// let (shape, rows) = tensor.read_slice(&"1:3".parse()?)?;
+/// assert_eq!((shape, rows), (vec![2, 6], (6..18).collect()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy)]
+pub struct Tensor<'a> {
+    pub(super) stored: Stored<'a>,
+    limits: Limits,
+}
+
+impl fmt::Debug for Tensor<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tensor")
+            .field("name", &self.name())
+            .field("dtype", &self.dtype_name())
+            .field("shape", &self.shape())
+            .field("digest", &self.digest())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> Tensor<'a> {
+    pub(super) fn new(stored: Stored<'a>, limits: Limits) -> Self {
+        Self { stored, limits }
+    }
+
+    /// Returns the name.
+    pub fn name(&self) -> &'a str {
+        self.stored.info.name()
+    }
+
+    /// Returns the dtype; `None` for one that this version does not know.
+    pub fn dtype(&self) -> Option<Dtype> {
+        self.stored.info.dtype()
+    }
+
+    /// Returns the dtype as the header spells it.
+    pub fn dtype_name(&self) -> &'a str {
+        self.stored.info.dtype_name()
+    }
+
+    /// Returns the shape, in elements.
+    pub fn shape(&self) -> &'a [u64] {
+        self.stored.info.shape()
+    }
+
+    /// Returns the number of bits of an element, where the dtype is known.
+    pub fn element_bits(&self) -> Option<u32> {
+        self.dtype().map(Dtype::bits)
+    }
+
+    /// Returns the length of the tensor, in bytes.
+    pub fn raw_len(&self) -> u64 {
+        self.stored.raw_len()
+    }
+
+    /// Returns the length of payloads, model and chunk table in the file, in bytes. 0 for a tensor
+    /// that shares the stored bytes of an earlier one with the same content.
+    pub fn stored_len(&self) -> u64 {
+        let entry = &self.stored.entry;
+        if entry.shared { 0 } else { entry.end - entry.start }
+    }
+
+    /// Returns the number of chunks that the tensor is stored in, each readable alone.
+    pub fn chunk_count(&self) -> u64 {
+        self.stored.chunk_count()
+    }
+
+    /// Reads the model that the chunks are coded with, and nothing else.
+    ///
+    /// # Errors
+    /// [`Error::DamagedTensor`] and [`Error::Read`].
+    pub fn model(&self) -> Result<Model> {
+        self.stored.read_model()
+    }
+
+    /// Returns the SHA-256 of the raw bytes.
+    pub fn digest(&self) -> Digest {
+        self.stored.digest()
+    }
+
+    /// Reads the whole tensor into `out`, of [`Tensor::raw_len`] bytes. Every chunk is verified.
+    ///
+    /// # Errors
+    /// [`Error::DamagedTensor`] and [`Error::Read`]; `out` is then zeroed. [`Error::Buffer`].
+    pub fn read(&self, out: &mut [u8]) -> Result<()> {
+        check_len(out, self.raw_len())?;
+        let result = self.read_runs(&Runs::contiguous(0, self.raw_len()), out, &());
+        if result.is_err() {
+            // No byte is handed out that was not verified.
+            out.fill(0);
+        }
+        result
+    }
+
+    /// [`Tensor::read`] into new memory.
+    ///
+    /// # Errors
+    /// As [`Tensor::read`], and [`Error::Limit`].
+    pub fn read_to_vec(&self) -> Result<Vec<u8>> {
+        let mut out = self.allocate(self.raw_len())?;
+        self.read_runs(&Runs::contiguous(0, self.raw_len()), &mut out, &())?;
+        Ok(out)
+    }
+
+    /// Reads a slice of the tensor; returns its shape, and its bytes in row-major order. Only the
+    /// chunks that it touches are read and verified: rows touch few, a column touches all.
+    ///
+    /// # Errors
+    /// [`Error::Slice`], and as [`Tensor::read_to_vec`].
+    pub fn read_slice(&self, slice: &Slice) -> Result<(Vec<u64>, Vec<u8>)> {
+        let (shape, runs) = Runs::of(slice, self.stored.info)?;
+        let mut out = self.allocate(runs.total())?;
+        self.read_runs(&runs, &mut out, &())?;
+        Ok((shape, out))
+    }
+
+    /// [`Tensor::read_slice`] into `out`, which has the size of the slice.
+    pub(crate) fn read_slice_with(
+        &self,
+        slice: &Slice,
+        out: &mut [u8],
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        let (_, runs) = Runs::of(slice, self.stored.info)?;
+        check_len(out, runs.total())?;
+        self.read_runs(&runs, out, progress)
+    }
+
+    /// Decodes and checks every chunk: afterwards the SHA-256 of the tensor is proven.
+    ///
+    /// # Errors
+    /// [`Error::DamagedTensor`], [`Error::Read`], [`Error::Cancelled`].
+    pub fn verify(&self, progress: &dyn Progress) -> Result<()> {
+        let plan = Plan::read(self.stored)?;
+        let plan = &plan;
+        let chunks: Vec<_> = (0..self.chunk_count()).map(|chunk| Chunk { plan, chunk }).collect();
+        decode::verify(&chunks, progress)
+    }
+
+    /// Reads runs of the tensor into `out`, which has their total size. On failure, each byte of it
+    /// is verified, zero, or unchanged.
+    pub(crate) fn read_runs(
+        &self,
+        runs: &Runs,
+        out: &mut [u8],
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        debug_assert_eq!(runs.total(), out.len() as u64);
+        if self.raw_len() == 0 {
+            // No run leads to the one chunk, which has a digest all the same.
+            return self.verify(&());
+        }
+        if out.is_empty() {
+            return Ok(());
+        }
+        let plan = Plan::read(self.stored)?;
+        // Chunks that are wanted whole are decoded in place; of the others a part is copied.
+        let (mut whole, mut cut) = (Vec::new(), Vec::new());
+        for (chunk, out) in self.parts(runs, out) {
+            let Range { start, end } = self.stored.chunking().range(chunk);
+            if out.len() as u64 == end - start {
+                whole.push(Job { plan: &plan, chunk, out });
+            } else {
+                cut.push((chunk, out));
+            }
+        }
+        decode::all(&mut whole, progress)?;
+        let copy = |chunk, raw: &_, out: &mut _| {
+            runs.gather(self.stored.chunking().range(chunk), raw, out);
+        };
+        decode::parts(&plan, &mut cut, copy, progress)
+    }
+
+    /// Returns the touched chunks, each with the part of `out` that it fills.
+    fn parts<'o>(&self, runs: &Runs, mut out: &'o mut [u8]) -> Vec<(u64, &'o mut [u8])> {
+        let chunking = self.stored.chunking();
+        let Range { start, end } = runs.span();
+        let mut parts = Vec::new();
+        for chunk in chunking.chunk_of(start)..=chunking.chunk_of(end - 1) {
+            let Range { start, end } = chunking.range(chunk);
+            let len = runs.bytes_before(end) - runs.bytes_before(start);
+            if len > 0 {
+                let (part, rest) = out.split_at_mut(len as usize);
+                parts.push((chunk, part));
+                out = rest;
+            }
+        }
+        parts
+    }
+
+    fn allocate(&self, size: u64) -> Result<Vec<u8>> {
+        zeroed(&self.limits, size, || format!("tensor {:?}", self.name()))
+    }
+}

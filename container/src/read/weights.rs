@@ -1,0 +1,233 @@
+//! A file of weights in either format.
+
+use std::fmt;
+use std::path::Path;
+
+use super::buffer::zeroed;
+use super::options::{Limits, OpenOptions};
+use super::plain::Plain;
+use super::reader::Reader;
+use super::runs::Runs;
+use super::slice::Slice;
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::format::header::Header;
+use crate::format::magic::MAGIC;
+use crate::kind::Wanted;
+use crate::progress::Progress;
+use crate::recognise::{begins_packed, open_file};
+use crate::source::{self, ReadAt};
+
+/// An open file of weights: packed, or a safetensors file as it is. For callers who load either;
+/// the bytes of a packed one are verified.
+pub struct Weights {
+    format: Format,
+    limits: Limits,
+}
+
+enum Format {
+    Packed(Box<Reader>),
+    Plain(Plain),
+}
+
+impl fmt::Debug for Weights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.format {
+            Format::Packed(reader) => f.debug_tuple("Weights").field(reader).finish(),
+            Format::Plain(plain) => f
+                .debug_struct("Weights")
+                .field("tensors", &plain.header.tensors().len())
+                .finish_non_exhaustive(),
+        }
+    }
+}
+
+impl Weights {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// Those of [`Weights::new`] and of the file system; all name the file.
+    pub fn open(path: &Path, options: &OpenOptions) -> Result<Self> {
+        let file = open_file(path, Wanted::Weights)?;
+        Self::new(Box::new(file), options).map_err(|error| error.in_file(path))
+    }
+
+    /// Opens a file in any source. A file that begins as an `.at1w` file must be one; any other
+    /// must be a safetensors file.
+    ///
+    /// # Errors
+    /// Those of [`Reader::new`], [`Error::Safetensors`], [`Error::WrongKind`], and
+    /// [`Error::NoRoot`] where a root is asked for and the file has none.
+    pub fn new(source: Box<dyn ReadAt>, options: &OpenOptions) -> Result<Self> {
+        let size = source::size(&*source)?;
+        if begins_packed(&source::read(&*source, 0..size.min(MAGIC.len() as u64))?) {
+            let reader = Reader::new(source, options)?;
+            let format = Format::Packed(Box::new(reader));
+            return Ok(Self { format, limits: options.limits });
+        }
+        let plain = Plain::new(source)?;
+        if options.root.is_some() {
+            return Err(Error::NoRoot);
+        }
+        Ok(Self { format: Format::Plain(plain), limits: options.limits })
+    }
+
+    /// Returns the header of the safetensors file.
+    pub fn header(&self) -> &Header {
+        match &self.format {
+            Format::Packed(reader) => reader.header(),
+            Format::Plain(plain) => &plain.header,
+        }
+    }
+
+    /// Returns the reader of a packed file; `None` for a safetensors file.
+    pub fn packed(&self) -> Option<&Reader> {
+        match &self.format {
+            Format::Packed(reader) => Some(reader),
+            Format::Plain(_) => None,
+        }
+    }
+
+    /// Returns the length of the safetensors file, in bytes; for a packed file, of the one that it
+    /// restores to.
+    pub fn original_len(&self) -> u64 {
+        self.header().data_start() + self.header().data_len()
+    }
+
+    /// Returns the root of a packed file; `None` for a safetensors file.
+    pub fn root(&self) -> Option<Digest> {
+        self.packed().map(Reader::root)
+    }
+
+    /// Returns the length of a tensor in bytes, for a caller who makes room for it.
+    ///
+    /// # Errors
+    /// [`Error::NoTensor`], and [`Error::Limit`] if it is above [`Limits::tensor_len`]: a packed
+    /// file may claim far more than it has.
+    pub fn tensor_len(&self, name: &str) -> Result<u64> {
+        self.within_limit(name, self.header().tensor(name)?.raw_len())
+    }
+
+    fn within_limit(&self, name: &str, size: u64) -> Result<u64> {
+        let limit = self.limits.tensor_len;
+        if size > limit && matches!(self.format, Format::Packed(_)) {
+            return Err(Error::Limit { what: format!("tensor {name:?}"), size, limit });
+        }
+        Ok(size)
+    }
+
+    /// Reads several tensors, each into memory of its size.
+    ///
+    /// # Errors
+    /// Those of [`Reader::read_tensors`].
+    pub fn read(&self, wanted: &mut [(&str, &mut [u8])], progress: &dyn Progress) -> Result<()> {
+        match &self.format {
+            Format::Packed(reader) => reader.read_tensors(wanted, progress),
+            Format::Plain(plain) => wanted.iter_mut().try_for_each(|(name, out)| {
+                let tensor = plain.header.tensor(name)?;
+                plain.read(tensor, &Runs::contiguous(0, tensor.raw_len()), out, progress)
+            }),
+        }
+    }
+
+    /// Reads the tensor that has the SHA-256 `expected` into memory of its size.
+    ///
+    /// # Errors
+    /// [`Error::OtherTensor`] if it has another one, and as [`Weights::read`].
+    pub fn read_pinned(
+        &self,
+        name: &str,
+        expected: Digest,
+        out: &mut [u8],
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        let check = |actual: Digest| match actual == expected {
+            true => Ok(()),
+            false => Err(Error::OtherTensor { name: name.into(), expected, actual }),
+        };
+        if let Format::Packed(reader) = &self.format {
+            // Reading the tensor proves the digest on record.
+            check(reader.tensor(name)?.digest())?;
+            return self.read(&mut [(name, out)], progress);
+        }
+        self.read(&mut [(name, &mut *out)], progress)?;
+        check(Digest::of(out)).inspect_err(|_| out.fill(0))
+    }
+
+    /// Reads a tensor or a slice of one into new memory; returns its shape and its bytes.
+    ///
+    /// # Errors
+    /// Those of [`Weights::slice_shape`] and [`Weights::read_slice`], and [`Error::Memory`].
+    pub fn read_to_vec(&self, name: &str, slice: Option<&Slice>) -> Result<(Vec<u64>, Vec<u8>)> {
+        let whole = Slice(Vec::new());
+        let slice = slice.unwrap_or(&whole);
+        let (shape, len) = self.slice_shape(name, slice)?;
+        let mut out = zeroed(&self.limits, len, || format!("tensor {name:?}"))?;
+        self.read_slice(name, slice, &mut out, &())?;
+        Ok((shape, out))
+    }
+
+    /// Returns the SHA-256 of a tensor: for a packed file the one on record; a safetensors file is
+    /// read and hashed.
+    ///
+    /// # Errors
+    /// [`Error::NoTensor`], [`Error::Read`] and [`Error::Cancelled`].
+    pub fn tensor_digest(&self, name: &str, progress: &dyn Progress) -> Result<Digest> {
+        match &self.format {
+            Format::Packed(reader) => Ok(reader.tensor(name)?.digest()),
+            Format::Plain(plain) => plain.digest(plain.header.tensor(name)?, progress),
+        }
+    }
+
+    /// Reads all of the file, and checks that the safetensors file has this SHA-256: the file
+    /// itself, or the one that a packed file restores to.
+    ///
+    /// # Errors
+    /// [`Error::OtherFile`], and those of [`Reader::verify_original`].
+    pub fn verify_sha256(&self, expected: Digest, progress: &dyn Progress) -> Result<()> {
+        let check = |actual: Digest| match actual == expected {
+            true => Ok(()),
+            false => Err(Error::OtherFile { expected, actual }),
+        };
+        match &self.format {
+            Format::Packed(reader) => {
+                check(reader.info().original_digest)?;
+                reader.verify_original(progress)
+            }
+            Format::Plain(plain) => check(plain.file_digest(progress)?),
+        }
+    }
+
+    /// Returns the shape of a slice of a tensor, and its length in bytes.
+    ///
+    /// # Errors
+    /// [`Error::NoTensor`], [`Error::Slice`], and [`Error::Limit`] as of a tensor.
+    pub fn slice_shape(&self, name: &str, slice: &Slice) -> Result<(Vec<u64>, u64)> {
+        let (shape, runs) = Runs::of(slice, self.header().tensor(name)?)?;
+        Ok((shape, self.within_limit(name, runs.total())?))
+    }
+
+    /// Reads a slice of a tensor into memory of its size, in row-major order. Of a packed file,
+    /// only the chunks that it touches are read.
+    ///
+    /// # Errors
+    /// [`Error::NoTensor`], [`Error::Slice`], [`Error::Buffer`], [`Error::DamagedTensor`],
+    /// [`Error::Read`] and [`Error::Cancelled`]. Each byte of memory is then verified, zero, or
+    /// unchanged.
+    pub fn read_slice(
+        &self,
+        name: &str,
+        slice: &Slice,
+        out: &mut [u8],
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        match &self.format {
+            Format::Packed(reader) => reader.tensor(name)?.read_slice_with(slice, out, progress),
+            Format::Plain(plain) => {
+                let tensor = plain.header.tensor(name)?;
+                let (_, runs) = Runs::of(slice, tensor)?;
+                plain.read(tensor, &runs, out, progress)
+            }
+        }
+    }
+}

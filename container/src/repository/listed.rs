@@ -1,0 +1,97 @@
+//! The files that a manifest lists, checked against it, and those that it does not list.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use super::manifest::{FileEntry, MANIFEST_NAME, Manifest, Packed, SIGNATURE_NAME};
+use super::tree::{Tree, TreeFile};
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::progress::Progress;
+use crate::read::options::OpenOptions;
+use crate::read::reader::Reader;
+
+/// Whether `directory` is a packed repository: whether it holds a manifest.
+pub fn is_repository(directory: &Path) -> bool {
+    Manifest::path_in(directory).is_file()
+}
+
+/// Opens a packed file, and checks that it is the one of the manifest.
+pub(super) fn open_listed(path: &Path, file: &FileEntry, packed: &Packed) -> Result<Reader> {
+    let options = OpenOptions::new().root(packed.root);
+    let reader = Reader::open_with(path, &options).map_err(|error| error.in_file(path))?;
+    let info = reader.info();
+    if (info.original_len, info.original_digest) != (file.size, file.sha256) {
+        return Err(mismatch(path, "packs another file than the manifest says"));
+    }
+    Ok(reader)
+}
+
+/// Checks that a file of the manifest is there.
+pub(super) fn check_listed(directory: &Path, file: &FileEntry) -> Result<()> {
+    let path = directory.join(file.stored_path());
+    match fs::metadata(&path) {
+        Ok(metadata) if metadata.is_file() => Ok(()),
+        Ok(_) => Err(mismatch(&path, "is in the manifest, but is no file")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(mismatch(&path, "is in the manifest, but missing"))
+        }
+        Err(error) => Err(Error::io(&path)(error)),
+    }
+}
+
+/// Checks that a file that was carried over has the size of the manifest, before all of it is read
+/// or written for nothing.
+pub(super) fn check_size(path: &Path, file: &FileEntry) -> Result<()> {
+    let len = fs::metadata(path).map_err(Error::io(path))?.len();
+    if len == file.size {
+        return Ok(());
+    }
+    Err(mismatch(path, &format!("has {len} bytes, the manifest says {}", file.size)))
+}
+
+/// Checks that a file that was carried over is the one of the manifest.
+pub(super) fn check_carried(
+    path: &Path,
+    file: &FileEntry,
+    size: u64,
+    digest: Digest,
+) -> Result<()> {
+    if (size, digest) == (file.size, file.sha256) {
+        return Ok(());
+    }
+    Err(mismatch(
+        path,
+        &format!(
+            "has {size} bytes with SHA-256 {digest}, the manifest says {} with {}",
+            file.size, file.sha256
+        ),
+    ))
+}
+
+/// Returns the files of `directory` that the manifest does not list.
+pub(super) fn unlisted(
+    directory: &Path,
+    manifest: &Manifest,
+    progress: &dyn Progress,
+) -> Result<Vec<TreeFile>> {
+    let listed: HashSet<_> = manifest.files.iter().map(FileEntry::stored_path).collect();
+    let mut files = Tree::walk(directory, progress)?.files;
+    files.retain(|file| {
+        let path = file.path.as_str();
+        path != MANIFEST_NAME && path != SIGNATURE_NAME && !listed.contains(path)
+    });
+    Ok(files)
+}
+
+/// Adds up sizes for a progress bar. Sizes from a manifest may be anything, so the sum saturates.
+pub(super) fn total(sizes: impl Iterator<Item = u64>) -> u64 {
+    sizes.fold(0, u64::saturating_add)
+}
+
+/// Makes the error for a file that is not what the manifest says.
+pub(super) fn mismatch(path: &Path, problem: &str) -> Error {
+    Error::Manifest(problem.into()).in_file(path)
+}

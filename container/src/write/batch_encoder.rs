@@ -1,0 +1,119 @@
+//! Reading and encoding the chunks of a file, batch after batch.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use at1w_codec::{Level, Model, max_encoded_len};
+use rayon::prelude::*;
+
+use super::buffers::Buffers;
+use super::chunk::{EncodedChunk, Payload};
+use super::coder::{Coder, StoredModel};
+use super::dedup;
+use super::measure::measure;
+use super::options::PackOptions;
+use crate::batches::ChunkRef;
+use crate::error::{Error, Result};
+use crate::format::header::Header;
+use crate::progress::Progress;
+use crate::source::{self, ReadAt};
+
+/// An encoder of the chunks of a file, batch after batch.
+pub(super) struct BatchEncoder<'a> {
+    source: &'a dyn ReadAt,
+    header: &'a Header,
+    level: Level,
+    progress: &'a dyn Progress,
+    /// For each tensor with the content of an earlier one, the index of the earlier one.
+    shared: HashMap<usize, u32>,
+    /// The last tensor of several chunks, and its model: the tensor may go on in the next batch.
+    model: Option<(usize, Arc<StoredModel>)>,
+}
+
+impl<'a> BatchEncoder<'a> {
+    /// Finds the tensors that share the content of earlier ones.
+    pub(super) fn new(
+        source: &'a dyn ReadAt,
+        header: &'a Header,
+        options: &PackOptions<'a>,
+    ) -> Result<Self> {
+        let PackOptions { level, progress, .. } = *options;
+        let shared = dedup::find(source, header)?;
+        Ok(Self { source, header, level, progress, shared, model: None })
+    }
+
+    /// Reads and encodes the chunks of a batch on all threads.
+    pub(super) fn encode(
+        &mut self,
+        batch: Vec<ChunkRef>,
+        buffers: &Buffers,
+    ) -> Result<Vec<EncodedChunk<'a>>> {
+        let mut models = Vec::with_capacity(batch.len());
+        for at in &batch {
+            models.push(self.shared_model(at)?);
+        }
+        let this = &*self;
+        let jobs = batch.into_par_iter().zip(models);
+        jobs.map_init(
+            || Coder::new(this.level),
+            |coder, (at, model)| this.encode_chunk(coder, buffers, at, model),
+        )
+        .collect()
+    }
+
+    /// Returns the model of a tensor of several chunks, which is made for its first chunk. A tensor
+    /// of one chunk, or one that shares its bytes, has none.
+    fn shared_model(&mut self, at: &ChunkRef) -> Result<Option<Arc<StoredModel>>> {
+        if at.count == 1 || self.shared.contains_key(&at.tensor) {
+            return Ok(None);
+        }
+        if let Some((tensor, model)) = &self.model
+            && *tensor == at.tensor
+        {
+            return Ok(Some(model.clone()));
+        }
+        let model = measure(self.source, self.header, at.tensor, self.level, self.progress)?;
+        let model = self.stored(at, model)?;
+        self.model = Some((at.tensor, model.clone()));
+        Ok(Some(model))
+    }
+
+    fn stored(&self, at: &ChunkRef, model: Model) -> Result<Arc<StoredModel>> {
+        StoredModel::new(model).map(Arc::new).ok_or_else(|| self.not_encoded(at))
+    }
+
+    fn not_encoded(&self, at: &ChunkRef) -> Error {
+        let name = self.header.tensors()[at.tensor].name().to_owned();
+        Error::Encoded { name, chunk: at.chunk }
+    }
+
+    fn encode_chunk(
+        &self,
+        coder: &mut Coder,
+        buffers: &Buffers,
+        at: ChunkRef,
+        model: Option<Arc<StoredModel>>,
+    ) -> Result<EncodedChunk<'a>> {
+        let info = &self.header.tensors()[at.tensor];
+        let start = self.header.data_start() + info.data.start;
+        let range = start + at.range.start..start + at.range.end;
+        let raw = source::read_into(self.source, range, buffers.take(at.len()))?;
+        if let Some(&other) = self.shared.get(&at.tensor) {
+            let payload = Payload::Shared(other);
+            return Ok(EncodedChunk { at, raw, payload });
+        }
+        let model = match model {
+            Some(model) => model,
+            None => {
+                let model = Model::of(info.coded_as(), self.level, &info.shape, [&raw[..]]);
+                self.stored(&at, model.expect("chunks are whole elements and short"))?
+            }
+        };
+        let position = at.range.start / model.width() as u64;
+        let mut bytes = buffers.take(raw.len());
+        bytes.resize(bytes.len().max(max_encoded_len(raw.len())), 0);
+        let len = coder.encode(&model, position, &raw, &mut bytes);
+        let len = len.ok_or_else(|| self.not_encoded(&at))?;
+        Ok(EncodedChunk { at, raw, payload: Payload::Own { bytes, len, model } })
+    }
+}

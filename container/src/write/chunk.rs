@@ -1,0 +1,22 @@
+//! A chunk on its way from the encoder to the output.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::coder::StoredModel;
+use crate::batches::ChunkRef;
+
+/// A chunk that is read and encoded.
+pub(super) struct EncodedChunk<'a> {
+    pub(super) at: ChunkRef,
+    pub(super) raw: Cow<'a, [u8]>,
+    pub(super) payload: Payload,
+}
+
+/// How a chunk is stored.
+pub(super) enum Payload {
+    /// As the first `len` of `bytes`, coded with the model.
+    Own { bytes: Vec<u8>, len: usize, model: Arc<StoredModel> },
+    /// As the chunk of the earlier tensor with this index.
+    Shared(u32),
+}

@@ -1,0 +1,81 @@
+//! Encoding that is proven: each chunk is decoded again before it is kept, with the model that
+//! readers will have.
+
+use at1w_codec::{Decoder, Encoder, Level, Model};
+
+/// A model as it was made, as it is stored, and as readers read it. The first form knows more about
+/// how to encode well.
+pub(super) struct StoredModel {
+    made: Model,
+    pub(super) bytes: Vec<u8>,
+    read: Model,
+}
+
+impl StoredModel {
+    /// Returns `None` if the stored form can't be read.
+    pub(super) fn new(made: Model) -> Option<Self> {
+        let bytes = made.to_bytes();
+        let read = Model::from_bytes(made.layout(), &bytes).ok()?;
+        Some(Self { made, bytes, read })
+    }
+
+    /// Returns the number of bytes of an element.
+    pub(super) fn width(&self) -> usize {
+        self.made.layout().width()
+    }
+}
+
+/// An encoder of chunks, which keeps its memory from one chunk to the next.
+pub(super) struct Coder {
+    encoder: Encoder,
+    decoder: Decoder,
+    back: Vec<u8>,
+}
+
+impl Coder {
+    pub(super) fn new(level: Level) -> Self {
+        Self { encoder: Encoder::new(level), decoder: Decoder::new(), back: Vec::new() }
+    }
+
+    /// Encodes into the front of `out`, which has room enough; returns the length, or `None` if the
+    /// encoding does not decode to `raw`.
+    pub(super) fn encode(
+        &mut self,
+        model: &StoredModel,
+        position: u64,
+        raw: &[u8],
+        out: &mut [u8],
+    ) -> Option<usize> {
+        let encoded = self.encoder.encode(&model.made, position, raw, out);
+        let len = encoded.expect("there is room enough");
+        self.round_trips(&model.read, position, &out[..len], raw).then_some(len)
+    }
+
+    fn round_trips(&mut self, model: &Model, position: u64, encoded: &[u8], raw: &[u8]) -> bool {
+        self.back.resize(self.back.len().max(raw.len()), 0);
+        let back = &mut self.back[..raw.len()];
+        self.decoder.decode(model, position, encoded, back).is_ok() && back == raw
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use at1w_codec::{Dtype, max_encoded_len};
+
+    use super::*;
+
+    #[test]
+    fn what_does_not_come_back_is_noticed() {
+        let raw: Vec<u8> = (0..4000_u32).map(|i| ((i * i) >> 7) as u8 & 15).collect();
+        let model = Model::of(Dtype::BF16, Level::Default, &[2000], [&raw[..]]).unwrap();
+        let model = StoredModel::new(model).unwrap();
+        let mut coder = Coder::new(Level::Default);
+        let mut out = vec![0; max_encoded_len(raw.len())];
+        let len = coder.encode(&model, 0, &raw, &mut out).unwrap();
+        assert!(coder.round_trips(&model.read, 0, &out[..len], &raw));
+        assert!(!coder.round_trips(&model.read, 0, &out[..len - 1], &raw));
+        let mut other = raw.clone();
+        other[1234] ^= 1;
+        assert!(!coder.round_trips(&model.read, 0, &out[..len], &other));
+    }
+}

@@ -1,0 +1,15 @@
+//! Writing: from safetensors to `.at1w`, and tensors in memory as a file.
+//!
+//! `pack` leads: `dedup` finds equal tensors, `measure` makes the models of large ones,
+//! `batch_encoder` reads and encodes chunks by `coder`, and `output` hashes and writes them.
+
+mod batch_encoder;
+mod buffers;
+mod chunk;
+mod coder;
+mod dedup;
+mod measure;
+pub(crate) mod options;
+mod output;
+pub(crate) mod pack;
+pub(crate) mod staged;

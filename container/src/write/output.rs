@@ -1,0 +1,192 @@
+//! The packed file as it grows: payloads, models and chunk tables, then the index and the trailer.
+
+use std::io::Write;
+
+use super::buffers::Buffers;
+use super::chunk::{EncodedChunk, Payload};
+use super::coder::StoredModel;
+use crate::batches::ChunkRef;
+use crate::digest::{Chain, Digest};
+use crate::error::{Error, Result};
+use crate::format::chunking::Chunking;
+use crate::format::header::Header;
+use crate::format::magic::{MAGIC, VERSION};
+use crate::format::record::TensorRecord;
+use crate::format::root::{content_digest, root};
+use crate::format::stored_header;
+use crate::format::trailer::Trailer;
+use crate::progress::{Progress, report};
+use crate::summary::Summary;
+
+/// The file as it grows, written from start to end.
+pub(super) struct Output<'a> {
+    sink: &'a mut (dyn Write + Send),
+    len: u64,
+    /// The SHA-256 of the original file.
+    original: Chain,
+    /// The SHA-256 of the tensor that is being written.
+    tensor: Chain,
+    /// The chunk table of the tensor that is being written.
+    payload_lens: Vec<u8>,
+    states: Vec<u8>,
+    /// The offset of that tensor.
+    start: u64,
+    records: Vec<TensorRecord>,
+    /// The content digests of the tensors of several chunks.
+    content_digests: Vec<Digest>,
+}
+
+impl<'a> Output<'a> {
+    /// Begins the file.
+    pub(super) fn new(sink: &'a mut (dyn Write + Send), header: &Header) -> Result<Self> {
+        let mut original = Chain::new();
+        original.update(&header.prefix());
+        original.update(header.bytes());
+        let mut output = Self {
+            sink,
+            len: 0,
+            original,
+            tensor: Chain::new(),
+            payload_lens: Vec::new(),
+            states: Vec::new(),
+            start: 0,
+            records: Vec::with_capacity(header.tensors().len()),
+            content_digests: Vec::new(),
+        };
+        output.write(&MAGIC)?;
+        output.start = output.len;
+        Ok(output)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.sink.write_all(bytes).map_err(Error::Write)?;
+        self.len += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Hashes and writes chunks, in order.
+    pub(super) fn append(
+        &mut self,
+        chunks: &mut Vec<EncodedChunk<'_>>,
+        buffers: &Buffers,
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        for chunk in chunks.drain(..) {
+            // Two chains over the same bytes: one for the file and one for the tensor.
+            Chain::update_each([&mut self.original, &mut self.tensor], &chunk.raw);
+            let digest = if chunk.at.is_last() {
+                std::mem::replace(&mut self.tensor, Chain::new()).finish().0
+            } else {
+                self.tensor.state().to_bytes()
+            };
+            match &chunk.payload {
+                Payload::Own { bytes, len, model } => {
+                    self.write(&bytes[..*len])?;
+                    self.end_chunk(&chunk.at, *len, model, digest)?;
+                }
+                Payload::Shared(other) => self.end_shared(&chunk.at, *other, digest)?,
+            }
+            let len = chunk.raw.len() as u64;
+            buffers.give_back(chunk);
+            report(progress, len)?;
+        }
+        Ok(())
+    }
+
+    /// Adds a chunk to the chunk table; the last chunk ends the tensor.
+    fn end_chunk(
+        &mut self,
+        at: &ChunkRef,
+        payload_len: usize,
+        model: &StoredModel,
+        digest: [u8; 32],
+    ) -> Result<()> {
+        if at.count > 1 {
+            self.payload_lens.extend((payload_len as u32).to_le_bytes());
+        }
+        if !at.is_last() {
+            self.states.extend(digest);
+            return Ok(());
+        }
+        self.write(&model.bytes)?;
+        let (payload_lens, states) =
+            (std::mem::take(&mut self.payload_lens), std::mem::take(&mut self.states));
+        self.write(&payload_lens)?;
+        self.write(&states)?;
+        if !states.is_empty() {
+            self.content_digests.push(content_digest(&states, Digest(digest)));
+        }
+        let (stored_len, model_len) = (self.len - self.start, model.bytes.len() as u32);
+        self.records.push(TensorRecord::stored(digest, stored_len, model_len));
+        self.start = self.len;
+        Ok(())
+    }
+
+    /// Adds the state after a chunk that is stored already; the last chunk ends the tensor.
+    fn end_shared(&mut self, at: &ChunkRef, other: u32, digest: [u8; 32]) -> Result<()> {
+        if !at.is_last() {
+            self.states.extend(digest);
+            return Ok(());
+        }
+        let states = std::mem::take(&mut self.states);
+        if !states.is_empty() {
+            self.content_digests.push(content_digest(&states, Digest(digest)));
+        }
+        if self.records[other as usize].digest != digest {
+            let problem = "two tensors that were the same are not: pack it again";
+            return Err(Error::SourceChanged(problem.into()));
+        }
+        self.records.push(TensorRecord::shared(digest, other));
+        Ok(())
+    }
+
+    /// Writes the index and the trailer.
+    pub(super) fn finish(mut self, header: &Header) -> Result<Summary> {
+        let index_offset = self.len;
+        let (header_encoding, stored) = stored_header::store(header.bytes());
+        let mut index = bytemuck::cast_slice(&self.records).to_vec();
+        index.extend(self.content_digests.iter().flat_map(|d| d.0));
+        index.extend_from_slice(&stored);
+        self.write(&index)?;
+
+        let root = root(header.bytes(), self.all_content_digests(header));
+        let original_len = header.data_start() + header.data_len();
+        let original_digest = self.original.clone().finish();
+        let trailer = Trailer {
+            index_offset: index_offset.to_le_bytes(),
+            tensor_count: (self.records.len() as u64).to_le_bytes(),
+            header_stored_len: (stored.len() as u64).to_le_bytes(),
+            header_len: (header.bytes().len() as u64).to_le_bytes(),
+            index_digest: Digest::of(&index).0,
+            root: root.0,
+            original_len: original_len.to_le_bytes(),
+            original_digest: original_digest.0,
+            required_features: [0; 8],
+            optional_features: [0; 8],
+            header_encoding,
+            reserved: [0; 3],
+            version: VERSION.to_le_bytes(),
+            checksum: [0; 8],
+            magic: [0; 8],
+        };
+        self.write(bytemuck::bytes_of(&trailer.seal()))?;
+        Ok(Summary {
+            tensors: self.records.len() as u64,
+            original_len,
+            packed_len: self.len,
+            root,
+            original_digest,
+        })
+    }
+
+    /// Returns the content digest of each tensor.
+    fn all_content_digests(&self, header: &Header) -> impl Iterator<Item = Digest> {
+        let mut of_many = self.content_digests.iter();
+        self.records.iter().zip(header.tensors()).map(move |(record, info)| {
+            match Chunking::of(info).count() {
+                1 => Digest(record.digest),
+                _ => *of_many.next().expect("one for each tensor of several chunks"),
+            }
+        })
+    }
+}

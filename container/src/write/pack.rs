@@ -1,0 +1,102 @@
+//! From safetensors to `.at1w`, in one forward pass over the output.
+
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use at1w_codec::Backend;
+
+use super::batch_encoder::BatchEncoder;
+use super::buffers::Buffers;
+use super::options::PackOptions;
+use super::output::Output;
+use crate::batches::batches;
+use crate::error::{Error, Result};
+use crate::format::header::Header;
+use crate::fs::atomic::{check_distinct, write_like};
+use crate::fs::identity::Identity;
+use crate::kind::Wanted;
+use crate::pool;
+use crate::recognise::{explain, open_file};
+use crate::source::ReadAt;
+use crate::summary::Summary;
+
+/// Packs the safetensors file `source` into `target`, which appears whole or not at all.
+///
+/// The output depends on the source and the level alone, not on threads or machine. It gets no
+/// permissions that the source does not have.
+///
+/// # Errors
+/// [`Error::Safetensors`], [`Error::WrongKind`], [`Error::AlreadyPacked`], [`Error::Exists`],
+/// [`Error::SameFile`], [`Error::Cancelled`], [`Error::Backend`],
+/// [`Error::SourceChanged`] and those of reading and writing; all name the file.
+pub fn pack_file(source: &Path, target: &Path, options: &PackOptions<'_>) -> Result<Summary> {
+    check_distinct(source, target)?;
+    let file = open_file(source, Wanted::Safetensors)?;
+    let before = Identity::of(&file, source)?;
+    // Refuse what is no safetensors before there is a temporary file.
+    let header = Header::read(&file)
+        .map_err(|error| explain(&file, error, Wanted::Safetensors).in_file(source))?;
+    write_like(source, target, options.overwrite, |out| {
+        let mut out = BufWriter::with_capacity(64 << 10, out);
+        let summary = encode(&file, &header, &mut out, options).map_err(|error| match error {
+            Error::Write(_) => error,
+            error => error.in_file(source),
+        })?;
+        out.flush().map_err(Error::Write)?;
+        before.check(&file, source)?;
+        Ok(summary)
+    })
+}
+
+/// Packs a safetensors file from any source into any sink.
+///
+/// # Errors
+/// As [`pack_file`], but for those of files.
+///
+/// # Examples
+/// ```
+/// use at1w_container::{Level, PackOptions, pack};
+///
+/// let mut original = 56_u64.to_le_bytes().to_vec();
+/// original.extend(br#"{"w":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}   "#);
+/// original.extend([1, 2, 3, 4]);
+/// let mut packed = Vec::new();
+/// let summary = pack(&original, &mut packed, &PackOptions::new().level(Level::Max))?;
+/// assert_eq!((summary.tensors, summary.packed_len), (1, packed.len() as u64));
+/// # Ok::<(), at1w_container::Error>(())
+/// ```
+pub fn pack(
+    source: &dyn ReadAt,
+    sink: &mut (dyn Write + Send),
+    options: &PackOptions<'_>,
+) -> Result<Summary> {
+    let header =
+        Header::read(source).map_err(|error| explain(source, error, Wanted::Safetensors))?;
+    encode(source, &header, sink, options)
+}
+
+/// Encodes batch after batch: while one is encoded, the one before is hashed and written.
+fn encode(
+    source: &dyn ReadAt,
+    header: &Header,
+    sink: &mut (dyn Write + Send),
+    options: &PackOptions<'_>,
+) -> Result<Summary> {
+    Backend::from_environment()?;
+    let mut encoder = BatchEncoder::new(source, header, options)?;
+    let mut output = Output::new(sink, header)?;
+    let buffers = Buffers::default();
+    let mut pending = Vec::new();
+    for batch in batches(header) {
+        let (encoded, written) = pool::run(|| {
+            Ok(rayon::join(
+                || encoder.encode(batch, &buffers),
+                || output.append(&mut pending, &buffers, options.progress),
+            ))
+        })?;
+        written?;
+        pending = encoded?;
+    }
+    output.append(&mut pending, &buffers, options.progress)?;
+    output.finish(header)
+}
