@@ -153,14 +153,43 @@ fn files_that_are_not_what_their_names_say_are_named() {
 }
 
 #[test]
+fn an_index_may_name_shards_from_its_own_folder() {
+    let place = repository();
+    let map: serde_json::Map<_, _> =
+        (1..=3).map(|at| (format!("t{at}"), json!(format!("./{}", shard(at))))).collect();
+    place.write("repo/model.safetensors.index.json", json!({"weight_map": map}).to_string());
+    assert_faults(&place, &[]);
+}
+
+#[test]
+fn an_index_that_cannot_be_read_is_named_alone() {
+    for index in [POINTER, "{", "{\"weight_map\": 7}"] {
+        let place = repository();
+        place.write("repo/model.safetensors.index.json", index);
+        assert_faults(&place, &["model.safetensors.index.json: "]);
+    }
+}
+
+#[test]
+fn a_hostile_index_fills_neither_memory_nor_the_terminal() {
+    let place = repository();
+    let mut map: serde_json::Map<_, _> =
+        (0..5000).map(|at| (format!("x{at}"), json!(format!("{at}")))).collect();
+    map.insert("t1".into(), json!(shard(1)));
+    place.write("repo/model.safetensors.index.json", json!({"weight_map": map}).to_string());
+    let outcome = place.fails(&["pack", "repo"], 5, "repo/: there are 4002 more faults");
+    assert!(outcome.stderr.lines().count() < 1010);
+}
+
+#[test]
 fn indices_lead_nowhere_outside() {
     let place = repository();
-    let map = json!({"a": "../outside.safetensors", "b": "/etc/passwd", "t1": shard(1)});
-    let index = json!({"weight_map": map}).to_string();
-    place.write("repo/model.safetensors.index.json", index);
     place.write("outside.safetensors", model(1));
-    let outcome = place.fails(&["pack", "repo"], 5, "/etc/passwd: is missing");
-    assert!(outcome.stderr.contains("../outside.safetensors: is missing"), "{}", outcome.stderr);
+    for outside in ["../outside.safetensors", "/etc/passwd", "a/../../outside.safetensors"] {
+        let index = json!({"weight_map": {"a": outside, "t1": shard(1)}}).to_string();
+        place.write("repo/model.safetensors.index.json", index);
+        place.fails(&["pack", "repo", "-f"], 5, "which does not lie beside it");
+    }
 }
 
 #[test]
@@ -171,4 +200,11 @@ fn damage_goes_before_faults() {
     place.fails(&["pack", "repo"], 5, "pointer");
     place.flip("repo.at1w/model.at1w", 1000);
     place.fails(&["verify", "repo.at1w"], 3, "pointer");
+    // A name that cannot be walked over hides nothing either.
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("nowhere", place.path("repo.at1w/link")).unwrap();
+        let outcome = place.fails(&["verify", "repo.at1w"], 3, "is a symbolic link to nothing");
+        assert!(outcome.stderr.contains("damaged tensor"), "{}", outcome.stderr);
+    }
 }

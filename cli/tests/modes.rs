@@ -115,3 +115,18 @@ fn replaced_files_of_repositories_do_too() {
         assert_eq!(mode(&place, &format!("restored/{file}")), 0o600, "{file}");
     }
 }
+
+#[test]
+fn directories_have_no_more_than_their_source() {
+    let place = Place::new();
+    place.write("repo/private/model.safetensors", model(1));
+    fs::create_dir_all(place.path("repo/empty")).unwrap();
+    set(&place, "repo/private", 0o700);
+    set(&place, "repo/empty", 0o750);
+    ok(&place, "pack repo");
+    ok(&place, "unpack repo.at1w -o back");
+    for top in ["repo.at1w", "back"] {
+        assert_eq!(mode(&place, &format!("{top}/private")), 0o700);
+        assert_eq!(mode(&place, &format!("{top}/empty")), 0o750);
+    }
+}

@@ -78,6 +78,8 @@ def _dense(array: np.ndarray) -> Dense:
         raise TypeError(
             "a masked array, whose mask no file keeps: save its .filled(), or data and mask apart"
         )
+    if array.dtype.fields is not None:
+        raise TypeError("an array of records, which safetensors has not: save its fields apart")
     dtype = array.dtype if array.dtype.isnative else array.dtype.newbyteorder("=")
     array = np.asarray(array, dtype, order="C")
     return Dense(array, array.dtype.name, array.ctypes.data, array.nbytes)

@@ -174,7 +174,18 @@ def _reach(tensor: torch.Tensor) -> int:
 def _is_complete(tensor: torch.Tensor) -> bool:
     """Whether a tensor covers all the memory that it is a view of."""
     covered = tensor.nelement() * tensor.element_size()
-    return (tensor.data_ptr(), covered) == (storage_ptr(tensor), storage_size(tensor))
+    whole = (tensor.data_ptr(), covered) == (storage_ptr(tensor), storage_size(tensor))
+    return whole and _is_distinct(tensor)
+
+
+def _is_distinct(tensor: torch.Tensor) -> bool:
+    """Whether no two elements of a tensor are one in memory, and none there lies between them."""
+    count = 1
+    for stride, size in sorted(zip(tensor.stride(), tensor.shape)):
+        if size != 1 and stride != count:
+            return False
+        count *= size
+    return True
 
 
 def _find_shared_tensors(state_dict: dict[str, torch.Tensor]) -> list[set[str]]:

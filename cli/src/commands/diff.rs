@@ -15,8 +15,9 @@ use crate::progress::Bar;
 
 /// Compare the tensors of two files
 ///
-/// Two tensors are the same if name, dtype, shape and SHA-256 are. Packed files have the digests on
-/// record; a .safetensors is read and hashed. The entries of the metadata are compared too, but not
+/// Two tensors are the same if name, dtype, shape and SHA-256 are. Of a packed file the digests on
+/// record are compared, which proves nothing of its content: 'at1w verify' does. A .safetensors is
+/// read and hashed. The entries of the metadata are compared too, but not
 /// the layout of the headers.
 #[derive(Args)]
 #[command(after_help = HELP)]
@@ -41,7 +42,7 @@ Exit codes: 0 the same, 1 different, 2 a file could not be compared, 3 a file is
 
 Examples:
   at1w diff old.at1w new.at1w
-  at1w diff model.safetensors model.at1w && rm model.safetensors";
+  at1w diff model.safetensors model.at1w";
 
 #[derive(Default, Serialize)]
 struct Differences {
@@ -77,10 +78,8 @@ struct Entry {
 impl Diff {
     pub(crate) fn run(self, global: &Global) -> Result<()> {
         let differences = self.compare(global).map_err(|error| Failure::Trouble(error.into()))?;
-        match self.json {
-            true => json(&differences)?,
-            false => differences.print()?,
-        }
+        let printed = if self.json { json(&differences) } else { differences.print() };
+        printed.map_err(|error| Failure::Trouble(error.into()))?;
         if differences.any() { Err(Failure::Different) } else { Ok(()) }
     }
 

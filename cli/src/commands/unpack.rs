@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use at1w_container::{Progress, Reader, Summary, UnpackOptions, repository, unpack_file};
+use at1w_container::{Progress, Reader, Summary, UnpackOptions, fs, repository, unpack_file};
 use clap::Args;
 
 use super::pack::speed;
@@ -45,6 +45,7 @@ impl Unpack {
         let Self { source, output, force: overwrite } = self;
         let own_name = with_suffix(&source, AT1W, SAFETENSORS);
         let target = default_target(&source, output.or(own_name))?;
+        fs::check_distinct(&source, &target)?;
         let original_len = Reader::open(&source)?.info().original_len;
         let bar = Bar::new(global.quiet)?;
         bar.begin(original_len);

@@ -137,7 +137,9 @@ impl Verify {
 
 /// Reports the speed and the trusted comment on standard error: programs parse standard output.
 fn report_verified(bytes: u64, elapsed: Duration, signed: Option<String>) {
-    report_note(&format!("verified {bytes} bytes, {}", speed(bytes, elapsed)));
+    if bytes > 0 {
+        report_note(&format!("verified {bytes} bytes, {}", speed(bytes, elapsed)));
+    }
     if let Some(comment) = signed {
         report_note(&format!("the signature is right; its trusted comment: {comment}"));
     }

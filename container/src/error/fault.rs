@@ -48,6 +48,11 @@ pub enum Problem {
     },
     /// The name of the file says shard, but the index beside it does not name it.
     UnnamedShard,
+    /// There are more faults than are listed.
+    More {
+        /// The number of faults that are not listed.
+        count: usize,
+    },
 }
 
 impl fmt::Display for Fault {
@@ -76,6 +81,7 @@ impl fmt::Display for Problem {
                 write!(f, "lacks {count} tensors that {index} maps to it, {first:?} among them")
             }
             Self::UnnamedShard => f.write_str("is a shard that the index beside it does not name"),
+            Self::More { count } => write!(f, "there are {count} more faults"),
         }
     }
 }

@@ -8,6 +8,7 @@ mod manifest;
 mod names;
 mod options;
 mod pack;
+mod shard_index;
 mod signature;
 mod summary;
 mod target;

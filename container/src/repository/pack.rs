@@ -44,9 +44,9 @@ pub fn pack(source: &Path, target: &Path, options: &Options<'_>) -> Result<Summa
         let mut summary = Summary { faults, ..Summary::default() };
         let mut entries = Vec::with_capacity(tree.files.len());
         for file in &tree.files {
-            entries.push(pack_one(file, directory, options, &mut summary)?);
+            entries.push(pack_one(source, file, directory, options, &mut summary)?);
         }
-        create_directories(directory, &tree.empty_directories)?;
+        create_directories(source, directory, &tree.empty_directories)?;
         let manifest = Manifest::new(entries, tree.empty_directories);
         // A manifest that is there after a power cut has all of its files.
         sync_directories(directory)?;
@@ -64,6 +64,7 @@ pub fn pack(source: &Path, target: &Path, options: &Options<'_>) -> Result<Summa
 }
 
 fn pack_one(
+    source: &Path,
     file: &TreeFile,
     directory: &Path,
     options: &Options<'_>,
@@ -72,7 +73,7 @@ fn pack_one(
     let Options { overwrite, keep_names, level, progress, .. } = *options;
     let path = file.path.clone();
     if let Some(packed_path) = packed_path(&path, keep_names) {
-        let to = place(directory, &packed_path)?;
+        let to = place(source, directory, &packed_path)?;
         let options = PackOptions::new().overwrite(overwrite).level(level).progress(progress);
         match pack_file(&file.full, &to, &options) {
             Ok(done) => {
@@ -87,7 +88,7 @@ fn pack_one(
             Err(error) => return Err(error.in_file(&file.full)),
         }
     }
-    let to = place(directory, &path)?;
+    let to = place(source, directory, &path)?;
     let (size, sha256) = carry(&file.full, &to, options, |size, _| {
         if size == file.len {
             return Ok(());

@@ -60,12 +60,7 @@ pub(super) fn in_target<T>(
     let temporary = Temporary::new(Kind::Directory, parent, target)?;
     // The temporary directory is private. The one within it becomes the target.
     let inner = temporary.path().join(name);
-    let mut builder = fs::DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, mode_like(source)? | 0o700);
-    #[cfg(not(unix))]
-    let _ = source;
-    builder.create(&inner).map_err(Error::io(&inner))?;
+    directory_like(source)?.create(&inner).map_err(Error::io(&inner))?;
     let done = build(&inner)?;
     sync_directories(&inner)?;
     fs::rename(&inner, target).map_err(|error| match target.symlink_metadata() {
@@ -75,6 +70,21 @@ pub(super) fn in_target<T>(
     })?;
     sync_folder(parent)?;
     Ok(done)
+}
+
+/// Makes directories with no permissions that `source` does not have, those of the owner aside. The
+/// umask takes some away. Private where there is no `source`: a manifest may name a directory that
+/// the packed repository does not hold.
+fn directory_like(source: &Path) -> Result<fs::DirBuilder> {
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    {
+        let mode = if source.exists() { mode_like(source)? } else { 0 };
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, mode | 0o700);
+    }
+    #[cfg(not(unix))]
+    let _ = (source, &mut builder);
+    Ok(builder)
 }
 
 /// Makes the names of files survive a power cut. Writing made the files themselves survive.
@@ -88,25 +98,27 @@ pub(super) fn sync_directories(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Returns the place of a file, and makes its directory.
-pub(super) fn place(directory: &Path, path: &str) -> Result<PathBuf> {
+/// Returns the place of a file, and makes its directory like the one in `source`.
+pub(super) fn place(source: &Path, directory: &Path, path: &str) -> Result<PathBuf> {
     if let Some((parent, _)) = path.rsplit_once('/') {
-        create_directory(directory, parent)?;
+        create_directory(source, directory, parent)?;
     }
     Ok(directory.join(path))
 }
 
-pub(super) fn create_directories(root: &Path, paths: &[String]) -> Result<()> {
-    paths.iter().try_for_each(|path| create_directory(root, path))
+pub(super) fn create_directories(source: &Path, root: &Path, paths: &[String]) -> Result<()> {
+    paths.iter().try_for_each(|path| create_directory(source, root, path))
 }
 
-/// Makes a directory within `root`, and the directories that it lies in.
-fn create_directory(root: &Path, path: &str) -> Result<()> {
+/// Makes a directory within `root`, and the directories that it lies in. Each gets no permissions
+/// that the directory of the same path in `source` does not have.
+fn create_directory(source: &Path, root: &Path, path: &str) -> Result<()> {
     let real = |path: &Path| fs::canonicalize(path).map_err(Error::io(path));
-    let mut directory = root.to_owned();
+    let (mut original, mut directory) = (source.to_owned(), root.to_owned());
     for part in path.split('/') {
+        original.push(part);
         directory.push(part);
-        match fs::create_dir(&directory) {
+        match directory_like(&original)?.create(&directory) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 // A link in a target that exists may lead out of it, into the source even.

@@ -40,7 +40,7 @@ pub fn unpack(source: &Path, target: &Path, options: &Options<'_>) -> Result<Sum
         for file in &manifest.files {
             unpack_one(source, file, directory, options, &mut summary)?;
         }
-        create_directories(directory, &manifest.empty_directories)?;
+        create_directories(source, directory, &manifest.empty_directories)?;
         Ok(summary)
     })
 }
@@ -53,7 +53,7 @@ fn unpack_one(
     summary: &mut Summary,
 ) -> Result<()> {
     let from = source.join(file.stored_path());
-    let to = place(directory, &file.path)?;
+    let to = place(source, directory, &file.path)?;
     let Some(packed) = &file.packed else {
         check_size(&from, file)?;
         let (size, _) =

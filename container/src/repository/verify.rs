@@ -9,6 +9,7 @@ use super::listed::{
 };
 use super::manifest::{FileEntry, Manifest};
 use super::names::LOADED;
+use super::shard_index::is_index;
 use super::tree::Present;
 use crate::digest::Digest;
 use crate::error::fault::Fault;
@@ -65,7 +66,12 @@ pub fn verify_manifest(
         }
         checks.push(FileCheck { path: file.stored_path().to_owned(), outcome });
     }
-    check_unlisted(directory, &manifest, progress, &mut checks)?;
+    // A directory that cannot be walked must not hide the damage that was found.
+    match check_unlisted(directory, &manifest, progress, &mut checks) {
+        Err(Error::Cancelled) => return Err(Error::Cancelled),
+        Err(error) => checks.push(FileCheck { path: String::new(), outcome: Err(error) }),
+        Ok(()) => {}
+    }
     let stored: Vec<_> =
         manifest.files.iter().map(|file| directory.join(file.stored_path())).collect();
     let present = manifest.files.iter().zip(&stored);
@@ -105,7 +111,8 @@ fn check_unlisted(
 ) -> Result<()> {
     for file in unlisted(directory, manifest, progress)? {
         let path = file.path.to_lowercase();
-        if LOADED.iter().any(|(suffix, _)| path.ends_with(suffix)) || is_packed(&file.full)? {
+        let loaded = LOADED.iter().any(|(suffix, _)| path.ends_with(suffix));
+        if loaded || is_index(&path) || is_packed(&file.full)? {
             let outcome = Err(mismatch(&file.full, "may be loaded, and is not in the manifest"));
             checks.push(FileCheck { path: file.path, outcome });
         } else {

@@ -143,6 +143,17 @@ def test_shared_memory_is_refused(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize("strides", [(0, 1), (1, 1), (3, 0)], ids=str)
+def test_no_value_is_lost_to_a_tensor_that_overlaps_itself(tmp_path, strides):
+    model = torch.nn.Module()
+    whole = torch.arange(4.0)
+    model.register_buffer("z", whole)
+    model.register_buffer("a", whole.as_strided((2, 2), strides))
+    path = tmp_path / "model.safetensors"
+    at1w.torch.save_model(model, path)
+    assert torch.equal(at1w.torch.load_file(path)["z"], torch.arange(4.0))
+
+
 def test_an_interrupted_load_ends(tmp_path):
     path = tmp_path / "large.at1w"
     at1w.torch.save_file({str(i): torch.randn(4096, 4096) for i in range(4)}, path)
