@@ -24,16 +24,22 @@ type Like<'a> = (&'a str, &'a [u64], u64);
 /// A tensor is compared with the first one that it is like and has the samples of. The samples
 /// themselves are the keys, not a hash of them: the result must be the same for ever.
 pub(super) fn find(source: &dyn ReadAt, header: &Header) -> Result<HashMap<usize, u32>> {
-    let mut alike: HashMap<Like<'_>, usize> = HashMap::new();
+    // Each dtype, shape and length has a number: it is a shorter key than the three.
+    let mut numbers: HashMap<Like<'_>, usize> = HashMap::new();
+    let mut counts = Vec::new();
+    let mut kinds = Vec::with_capacity(header.tensors().len());
     for info in header.tensors() {
-        *alike.entry(like(info)).or_default() += 1;
+        let kind = *numbers.entry(like(info)).or_insert(counts.len());
+        counts.resize(counts.len().max(kind + 1), 0_usize);
+        counts[kind] += 1;
+        kinds.push(kind);
     }
     let (mut seen, mut shared) = (HashMap::new(), HashMap::new());
-    for (i, info) in header.tensors().iter().enumerate() {
-        if info.raw_len() == 0 || alike[&like(info)] == 1 {
+    for (i, (info, kind)) in header.tensors().iter().zip(kinds).enumerate() {
+        if info.raw_len() == 0 || counts[kind] == 1 {
             continue;
         }
-        match seen.entry((like(info), samples(source, header, info)?)) {
+        match seen.entry((kind, samples(source, header, info)?)) {
             Entry::Vacant(place) => _ = place.insert(i as u32),
             Entry::Occupied(place) => {
                 let other = *place.get();
