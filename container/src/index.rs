@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use at1w_codec::{Model, max_encoded_len};
+use at1w_codec::{Encoder, Model};
 
 use crate::chunking::Chunking;
 use crate::digest::Digest;
@@ -145,7 +145,9 @@ impl Index {
             let tables = format::chunk_table_len(chunks);
             let models = u64::from(u32::from_le_bytes(record.model_len));
             let most = match chunks {
-                1 => Model::MAX_LEN as u64 + max_encoded_len(info.raw_len() as usize) as u64,
+                1 => {
+                    Model::MAX_LEN as u64 + Encoder::max_encoded_len(info.raw_len() as usize) as u64
+                }
                 _ => u64::MAX,
             };
             offsets.push(end);

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use at1w_codec::{Backend, Level, Model, ModelBuilder, Next, max_encoded_len};
+use at1w_codec::{Backend, Encoder, Level, Model, ModelBuilder, Next, Position};
 use rayon::prelude::*;
 
 use crate::atomic::{check_distinct, write_like};
@@ -303,7 +303,8 @@ impl<'a> Packer<'a> {
                 }
                 let Range { start: from, end: to } = chunking.range(i * stride);
                 let raw = source::read_into(self.source, start + from..start + to, buffer)?;
-                builder.add(from / width, &raw).expect("chunks are whole elements and short");
+                let position = Position::after_elements(from / width);
+                builder.add(position, &raw).expect("chunks are whole elements and short");
                 buffer = match raw {
                     Cow::Owned(buffer) => buffer,
                     Cow::Borrowed(_) => Vec::new(),
@@ -348,9 +349,9 @@ impl<'a> Packer<'a> {
                 self.stored(&at, model.expect("chunks are whole elements and short"))?
             }
         };
-        let position = at.range.start / model.width() as u64;
+        let position = Position::after_elements(at.range.start / model.width() as u64);
         let mut bytes = buffers.take(raw.len());
-        bytes.resize(bytes.len().max(max_encoded_len(raw.len())), 0);
+        bytes.resize(bytes.len().max(Encoder::max_encoded_len(raw.len())), 0);
         let len = coder.encode(&model, position, &raw, &mut bytes);
         let len = len.ok_or_else(|| self.not_encoded(&at))?;
         Ok(EncodedChunk { at, raw, payload: Payload::Own { bytes, len, model } })

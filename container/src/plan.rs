@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use at1w_codec::{Model, max_encoded_len};
+use at1w_codec::{Encoder, Model, Position};
 
 use crate::digest::{After, Expected, State};
 use crate::format::{self, PAYLOAD_LEN, STATE_LEN};
@@ -95,7 +95,7 @@ impl<'a> Plan<'a> {
     fn add_payload(&mut self, offset: u64, len: u64) -> Result<()> {
         let chunk = self.payloads.len() as u64;
         let Range { start, end } = self.tensor.chunking().range(chunk);
-        let max = max_encoded_len((end - start) as usize) as u64;
+        let max = Encoder::max_encoded_len((end - start) as usize) as u64;
         if len > max {
             let problem = format!("its payload has {len} bytes, {max} are always enough");
             return Err(self.tensor.damaged(Some(chunk), offset, problem));
@@ -110,9 +110,10 @@ impl<'a> Plan<'a> {
         (end - start) as usize
     }
 
-    /// Elements of the tensor before a chunk.
-    pub(crate) fn position(&self, chunk: u64) -> u64 {
-        self.tensor.chunking().range(chunk).start / self.model.layout().width() as u64
+    /// Where in the tensor a chunk begins.
+    pub(crate) fn position(&self, chunk: u64) -> Position {
+        let width = self.model.layout().width() as u64;
+        Position::after_elements(self.tensor.chunking().range(chunk).start / width)
     }
 
     /// Where the payload of a chunk is in the file.
