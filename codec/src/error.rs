@@ -52,10 +52,9 @@ impl fmt::Display for EncodeError {
                 f,
                 "{len} raw bytes are more than the {max} that one chunk may hold: split them"
             ),
-            Self::Position { elements } => write!(
-                f,
-                "{elements} elements before the chunk are more than a tensor has: check its position"
-            ),
+            Self::Position { elements } => {
+                write!(f, "no tensor has {elements} elements before a chunk: check the position")
+            }
             Self::WrongElement { len, width } => write!(
                 f,
                 "values of {len} bytes can't be elements of {width} bytes: pass those of the dtype"
@@ -192,10 +191,9 @@ impl fmt::Display for DecodeError {
             Self::TooLong { raw_len, max } => {
                 write!(f, "the block has {raw_len} raw bytes, more than the {max} that are allowed")
             }
-            Self::Position { elements } => write!(
-                f,
-                "{elements} elements before the chunk are more than a tensor has: check its position"
-            ),
+            Self::Position { elements } => {
+                write!(f, "no tensor has {elements} elements before a chunk: check the position")
+            }
             Self::WrongElement { len, width } => {
                 write!(f, "elements of {width} bytes can't be read into values of {len} bytes")
             }

@@ -12,8 +12,8 @@ use crate::limits::MAX_PLANES;
 use crate::plane::table::PlaneTable;
 use crate::scale::{self, Scale};
 
-/// Names the kind of model in a word: `none`, `tables`, or the parts that have a scale: `one scale`,
-/// `rows`, `columns`, `rows+columns`, and each of these with `contexts`; `prediction` or
+/// Names the kind of model in a word: `none`, `tables`, or the parts that have a scale: `one
+/// scale`, `rows`, `columns`, `rows+columns`, and each of these with `contexts`; `prediction` or
 /// `rows, prediction`.
 impl fmt::Display for Model {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -17,7 +17,7 @@ use crate::{Dtype, EncodeError, Encoder, Level, Position};
 /// // Pages of fixed size: a value that does not fit goes elsewhere.
 /// let mut encoder = BlockEncoder::new(Level::Fast);
 /// let mut page = [0; 256];
-/// assert_eq!(encoder.encode_if_fits(Dtype::BF16, &[0; 1000], &mut page)?, Some(6));
+/// assert_eq!(encoder.encode_if_fits(Dtype::BF16, &[0; 1000], &mut page)?, Some(8));
 /// # Ok::<(), at1w_codec::EncodeError>(())
 /// ```
 #[derive(Clone, Debug)]

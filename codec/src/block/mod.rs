@@ -3,8 +3,8 @@
 //!
 //! A **bare** block has no checksum. Do not rely on it to notice damage: of all single flipped bits
 //! two of three decode to wrong bytes without an error. It is for stores that have checksums of
-//! their own. A **checked** block is four bytes longer and ends with a CRC-32, so that every flipped
-//! bit, every damage within 32 neighbouring bits and all but one in 2^32 of others are noticed.
+//! their own. A **checked** block is four bytes longer and ends with a CRC-32: every flipped bit,
+//! every damage within 32 neighbouring bits and all but one in 2^32 of others are noticed.
 //! That is a check for accidents, not against forgery.
 //!
 //! ```

@@ -34,7 +34,8 @@ impl LowPlanes {
         self.sums.iter_mut().zip(&other.sums).for_each(|(a, b)| a.merge(b));
     }
 
-    /// Returns tables for all planes of a model, and the cost of the low planes in the whole tensor.
+    /// Returns tables for all planes of a model, and the cost of the low planes in the whole
+    /// tensor.
     pub(super) fn build(&self, layout: Layout, elements: u64) -> (Tables, Cost) {
         let counted = Counted { elements, counted: self.counted };
         let mut tables = Tables::none(layout);

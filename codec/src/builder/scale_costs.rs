@@ -65,8 +65,8 @@ impl ScaleCosts {
         }
     }
 
-    /// Returns the cheapest model for a tensor of so many elements, with the cheapest table for each
-    /// plane, and the cost of the tensor with it.
+    /// Returns the cheapest model for a tensor of so many elements, with the cheapest table for
+    /// each plane, and the cost of the tensor with it.
     pub(super) fn build(self, elements: u64) -> (Model, Cost) {
         let counted = Counted { elements, counted: self.counted };
         let gain = elements * self.layout.width() as u64 * BYTE / MIN_SCALE_GAIN;

@@ -21,7 +21,8 @@ const MIN_ROW_LEN: u64 = 24;
 #[derive(Clone, Debug)]
 pub(super) struct ScaleStatistics {
     layout: Layout,
-    /// One entry for the row length 1, which is the whole tensor, and one for each that is possible.
+    /// One entry for the row length 1, which is the whole tensor, and one for each that is
+    /// possible.
     columns: Vec<Columns>,
     /// Steps of an eighth of an octave are 1 << this.
     shift: u8,

@@ -50,7 +50,8 @@ impl Coded {
 
 impl Contexts {
     /// Replaces the top bits of scaled words, the elements from `position` on in rows of `row_len`,
-    /// by symbols and the bits below them, and appends the stream of the symbols. Words that are [predicted](Prediction::suits) are whole rows.
+    /// by symbols and the bits below them, and appends the stream of the symbols.
+    /// Words that are predicted are whole rows.
     pub(crate) fn encode_words(
         &self,
         width: usize,
@@ -102,8 +103,8 @@ impl Contexts {
         self.encode(coded, escapes, units, out);
     }
 
-    /// Appends the stream of symbols: the number of escapes and these, the number of lanes and their
-    /// states, and the shared 16-bit units. Each symbol has a slot.
+    /// Appends the stream of symbols: the number of escapes and these, the number of lanes and
+    /// their states, and the shared 16-bit units. Each symbol has a slot.
     fn encode(&self, coded: &[Coded], escapes: &[Escape], units: &mut Vec<u16>, out: &mut Vec<u8>) {
         let tables = self.tables();
         let lanes_log = lanes_log(coded.len());

@@ -83,7 +83,8 @@ impl Contexts {
         }
     }
 
-    /// Appends the shift, the number of contexts with flags, the choice of contexts, and the tables.
+    /// Appends the shift, the number of contexts with flags, the choice of contexts, and the
+    /// tables.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let count = self.exponents.len() as u8;
         match &self.assignment {

@@ -3,7 +3,8 @@
 /// The most levels.
 const MAX_LIMIT: u32 = 11;
 
-/// Returns code lengths in bits for symbols with these counts, none above `limit`; 0 where the count is 0.
+/// Returns code lengths in bits for symbols with these counts, none above `limit`; 0 where the
+/// count is 0.
 ///
 /// At least two counts must not be 0, and at most `2^limit`. Memory is on the stack: encoding a
 /// chunk must not allocate.

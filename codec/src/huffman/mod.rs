@@ -32,7 +32,8 @@ pub(crate) struct HuffmanTable {
 }
 
 impl HuffmanTable {
-    /// Returns the best code for symbols with these counts; `None` for fewer than two distinct symbols.
+    /// Returns the best code for symbols with these counts; `None` for fewer than two distinct
+    /// symbols.
     pub(crate) fn from_counts(counts: &Counts) -> Option<Self> {
         if counts.iter().filter(|&&c| c > 0).count() < 2 {
             return None;

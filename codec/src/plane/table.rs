@@ -1,5 +1,5 @@
-//! The table of an entropy coder, of either kind: what a model keeps for a plane, or what a stream
-//! begins with.
+//! The table of an entropy coder, of either kind: a model keeps it for a plane, or a stream begins
+//! with it.
 
 use super::statistics::MIN_CODING_GAIN;
 use crate::DecodeError;

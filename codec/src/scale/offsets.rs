@@ -258,8 +258,8 @@ impl Scale {
     }
 }
 
-/// Returns the base that brings a mean magnitude to the target, where each of `neutral` offsets adds the
-/// neutral steps.
+/// Returns the base that brings a mean magnitude to the target, where each of `neutral` offsets
+/// adds the neutral steps.
 pub(crate) fn base((sum, count): (u64, u64), shift: u8, neutral: u32) -> u16 {
     let mean = sum.checked_div(count).unwrap_or(0) as i64;
     (TARGET - mean - i64::from(neutral * (u32::from(NEUTRAL) << shift))) as u16
