@@ -16,6 +16,9 @@
 //!   kept once. This is what `.at1w` files do.
 //! - [`block`]: every value stands alone, with or without a checksum.
 //!
+//! Blocks are made of bytes or of typed slices; for chunks `bytemuck::cast_slice` makes bytes of a
+//! slice.
+//!
 //! **A chunk has no checksum.** Damage, the model of another tensor or a wrong [`Position`] can
 //! decode to wrong bytes without an error. Keep a checksum beside it, as `.at1w` files do, or use
 //! checked blocks.

@@ -24,12 +24,12 @@ impl Position {
     /// The start of the tensor.
     pub const START: Self = Self::after_elements(0);
 
-    /// The position after so many elements of the tensor. Each part of a complex number is one.
+    /// Returns the position after so many elements of the tensor. Each part of a complex number is one.
     pub const fn after_elements(elements: u64) -> Self {
         Self { elements }
     }
 
-    /// The position of chunk `number`, counted from 0, of a tensor whose chunks have
+    /// Returns the position of chunk `number`, counted from 0, of a tensor whose chunks have
     /// `chunk_len` raw bytes each. The last chunk may be shorter.
     ///
     /// # Panics
@@ -43,7 +43,7 @@ impl Position {
         }
     }
 
-    /// How many elements of the tensor come before.
+    /// Counts the elements of the tensor that come before.
     pub const fn elements(self) -> u64 {
         self.elements
     }

@@ -11,7 +11,7 @@ pub(crate) const MANTISSAS: usize = 8;
 /// In a context byte: the sign of the symbol is changed. The other bits are the context.
 pub(crate) const FLIP: u8 = 0x80;
 
-/// The context of a context byte.
+/// Returns the context of a context byte.
 pub(crate) fn context_of(context_byte: u8) -> u8 {
     context_byte & !FLIP
 }
@@ -63,17 +63,17 @@ impl Symbol {
         self.0 & FLIP != 0
     }
 
-    /// The exponent, 0 to 14; 15 for the escape and for bytes that are no symbol.
+    /// Returns the exponent, 0 to 14; 15 for the escape and for bytes that are no symbol.
     pub(crate) fn exponent(self) -> usize {
         usize::from(self.0 >> 3 & 15)
     }
 
-    /// The top three bits of the mantissa.
+    /// Returns the top three bits of the mantissa.
     pub(crate) fn mantissa(self) -> usize {
         usize::from(self.0 & 7)
     }
 
-    /// Sign times 16, plus exponent.
+    /// Returns the sign times 16, plus the exponent.
     pub(crate) fn signed_exponent(self) -> usize {
         usize::from(self.0 >> 3)
     }
@@ -85,7 +85,7 @@ impl Symbol {
         Self(self.0 ^ context_byte & (u8::from(!self.is_escape()) * FLIP))
     }
 
-    /// The value that predictions reckon with.
+    /// Returns the value that predictions reckon with.
     pub(crate) fn value(self) -> i16 {
         prediction::value(self.0)
     }

@@ -40,8 +40,8 @@ impl Decoder {
     /// the position at which it was encoded.
     ///
     /// A chunk has no checksum. **Damage often leaves a valid encoding, which decodes to wrong
-    /// bytes without an error**: two of three flipped bits do, as do most wrong positions, and
-    /// models of other tensors. Keep a checksum beside it, or use a checked block of
+    /// bytes without an error**: two of three flipped bits do. So can a wrong position, or the
+    /// model of another tensor. Keep a checksum beside it, or use a checked block of
     /// [`crate::block`].
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use super::Contexts;
 use crate::symbol::{Folded, Symbol, context_of};
 use crate::varint;
 
-/// How many lanes a plane of `n` symbols is coded with: 1 << this.
+/// Returns how many lanes a plane of `n` symbols is coded with: 1 << this.
 fn lanes_log(n: usize) -> u8 {
     if n < 1 << 15 { 2 } else { LANES.ilog2() as u8 }
 }

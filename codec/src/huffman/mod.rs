@@ -135,7 +135,7 @@ impl HuffmanTable {
         Ok(old.insert(new))
     }
 
-    /// The first and the last symbol with a code.
+    /// Returns the first and the last symbol with a code.
     fn span(&self) -> (usize, usize) {
         span(&self.lengths, |&length| length > 0)
     }
