@@ -1,6 +1,6 @@
 //! Writing of unsigned LEB128 in its shortest form. [`Cursor`](crate::cursor::Cursor) reads it.
 
-/// The most bytes that [`write`] appends.
+/// The most bytes that [`write()`] appends.
 pub(crate) const MAX_LEN: usize = 10;
 
 /// Appends `value`, seven bits a byte, least significant first.

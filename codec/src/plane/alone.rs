@@ -14,7 +14,7 @@ pub(crate) fn write(plane: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Reads `n` symbols that [`write`] wrote.
+/// Reads `n` symbols that [`write()`] wrote.
 pub(crate) fn read(n: usize, input: &mut Cursor<'_>) -> Result<Vec<u8>, DecodeError> {
     let mut own = OwnTables::default();
     let coded = Entry::read(0, n, input)?.open(0, n, None, &mut own, input)?;
