@@ -24,7 +24,8 @@ impl Position {
     /// The start of the tensor.
     pub const START: Self = Self::after_elements(0);
 
-    /// Returns the position after so many elements of the tensor. Each part of a complex number is one.
+    /// Returns the position after so many elements of the tensor. Each part of a complex number is
+    /// one.
     pub const fn after_elements(elements: u64) -> Self {
         Self { elements }
     }

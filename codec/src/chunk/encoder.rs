@@ -45,8 +45,8 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// Makes an encoder without memory yet; it grows to about four times the chunk, and to about ten
-    /// times a chunk that is searched for matches. At [`Level::Fast`] none is.
+    /// Makes an encoder without memory yet; it grows to about four times the chunk, and to about
+    /// ten times a chunk that is searched for matches. At [`Level::Fast`] none is.
     pub fn new(level: Level) -> Self {
         Self { level, ..Self::default() }
     }
