@@ -33,6 +33,10 @@ full:
 lint:
     ci/lint
 
+# Finds files of a crate that import each other in a circle
+circles +CRATE:
+    ci/circles {{ CRATE }}
+
 # Builds the documentation, with warnings denied
 docs:
     ci/docs

@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use at1w_benches::baselines::Baseline;
 use at1w_benches::data::{CHUNK_LEN, Weights};
-use at1w_codec::{Decoder, Dtype, Encoder, Level, Model, max_encoded_len};
+use at1w_codec::{Decoder, Dtype, Encoder, Level, Model, Position};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 fn chunk(c: &mut Criterion) {
@@ -27,13 +27,15 @@ fn chunk(c: &mut Criterion) {
         let of = || Model::of(weights.dtype, Level::Default, shape, [raw]).expect("whole elements");
         let model = of();
         let mut encoder = Encoder::new(Level::Default);
-        let mut encoded = vec![0; max_encoded_len(raw.len())];
+        let mut encoded = vec![0; Encoder::max_encoded_len(raw.len())];
         group.bench_function("model", |b| b.iter(of));
-        group.bench_function("encode", |b| b.iter(|| encoder.encode(&model, 0, raw, &mut encoded)));
-        let len = encoder.encode(&model, 0, raw, &mut encoded).expect("room");
+        group.bench_function("encode", |b| {
+            b.iter(|| encoder.encode(&model, Position::START, raw, &mut encoded))
+        });
+        let len = encoder.encode(&model, Position::START, raw, &mut encoded).expect("room");
         let mut decoder = Decoder::new();
         group.bench_function("decode", |b| {
-            b.iter(|| decoder.decode(&model, 0, &encoded[..len], &mut out));
+            b.iter(|| decoder.decode(&model, Position::START, &encoded[..len], &mut out));
         });
 
         group.sample_size(10);

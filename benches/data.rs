@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use at1w_codec::{Dtype, Encoder, Level, Model, max_encoded_len};
+use at1w_codec::{Dtype, Encoder, Level, Model, Position};
 use at1w_tests::Random;
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
@@ -19,7 +19,7 @@ pub struct Chunk {
     /// Index of its tensor.
     pub tensor: usize,
     /// Its first element.
-    pub position: u64,
+    pub position: Position,
     /// Its raw bytes.
     pub raw_len: usize,
     /// What they are encoded to.
@@ -151,15 +151,16 @@ impl Weights {
         self.tensors.iter().zip(&self.shapes).map(model).collect()
     }
 
-    /// The first element of each chunk of a tensor.
-    pub fn positions(&self) -> impl Iterator<Item = u64> {
-        (0..).step_by(CHUNK_LEN / self.dtype.layout().width())
+    /// Where each chunk of a tensor begins.
+    pub fn positions(&self) -> impl Iterator<Item = Position> {
+        let layout = self.dtype.layout();
+        (0..).map(move |number| Position::of_chunk(number, CHUNK_LEN, layout))
     }
 
     /// All chunks, encoded.
     pub fn chunks(&self, models: &[Model]) -> Vec<Chunk> {
         let mut encoder = Encoder::new(self.level);
-        let mut out = vec![0; max_encoded_len(CHUNK_LEN)];
+        let mut out = vec![0; Encoder::max_encoded_len(CHUNK_LEN)];
         let mut chunks = Vec::new();
         for (i, raw) in self.tensors.iter().enumerate() {
             for (chunk, position) in raw.chunks(CHUNK_LEN).zip(self.positions()) {

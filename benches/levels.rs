@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use at1w_benches::data::{Chunk, Weights};
 use at1w_benches::{baselines::Baseline, interleaved};
-use at1w_codec::{Decoder, Encoder, Level, max_encoded_len};
+use at1w_codec::{Decoder, Encoder, Level};
 use at1w_container::{PackOptions, pack};
 use at1w_tests::restored;
 use rayon::prelude::*;
@@ -113,7 +113,8 @@ fn speeds(weights: &Weights) -> [f64; 2] {
     let chunks = weights.chunks(&models);
     let raw = weights.bytes();
     let (mut copy, mut out) = (vec![0; raw.len()], vec![0; raw.len()]);
-    let mut buffer = vec![0; max_encoded_len(raw.len().min(at1w_benches::data::CHUNK_LEN))];
+    let mut buffer =
+        vec![0; Encoder::max_encoded_len(raw.len().min(at1w_benches::data::CHUNK_LEN))];
     let (mut encoder, mut decoder) = (Encoder::new(weights.level), Decoder::new());
     let [memcpy, encode, decode] = interleaved(
         ROUNDS,

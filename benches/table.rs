@@ -13,7 +13,7 @@ use std::process::Command;
 use at1w_benches::baselines::Baseline;
 use at1w_benches::data::{CHUNK_LEN, Chunk, Weights};
 use at1w_benches::{interleaved, lane_table};
-use at1w_codec::{Backend, Decoder, Dtype, Encoder, Level, Model, max_encoded_len};
+use at1w_codec::{Backend, Decoder, Dtype, Encoder, Level, Model};
 use at1w_container::{Mapped, OpenOptions, PackOptions, Reader, pack, pack_file};
 use at1w_simd::histogram;
 use at1w_simd::lanes::{self, Input, Table};
@@ -188,7 +188,7 @@ fn chunk(weights: &Weights) -> [Speed; 4] {
     let raw = weights.bytes();
     let mut copy = vec![0; raw.len()];
     let mut out = vec![0; raw.len()];
-    let mut encoded = vec![0; max_encoded_len(CHUNK_LEN)];
+    let mut encoded = vec![0; Encoder::max_encoded_len(CHUNK_LEN)];
     let mut decoder = Decoder::new();
     let (mut encoder, mut again) = (Encoder::new(weights.level), Encoder::new(weights.level));
     let mut encode = |encoder: &mut Encoder, models: &[Model]| {

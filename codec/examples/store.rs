@@ -2,7 +2,7 @@
 //!
 //! `cargo run -p at1w-codec --example store`
 
-use at1w_codec::{Decoder, Dtype, Encoder, Level, Model, max_encoded_len};
+use at1w_codec::{Decoder, Dtype, Encoder, Level, Model, Position};
 use redb::{Database, ReadableDatabase, TableDefinition};
 
 /// Tensor name to dtype and model.
@@ -12,11 +12,6 @@ const CHUNKS: TableDefinition<'_, (&str, u64), (u64, &[u8])> = TableDefinition::
 
 const CHUNK_LEN: usize = 512 << 10;
 
-/// Elements of a tensor before a chunk.
-fn position(dtype: Dtype, number: u64) -> u64 {
-    number * (CHUNK_LEN / dtype.layout().width()) as u64
-}
-
 fn put(
     db: &Database,
     name: &str,
@@ -24,16 +19,18 @@ fn put(
     shape: &[u64],
     raw: &[u8],
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let model = Model::of(dtype, Level::Default, shape, raw.chunks(CHUNK_LEN))?;
+    let mut encoder = Encoder::new(Level::Default);
+    let model = encoder.model(dtype, shape, raw.chunks(CHUNK_LEN))?;
 
     let transaction = db.begin_write()?;
     transaction.open_table(TENSORS)?.insert(name, (dtype.name(), &model.to_bytes()[..]))?;
-    let mut encoder = Encoder::new(Level::Default);
-    let mut encoded = vec![0; max_encoded_len(CHUNK_LEN)];
-    for (number, chunk) in raw.chunks(CHUNK_LEN).enumerate() {
-        let len = encoder.encode(&model, position(dtype, number as u64), chunk, &mut encoded)?;
-        let value = (chunk.len() as u64, &encoded[..len]);
-        transaction.open_table(CHUNKS)?.insert((name, number as u64), value)?;
+    let mut encoded = Vec::new();
+    for (number, chunk) in (0..).zip(raw.chunks(CHUNK_LEN)) {
+        let position = Position::of_chunk(number, CHUNK_LEN, dtype.layout());
+        encoded.clear();
+        encoder.encode_into(&model, position, chunk, &mut encoded)?;
+        let value = (chunk.len() as u64, &encoded[..]);
+        transaction.open_table(CHUNKS)?.insert((name, number), value)?;
     }
     Ok(transaction.commit()?)
 }
@@ -49,7 +46,8 @@ fn get(db: &Database, name: &str, number: u64) -> Result<Vec<u8>, Box<dyn std::e
     let (raw_len, encoded) = chunk.value();
     // The length is our own, from the store; the buffer could as well be the caller's.
     let mut raw = vec![0; raw_len.try_into()?];
-    Decoder::new().decode(&model, position(dtype, number), encoded, &mut raw)?;
+    let position = Position::of_chunk(number, CHUNK_LEN, dtype.layout());
+    Decoder::new().decode(&model, position, encoded, &mut raw)?;
     Ok(raw)
 }
 

@@ -1,7 +1,9 @@
-//! Integer costs: what a plane would take, without coding it.
+//! Integer costs: the size that a plane would have, without coding it.
 //!
 //! Costs are in units of 2^-16 bit. They use integers only, so that the same input is packed to
 //! the same bytes on every machine.
+
+use crate::counts::Counts;
 
 /// A cost or a saving in units of 2^-16 bit.
 pub(crate) type Cost = u64;
@@ -23,7 +25,7 @@ pub(crate) const FREQ: [Cost; 257] = {
     table
 };
 
-/// `log2 x` rounded down to 2^-16, by repeated squaring of the mantissa.
+/// Returns `log2 x` rounded down to 2^-16, by repeated squaring of the mantissa.
 pub(crate) const fn log2(x: u32) -> Cost {
     let exponent = x.ilog2();
     // 1.31 fixed point in [1, 2).
@@ -51,31 +53,38 @@ const MANTISSA: [Cost; 257] = {
     table
 };
 
-/// An integer no larger than `log2 x` (`up` = 0) or no smaller (`up` = 1).
+/// Returns an integer no larger than `log2 x` (`up` = 0) or no smaller (`up` = 1).
 fn log2_bound(x: u64, up: usize) -> Cost {
     let exponent = x.ilog2();
     let fraction = if exponent >= 8 { x >> (exponent - 8) } else { x << (8 - exponent) } & 0xff;
     Cost::from(exponent) * BIT + MANTISSA[fraction as usize + up] + up as Cost
 }
 
-/// A lower bound of what any order-0 coder needs for symbols with these counts.
-pub(crate) fn entropy_floor(counts: &[u64; 256]) -> Cost {
+/// A part of a tensor that was counted, and the whole of it.
+#[derive(Clone, Copy)]
+pub(crate) struct Counted {
+    /// Elements of the tensor.
+    pub(crate) elements: u64,
+    /// Elements that were counted.
+    pub(crate) counted: u64,
+}
+
+impl Counted {
+    /// Extends the cost of the elements that were counted to the whole tensor.
+    pub(crate) fn extend(self, cost: Cost) -> Cost {
+        let all = u128::from(cost) * u128::from(self.elements.max(self.counted));
+        (all / u128::from(self.counted.max(1))) as Cost
+    }
+}
+
+/// Returns a lower bound of the bits that any order-0 coder needs for symbols with these counts.
+pub(crate) fn entropy_floor(counts: &Counts) -> Cost {
     let total: u64 = counts.iter().sum();
     if total == 0 {
         return 0;
     }
     let log_total = log2_bound(total, 0);
     counts.iter().filter(|&&c| c > 0).map(|&c| c * log_total.saturating_sub(log2_bound(c, 1))).sum()
-}
-
-/// How often each symbol occurs.
-#[cfg(test)]
-pub(crate) fn counts(plane: &[u8]) -> [u64; 256] {
-    let mut counts = [0; 256];
-    for &symbol in plane {
-        counts[symbol as usize] += 1;
-    }
-    counts
 }
 
 #[cfg(test)]

@@ -1,11 +1,20 @@
-//! Element types and how their bytes split into planes.
+//! Element types, and how their bytes split into planes.
 
 use at1w_simd::planes::Layout;
 
 macro_rules! dtypes {
     ($($variant:ident $name:literal $bits:literal $layout:ident $doc:literal,)*) => {
         /// The 22 element types of safetensors 0.8.
+        ///
+        /// ```
+        /// use at1w_codec::{Dtype, Layout};
+        ///
+        /// assert_eq!(Dtype::from_name("BF16"), Some(Dtype::BF16));
+        /// assert_eq!(Dtype::BF16.layout(), Layout::FLOAT16);
+        /// assert_eq!(Dtype::F4.bits(), 4);
+        /// ```
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
         pub enum Dtype {
             $(#[doc = $doc] $variant,)*
         }
@@ -14,22 +23,22 @@ macro_rules! dtypes {
             /// Every dtype.
             pub const ALL: [Self; 22] = [$(Self::$variant,)*];
 
-            /// The name in a safetensors header.
+            /// Returns the name in a safetensors header.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
             }
 
-            /// Bits of one element.
+            /// Returns the bits of one element.
             pub const fn bits(self) -> u32 {
                 match self { $(Self::$variant => $bits,)* }
             }
 
-            /// How the bytes of a tensor of this type split into planes.
+            /// Returns how the bytes of a tensor of this type split into planes.
             pub const fn layout(self) -> Layout {
                 match self { $(Self::$variant => Layout::$layout,)* }
             }
 
-            /// The dtype of that name in a safetensors header.
+            /// Finds the dtype of that name in a safetensors header.
             pub fn from_name(name: &str) -> Option<Self> {
                 match name { $($name => Some(Self::$variant),)* _ => None }
             }

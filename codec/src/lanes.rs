@@ -1,12 +1,13 @@
-//! Lane rANS for planes with a small alphabet: the model and the stream around the kernels of
+//! Lane rANS for planes with a small alphabet: the table and the stream around the kernels of
 //! [`at1w_simd::lanes`].
 
-use std::borrow::Cow;
 use std::cmp::{Ordering, Reverse};
 
 use at1w_simd::lanes::{self, MAX_SYMBOLS, START, TOTAL};
 
 use crate::cost::{self, BYTE, Cost, FREQ};
+use crate::counts::Counts;
+use crate::cursor::Cursor;
 use crate::{DecodeError, varint};
 
 /// A symbol is listed when it makes up at least one in 2^`LISTED_SHIFT` of a plane. A slot of
@@ -16,7 +17,7 @@ const LISTED_SHIFT: u32 = 10;
 /// Set in the first byte of a stored table with an escape.
 const ESCAPE_FLAG: u8 = 0x80;
 
-/// How many lanes a plane of `n` symbols is coded with: 64 << this.
+/// Returns how many lanes a plane of `n` symbols is coded with: 64 << this.
 ///
 /// More lanes decode faster and cost 1.5 bytes each.
 pub(crate) fn lanes_log(n: usize) -> u8 {
@@ -33,39 +34,53 @@ pub(crate) const MAX_LANES_LOG: u8 = 2;
 /// The most lanes of a plane.
 pub(crate) const MAX_LANES: usize = 64 << MAX_LANES_LOG;
 
-/// What scratch memory needs beside a byte for each symbol.
+/// The scratch memory that is needed beside a byte for each symbol.
 const SCRATCH_MARGIN: usize = 64;
 
-/// Up to 16 byte values with their frequencies; the last may stand for all others.
+/// Up to 32 entries with their frequencies: byte values, of which the last may be the escape.
 #[derive(Clone, Debug)]
-pub(crate) struct Table {
+pub(crate) struct LaneTable {
     kernel: lanes::Table,
 }
 
-impl Table {
-    /// A model for symbols with these counts; `None` where there are none.
-    pub(crate) fn from_counts(counts: &[u64; 256]) -> Option<Self> {
+impl LaneTable {
+    /// Returns the best table for symbols with these counts; `None` where there are none.
+    pub(crate) fn from_counts(counts: &Counts) -> Option<Self> {
         let total: u64 = counts.iter().sum();
-        let mut ranked: Vec<(u64, u8)> =
-            (0..=255).map(|s| (counts[s as usize], s)).filter(|&(c, _)| c > 0).collect();
+        let mut ranked = [(0, 0); 256];
+        let mut occurring = 0;
+        for (symbol, &count) in (0..=u8::MAX).zip(counts).filter(|&(_, &count)| count > 0) {
+            ranked[occurring] = (count, symbol);
+            occurring += 1;
+        }
+        let ranked = &mut ranked[..occurring];
         ranked.sort_unstable_by_key(|&(count, symbol)| (Reverse(count), symbol));
         let mut listed = ranked.iter().filter(|&&(c, _)| c << LISTED_SHIFT >= total).count();
         if listed < ranked.len() || listed > MAX_SYMBOLS {
             listed = listed.min(MAX_SYMBOLS - 1);
         }
-        let (kept, escaped) = ranked.split_at(listed);
-        let mut kept: Vec<(u8, u64)> = kept.iter().map(|&(c, s)| (s, c)).collect();
-        kept.sort_unstable();
+        let (kept, escaped) = ranked.split_at_mut(listed);
+        kept.sort_unstable_by_key(|&(_, symbol)| symbol);
 
-        let (symbols, mut weights): (Vec<u8>, Vec<u64>) = kept.into_iter().unzip();
-        if !escaped.is_empty() {
-            weights.push(escaped.iter().map(|e| e.0).sum());
+        let (mut symbols, mut weights) = ([0; MAX_SYMBOLS], [0; MAX_SYMBOLS]);
+        for ((entry, weight), &mut (count, symbol)) in
+            symbols.iter_mut().zip(&mut weights).zip(kept)
+        {
+            (*entry, *weight) = (symbol, count);
         }
-        let kernel = lanes::Table::new(&symbols, &quantise(&weights)?)?;
+        let mut entries = listed;
+        if !escaped.is_empty() {
+            weights[listed] = escaped.iter().map(|e| e.0).sum();
+            entries += 1;
+        }
+        let mut freqs = [0; MAX_SYMBOLS];
+        let freqs = &mut freqs[..entries];
+        quantise(&weights[..entries], freqs)?;
+        let kernel = lanes::Table::new(&symbols[..listed], freqs)?;
         Some(Self { kernel })
     }
 
-    /// Appends the model: the number of entries less one and the escape flag, the listed symbols
+    /// Appends the table: the number of entries less one and the escape flag, the listed symbols
     /// in rising order, and the frequency less one of every entry but the last.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let (symbols, freqs) = (self.kernel.symbols(), self.kernel.freqs());
@@ -75,36 +90,38 @@ impl Table {
         out.extend(freqs[..freqs.len() - 1].iter().map(|f| (f - 1) as u8));
     }
 
-    /// Bytes that [`Table::write`] appends.
+    /// Counts the bytes that [`LaneTable::write`] appends.
     pub(crate) fn written_len(&self) -> usize {
         self.kernel.symbols().len() + self.kernel.freqs().len()
     }
 
-    /// Reads what [`Table::write`] wrote and moves `input` past it.
-    pub(crate) fn read(input: &mut &[u8]) -> Result<Self, DecodeError> {
-        let (&head, rest) = input.split_first().ok_or(DecodeError::Truncated)?;
+    /// Reads what [`LaneTable::write`] wrote.
+    pub(crate) fn read(input: &mut Cursor<'_>) -> Result<Self, DecodeError> {
+        let head = input.u8()?;
         let escape = head & ESCAPE_FLAG != 0;
         let entries = usize::from(head & !ESCAPE_FLAG) + 1;
         if entries > MAX_SYMBOLS {
             return Err(DecodeError::LaneTable);
         }
-        let (listed, rest) =
-            rest.split_at_checked(entries - usize::from(escape)).ok_or(DecodeError::Truncated)?;
-        let (stored, rest) = rest.split_at_checked(entries - 1).ok_or(DecodeError::Truncated)?;
-        let mut freqs: Vec<u16> = stored.iter().map(|&f| u16::from(f) + 1).collect();
-        let last = TOTAL.checked_sub(freqs.iter().sum()).ok_or(DecodeError::LaneTable)?;
-        freqs.push(last);
+        let listed = input.split(entries - usize::from(escape))?;
+        let stored = input.split(entries - 1)?;
+        let mut freqs = [0; MAX_SYMBOLS];
+        let mut last = TOTAL;
+        for (freq, &byte) in freqs.iter_mut().zip(stored) {
+            *freq = u16::from(byte) + 1;
+            last = last.checked_sub(*freq).ok_or(DecodeError::LaneTable)?;
+        }
+        freqs[entries - 1] = last;
         if !listed.is_sorted_by(|a, b| a < b) {
             return Err(DecodeError::LaneTable);
         }
-        *input = rest;
-        let kernel = lanes::Table::new(listed, &freqs).ok_or(DecodeError::LaneTable)?;
+        let kernel = lanes::Table::new(listed, &freqs[..entries]).ok_or(DecodeError::LaneTable)?;
         Ok(Self { kernel })
     }
 
-    /// What `n` symbols with these counts take as one plane, near enough to choose by; `None` if
-    /// one of them can't be coded.
-    pub(crate) fn cost(&self, counts: &[u64; 256], flush: Cost) -> Option<Cost> {
+    /// Returns the cost of symbols with these counts as one plane, near enough to choose by; `None`
+    /// if one of them can't be coded.
+    pub(crate) fn cost(&self, counts: &Counts, flush: Cost) -> Option<Cost> {
         let freqs = self.kernel.freqs();
         let mut escapes: u64 = counts.iter().sum();
         let mut coded = 0;
@@ -120,7 +137,7 @@ impl Table {
         Some(coded + escapes * BYTE + flush)
     }
 
-    /// Appends the stream of `plane`: with an escape in the model the number of escaped symbols
+    /// Appends the stream of `plane`: with an escape in the table the number of escaped symbols
     /// and these; the lane states; the shared bytes.
     pub(crate) fn encode(
         &self,
@@ -146,37 +163,36 @@ impl Table {
     }
 }
 
-/// Decodes what [`Table::encode`] appended, piece by piece.
-pub(crate) struct Decoder<'a> {
-    table: Cow<'a, Table>,
+/// Decodes what [`LaneTable::encode`] appended, piece by piece.
+pub(crate) struct LaneDecoder<'a> {
+    table: &'a LaneTable,
     states: [u16; MAX_LANES],
     lanes: usize,
     input: lanes::Input<'a>,
 }
 
-impl<'a> Decoder<'a> {
-    /// Reads what precedes the shared bytes; `input` is the whole stream.
+impl<'a> LaneDecoder<'a> {
+    /// Reads what precedes the shared bytes; `stream` is the whole stream.
     pub(crate) fn new(
-        table: Cow<'a, Table>,
+        table: &'a LaneTable,
         lanes_log: u8,
-        mut input: &'a [u8],
+        stream: &'a [u8],
     ) -> Result<Self, DecodeError> {
+        let mut input = Cursor::new(stream);
         let mut escaped: &[u8] = &[];
         if table.kernel.has_escape() {
-            let count = varint::read(&mut input)?;
-            let count = usize::try_from(count).map_err(|_| DecodeError::Truncated)?;
-            (escaped, input) = input.split_at_checked(count).ok_or(DecodeError::Truncated)?;
+            let count = input.length()?;
+            escaped = input.split(count)?;
         }
         let lanes = 64 << lanes_log;
         let mut states = [START; MAX_LANES];
-        let (flushed, stream) = input.split_at_checked(2 * lanes).ok_or(DecodeError::Truncated)?;
-        for (state, bytes) in states.iter_mut().zip(flushed.as_chunks().0) {
+        for (state, bytes) in states.iter_mut().zip(input.arrays(lanes)?) {
             *state = u16::from_le_bytes(*bytes);
         }
         if states.iter().any(|&s| s < START) {
             return Err(DecodeError::LaneState);
         }
-        Ok(Self { table, states, lanes, input: lanes::Input { stream, escaped } })
+        Ok(Self { table, states, lanes, input: lanes::Input { stream: input.rest(), escaped } })
     }
 
     /// Decodes the next symbols: a multiple of [`MAX_LANES`] of them, or all that are left.
@@ -185,7 +201,8 @@ impl<'a> Decoder<'a> {
         lanes::decode(&self.table.kernel, states, &mut self.input, out).map_err(fault)
     }
 
-    /// [`Decoder::decode`] of the high bytes of 16-bit floats, merged with the `low` ones.
+    /// Decodes the high bytes of 16-bit floats as [`LaneDecoder::decode`] does, and merges them
+    /// with the `low` ones.
     pub(crate) fn decode_float16(&mut self, low: &[u8], out: &mut [u8]) -> Result<(), DecodeError> {
         let states = &mut self.states[..self.lanes];
         lanes::decode_float16(&self.table.kernel, states, &mut self.input, low, out).map_err(fault)
@@ -207,25 +224,26 @@ fn fault(exhausted: lanes::Exhausted) -> DecodeError {
     }
 }
 
-/// What the lanes of a plane of `n` symbols cost beside the symbols: 16 bits of state each, of
-/// which the symbols use 4 on average.
+/// Returns the cost of the lanes of a plane of `n` symbols beside the symbols: 16 bits of state
+/// each, of which the symbols use 4 on average.
 pub(crate) fn flush_cost(n: usize) -> Cost {
     (64 << lanes_log(n)) * 12 * cost::BIT
 }
 
-/// Frequencies of sum 256, each at least 1, that code symbols of these weights in the fewest bits.
+/// Finds the frequencies of sum 256, each at least 1, that code symbols of these weights in the
+/// fewest bits; `None` if there are no symbols.
 ///
 /// Costs are convex, so moving one slot at a time to where it saves most, from where it costs
 /// least, ends at the optimum.
-fn quantise(weights: &[u64]) -> Option<Vec<u16>> {
+fn quantise(weights: &[u64], freqs: &mut [u16]) -> Option<()> {
     let total: u64 = weights.iter().sum();
     if total == 0 {
         return None;
     }
     let share = |w: u64| (u128::from(w) * u128::from(TOTAL) / u128::from(total)) as u16;
-    let mut freqs: Vec<u16> = weights.iter().map(|&w| share(w).max(1)).collect();
+    freqs.iter_mut().zip(weights).for_each(|(freq, &w)| *freq = share(w).max(1));
     loop {
-        // What the slot above `f` saves a symbol of this weight.
+        // The saving of a symbol of this weight by the slot above `f`.
         let value = |i: usize, f: u16| weights[i] * (FREQ[f as usize] - FREQ[f as usize + 1]);
         let sum: u16 = freqs.iter().sum();
         let gain = (0..freqs.len())
@@ -241,7 +259,7 @@ fn quantise(weights: &[u64]) -> Option<Vec<u16>> {
                 freqs[i] += 1;
                 freqs[j] -= 1;
             }
-            _ => return Some(freqs),
+            _ => return Some(()),
         }
     }
 }
@@ -249,7 +267,7 @@ fn quantise(weights: &[u64]) -> Option<Vec<u16>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cost::counts;
+    use crate::counts::count;
 
     /// Exponents as weights have them, with a few far outliers.
     fn exponents(n: usize) -> Vec<u8> {
@@ -263,12 +281,12 @@ mod tests {
     }
 
     fn decode(
-        table: &Table,
+        table: &LaneTable,
         encoded: &[u8],
         n: usize,
         piece: usize,
     ) -> Result<Vec<u8>, DecodeError> {
-        let mut decoder = Decoder::new(Cow::Borrowed(table), lanes_log(n), encoded)?;
+        let mut decoder = LaneDecoder::new(table, lanes_log(n), encoded)?;
         let mut decoded = vec![0; n];
         decoded.chunks_mut(piece).try_for_each(|out| decoder.decode(out))?;
         decoder.finish()?;
@@ -279,14 +297,14 @@ mod tests {
     fn round_trips_with_and_without_escapes() {
         for n in [1, 63, 64, 65, 300, 4096, 70_000, 200_001] {
             for plane in [exponents(n), exponents(n).iter().map(|e| e % 16).collect()] {
-                let table = Table::from_counts(&counts(&plane)).unwrap();
+                let table = LaneTable::from_counts(&count(&plane)).unwrap();
                 let (mut encoded, mut scratch) = (Vec::new(), Vec::new());
                 table.encode(&plane, lanes_log(n), &mut encoded, &mut scratch);
                 for piece in [n, MAX_LANES, 16 * MAX_LANES] {
                     assert_eq!(decode(&table, &encoded, n, piece).as_ref(), Ok(&plane));
                 }
 
-                let cost = table.cost(&counts(&plane), flush_cost(n)).unwrap() / BYTE;
+                let cost = table.cost(&count(&plane), flush_cost(n)).unwrap() / BYTE;
                 let slack = 8 + (64 << lanes_log(n)) / 2 + encoded.len() / 50;
                 assert!(
                     encoded.len().abs_diff(cost as usize) <= slack,
@@ -303,15 +321,16 @@ mod tests {
     #[test]
     fn tables_round_trip() {
         for plane in [exponents(100_000), vec![3; 9], (0..16).collect(), (0..17).collect()] {
-            let table = Table::from_counts(&counts(&plane)).unwrap();
+            let table = LaneTable::from_counts(&count(&plane)).unwrap();
             let mut bytes = Vec::new();
             table.write(&mut bytes);
             assert_eq!(bytes.len(), table.written_len());
-            let read = Table::read(&mut &bytes[..]).unwrap();
+            let read = LaneTable::read(&mut Cursor::new(&bytes)).unwrap();
             assert_eq!(read.kernel.freqs(), table.kernel.freqs());
             assert_eq!(read.kernel.symbols(), table.kernel.symbols());
             for cut in 0..bytes.len() {
-                assert_eq!(Table::read(&mut &bytes[..cut]).err(), Some(DecodeError::Truncated));
+                let read = LaneTable::read(&mut Cursor::new(&bytes[..cut]));
+                assert_eq!(read.err(), Some(DecodeError::Truncated));
             }
         }
     }
@@ -327,6 +346,8 @@ mod tests {
                 best = best.min(cost(&[a, b, 256 - a - b]));
             }
         }
-        assert_eq!(cost(&quantise(&weights).unwrap()), best);
+        let mut freqs = [0; 3];
+        quantise(&weights, &mut freqs).unwrap();
+        assert_eq!(cost(&freqs), best);
     }
 }

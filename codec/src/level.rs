@@ -1,7 +1,15 @@
-//! How hard to look for a small encoding.
+//! The choice between speed and size.
 
-/// How much time encoding, and then decoding, may take to save bytes. The format is one.
+/// The time that encoding, and then decoding, may take to save bytes. All levels have one format.
+///
+/// ```
+/// use at1w_codec::Level;
+///
+/// assert_eq!(Level::default(), Level::Default);
+/// assert!(Level::Fast < Level::Max);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Level {
     /// Tables for each plane: decodes as fast as memory is copied.
     Fast,

@@ -22,7 +22,7 @@ impl Planes {
         self.elements = raw_len / layout.width();
     }
 
-    /// The planes, least significant first. None if there are no elements.
+    /// Returns the planes, least significant first. There are none if there are no elements.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
         self.bytes.chunks_exact(self.elements.max(1))
     }

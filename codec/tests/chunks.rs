@@ -1,7 +1,8 @@
 //! Chunks of any bytes come back; no bytes make the decoder panic or write where it should not.
 
+use at1w_codec::block::BlockDecoder;
 use at1w_codec::{
-    DecodeError, Decoder, Dtype, EncodeError, Encoder, Layout, Level, Model, block, max_encoded_len,
+    DecodeError, Decoder, Dtype, EncodeError, Encoder, Layout, Level, Model, Position,
 };
 use proptest::prelude::*;
 
@@ -42,7 +43,7 @@ fn weights_of(dtype: Dtype, elements: usize, columns: u64, seed: u64) -> Vec<u8>
     let scale = |i: u64| 2_f64.powi((i.wrapping_mul(0x9e37_79b9) >> 9) as i32 % 4);
     let mut raw = Vec::new();
     for i in 0..elements as u64 {
-        let (row, column) = ((i + POSITION) / columns, (i + POSITION) % columns);
+        let (row, column) = ((i + ELEMENTS_BEFORE) / columns, (i + ELEMENTS_BEFORE) % columns);
         let unit = next() as f64 / (1_u64 << 52) as f64 - 1.0;
         let value = match next() % 500 {
             0 => 0.0,
@@ -59,7 +60,8 @@ fn weights_of(dtype: Dtype, elements: usize, columns: u64, seed: u64) -> Vec<u8>
 }
 
 /// Where in its tensor each chunk of these tests begins.
-const POSITION: u64 = 1234;
+const ELEMENTS_BEFORE: u64 = 1234;
+const POSITION: Position = Position::after_elements(ELEMENTS_BEFORE);
 
 /// One of every layout, and of every way that floats of 16 bits are scaled.
 const DTYPES: [Dtype; 8] = [
@@ -81,7 +83,7 @@ fn model_of(dtype: Dtype, level: Level, columns: u64, raw: &[u8]) -> Model {
 }
 
 fn encode(model: &Model, raw: &[u8]) -> Vec<u8> {
-    let mut encoded = vec![0; max_encoded_len(raw.len())];
+    let mut encoded = vec![0; Encoder::max_encoded_len(raw.len())];
     let len = Encoder::new(Level::Max).encode(model, POSITION, raw, &mut encoded).unwrap();
     encoded.truncate(len);
     encoded
@@ -107,7 +109,7 @@ fn every_small_length_of_every_layout() {
             let models = LEVELS.map(|level| model_of(dtype, level, 32, &raw));
             for model in models.into_iter().chain([Model::plain(layout)]) {
                 let encoded = encode(&model, &raw);
-                assert!(encoded.len() <= max_encoded_len(raw.len()));
+                assert!(encoded.len() <= Encoder::max_encoded_len(raw.len()));
                 assert_eq!(decode(&model, &encoded, raw.len()).unwrap(), raw);
             }
         }
@@ -132,43 +134,30 @@ fn wrong_lengths_are_named() {
     let mut out = [0; 64];
     let mut encoder = Encoder::new(Level::Max);
     assert_eq!(
-        encoder.encode(&model, 0, &[0; 5], &mut out),
+        encoder.encode(&model, Position::START, &[0; 5], &mut out),
         Err(EncodeError::Ragged { len: 5, width: 4 })
     );
     assert_eq!(
-        encoder.encode(&model, 0, &[0; 64], &mut out),
+        encoder.encode(&model, Position::START, &[0; 64], &mut out),
         Err(EncodeError::OutputTooSmall { len: 64, needed: 65 })
     );
     let mut decoder = Decoder::new();
     assert_eq!(
-        decoder.decode(&model, 0, &[0], &mut [0; 3]),
+        decoder.decode(&model, Position::START, &[0], &mut [0; 3]),
         Err(DecodeError::Ragged { len: 3, width: 4 })
     );
-    assert_eq!(decoder.decode(&model, 0, &[], &mut [0; 4]), Err(DecodeError::Truncated));
     assert_eq!(
-        decoder.decode(&model, 0, &[0], &mut []),
+        decoder.decode(&model, Position::START, &[], &mut [0; 4]),
+        Err(DecodeError::Truncated)
+    );
+    assert_eq!(
+        decoder.decode(&model, Position::START, &[0], &mut []),
         Err(DecodeError::TrailingBytes { extra: 1 })
     );
-    assert_eq!(decoder.decode(&model, 0, &[9, 9], &mut [0; 4]), Err(DecodeError::UnknownMethod(9)));
-}
-
-#[test]
-fn blocks_know_their_length() {
-    for dtype in Dtype::ALL {
-        let raw = mixed(dtype.layout(), 4000, 3);
-        let mut encoded = vec![0; block::max_encoded_len(raw.len())];
-        let len = block::encode(&mut Encoder::new(Level::Max), dtype, &raw, &mut encoded).unwrap();
-        let encoded = &encoded[..len];
-        assert_eq!(block::raw_len(encoded), Ok(raw.len()));
-        let mut back = vec![0; raw.len()];
-        block::decode(&mut Decoder::new(), encoded, &mut back).unwrap();
-        assert!(back == raw);
-        for cut in 0..len.min(50) {
-            assert!(block::decode(&mut Decoder::new(), &encoded[..cut], &mut back).is_err());
-        }
-    }
-    assert_eq!(block::raw_len(&[7, 0]), Err(DecodeError::UnknownLayout(7)));
-    assert!(block::raw_len(&[0, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]).is_err());
+    assert_eq!(
+        decoder.decode(&model, Position::START, &[9, 9], &mut [0; 4]),
+        Err(DecodeError::UnknownMethod(9))
+    );
 }
 
 #[test]
@@ -263,8 +252,8 @@ fn through_rows(dtype: Dtype, raw: &[u8], columns: usize, rows: usize) -> (Model
     let read = Model::from_bytes(dtype.layout(), &model.to_bytes()).unwrap();
     let mut encoder = Encoder::new(Level::Max);
     let chunks = raw.chunks(rows * row_len).enumerate().map(|(i, chunk)| {
-        let position = (i * rows * columns) as u64;
-        let mut encoded = vec![0; max_encoded_len(chunk.len())];
+        let position = Position::after_elements((i * rows * columns) as u64);
+        let mut encoded = vec![0; Encoder::max_encoded_len(chunk.len())];
         let len = encoder.encode(&model, position, chunk, &mut encoded).unwrap();
         encoded.truncate(len);
         for fill in [0, 0xff] {
@@ -285,20 +274,22 @@ fn columns_that_lean_on_others_are_predicted() {
         let (model, chunks) = through_rows(dtype, &raw, 60, 600);
         assert!(model.to_string().contains("prediction"), "{model}");
         let plain = Model::of(dtype, Level::Default, &[600, 60], [&raw[..]]).unwrap();
-        let mut encoded = vec![0; max_encoded_len(raw.len())];
-        let len = Encoder::default().encode(&plain, 0, &raw, &mut encoded).unwrap();
+        let mut encoded = vec![0; Encoder::max_encoded_len(raw.len())];
+        let len = Encoder::default().encode(&plain, Position::START, &raw, &mut encoded).unwrap();
         assert!(chunks[0].len() + model.to_bytes().len() < len - len / 50);
         // Chunks of parts of rows are coded without.
-        for (position, cut) in [(0, 61), (1, 60), (59, 1)] {
+        for (elements, cut) in [(0, 61), (1, 60), (59, 1)] {
+            let position = Position::after_elements(elements);
             let raw = &raw[..cut * dtype.layout().width()];
-            let mut encoded = vec![0; max_encoded_len(raw.len())];
+            let mut encoded = vec![0; Encoder::max_encoded_len(raw.len())];
             let len = Encoder::default().encode(&model, position, raw, &mut encoded).unwrap();
             let mut back = vec![0; raw.len()];
             Decoder::new().decode(&model, position, &encoded[..len], &mut back).unwrap();
             assert_eq!(back, raw);
         }
         let mut back = vec![0; raw.len()];
-        for (position, len) in [(1, raw.len()), (0, raw.len() - dtype.layout().width())] {
+        for (elements, len) in [(1, raw.len()), (0, raw.len() - dtype.layout().width())] {
+            let position = Position::after_elements(elements);
             let refused = Decoder::new().decode(&model, position, &chunks[0], &mut back[..len]);
             assert_eq!(refused, Err(DecodeError::Prediction));
         }
@@ -441,8 +432,9 @@ proptest! {
         let model = Model::from_bytes(model.layout(), &bytes).unwrap_or(model);
         for len in [raw.len(), 2 * columns, raw.len() / 2 / columns * columns] {
             let (mut a, mut b) = (vec![0; len], vec![0xff; len]);
-            let decoded = Decoder::new().decode(&model, 0, &chunk, &mut a);
-            prop_assert_eq!(decoded, Decoder::new().decode(&model, 0, &chunk, &mut b));
+            let start = Position::START;
+            let decoded = Decoder::new().decode(&model, start, &chunk, &mut a);
+            prop_assert_eq!(decoded, Decoder::new().decode(&model, start, &chunk, &mut b));
             prop_assert!(decoded.is_err() || a == b);
         }
     }
@@ -492,6 +484,6 @@ proptest! {
             *method = 1;
         }
         let _ = decode(&Model::plain(layout), &bytes, elements * layout.width());
-        let _ = block::raw_len(&bytes);
+        let _ = BlockDecoder::new().decode_into(&bytes, 1 << 20, &mut Vec::new());
     }
 }

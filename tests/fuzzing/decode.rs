@@ -2,13 +2,14 @@
 //! written would show.
 
 use arbitrary::{Result, Unstructured};
-use at1w_codec::{Decoder, Layout, Model, block};
+use at1w_codec::block::BlockDecoder;
+use at1w_codec::{Decoder, Layout, Model, Position};
 
 pub(super) fn run(u: &mut Unstructured<'_>) -> Result<()> {
     let layout = *u.choose(&Layout::ALL)?;
     let len = usize::from(u.arbitrary::<u16>()?) % 8192 * layout.width();
     // As far as any tensor reaches.
-    let position = u.arbitrary::<u64>()? >> 1;
+    let position = Position::after_elements(u.arbitrary::<u64>()? >> 1);
     let model_len = usize::from(u.arbitrary::<u16>()?) % (u.len() + 1);
     let model = u.bytes(model_len)?;
     let model = match Model::from_bytes(layout, model) {
@@ -28,6 +29,10 @@ pub(super) fn run(u: &mut Unstructured<'_>) -> Result<()> {
     if decoded.is_ok() {
         assert_eq!(a, b);
     }
-    let _ = block::raw_len(encoded);
+    for mut blocks in [BlockDecoder::new(), BlockDecoder::checked()] {
+        let mut raw = vec![0x55; 3];
+        let decoded = blocks.decode_into(encoded, 1 << 20, &mut raw);
+        assert!(raw.starts_with(&[0x55; 3]) && (decoded.is_ok() || raw.len() == 3));
+    }
     Ok(())
 }

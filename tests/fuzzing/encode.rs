@@ -2,7 +2,7 @@
 //! statistics: it comes back all the same.
 
 use arbitrary::{Result, Unstructured};
-use at1w_codec::{Decoder, Dtype, Encoder, Model, max_encoded_len};
+use at1w_codec::{Decoder, Dtype, Encoder, Model, Position};
 
 use super::{LEVELS, data};
 
@@ -28,7 +28,8 @@ pub(super) fn run(u: &mut Unstructured<'_>) -> Result<()> {
     let model = Model::from_bytes(dtype.layout(), &bytes).expect("what was written");
     assert_eq!(model.to_bytes(), bytes);
 
-    let mut out = vec![0; max_encoded_len(raw.len())];
+    let position = Position::after_elements(position);
+    let mut out = vec![0; Encoder::max_encoded_len(raw.len())];
     let len = Encoder::new(other_level).encode(&model, position, &raw, &mut out);
     let len = len.expect("room enough");
     let mut back = vec![0x55; raw.len()];

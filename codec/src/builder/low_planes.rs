@@ -2,14 +2,13 @@
 
 use at1w_simd::planes::Layout;
 
-use super::Whole;
 use super::plane_statistics::PlaneStatistics;
-use crate::cost::Cost;
+use crate::cost::{Cost, Counted};
 use crate::lanes;
-use crate::model::Table;
+use crate::model::Tables;
 use crate::planes::Planes;
 
-/// What is known about them: scales and contexts leave them as they are.
+/// Statistics of the low planes. Scales and contexts leave these as they are.
 #[derive(Clone, Debug)]
 pub(super) struct LowPlanes {
     planes: Planes,
@@ -35,16 +34,17 @@ impl LowPlanes {
         self.sums.iter_mut().zip(&other.sums).for_each(|(a, b)| a.merge(b));
     }
 
-    /// Tables for all planes of a model, and what these planes cost in the whole tensor.
-    pub(super) fn build(&self, layout: Layout, elements: u64) -> (Vec<Option<Table>>, Cost) {
-        let whole = Whole { elements, counted: self.counted };
-        let mut tables = vec![None; 1 + layout.width()];
+    /// Returns tables for all planes of a model, and the cost of the low planes in the whole
+    /// tensor.
+    pub(super) fn build(&self, layout: Layout, elements: u64) -> (Tables, Cost) {
+        let counted = Counted { elements, counted: self.counted };
+        let mut tables = Tables::none(layout);
         let mut total = 0;
-        for (table, sum) in tables[1..].iter_mut().zip(&self.sums) {
-            let cost;
-            (*table, cost) = sum.best();
+        for (table, sum) in tables.planes_mut().iter_mut().zip(&self.sums) {
+            let (best, cost) = sum.best();
+            *table = best.map(Box::new);
             total += cost;
         }
-        (tables, whole.of(total))
+        (tables, counted.extend(total))
     }
 }

@@ -1,18 +1,19 @@
-//! What is known about one plane of all chunks.
+//! Statistics of one plane of all chunks.
 
 use crate::cost::{BYTE, Cost};
-use crate::model::Table;
+use crate::counts::{Counts, count};
 use crate::plane::packed::Packing;
-use crate::plane::statistics::{self, Counts};
+use crate::plane::statistics;
+use crate::plane::table::PlaneTable;
 
 /// Sums over the chunks that were seen.
 #[derive(Clone, Debug)]
 pub(super) struct PlaneStatistics {
-    /// Of the chunks in which the plane does not look random.
+    /// Counts of the chunks in which the plane does not look random.
     counts: Counts,
-    /// What lanes would cost beside their symbols.
+    /// The cost of lanes beside their symbols.
     flush: Cost,
-    /// What the plane costs in the chunks in which it looks random.
+    /// The cost of the plane in the chunks in which it looks random.
     random: Cost,
 }
 
@@ -31,33 +32,34 @@ impl PlaneStatistics {
         }
     }
 
-    /// [`PlaneStatistics::add`] of a plane that is not looked at for whether it is random.
+    /// Takes the plane of a chunk, even if it looks random.
     pub(super) fn count(&mut self, plane: &[u8], flush: Cost) {
-        let counts = statistics::count(plane);
+        let counts = count(plane);
         self.counts.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
         self.flush += flush;
     }
 
-    /// Takes what another one has seen.
+    /// Takes the chunks that another one has seen.
     pub(super) fn merge(&mut self, other: &Self) {
         self.counts.iter_mut().zip(&other.counts).for_each(|(sum, count)| *sum += count);
         self.flush += other.flush;
         self.random += other.random;
     }
 
-    /// The cheapest table, if one is worth it, and what the plane costs with it where it was seen.
-    pub(super) fn best(&self) -> (Option<Table>, Cost) {
+    /// Returns the cheapest table, if one is worth it, and the cost of the plane with it in the
+    /// chunks that were seen.
+    pub(super) fn best(&self) -> (Option<PlaneTable>, Cost) {
         let packed = Packing::best(&self.counts).map(|(_, cost)| cost);
         let limit = statistics::limit(self.counts.iter().sum());
         let limit = limit.min(packed.unwrap_or(Cost::MAX));
-        match Table::best(&self.counts, self.flush, limit) {
+        match PlaneTable::best(&self.counts, self.flush, limit) {
             Some((table, cost)) => (Some(table), self.random + cost),
             None => (None, self.random + limit),
         }
     }
 }
 
-/// What `n` symbols that look random cost, of which a sample has these counts.
+/// Returns the cost of `n` symbols that look random, of which a sample has these counts.
 fn random_cost(n: u64, sample: &Counts) -> Cost {
     let sampled: u64 = sample.iter().sum();
     match Packing::best(sample) {

@@ -1,17 +1,17 @@
-//! The second pass over a tensor: what its planes would be under each scale that is possible.
+//! The second pass over a tensor: the cost of its planes under each scale that is possible.
 
 use at1w_simd::planes::Layout;
 
 use super::plane_statistics::PlaneStatistics;
-use super::{Whole, sample};
-use crate::cost::{BYTE, Cost};
+use super::sample::sample;
+use crate::cost::{BYTE, Cost, Counted};
 use crate::lanes;
-use crate::model::Model;
+use crate::model::{Model, Tables};
 use crate::planes::Planes;
-use crate::scale::Scale;
+use crate::scale::{Scale, Scaled};
 
-/// What a scale has to win over the model without, as a part of the raw bytes.
-const MIN_GAIN: u64 = 512;
+/// A scale has to win one part in this of the raw bytes over the model without.
+const MIN_SCALE_GAIN: u64 = 512;
 
 /// Counts under each scale that is possible.
 #[derive(Clone, Debug)]
@@ -27,16 +27,14 @@ pub(super) struct ScaleCosts {
 #[derive(Clone, Debug)]
 struct Candidate {
     scale: Option<Scale>,
-    /// Of the row offsets, then of the planes.
+    /// Statistics of the plane of row steps, then of the planes of elements.
     sums: Vec<PlaneStatistics>,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Scratch {
     planes: Planes,
-    words: Vec<u8>,
-    rows: Vec<u8>,
-    row_offsets: Vec<u16>,
+    scaled: Scaled,
 }
 
 impl ScaleCosts {
@@ -67,17 +65,17 @@ impl ScaleCosts {
         }
     }
 
-    /// The cheapest model for a tensor of so many elements, with the cheapest table for each plane,
-    /// and what the tensor costs with it.
+    /// Returns the cheapest model for a tensor of so many elements, with the cheapest table for
+    /// each plane, and the cost of the tensor with it.
     pub(super) fn build(self, elements: u64) -> (Model, Cost) {
-        let whole = Whole { elements, counted: self.counted };
-        let gain = elements * self.layout.width() as u64 * BYTE / MIN_GAIN;
+        let counted = Counted { elements, counted: self.counted };
+        let gain = elements * self.layout.width() as u64 * BYTE / MIN_SCALE_GAIN;
         let mut candidates = self.candidates.into_iter();
         let plain = candidates.next().expect("none is always one of them");
-        let (mut model, mut cost) = plain.build(self.layout, whole);
+        let (mut model, mut cost) = plain.build(self.layout, counted);
         let mut limit = cost.saturating_sub(gain);
         for candidate in candidates {
-            let (other, other_cost) = candidate.build(self.layout, whole);
+            let (other, other_cost) = candidate.build(self.layout, counted);
             if other_cost < limit {
                 (model, cost, limit) = (other, other_cost, other_cost);
             }
@@ -91,7 +89,7 @@ impl Candidate {
         Self { scale, sums: vec![PlaneStatistics::default(); 1 + layout.width()] }
     }
 
-    /// `flush` is what lanes cost these elements.
+    /// Takes elements of a chunk. `flush` is the cost of lanes for them.
     fn add(
         &mut self,
         layout: Layout,
@@ -100,34 +98,30 @@ impl Candidate {
         flush: Cost,
         scratch: &mut Scratch,
     ) {
-        let Scratch { planes, words, rows, row_offsets } = scratch;
+        let Scratch { planes, scaled } = scratch;
         let (row_sum, sums) = self.sums.split_first_mut().expect("one for the rows");
         match &self.scale {
             None => planes.split(layout, raw),
             Some(scale) => {
-                words.clear();
-                words.extend_from_slice(raw);
-                scale.measure_rows(layout.width(), position, words, rows);
-                scale.row_offsets(rows, row_offsets);
-                scale.apply(layout.width(), position, row_offsets, words);
-                planes.split(layout, words);
-                row_sum.count(rows, lanes::flush_cost(rows.len()));
+                scaled.scale(scale, layout.width(), position, raw);
+                planes.split(layout, &scaled.words);
+                row_sum.count(&scaled.rows, lanes::flush_cost(scaled.rows.len()));
             }
         }
         planes.iter().zip(sums).for_each(|(plane, sum)| sum.add(plane, flush));
     }
 
-    /// The model, and what the tensor costs with it.
-    fn build(self, layout: Layout, whole: Whole) -> (Model, Cost) {
+    /// Returns the model, and the cost of the tensor with it.
+    fn build(self, layout: Layout, counted: Counted) -> (Model, Cost) {
         let mut total = 0;
-        let tables = self.sums.iter().map(|sum| {
-            let (table, cost) = sum.best();
+        let mut tables = Tables::none(layout);
+        for (table, sum) in tables.all_mut().iter_mut().zip(&self.sums) {
+            let (best, cost) = sum.best();
+            *table = best.map(Box::new);
             total += cost;
-            table
-        });
-        let tables = tables.collect();
+        }
         let model = Model::new(layout, self.scale, tables);
         let own = model.to_bytes().len() as Cost * BYTE;
-        (model, whole.of(total) + own)
+        (model, counted.extend(total) + own)
     }
 }

@@ -2,9 +2,11 @@
 
 use at1w_simd::planes::Layout;
 
-use super::MIN_SCALED;
 use crate::scale::{self, Columns, Scale};
 use crate::{Dtype, Level};
+
+/// Tensors of fewer elements are not scaled: a model would take more than it saves.
+const MIN_SCALED: u64 = 1024;
 
 /// Fewer columns are not worth looking at.
 const MIN_COLUMNS: u64 = 8;
@@ -15,11 +17,12 @@ const MIN_ROWS: u64 = 16;
 /// Rows of fewer elements get no offsets: these would take more than they save.
 const MIN_ROW_LEN: u64 = 24;
 
-/// What is known of the columns, for each way to fold the tensor into a matrix.
+/// The sums of columns, for each way to fold the tensor into a matrix.
 #[derive(Clone, Debug)]
 pub(super) struct ScaleStatistics {
     layout: Layout,
-    /// One for the row length 1, which is the whole tensor, and one for each that is possible.
+    /// One entry for the row length 1, which is the whole tensor, and one for each that is
+    /// possible.
     columns: Vec<Columns>,
     /// Steps of an eighth of an octave are 1 << this.
     shift: u8,
@@ -54,12 +57,12 @@ impl ScaleStatistics {
         !self.columns.is_empty()
     }
 
-    /// The elements of the longest row that is possible, or 1.
+    /// Returns the elements of the longest row that is possible, or 1.
     pub(super) fn row_len(&self) -> u64 {
         self.columns.get(1).map_or(1, Columns::row_len)
     }
 
-    /// The one scale of all elements, and the step, for contexts.
+    /// Returns one scale for all elements, with a step, for contexts.
     pub(super) fn one_scale(&self) -> Scale {
         let total = self.columns.last().map_or((0, 0), Columns::total);
         Scale::new(false, scale::base(total, 0, 0), self.shift, self.row_len(), false, vec![])
@@ -79,7 +82,7 @@ impl ScaleStatistics {
         }
     }
 
-    /// The scales that are possible; none is always one of them.
+    /// Returns the scales that are possible; none is always one of them.
     pub(super) fn scales(&self) -> Vec<Option<Scale>> {
         let mut scales = vec![None];
         let Some(last) = self.columns.last() else { return scales };
@@ -105,8 +108,8 @@ impl ScaleStatistics {
     }
 }
 
-/// The ways to fold a tensor into a matrix: the elements of a row, for its first dimension by all
-/// others, its first two by all others, and so on.
+/// Returns the ways to fold a tensor into a matrix: the elements of a row, for its first dimension
+/// by all others, its first two by all others, and so on.
 fn row_lens(parts: u64, shape: &[u64]) -> Vec<u64> {
     const MOST: usize = 3;
     let mut len = parts;

@@ -1,183 +1,209 @@
-//! From raw bytes to encoded ones.
+//! From raw bytes to encoded ones: the cheapest of planes, contexts and matches.
 
 use at1w_simd::planes::Layout;
 
+use super::match_finder::MatchFinder;
 use super::matches::Matches;
-use super::{CONTEXTS, MATCHES, PLANES, STORED, max_encoded_len};
-use crate::contexts;
-use crate::model::{MAX_PLANES, Model, check_raw};
-use crate::plane::Choice;
-use crate::plane::encoder::Stream;
-use crate::planes::Planes;
-use crate::{EncodeError, Level, varint};
+use super::method;
+use super::planes_encoder::PlanesEncoder;
+use crate::limits::{check_raw, max_chunk_len};
+use crate::model::Model;
+use crate::{Dtype, EncodeError, Level, Position, varint};
 
 /// Matches have to win one part in this.
-const MATCHES_GAIN: usize = 64;
+const MIN_MATCHES_GAIN: usize = 64;
 
-/// Encodes chunks. Keeps its working memory from one chunk to the next: reuse it.
+/// An encoder of chunks. It keeps its working memory from one chunk to the next, and then
+/// allocates no more: reuse it.
+///
+/// ```
+/// use at1w_codec::{Dtype, Encoder, Level, Position};
+///
+/// let mut encoder = Encoder::new(Level::Default);
+/// let raw: Vec<u8> = (0..4096u32).flat_map(|i| (i as f32).sin().to_le_bytes()).collect();
+/// let model = encoder.model(Dtype::F32, &[64, 64], [&raw[..]])?;
+///
+/// let mut encoded = Vec::new();
+/// encoder.encode_into(&model, Position::START, &raw, &mut encoded)?;
+/// assert!(encoded.len() < raw.len());
+///
+/// // A page of fixed size: does the chunk fit?
+/// let mut page = [0; 1024];
+/// assert_eq!(encoder.encode_if_fits(&model, Position::START, &raw, &mut page)?, None);
+/// # Ok::<(), at1w_codec::EncodeError>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Encoder {
     level: Level,
-    /// Elements after scaling.
-    words: Vec<u8>,
-    /// The steps of rows, and the offsets that these make.
-    rows: Vec<u8>,
-    row_offsets: Vec<u16>,
-    contexts: contexts::Memory,
-    planes: Planes,
-    directory: Vec<u8>,
-    streams: Vec<u8>,
-    scratch: Vec<u8>,
+    planes: PlanesEncoder,
+    finder: MatchFinder,
+    /// Another encoding of the chunk, and a part of it.
+    other: Vec<u8>,
+    part: Vec<u8>,
+    /// Room for an encoding that may not fit.
+    room: Vec<u8>,
 }
 
 impl Encoder {
-    /// An encoder without memory yet; it grows to about four times the chunk. At
-    /// [`Level::Fast`] it does not look for matches.
+    /// Makes an encoder without memory yet; it grows to about four times the chunk, and to about
+    /// ten times a chunk that is searched for matches. At [`Level::Fast`] none is.
     pub fn new(level: Level) -> Self {
         Self { level, ..Self::default() }
     }
 
-    /// Encodes `raw` into the front of `out` and returns how many bytes that took, at most
-    /// [`max_encoded_len`] and 0 only for no bytes at all.
-    ///
-    /// `position` is how many elements of the tensor come before. The bytes depend on it, `raw`,
-    /// `model` and the level alone. Neither the position nor the raw length is among them: keep them, or use
-    /// [`crate::block`].
+    /// Returns a length that the encoding of `raw_len` raw bytes never exceeds: one more byte.
+    pub const fn max_encoded_len(raw_len: usize) -> usize {
+        max_chunk_len(raw_len)
+    }
+
+    /// Makes the model of a tensor at the level of this encoder, as [`Model::of`] does.
     ///
     /// # Errors
-    /// Only for lengths: see [`EncodeError`].
+    /// As [`Model::of`].
+    pub fn model<'a>(
+        &self,
+        dtype: Dtype,
+        shape: &[u64],
+        chunks: impl IntoIterator<Item = &'a [u8]> + Clone,
+    ) -> Result<Model, EncodeError> {
+        Model::of(dtype, self.level, shape, chunks)
+    }
+
+    /// Encodes `raw` into the front of `out`, and returns how many bytes that took: at most
+    /// [`Encoder::max_encoded_len`], and 0 only for no bytes at all.
+    ///
+    /// The bytes depend on `position`, `raw`, `model` and the level alone. Neither the position nor
+    /// the raw length is among them: keep both, or use [`crate::block`].
+    ///
+    /// # Errors
+    /// Only for lengths and positions: see [`EncodeError`].
     pub fn encode(
+        &mut self,
+        model: &Model,
+        position: Position,
+        raw: &[u8],
+        out: &mut [u8],
+    ) -> Result<usize, EncodeError> {
+        check_raw(model.layout(), position, raw)?;
+        let needed = Self::max_encoded_len(raw.len());
+        if out.len() < needed {
+            return Err(EncodeError::OutputTooSmall { len: out.len(), needed });
+        }
+        Ok(self.encode_cheapest(model, position.elements(), raw, out))
+    }
+
+    /// Encodes `raw` as [`Encoder::encode`] does, and appends it to `out`. Returns how many bytes
+    /// that took.
+    ///
+    /// # Errors
+    /// As [`Encoder::encode`]; `out` is then as it was.
+    pub fn encode_into(
+        &mut self,
+        model: &Model,
+        position: Position,
+        raw: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<usize, EncodeError> {
+        check_raw(model.layout(), position, raw)?;
+        let start = out.len();
+        out.resize(start + Self::max_encoded_len(raw.len()), 0);
+        let len = self.encode_cheapest(model, position.elements(), raw, &mut out[start..]);
+        out.truncate(start + len);
+        Ok(len)
+    }
+
+    /// Encodes `raw` as [`Encoder::encode`] does, if that fits into `out`. Returns how many bytes
+    /// that took; `None` if it does not fit, and then `out` is as it was.
+    ///
+    /// # Errors
+    /// As [`Encoder::encode`], except that no buffer is too small.
+    pub fn encode_if_fits(
+        &mut self,
+        model: &Model,
+        position: Position,
+        raw: &[u8],
+        out: &mut [u8],
+    ) -> Result<Option<usize>, EncodeError> {
+        let mut room = std::mem::take(&mut self.room);
+        room.clear();
+        let encoded = self.encode_into(model, position, raw, &mut room);
+        let fits = encoded.map(|len| {
+            out.get_mut(..len)?.copy_from_slice(&room);
+            Some(len)
+        });
+        self.room = room;
+        fits
+    }
+
+    /// Encodes a chunk that was checked into room that is large enough.
+    fn encode_cheapest(
         &mut self,
         model: &Model,
         position: u64,
         raw: &[u8],
         out: &mut [u8],
-    ) -> Result<usize, EncodeError> {
-        check_raw(model.layout(), raw)?;
-        let needed = max_encoded_len(raw.len());
-        if out.len() < needed {
-            return Err(EncodeError::OutputTooSmall { len: out.len(), needed });
-        }
-        let plain = Model::plain(model.layout());
-        let elements = raw.len() / model.layout().width();
+    ) -> usize {
+        let layout = model.layout();
+        let plain = Model::plain(layout);
+        let elements = raw.len() / layout.width();
         let predicted = model.contexts().and_then(|(_, contexts)| contexts.prediction());
         let model = match predicted {
             Some(prediction) if !prediction.suits(position, elements) => &plain,
             _ => model,
         };
-        let mut len = self.encode_simple(model, position, raw, out);
+        let mut len = self.planes.encode(model, position, raw, out);
         if model.contexts().is_some() && len > raw.len() / 8 * 7 {
             // The contexts don't suit this chunk.
-            let mut other = vec![0; needed];
-            let other_len = self.encode_simple(&plain, position, raw, &mut other);
+            self.other.resize(max_chunk_len(raw.len()), 0);
+            let other_len = self.planes.encode(&plain, position, raw, &mut self.other);
             if other_len < len {
-                out[..other_len].copy_from_slice(&other[..other_len]);
+                out[..other_len].copy_from_slice(&self.other[..other_len]);
                 len = other_len;
             }
         }
         if len == 0 || self.level == Level::Fast {
-            return Ok(len);
+            return len;
         }
         let bits = 8 * len / elements;
-        if let Some(matches) = Matches::find(model.layout(), raw, bits) {
-            let matches = encode_matches(model.layout(), &matches);
+        if let Some(matches) = self.finder.find(layout, raw, bits) {
+            self.other.clear();
+            encode_matches(&mut self.planes, layout, matches, &mut self.part, &mut self.other);
+            let other_len = self.other.len();
             // Every reader has to copy once more: it must be worth that.
-            if matches.len() + matches.len() / MATCHES_GAIN < len {
-                out[..matches.len()].copy_from_slice(&matches);
-                return Ok(matches.len());
+            if other_len + other_len / MIN_MATCHES_GAIN < len {
+                out[..other_len].copy_from_slice(&self.other);
+                len = other_len;
             }
-        }
-        Ok(len)
-    }
-
-    /// [`Encoder::encode`] without looking for matches, into enough room.
-    fn encode_simple(&mut self, model: &Model, position: u64, raw: &[u8], out: &mut [u8]) -> usize {
-        if raw.is_empty() {
-            return 0;
-        }
-        let needed = max_encoded_len(raw.len());
-        let layout = model.layout();
-        let width = layout.width();
-        self.rows.clear();
-        self.directory.clear();
-        self.streams.clear();
-        let mut streams = Vec::with_capacity(2 + MAX_PLANES);
-        let mut rows = None;
-        if let Some(scale) = model.scale() {
-            self.words.clear();
-            self.words.extend_from_slice(raw);
-            scale.measure_rows(width, position, raw, &mut self.rows);
-            scale.row_offsets(&self.rows, &mut self.row_offsets);
-            scale.apply(width, position, &self.row_offsets, &mut self.words);
-            rows = scale.rows.then_some(&self.rows[..]);
-        }
-        let contexts = model.contexts();
-        self.directory.push(if contexts.is_some() { CONTEXTS } else { PLANES });
-        let (directory, out_streams) = (&mut self.directory, &mut self.streams);
-        if let Some(rows) = rows {
-            let choice = Choice::best(model.row_table(), rows);
-            streams.push(choice.encode(rows, directory, out_streams, &mut self.scratch));
-        }
-        let mut planes = width;
-        match (contexts, model.scale()) {
-            (Some((scale, contexts)), _) => {
-                let start = out_streams.len();
-                let (words, memory) = (&mut self.words, &mut self.contexts);
-                contexts.encode_words(width, scale.row_len, position, words, memory, out_streams);
-                varint::write((out_streams.len() - start) as u64, directory);
-                streams.push(Stream::Coded(start..out_streams.len()));
-                self.planes.split(layout.unrotated(), &self.words);
-                planes -= 1;
-            }
-            (None, Some(_)) => self.planes.split(layout, &self.words),
-            (None, None) => self.planes.split(layout, raw),
-        }
-        for (i, plane) in self.planes.iter().enumerate().take(planes) {
-            let choice = Choice::best(model.table(i), plane);
-            streams.push(choice.encode(plane, directory, out_streams, &mut self.scratch));
-        }
-
-        let len = self.directory.len() + streams.iter().map(Stream::len).sum::<usize>();
-        if len >= needed {
-            out[0] = STORED;
-            out[1..needed].copy_from_slice(raw);
-            return needed;
-        }
-        let (directory, mut rest) = out[..len].split_at_mut(self.directory.len());
-        directory.copy_from_slice(&self.directory);
-        for stream in streams {
-            let bytes = match stream {
-                Stream::Raw(plane) => plane,
-                Stream::Coded(range) => &self.streams[range],
-            };
-            let (part, after) = rest.split_at_mut(bytes.len());
-            part.copy_from_slice(bytes);
-            rest = after;
         }
         len
     }
 }
 
-/// The count of the sequences; three chunks of numbers, and of floats one of flips, with their
-/// lengths; a chunk of literals.
-fn encode_matches(layout: Layout, matches: &Matches) -> Vec<u8> {
-    let mut out = vec![MATCHES];
-    varint::write(matches.count() as u64, &mut out);
-    let mut encoder = Encoder::default();
-    let mut encode = |layout, raw: &[u8], with_len: bool, out: &mut Vec<u8>| {
-        let mut encoded = vec![0; max_encoded_len(raw.len())];
-        let len = encoder.encode_simple(&Model::plain(layout), 0, raw, &mut encoded);
+/// Appends the count of the matches; three chunks of numbers, and of floats one of flips, with
+/// their lengths; a chunk of literals.
+fn encode_matches(
+    encoder: &mut PlanesEncoder,
+    layout: Layout,
+    matches: &Matches,
+    part: &mut Vec<u8>,
+    out: &mut Vec<u8>,
+) {
+    out.push(method::MATCHES);
+    varint::write(matches.count() as u64, out);
+    let mut encode = |layout, raw: &[u8], with_len: bool| {
+        let room = max_chunk_len(raw.len());
+        part.resize(part.len().max(room), 0);
+        let len = encoder.encode(&Model::plain(layout), 0, raw, part);
         if with_len {
             varint::write(len as u64, out);
         }
-        out.extend_from_slice(&encoded[..len]);
+        out.extend_from_slice(&part[..len]);
     };
-    for numbers in [&matches.runs, &matches.lens, &matches.distances] {
-        encode(Layout::WORD32, numbers, true, &mut out);
+    for numbers in [&matches.literal_counts, &matches.lengths, &matches.distances] {
+        encode(Layout::WORD32, numbers, true);
     }
     if layout.rotates() {
-        encode(Layout::BYTES, &matches.flips, true, &mut out);
+        encode(Layout::BYTES, &matches.flips, true);
     }
-    encode(layout, &matches.literals, false, &mut out);
-    out
+    encode(layout, &matches.literals, false);
 }

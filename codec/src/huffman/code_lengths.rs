@@ -1,43 +1,57 @@
 //! Optimal code lengths under a limit, by package-merge.
 
-/// Code lengths in bits for symbols with these counts, none above `limit`; 0 where the count is 0.
+/// The most levels.
+const MAX_LIMIT: u32 = 11;
+
+/// Returns code lengths in bits for symbols with these counts, none above `limit`; 0 where the
+/// count is 0.
 ///
-/// At least two counts must not be 0, and at most `2^limit`.
+/// At least two counts must not be 0, and at most `2^limit`. Memory is on the stack: encoding a
+/// chunk must not allocate.
 pub(super) fn code_lengths(counts: &[u64; 256], limit: u32) -> [u8; 256] {
-    let mut leaves: Vec<(u64, u8)> =
-        (0..=255).map(|s| (counts[s as usize], s)).filter(|&(c, _)| c > 0).collect();
+    assert!(limit <= MAX_LIMIT, "{limit} levels");
+    let mut leaves = [(0, 0); 256];
+    let mut n = 0;
+    for (symbol, &count) in (0..=u8::MAX).zip(counts).filter(|&(_, &count)| count > 0) {
+        leaves[n] = (count, symbol);
+        n += 1;
+    }
+    let leaves = &mut leaves[..n];
     leaves.sort_unstable();
 
-    // Level by level: pair what the last level chose from (packages) and merge the pairs with the
+    // Level by level: pair the entries of the last level (packages) and merge the pairs with the
     // leaves by weight. Only the shape is kept: which entries of a level are leaves.
-    let mut shapes: Vec<Vec<bool>> = Vec::new();
-    let mut level: Vec<u64> = Vec::new();
-    for _ in 0..limit {
-        let mut packages = level.chunks_exact(2).map(|pair| pair[0] + pair[1]).peekable();
+    let mut shapes = [[false; 512]; MAX_LIMIT as usize];
+    let shapes = &mut shapes[..limit as usize];
+    let (mut level, mut merged) = ([0; 512], [0; 512]);
+    let mut len = 0;
+    for shape in &mut *shapes {
+        let mut packages = level[..len].chunks_exact(2).map(|pair| pair[0] + pair[1]).peekable();
         let mut rest = leaves.iter().peekable();
-        let mut merged = Vec::with_capacity(2 * leaves.len());
-        let mut shape = Vec::with_capacity(2 * leaves.len());
+        let mut next = 0;
         loop {
             let leaf = match (rest.peek(), packages.peek()) {
                 (None, None) => break,
                 (Some(&&(count, _)), Some(&package)) => count <= package,
                 (leaf, _) => leaf.is_some(),
             };
-            shape.push(leaf);
-            merged.extend(if leaf { rest.next().map(|l| l.0) } else { packages.next() });
+            shape[next] = leaf;
+            let weight = if leaf { rest.next().map(|l| l.0) } else { packages.next() };
+            merged[next] = weight.expect("peeked above");
+            next += 1;
         }
-        shapes.push(shape);
-        level = merged;
+        std::mem::swap(&mut level, &mut merged);
+        len = next;
     }
 
     // The first 2n - 2 entries of the last level are bought; a package buys two of the level below.
     // Each time a leaf is bought its code grows by a bit.
     let mut lengths = [0; 256];
-    let mut bought = 2 * leaves.len() - 2;
+    let mut bought = 2 * n - 2;
     for shape in shapes.iter().rev() {
         let chosen = shape[..bought].iter().filter(|&&leaf| leaf).count();
         for &(_, symbol) in &leaves[..chosen] {
-            lengths[symbol as usize] += 1;
+            lengths[usize::from(symbol)] += 1;
         }
         bought = 2 * (bought - chosen);
     }

@@ -13,6 +13,8 @@ use std::sync::OnceLock;
 use at1w_simd::huffman::{self, Codes, MAX_BITS, Slots};
 
 use crate::cost::{BIT, BYTE, Cost};
+use crate::counts::Counts;
+use crate::cursor::Cursor;
 use crate::{DecodeError, varint};
 use code_lengths::code_lengths;
 
@@ -21,24 +23,25 @@ const SPLIT: usize = 1024;
 
 /// A complete prefix code over at least two byte values, ready for both directions.
 #[derive(Clone, Debug)]
-pub(crate) struct Table {
+pub(crate) struct HuffmanTable {
     /// Code length of each byte value in bits, 0 for a value without a code.
     lengths: [u8; 256],
     codes: Codes,
-    /// Made when something is decoded: costs are compared far more often.
+    /// The look-up table, made when something is decoded: costs are compared far more often.
     slots: OnceLock<Box<Slots>>,
 }
 
-impl Table {
-    /// The best code for symbols with these counts; `None` for fewer than two distinct symbols.
-    pub(crate) fn from_counts(counts: &[u64; 256]) -> Option<Self> {
+impl HuffmanTable {
+    /// Returns the best code for symbols with these counts; `None` for fewer than two distinct
+    /// symbols.
+    pub(crate) fn from_counts(counts: &Counts) -> Option<Self> {
         if counts.iter().filter(|&&c| c > 0).count() < 2 {
             return None;
         }
         Self::from_lengths(code_lengths(counts, MAX_BITS))
     }
 
-    /// The canonical code with these lengths; `None` unless it is complete.
+    /// Returns the canonical code with these lengths; `None` unless it is complete.
     fn from_lengths(lengths: [u8; 256]) -> Option<Self> {
         let mut symbols = [0; 16];
         lengths.iter().for_each(|&length| symbols[usize::from(length)] += 1);
@@ -62,10 +65,13 @@ impl Table {
         Some(Self { lengths, codes, slots: OnceLock::new() })
     }
 
-    /// The look-up table for decoding.
+    /// Returns the look-up table for decoding.
     fn slots(&self) -> &Slots {
-        let slots = || Slots::new(&self.codes).expect("a complete canonical code");
-        self.slots.get_or_init(|| Box::new(slots()))
+        self.slots.get_or_init(|| Box::new(self.make_slots()))
+    }
+
+    fn make_slots(&self) -> Slots {
+        Slots::new(&self.codes).expect("a complete canonical code")
     }
 
     /// Appends the code lengths: the first symbol, the number of symbols up to the last one less
@@ -78,23 +84,22 @@ impl Table {
         }
     }
 
-    /// Bytes that [`Table::write`] appends.
+    /// Counts the bytes that [`HuffmanTable::write`] appends.
     pub(crate) fn written_len(&self) -> usize {
         written_len(self.span())
     }
 
-    /// [`Table::written_len`] of the table that [`Table::from_counts`] makes.
-    pub(crate) fn written_len_of(counts: &[u64; 256]) -> usize {
+    /// Returns the [`HuffmanTable::written_len`] of the table that [`HuffmanTable::from_counts`]
+    /// makes.
+    pub(crate) fn written_len_of(counts: &Counts) -> usize {
         written_len(span(counts, |&count| count > 0))
     }
 
-    /// Reads what [`Table::write`] wrote and moves `input` past it.
-    pub(crate) fn read(input: &mut &[u8]) -> Result<Self, DecodeError> {
-        let (&[first, extra], rest) =
-            input.split_first_chunk::<2>().ok_or(DecodeError::Truncated)?;
+    /// Reads what [`HuffmanTable::write`] wrote.
+    pub(crate) fn read(input: &mut Cursor<'_>) -> Result<Self, DecodeError> {
+        let [first, extra] = input.array()?;
         let count = usize::from(extra) + 1;
-        let (packed, rest) =
-            rest.split_at_checked(count.div_ceil(2)).ok_or(DecodeError::Truncated)?;
+        let packed = input.split(count.div_ceil(2))?;
         let mut lengths = [0; 256];
         let span = lengths
             .get_mut(usize::from(first)..usize::from(first) + count)
@@ -109,17 +114,35 @@ impl Table {
         if !canonical {
             return Err(DecodeError::HuffmanTable);
         }
-        *input = rest;
         Self::from_lengths(lengths).ok_or(DecodeError::HuffmanTable)
     }
 
-    /// The first and the last symbol with a code.
+    /// Reads a table for `n` symbols in the place of another, whose memory it takes over.
+    pub(crate) fn read_over<'t>(
+        old: &'t mut Option<Self>,
+        n: usize,
+        input: &mut Cursor<'_>,
+    ) -> Result<&'t Self, DecodeError> {
+        let new = Self::read(input)?;
+        if let Some(mut slots) = old.take().and_then(|old| old.slots.into_inner()) {
+            // Few symbols are decoded without them.
+            if n >= SPLIT {
+                *slots = new.make_slots();
+                // Nothing else has set them.
+                let _ = new.slots.set(slots);
+            }
+        }
+        Ok(old.insert(new))
+    }
+
+    /// Returns the first and the last symbol with a code.
     fn span(&self) -> (usize, usize) {
         span(&self.lengths, |&length| length > 0)
     }
 
-    /// What symbols with these counts take as one plane; `None` if one of them has no code.
-    pub(crate) fn cost(&self, counts: &[u64; 256]) -> Option<Cost> {
+    /// Returns the cost of symbols with these counts as one plane; `None` if one of them has no
+    /// code.
+    pub(crate) fn cost(&self, counts: &Counts) -> Option<Cost> {
         let (mut bits, mut total) = (0, 0);
         for (&count, &length) in counts.iter().zip(&self.lengths) {
             if count > 0 && length == 0 {
@@ -152,10 +175,11 @@ impl Table {
 
         let mut end = start;
         if plane.len() >= SPLIT {
-            let mut lengths = Vec::with_capacity(head);
-            lens[..3].iter().for_each(|&len| varint::write(len as u64, &mut lengths));
-            out[start..][..lengths.len()].copy_from_slice(&lengths);
-            end += lengths.len();
+            for &len in &lens[..3] {
+                let (bytes, len) = varint::encoded(len as u64);
+                out[end..][..len].copy_from_slice(&bytes[..len]);
+                end += len;
+            }
         }
         let mut from = start + head;
         for (len, room) in lens.into_iter().zip(rooms) {
@@ -166,38 +190,35 @@ impl Table {
         out.truncate(end);
     }
 
-    /// Decodes what [`Table::encode`] appended; `input` ends with it.
-    pub(crate) fn decode(&self, mut input: &[u8], plane: &mut [u8]) -> Result<(), DecodeError> {
+    /// Decodes what [`HuffmanTable::encode`] appended; `input` ends with it.
+    pub(crate) fn decode(&self, input: &[u8], plane: &mut [u8]) -> Result<(), DecodeError> {
         if plane.len() < SPLIT {
             return check_end(input, huffman::decode_short(&self.codes, input, plane));
         }
         let mut streams: [&[u8]; 4] = [&[]; 4];
-        let mut lengths = [0; 3];
-        for length in &mut lengths {
-            let len = varint::read(&mut input)?;
-            *length = usize::try_from(len).map_err(|_| DecodeError::Truncated)?;
-        }
+        let mut input = Cursor::new(input);
+        let lengths = [input.length()?, input.length()?, input.length()?];
         for (stream, length) in streams.iter_mut().zip(lengths) {
-            (*stream, input) = input.split_at_checked(length).ok_or(DecodeError::Truncated)?;
+            *stream = input.split(length)?;
         }
-        streams[3] = input;
+        streams[3] = input.rest();
         let read = huffman::decode(self.slots(), streams, segments_mut(plane));
         streams.into_iter().zip(read).try_for_each(|(stream, bits)| check_end(stream, bits))
     }
 }
 
-/// The first and the last symbol that has something.
+/// Returns the first and the last symbol that has something.
 fn span<T>(of_symbols: &[T; 256], has: impl Fn(&T) -> bool) -> (usize, usize) {
     let first = of_symbols.iter().position(&has).unwrap_or(0);
     (first, of_symbols.iter().rposition(&has).unwrap_or(0))
 }
 
-/// Bytes of a stored table for the symbols from `first` to `last`.
+/// Counts the bytes of a stored table for the symbols from `first` to `last`.
 fn written_len((first, last): (usize, usize)) -> usize {
     2 + (last - first + 1).div_ceil(2)
 }
 
-/// That of a stream exactly the bytes were read, and only zeros are left in the last one.
+/// Checks that exactly the bytes of a stream were read, and only zeros are left in the last one.
 fn check_end(stream: &[u8], bits: usize) -> Result<(), DecodeError> {
     let padding = stream.last().map_or(0, |last| u32::from(*last) << (bits % 8) & 0xff);
     if bits.div_ceil(8) != stream.len() || (!bits.is_multiple_of(8) && padding != 0) {
@@ -206,19 +227,19 @@ fn check_end(stream: &[u8], bits: usize) -> Result<(), DecodeError> {
     Ok(())
 }
 
-/// How many symbols each stream has but the last, which has the rest.
+/// Counts the symbols of each stream but the last, which has the rest.
 fn segment_len(n: usize) -> usize {
     if n < SPLIT { n } else { n.div_ceil(4) }
 }
 
-/// The symbols of each stream, of which all are in the first one if they are few.
+/// Cuts a plane into the symbols of each stream. Few symbols are all in the first one.
 fn segments(plane: &[u8]) -> [&[u8]; 4] {
     let len = segment_len(plane.len());
     let mut rest = plane;
     [len, len, len, len].map(|len| rest.split_off(..len.min(rest.len())).unwrap_or_default())
 }
 
-/// [`segments`] of many symbols, to write to.
+/// Cuts a plane of many symbols as [`segments`] does, to write to.
 fn segments_mut(plane: &mut [u8]) -> [&mut [u8]; 4] {
     let len = segment_len(plane.len());
     let mut rest = plane;
@@ -228,7 +249,7 @@ fn segments_mut(plane: &mut [u8]) -> [&mut [u8]; 4] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cost::counts;
+    use crate::counts::count;
 
     fn skewed(n: usize) -> Vec<u8> {
         let mut x = 1u32;
@@ -244,7 +265,7 @@ mod tests {
     fn round_trips_every_small_length_and_both_stream_counts() {
         for n in (2..300).chain(SPLIT - 2..SPLIT + 12) {
             let plane = skewed(n);
-            let Some(table) = Table::from_counts(&counts(&plane)) else { continue };
+            let Some(table) = HuffmanTable::from_counts(&count(&plane)) else { continue };
             let mut encoded = Vec::new();
             table.encode(&plane, &mut encoded);
             let mut decoded = vec![0; n];
@@ -259,25 +280,27 @@ mod tests {
 
     #[test]
     fn tables_round_trip_in_one_spelling() {
-        let table = Table::from_counts(&counts(&skewed(5000))).unwrap();
+        let table = HuffmanTable::from_counts(&count(&skewed(5000))).unwrap();
         let mut bytes = Vec::new();
         table.write(&mut bytes);
         assert_eq!(bytes.len(), table.written_len());
-        let mut rest = &bytes[..];
-        assert_eq!(Table::read(&mut rest).unwrap().lengths, table.lengths);
-        assert!(rest.is_empty());
-        assert_eq!(Table::read(&mut &[0u8, 1, 0x21][..]).err(), Some(DecodeError::HuffmanTable));
-        assert_eq!(Table::read(&mut &[255u8, 1, 0x11][..]).err(), Some(DecodeError::HuffmanTable));
+        let mut rest = Cursor::new(&bytes);
+        assert_eq!(HuffmanTable::read(&mut rest).unwrap().lengths, table.lengths);
+        assert_eq!(rest.end(), Ok(()));
+        for bytes in [[0, 1, 0x21], [255, 1, 0x11]] {
+            let read = HuffmanTable::read(&mut Cursor::new(&bytes));
+            assert_eq!(read.err(), Some(DecodeError::HuffmanTable));
+        }
     }
 
     #[test]
     fn cost_is_what_encoding_takes() {
         for n in [10, 500, 5000, 200_000] {
             let plane = skewed(n);
-            let table = Table::from_counts(&counts(&plane)).unwrap();
+            let table = HuffmanTable::from_counts(&count(&plane)).unwrap();
             let mut encoded = Vec::new();
             table.encode(&plane, &mut encoded);
-            let cost = table.cost(&counts(&plane)).unwrap() / BYTE;
+            let cost = table.cost(&count(&plane)).unwrap() / BYTE;
             assert!(encoded.len().abs_diff(cost as usize) <= 8, "{} for {cost}", encoded.len());
         }
     }

@@ -1,98 +1,111 @@
 //! From the directory entry and the stream of a plane to its symbols.
 
-use std::borrow::Cow;
-
 use super::mode;
-use super::packed::{self, Packing};
-use crate::lanes::MAX_LANES_LOG;
-use crate::model::Table;
-use crate::{DecodeError, huffman, lanes, varint};
+use super::packed::{PackedDecoder, Packing};
+use super::table::PlaneTable;
+use crate::DecodeError;
+use crate::cursor::Cursor;
+use crate::huffman::HuffmanTable;
+use crate::lanes::{LaneDecoder, LaneTable, MAX_LANES_LOG};
 
 /// The directory entry of a plane.
 #[derive(Clone, Copy)]
-pub(crate) struct Mode {
+pub(crate) struct Entry {
+    /// The mode byte.
     byte: u8,
-    /// Of a constant plane.
+    /// The symbol of a constant plane.
     value: u8,
-    /// Of a packed plane.
+    /// The packing of a packed plane.
     packing: Option<Packing>,
     /// Bytes of the stream.
     len: usize,
 }
 
-impl Mode {
-    /// Reads the entry of a plane of `n` symbols and moves `bytes` past it. `plane` is for errors.
-    pub(crate) fn read(plane: usize, n: usize, bytes: &mut &[u8]) -> Result<Self, DecodeError> {
-        let byte = take::<1>(bytes)?[0];
-        let mut mode = Self { byte, value: 0, packing: None, len: 0 };
+/// Memory for the table that a stream begins with. A decoder keeps it from one chunk to the next.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct OwnTables {
+    huffman: Option<HuffmanTable>,
+    lanes: Option<LaneTable>,
+}
+
+impl Entry {
+    /// Reads the entry of a plane of `n` symbols. `plane` is for errors.
+    pub(crate) fn read(
+        plane: usize,
+        n: usize,
+        input: &mut Cursor<'_>,
+    ) -> Result<Self, DecodeError> {
+        let byte = input.u8()?;
+        let mut entry = Self { byte, value: 0, packing: None, len: 0 };
         match (byte & 0xf, byte >> 4) {
             (mode::RAW, 0) => {
-                mode.len = n;
-                return Ok(mode);
+                entry.len = n;
+                return Ok(entry);
             }
             (mode::CONSTANT, 0) => {
-                mode.value = take::<1>(bytes)?[0];
-                return Ok(mode);
+                entry.value = input.u8()?;
+                return Ok(entry);
             }
-            (mode::PACKED, 0) => mode.packing = Some(Packing::read(take(bytes)?)?),
+            (mode::PACKED, 0) => entry.packing = Some(Packing::read(input.array()?)?),
             (mode::HUFFMAN_SHARED | mode::HUFFMAN_OWN, 0)
             | (mode::LANES_SHARED | mode::LANES_OWN, 0..=MAX_LANES_LOG) => {}
             _ => return Err(DecodeError::UnknownMode { plane, mode: byte }),
         }
-        mode.len = usize::try_from(varint::read(bytes)?).map_err(|_| DecodeError::Truncated)?;
-        Ok(mode)
+        entry.len = input.length()?;
+        Ok(entry)
     }
 
-    /// The head of the stream of a plane of `n` symbols; moves `bytes` past the whole of it. `table` is that of the
-    /// model.
-    pub(crate) fn open<'a>(
+    /// Takes the stream of a plane of `n` symbols, and reads its head. `table` is that of the
+    /// model, `own` is memory for one that the stream begins with.
+    pub(crate) fn open<'a, 'b: 'a>(
         self,
         plane: usize,
         n: usize,
-        table: Option<&'a Table>,
-        bytes: &mut &'a [u8],
-    ) -> Result<Coded<'a>, DecodeError> {
-        let mut stream;
-        (stream, *bytes) = bytes.split_at_checked(self.len).ok_or(DecodeError::Truncated)?;
+        table: Option<&'a PlaneTable>,
+        own: &'a mut OwnTables,
+        input: &mut Cursor<'b>,
+    ) -> Result<CodedPlane<'a>, DecodeError> {
+        let mut stream = Cursor::new(input.split(self.len)?);
         let lanes_log = self.byte >> 4;
         Ok(match (self.byte & 0xf, table, self.packing) {
-            (mode::RAW, ..) => Coded::Raw(stream),
-            (mode::CONSTANT, ..) => Coded::Constant(self.value),
+            (mode::RAW, ..) => CodedPlane::Raw(stream.rest()),
+            (mode::CONSTANT, ..) => CodedPlane::Constant(self.value),
             (_, _, Some(packing)) => {
-                Coded::Packed(Box::new(packed::Decoder::new(packing, n, stream)?))
+                CodedPlane::Packed(PackedDecoder::new(packing, n, stream.rest())?)
             }
-            (mode::HUFFMAN_SHARED, Some(Table::Huffman(table)), _) => {
-                Coded::Huffman(Box::new(Cow::Borrowed(table)), stream)
+            (mode::HUFFMAN_SHARED, Some(PlaneTable::Huffman(table)), _) => {
+                CodedPlane::Huffman(table, stream.rest())
             }
-            (mode::LANES_SHARED, Some(Table::Lanes(table)), _) => Coded::Lanes(Box::new(
-                lanes::Decoder::new(Cow::Borrowed(table), lanes_log, stream)?,
-            )),
+            (mode::LANES_SHARED, Some(PlaneTable::Lanes(table)), _) => {
+                CodedPlane::Lanes(LaneDecoder::new(table, lanes_log, stream.rest())?)
+            }
             (mode::HUFFMAN_SHARED | mode::LANES_SHARED, ..) => {
                 return Err(DecodeError::NoTable { plane });
             }
             (mode::HUFFMAN_OWN, ..) => {
-                let table = huffman::Table::read(&mut stream)?;
-                Coded::Huffman(Box::new(Cow::Owned(table)), stream)
+                let table = HuffmanTable::read_over(&mut own.huffman, n, &mut stream)?;
+                CodedPlane::Huffman(table, stream.rest())
             }
             _ => {
-                let table = lanes::Table::read(&mut stream)?;
-                Coded::Lanes(Box::new(lanes::Decoder::new(Cow::Owned(table), lanes_log, stream)?))
+                let table = own.lanes.insert(LaneTable::read(&mut stream)?);
+                CodedPlane::Lanes(LaneDecoder::new(table, lanes_log, stream.rest())?)
             }
         })
     }
 }
 
 /// A plane that is yet to be decoded.
-pub(crate) enum Coded<'a> {
+#[expect(clippy::large_enum_variant, reason = "lane states must not be on the heap")]
+pub(crate) enum CodedPlane<'a> {
     Raw(&'a [u8]),
     Constant(u8),
-    Packed(Box<packed::Decoder<'a>>),
-    Huffman(Box<Cow<'a, huffman::Table>>, &'a [u8]),
-    Lanes(Box<lanes::Decoder<'a>>),
+    Packed(PackedDecoder<'a>),
+    Huffman(&'a HuffmanTable, &'a [u8]),
+    Lanes(LaneDecoder<'a>),
 }
 
-impl Coded<'_> {
-    /// Decodes all symbols: as many as [`Mode::open`] was told.
+impl CodedPlane<'_> {
+    /// Decodes all symbols: as many as [`Entry::open`] was told.
     pub(crate) fn decode(self, plane: &mut [u8]) -> Result<(), DecodeError> {
         match self {
             Self::Raw(bytes) => plane.copy_from_slice(bytes),
@@ -109,11 +122,4 @@ impl Coded<'_> {
         }
         Ok(())
     }
-}
-
-/// The next bytes.
-fn take<const N: usize>(bytes: &mut &[u8]) -> Result<[u8; N], DecodeError> {
-    let (&taken, rest) = bytes.split_first_chunk().ok_or(DecodeError::Truncated)?;
-    *bytes = rest;
-    Ok(taken)
 }

@@ -1,16 +1,18 @@
-//! How a plane is best coded, and coding it.
+//! Choosing how to code a plane, and coding it.
 
 use std::ops::Range;
 
 use super::packed::{self, Packing};
+use super::table::PlaneTable;
 use super::{mode, statistics};
 use crate::cost::Cost;
-use crate::model::Table;
+use crate::counts::count;
 use crate::{lanes, varint};
 
-/// Where the stream of a plane is.
+/// The place of the stream of a plane.
+#[derive(Clone, Debug)]
 pub(crate) enum Stream<'a> {
-    /// The plane itself, so that it is copied but once.
+    /// The plane itself, so that it is copied only once.
     Raw(&'a [u8]),
     /// Among the streams of the encoder.
     Coded(Range<usize>),
@@ -25,20 +27,21 @@ impl Stream<'_> {
     }
 }
 
-/// How a plane is coded.
+/// The way to code a plane.
+#[expect(clippy::large_enum_variant, reason = "a chunk's own table must not be on the heap")]
 pub(crate) enum Choice<'a> {
     Raw,
     Constant(u8),
     Packed(Packing),
     /// With the table of the model.
-    Shared(&'a Table),
+    Shared(&'a PlaneTable),
     /// With a table that the stream begins with.
-    Own(Table),
+    Own(PlaneTable),
 }
 
 impl<'a> Choice<'a> {
-    /// The cheapest way to code `plane` that is worth its time.
-    pub(crate) fn best(shared: Option<&'a Table>, plane: &[u8]) -> Self {
+    /// Returns the cheapest way to code `plane` that is worth its time.
+    pub(crate) fn best(shared: Option<&'a PlaneTable>, plane: &[u8]) -> Self {
         if let Some(value) = statistics::constant(plane) {
             return Self::Constant(value);
         }
@@ -49,7 +52,7 @@ impl<'a> Choice<'a> {
                 _ => Self::Raw,
             };
         }
-        let counts = statistics::count(plane);
+        let counts = count(plane);
         let flush = lanes::flush_cost(plane.len());
         let mut limit = statistics::limit(plane.len() as u64);
         let mut choice = Self::Raw;
@@ -58,8 +61,8 @@ impl<'a> Choice<'a> {
                 && cost < limit
             {
                 choice = new;
-                // What comes next must save something.
-                limit = cost - cost / statistics::MIN_GAIN;
+                // A later choice must save something.
+                limit = cost - cost / statistics::MIN_CODING_GAIN;
             }
         };
         if let Some((packing, cost)) = Packing::best(&counts) {
@@ -68,7 +71,7 @@ impl<'a> Choice<'a> {
         if let Some(table) = shared {
             consider(Self::Shared(table), table.cost(&counts, flush));
         }
-        match Table::best(&counts, flush, limit) {
+        match PlaneTable::best(&counts, flush, limit) {
             Some((table, _)) => Self::Own(table),
             None => choice,
         }
@@ -95,7 +98,7 @@ impl<'a> Choice<'a> {
             Self::Packed(packing) => {
                 directory.push(mode::PACKED);
                 packing.write(directory);
-                packed::encode(*packing, plane, streams);
+                packed::encode(*packing, plane, streams, scratch);
                 varint::write((streams.len() - start) as u64, directory);
                 return Stream::Coded(start..streams.len());
             }
@@ -106,11 +109,11 @@ impl<'a> Choice<'a> {
             table.write(streams);
         }
         match table {
-            Table::Huffman(table) => {
+            PlaneTable::Huffman(table) => {
                 directory.push(if own { mode::HUFFMAN_OWN } else { mode::HUFFMAN_SHARED });
                 table.encode(plane, streams);
             }
-            Table::Lanes(table) => {
+            PlaneTable::Lanes(table) => {
                 let lanes_log = lanes::lanes_log(plane.len());
                 let mode = if own { mode::LANES_OWN } else { mode::LANES_SHARED };
                 directory.push(mode | (lanes_log << 4));

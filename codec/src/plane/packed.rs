@@ -1,22 +1,23 @@
-//! Planes of which some bits hardly ever change: the others are packed, and symbols that differ
-//! in the rest are kept beside them.
+//! Planes in which some bits hardly ever change: the other bits are packed, and the few symbols
+//! that are exceptions are kept beside them.
 //!
 //! Source of the idea: M. Zukowski et al., "Super-scalar RAM-CPU cache compression" (ICDE 2006),
 //! which calls it patching.
 
 use at1w_simd::packing::{self, Field, GROUP};
 
-use super::statistics::Counts;
 use crate::cost::{BIT, Cost};
+use crate::counts::Counts;
+use crate::cursor::Cursor;
 use crate::{DecodeError, varint};
 
-/// What an exception takes: its byte, and a varint of its distance from the one before.
+/// The cost of an exception: its byte, and a varint of its distance from the one before.
 const EXCEPTION: Cost = 20 * BIT;
 
 /// A bit that changes in more than one of this many symbols is worth its place.
 const RARE: u64 = 64;
 
-/// The bits that are packed, and what the others are.
+/// The bits that are packed, and the values of the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Packing {
     field: Field,
@@ -25,7 +26,7 @@ pub(crate) struct Packing {
 }
 
 impl Packing {
-    /// The best packing for symbols with these counts, if there is any, and what it costs.
+    /// Returns the best packing for symbols with these counts, if there is any, and its cost.
     pub(crate) fn best(counts: &Counts) -> Option<(Self, Cost)> {
         // The upper half of the symbols has the top bit set. Folded onto the lower half, which then
         // has an upper half of its own, it takes one pass to count the ones of all bits.
@@ -55,7 +56,7 @@ impl Packing {
         Some((packing, packing.cost_with(total, total - inside)))
     }
 
-    /// What packing `plane` takes.
+    /// Returns the cost of packing `plane`.
     pub(crate) fn cost(self, plane: &[u8]) -> Cost {
         let exceptions = packing::count_outside(self.field, self.fill, plane);
         self.cost_with(plane.len() as u64, exceptions as u64)
@@ -84,25 +85,25 @@ impl Packing {
 }
 
 /// Appends the number of exceptions, the symbols that they are, their distances, and the packed
-/// fields of all symbols.
-pub(crate) fn encode(packing: Packing, plane: &[u8], out: &mut Vec<u8>) {
-    let (mut symbols, mut gaps) = (Vec::new(), Vec::new());
+/// fields of all symbols. `gaps` is scratch memory.
+pub(crate) fn encode(packing: Packing, plane: &[u8], out: &mut Vec<u8>, gaps: &mut Vec<u8>) {
+    let exceptions = packing::count_outside(packing.field, packing.fill, plane);
+    varint::write(exceptions as u64, out);
+    gaps.clear();
     let mut next = 0;
-    for (g, group) in plane.chunks(GROUP).enumerate() {
-        // Hardly any has an exception, and that is known at once.
+    for (g, group) in plane.chunks(GROUP).enumerate().filter(|_| exceptions > 0) {
+        // Hardly any group has an exception, and one pass shows that.
         if packing::count_outside(packing.field, packing.fill, group) == 0 {
             continue;
         }
         for (i, &symbol) in group.iter().enumerate().filter(|(_, s)| packing.excepts(**s)) {
             let at = g * GROUP + i;
-            symbols.push(symbol);
-            varint::write((at - next) as u64, &mut gaps);
+            out.push(symbol);
+            varint::write((at - next) as u64, gaps);
             next = at + 1;
         }
     }
-    varint::write(symbols.len() as u64, out);
-    out.extend(symbols);
-    out.extend(gaps);
+    out.extend_from_slice(gaps);
     let start = out.len();
     out.resize(start + packing.field.packed_len(plane.len()), 0);
     packing::pack(packing.field, plane, &mut out[start..]);
@@ -110,29 +111,25 @@ pub(crate) fn encode(packing: Packing, plane: &[u8], out: &mut Vec<u8>) {
 
 /// Decodes what [`encode`] appended, piece by piece.
 #[derive(Clone, Debug)]
-pub(crate) struct Decoder<'a> {
+pub(crate) struct PackedDecoder<'a> {
     packing: Packing,
     /// Fields that are left.
-    packed: &'a [u8],
+    packed: Cursor<'a>,
     /// Exceptions that are left: the symbols, the distances beyond the next one.
     symbols: &'a [u8],
-    gaps: &'a [u8],
+    gaps: Cursor<'a>,
     /// How far the next exception is from here; `None` after the last.
     next: Option<u64>,
 }
 
-impl<'a> Decoder<'a> {
-    /// `input` is the whole stream of `n` symbols.
-    pub(crate) fn new(
-        packing: Packing,
-        n: usize,
-        mut input: &'a [u8],
-    ) -> Result<Self, DecodeError> {
-        let count = varint::read(&mut input)?;
-        let count = usize::try_from(count).map_err(|_| DecodeError::Truncated)?;
-        let (symbols, rest) = input.split_at_checked(count).ok_or(DecodeError::Truncated)?;
-        let gaps = rest.len().checked_sub(packing.field.packed_len(n));
-        let (gaps, packed) = rest.split_at(gaps.ok_or(DecodeError::Truncated)?);
+impl<'a> PackedDecoder<'a> {
+    /// Reads what precedes the packed fields; `stream` is the whole stream of `n` symbols.
+    pub(crate) fn new(packing: Packing, n: usize, stream: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut packed = Cursor::new(stream);
+        let count = packed.length()?;
+        let symbols = packed.split(count)?;
+        let gaps = packed.remaining().checked_sub(packing.field.packed_len(n));
+        let gaps = Cursor::new(packed.split(gaps.ok_or(DecodeError::Truncated)?)?);
         let mut decoder = Self { packing, packed, symbols, gaps, next: None };
         decoder.advance(0)?;
         Ok(decoder)
@@ -143,7 +140,7 @@ impl<'a> Decoder<'a> {
         self.next = match self.symbols {
             [] => None,
             _ => {
-                let gap = varint::read(&mut self.gaps)?;
+                let gap = self.gaps.varint()?;
                 Some(after.checked_add(gap).ok_or(DecodeError::Exceptions)?)
             }
         };
@@ -153,11 +150,7 @@ impl<'a> Decoder<'a> {
     /// Decodes the next symbols: whole groups of them, or all that are left.
     pub(crate) fn decode(&mut self, out: &mut [u8]) -> Result<(), DecodeError> {
         let Packing { field, fill } = self.packing;
-        let packed;
-        (packed, self.packed) = self
-            .packed
-            .split_at_checked(field.packed_len(out.len()))
-            .ok_or(DecodeError::Truncated)?;
+        let packed = self.packed.split(field.packed_len(out.len()))?;
         packing::unpack(field, fill, packed, out);
         check_padding(field, packed, out.len())?;
 
@@ -175,17 +168,15 @@ impl<'a> Decoder<'a> {
 
     /// Checks that the input ended with the plane.
     pub(crate) fn finish(&self) -> Result<(), DecodeError> {
-        if !self.packed.is_empty() {
-            return Err(DecodeError::TrailingBytes { extra: self.packed.len() });
-        }
-        match (self.next, self.gaps) {
-            (None, []) => Ok(()),
+        self.packed.end()?;
+        match (self.next, self.gaps.remaining()) {
+            (None, 0) => Ok(()),
             _ => Err(DecodeError::Exceptions),
         }
     }
 }
 
-/// That values which fill up the last group are zeros.
+/// Checks that the values which fill up the last group are zeros.
 fn check_padding(field: Field, packed: &[u8], n: usize) -> Result<(), DecodeError> {
     let last = n % GROUP;
     let padded = last.next_multiple_of(8);
@@ -201,7 +192,7 @@ fn check_padding(field: Field, packed: &[u8], n: usize) -> Result<(), DecodeErro
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plane::statistics;
+    use crate::counts::count;
 
     #[test]
     fn round_trips_in_pieces() {
@@ -210,11 +201,11 @@ mod tests {
                 .map(|i| (i as u32).wrapping_mul(2_654_435_761).to_be_bytes()[1])
                 .map(|noise| if noise == 77 { 0x81 } else { noise & 0x3e | 0x40 })
                 .collect();
-            let (packing, _) = Packing::best(&statistics::count(&plane)).unwrap();
+            let (packing, _) = Packing::best(&count(&plane)).unwrap();
             let mut stream = Vec::new();
-            encode(packing, &plane, &mut stream);
+            encode(packing, &plane, &mut stream, &mut Vec::new());
             for piece in [n, GROUP] {
-                let mut decoder = Decoder::new(packing, n, &stream).unwrap();
+                let mut decoder = PackedDecoder::new(packing, n, &stream).unwrap();
                 let mut out = vec![0; n];
                 out.chunks_mut(piece).for_each(|out| decoder.decode(out).unwrap());
                 decoder.finish().unwrap();
@@ -222,7 +213,7 @@ mod tests {
             }
             for cut in 0..stream.len() {
                 let mut out = vec![0; n];
-                let decoded = Decoder::new(packing, n, &stream[..cut])
+                let decoded = PackedDecoder::new(packing, n, &stream[..cut])
                     .and_then(|mut d| d.decode(&mut out).and_then(|()| d.finish()));
                 assert!(decoded.is_err(), "{n} symbols, {cut} bytes");
             }

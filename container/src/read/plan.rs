@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use at1w_codec::{Model, max_encoded_len};
+use at1w_codec::{Encoder, Model, Position};
 
 use super::index::Entry;
 use super::stored::Stored;
@@ -77,7 +77,7 @@ impl<'a> Plan<'a> {
     fn add_payload(&mut self, offset: u64, len: u64) -> Result<()> {
         let chunk = self.payloads.len() as u64;
         let Range { start, end } = self.tensor.chunking().range(chunk);
-        let max = max_encoded_len((end - start) as usize) as u64;
+        let max = Encoder::max_encoded_len((end - start) as usize) as u64;
         if len > max {
             let problem = format!("its payload has {len} bytes, {max} are always enough");
             return Err(self.tensor.damaged(Some(chunk), offset, problem));
@@ -92,9 +92,10 @@ impl<'a> Plan<'a> {
         (end - start) as usize
     }
 
-    /// Returns the number of elements before a chunk.
-    pub(crate) fn position(&self, chunk: u64) -> u64 {
-        self.tensor.chunking().range(chunk).start / self.model.layout().width() as u64
+    /// Returns the place of a chunk in the tensor.
+    pub(crate) fn position(&self, chunk: u64) -> Position {
+        let width = self.model.layout().width() as u64;
+        Position::after_elements(self.tensor.chunking().range(chunk).start / width)
     }
 
     /// Returns the offset of the payload of a chunk in the file.

@@ -2,7 +2,7 @@
 
 use std::vec;
 
-use at1w_codec::{Model, max_encoded_len};
+use at1w_codec::{Encoder, Model};
 
 use crate::digest::Digest;
 use crate::format::chunk_table::chunk_table_len;
@@ -78,7 +78,7 @@ impl Records {
         let chunks = Chunking::of(info).count();
         let (table_len, model_len) = (chunk_table_len(chunks), u64::from(record.model_len()));
         let most = match chunks {
-            1 => Model::MAX_LEN as u64 + max_encoded_len(info.raw_len() as usize) as u64,
+            1 => Model::MAX_LEN as u64 + Encoder::max_encoded_len(info.raw_len() as usize) as u64,
             _ => u64::MAX,
         };
         if model_len > Model::MAX_LEN as u64 || record.stored_len() > most {

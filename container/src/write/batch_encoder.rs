@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use at1w_codec::{Level, Model, max_encoded_len};
+use at1w_codec::{Encoder, Level, Model, Position};
 use rayon::prelude::*;
 
 use super::buffers::Buffers;
@@ -109,9 +109,9 @@ impl<'a> BatchEncoder<'a> {
                 self.stored(&at, model.expect("chunks are whole elements and short"))?
             }
         };
-        let position = at.range.start / model.width() as u64;
+        let position = Position::after_elements(at.range.start / model.width() as u64);
         let mut bytes = buffers.take(raw.len());
-        bytes.resize(bytes.len().max(max_encoded_len(raw.len())), 0);
+        bytes.resize(bytes.len().max(Encoder::max_encoded_len(raw.len())), 0);
         let len = coder.encode(&model, position, &raw, &mut bytes);
         let len = len.ok_or_else(|| self.not_encoded(&at))?;
         Ok(EncodedChunk { at, raw, payload: Payload::Own { bytes, len, model } })

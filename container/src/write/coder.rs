@@ -1,7 +1,7 @@
 //! Encoding that is proven: each chunk is decoded again before it is kept, with the model that
 //! readers will have.
 
-use at1w_codec::{Decoder, Encoder, Level, Model};
+use at1w_codec::{Decoder, Encoder, Level, Model, Position};
 
 /// A model as it was made, as it is stored, and as readers read it. The first form knows more about
 /// how to encode well.
@@ -42,7 +42,7 @@ impl Coder {
     pub(super) fn encode(
         &mut self,
         model: &StoredModel,
-        position: u64,
+        position: Position,
         raw: &[u8],
         out: &mut [u8],
     ) -> Option<usize> {
@@ -51,7 +51,13 @@ impl Coder {
         self.round_trips(&model.read, position, &out[..len], raw).then_some(len)
     }
 
-    fn round_trips(&mut self, model: &Model, position: u64, encoded: &[u8], raw: &[u8]) -> bool {
+    fn round_trips(
+        &mut self,
+        model: &Model,
+        position: Position,
+        encoded: &[u8],
+        raw: &[u8],
+    ) -> bool {
         self.back.resize(self.back.len().max(raw.len()), 0);
         let back = &mut self.back[..raw.len()];
         self.decoder.decode(model, position, encoded, back).is_ok() && back == raw
@@ -60,7 +66,7 @@ impl Coder {
 
 #[cfg(test)]
 mod tests {
-    use at1w_codec::{Dtype, max_encoded_len};
+    use at1w_codec::Dtype;
 
     use super::*;
 
@@ -70,12 +76,12 @@ mod tests {
         let model = Model::of(Dtype::BF16, Level::Default, &[2000], [&raw[..]]).unwrap();
         let model = StoredModel::new(model).unwrap();
         let mut coder = Coder::new(Level::Default);
-        let mut out = vec![0; max_encoded_len(raw.len())];
-        let len = coder.encode(&model, 0, &raw, &mut out).unwrap();
-        assert!(coder.round_trips(&model.read, 0, &out[..len], &raw));
-        assert!(!coder.round_trips(&model.read, 0, &out[..len - 1], &raw));
+        let mut out = vec![0; Encoder::max_encoded_len(raw.len())];
+        let len = coder.encode(&model, Position::START, &raw, &mut out).unwrap();
+        assert!(coder.round_trips(&model.read, Position::START, &out[..len], &raw));
+        assert!(!coder.round_trips(&model.read, Position::START, &out[..len - 1], &raw));
         let mut other = raw.clone();
         other[1234] ^= 1;
-        assert!(!coder.round_trips(&model.read, 0, &out[..len], &other));
+        assert!(!coder.round_trips(&model.read, Position::START, &out[..len], &other));
     }
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use at1w_codec::{Level, Model, ModelBuilder, Next};
+use at1w_codec::{Level, Model, ModelBuilder, Next, Position};
 use rayon::prelude::*;
 
 use crate::error::Result;
@@ -55,7 +55,9 @@ fn pass(
             progress::check(progress)?;
             let Range { start: from, end: to } = chunking.range(i * stride);
             let raw = source::read_into(source, start + from..start + to, buffer)?;
-            builder.add(from / width, &raw).expect("chunks are whole elements and short");
+            builder
+                .add(Position::after_elements(from / width), &raw)
+                .expect("chunks are whole elements and short");
             buffer = match raw {
                 Cow::Owned(buffer) => buffer,
                 Cow::Borrowed(_) => Vec::new(),

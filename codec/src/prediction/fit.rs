@@ -1,22 +1,23 @@
-//! From the elements of a tensor to how its columns are predicted: how much columns vary with one
-//! another, and then for each column the few earlier ones that say most about it.
+//! From the elements of a tensor to the prediction of its columns: measures how much columns vary
+//! with one another, and then finds for each column the few earlier ones that explain most of it.
 //!
 //! Source: orthogonal least squares, forward selection by an incremental Cholesky factor (S. Chen,
 //! C. Cowan, P. Grant, 1991). Floats are used, but only in operations that IEEE 754 defines to the
 //! last bit, so that the same tensor has the same model on every machine.
 
-use at1w_simd::prediction::{SAMPLE_LEN, Sample, Term, add_products, value};
+use at1w_simd::contexts::MAX_CONTEXTS;
+use at1w_simd::prediction::{SAMPLE_LEN, Sample, Term, add_products};
 
-use super::Contexts;
-use super::builder::Folded;
-use super::prediction::{INTERCEPT, LEVELS, MAX_ROW_LEN, MAX_TERMS, Prediction};
+use super::rows::{INTERCEPT, LEVELS, MAX_ROW_LEN, MAX_TERMS, Prediction};
+use crate::symbol::Symbol;
+use crate::tops::Tops;
 
 /// Matrices of fewer columns or rows are not worth looking at.
 const MIN_COLUMNS: u64 = 8;
 const MIN_ROWS: u64 = 64;
 
-/// Columns are predicted from some of the first ones. With more to choose from, more of what is
-/// chosen fits by chance.
+/// Columns are predicted from some of the first ones. With more to choose from, more of the
+/// chosen ones fit by chance.
 const MAX_CANDIDATES: usize = 256;
 
 /// More terms than these win little.
@@ -29,7 +30,8 @@ const UNIT: u32 = 5;
 /// A prediction of 1 stands for this value: coefficients up to twice as large as 1 fit a byte.
 const VALUE: f64 = 4.0;
 
-/// What a term has to explain of a column: so much for each row that there is, and that is counted.
+/// A term has to explain so much of a column, divided by the rows of the matrix, and by those that
+/// were counted.
 const PER_TERM: f64 = 20.0;
 const PER_COUNTED_TERM: f64 = 14.0;
 
@@ -71,7 +73,7 @@ pub(crate) struct Fit {
 }
 
 impl Covariance {
-    /// Of a matrix of so many elements, if it is worth it.
+    /// Starts to measure a matrix of so many elements, if it is large enough to be worth it.
     pub(crate) fn new(elements: u64, row_len: u64) -> Option<Self> {
         let rows = elements / row_len;
         if !(MIN_COLUMNS..=MAX_ROW_LEN).contains(&row_len) || rows < MIN_ROWS {
@@ -90,21 +92,18 @@ impl Covariance {
         })
     }
 
-    pub(crate) fn add(&mut self, folded: &Folded<'_>) {
+    pub(crate) fn add(&mut self, tops: &Tops<'_>) {
         let columns = self.columns as u64;
-        if !folded.position.is_multiple_of(columns)
-            || !folded.tops.len().is_multiple_of(self.columns)
-        {
+        if !tops.position.is_multiple_of(columns) || !tops.tops.len().is_multiple_of(self.columns) {
             self.ragged = true;
             return;
         }
-        for rows in folded.tops.chunks(SAMPLE_LEN * self.columns) {
+        for rows in tops.tops.chunks(SAMPLE_LEN * self.columns) {
             self.samples.clear();
             self.samples.resize(self.columns, [0; SAMPLE_LEN]);
             for (i, row) in rows.chunks_exact(self.columns).enumerate() {
                 for (sample, &top) in self.samples.iter_mut().zip(row) {
-                    let (symbol, _, _) = Contexts::fold(folded.shift, top);
-                    sample[i] = value(symbol) >> UNIT;
+                    sample[i] = Symbol::fold(tops.shift, top).symbol.value() >> UNIT;
                 }
                 self.rows += 1;
             }
@@ -131,7 +130,7 @@ impl Covariance {
         self.products.iter_mut().zip(&other.products).for_each(|(a, b)| *a += b);
     }
 
-    /// The prediction of the columns of a matrix of so many rows, if any is worth it.
+    /// Finds the prediction of the columns of a matrix of so many rows, if any is worth it.
     pub(crate) fn fit(self, rows: u64) -> Option<Fit> {
         if self.ragged || self.rows < MIN_ROWS / 2 {
             return None;
@@ -165,13 +164,13 @@ impl Covariance {
     }
 }
 
-/// The nearest integer, halves away from zero.
+/// Returns the nearest integer, halves away from zero.
 fn rounded(x: f64) -> i8 {
     // A cast saturates.
     (if x < 0.0 { x - 0.5 } else { x + 0.5 }) as i8
 }
 
-/// How many eighths of octaves the root of one variance is above that of another.
+/// Counts the eighths of octaves by which the root of one variance is above that of another.
 fn steps_between(all: f64, left: f64) -> u8 {
     let ratio = all / left.max(1e-9);
     let mut steps = 0;
@@ -188,9 +187,9 @@ fn steps_between(all: f64, left: f64) -> u8 {
 struct Selection<'a> {
     covariance: &'a Covariance,
     means: Vec<f64>,
-    /// Of each candidate the covariances with all of them.
+    /// The covariances of each candidate with all of them.
     candidates: Vec<Vec<f64>>,
-    /// Of the column: its covariance with each candidate that the chosen ones leave.
+    /// The covariance of the column with each candidate that the chosen ones leave.
     with: Vec<f64>,
     /// The variance of each candidate that these leave.
     left: Vec<f64>,
@@ -210,7 +209,7 @@ impl<'a> Selection<'a> {
         selection
     }
 
-    /// The covariance of a column with a candidate, before or after it.
+    /// Returns the covariance of a column with a candidate, before or after it.
     fn of(&self, column: usize, other: usize) -> f64 {
         let Covariance { candidates, rows, products, .. } = self.covariance;
         let at = match column == other {
@@ -224,8 +223,8 @@ impl<'a> Selection<'a> {
         self.of(column, column)
     }
 
-    /// The earlier columns that a column is best predicted from, each with its coefficient. Each
-    /// has explained `least` of what those before it have left.
+    /// Chooses the earlier columns that a column is best predicted from, each with its coefficient.
+    /// Each explains at least `least` of the variance that those before it have left.
     fn choose(&mut self, column: usize, least: f64) -> Vec<(usize, f64)> {
         let candidates = column.min(self.covariance.candidates);
         let mut with = std::mem::take(&mut self.with);
@@ -279,8 +278,8 @@ impl<'a> Selection<'a> {
         self.solve(&chosen, scores)
     }
 
-    /// Coefficients of the chosen columns: what is left of each score once those chosen later have
-    /// had their part.
+    /// Solves for the coefficients of the chosen columns: each score, less the part of those chosen
+    /// later.
     fn solve(&self, chosen: &[usize], mut scores: Vec<f64>) -> Vec<(usize, f64)> {
         for i in (0..chosen.len()).rev() {
             let mut score = scores[i];
@@ -292,11 +291,11 @@ impl<'a> Selection<'a> {
         chosen.iter().copied().zip(scores).collect()
     }
 
-    /// The variance that a prediction leaves of a column.
+    /// Returns the variance that a prediction leaves of a column.
     fn left(&self, column: usize, chosen: &[(usize, f64)]) -> f64 {
         let explained: f64 = chosen.iter().map(|&(other, c)| c * self.of(column, other)).sum();
         (self.variance(column) - explained).max(0.0)
     }
 }
 
-const _: () = assert!(LEVELS <= super::MAX_CONTEXTS);
+const _: () = assert!(LEVELS <= MAX_CONTEXTS);

@@ -1,12 +1,12 @@
-//! Rows and columns of a weight matrix differ in scale. Adding an offset for each row and each
-//! column to the magnitudes, which are close to logarithms, brings all to one scale, and one table
-//! fits them better. Offsets are steps of an eighth of an octave.
+//! The scale of a model: its offsets, stored and applied.
 
 use at1w_simd::planes::Layout;
 use at1w_simd::scale::{self, Offsets, Rows};
 
 use crate::contexts::Contexts;
-use crate::{DecodeError, plane, varint};
+use crate::cursor::Cursor;
+use crate::plane::alone;
+use crate::{DecodeError, varint};
 
 /// The most elements that a row may have.
 pub(crate) const MAX_ROW_LEN: u64 = 1 << 18;
@@ -20,8 +20,9 @@ const MAX_SHIFT: u8 = 7;
 /// The offset that is stored for no offset: others are above and below.
 pub(crate) const NEUTRAL: u8 = 128;
 
-/// Where offsets bring the mean of all magnitudes. There is room below for zeros, which move as
-/// others do, and above for what is 250 times the mean, before the top bit of a magnitude changes.
+/// The magnitude to which offsets bring the mean of all. There is room below for zeros, which move
+/// as others do, and above for elements of 250 times the mean, before the top bit of a magnitude
+/// changes.
 const TARGET: i64 = 15 << 10;
 
 /// The first byte of a model without a scale.
@@ -35,7 +36,7 @@ mod flag {
     pub(super) const CONTEXTS: u8 = 8;
 }
 
-/// How elements are scaled before they are split into planes.
+/// The scale of elements, which is applied before they are split into planes.
 #[derive(Clone, Debug)]
 pub(crate) struct Scale {
     /// Whether words are rotated by one bit more.
@@ -52,14 +53,14 @@ pub(crate) struct Scale {
     columns: Vec<u8>,
     /// The same as offsets, and repeated if there are no rows.
     offsets: Vec<u16>,
-    /// Where the mean of all magnitudes is brought.
+    /// The magnitude to which the mean of all is brought.
     target: i64,
-    /// How symbols are made of what is scaled, if they are not planes.
+    /// The contexts of symbols, if scaled elements are coded as symbols and not as planes.
     pub(crate) contexts: Option<Box<Contexts>>,
 }
 
 impl Scale {
-    /// With `columns` of as many steps as a row has elements, or none.
+    /// Makes a scale with as many steps in `columns` as a row has elements, or none.
     pub(crate) fn new(
         rotate: bool,
         base: u16,
@@ -77,14 +78,14 @@ impl Scale {
         Self { rotate, base, shift, row_len, rows, columns, offsets, target, contexts }
     }
 
-    /// The same scale with the target that contexts need.
+    /// Returns the same scale with the target that contexts need.
     pub(crate) fn for_contexts(self, shift: u8) -> Self {
         let target = Contexts::target(shift);
         let base = self.base.wrapping_add((target - TARGET) as u16);
         Self { rotate: false, base, target, ..self }
     }
 
-    /// The same scale with each column up by some steps more.
+    /// Returns the same scale with each column up by some steps more.
     pub(crate) fn with_columns_up(self, steps: &[u8]) -> Self {
         let (base, columns) = match self.has_columns() {
             true => (self.base, self.columns.clone()),
@@ -102,7 +103,7 @@ impl Scale {
         Self { target, ..scale }
     }
 
-    /// The same scale with contexts, for which it is made.
+    /// Returns the same scale with contexts, for which it is made.
     pub(crate) fn with(self, contexts: Contexts) -> Self {
         Self { contexts: Some(Box::new(contexts)), ..self }
     }
@@ -111,7 +112,7 @@ impl Scale {
         !self.columns.is_empty()
     }
 
-    /// The flags, and what goes with them.
+    /// Appends the flags, and the fields that go with them.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let flags = [
             (self.rotate, flag::ROTATE),
@@ -126,7 +127,7 @@ impl Scale {
             varint::write(self.row_len, out);
         }
         if self.has_columns() {
-            plane::write(&self.columns, out);
+            alone::write(&self.columns, out);
         }
         if let Some(contexts) = &self.contexts {
             contexts.write(out);
@@ -134,9 +135,11 @@ impl Scale {
     }
 
     /// Reads what [`Scale::write`] wrote; `None` if it is [`NONE`].
-    pub(crate) fn read(layout: Layout, input: &mut &[u8]) -> Result<Option<Self>, DecodeError> {
-        let (&flags, rest) = input.split_first().ok_or(DecodeError::Truncated)?;
-        *input = rest;
+    pub(crate) fn read(
+        layout: Layout,
+        input: &mut Cursor<'_>,
+    ) -> Result<Option<Self>, DecodeError> {
+        let flags = input.u8()?;
         if flags == NONE {
             return Ok(None);
         }
@@ -147,14 +150,11 @@ impl Scale {
         if flags & !known != 0 || !layout.rotates() {
             return Err(DecodeError::UnknownModel(flags));
         }
-        let (&base, rest) = input.split_first_chunk().ok_or(DecodeError::Truncated)?;
-        *input = rest;
+        let base = u16::from_le_bytes(input.array()?);
         let (mut shift, mut row_len) = (0, 1);
         if flags & !flag::ROTATE != 0 {
-            let (&byte, rest) = input.split_first().ok_or(DecodeError::Truncated)?;
-            *input = rest;
-            shift = byte;
-            row_len = varint::read(input)?;
+            shift = input.u8()?;
+            row_len = input.varint()?;
             if shift > MAX_SHIFT || !(1..=MAX_ROW_LEN).contains(&row_len) {
                 return Err(DecodeError::Scale);
             }
@@ -162,10 +162,9 @@ impl Scale {
         let mut columns = Vec::new();
         if flags & flag::COLUMNS != 0 {
             // At most MAX_ROW_LEN.
-            columns = plane::read(row_len as usize, input)?;
+            columns = alone::read(row_len as usize, input)?;
         }
         let (rotate, rows) = (flags & flag::ROTATE != 0, flags & flag::ROWS != 0);
-        let base = u16::from_le_bytes(base);
         let scale = Self::new(rotate, base, shift, row_len, rows, columns);
         if flags & flag::CONTEXTS == 0 {
             return Ok(Some(scale));
@@ -174,18 +173,18 @@ impl Scale {
         Ok(Some(Self { target: Contexts::target(contexts.shift()), ..scale }.with(contexts)))
     }
 
-    /// How many rows the `n` elements from `position` on touch; 0 if rows have no offsets.
+    /// Counts the rows that the `n` elements from `position` on touch; 0 if rows have no offsets.
     pub(crate) fn row_count(&self, position: u64, n: usize) -> usize {
         if !self.rows {
             return 0;
         }
-        // No more than there are elements.
-        let end = position.checked_add(n as u64).expect("a position within 64 bits");
+        // No more than there are elements. The position was checked before.
+        let end = position.saturating_add(n as u64);
         (end.div_ceil(self.row_len) - position / self.row_len) as usize
     }
 
-    /// The steps of each row of `words`, the elements from `position` on, that bring it to the
-    /// target.
+    /// Finds the steps of each row of `words`, the elements from `position` on, that bring it to
+    /// the target.
     pub(crate) fn measure_rows(
         &self,
         width: usize,
@@ -218,7 +217,7 @@ impl Scale {
         }
     }
 
-    /// From steps of rows to their offsets.
+    /// Makes offsets of the steps of rows.
     pub(crate) fn row_offsets(&self, steps: &[u8], offsets: &mut Vec<u16>) {
         offsets.clear();
         let offset = |&steps: &u8| self.base.wrapping_add(u16::from(steps) << self.shift);
@@ -259,73 +258,8 @@ impl Scale {
     }
 }
 
-/// What a first pass over a tensor finds out: the scale of its columns.
-#[derive(Clone, Debug)]
-pub(crate) struct Columns {
-    row_len: usize,
-    sums: Vec<u64>,
-    counts: Vec<u64>,
-}
-
-impl Columns {
-    pub(crate) fn new(row_len: u64) -> Self {
-        let row_len = row_len as usize;
-        Self { row_len, sums: vec![0; row_len], counts: vec![0; row_len] }
-    }
-
-    /// Takes `words`, the elements from `position` on.
-    pub(crate) fn add(&mut self, width: usize, position: u64, words: &[u8]) {
-        if let ([sum], [count]) = (&mut self.sums[..], &mut self.counts[..]) {
-            let (more, words) = scale::sum(width, &[], words);
-            *sum += more as u64;
-            *count += words;
-            return;
-        }
-        let mut column = (position % self.row_len as u64) as usize;
-        let mut rest = words;
-        while !rest.is_empty() {
-            let len = (self.row_len - column).min(rest.len() / width);
-            let (row, after) = rest.split_at(width * len);
-            let range = column..column + len;
-            scale::add_columns(width, row, &mut self.sums[range.clone()], &mut self.counts[range]);
-            (column, rest) = (0, after);
-        }
-    }
-
-    pub(crate) fn merge(&mut self, other: &Self) {
-        self.sums.iter_mut().zip(&other.sums).for_each(|(sum, other)| *sum += other);
-        self.counts.iter_mut().zip(&other.counts).for_each(|(count, other)| *count += other);
-    }
-
-    pub(crate) fn row_len(&self) -> u64 {
-        self.row_len as u64
-    }
-
-    /// The sum of the magnitudes of all elements that are not zero, and how many these are.
-    pub(crate) fn total(&self) -> (u64, u64) {
-        (self.sums.iter().sum(), self.counts.iter().sum())
-    }
-
-    /// The steps that bring each column to the mean of all.
-    pub(crate) fn steps(&self, shift: u8) -> Vec<u8> {
-        let (sum, count) = self.total();
-        let mean = sum.checked_div(count).unwrap_or(0) as i64;
-        let steps = self.sums.iter().zip(&self.counts).map(|(&sum, &count)| {
-            let step = (count as i64) << shift;
-            let missing = mean * count as i64 - sum as i64;
-            match step {
-                0 => NEUTRAL,
-                _ => {
-                    (i64::from(NEUTRAL) + (missing + step / 2).div_euclid(step)).clamp(0, 255) as u8
-                }
-            }
-        });
-        steps.collect()
-    }
-}
-
-/// The base that brings a mean magnitude to the target, where each of `neutral` offsets adds the
-/// neutral steps.
+/// Returns the base that brings a mean magnitude to the target, where each of `neutral` offsets
+/// adds the neutral steps.
 pub(crate) fn base((sum, count): (u64, u64), shift: u8, neutral: u32) -> u16 {
     let mean = sum.checked_div(count).unwrap_or(0) as i64;
     (TARGET - mean - i64::from(neutral * (u32::from(NEUTRAL) << shift))) as u16

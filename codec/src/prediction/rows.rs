@@ -1,13 +1,12 @@
-//! Contexts by what is predicted: an element is likely near the sum of some earlier elements of its
-//! row, each times a coefficient of its column. What is near zero has one context, what is far from it
-//! another, and the sign of the prediction is likely that of the element.
-//!
-//! To predict many rows at once, symbols are coded column by column of a block of rows.
+//! The predictions of a model, and the order in which predicted symbols are coded.
 
+use at1w_simd::contexts::MAX_CONTEXTS;
 use at1w_simd::prediction::{self, Column, ROWS, Table, Term};
 
-use super::{ESCAPE, MAX_CONTEXTS};
-use crate::{DecodeError, plane};
+use crate::DecodeError;
+use crate::cursor::Cursor;
+use crate::plane::alone;
+use crate::symbol::Symbol;
 
 /// The most elements that a row may have.
 pub(crate) const MAX_ROW_LEN: u64 = 1 << 13;
@@ -21,13 +20,13 @@ pub(crate) const MAX_ALL_TERMS: usize = 1 << 17;
 /// A stored intercept counts so much.
 pub(crate) const INTERCEPT: i16 = 32;
 
-/// How far from zero a prediction may be.
+/// The number of levels: how far from zero a prediction is.
 pub(crate) const LEVELS: usize = 16;
 
 /// Where in the [`Table`] the levels begin: each about a part of a standard deviation.
 const BEGINNINGS: [usize; LEVELS] = [0, 1, 3, 5, 8, 11, 14, 18, 22, 27, 34, 42, 54, 70, 90, 110];
 
-/// From the columns before a column to the contexts of its elements.
+/// The prediction of each column from the columns before it, and the context of each level.
 #[derive(Clone, Debug)]
 pub(crate) struct Prediction {
     /// The context of each level.
@@ -38,7 +37,7 @@ pub(crate) struct Prediction {
     terms: Vec<Term>,
 }
 
-/// How a column is predicted.
+/// The prediction of one column; its terms are among those of all columns.
 #[derive(Clone, Debug)]
 struct Predictor {
     intercept: i8,
@@ -46,7 +45,7 @@ struct Predictor {
     terms: u8,
 }
 
-/// Where some symbols are that are coded one after the other.
+/// The place of some symbols of a column that are coded one after the other.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run {
     /// Their column.
@@ -56,7 +55,7 @@ pub(crate) struct Run {
 }
 
 impl Prediction {
-    /// Without any column yet.
+    /// Makes a prediction without any column yet.
     pub(crate) fn new(levels: [u8; LEVELS]) -> Self {
         Self { levels, table: table(&levels), columns: Vec::new(), terms: Vec::new() }
     }
@@ -70,7 +69,7 @@ impl Prediction {
         self.terms.extend(terms);
     }
 
-    /// The same with other contexts of levels.
+    /// Returns the same prediction with other contexts of levels.
     pub(crate) fn with(self, levels: [u8; LEVELS]) -> Self {
         Self { levels, table: table(&levels), ..self }
     }
@@ -80,12 +79,12 @@ impl Prediction {
         self.terms.is_empty()
     }
 
-    /// Elements of a row.
+    /// Counts the elements of a row.
     pub(crate) fn row_len(&self) -> usize {
         self.columns.len()
     }
 
-    /// Whether chunks of `n` elements from `position` on are whole rows: no others are predicted.
+    /// Whether the `n` elements from `position` on are whole rows: no others are predicted.
     pub(crate) fn suits(&self, position: u64, n: usize) -> bool {
         position.is_multiple_of(self.row_len() as u64) && n.is_multiple_of(self.row_len())
     }
@@ -95,16 +94,16 @@ impl Prediction {
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         out.extend(self.levels.as_chunks().0.iter().map(|[low, high]| low | high << 4));
         let intercepts = self.columns.iter().map(|c| c.intercept as u8);
-        plane::write(&intercepts.collect::<Vec<_>>(), out);
-        plane::write(&self.columns.iter().map(|c| c.terms).collect::<Vec<_>>(), out);
+        alone::write(&intercepts.collect::<Vec<_>>(), out);
+        alone::write(&self.columns.iter().map(|c| c.terms).collect::<Vec<_>>(), out);
         let distances: Vec<[u8; 2]> = self.distances().map(u16::to_le_bytes).collect();
         for byte in 0..2 {
-            plane::write(&distances.iter().map(|d| d[byte]).collect::<Vec<_>>(), out);
+            alone::write(&distances.iter().map(|d| d[byte]).collect::<Vec<_>>(), out);
         }
-        plane::write(&self.terms.iter().map(|t| t.coefficient as u8).collect::<Vec<_>>(), out);
+        alone::write(&self.terms.iter().map(|t| t.coefficient as u8).collect::<Vec<_>>(), out);
     }
 
-    /// How many columns lie between each term and the one before it of the same column.
+    /// Counts how many columns lie between each term and the one before it of the same column.
     fn distances(&self) -> impl Iterator<Item = u16> {
         let mut rest = &self.terms[..];
         self.columns.iter().flat_map(move |predictor| {
@@ -122,11 +121,9 @@ impl Prediction {
     pub(crate) fn read(
         row_len: u64,
         contexts: usize,
-        input: &mut &[u8],
+        input: &mut Cursor<'_>,
     ) -> Result<Self, DecodeError> {
-        let (bytes, rest) =
-            input.split_first_chunk::<{ LEVELS / 2 }>().ok_or(DecodeError::Truncated)?;
-        *input = rest;
+        let bytes = input.array::<{ LEVELS / 2 }>()?;
         let mut levels = [0; LEVELS];
         for (levels, byte) in levels.as_chunks_mut().0.iter_mut().zip(bytes) {
             *levels = [byte & 0xf, byte >> 4];
@@ -134,17 +131,17 @@ impl Prediction {
         if row_len > MAX_ROW_LEN || levels.iter().any(|&context| usize::from(context) >= contexts) {
             return Err(DecodeError::Prediction);
         }
-        let intercepts = plane::read(row_len as usize, input)?;
-        let counts = plane::read(row_len as usize, input)?;
+        let intercepts = alone::read(row_len as usize, input)?;
+        let counts = alone::read(row_len as usize, input)?;
         let all: usize = counts.iter().map(|&count| usize::from(count)).sum();
         if counts.iter().any(|&count| usize::from(count) > MAX_TERMS)
             || !(1..=MAX_ALL_TERMS).contains(&all)
         {
             return Err(DecodeError::Prediction);
         }
-        let low = plane::read(all, input)?;
-        let high = plane::read(all, input)?;
-        let coefficients = plane::read(all, input)?;
+        let low = alone::read(all, input)?;
+        let high = alone::read(all, input)?;
+        let coefficients = alone::read(all, input)?;
 
         let mut prediction = Self::new(levels);
         prediction.terms.reserve_exact(all);
@@ -184,7 +181,7 @@ impl Prediction {
                 let intercept = i16::from(predictor.intercept) * INTERCEPT;
                 let mut contexts = [0; ROWS];
                 prediction::predict_contexts(intercept, terms, memory, &self.table, &mut contexts);
-                let mut symbols = [ESCAPE; ROWS];
+                let mut symbols = [Symbol::ESCAPE.byte(); ROWS];
                 run(Run { column, row }, &contexts[..n], &mut symbols[..n])?;
                 prediction::values(&symbols, &mut memory[column]);
             }
@@ -193,7 +190,7 @@ impl Prediction {
     }
 }
 
-/// The context of each distance.
+/// Returns the context of each distance.
 fn table(levels: &[u8; LEVELS]) -> Table {
     let level = |distance| BEGINNINGS.partition_point(|&beginning| beginning <= distance) - 1;
     std::array::from_fn(|distance| levels[level(distance)])

@@ -1,0 +1,177 @@
+//! The passes over a tensor, one after the other.
+
+use at1w_simd::planes::Layout;
+
+use super::refinement::{CountsPass, MomentsPass};
+use super::scale_costs::ScaleCosts;
+use super::scale_statistics::ScaleStatistics;
+use crate::limits::check_raw;
+use crate::model::Model;
+use crate::{Dtype, EncodeError, Level, Position};
+
+/// No more elements are reckoned with.
+const MAX_ELEMENTS: u64 = 1 << 40;
+
+impl Model {
+    /// Makes the model of a tensor whose chunks are all in memory.
+    ///
+    /// The shape is only a hint: a tensor of no or of a wrong shape is coded as well, but maybe not
+    /// as small. [`Encoder::model`](crate::Encoder::model) does the same at the level of the
+    /// encoder.
+    ///
+    /// # Errors
+    /// [`EncodeError::Ragged`], [`EncodeError::TooLong`] and [`EncodeError::Position`].
+    pub fn of<'a>(
+        dtype: Dtype,
+        level: Level,
+        shape: &[u64],
+        chunks: impl IntoIterator<Item = &'a [u8]> + Clone,
+    ) -> Result<Self, EncodeError> {
+        let mut builder = ModelBuilder::new(dtype, level, shape);
+        loop {
+            let mut elements = 0;
+            for chunk in chunks.clone() {
+                builder.add(Position::after_elements(elements), chunk)?;
+                elements += (chunk.len() / dtype.layout().width()) as u64;
+            }
+            match builder.next() {
+                Next::Pass(next) => builder = *next,
+                Next::Done(model) => return Ok(model),
+            }
+        }
+    }
+}
+
+/// A model in the making, in passes over a tensor that need not be in memory at once.
+///
+/// Each pass takes the chunks, all or a part of them that is typical of all, in any order; then
+/// comes the [next](ModelBuilder::next).
+///
+/// ```
+/// use at1w_codec::{Dtype, Level, ModelBuilder, Next, Position};
+///
+/// let chunks = [[0x3f80_u16.to_le_bytes(); 512].concat(), [[0, 0x40]; 512].concat()];
+/// let mut builder = ModelBuilder::new(Dtype::BF16, Level::Default, &[16, 64]);
+/// let model = loop {
+///     for (number, chunk) in (0..).zip(&chunks) {
+///         builder.add(Position::of_chunk(number, 1024, Dtype::BF16.layout()), chunk)?;
+///     }
+///     match builder.next() {
+///         Next::Pass(next) => builder = *next,
+///         Next::Done(model) => break model,
+///     }
+/// };
+/// assert_eq!(model.layout(), Dtype::BF16.layout());
+/// # Ok::<(), at1w_codec::EncodeError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct ModelBuilder {
+    layout: Layout,
+    level: Level,
+    elements: u64,
+    /// Bits of the top 16 below the symbols of contexts.
+    symbol_shift: u8,
+    pass: Pass,
+}
+
+/// The end of a pass: another one, or the model.
+#[derive(Clone, Debug)]
+pub enum Next {
+    /// Another pass.
+    Pass(Box<ModelBuilder>),
+    /// The model.
+    Done(Model),
+}
+
+#[derive(Clone, Debug)]
+enum Pass {
+    ScaleStatistics(ScaleStatistics),
+    ScaleCosts { statistics: ScaleStatistics, costs: ScaleCosts },
+    Moments(Box<MomentsPass>),
+    Counts(Box<CountsPass>),
+}
+
+impl ModelBuilder {
+    /// Makes a builder before the first pass. The shape is a hint, as for [`Model::of`].
+    pub fn new(dtype: Dtype, level: Level, shape: &[u64]) -> Self {
+        let layout = dtype.layout();
+        let bytes = u64::from(dtype.bits()).div_ceil(8);
+        let elements = shape.iter().fold(bytes, |n, &dim| n.saturating_mul(dim));
+        // More than any tensor has, and little enough for costs: the shape may be any.
+        let elements = (elements / layout.width() as u64).min(MAX_ELEMENTS);
+        let symbol_shift = match dtype {
+            Dtype::F16 => 7,
+            Dtype::F64 => 1,
+            _ => 4,
+        };
+        let statistics = ScaleStatistics::new(dtype, level, elements, shape);
+        let pass = match statistics.is_needed() {
+            true => Pass::ScaleStatistics(statistics),
+            false => Pass::costs(layout, statistics),
+        };
+        Self { layout, level, elements, symbol_shift, pass }
+    }
+
+    /// Takes a chunk: the elements from `position` on.
+    ///
+    /// # Errors
+    /// [`EncodeError::Ragged`], [`EncodeError::TooLong`] and [`EncodeError::Position`].
+    pub fn add(&mut self, position: Position, raw: &[u8]) -> Result<(), EncodeError> {
+        check_raw(self.layout, position, raw)?;
+        let position = position.elements();
+        match &mut self.pass {
+            Pass::ScaleStatistics(statistics) => statistics.add(position, raw),
+            Pass::ScaleCosts { costs, .. } => costs.add(position, raw),
+            Pass::Moments(moments) => moments.add(self.layout, self.symbol_shift, position, raw),
+            Pass::Counts(counts) => counts.add(self.layout, self.symbol_shift, position, raw),
+        }
+        Ok(())
+    }
+
+    /// Takes over the chunks that `other` was given, of the same tensor in the same pass.
+    ///
+    /// # Panics
+    /// When it is not of the same tensor, or in another pass.
+    pub fn merge(&mut self, other: &Self) {
+        assert_eq!(self.layout, other.layout, "both must be of one tensor");
+        match (&mut self.pass, &other.pass) {
+            (Pass::ScaleStatistics(a), Pass::ScaleStatistics(b)) => a.merge(b),
+            (Pass::ScaleCosts { costs: a, .. }, Pass::ScaleCosts { costs: b, .. }) => a.merge(b),
+            (Pass::Moments(a), Pass::Moments(b)) => a.merge(b),
+            (Pass::Counts(a), Pass::Counts(b)) => a.merge(b),
+            _ => panic!("both must be in one pass"),
+        }
+    }
+
+    /// Ends the pass.
+    pub fn next(self) -> Next {
+        let Self { layout, level, elements, symbol_shift, pass } = self;
+        let pass = match pass {
+            Pass::ScaleStatistics(statistics) => Pass::costs(layout, statistics),
+            Pass::ScaleCosts { statistics, costs } => {
+                let (model, cost) = costs.build(elements);
+                if level < Level::Max || !statistics.is_needed() {
+                    return Next::Done(model);
+                }
+                let scale = match model.scale() {
+                    Some(scale) if scale.rows || scale.has_columns() => scale.clone(),
+                    _ => statistics.one_scale(),
+                };
+                let scale = scale.for_contexts(symbol_shift);
+                Pass::Moments(Box::new(MomentsPass::new(model, cost, scale, elements)))
+            }
+            Pass::Moments(moments) => Pass::Counts(Box::new(moments.next(layout, elements))),
+            Pass::Counts(counts) => {
+                return Next::Done(counts.build(layout, symbol_shift, elements));
+            }
+        };
+        Next::Pass(Box::new(Self { layout, level, elements, symbol_shift, pass }))
+    }
+}
+
+impl Pass {
+    fn costs(layout: Layout, statistics: ScaleStatistics) -> Self {
+        let costs = ScaleCosts::new(layout, statistics.scales());
+        Self::ScaleCosts { statistics, costs }
+    }
+}

@@ -1,0 +1,120 @@
+//! Planes that are decoded strip by strip, so that they are merged while they are in L1.
+
+use at1w_simd::packing;
+use at1w_simd::planes::{self, Layout};
+
+use crate::DecodeError;
+use crate::lanes::{LaneDecoder, MAX_LANES};
+use crate::limits::MAX_PLANES;
+use crate::plane::CodedPlane;
+use crate::plane::packed::PackedDecoder;
+
+/// Raw bytes of a strip. Its symbols make whole rounds of all lanes, and whole packed groups, in
+/// every layout.
+pub(super) const STRIP_LEN: usize = 16 << 10;
+const _: () = assert!(STRIP_LEN.is_multiple_of(MAX_PLANES * MAX_LANES));
+const _: () = assert!(STRIP_LEN.is_multiple_of(MAX_PLANES * packing::GROUP));
+
+/// A plane that gives one strip after the other.
+#[expect(clippy::large_enum_variant, reason = "lane states must not be on the heap")]
+enum PlaneStrips<'a> {
+    Decoded(&'a [u8]),
+    /// All strips are the one in memory.
+    Same(&'a [u8]),
+    /// Strips are decoded into memory.
+    Packed(PackedDecoder<'a>, &'a mut [u8]),
+    Lanes(LaneDecoder<'a>, &'a mut [u8]),
+}
+
+impl PlaneStrips<'_> {
+    /// Returns the next `n` symbols.
+    fn next(&mut self, n: usize) -> Result<&[u8], DecodeError> {
+        match self {
+            Self::Decoded(bytes) => Ok(bytes.split_off(..n).expect("as long as the others")),
+            Self::Same(strip) => Ok(&strip[..n]),
+            Self::Packed(packed, strip) => {
+                packed.decode(&mut strip[..n])?;
+                Ok(&strip[..n])
+            }
+            Self::Lanes(lanes, strip) => {
+                lanes.decode(&mut strip[..n])?;
+                Ok(&strip[..n])
+            }
+        }
+    }
+
+    /// Checks that the stream ended with the plane.
+    fn finish(&self) -> Result<(), DecodeError> {
+        match self {
+            Self::Decoded(_) | Self::Same(_) => Ok(()),
+            Self::Packed(packed, _) => packed.finish(),
+            Self::Lanes(lanes, _) => lanes.finish(),
+        }
+    }
+}
+
+/// The strips of all planes of a chunk.
+pub(super) struct Strips<'a> {
+    layout: Layout,
+    planes: [Option<PlaneStrips<'a>>; MAX_PLANES],
+}
+
+impl<'a> Strips<'a> {
+    /// Opens the planes of a chunk of so many elements. `strips` and `planes` are memory that
+    /// grows: for a strip of each plane, and for whole planes of coders that can't stop half-way.
+    pub(super) fn open(
+        layout: Layout,
+        elements: usize,
+        coded: [Option<CodedPlane<'a>>; MAX_PLANES],
+        strips: &'a mut Vec<u8>,
+        planes: &'a mut Vec<u8>,
+    ) -> Result<Self, DecodeError> {
+        let whole = coded.iter().flatten().filter(|c| matches!(c, CodedPlane::Huffman(..))).count();
+        planes.resize(planes.len().max(whole * elements), 0);
+        strips.resize(STRIP_LEN, 0);
+        let memory = strips.chunks_exact_mut(STRIP_LEN / layout.width());
+        let mut planes = planes.chunks_exact_mut(elements);
+        let mut opened = [const { None }; MAX_PLANES];
+        for ((opened, coded), memory) in
+            opened.iter_mut().zip(coded.into_iter().flatten()).zip(memory)
+        {
+            *opened = Some(match coded {
+                CodedPlane::Raw(bytes) => PlaneStrips::Decoded(bytes),
+                CodedPlane::Constant(value) => {
+                    memory.fill(value);
+                    PlaneStrips::Same(memory)
+                }
+                CodedPlane::Packed(packed) => PlaneStrips::Packed(packed, memory),
+                CodedPlane::Lanes(lanes) => PlaneStrips::Lanes(lanes, memory),
+                CodedPlane::Huffman(..) => {
+                    let plane = planes.next().expect("counted above");
+                    coded.decode(plane)?;
+                    PlaneStrips::Decoded(plane)
+                }
+            });
+        }
+        Ok(Self { layout, planes: opened })
+    }
+
+    /// Decodes the next strip of each plane, and merges them into all of `out`.
+    pub(super) fn merge_next(&mut self, out: &mut [u8]) -> Result<(), DecodeError> {
+        let width = self.layout.width();
+        let n = out.len() / width;
+        if let ([Some(low), Some(PlaneStrips::Lanes(lanes, _)), ..], Layout::FLOAT16) =
+            (&mut self.planes, self.layout)
+        {
+            return lanes.decode_float16(low.next(n)?, out);
+        }
+        let mut slices: [&[u8]; MAX_PLANES] = [&[]; MAX_PLANES];
+        for (slice, strips) in slices.iter_mut().zip(self.planes.iter_mut().flatten()) {
+            *slice = strips.next(n)?;
+        }
+        planes::merge(self.layout, &slices[..width], out);
+        Ok(())
+    }
+
+    /// Checks that every stream ended with its plane.
+    pub(super) fn finish(&self) -> Result<(), DecodeError> {
+        self.planes.iter().flatten().try_for_each(PlaneStrips::finish)
+    }
+}

@@ -1,0 +1,90 @@
+//! The table of an entropy coder, of either kind: a model keeps it for a plane, or a stream begins
+//! with it.
+
+use super::statistics::MIN_CODING_GAIN;
+use crate::DecodeError;
+use crate::cost::{self, BYTE, Cost};
+use crate::counts::Counts;
+use crate::cursor::Cursor;
+use crate::huffman::HuffmanTable;
+use crate::lanes::LaneTable;
+
+/// An entropy coder's table for one plane.
+///
+/// It is no smaller than its larger kind: a chunk may need one, and then it must not allocate.
+#[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a chunk's own table must not be on the heap")]
+pub(crate) enum PlaneTable {
+    Huffman(HuffmanTable),
+    Lanes(LaneTable),
+}
+
+/// Kinds of a stored table.
+const NONE: u8 = 0;
+const HUFFMAN: u8 = 1;
+const LANES: u8 = 2;
+
+impl PlaneTable {
+    /// Returns the cheapest table for symbols with these counts, its own bytes included, and its
+    /// cost, if that is less than `limit`. `flush` is the cost of lanes beside their symbols.
+    pub(crate) fn best(counts: &Counts, flush: Cost, limit: Cost) -> Option<(Self, Cost)> {
+        // Most tables of small planes can't win, as their least costs show without building them.
+        let floor = cost::entropy_floor(counts);
+        let lanes = (floor + flush < limit).then(|| LaneTable::from_counts(counts)).flatten();
+        let lanes = lanes.and_then(|table| {
+            let cost = table.cost(counts, flush)? + table.written_len() as Cost * BYTE;
+            (cost < limit).then_some((Self::Lanes(table), cost))
+        });
+        // Lanes decode faster: Huffman has to win by enough.
+        let limit = lanes.as_ref().map_or(limit, |&(_, cost)| cost - cost / MIN_CODING_GAIN);
+        if floor + HuffmanTable::written_len_of(counts) as Cost * BYTE >= limit {
+            return lanes;
+        }
+        let huffman = HuffmanTable::from_counts(counts).and_then(|table| {
+            let cost = table.cost(counts)? + table.written_len() as Cost * BYTE;
+            (cost < limit).then_some((Self::Huffman(table), cost))
+        });
+        huffman.or(lanes)
+    }
+
+    /// Appends the table, without its kind.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Huffman(table) => table.write(out),
+            Self::Lanes(table) => table.write(out),
+        }
+    }
+
+    /// Appends the kind of the table, and the table.
+    pub(crate) fn write_kind(table: Option<&Self>, out: &mut Vec<u8>) {
+        out.push(match table {
+            None => NONE,
+            Some(Self::Huffman(_)) => HUFFMAN,
+            Some(Self::Lanes(_)) => LANES,
+        });
+        if let Some(table) = table {
+            table.write(out);
+        }
+    }
+
+    /// Reads what [`PlaneTable::write_kind`] wrote. `plane` is for errors.
+    pub(crate) fn read_kind(
+        plane: usize,
+        input: &mut Cursor<'_>,
+    ) -> Result<Option<Box<Self>>, DecodeError> {
+        Ok(match input.u8()? {
+            NONE => None,
+            HUFFMAN => Some(Box::new(Self::Huffman(HuffmanTable::read(input)?))),
+            LANES => Some(Box::new(Self::Lanes(LaneTable::read(input)?))),
+            kind => return Err(DecodeError::UnknownTable { plane, kind }),
+        })
+    }
+
+    /// Returns the cost of a plane with these counts; `None` if this table can't code it.
+    pub(crate) fn cost(&self, counts: &Counts, flush: Cost) -> Option<Cost> {
+        match self {
+            Self::Huffman(table) => table.cost(counts),
+            Self::Lanes(table) => table.cost(counts, flush),
+        }
+    }
+}
