@@ -4,7 +4,8 @@
 use std::borrow::Cow;
 use std::cmp::{Ordering, Reverse};
 
-use at1w_simd::lanes::{self, MAX_SYMBOLS, START, TOTAL};
+use at1w_simd::Backend;
+use at1w_simd::lanes::{self, CodingTable, MAX_SYMBOLS, START, TOTAL};
 
 use crate::cost::{self, BYTE, Cost, FREQ};
 use crate::{DecodeError, varint};
@@ -36,10 +37,10 @@ pub(crate) const MAX_LANES: usize = 64 << MAX_LANES_LOG;
 /// What scratch memory needs beside a byte for each symbol.
 const SCRATCH_MARGIN: usize = 64;
 
-/// Up to 16 byte values with their frequencies; the last may stand for all others.
+/// Up to 32 byte values with their frequencies; the last may stand for all others.
 #[derive(Clone, Debug)]
 pub(crate) struct Table {
-    kernel: lanes::Table,
+    kernel: CodingTable,
 }
 
 impl Table {
@@ -61,7 +62,7 @@ impl Table {
         if !escaped.is_empty() {
             weights.push(escaped.iter().map(|e| e.0).sum());
         }
-        let kernel = lanes::Table::new(&symbols, &quantise(&weights)?)?;
+        let kernel = CodingTable::new(&symbols, &quantise(&weights)?)?;
         Some(Self { kernel })
     }
 
@@ -98,7 +99,7 @@ impl Table {
             return Err(DecodeError::LaneTable);
         }
         *input = rest;
-        let kernel = lanes::Table::new(listed, &freqs).ok_or(DecodeError::LaneTable)?;
+        let kernel = CodingTable::new(listed, &freqs).ok_or(DecodeError::LaneTable)?;
         Ok(Self { kernel })
     }
 
@@ -124,6 +125,7 @@ impl Table {
     /// and these; the lane states; the shared bytes.
     pub(crate) fn encode(
         &self,
+        backend: Backend,
         plane: &[u8],
         lanes_log: u8,
         out: &mut Vec<u8>,
@@ -134,13 +136,13 @@ impl Table {
             scratch.resize(room, 0);
         }
         if self.kernel.has_escape() {
-            let count = lanes::escaped(&self.kernel, plane, scratch);
+            let count = lanes::escaped(backend, &self.kernel, plane, scratch);
             varint::write(count as u64, out);
             out.extend_from_slice(&scratch[..count]);
         }
         let mut states = [0u16; MAX_LANES];
         let states = &mut states[..64 << lanes_log];
-        let used = lanes::encode(&self.kernel, plane, states, scratch);
+        let used = lanes::encode(backend, &self.kernel, plane, states, scratch);
         out.extend(states.iter().flat_map(|s| s.to_le_bytes()));
         out.extend_from_slice(&scratch[scratch.len() - used..]);
     }
@@ -180,15 +182,21 @@ impl<'a> Decoder<'a> {
     }
 
     /// Decodes the next symbols: a multiple of [`MAX_LANES`] of them, or all that are left.
-    pub(crate) fn decode(&mut self, out: &mut [u8]) -> Result<(), DecodeError> {
+    pub(crate) fn decode(&mut self, backend: Backend, out: &mut [u8]) -> Result<(), DecodeError> {
         let states = &mut self.states[..self.lanes];
-        lanes::decode(&self.table.kernel, states, &mut self.input, out).map_err(fault)
+        lanes::decode(backend, &self.table.kernel, states, &mut self.input, out).map_err(fault)
     }
 
     /// [`Decoder::decode`] of the high bytes of 16-bit floats, merged with the `low` ones.
-    pub(crate) fn decode_float16(&mut self, low: &[u8], out: &mut [u8]) -> Result<(), DecodeError> {
+    pub(crate) fn decode_float16(
+        &mut self,
+        backend: Backend,
+        low: &[u8],
+        out: &mut [u8],
+    ) -> Result<(), DecodeError> {
         let states = &mut self.states[..self.lanes];
-        lanes::decode_float16(&self.table.kernel, states, &mut self.input, low, out).map_err(fault)
+        lanes::decode_float16(backend, &self.table.kernel, states, &mut self.input, low, out)
+            .map_err(fault)
     }
 
     /// Checks that the input ended with the plane, and every lane where it began.
@@ -270,7 +278,7 @@ mod tests {
     ) -> Result<Vec<u8>, DecodeError> {
         let mut decoder = Decoder::new(Cow::Borrowed(table), lanes_log(n), encoded)?;
         let mut decoded = vec![0; n];
-        decoded.chunks_mut(piece).try_for_each(|out| decoder.decode(out))?;
+        decoded.chunks_mut(piece).try_for_each(|out| decoder.decode(Backend::best(), out))?;
         decoder.finish()?;
         Ok(decoded)
     }
@@ -281,7 +289,7 @@ mod tests {
             for plane in [exponents(n), exponents(n).iter().map(|e| e % 16).collect()] {
                 let table = Table::from_counts(&counts(&plane)).unwrap();
                 let (mut encoded, mut scratch) = (Vec::new(), Vec::new());
-                table.encode(&plane, lanes_log(n), &mut encoded, &mut scratch);
+                table.encode(Backend::best(), &plane, lanes_log(n), &mut encoded, &mut scratch);
                 for piece in [n, MAX_LANES, 16 * MAX_LANES] {
                     assert_eq!(decode(&table, &encoded, n, piece).as_ref(), Ok(&plane));
                 }

@@ -32,6 +32,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod backend;
 pub mod block;
 mod builder;
 mod chunk;
@@ -49,7 +50,8 @@ mod scale;
 mod varint;
 
 pub use at1w_simd::planes::Layout;
-pub use at1w_simd::{Backend, BackendError};
+pub use at1w_simd::{Backend, BackendError, Isa};
+pub use backend::default_backend;
 pub use builder::{ModelBuilder, Next};
 pub use chunk::{Decoder, Encoder, MAX_RAW_LEN, max_encoded_len};
 pub use dtype::Dtype;

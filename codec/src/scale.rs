@@ -2,6 +2,7 @@
 //! column to the magnitudes, which are close to logarithms, brings all to one scale, and one table
 //! fits them better. Offsets are steps of an eighth of an octave.
 
+use at1w_simd::Backend;
 use at1w_simd::planes::Layout;
 use at1w_simd::scale::{self, Offsets, Rows};
 
@@ -188,6 +189,7 @@ impl Scale {
     /// target.
     pub(crate) fn measure_rows(
         &self,
+        backend: Backend,
         width: usize,
         position: u64,
         words: &[u8],
@@ -207,7 +209,7 @@ impl Scale {
                 columns => &columns[column..][..len],
             };
             (rest, column) = (after, 0);
-            let (sum, count) = scale::sum(width, columns, words);
+            let (sum, count) = scale::sum(backend, width, columns, words);
             let missing =
                 self.target * count as i64 - sum - i64::from(self.base as i16) * count as i64;
             let step = (count as i64) << self.shift;
@@ -226,21 +228,29 @@ impl Scale {
     }
 
     /// Scales `words`, the elements from `position` on; `rows` are the offsets of their rows.
-    pub(crate) fn apply(&self, width: usize, position: u64, rows: &[u16], words: &mut [u8]) {
-        scale::apply(width, self.offsets(position, 0, rows), words);
+    pub(crate) fn apply(
+        &self,
+        backend: Backend,
+        width: usize,
+        position: u64,
+        rows: &[u16],
+        words: &mut [u8],
+    ) {
+        scale::apply(backend, width, self.offsets(position, 0, rows), words);
     }
 
     /// Undoes [`Scale::apply`] for the elements from `position + skipped` on; `rows` are still
     /// those from `position` on.
     pub(crate) fn undo(
         &self,
+        backend: Backend,
         width: usize,
         position: u64,
         skipped: usize,
         rows: &[u16],
         words: &mut [u8],
     ) {
-        scale::undo(width, self.offsets(position, skipped, rows), words);
+        scale::undo(backend, width, self.offsets(position, skipped, rows), words);
     }
 
     fn offsets<'a>(&'a self, position: u64, skipped: usize, rows: &'a [u16]) -> Offsets<'a> {
@@ -274,9 +284,9 @@ impl Columns {
     }
 
     /// Takes `words`, the elements from `position` on.
-    pub(crate) fn add(&mut self, width: usize, position: u64, words: &[u8]) {
+    pub(crate) fn add(&mut self, backend: Backend, width: usize, position: u64, words: &[u8]) {
         if let ([sum], [count]) = (&mut self.sums[..], &mut self.counts[..]) {
-            let (more, words) = scale::sum(width, &[], words);
+            let (more, words) = scale::sum(backend, width, &[], words);
             *sum += more as u64;
             *count += words;
             return;
@@ -287,7 +297,13 @@ impl Columns {
             let len = (self.row_len - column).min(rest.len() / width);
             let (row, after) = rest.split_at(width * len);
             let range = column..column + len;
-            scale::add_columns(width, row, &mut self.sums[range.clone()], &mut self.counts[range]);
+            scale::add_columns(
+                backend,
+                width,
+                row,
+                &mut self.sums[range.clone()],
+                &mut self.counts[range],
+            );
             (column, rest) = (0, after);
         }
     }

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 
-use at1w_codec::Decoder;
+use at1w_codec::{Decoder, default_backend};
 use at1w_simd::sha256;
 use rayon::prelude::*;
 
@@ -45,7 +45,7 @@ fn with_scratch<T>(work: impl FnOnce(&mut Scratch) -> T) -> T {
 /// How many of `chunks` chunks a thread should take at a time: as many as are hashed side by side,
 /// unless others would go without.
 pub(crate) fn group_len(chunks: usize) -> usize {
-    chunks.div_ceil(rayon::current_num_threads()).clamp(1, sha256::width())
+    chunks.div_ceil(rayon::current_num_threads()).clamp(1, sha256::width(default_backend()))
 }
 
 /// Decodes and verifies chunks on all threads. On failure, the bytes of memory are verified, zero,

@@ -6,6 +6,7 @@ mod plane_statistics;
 mod scale_costs;
 mod scale_statistics;
 
+use at1w_simd::Backend;
 use at1w_simd::planes::Layout;
 use low_planes::LowPlanes;
 use scale_costs::ScaleCosts;
@@ -17,7 +18,7 @@ use crate::contexts::predictor::{Covariance, Fit};
 use crate::cost::{BIT, BYTE, Cost};
 use crate::model::{Model, check_raw};
 use crate::scale::Scale;
-use crate::{Dtype, EncodeError, Level};
+use crate::{Dtype, EncodeError, Level, default_backend};
 
 /// Tensors of fewer elements are not scaled: a model of it would take more than it saves.
 const MIN_SCALED: u64 = 1024;
@@ -65,6 +66,7 @@ impl Model {
 /// much of all, in any order; then comes the [next](ModelBuilder::next).
 #[derive(Clone, Debug)]
 pub struct ModelBuilder {
+    backend: Backend,
     layout: Layout,
     level: Level,
     elements: u64,
@@ -145,7 +147,13 @@ impl ModelBuilder {
             true => Pass::ScaleStatistics(statistics),
             false => Pass::candidates(layout, statistics),
         };
-        Self { layout, level, elements, symbol_shift, pass }
+        let backend = default_backend();
+        Self { backend, layout, level, elements, symbol_shift, pass }
+    }
+
+    /// The same builder on another back-end than [`default_backend`]; the model is the same as well.
+    pub fn with_backend(self, backend: Backend) -> Self {
+        Self { backend, ..self }
     }
 
     /// Takes a chunk: the elements from `position` on.
@@ -154,24 +162,27 @@ impl ModelBuilder {
     /// [`EncodeError::Ragged`] and [`EncodeError::TooLong`].
     pub fn add(&mut self, position: u64, raw: &[u8]) -> Result<(), EncodeError> {
         check_raw(self.layout, raw)?;
-        let (width, shift) = (self.layout.width(), self.symbol_shift);
+        let (backend, width, shift) = (self.backend, self.layout.width(), self.symbol_shift);
         match &mut self.pass {
-            Pass::ScaleStatistics(statistics) => statistics.add(position, raw),
-            Pass::ScaleCosts { candidates, .. } => candidates.add(position, raw),
+            Pass::ScaleStatistics(statistics) => statistics.add(backend, position, raw),
+            Pass::ScaleCosts { candidates, .. } => candidates.add(backend, position, raw),
             Pass::Moments { refined, moments, covariance } => {
-                let folded = refined.scaled.fold(width, shift, position, raw);
+                let folded = refined.scaled.fold(backend, width, shift, position, raw);
                 moments.add(&folded);
                 if let Some(covariance) = covariance {
-                    covariance.add(&folded);
+                    covariance.add(backend, &folded);
                 }
             }
             Pass::Counts { refined, counts, predicted, lower } => {
                 let (skipped, part) = sample(width, 1, raw);
-                lower.add(self.layout, part);
-                counts.add(&refined.scaled.fold(width, shift, position + skipped, part));
+                lower.add(backend, self.layout, part);
+                counts.add(&refined.scaled.fold(backend, width, shift, position + skipped, part));
                 if let Some(Predicted { scaled, counts }) = predicted.as_deref_mut() {
                     let (skipped, part) = sample(width, scaled.scale.row_len, raw);
-                    counts.add(&scaled.fold(width, shift, position + skipped, part));
+                    counts.add(
+                        backend,
+                        &scaled.fold(backend, width, shift, position + skipped, part),
+                    );
                 }
             }
         }
@@ -210,7 +221,7 @@ impl ModelBuilder {
 
     /// Ends the pass.
     pub fn next(self) -> Next {
-        let Self { layout, level, elements, symbol_shift, pass } = self;
+        let Self { backend, layout, level, elements, symbol_shift, pass } = self;
         let pass = match pass {
             Pass::ScaleStatistics(statistics) => Pass::candidates(layout, statistics),
             Pass::ScaleCosts { statistics, candidates } => {
@@ -261,7 +272,7 @@ impl ModelBuilder {
                 return Next::Done(best.0);
             }
         };
-        Next::Pass(Box::new(Self { layout, level, elements, symbol_shift, pass }))
+        Next::Pass(Box::new(Self { backend, layout, level, elements, symbol_shift, pass }))
     }
 }
 
@@ -278,14 +289,21 @@ impl Scaled {
     }
 
     /// The top bits of the scaled elements from `position` on.
-    fn fold(&mut self, width: usize, shift: u8, position: u64, raw: &[u8]) -> Folded<'_> {
+    fn fold(
+        &mut self,
+        backend: Backend,
+        width: usize,
+        shift: u8,
+        position: u64,
+        raw: &[u8],
+    ) -> Folded<'_> {
         let Self { scale, words, tops } = self;
         words.clear();
         words.extend_from_slice(raw);
         let (mut steps, mut offsets) = (Vec::new(), Vec::new());
-        scale.measure_rows(width, position, raw, &mut steps);
+        scale.measure_rows(backend, width, position, raw, &mut steps);
         scale.row_offsets(&steps, &mut offsets);
-        scale.apply(width, position, &offsets, words);
+        scale.apply(backend, width, position, &offsets, words);
         crate::contexts::tops(width, words, tops);
         Folded { shift, row_len: scale.row_len, position, tops }
     }

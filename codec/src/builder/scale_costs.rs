@@ -1,5 +1,6 @@
 //! The second pass over a tensor: what its planes would be under each scale that is possible.
 
+use at1w_simd::Backend;
 use at1w_simd::planes::Layout;
 
 use super::plane_statistics::PlaneStatistics;
@@ -45,7 +46,7 @@ impl ScaleCosts {
         Self { layout, counted: 0, candidates, scratch: Scratch::default() }
     }
 
-    pub(super) fn add(&mut self, position: u64, raw: &[u8]) {
+    pub(super) fn add(&mut self, backend: Backend, position: u64, raw: &[u8]) {
         let width = self.layout.width();
         let elements = raw.len() / width;
         let (skipped, raw) = sample(width, 1, raw);
@@ -54,7 +55,7 @@ impl ScaleCosts {
         self.counted += counted;
         for candidate in &mut self.candidates {
             let position = position + skipped;
-            candidate.add(self.layout, position, raw, flush, &mut self.scratch);
+            candidate.add(backend, self.layout, position, raw, flush, &mut self.scratch);
         }
     }
 
@@ -94,6 +95,7 @@ impl Candidate {
     /// `flush` is what lanes cost these elements.
     fn add(
         &mut self,
+        backend: Backend,
         layout: Layout,
         position: u64,
         raw: &[u8],
@@ -103,18 +105,18 @@ impl Candidate {
         let Scratch { planes, words, rows, row_offsets } = scratch;
         let (row_sum, sums) = self.sums.split_first_mut().expect("one for the rows");
         match &self.scale {
-            None => planes.split(layout, raw),
+            None => planes.split(backend, layout, raw),
             Some(scale) => {
                 words.clear();
                 words.extend_from_slice(raw);
-                scale.measure_rows(layout.width(), position, words, rows);
+                scale.measure_rows(backend, layout.width(), position, words, rows);
                 scale.row_offsets(rows, row_offsets);
-                scale.apply(layout.width(), position, row_offsets, words);
-                planes.split(layout, words);
-                row_sum.count(rows, lanes::flush_cost(rows.len()));
+                scale.apply(backend, layout.width(), position, row_offsets, words);
+                planes.split(backend, layout, words);
+                row_sum.count(backend, rows, lanes::flush_cost(rows.len()));
             }
         }
-        planes.iter().zip(sums).for_each(|(plane, sum)| sum.add(plane, flush));
+        planes.iter().zip(sums).for_each(|(plane, sum)| sum.add(backend, plane, flush));
     }
 
     /// The model, and what the tensor costs with it.

@@ -1,8 +1,8 @@
 //! From encoded bytes to raw ones, strip by strip: a few KiB of each plane are decoded and merged
 //! while they are in L1.
 
-use at1w_simd::packing;
 use at1w_simd::planes::{self, Layout};
+use at1w_simd::{Backend, packing};
 
 use super::matches::Matches;
 use super::{CONTEXTS, MATCHES, PLANES, STORED};
@@ -11,7 +11,7 @@ use crate::lanes::{self, MAX_LANES};
 use crate::model::{MAX_PLANES, Model};
 use crate::plane::{Coded, Mode, packed};
 use crate::scale::Scale;
-use crate::{DecodeError, varint};
+use crate::{DecodeError, default_backend, varint};
 
 /// Raw bytes of a strip. Its symbols make whole rounds of all lanes, and whole packed groups, in
 /// every layout.
@@ -20,8 +20,9 @@ const _: () = assert!(STRIP_LEN.is_multiple_of(MAX_PLANES * MAX_LANES));
 const _: () = assert!(STRIP_LEN.is_multiple_of(MAX_PLANES * packing::GROUP));
 
 /// Decodes chunks. Keeps its working memory from one chunk to the next: reuse it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Decoder {
+    backend: Backend,
     /// A strip of each plane.
     strips: Vec<u8>,
     /// Whole planes, of coders that can't stop half-way.
@@ -45,16 +46,16 @@ enum Strips<'a> {
 
 impl Strips<'_> {
     /// The next `n` symbols.
-    fn next(&mut self, n: usize) -> Result<&[u8], DecodeError> {
+    fn next(&mut self, backend: Backend, n: usize) -> Result<&[u8], DecodeError> {
         match self {
             Self::Decoded(bytes) => Ok(bytes.split_off(..n).expect("as long as the others")),
             Self::Same(strip) => Ok(&strip[..n]),
             Self::Packed(packed, strip) => {
-                packed.decode(&mut strip[..n])?;
+                packed.decode(backend, &mut strip[..n])?;
                 Ok(&strip[..n])
             }
             Self::Lanes(lanes, strip) => {
-                lanes.decode(&mut strip[..n])?;
+                lanes.decode(backend, &mut strip[..n])?;
                 Ok(&strip[..n])
             }
         }
@@ -70,10 +71,29 @@ impl Strips<'_> {
     }
 }
 
+impl Default for Decoder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Decoder {
     /// A decoder without memory yet; it grows to about the size of a chunk.
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            backend: default_backend(),
+            strips: Vec::new(),
+            planes: Vec::new(),
+            rows: Vec::new(),
+            row_offsets: Vec::new(),
+            contexts: contexts::Memory::default(),
+            matches: Matches::default(),
+        }
+    }
+
+    /// The same decoder on another back-end than [`default_backend`].
+    pub fn with_backend(self, backend: Backend) -> Self {
+        Self { backend, ..self }
     }
 
     /// Decodes all of `encoded` into all of `raw`, whose length must be that of the original.
@@ -209,7 +229,9 @@ impl Decoder {
         }
         end(bytes)?;
         match &mut coded {
-            [Some(plane), None, ..] => std::mem::replace(plane, Coded::Constant(0)).decode(raw),
+            [Some(plane), None, ..] => {
+                std::mem::replace(plane, Coded::Constant(0)).decode(self.backend, raw)
+            }
             _ => self.merge_planes(model, position, coded, raw),
         }
     }
@@ -239,7 +261,7 @@ impl Decoder {
     ) -> Result<(), DecodeError> {
         if let Some(mode) = mode {
             let coded = mode.open(0, self.rows.len(), model.row_table(), bytes)?;
-            coded.decode(&mut self.rows)?;
+            coded.decode(self.backend, &mut self.rows)?;
         }
         if let Some(scale) = model.scale() {
             scale.row_offsets(&self.rows, &mut self.row_offsets);
@@ -256,6 +278,7 @@ impl Decoder {
         mut bytes: &'a [u8],
         raw: &mut [u8],
     ) -> Result<(), DecodeError> {
+        let backend = self.backend;
         let layout = model.layout();
         let width = layout.width();
         let elements = raw.len() / width;
@@ -277,7 +300,7 @@ impl Decoder {
         let (highest, memory) = self.planes.split_at_mut(elements);
         let memory = memory.chunks_exact_mut(elements);
         for (plane, (memory, mode)) in memory.zip(modes.iter().flatten()).enumerate() {
-            mode.open(plane, elements, model.table(plane), &mut bytes)?.decode(memory)?;
+            mode.open(plane, elements, model.table(plane), &mut bytes)?.decode(backend, memory)?;
             lower[plane] = memory;
         }
         end(bytes)?;
@@ -288,7 +311,7 @@ impl Decoder {
         }
 
         if let Some(prediction) = prediction {
-            symbols.decode_predicted(prediction, &mut self.contexts, highest)?;
+            symbols.decode_predicted(backend, prediction, &mut self.contexts, highest)?;
         }
         let mut done = 0;
         for out in raw.chunks_mut(STRIP_LEN) {
@@ -296,13 +319,20 @@ impl Decoder {
             let strip = &mut highest[done..][..n];
             if prediction.is_none() {
                 let start = position + done as u64;
-                symbols.decode(contexts, scale.row_len, start, &mut self.contexts, strip)?;
+                symbols.decode(
+                    backend,
+                    contexts,
+                    scale.row_len,
+                    start,
+                    &mut self.contexts,
+                    strip,
+                )?;
             }
             let mut planes = lower.map(|plane| plane.get(done..done + n).unwrap_or(&[]));
             planes[width - 1] = strip;
-            planes::merge(layout.unrotated(), &planes[..width], out);
-            symbols.unfold(width, strip, out)?;
-            scale.undo(width, position, done, &self.row_offsets, out);
+            planes::merge(backend, layout.unrotated(), &planes[..width], out);
+            symbols.unfold(backend, width, strip, out)?;
+            scale.undo(backend, width, position, done, &self.row_offsets, out);
             done += n;
         }
         symbols.finish()
@@ -316,6 +346,7 @@ impl Decoder {
         coded: [Option<Coded<'_>>; MAX_PLANES],
         raw: &mut [u8],
     ) -> Result<(), DecodeError> {
+        let backend = self.backend;
         let layout = model.layout();
         let width = layout.width();
         let elements = raw.len() / width;
@@ -340,7 +371,7 @@ impl Decoder {
                 Coded::Lanes(lanes) => Strips::Lanes(lanes, memory),
                 Coded::Huffman(..) => {
                     let plane = planes.next().expect("counted above");
-                    coded.decode(plane)?;
+                    coded.decode(backend, plane)?;
                     Strips::Decoded(plane)
                 }
             });
@@ -351,18 +382,18 @@ impl Decoder {
             let n = out.len() / width;
             match (&mut strips, layout) {
                 ([Some(low), Some(Strips::Lanes(lanes, _)), ..], Layout::FLOAT16) => {
-                    lanes.decode_float16(low.next(n)?, out)?;
+                    lanes.decode_float16(backend, low.next(backend, n)?, out)?;
                 }
                 _ => {
                     let mut slices: [&[u8]; MAX_PLANES] = [&[]; MAX_PLANES];
                     for (slice, strips) in slices.iter_mut().zip(strips.iter_mut().flatten()) {
-                        *slice = strips.next(n)?;
+                        *slice = strips.next(backend, n)?;
                     }
-                    planes::merge(layout, &slices[..width], out);
+                    planes::merge(backend, layout, &slices[..width], out);
                 }
             }
             if let Some(scale) = model.scale() {
-                scale.undo(width, position, done, &self.row_offsets, out);
+                scale.undo(backend, width, position, done, &self.row_offsets, out);
             }
             done += n;
         }

@@ -1,5 +1,6 @@
 //! From raw bytes to encoded ones.
 
+use at1w_simd::Backend;
 use at1w_simd::planes::Layout;
 
 use super::matches::Matches;
@@ -9,14 +10,15 @@ use crate::model::{MAX_PLANES, Model, check_raw};
 use crate::plane::Choice;
 use crate::plane::encoder::Stream;
 use crate::planes::Planes;
-use crate::{EncodeError, Level, varint};
+use crate::{EncodeError, Level, default_backend, varint};
 
 /// Matches have to win one part in this.
 const MATCHES_GAIN: usize = 64;
 
 /// Encodes chunks. Keeps its working memory from one chunk to the next: reuse it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Encoder {
+    backend: Backend,
     level: Level,
     /// Elements after scaling.
     words: Vec<u8>,
@@ -30,11 +32,34 @@ pub struct Encoder {
     scratch: Vec<u8>,
 }
 
+impl Default for Encoder {
+    fn default() -> Self {
+        Self::new(Level::default())
+    }
+}
+
 impl Encoder {
     /// An encoder without memory yet; it grows to about four times the chunk. At
     /// [`Level::Fast`] it does not look for matches.
     pub fn new(level: Level) -> Self {
-        Self { level, ..Self::default() }
+        Self {
+            backend: default_backend(),
+            level,
+            words: Vec::new(),
+            rows: Vec::new(),
+            row_offsets: Vec::new(),
+            contexts: contexts::Memory::default(),
+            planes: Planes::default(),
+            directory: Vec::new(),
+            streams: Vec::new(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// The same encoder on another back-end than [`default_backend`]; what it encodes is the same as
+    /// well.
+    pub fn with_backend(self, backend: Backend) -> Self {
+        Self { backend, ..self }
     }
 
     /// Encodes `raw` into the front of `out` and returns how many bytes that took, at most
@@ -80,7 +105,7 @@ impl Encoder {
         }
         let bits = 8 * len / elements;
         if let Some(matches) = Matches::find(model.layout(), raw, bits) {
-            let matches = encode_matches(model.layout(), &matches);
+            let matches = encode_matches(self.backend, model.layout(), &matches);
             // Every reader has to copy once more: it must be worth that.
             if matches.len() + matches.len() / MATCHES_GAIN < len {
                 out[..matches.len()].copy_from_slice(&matches);
@@ -95,6 +120,7 @@ impl Encoder {
         if raw.is_empty() {
             return 0;
         }
+        let backend = self.backend;
         let needed = max_encoded_len(raw.len());
         let layout = model.layout();
         let width = layout.width();
@@ -106,35 +132,43 @@ impl Encoder {
         if let Some(scale) = model.scale() {
             self.words.clear();
             self.words.extend_from_slice(raw);
-            scale.measure_rows(width, position, raw, &mut self.rows);
+            scale.measure_rows(backend, width, position, raw, &mut self.rows);
             scale.row_offsets(&self.rows, &mut self.row_offsets);
-            scale.apply(width, position, &self.row_offsets, &mut self.words);
+            scale.apply(backend, width, position, &self.row_offsets, &mut self.words);
             rows = scale.rows.then_some(&self.rows[..]);
         }
         let contexts = model.contexts();
         self.directory.push(if contexts.is_some() { CONTEXTS } else { PLANES });
         let (directory, out_streams) = (&mut self.directory, &mut self.streams);
         if let Some(rows) = rows {
-            let choice = Choice::best(model.row_table(), rows);
-            streams.push(choice.encode(rows, directory, out_streams, &mut self.scratch));
+            let choice = Choice::best(backend, model.row_table(), rows);
+            streams.push(choice.encode(backend, rows, directory, out_streams, &mut self.scratch));
         }
         let mut planes = width;
         match (contexts, model.scale()) {
             (Some((scale, contexts)), _) => {
                 let start = out_streams.len();
                 let (words, memory) = (&mut self.words, &mut self.contexts);
-                contexts.encode_words(width, scale.row_len, position, words, memory, out_streams);
+                contexts.encode_words(
+                    backend,
+                    width,
+                    scale.row_len,
+                    position,
+                    words,
+                    memory,
+                    out_streams,
+                );
                 varint::write((out_streams.len() - start) as u64, directory);
                 streams.push(Stream::Coded(start..out_streams.len()));
-                self.planes.split(layout.unrotated(), &self.words);
+                self.planes.split(backend, layout.unrotated(), &self.words);
                 planes -= 1;
             }
-            (None, Some(_)) => self.planes.split(layout, &self.words),
-            (None, None) => self.planes.split(layout, raw),
+            (None, Some(_)) => self.planes.split(backend, layout, &self.words),
+            (None, None) => self.planes.split(backend, layout, raw),
         }
         for (i, plane) in self.planes.iter().enumerate().take(planes) {
-            let choice = Choice::best(model.table(i), plane);
-            streams.push(choice.encode(plane, directory, out_streams, &mut self.scratch));
+            let choice = Choice::best(backend, model.table(i), plane);
+            streams.push(choice.encode(backend, plane, directory, out_streams, &mut self.scratch));
         }
 
         let len = self.directory.len() + streams.iter().map(Stream::len).sum::<usize>();
@@ -160,10 +194,10 @@ impl Encoder {
 
 /// The count of the sequences; three chunks of numbers, and of floats one of flips, with their
 /// lengths; a chunk of literals.
-fn encode_matches(layout: Layout, matches: &Matches) -> Vec<u8> {
+fn encode_matches(backend: Backend, layout: Layout, matches: &Matches) -> Vec<u8> {
     let mut out = vec![MATCHES];
     varint::write(matches.count() as u64, &mut out);
-    let mut encoder = Encoder::default();
+    let mut encoder = Encoder::default().with_backend(backend);
     let mut encode = |layout, raw: &[u8], with_len: bool, out: &mut Vec<u8>| {
         let mut encoded = vec![0; max_encoded_len(raw.len())];
         let len = encoder.encode_simple(&Model::plain(layout), 0, raw, &mut encoded);

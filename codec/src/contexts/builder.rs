@@ -1,6 +1,7 @@
 //! From the elements of a tensor to its contexts, in two passes: one that measures how far the mean
 //! of each column is from zero, and one that counts symbols.
 
+use at1w_simd::Backend;
 use at1w_simd::prediction::Column;
 
 use super::prediction::{LEVELS, Prediction};
@@ -211,18 +212,19 @@ impl PredictedCounts {
     }
 
     /// Takes whole rows.
-    pub(crate) fn add(&mut self, folded: &Folded<'_>) {
+    pub(crate) fn add(&mut self, backend: Backend, folded: &Folded<'_>) {
         let row_len = self.prediction.row_len();
         let rows = folded.tops.len() / row_len;
         let counts = &mut self.counts;
-        let done = self.prediction.walk(rows, &mut self.memory, |run, contexts, symbols| {
-            for (row, (symbol, &context)) in (run.row..).zip(symbols.iter_mut().zip(contexts)) {
-                let top = folded.tops[row * row_len + run.column];
-                (*symbol, _, _) = Contexts::fold(folded.shift, top);
-                counts.add(context, *symbol);
-            }
-            Ok(())
-        });
+        let done =
+            self.prediction.walk(backend, rows, &mut self.memory, |run, contexts, symbols| {
+                for (row, (symbol, &context)) in (run.row..).zip(symbols.iter_mut().zip(contexts)) {
+                    let top = folded.tops[row * row_len + run.column];
+                    (*symbol, _, _) = Contexts::fold(folded.shift, top);
+                    counts.add(context, *symbol);
+                }
+                Ok(())
+            });
         debug_assert!(done.is_ok(), "nothing can fail");
     }
 

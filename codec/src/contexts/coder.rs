@@ -1,10 +1,10 @@
 //! The stream of symbols around the kernel of [`at1w_simd::contexts`].
 
-use at1w_simd::contexts::{self, LANES, SLOT_BITS, START, Tables};
-use at1w_simd::prediction::{self, Column, ROWS};
-use at1w_simd::scale;
+use at1w_simd::contexts::{self, ContextTables, LANES, SLOT_BITS, START};
+use at1w_simd::prediction::{self, Column};
+use at1w_simd::{Backend, scale};
 
-use super::prediction::Prediction;
+use super::prediction::{Prediction, ROWS};
 use super::{Contexts, ESCAPE, FLIP};
 use crate::{DecodeError, varint};
 
@@ -47,8 +47,10 @@ impl Contexts {
     /// Makes symbols and what is below of the top bits of scaled words, the elements from
     /// `position` on in rows of `row_len`, in the place of these, and appends the stream of the
     /// symbols. Words that are [predicted](Prediction::suits) are whole rows.
+    #[allow(clippy::too_many_arguments, reason = "words, their place, and where all of it goes")]
     pub(crate) fn encode_words(
         &self,
+        backend: Backend,
         width: usize,
         row_len: u64,
         position: u64,
@@ -79,14 +81,16 @@ impl Contexts {
             }
             Some(prediction) => {
                 let rows = n / prediction.row_len();
-                let done = prediction.walk(rows, &mut memory.values, |run, contexts, symbols| {
-                    for (place, (symbol, &context)) in symbols.iter_mut().zip(contexts).enumerate()
-                    {
-                        let row = run.row + place;
-                        *symbol = code(row * prediction.row_len() + run.column, context, place);
-                    }
-                    Ok(())
-                });
+                let done =
+                    prediction.walk(backend, rows, &mut memory.values, |run, contexts, symbols| {
+                        for (place, (symbol, &context)) in
+                            symbols.iter_mut().zip(contexts).enumerate()
+                        {
+                            let row = run.row + place;
+                            *symbol = code(row * prediction.row_len() + run.column, context, place);
+                        }
+                        Ok(())
+                    });
                 debug_assert!(done.is_ok(), "nothing can fail");
             }
         }
@@ -134,7 +138,7 @@ impl Contexts {
 /// Decodes what [`Contexts::encode`] appended, piece by piece.
 pub(crate) struct Decoder<'a> {
     shift: u8,
-    tables: &'a Tables,
+    tables: &'a ContextTables,
     escapes: &'a [[u8; 2]],
     states: [u32; 1 << MAX_LANES_LOG],
     lanes: usize,
@@ -179,6 +183,7 @@ impl<'a> Decoder<'a> {
     /// Decodes the symbols of a chunk, which is of whole rows that are predicted.
     pub(crate) fn decode_predicted(
         &mut self,
+        backend: Backend,
         prediction: &Prediction,
         memory: &mut Memory,
         out: &mut [u8],
@@ -186,12 +191,12 @@ impl<'a> Decoder<'a> {
         let row_len = prediction.row_len();
         let Memory { values, symbols: block, .. } = memory;
         block.resize(row_len, [0; ROWS]);
-        prediction.walk(out.len() / row_len, values, |run, contexts, symbols| {
-            self.decode_run(contexts, symbols)?;
+        prediction.walk(backend, out.len() / row_len, values, |run, contexts, symbols| {
+            self.decode_run(backend, contexts, symbols)?;
             block[run.column][..symbols.len()].copy_from_slice(symbols);
             if run.column == row_len - 1 {
                 let rows = &mut out[run.row * row_len..][..symbols.len() * row_len];
-                prediction::transpose(block, symbols.len(), rows);
+                prediction::transpose(backend, block, symbols.len(), rows);
             }
             Ok(())
         })
@@ -201,6 +206,7 @@ impl<'a> Decoder<'a> {
     /// not predicted: a symbol of each lane equally often, or all that are left.
     pub(crate) fn decode(
         &mut self,
+        backend: Backend,
         contexts: &Contexts,
         row_len: u64,
         position: u64,
@@ -208,16 +214,22 @@ impl<'a> Decoder<'a> {
         out: &mut [u8],
     ) -> Result<(), DecodeError> {
         let n = out.len();
-        self.decode_run(&contexts.of_elements(row_len, position, n, &mut memory.contexts), out)
+        let contexts = contexts.of_elements(row_len, position, n, &mut memory.contexts);
+        self.decode_run(backend, &contexts, out)
     }
 
     /// Decodes the next symbols, of elements of these context bytes, of which the first is in the
     /// first lane.
-    fn decode_run(&mut self, of_elements: &[u8], out: &mut [u8]) -> Result<(), DecodeError> {
+    fn decode_run(
+        &mut self,
+        backend: Backend,
+        of_elements: &[u8],
+        out: &mut [u8],
+    ) -> Result<(), DecodeError> {
         let mut done = 0;
         if self.lanes == LANES {
             let (states, units) = (&mut self.states, &mut self.units);
-            done = contexts::decode(self.tables, states, units, of_elements, out);
+            done = contexts::decode(backend, self.tables, states, units, of_elements, out);
         }
         for (i, symbol) in out.iter_mut().enumerate().skip(done) {
             let context = of_elements.get(i).map_or(0, |context| context & !FLIP);
@@ -239,12 +251,13 @@ impl<'a> Decoder<'a> {
     /// for in their place.
     pub(crate) fn unfold(
         &mut self,
+        backend: Backend,
         width: usize,
         symbols: &[u8],
         words: &mut [u8],
     ) -> Result<(), DecodeError> {
         let shift = self.shift;
-        scale::unfold(width, shift.into(), words);
+        scale::unfold(backend, width, shift.into(), words);
         for (block, words) in symbols.chunks(BLOCK).zip(words.chunks_mut(width * BLOCK)) {
             // Hardly any has an escape, and that is known at once.
             let any = block.iter().fold(0, |any, &symbol| any | u8::from(symbol == ESCAPE));

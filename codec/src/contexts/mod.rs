@@ -15,7 +15,7 @@ mod table;
 use std::borrow::Cow;
 use std::sync::OnceLock;
 
-use at1w_simd::contexts::{self, Tables};
+use at1w_simd::contexts::{self, ContextTables};
 pub(crate) use coder::{Decoder, Memory};
 use prediction::Prediction;
 use table::{EXPONENTS, MANTISSAS};
@@ -50,7 +50,7 @@ pub(crate) struct Contexts {
     exponents: Vec<table::Exponents>,
     /// For each exponent, how often the top three bits of the mantissa are what.
     mantissas: table::Mantissas,
-    tables: OnceLock<Tables>,
+    tables: OnceLock<ContextTables>,
 }
 
 /// What has contexts.
@@ -83,9 +83,9 @@ impl Contexts {
         self.shift
     }
 
-    fn tables(&self) -> &Tables {
+    fn tables(&self) -> &ContextTables {
         self.tables.get_or_init(|| {
-            let mut tables = Tables::default();
+            let mut tables = ContextTables::default();
             for exponents in &self.exponents {
                 tables.push(&table::freqs(exponents, &self.mantissas));
             }

@@ -5,11 +5,12 @@
 //! C. Cowan, P. Grant, 1991). Floats are used, but only in operations that IEEE 754 defines to the
 //! last bit, so that the same tensor has the same model on every machine.
 
+use at1w_simd::Backend;
 use at1w_simd::prediction::{SAMPLE_LEN, Sample, Term, add_products, value};
 
 use super::Contexts;
 use super::builder::Folded;
-use super::prediction::{INTERCEPT, LEVELS, MAX_ROW_LEN, MAX_TERMS, Prediction};
+use super::prediction::{INTERCEPT, LEVELS, MAX_ROW_LEN, MAX_TERMS, Prediction, VALUE_UNIT};
 
 /// Matrices of fewer columns or rows are not worth looking at.
 const MIN_COLUMNS: u64 = 8;
@@ -90,7 +91,7 @@ impl Covariance {
         })
     }
 
-    pub(crate) fn add(&mut self, folded: &Folded<'_>) {
+    pub(crate) fn add(&mut self, backend: Backend, folded: &Folded<'_>) {
         let columns = self.columns as u64;
         if !folded.position.is_multiple_of(columns)
             || !folded.tops.len().is_multiple_of(self.columns)
@@ -104,23 +105,23 @@ impl Covariance {
             for (i, row) in rows.chunks_exact(self.columns).enumerate() {
                 for (sample, &top) in self.samples.iter_mut().zip(row) {
                     let (symbol, _, _) = Contexts::fold(folded.shift, top);
-                    sample[i] = value(symbol) >> UNIT;
+                    sample[i] = value(VALUE_UNIT, symbol) >> UNIT;
                 }
                 self.rows += 1;
             }
-            self.add_samples();
+            self.add_samples(backend);
         }
     }
 
-    fn add_samples(&mut self) {
+    fn add_samples(&mut self, backend: Backend) {
         let products = self.products.chunks_exact_mut(self.candidates + 1);
         for ((i, products), sum) in products.enumerate().zip(&mut self.sums) {
             let sample = &self.samples[i];
             *sum += sample.iter().map(|&v| i64::from(v)).sum::<i64>();
             let (own, products) = products.split_at_mut(1);
-            add_products(sample, std::slice::from_ref(sample), own);
+            add_products(backend, sample, std::slice::from_ref(sample), own);
             let before = i.min(self.candidates);
-            add_products(sample, &self.samples[..before], &mut products[..before]);
+            add_products(backend, sample, &self.samples[..before], &mut products[..before]);
         }
     }
 

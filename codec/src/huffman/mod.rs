@@ -10,6 +10,7 @@ mod code_lengths;
 
 use std::sync::OnceLock;
 
+use at1w_simd::Backend;
 use at1w_simd::huffman::{self, Codes, MAX_BITS, Slots};
 
 use crate::cost::{BIT, BYTE, Cost};
@@ -135,7 +136,7 @@ impl Table {
 
     /// Appends the streams of `plane`, each of whose symbols has a code, after the lengths of all
     /// but the last.
-    pub(crate) fn encode(&self, plane: &[u8], out: &mut Vec<u8>) {
+    pub(crate) fn encode(&self, backend: Backend, plane: &[u8], out: &mut Vec<u8>) {
         let segments = segments(plane);
         // Each stream has room of its own first, and moves when all lengths are known.
         let head = 3 * varint::MAX_LEN;
@@ -148,7 +149,7 @@ impl Table {
             rest = after;
             own
         });
-        let lens = huffman::encode(&self.codes, segments, outs);
+        let lens = huffman::encode(backend, &self.codes, segments, outs);
 
         let mut end = start;
         if plane.len() >= SPLIT {
@@ -167,7 +168,12 @@ impl Table {
     }
 
     /// Decodes what [`Table::encode`] appended; `input` ends with it.
-    pub(crate) fn decode(&self, mut input: &[u8], plane: &mut [u8]) -> Result<(), DecodeError> {
+    pub(crate) fn decode(
+        &self,
+        backend: Backend,
+        mut input: &[u8],
+        plane: &mut [u8],
+    ) -> Result<(), DecodeError> {
         if plane.len() < SPLIT {
             return check_end(input, huffman::decode_short(&self.codes, input, plane));
         }
@@ -181,7 +187,7 @@ impl Table {
             (*stream, input) = input.split_at_checked(length).ok_or(DecodeError::Truncated)?;
         }
         streams[3] = input;
-        let read = huffman::decode(self.slots(), streams, segments_mut(plane));
+        let read = huffman::decode(backend, self.slots(), streams, segments_mut(plane));
         streams.into_iter().zip(read).try_for_each(|(stream, bits)| check_end(stream, bits))
     }
 }
@@ -246,14 +252,20 @@ mod tests {
             let plane = skewed(n);
             let Some(table) = Table::from_counts(&counts(&plane)) else { continue };
             let mut encoded = Vec::new();
-            table.encode(&plane, &mut encoded);
+            table.encode(Backend::best(), &plane, &mut encoded);
             let mut decoded = vec![0; n];
-            assert_eq!(table.decode(&encoded, &mut decoded), Ok(()));
+            assert_eq!(table.decode(Backend::best(), &encoded, &mut decoded), Ok(()));
             assert_eq!(decoded, plane);
             encoded.push(0);
-            assert!(table.decode(&encoded, &mut decoded).is_err(), "a byte too many");
+            assert!(
+                table.decode(Backend::best(), &encoded, &mut decoded).is_err(),
+                "a byte too many"
+            );
             encoded.truncate(encoded.len() - 2);
-            assert!(table.decode(&encoded, &mut decoded).is_err(), "a byte too few");
+            assert!(
+                table.decode(Backend::best(), &encoded, &mut decoded).is_err(),
+                "a byte too few"
+            );
         }
     }
 
@@ -276,7 +288,7 @@ mod tests {
             let plane = skewed(n);
             let table = Table::from_counts(&counts(&plane)).unwrap();
             let mut encoded = Vec::new();
-            table.encode(&plane, &mut encoded);
+            table.encode(Backend::best(), &plane, &mut encoded);
             let cost = table.cost(&counts(&plane)).unwrap() / BYTE;
             assert!(encoded.len().abs_diff(cost as usize) <= 8, "{} for {cost}", encoded.len());
         }

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use at1w_simd::Backend;
+
 use super::mode;
 use super::packed::{self, Packing};
 use crate::lanes::MAX_LANES_LOG;
@@ -93,17 +95,17 @@ pub(crate) enum Coded<'a> {
 
 impl Coded<'_> {
     /// Decodes all symbols: as many as [`Mode::open`] was told.
-    pub(crate) fn decode(self, plane: &mut [u8]) -> Result<(), DecodeError> {
+    pub(crate) fn decode(self, backend: Backend, plane: &mut [u8]) -> Result<(), DecodeError> {
         match self {
             Self::Raw(bytes) => plane.copy_from_slice(bytes),
             Self::Constant(value) => plane.fill(value),
             Self::Packed(mut packed) => {
-                packed.decode(plane)?;
+                packed.decode(backend, plane)?;
                 packed.finish()?;
             }
-            Self::Huffman(table, stream) => table.decode(stream, plane)?,
+            Self::Huffman(table, stream) => table.decode(backend, stream, plane)?,
             Self::Lanes(mut lanes) => {
-                lanes.decode(plane)?;
+                lanes.decode(backend, plane)?;
                 lanes.finish()?;
             }
         }

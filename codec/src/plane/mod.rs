@@ -8,7 +8,7 @@ pub(crate) mod encoder;
 pub(crate) mod packed;
 pub(crate) mod statistics;
 
-use crate::DecodeError;
+use crate::{DecodeError, default_backend};
 use encoder::Stream;
 
 pub(crate) use decoder::{Coded, Mode};
@@ -26,10 +26,12 @@ mod mode {
     pub(super) const PACKED: u8 = 6;
 }
 
-/// Appends a plane that stands alone: its directory entry and its stream.
+/// Appends a plane that stands alone, of a model: its directory entry and its stream.
 pub(crate) fn write(plane: &[u8], out: &mut Vec<u8>) {
     let (mut streams, mut scratch) = (Vec::new(), Vec::new());
-    match Choice::best(None, plane).encode(plane, out, &mut streams, &mut scratch) {
+    let backend = default_backend();
+    match Choice::best(backend, None, plane).encode(backend, plane, out, &mut streams, &mut scratch)
+    {
         Stream::Raw(plane) => out.extend_from_slice(plane),
         Stream::Coded(_) => out.extend(streams),
     }
@@ -39,6 +41,6 @@ pub(crate) fn write(plane: &[u8], out: &mut Vec<u8>) {
 pub(crate) fn read(n: usize, input: &mut &[u8]) -> Result<Vec<u8>, DecodeError> {
     let coded = Mode::read(0, n, input)?.open(0, n, None, input)?;
     let mut plane = vec![0; n];
-    coded.decode(&mut plane)?;
+    coded.decode(default_backend(), &mut plane)?;
     Ok(plane)
 }

@@ -1,6 +1,6 @@
 //! What is known about a plane before it is coded.
 
-use at1w_simd::histogram;
+use at1w_simd::{Backend, histogram};
 
 use super::packed::Packing;
 use crate::cost::{self, BYTE, Cost};
@@ -22,9 +22,9 @@ pub(crate) fn limit(n: u64) -> Cost {
 }
 
 /// The counts of a plane.
-pub(crate) fn count(plane: &[u8]) -> Counts {
+pub(crate) fn count(backend: Backend, plane: &[u8]) -> Counts {
     let mut counts = [0; 256];
-    histogram::add(plane, &mut counts);
+    histogram::add(backend, plane, &mut counts);
     counts.map(u64::from)
 }
 
@@ -37,14 +37,14 @@ pub(crate) fn constant(plane: &[u8]) -> Option<u8> {
 
 /// The counts of a sample, if a large plane looks too random to be coded by them. Spares counting
 /// all of it, which would take longer than anything else; small planes are never judged by a sample.
-pub(crate) fn random_sample(plane: &[u8]) -> Option<Counts> {
+pub(crate) fn random_sample(backend: Backend, plane: &[u8]) -> Option<Counts> {
     let (pieces, len) = SAMPLE;
     if plane.len() < 2 * pieces * len {
         return None;
     }
     let mut counts = [0; 256];
     for piece in plane.chunks(plane.len() / pieces).take(pieces) {
-        histogram::add(&piece[..len], &mut counts);
+        histogram::add(backend, &piece[..len], &mut counts);
     }
     let counts = counts.map(u64::from);
     // Bits that never change cost nothing to leave out: what counts is how random the others are.
