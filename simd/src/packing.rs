@@ -57,7 +57,7 @@ impl Field {
 /// # Panics
 /// When `packed` is not [`Field::packed_len`] long.
 pub fn pack(backend: Backend, field: Field, values: &[u8], packed: &mut [u8]) {
-    assert_eq!(packed.len(), field.packed_len(values.len()), "length of what is packed");
+    assert_eq!(packed.len(), field.packed_len(values.len()), "length of the packed values");
     let (groups, last) = values.as_chunks::<GROUP>();
     let (whole, rest) = packed.split_at_mut(groups.len() * COLUMNS * usize::from(field.width));
     backend.vectorize(
@@ -80,7 +80,7 @@ pub fn pack(backend: Backend, field: Field, values: &[u8], packed: &mut [u8]) {
 /// # Panics
 /// When `packed` is not [`Field::packed_len`] long.
 pub fn unpack(backend: Backend, field: Field, fill: u8, packed: &[u8], values: &mut [u8]) {
-    assert_eq!(packed.len(), field.packed_len(values.len()), "length of what is packed");
+    assert_eq!(packed.len(), field.packed_len(values.len()), "length of the packed values");
     let fill = fill & !field.mask();
     let (groups, last) = values.as_chunks_mut::<GROUP>();
     let (whole, rest) = packed.split_at(groups.len() * COLUMNS * usize::from(field.width));

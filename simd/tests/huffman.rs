@@ -8,7 +8,7 @@ use at1w_simd::{Backend, Isa};
 use common::{available, noise, random};
 use proptest::prelude::*;
 
-/// What no test may overwrite, after each destination.
+/// The byte that no test may overwrite, after each destination.
 const CANARY: u8 = 0xa5;
 
 /// A canonical code with one symbol for each length, in order; lengths make it complete.
@@ -201,7 +201,7 @@ fn slots_take_complete_codes_only() {
 #[test]
 fn slots_take_no_codes_that_overlap() {
     let mut codes = [0; 256];
-    // 0, 0 and 10: as many slots as there are, of which those of 11 are nobody's.
+    // 00, 0 and 10 have as many slots as there are, but none of them begins with 11.
     (codes[1], codes[2], codes[3]) = (2, 1, 2 << 4 | 2);
     assert!(Slots::new(&codes).is_none(), "a code that another begins with");
     (codes[1], codes[2], codes[3]) = (1 << 4 | 2, 1, 2 << 4 | 2);

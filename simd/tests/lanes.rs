@@ -11,13 +11,13 @@ use at1w_simd::{Backend, Isa};
 use common::{available, noise, random};
 use proptest::prelude::*;
 
-/// What no test may overwrite, on both sides of a destination.
+/// The byte that no test may overwrite, on both sides of a destination.
 const CANARY: u8 = 0xa5;
 
 /// Longer than any vector.
 const MARGIN: usize = 128;
 
-/// Those that have kernels, and others.
+/// Numbers of lanes that have kernels, and others.
 const LANES: [usize; 8] = [1, 3, 63, 64, 65, 128, 200, 256];
 
 /// Runs `f` on a destination of `len` bytes that starts `offset` bytes after a 128-byte boundary,
@@ -50,7 +50,7 @@ struct Code {
     escaped: Vec<u8>,
 }
 
-/// What decoding one ends with.
+/// The end of decoding one.
 type Decoded = Result<Output, Exhausted>;
 
 #[derive(Debug, PartialEq)]

@@ -8,7 +8,7 @@ use at1w_simd::{Backend, Isa};
 use common::{available, noise};
 use proptest::prelude::*;
 
-/// What no test may overwrite, on both sides of a destination.
+/// The byte that no test may overwrite, on both sides of a destination.
 const CANARY: u8 = 0xa5;
 
 /// Longer than any vector.
@@ -126,7 +126,7 @@ fn defined(layout: Layout, src: &[u8]) -> Vec<u8> {
                 value |= u64::from(byte) << (8 * i);
             }
             if layout.rotates() {
-                // What this shifts out of the word, the cast below drops.
+                // The cast below drops the bits that this shifts out of the word.
                 value = (value << 1) | (value >> (bits - 1));
             }
             planes.push((value >> (8 * p)) as u8);

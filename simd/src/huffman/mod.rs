@@ -1,5 +1,5 @@
-//! Prefix codes of up to 11 bits, most significant bit first, in four streams at a time: while a
-//! look-up of one is under way, those of the others go on.
+//! Prefix codes of up to 11 bits, most significant bit first, in four streams at a time: look-ups
+//! of one stream do not wait for those of the others.
 //!
 //! The kernels are plain code, since vector units have nothing for it. Machines with AVX2 also have
 //! shifts that leave the flags alone, which make the same code twice as fast: it is compiled once
@@ -50,7 +50,7 @@ impl Slots {
                 filled += span;
             }
         }
-        // As many as there are, and none twice: one of two that overlap leaves a gap elsewhere.
+        // Codes that fill as many slots as there are, and overlap, leave a gap elsewhere.
         if filled != LEN || first.contains(&NONE) {
             return None;
         }

@@ -1,7 +1,7 @@
 //! The kernels.
 //!
-//! The four streams of a decoder are written out, not looped over, so that what belongs to each
-//! stays in registers.
+//! The four streams of a decoder are written out, not looped over, so that the state
+//! of each stays in registers.
 
 use super::{Codes, INDEX_BITS, Slots};
 

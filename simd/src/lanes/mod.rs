@@ -59,14 +59,15 @@ pub struct CodingTable {
 #[derive(Clone, Copy, Debug, Default)]
 struct Slot {
     freq: u16,
-    /// The number of the slot among those of its entry.
+    /// The number of the slot within its entry.
     bias: u8,
     rank: u8,
 }
 
 impl CodingTable {
-    /// A table of `symbols[i]` with frequency `freqs[i]`, slots laid out in that order. A frequency
-    /// more than symbols is that of the escape, for all values that are not listed.
+    /// A table of `symbols[i]` with frequency `freqs[i]`, slots laid out in that order. If there is
+    /// one frequency more than symbols, the last one is that of the escape, for all values that are
+    /// not listed.
     ///
     /// `None` unless there are 1 to 32 frequencies, each at least 1, that add up to 256, and as
     /// many symbols or one less. Symbols must differ.

@@ -6,7 +6,7 @@ use pulp::cast;
 
 use super::{BLOCK_LEN, K, State};
 
-/// Whether this machine has what [`compress`] needs.
+/// Returns whether this machine has the instructions of [`compress`].
 pub(super) fn is_available() -> bool {
     std::arch::is_aarch64_feature_detected!("sha2")
 }

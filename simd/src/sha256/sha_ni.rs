@@ -7,7 +7,7 @@ use pulp::cast;
 
 use super::{BLOCK_LEN, K, State};
 
-/// Whether this machine has what [`compress`] needs.
+/// Returns whether this machine has the instructions of [`compress`].
 pub(super) fn is_available() -> bool {
     is_x86_feature_detected!("sha")
         && is_x86_feature_detected!("sse4.1")

@@ -24,8 +24,8 @@ type Schedule = [Pair; 32];
 /// The words of a block that are needed for the next ones: pair i mod 8.
 type Window = [__m256i; 8];
 
-/// Whether this machine has the SHA extensions, and mixes them with 32-byte registers at no cost.
-/// Intel's take hundreds of cycles to go from one to the other, and back.
+/// Returns whether this machine has the SHA extensions, and mixes them with 32-byte registers at no
+/// cost. Intel's take hundreds of cycles to go from one to the other, and back.
 pub(super) fn is_fast() -> bool {
     static AMD: LazyLock<bool> = LazyLock::new(|| {
         let vendor = __cpuid(0);
@@ -49,7 +49,7 @@ pub(super) fn compress(states: &mut [State; STREAMS], blocks: [&[[u8; BLOCK_LEN]
     for (s, state) in states.iter().enumerate() {
         (abef[s], cdgh[s]) = super::sha_ni::load(state);
     }
-    // Each pair is taken by its rounds and then makes room for that of the next block.
+    // A pair that its rounds have taken makes room for the same pair of the next block.
     let mut schedule: Schedule = [[0; STREAMS]; 32];
     let at = |i: usize| blocks.map(|blocks: &[[u8; BLOCK_LEN]]| &blocks[i]);
     macro_rules! each_pair {

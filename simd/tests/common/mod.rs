@@ -1,4 +1,4 @@
-//! What the suites of kernels share.
+//! Helpers that the suites of kernels share.
 
 use at1w_simd::{Backend, Isa};
 
