@@ -6,7 +6,7 @@ use std::fmt;
 #[cfg(target_arch = "aarch64")]
 use pulp::aarch64::Neon;
 #[cfg(target_arch = "x86_64")]
-use pulp::x86::V3;
+use pulp::x86::{V3, V4};
 
 /// The environment variable that names an instruction set.
 const VARIABLE: &str = "AT1W_SIMD";
@@ -102,12 +102,13 @@ pulp::simd_type! {
 
 #[cfg(target_arch = "x86_64")]
 impl Avx512 {
-    /// The part that is x86-64-v3.
+    /// The part that plain code is compiled for: VBMI is for kernels that are written for it.
     #[inline(always)]
-    fn v3(self) -> V3 {
+    fn v4(self) -> V4 {
         let Self { sse, sse2, fxsr, sse3, ssse3, sse4_1, sse4_2, popcnt, .. } = self;
         let Self { avx, avx2, bmi1, bmi2, fma, lzcnt, .. } = self;
-        V3 {
+        let Self { avx512f, avx512bw, avx512cd, avx512dq, avx512vl, .. } = self;
+        V4 {
             sse,
             sse2,
             fxsr,
@@ -122,6 +123,11 @@ impl Avx512 {
             bmi2,
             fma,
             lzcnt,
+            avx512f,
+            avx512bw,
+            avx512cd,
+            avx512dq,
+            avx512vl,
         }
     }
 }
@@ -202,7 +208,7 @@ impl Backend {
             #[cfg(target_arch = "x86_64")]
             Token::Avx2(token) => token.vectorize(plain),
             #[cfg(target_arch = "x86_64")]
-            Token::Avx512(token) => token.vectorize(plain),
+            Token::Avx512(token) => token.v4().vectorize(plain),
             #[cfg(target_arch = "aarch64")]
             Token::Neon(token) => token.vectorize(plain),
         }
@@ -216,7 +222,7 @@ impl Backend {
             #[cfg(target_arch = "x86_64")]
             Token::Avx2(token) => token.vectorize(plain),
             #[cfg(target_arch = "x86_64")]
-            Token::Avx512(token) => token.v3().vectorize(plain),
+            Token::Avx512(token) => V3::vectorize(*token.v4(), plain),
             _ => plain(),
         }
     }
