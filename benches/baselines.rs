@@ -2,6 +2,7 @@
 
 use std::io::Read;
 
+use at1w_simd::Backend;
 use at1w_simd::planes::{self, Layout};
 
 /// A compressor.
@@ -40,7 +41,7 @@ impl Baseline {
             Self::Zstd(level) => zstd::bulk::compress(raw, level).expect("compressing in memory"),
             Self::SplitZstd(level, layout) => {
                 let mut split = vec![0; raw.len()];
-                planes::split(layout, raw, &mut split);
+                planes::split(Backend::best(), layout, raw, &mut split);
                 zstd::bulk::compress(&split, level).expect("compressing in memory")
             }
             Self::Xz(_) | Self::XzExtreme => {
@@ -65,7 +66,7 @@ impl Baseline {
                 let mut split = vec![0; raw.len()];
                 unzstd(&mut split);
                 let planes: Vec<&[u8]> = split.chunks(raw.len() / layout.width()).collect();
-                planes::merge(layout, &planes, raw);
+                planes::merge(Backend::best(), layout, &planes, raw);
             }
             Self::Xz(_) | Self::XzExtreme => {
                 let mut decoder = liblzma::read::XzDecoder::new(encoded);

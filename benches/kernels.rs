@@ -6,37 +6,40 @@ use at1w_benches::data::{CHUNK_LEN, Weights};
 use at1w_codec::Dtype;
 use at1w_simd::planes::{self, Layout};
 use at1w_simd::sha256::{self, Stream};
-use at1w_simd::{histogram, lanes};
+use at1w_simd::{Backend, histogram, lanes};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use sha2::{Digest, Sha256};
 
 fn kernels(c: &mut Criterion) {
     let whisper = Weights::corpus("whisper-tiny.bf16.safetensors", Dtype::BF16);
     let raw = &whisper.bytes()[..CHUNK_LEN];
+    let backend = Backend::from_environment().expect("a back-end of this machine");
     let mut split = vec![0; raw.len()];
-    planes::split(Layout::FLOAT16, raw, &mut split);
+    planes::split(backend, Layout::FLOAT16, raw, &mut split);
     let (low, high) = split.split_at(raw.len() / 2);
 
     let mut group = c.benchmark_group("bf16 words");
     group.throughput(Throughput::Bytes(raw.len() as u64));
     let mut out = vec![0; raw.len()];
     group.bench_function("memcpy", |b| b.iter(|| black_box(&mut out).copy_from_slice(raw)));
-    group.bench_function("split", |b| b.iter(|| planes::split(Layout::FLOAT16, raw, &mut out)));
-    group.bench_function("merge", |b| {
-        b.iter(|| planes::merge(Layout::FLOAT16, &[low, high], &mut out));
+    group.bench_function("split", |b| {
+        b.iter(|| planes::split(backend, Layout::FLOAT16, raw, &mut out))
     });
-    let table = table(high);
+    group.bench_function("merge", |b| {
+        b.iter(|| planes::merge(backend, Layout::FLOAT16, &[low, high], &mut out));
+    });
+    let table = table(backend, high);
     let mut scratch = vec![0; high.len() + 64];
     let mut states = [0; 256];
-    let used = lanes::encode(&table, high, &mut states, &mut scratch);
+    let used = lanes::encode(backend, &table, high, &mut states, &mut scratch);
     let stream = scratch[scratch.len() - used..].to_vec();
-    let count = lanes::escaped(&table, high, &mut scratch);
+    let count = lanes::escaped(backend, &table, high, &mut scratch);
     let escaped = scratch[..count].to_vec();
     let input = lanes::Input { stream: &stream, escaped: &escaped };
     group.bench_function("lane decode, merged", |b| {
         b.iter(|| {
             let (mut states, mut input) = (states, input);
-            lanes::decode_float16(&table, &mut states, &mut input, low, &mut out)
+            lanes::decode_float16(backend, &table, &mut states, &mut input, low, &mut out)
         });
     });
     group.finish();
@@ -45,19 +48,19 @@ fn kernels(c: &mut Criterion) {
     group.throughput(Throughput::Bytes(high.len() as u64));
     let mut plane = vec![0; high.len()];
     group.bench_function("memcpy", |b| b.iter(|| black_box(&mut plane).copy_from_slice(high)));
-    group.bench_function("histogram", |b| b.iter(|| histogram::add(high, &mut [0; 256])));
+    group.bench_function("histogram", |b| b.iter(|| histogram::add(backend, high, &mut [0; 256])));
     group.bench_function("lane encode", |b| {
-        b.iter(|| lanes::encode(&table, high, &mut [0; 256], &mut scratch));
+        b.iter(|| lanes::encode(backend, &table, high, &mut [0; 256], &mut scratch));
     });
     group.bench_function("lane decode", |b| {
         b.iter(|| {
             let (mut states, mut input) = (states, input);
-            lanes::decode(&table, &mut states, &mut input, &mut plane)
+            lanes::decode(backend, &table, &mut states, &mut input, &mut plane)
         });
     });
     group.finish();
 
-    let messages = vec![raw.to_vec(); sha256::width()];
+    let messages = vec![raw.to_vec(); sha256::width(backend)];
     let mut group = c.benchmark_group("SHA-256");
     group.throughput(Throughput::Bytes((messages.len() * raw.len()) as u64));
     group.sample_size(10);
@@ -70,16 +73,16 @@ fn kernels(c: &mut Criterion) {
             let streams = states.iter_mut().zip(&messages);
             let mut streams: Vec<_> =
                 streams.map(|(state, blocks)| Stream { state, blocks }).collect();
-            sha256::compress(&mut streams);
+            sha256::compress(backend, &mut streams);
         });
     });
     group.finish();
 }
 
 /// A table of the symbols that are most frequent, the others escaped.
-fn table(plane: &[u8]) -> lanes::Table {
+fn table(backend: Backend, plane: &[u8]) -> lanes::CodingTable {
     let mut counts = [0; 256];
-    histogram::add(plane, &mut counts);
+    histogram::add(backend, plane, &mut counts);
     at1w_benches::lane_table(&counts)
 }
 

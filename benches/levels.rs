@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use at1w_benches::data::{Chunk, Weights};
 use at1w_benches::{baselines::Baseline, interleaved};
-use at1w_codec::{Decoder, Encoder, Level};
+use at1w_codec::{Decoder, Encoder, Level, default_backend};
 use at1w_container::{PackOptions, pack};
 use at1w_tests::restored;
 use rayon::prelude::*;
@@ -91,7 +91,7 @@ fn order_0(original: &[u8]) -> usize {
             let dtype = at1w_codec::Dtype::from_name(&format!("{:?}", info.dtype));
             let layout = dtype.map_or(at1w_codec::Layout::BYTES, at1w_codec::Dtype::layout);
             let mut planes = vec![0; raw.len()];
-            at1w_simd::planes::split(layout, raw, &mut planes);
+            at1w_simd::planes::split(default_backend(), layout, raw, &mut planes);
             let planes = planes.chunks((raw.len() / layout.width()).max(1));
             planes.map(entropy).sum::<f64>()
         })
@@ -101,7 +101,7 @@ fn order_0(original: &[u8]) -> usize {
 
 fn entropy(plane: &[u8]) -> f64 {
     let mut counts = [0; 256];
-    at1w_simd::histogram::add(plane, &mut counts);
+    at1w_simd::histogram::add(default_backend(), plane, &mut counts);
     let n = plane.len() as f64;
     let used = counts.iter().filter(|&&count| count > 0);
     used.map(|&count| f64::from(count) * (n / f64::from(count)).log2()).sum()

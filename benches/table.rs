@@ -13,10 +13,10 @@ use std::process::Command;
 use at1w_benches::baselines::Baseline;
 use at1w_benches::data::{CHUNK_LEN, Chunk, Weights};
 use at1w_benches::{interleaved, lane_table};
-use at1w_codec::{Backend, Decoder, Dtype, Encoder, Level, Model};
+use at1w_codec::{Backend, Decoder, Dtype, Encoder, Isa, Level, Model, default_backend};
 use at1w_container::{Mapped, OpenOptions, PackOptions, Reader, pack, pack_file};
 use at1w_simd::histogram;
-use at1w_simd::lanes::{self, Input, Table};
+use at1w_simd::lanes::{self, CodingTable, Input};
 use at1w_simd::sha256::{self, Stream};
 use at1w_tests::{Tensor, safetensors};
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -62,7 +62,7 @@ impl Speed {
 
 fn tables() {
     let whisper = Weights::corpus("whisper-tiny.bf16.safetensors", BF16);
-    println!("{}, back-end {}\n", processor(), Backend::active());
+    println!("{}, back-end {}\n", processor(), default_backend());
     println!("| what | GB/s | ratio | asked |\n|---|---|---|---|");
 
     let [lane_decode, lane_encode] = lane_plane(&whisper);
@@ -71,9 +71,9 @@ fn tables() {
     let [memcpy, decode, encode, with_model] = chunk(&whisper);
     row("memcpy of the bf16", memcpy, "memcpy", "");
     row("bf16 chunk decode", decode, "memcpy", "0.85");
-    for (backend, asked) in [(Backend::Avx2, "0.5"), (Backend::Scalar, "0.08")] {
-        if let Some(speed) = forced(backend) {
-            row(&format!("bf16 chunk decode, {backend} forced"), speed, "memcpy", asked);
+    for (isa, asked) in [(Isa::Avx2, "0.5"), (Isa::Scalar, "0.08")] {
+        if let Some(speed) = forced(isa) {
+            row(&format!("bf16 chunk decode, {isa} forced"), speed, "memcpy", asked);
         }
     }
     row("bf16 chunk encode, model given", encode, "memcpy", "");
@@ -128,8 +128,8 @@ fn row(what: &str, Speed { gbps, ratio }: Speed, yardstick: &str, asked: &str) {
 fn lane_plane(weights: &Weights) -> [Speed; 2] {
     const PIECE: usize = CHUNK_LEN / 2;
     let planes = weights.high_bytes().tensors;
-    let tables: Vec<Table> = planes.iter().map(|plane| table_of(plane)).collect();
-    let pieces: Vec<(&Table, &[u8])> = planes
+    let tables: Vec<CodingTable> = planes.iter().map(|plane| table_of(plane)).collect();
+    let pieces: Vec<(&CodingTable, &[u8])> = planes
         .iter()
         .zip(&tables)
         .flat_map(|(plane, table)| plane.chunks(PIECE).map(move |piece| (table, piece)))
@@ -139,9 +139,9 @@ fn lane_plane(weights: &Weights) -> [Speed; 2] {
         .iter()
         .map(|(table, piece)| {
             let mut states = [0; 256];
-            let used = lanes::encode(table, piece, &mut states, &mut scratch);
+            let used = lanes::encode(default_backend(), table, piece, &mut states, &mut scratch);
             let stream = scratch[scratch.len() - used..].to_vec();
-            let count = lanes::escaped(table, piece, &mut scratch);
+            let count = lanes::escaped(default_backend(), table, piece, &mut scratch);
             (states, stream, scratch[..count].to_vec())
         })
         .collect();
@@ -157,16 +157,29 @@ fn lane_plane(weights: &Weights) -> [Speed; 2] {
                 let mut rest = &mut out[..];
                 for ((table, piece), (states, stream, escaped)) in pieces.iter().zip(&coded) {
                     // As a decoder sets it up from what is stored.
-                    let table = Table::new(table.symbols(), table.freqs()).expect("as before");
+                    let table =
+                        CodingTable::new(table.symbols(), table.freqs()).expect("as before");
                     let out = rest.split_off_mut(..piece.len()).expect("as long as the plane");
                     let mut input = Input { stream, escaped };
-                    let decoded = lanes::decode(&table, &mut states.clone(), &mut input, out);
+                    let decoded = lanes::decode(
+                        default_backend(),
+                        &table,
+                        &mut states.clone(),
+                        &mut input,
+                        out,
+                    );
                     decoded.expect("what was encoded");
                 }
             },
             &mut || {
                 for (table, piece) in &pieces {
-                    black_box(lanes::encode(table, piece, &mut [0; 256], &mut scratch));
+                    black_box(lanes::encode(
+                        default_backend(),
+                        table,
+                        piece,
+                        &mut [0; 256],
+                        &mut scratch,
+                    ));
                 }
             },
         ],
@@ -175,9 +188,9 @@ fn lane_plane(weights: &Weights) -> [Speed; 2] {
     [decode, encode].map(|seconds| Speed::new(plane.len(), seconds, memcpy))
 }
 
-fn table_of(plane: &[u8]) -> Table {
+fn table_of(plane: &[u8]) -> CodingTable {
     let mut counts = [0; 256];
-    histogram::add(plane, &mut counts);
+    histogram::add(default_backend(), plane, &mut counts);
     lane_table(&counts)
 }
 
@@ -220,12 +233,10 @@ fn decode_all(decoder: &mut Decoder, models: &[Model], chunks: &[Chunk], mut out
 }
 
 /// [`chunk`] decoding in a process where the back-end is forced; `None` where there is none.
-fn forced(backend: Backend) -> Option<Speed> {
-    if !backend.is_available() {
-        return None;
-    }
+fn forced(isa: Isa) -> Option<Speed> {
+    Backend::new(isa)?;
     let program = std::env::current_exe().expect("a program has a path");
-    let output = Command::new(program).arg("chunk").env("AT1W_SIMD", backend.name()).output();
+    let output = Command::new(program).arg("chunk").env("AT1W_SIMD", isa.name()).output();
     let text = String::from_utf8(output.expect("the same program").stdout).expect("text");
     let mut numbers = text.split_whitespace().map(|n| n.parse().expect("two numbers"));
     Some(Speed { gbps: numbers.next()?, ratio: numbers.next()? })
@@ -233,7 +244,7 @@ fn forced(backend: Backend) -> Option<Speed> {
 
 /// As many streams of a chunk each as go side by side, beside one stream.
 fn sha_streams() -> Speed {
-    let messages = vec![vec![7; CHUNK_LEN]; 2 * sha256::width()];
+    let messages = vec![vec![7; CHUNK_LEN]; 2 * sha256::width(default_backend())];
     let [one, several] = interleaved(
         ROUNDS,
         [
@@ -249,7 +260,7 @@ fn sha_streams() -> Speed {
                     .zip(&messages)
                     .map(|(state, blocks)| Stream { state, blocks })
                     .collect();
-                sha256::compress(&mut streams);
+                sha256::compress(default_backend(), &mut streams);
                 black_box(states);
             },
         ],

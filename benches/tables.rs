@@ -1,9 +1,9 @@
 //! Tables for the kernels, which the codec makes better and does not show.
 
-use at1w_simd::lanes::{MAX_SYMBOLS, Table};
+use at1w_simd::lanes::{CodingTable, MAX_SYMBOLS};
 
 /// A table of the most frequent symbols, the others escaped.
-pub fn lane_table(counts: &[u32; 256]) -> Table {
+pub fn lane_table(counts: &[u32; 256]) -> CodingTable {
     let total = counts.iter().map(|&count| u64::from(count)).sum::<u64>();
     let mut symbols: Vec<u8> = (0..=255).collect();
     symbols.sort_by_key(|&symbol| std::cmp::Reverse(counts[usize::from(symbol)]));
@@ -13,5 +13,5 @@ pub fn lane_table(counts: &[u32; 256]) -> Table {
     // What is left of 256 is for the escape, and the most frequent symbol makes room for it.
     freqs[0] -= freqs.iter().sum::<u16>().saturating_sub(255);
     freqs.push(256 - freqs.iter().sum::<u16>());
-    Table::new(&symbols, &freqs).expect("frequencies that add up")
+    CodingTable::new(&symbols, &freqs).expect("frequencies that add up")
 }

@@ -67,7 +67,7 @@ fn every_back_end_packs_the_same_bytes() {
     for backend in at1w_simd::Backend::available() {
         let output = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "everything_is_packed_as_before", "every_level_packs_as_before"])
-            .env("AT1W_SIMD", backend.name())
+            .env("AT1W_SIMD", backend.isa().name())
             .env_remove("AT1W_BLESS")
             .output()
             .unwrap();

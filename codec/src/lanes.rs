@@ -1,6 +1,7 @@
 //! Lane rANS for planes with a small alphabet: the table and the stream around the kernels of
 //! [`at1w_simd::lanes`].
 
+use at1w_simd::Backend;
 use std::cmp::{Ordering, Reverse};
 
 use at1w_simd::lanes::{self, MAX_SYMBOLS, START, TOTAL};
@@ -40,7 +41,7 @@ const SCRATCH_MARGIN: usize = 64;
 /// Up to 32 entries with their frequencies: byte values, of which the last may be the escape.
 #[derive(Clone, Debug)]
 pub(crate) struct LaneTable {
-    kernel: lanes::Table,
+    kernel: lanes::CodingTable,
 }
 
 impl LaneTable {
@@ -76,7 +77,7 @@ impl LaneTable {
         let mut freqs = [0; MAX_SYMBOLS];
         let freqs = &mut freqs[..entries];
         quantise(&weights[..entries], freqs)?;
-        let kernel = lanes::Table::new(&symbols[..listed], freqs)?;
+        let kernel = lanes::CodingTable::new(&symbols[..listed], freqs)?;
         Some(Self { kernel })
     }
 
@@ -115,7 +116,8 @@ impl LaneTable {
         if !listed.is_sorted_by(|a, b| a < b) {
             return Err(DecodeError::LaneTable);
         }
-        let kernel = lanes::Table::new(listed, &freqs[..entries]).ok_or(DecodeError::LaneTable)?;
+        let kernel =
+            lanes::CodingTable::new(listed, &freqs[..entries]).ok_or(DecodeError::LaneTable)?;
         Ok(Self { kernel })
     }
 
@@ -141,6 +143,7 @@ impl LaneTable {
     /// and these; the lane states; the shared bytes.
     pub(crate) fn encode(
         &self,
+        backend: Backend,
         plane: &[u8],
         lanes_log: u8,
         out: &mut Vec<u8>,
@@ -151,13 +154,13 @@ impl LaneTable {
             scratch.resize(room, 0);
         }
         if self.kernel.has_escape() {
-            let count = lanes::escaped(&self.kernel, plane, scratch);
+            let count = lanes::escaped(backend, &self.kernel, plane, scratch);
             varint::write(count as u64, out);
             out.extend_from_slice(&scratch[..count]);
         }
         let mut states = [0u16; MAX_LANES];
         let states = &mut states[..64 << lanes_log];
-        let used = lanes::encode(&self.kernel, plane, states, scratch);
+        let used = lanes::encode(backend, &self.kernel, plane, states, scratch);
         out.extend(states.iter().flat_map(|s| s.to_le_bytes()));
         out.extend_from_slice(&scratch[scratch.len() - used..]);
     }
@@ -196,16 +199,22 @@ impl<'a> LaneDecoder<'a> {
     }
 
     /// Decodes the next symbols: a multiple of [`MAX_LANES`] of them, or all that are left.
-    pub(crate) fn decode(&mut self, out: &mut [u8]) -> Result<(), DecodeError> {
+    pub(crate) fn decode(&mut self, backend: Backend, out: &mut [u8]) -> Result<(), DecodeError> {
         let states = &mut self.states[..self.lanes];
-        lanes::decode(&self.table.kernel, states, &mut self.input, out).map_err(fault)
+        lanes::decode(backend, &self.table.kernel, states, &mut self.input, out).map_err(fault)
     }
 
     /// Decodes the high bytes of 16-bit floats as [`LaneDecoder::decode`] does, and merges them
     /// with the `low` ones.
-    pub(crate) fn decode_float16(&mut self, low: &[u8], out: &mut [u8]) -> Result<(), DecodeError> {
+    pub(crate) fn decode_float16(
+        &mut self,
+        backend: Backend,
+        low: &[u8],
+        out: &mut [u8],
+    ) -> Result<(), DecodeError> {
         let states = &mut self.states[..self.lanes];
-        lanes::decode_float16(&self.table.kernel, states, &mut self.input, low, out).map_err(fault)
+        lanes::decode_float16(backend, &self.table.kernel, states, &mut self.input, low, out)
+            .map_err(fault)
     }
 
     /// Checks that the input ended with the plane, and every lane where it began.
@@ -288,7 +297,7 @@ mod tests {
     ) -> Result<Vec<u8>, DecodeError> {
         let mut decoder = LaneDecoder::new(table, lanes_log(n), encoded)?;
         let mut decoded = vec![0; n];
-        decoded.chunks_mut(piece).try_for_each(|out| decoder.decode(out))?;
+        decoded.chunks_mut(piece).try_for_each(|out| decoder.decode(Backend::best(), out))?;
         decoder.finish()?;
         Ok(decoded)
     }
@@ -297,14 +306,15 @@ mod tests {
     fn round_trips_with_and_without_escapes() {
         for n in [1, 63, 64, 65, 300, 4096, 70_000, 200_001] {
             for plane in [exponents(n), exponents(n).iter().map(|e| e % 16).collect()] {
-                let table = LaneTable::from_counts(&count(&plane)).unwrap();
+                let table = LaneTable::from_counts(&count(Backend::best(), &plane)).unwrap();
                 let (mut encoded, mut scratch) = (Vec::new(), Vec::new());
-                table.encode(&plane, lanes_log(n), &mut encoded, &mut scratch);
+                table.encode(Backend::best(), &plane, lanes_log(n), &mut encoded, &mut scratch);
                 for piece in [n, MAX_LANES, 16 * MAX_LANES] {
                     assert_eq!(decode(&table, &encoded, n, piece).as_ref(), Ok(&plane));
                 }
 
-                let cost = table.cost(&count(&plane), flush_cost(n)).unwrap() / BYTE;
+                let cost =
+                    table.cost(&count(Backend::best(), &plane), flush_cost(n)).unwrap() / BYTE;
                 let slack = 8 + (64 << lanes_log(n)) / 2 + encoded.len() / 50;
                 assert!(
                     encoded.len().abs_diff(cost as usize) <= slack,
@@ -321,7 +331,7 @@ mod tests {
     #[test]
     fn tables_round_trip() {
         for plane in [exponents(100_000), vec![3; 9], (0..16).collect(), (0..17).collect()] {
-            let table = LaneTable::from_counts(&count(&plane)).unwrap();
+            let table = LaneTable::from_counts(&count(Backend::best(), &plane)).unwrap();
             let mut bytes = Vec::new();
             table.write(&mut bytes);
             assert_eq!(bytes.len(), table.written_len());

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod backend;
 pub mod block;
 mod builder;
 mod chunk;
@@ -25,7 +26,8 @@ mod tops;
 mod varint;
 
 pub use at1w_simd::planes::Layout;
-pub use at1w_simd::{Backend, BackendError};
+pub use at1w_simd::{Backend, BackendError, Isa};
+pub use backend::default_backend;
 pub use builder::{ModelBuilder, Next};
 pub use chunk::{Decoder, Encoder};
 pub use dtype::Dtype;

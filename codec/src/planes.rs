@@ -1,5 +1,6 @@
 //! Reusable memory for the planes of one chunk.
 
+use at1w_simd::Backend;
 use at1w_simd::planes::{self, Layout};
 
 /// The planes of a chunk, one after the other.
@@ -11,9 +12,9 @@ pub(crate) struct Planes {
 
 impl Planes {
     /// Takes the planes of `raw`, a whole number of elements.
-    pub(crate) fn split(&mut self, layout: Layout, raw: &[u8]) {
+    pub(crate) fn split(&mut self, backend: Backend, layout: Layout, raw: &[u8]) {
         self.reset(layout, raw.len());
-        planes::split(layout, raw, &mut self.bytes);
+        planes::split(backend, layout, raw, &mut self.bytes);
     }
 
     /// Makes room for the planes of `raw_len` bytes; their content is unspecified.

@@ -8,6 +8,9 @@ pub(crate) const EXPONENTS: usize = 15;
 /// The values of the three bits of mantissa.
 pub(crate) const MANTISSAS: usize = 8;
 
+/// The exponent at which the lowest bit of a mantissa counts 1 in predictions.
+pub(crate) const VALUE_UNIT: u32 = 3;
+
 /// In a context byte: the sign of the symbol is changed. The other bits are the context.
 pub(crate) const FLIP: u8 = 0x80;
 
@@ -87,11 +90,9 @@ impl Symbol {
 
     /// Returns the value that predictions reckon with.
     pub(crate) fn value(self) -> i16 {
-        prediction::value(self.0)
+        prediction::value(VALUE_UNIT, self.0)
     }
 }
-
-const _: () = assert!(prediction::NEGATIVE == FLIP);
 
 #[cfg(test)]
 mod tests {

@@ -3,11 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
+use at1w_codec::default_backend;
 use at1w_simd::sha256::{self, Stream};
 use sha2::{Digest as _, Sha256};
 
 /// The length of a SHA-256 block. All chunks but the last are whole blocks.
-pub(crate) use at1w_simd::sha256::BLOCK;
+pub(crate) use at1w_simd::sha256::BLOCK_LEN as BLOCK;
 
 /// A SHA-256 digest. Prints and parses as 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -144,7 +145,7 @@ impl Chain {
     /// Adds the same bytes to several chains, side by side.
     pub(crate) fn update_each<const N: usize>(chains: [&mut Self; N], bytes: &[u8]) {
         let mut streams = chains.map(|chain| chain.take(bytes));
-        sha256::compress(&mut streams);
+        sha256::compress(default_backend(), &mut streams);
     }
 
     /// Keeps the bytes that are not a whole block, and returns the blocks to absorb.
@@ -159,7 +160,7 @@ impl Chain {
                 return Stream { state: &mut self.state.0, blocks: &[] };
             }
             let state = &mut self.state.0;
-            sha256::compress(&mut [Stream { state, blocks: &self.pending }]);
+            sha256::compress(default_backend(), &mut [Stream { state, blocks: &self.pending }]);
         }
         let (blocks, tail) = rest.split_at(rest.len() / BLOCK * BLOCK);
         self.pending[..tail.len()].copy_from_slice(tail);
@@ -175,7 +176,7 @@ impl Chain {
     pub(crate) fn finish(mut self) -> Digest {
         let padded = Padded::new(&self.pending[..(self.len % BLOCK as u64) as usize], self.len);
         let state = &mut self.state.0;
-        sha256::compress(&mut [Stream { state, blocks: padded.blocks() }]);
+        sha256::compress(default_backend(), &mut [Stream { state, blocks: padded.blocks() }]);
         Digest(self.state.to_bytes())
     }
 }
@@ -224,7 +225,7 @@ fn absorb<'a>(states: &mut [State], blocks: impl Iterator<Item = &'a [u8]>) {
     let streams = states.iter_mut().zip(blocks);
     let mut streams: Vec<_> =
         streams.map(|(State(state), blocks)| Stream { state, blocks }).collect();
-    sha256::compress(&mut streams);
+    sha256::compress(default_backend(), &mut streams);
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
-//! Bit packing: of each byte of a plane only the bits that say something.
+//! Bit packing: keeps some bits of each byte of a plane, and leaves out the others.
 //!
 //! 512 values are a *group*, eight *blocks* of 64. Value `j` of each block lies in column `j`: the
 //! eight values of a column, one after the other from the least significant bit, make as many bytes
 //! as a value has bits, and byte `b` of column `j` is byte `64 b + j` of the packed group. So no
-//! column ever meets another, and plain code becomes vector code. The last group may be shorter:
-//! its blocks then are an eighth of it, rounded up, and missing values are zeros.
+//! column ever meets another, and compilers make vector code of plain code. The last group may be
+//! shorter: its blocks then are an eighth of it, rounded up, and missing values are zeros.
 //!
 //! Source: the vertical layout of D. Lemire and L. Boytsov, "Decoding billions of integers per
 //! second through vectorization" (arXiv:1209.2137).
@@ -12,10 +12,10 @@
 use crate::Backend;
 
 /// Values of a group.
-pub const GROUP: usize = 8 * BLOCK;
+pub const GROUP: usize = 8 * COLUMNS;
 
 /// Columns of a group.
-const BLOCK: usize = 64;
+const COLUMNS: usize = 64;
 
 /// The bits of a byte that are packed: `width` of them, from bit `shift` on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub struct Field {
 }
 
 impl Field {
-    /// `None` unless the field has 1 to 7 bits and lies in a byte.
+    /// A field of `width` bits; `None` unless it has 1 to 7 bits and lies in a byte.
     pub fn new(shift: u8, width: u8) -> Option<Self> {
         let fits = matches!(width, 1..=7) && shift <= 8 - width;
         fits.then_some(Self { shift, width })
@@ -36,63 +36,30 @@ impl Field {
         self.shift
     }
 
-    /// How many bits it has.
+    /// The number of its bits.
     pub fn width(self) -> u8 {
         self.width
     }
 
-    /// A byte that has all its bits set and no other.
+    /// A byte with all bits of the field set and no others.
     pub fn mask(self) -> u8 {
         ((1 << self.width) - 1) << self.shift
     }
 
-    /// Bytes that `n` packed values take.
+    /// Returns how many bytes `n` packed values take.
     pub fn packed_len(self, n: usize) -> usize {
-        (n / GROUP * BLOCK + (n % GROUP).div_ceil(8)) * usize::from(self.width)
+        (n / GROUP * COLUMNS + (n % GROUP).div_ceil(8)) * usize::from(self.width)
     }
 }
 
-/// Packs the field of each value, on the [active](Backend::active) back-end. Other bits are lost.
+/// Packs the field of each value. Other bits are lost.
 ///
 /// # Panics
 /// When `packed` is not [`Field::packed_len`] long.
-pub fn pack(field: Field, values: &[u8], packed: &mut [u8]) {
-    pack_with(Backend::active(), field, values, packed);
-}
-
-/// Undoes [`pack`], on the [active](Backend::active) back-end: bits outside of the field are those
-/// of `fill`.
-///
-/// # Panics
-/// When `packed` is not [`Field::packed_len`] long.
-pub fn unpack(field: Field, fill: u8, packed: &[u8], values: &mut [u8]) {
-    unpack_with(Backend::active(), field, fill, packed, values);
-}
-
-/// How many values have a bit outside of the field that is not that of `fill`, on the
-/// [active](Backend::active) back-end.
-pub fn count_outside(field: Field, fill: u8, values: &[u8]) -> usize {
-    let outside = !field.mask();
-    Backend::active().vectorize(
-        #[inline(always)]
-        || {
-            let blocks = values.chunks(BLOCK).map(|block| {
-                let counts = block.iter().map(|value| u8::from((value ^ fill) & outside != 0));
-                usize::from(counts.sum::<u8>())
-            });
-            blocks.sum()
-        },
-    )
-}
-
-/// [`pack`] on a back-end of the caller's choice.
-///
-/// # Panics
-/// As [`pack`], and if this machine lacks the back-end.
-pub fn pack_with(backend: Backend, field: Field, values: &[u8], packed: &mut [u8]) {
-    assert_eq!(packed.len(), field.packed_len(values.len()), "length of what is packed");
+pub fn pack(backend: Backend, field: Field, values: &[u8], packed: &mut [u8]) {
+    assert_eq!(packed.len(), field.packed_len(values.len()), "length of the packed values");
     let (groups, last) = values.as_chunks::<GROUP>();
-    let (whole, rest) = packed.split_at_mut(groups.len() * BLOCK * usize::from(field.width));
+    let (whole, rest) = packed.split_at_mut(groups.len() * COLUMNS * usize::from(field.width));
     backend.vectorize(
         #[inline(always)]
         || match field.width {
@@ -108,15 +75,15 @@ pub fn pack_with(backend: Backend, field: Field, values: &[u8], packed: &mut [u8
     pack_last(field, last, rest);
 }
 
-/// [`unpack`] on a back-end of the caller's choice.
+/// Undoes [`pack`]: bits outside of the field are those of `fill`.
 ///
 /// # Panics
-/// As [`unpack`], and if this machine lacks the back-end.
-pub fn unpack_with(backend: Backend, field: Field, fill: u8, packed: &[u8], values: &mut [u8]) {
-    assert_eq!(packed.len(), field.packed_len(values.len()), "length of what is packed");
+/// When `packed` is not [`Field::packed_len`] long.
+pub fn unpack(backend: Backend, field: Field, fill: u8, packed: &[u8], values: &mut [u8]) {
+    assert_eq!(packed.len(), field.packed_len(values.len()), "length of the packed values");
     let fill = fill & !field.mask();
     let (groups, last) = values.as_chunks_mut::<GROUP>();
-    let (whole, rest) = packed.split_at(groups.len() * BLOCK * usize::from(field.width));
+    let (whole, rest) = packed.split_at(groups.len() * COLUMNS * usize::from(field.width));
     backend.vectorize(
         #[inline(always)]
         || match field.width {
@@ -132,18 +99,33 @@ pub fn unpack_with(backend: Backend, field: Field, fill: u8, packed: &[u8], valu
     unpack_last(field, fill, rest, last);
 }
 
+/// Counts the values that have a bit outside of the field that is not that of `fill`.
+pub fn count_outside(backend: Backend, field: Field, fill: u8, values: &[u8]) -> usize {
+    let outside = !field.mask();
+    backend.vectorize(
+        #[inline(always)]
+        || {
+            let blocks = values.chunks(COLUMNS).map(|block| {
+                let counts = block.iter().map(|value| u8::from((value ^ fill) & outside != 0));
+                usize::from(counts.sum::<u8>())
+            });
+            blocks.sum()
+        },
+    )
+}
+
 /// A byte of each column, eight of them in a word. Bits that a shift carries from one column into
 /// the next are masked.
-type Columns = [u64; BLOCK / 8];
+type Columns = [u64; COLUMNS / 8];
 
-/// The byte in all columns of a word.
+/// Returns a word with the byte in all columns.
 const fn splat(byte: u8) -> u64 {
     u64::from_le_bytes([byte; 8])
 }
 
 #[inline(always)]
-fn load(bytes: &[u8; BLOCK]) -> Columns {
-    let mut columns = [0; BLOCK / 8];
+fn load(bytes: &[u8; COLUMNS]) -> Columns {
+    let mut columns = [0; COLUMNS / 8];
     for (word, bytes) in columns.iter_mut().zip(bytes.as_chunks().0) {
         *word = u64::from_le_bytes(*bytes);
     }
@@ -151,13 +133,13 @@ fn load(bytes: &[u8; BLOCK]) -> Columns {
 }
 
 #[inline(always)]
-fn store(columns: Columns, bytes: &mut [u8; BLOCK]) {
+fn store(columns: Columns, bytes: &mut [u8; COLUMNS]) {
     for (word, bytes) in columns.into_iter().zip(bytes.as_chunks_mut().0) {
         *bytes = word.to_le_bytes();
     }
 }
 
-/// Where value `k` of a column begins: its byte, and its bit in it.
+/// Returns where value `k` of a column begins: its byte, and its bit in it.
 const fn place(k: usize, width: usize) -> (usize, usize) {
     (k * width / 8, k * width % 8)
 }
@@ -165,9 +147,9 @@ const fn place(k: usize, width: usize) -> (usize, usize) {
 #[inline(always)]
 fn pack_groups<const Q: usize>(field: Field, groups: &[[u8; GROUP]], packed: &mut [u8]) {
     let mask = splat(field.mask());
-    let packed = packed.as_chunks_mut::<BLOCK>().0.as_chunks_mut::<Q>().0;
+    let packed = packed.as_chunks_mut::<COLUMNS>().0.as_chunks_mut::<Q>().0;
     for (values, packed) in groups.iter().zip(packed) {
-        let mut bytes = [[0; BLOCK / 8]; Q];
+        let mut bytes = [[0; COLUMNS / 8]; Q];
         for (k, block) in values.as_chunks().0.iter().enumerate() {
             let (byte, bit) = place(k, Q);
             for (c, word) in load(block).into_iter().enumerate() {
@@ -193,7 +175,7 @@ fn unpack_groups<const Q: usize>(
 ) {
     let ones = 0xff >> (8 - Q);
     let fill = splat(fill);
-    let packed = packed.as_chunks::<BLOCK>().0.as_chunks::<Q>().0;
+    let packed = packed.as_chunks::<COLUMNS>().0.as_chunks::<Q>().0;
     for (values, packed) in groups.iter_mut().zip(packed) {
         for (k, block) in values.as_chunks_mut().0.iter_mut().enumerate() {
             let (byte, bit) = place(k, Q);
@@ -214,7 +196,7 @@ fn unpack_groups<const Q: usize>(
     }
 }
 
-/// The last, short group.
+/// Packs the last, short group.
 fn pack_last(field: Field, values: &[u8], packed: &mut [u8]) {
     packed.fill(0);
     let block = values.len().div_ceil(8);
@@ -229,7 +211,7 @@ fn pack_last(field: Field, values: &[u8], packed: &mut [u8]) {
     }
 }
 
-/// The last, short group.
+/// Unpacks the last, short group.
 fn unpack_last(field: Field, fill: u8, packed: &[u8], values: &mut [u8]) {
     let block = values.len().div_ceil(8);
     for (i, value) in values.iter_mut().enumerate() {
@@ -283,10 +265,10 @@ mod tests {
                 assert_eq!(packed.len(), field.packed_len(n));
                 for backend in Backend::available() {
                     let mut out = vec![0xa5; packed.len()];
-                    pack_with(backend, field, &values, &mut out);
+                    pack(backend, field, &values, &mut out);
                     assert_eq!(out, packed, "{backend}, {field:?}, {n} values");
                     let mut back = vec![0xa5; n];
-                    unpack_with(backend, field, 0x5a, &packed, &mut back);
+                    unpack(backend, field, 0x5a, &packed, &mut back);
                     let mask = field.mask();
                     assert!(
                         back.iter().zip(&values).all(|(b, v)| *b == v & mask | 0x5a & !mask),

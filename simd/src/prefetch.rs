@@ -7,7 +7,7 @@
 /// Bytes that a hint is for.
 pub(crate) const LINE: usize = 64;
 
-/// That what lies `distance` bytes after the start of `bytes` is going to be read.
+/// Hints that the memory `distance` bytes after the start of `bytes` is going to be read.
 #[inline(always)]
 pub(crate) fn read_ahead(bytes: &[u8], distance: usize) {
     #[cfg(target_arch = "x86_64")]
@@ -20,7 +20,7 @@ pub(crate) fn read_ahead(bytes: &[u8], distance: usize) {
     let _ = (bytes, distance);
 }
 
-/// That what lies `distance` bytes after the start of `bytes` is going to be written.
+/// Hints that the memory `distance` bytes after the start of `bytes` is going to be written.
 #[inline(always)]
 pub(crate) fn write_ahead(bytes: &[u8], distance: usize) {
     #[cfg(target_arch = "x86_64")]

@@ -1,8 +1,8 @@
 //! Integer arithmetic on the magnitude of floats: adding to its bits multiplies the float by about
 //! a power of two, fractions of an exponent included, and is undone exactly.
 //!
-//! The *magnitude* of a word is what its top 16 bits hold below the sign: the exponent and the top
-//! of the mantissa, 15 bits. Read as an integer it is close to a logarithm (J. N. Mitchell,
+//! The *magnitude* of a word is the 15 bits of its top 16 that lie below the sign: the exponent and
+//! the top of the mantissa. Read as an integer it is close to a logarithm (J. N. Mitchell,
 //! "Computer multiplication and division using binary logarithms", 1962). Sums wrap at 2^15.
 
 use crate::Backend;
@@ -10,7 +10,7 @@ use crate::Backend;
 /// The bits of a magnitude.
 pub const MASK: u16 = 0x7fff;
 
-/// What is done to the words of some rows, and undone.
+/// The offsets that are added to the words of some rows, and taken off again.
 #[derive(Clone, Copy, Debug)]
 pub struct Offsets<'a> {
     /// Added to the magnitude of every word of a row, from the row of the first word on.
@@ -28,35 +28,18 @@ pub struct Offsets<'a> {
 /// The offsets of rows.
 #[derive(Clone, Copy, Debug)]
 pub enum Rows<'a> {
-    /// That of all rows.
+    /// The same one for all rows.
     Same(u16),
     /// One for each row.
     Each(&'a [u16]),
 }
 
-/// Adds the offsets to little-endian words of `width` bytes, on the [active](Backend::active)
-/// back-end.
+/// Adds the offsets to little-endian words of `width` bytes.
 ///
 /// # Panics
 /// Unless `width` is 2, 4 or 8, there are whole words, rows have words and as many columns as words
 /// or none, `first` is one of them, and each row of the words has an offset.
-pub fn apply(width: usize, offsets: Offsets<'_>, words: &mut [u8]) {
-    apply_with(Backend::active(), width, offsets, words);
-}
-
-/// Undoes [`apply`], on the [active](Backend::active) back-end.
-///
-/// # Panics
-/// As [`apply`].
-pub fn undo(width: usize, offsets: Offsets<'_>, words: &mut [u8]) {
-    undo_with(Backend::active(), width, offsets, words);
-}
-
-/// [`apply`] on a back-end of the caller's choice.
-///
-/// # Panics
-/// As [`apply`], and if this machine lacks the back-end.
-pub fn apply_with(backend: Backend, width: usize, offsets: Offsets<'_>, words: &mut [u8]) {
+pub fn apply(backend: Backend, width: usize, offsets: Offsets<'_>, words: &mut [u8]) {
     offsets.check(width, words);
     backend.vectorize(
         #[inline(always)]
@@ -68,11 +51,11 @@ pub fn apply_with(backend: Backend, width: usize, offsets: Offsets<'_>, words: &
     );
 }
 
-/// [`undo`] on a back-end of the caller's choice.
+/// Undoes [`apply`].
 ///
 /// # Panics
-/// As [`apply`], and if this machine lacks the back-end.
-pub fn undo_with(backend: Backend, width: usize, offsets: Offsets<'_>, words: &mut [u8]) {
+/// As [`apply`].
+pub fn undo(backend: Backend, width: usize, offsets: Offsets<'_>, words: &mut [u8]) {
     offsets.check(width, words);
     backend.vectorize(
         #[inline(always)]
@@ -84,21 +67,12 @@ pub fn undo_with(backend: Backend, width: usize, offsets: Offsets<'_>, words: &m
     );
 }
 
-/// Puts the top 16 bits of words together, on the [active](Backend::active) back-end: of their high
-/// byte the highest bit is the sign, the others come above the low `shift` bits of their low byte.
-/// Others of its bits must be zero.
+/// Puts the top 16 bits of words together: the highest bit of their high byte is the sign, and its
+/// other bits come above the low `shift` bits of their low byte. The bits between must be zero.
 ///
 /// # Panics
 /// Unless `width` is 2, 4 or 8, and there are whole words, and when `shift` is more than 8.
-pub fn unfold(width: usize, shift: u32, words: &mut [u8]) {
-    unfold_with(Backend::active(), width, shift, words);
-}
-
-/// [`unfold`] on a back-end of the caller's choice.
-///
-/// # Panics
-/// As [`unfold`], and if this machine lacks the back-end.
-pub fn unfold_with(backend: Backend, width: usize, shift: u32, words: &mut [u8]) {
+pub fn unfold(backend: Backend, width: usize, shift: u32, words: &mut [u8]) {
     whole_words(width, words);
     assert!(shift <= 8, "a shift of {shift}");
     backend.vectorize(
@@ -112,7 +86,7 @@ pub fn unfold_with(backend: Backend, width: usize, shift: u32, words: &mut [u8])
 }
 
 #[inline(always)]
-fn unfold_words<const W: usize, T: Word<W>>(shift: u32, words: &mut [u8]) {
+fn unfold_words<const W: usize, T: FloatWord<W>>(shift: u32, words: &mut [u8]) {
     for bytes in words.as_chunks_mut().0 {
         let word = T::read(*bytes);
         let top = word.top();
@@ -121,17 +95,17 @@ fn unfold_words<const W: usize, T: Word<W>>(shift: u32, words: &mut [u8]) {
     }
 }
 
-/// The sum of the magnitudes of all words that are not zero, columns added, and how many these
-/// are: on the [active](Backend::active) back-end.
+/// Returns the sum of the magnitudes of all words that are not zero, with the offsets of columns
+/// added, and how many words these are.
 ///
 /// Column offsets count as signed here.
 ///
 /// # Panics
 /// Unless `width` is 2, 4 or 8, there are whole words, and as many columns as words or none.
-pub fn sum(width: usize, columns: &[u16], words: &[u8]) -> (i64, u64) {
+pub fn sum(backend: Backend, width: usize, columns: &[u16], words: &[u8]) -> (i64, u64) {
     let n = whole_words(width, words);
     assert!(columns.is_empty() || columns.len() == n, "a column for each word");
-    Backend::active().vectorize(
+    backend.vectorize(
         #[inline(always)]
         || match width {
             2 => sum_words::<2, u16>(columns, words),
@@ -141,16 +115,21 @@ pub fn sum(width: usize, columns: &[u16], words: &[u8]) -> (i64, u64) {
     )
 }
 
-/// Adds the magnitude of each word that is not zero to the sum of its column, and 1 to its count,
-/// on the [active](Backend::active) back-end.
+/// Adds the magnitude of each word that is not zero to the sum of its column, and 1 to its count.
 ///
 /// # Panics
 /// Unless `width` is 2, 4 or 8, and there are as many words as sums and counts.
-pub fn add_columns(width: usize, words: &[u8], sums: &mut [u64], counts: &mut [u64]) {
+pub fn add_columns(
+    backend: Backend,
+    width: usize,
+    words: &[u8],
+    sums: &mut [u64],
+    counts: &mut [u64],
+) {
     assert!(matches!(width, 2 | 4 | 8), "a width of {width} bytes");
     assert_eq!(words.len(), width * sums.len(), "a sum for each word");
     assert_eq!(sums.len(), counts.len(), "a count for each sum");
-    Backend::active().vectorize(
+    backend.vectorize(
         #[inline(always)]
         || match width {
             2 => add_words::<2, u16>(words, sums, counts),
@@ -161,6 +140,7 @@ pub fn add_columns(width: usize, words: &[u8], sums: &mut [u64], counts: &mut [u
 }
 
 impl Offsets<'_> {
+    /// Checks that there is an offset for each word.
     fn check(&self, width: usize, words: &[u8]) {
         let n = whole_words(width, words);
         assert!(self.first < self.row_len, "the first column is one of the row");
@@ -174,7 +154,7 @@ impl Offsets<'_> {
     }
 }
 
-/// How many words there are.
+/// Checks that there are whole words, and returns how many.
 fn whole_words(width: usize, words: &[u8]) -> usize {
     assert!(matches!(width, 2 | 4 | 8), "a width of {width} bytes");
     assert!(words.len().is_multiple_of(width), "a part of a word");
@@ -182,24 +162,24 @@ fn whole_words(width: usize, words: &[u8]) -> usize {
 }
 
 /// A word of W bytes.
-trait Word<const W: usize>: Copy {
+trait FloatWord<const W: usize>: Copy {
     const ZERO: Self;
 
     fn read(bytes: [u8; W]) -> Self;
     fn write(self) -> [u8; W];
-    /// With the offset added to its magnitude.
+    /// Adds the offset to the magnitude.
     fn offset(self, offset: u16) -> Self;
     fn rotate_left(self) -> Self;
     fn rotate_right(self) -> Self;
-    /// Its top 16 bits.
+    /// The top 16 bits.
     fn top(self) -> u16;
-    /// With others there.
+    /// Replaces the top 16 bits.
     fn with_top(self, top: u16) -> Self;
 }
 
 macro_rules! word {
     ($word:ty) => {
-        impl Word<{ size_of::<$word>() }> for $word {
+        impl FloatWord<{ size_of::<$word>() }> for $word {
             const ZERO: Self = 0;
 
             #[inline(always)]
@@ -248,8 +228,9 @@ word!(u16);
 word!(u32);
 word!(u64);
 
+/// Adds or takes off the offsets of all words.
 #[inline(always)]
-fn each<const W: usize, const N: usize, T: Word<W>, const APPLY: bool>(
+fn each<const W: usize, const N: usize, T: FloatWord<W>, const APPLY: bool>(
     offsets: Offsets<'_>,
     words: &mut [u8],
 ) {
@@ -262,9 +243,16 @@ fn each<const W: usize, const N: usize, T: Word<W>, const APPLY: bool>(
     }
 }
 
-/// N words fill a vector: they are taken at once, by loops of a length that is known.
+/// Adds offsets row by row. N words fill a vector: they are taken at once, by loops of a length
+/// that is known.
 #[inline(always)]
-fn each_row<const W: usize, const N: usize, T: Word<W>, const APPLY: bool, const ROTATE: bool>(
+fn each_row<
+    const W: usize,
+    const N: usize,
+    T: FloatWord<W>,
+    const APPLY: bool,
+    const ROTATE: bool,
+>(
     offsets: Offsets<'_>,
     words: &mut [[u8; W]],
 ) {
@@ -315,8 +303,9 @@ fn each_row<const W: usize, const N: usize, T: Word<W>, const APPLY: bool, const
     }
 }
 
+/// Adds or takes off the offset of one word.
 #[inline(always)]
-fn one<const W: usize, T: Word<W>, const APPLY: bool, const ROTATE: bool>(
+fn one<const W: usize, T: FloatWord<W>, const APPLY: bool, const ROTATE: bool>(
     word: T,
     offset: u16,
 ) -> T {
@@ -328,13 +317,13 @@ fn one<const W: usize, T: Word<W>, const APPLY: bool, const ROTATE: bool>(
     }
 }
 
-/// Words whose sum surely fits an `i32`.
-const BLOCK: usize = 1 << 14;
+/// Words whose sum surely fits an `i32`: they are summed up at a time.
+const SUMMED: usize = 1 << 14;
 
 #[inline(always)]
-fn sum_words<const W: usize, T: Word<W>>(columns: &[u16], words: &[u8]) -> (i64, u64) {
+fn sum_words<const W: usize, T: FloatWord<W>>(columns: &[u16], words: &[u8]) -> (i64, u64) {
     let mut total = (0, 0);
-    for (i, block) in words.as_chunks().0.chunks(BLOCK).enumerate() {
+    for (i, block) in words.as_chunks().0.chunks(SUMMED).enumerate() {
         let (mut sum, mut count) = (0_i32, 0_u32);
         for word in block {
             let magnitude = T::read(*word).top() & MASK;
@@ -342,7 +331,7 @@ fn sum_words<const W: usize, T: Word<W>>(columns: &[u16], words: &[u8]) -> (i64,
             count += u32::from(magnitude != 0);
         }
         if !columns.is_empty() {
-            for (word, column) in block.iter().zip(&columns[i * BLOCK..]) {
+            for (word, column) in block.iter().zip(&columns[i * SUMMED..]) {
                 let magnitude = T::read(*word).top() & MASK;
                 sum += if magnitude != 0 { i32::from(*column as i16) } else { 0 };
             }
@@ -354,7 +343,7 @@ fn sum_words<const W: usize, T: Word<W>>(columns: &[u16], words: &[u8]) -> (i64,
 }
 
 #[inline(always)]
-fn add_words<const W: usize, T: Word<W>>(words: &[u8], sums: &mut [u64], counts: &mut [u64]) {
+fn add_words<const W: usize, T: FloatWord<W>>(words: &[u8], sums: &mut [u64], counts: &mut [u64]) {
     for ((word, sum), count) in words.as_chunks().0.iter().zip(sums).zip(counts) {
         let magnitude = T::read(*word).top() & MASK;
         *sum += u64::from(magnitude);
@@ -415,9 +404,9 @@ mod tests {
                     let expected = expected(width, offsets, &words);
                     for backend in Backend::available() {
                         let mut out = words.clone();
-                        apply_with(backend, width, offsets, &mut out);
+                        apply(backend, width, offsets, &mut out);
                         assert_eq!(out, expected, "{backend}, {n} words of {width}");
-                        undo_with(backend, width, offsets, &mut out);
+                        undo(backend, width, offsets, &mut out);
                         assert_eq!(out, words, "{backend}, {n} words of {width}");
                     }
                 }
@@ -443,7 +432,7 @@ mod tests {
                 }
                 for backend in Backend::available() {
                     let mut out = words.clone();
-                    unfold_with(backend, width, shift, &mut out);
+                    unfold(backend, width, shift, &mut out);
                     assert_eq!(out, expected, "{backend}, {n} words of {width}");
                 }
             }
@@ -452,20 +441,24 @@ mod tests {
 
     #[test]
     fn sums_are_of_magnitudes_that_are_not_zero() {
+        Backend::available().for_each(sums_of_a_back_end);
+    }
+
+    fn sums_of_a_back_end(backend: Backend) {
         let words = [0x8000_u16, 0x3f80, 0xbf81, 0].map(u16::to_le_bytes);
-        assert_eq!(sum(2, &[], words.as_flattened()), (0x3f80 + 0x3f81, 2));
+        assert_eq!(sum(backend, 2, &[], words.as_flattened()), (0x3f80 + 0x3f81, 2));
         assert_eq!(
-            sum(2, &[7, 1, 2_u16.wrapping_neg(), 9], words.as_flattened()),
+            sum(backend, 2, &[7, 1, 2_u16.wrapping_neg(), 9], words.as_flattened()),
             (0x3f80 + 0x3f80, 2)
         );
         let (mut sums, mut counts) = ([0; 4], [0; 4]);
-        add_columns(2, words.as_flattened(), &mut sums, &mut counts);
-        add_columns(2, words.as_flattened(), &mut sums, &mut counts);
+        add_columns(backend, 2, words.as_flattened(), &mut sums, &mut counts);
+        add_columns(backend, 2, words.as_flattened(), &mut sums, &mut counts);
         assert_eq!((sums, counts), ([0, 2 * 0x3f80, 2 * 0x3f81, 0], [0, 2, 2, 0]));
 
-        let long = vec![0xff; 2 * 3 * BLOCK];
-        assert_eq!(sum(2, &[], &long), (3 * 0x7fff * BLOCK as i64, 3 * BLOCK as u64));
-        let columns = vec![0x7fff; 3 * BLOCK];
-        assert_eq!(sum(2, &columns, &long).0, 3 * 2 * 0x7fff * BLOCK as i64);
+        let long = vec![0xff; 2 * 3 * SUMMED];
+        assert_eq!(sum(backend, 2, &[], &long), (3 * 0x7fff * SUMMED as i64, 3 * SUMMED as u64));
+        let columns = vec![0x7fff; 3 * SUMMED];
+        assert_eq!(sum(backend, 2, &columns, &long).0, 3 * 2 * 0x7fff * SUMMED as i64);
     }
 }

@@ -2,15 +2,15 @@
 
 mod common;
 
-use at1w_simd::Backend;
-use at1w_simd::contexts::{LANES, SLOTS, START, SYMBOLS, Tables, decode_with};
+use at1w_simd::contexts::{self, ContextTables, LANES, SLOTS, START, SYMBOLS};
+use at1w_simd::{Backend, Isa};
 use common::{available, noise, random};
 use proptest::prelude::*;
 
 /// Tables of so many contexts, from all slots for one symbol to few for each.
-fn tables(contexts: usize, seed: u64) -> Tables {
+fn tables(contexts: usize, seed: u64) -> ContextTables {
     let mut next = random(seed);
-    let mut tables = Tables::default();
+    let mut tables = ContextTables::default();
     for context in 0..contexts {
         let mut freqs = [0; SYMBOLS];
         let symbols = [1, 2, 30, 256][(context + seed as usize) % 4];
@@ -35,21 +35,21 @@ struct Output {
 
 fn decode(
     backend: Backend,
-    tables: &Tables,
+    tables: &ContextTables,
     states: [u32; LANES],
     units: &[[u8; 2]],
     contexts: &[u8],
     n: usize,
 ) -> Output {
     let (mut states, mut units, mut symbols) = (states, units, vec![0xa5; n]);
-    let done = decode_with(backend, tables, &mut states, &mut units, contexts, &mut symbols);
+    let done = contexts::decode(backend, tables, &mut states, &mut units, contexts, &mut symbols);
     assert!(symbols[done..].iter().all(|&s| s == 0xa5), "wrote more than it said");
     symbols.truncate(done);
     Output { symbols, states, left: units.len() }
 }
 
 fn step_by_step(
-    tables: &Tables,
+    tables: &ContextTables,
     mut states: [u32; LANES],
     mut units: &[[u8; 2]],
     contexts: &[u8],
@@ -68,12 +68,10 @@ fn step_by_step(
 }
 
 macro_rules! suite {
-    ($($name:ident: $backend:expr;)*) => {$(
+    ($($name:ident: $isa:expr;)*) => {$(
         #[test]
         fn $name() {
-            if !available($backend) {
-                return;
-            }
+            let Some(backend) = available($isa) else { return };
             proptest!(|(
                 count in 1..=16_usize,
                 seed in any::<u64>(),
@@ -91,22 +89,46 @@ macro_rules! suite {
                     .map(|_| (next() as usize % count) as u8 | (next() as u8 & 0xf0))
                     .collect();
                 let expected = step_by_step(&tables, states, &units, &contexts, n);
-                prop_assert_eq!(decode($backend, &tables, states, &units, &contexts, n), expected);
+                prop_assert_eq!(decode(backend, &tables, states, &units, &contexts, n), expected);
             });
         }
     )*};
 }
 
 suite! {
-    scalar: Backend::Scalar;
-    avx2: Backend::Avx2;
-    avx512: Backend::Avx512;
-    neon: Backend::Neon;
+    scalar: Isa::Scalar;
+    avx2: Isa::Avx2;
+    avx512: Isa::Avx512;
+    neon: Isa::Neon;
 }
 
 #[test]
 #[should_panic(expected = "a context without a table")]
 fn a_context_without_a_table_panics() {
     let tables = tables(3, 1);
-    decode(Backend::active(), &tables, [START; LANES], &[[0; 2]; 99], &[3; 32], 32);
+    decode(Backend::best(), &tables, [START; LANES], &[[0; 2]; 99], &[3; 32], 32);
+}
+
+#[test]
+fn refused_frequencies_leave_the_tables_as_they_were() {
+    let good = tables(3, 1);
+    let mut tried = good.clone();
+    for sum in [0, SLOTS - 1, SLOTS + 1, 4 * SLOTS - 1] {
+        let mut freqs = [0; SYMBOLS];
+        freqs[255] = sum as u16;
+        let push = std::panic::AssertUnwindSafe(|| tried.push(&freqs));
+        assert!(std::panic::catch_unwind(push).is_err(), "{sum} slots");
+    }
+    let units = noise(1, 4000);
+    let (units, _) = units.as_chunks();
+    // States whose slots are the last ones, after which vector back-ends read on.
+    let states = [u32::MAX; LANES];
+    for backend in Backend::available() {
+        let expected = decode(backend, &good, states, units, &[2; 960], 960);
+        assert_eq!(decode(backend, &tried, states, units, &[2; 960], 960), expected);
+    }
+    let mut freqs = [0; SYMBOLS];
+    freqs[9] = SLOTS as u16;
+    tried.push(&freqs);
+    assert_eq!(tried.range(3, 9), (SLOTS as u32, 0));
 }

@@ -3,12 +3,12 @@
 
 mod common;
 
-use at1w_simd::Backend;
-use at1w_simd::huffman::{Codes, MAX_BITS, Slots, decode_short, decode_with, encode_with, room};
+use at1w_simd::huffman::{Codes, MAX_BITS, Slots, decode, decode_short, encode, room};
+use at1w_simd::{Backend, Isa};
 use common::{available, noise, random};
 use proptest::prelude::*;
 
-/// What no test may overwrite, after each destination.
+/// The byte that no test may overwrite, after each destination.
 const CANARY: u8 = 0xa5;
 
 /// A canonical code with one symbol for each length, in order; lengths make it complete.
@@ -92,7 +92,7 @@ fn decodes_as_defined(backend: Backend, codes: &Codes, streams: [&[u8]; 4], lens
     let mut outs = lens.map(|len| vec![CANARY; len + 16]);
     let mut at = outs.iter_mut().zip(lens).map(|(out, len)| &mut out[..len]);
     let at = [(); 4].map(|()| at.next().unwrap());
-    let read = decode_with(backend, &slots, streams, at);
+    let read = decode(backend, &slots, streams, at);
     for i in 0..4 {
         let (symbols, bits) = defined_decoding(codes, streams[i], lens[i]);
         let (out, after) = outs[i].split_at(lens[i]);
@@ -112,7 +112,7 @@ fn agrees(backend: Backend, codes: &Codes, lens: [usize; 4], seed: u64) {
     let mut outs = symbols.map(|symbols| vec![CANARY; room(symbols.len()) + 16]);
     let mut at = outs.iter_mut().zip(lens).map(|(out, len)| &mut out[..room(len)]);
     let at = [(); 4].map(|()| at.next().unwrap());
-    let used = encode_with(backend, codes, symbols, at);
+    let used = encode(backend, codes, symbols, at);
     for i in 0..4 {
         assert!(
             outs[i][..used[i]] == defined_encoding(codes, symbols[i]),
@@ -131,43 +131,37 @@ fn agrees(backend: Backend, codes: &Codes, lens: [usize; 4], seed: u64) {
 }
 
 macro_rules! suite {
-    ($($name:ident: $backend:expr;)*) => {$(
+    ($($name:ident: $isa:expr;)*) => {$(
         mod $name {
             use super::*;
 
             #[test]
             fn every_small_length_is_as_defined() {
-                if !available($backend) {
-                    return;
-                }
+                let Some(backend) = available($isa) else { return };
                 for leaves in [2, 3, 40, 256] {
                     let codes = codes(&lengths(leaves, 3), 5);
                     for n in 0..70 {
-                        agrees($backend, &codes, [n, n, n, n], n as u64);
-                        agrees($backend, &codes, [n, 0, 70 - n, 3], n as u64);
+                        agrees(backend, &codes, [n, n, n, n], n as u64);
+                        agrees(backend, &codes, [n, 0, 70 - n, 3], n as u64);
                     }
                 }
             }
 
             #[test]
             fn any_lengths_are_as_defined() {
-                if !available($backend) {
-                    return;
-                }
+                let Some(backend) = available($isa) else { return };
                 proptest!(ProptestConfig::with_cases(64), |(
                     leaves in 2..=256_usize,
                     lens in prop::array::uniform4(0..1500_usize),
                     seed in any::<u32>(),
                 )| {
-                    agrees($backend, &codes(&lengths(leaves, seed.into()), 7), lens, seed.into());
+                    agrees(backend, &codes(&lengths(leaves, seed.into()), 7), lens, seed.into());
                 });
             }
 
             #[test]
             fn noise_decodes_as_defined() {
-                if !available($backend) {
-                    return;
-                }
+                let Some(backend) = available($isa) else { return };
                 proptest!(ProptestConfig::with_cases(64), |(
                     leaves in 2..=256_usize,
                     lens in prop::array::uniform4(0..1500_usize),
@@ -177,7 +171,7 @@ macro_rules! suite {
                     let codes = codes(&lengths(leaves, seed.into()), 9);
                     let streams = bytes.map(|len| noise(seed.into(), len));
                     let streams = std::array::from_fn(|i| &streams[i][..]);
-                    decodes_as_defined($backend, &codes, streams, lens);
+                    decodes_as_defined(backend, &codes, streams, lens);
                 });
             }
         }
@@ -185,10 +179,10 @@ macro_rules! suite {
 }
 
 suite! {
-    scalar: Backend::Scalar;
-    avx2: Backend::Avx2;
-    avx512: Backend::Avx512;
-    neon: Backend::Neon;
+    scalar: Isa::Scalar;
+    avx2: Isa::Avx2;
+    avx512: Isa::Avx512;
+    neon: Isa::Neon;
 }
 
 #[test]
@@ -205,8 +199,22 @@ fn slots_take_complete_codes_only() {
 }
 
 #[test]
+fn slots_take_no_codes_that_overlap() {
+    let mut codes = [0; 256];
+    // 00, 0 and 10 have as many slots as there are, but none of them begins with 11.
+    (codes[1], codes[2], codes[3]) = (2, 1, 2 << 4 | 2);
+    assert!(Slots::new(&codes).is_none(), "a code that another begins with");
+    (codes[1], codes[2], codes[3]) = (1 << 4 | 2, 1, 2 << 4 | 2);
+    assert!(Slots::new(&codes).is_none(), "a code within another");
+    (codes[1], codes[2], codes[3]) = (1, 1, 0);
+    assert!(Slots::new(&codes).is_none(), "a code twice");
+    (codes[1], codes[2], codes[3]) = (3 << 4 | 2, 1, 2 << 4 | 2);
+    assert!(Slots::new(&codes).is_some(), "complete, in whatever order");
+}
+
+#[test]
 #[should_panic(expected = "room for the longest codes")]
 fn encode_refuses_a_short_output() {
     let outs = [&mut [0; 10][..], &mut [0; 8], &mut [0; 8], &mut [0; 8]];
-    encode_with(Backend::Scalar, &codes(&[1, 1], 1), [&[0; 3], &[], &[], &[]], outs);
+    encode(Backend::SCALAR, &codes(&[1, 1], 1), [&[0; 3], &[], &[], &[]], outs);
 }

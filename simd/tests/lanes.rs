@@ -1,24 +1,23 @@
-//! Every back-end against the scalar reference, and the scalar reference against the definition of the
-//! lanes.
+//! Every back-end against the scalar reference, and the scalar reference against the definition of
+//! the lanes.
 
 mod common;
 
-use at1w_simd::Backend;
 use at1w_simd::lanes::{
-    Exhausted, Input, MAX_SYMBOLS, START, Table, decode, decode_float16, decode_float16_with,
-    decode_with, encode, encode_with, escaped, escaped_with,
+    CodingTable, Exhausted, Input, MAX_SYMBOLS, START, decode, decode_float16, encode, escaped,
 };
-use at1w_simd::planes::{Layout, merge_with};
+use at1w_simd::planes::{Layout, merge};
+use at1w_simd::{Backend, Isa};
 use common::{available, noise, random};
 use proptest::prelude::*;
 
-/// What no test may overwrite, on both sides of a destination.
+/// The byte that no test may overwrite, on both sides of a destination.
 const CANARY: u8 = 0xa5;
 
 /// Longer than any vector.
 const MARGIN: usize = 128;
 
-/// Those that have kernels, and others.
+/// Numbers of lanes that have kernels, and others.
 const LANES: [usize; 8] = [1, 3, 63, 64, 65, 128, 200, 256];
 
 /// Runs `f` on a destination of `len` bytes that starts `offset` bytes after a 128-byte boundary,
@@ -51,7 +50,7 @@ struct Code {
     escaped: Vec<u8>,
 }
 
-/// What decoding one ends with.
+/// The end of decoding one.
 type Decoded = Result<Output, Exhausted>;
 
 #[derive(Debug, PartialEq)]
@@ -65,7 +64,7 @@ struct Output {
 /// `room` is how many bytes more than needed the stream has.
 fn encode_at(
     backend: Backend,
-    table: &Table,
+    table: &CodingTable,
     symbols: &[u8],
     lanes: usize,
     room: usize,
@@ -73,29 +72,28 @@ fn encode_at(
 ) -> Code {
     let mut states = vec![0; lanes];
     let (used, stream) = guarded(symbols.len() + room, offset, |stream| {
-        encode_with(backend, table, symbols, &mut states, stream)
+        encode(backend, table, symbols, &mut states, stream)
     });
     let stream = stream[stream.len() - used..].to_vec();
-    let mut escaped = Vec::new();
+    let mut symbols_escaped = Vec::new();
     if table.has_escape() {
-        let (count, copied) = guarded(symbols.len() + 64 + room, offset, |out| {
-            escaped_with(backend, table, symbols, out)
-        });
-        escaped.extend(&copied[..count]);
+        let (count, copied) =
+            guarded(symbols.len() + 64 + room, offset, |out| escaped(backend, table, symbols, out));
+        symbols_escaped.extend(&copied[..count]);
     }
-    Code { states, stream, escaped }
+    Code { states, stream, escaped: symbols_escaped }
 }
 
 /// Decodes `n` symbols in pieces of so many rounds.
 fn decode_at(
     backend: Backend,
-    table: &Table,
+    table: &CodingTable,
     code: &Code,
     (n, rounds): (usize, usize),
     offset: usize,
 ) -> Decoded {
     decode_pieces(code, (n, rounds), 1, offset, |states, input, _, out| {
-        decode_with(backend, table, states, input, out)
+        decode(backend, table, states, input, out)
     })
 }
 
@@ -122,9 +120,9 @@ fn decode_pieces(
 }
 
 /// Decoding `code`, be it right or wrong.
-fn decodes_alike(backend: Backend, table: &Table, code: &Code, n: usize, offset: usize) {
+fn decodes_alike(backend: Backend, table: &CodingTable, code: &Code, n: usize, offset: usize) {
     let whole = (n, n + 1);
-    let reference = decode_at(Backend::Scalar, table, code, whole, 0);
+    let reference = decode_at(Backend::SCALAR, table, code, whole, 0);
     let what = || {
         let Code { states, stream, escaped } = code;
         let (lanes, bytes, escapes) = (states.len(), stream.len(), escaped.len());
@@ -142,12 +140,12 @@ fn decodes_alike(backend: Backend, table: &Table, code: &Code, n: usize, offset:
     for rounds in [n + 1, 2] {
         let words = decode_pieces(code, (n, rounds), 2, offset, |states, input, at, out| {
             let low = &low_bytes[at..][..out.len() / 2];
-            decode_float16_with(backend, table, states, input, low, out)
+            decode_float16(backend, table, states, input, low, out)
         });
         let merged = reference.as_ref().map_err(|&e| e).map(|reference| {
             let mut words = vec![0; 2 * n];
             let planes = [&low[..], &reference.symbols[..]];
-            merge_with(Backend::Scalar, Layout::FLOAT16, &planes, &mut words);
+            merge(Backend::SCALAR, Layout::FLOAT16, &planes, &mut words);
             Output { symbols: words, states: reference.states.clone(), left: reference.left }
         });
         assert!(same(&words, &merged, rounds > n), "{} into words, by {rounds} rounds", what());
@@ -161,9 +159,9 @@ fn same(a: &Decoded, b: &Decoded, whole: bool) -> bool {
 }
 
 /// Encoding `symbols`, and decoding that from the right stream, a longer and a shorter one.
-fn agrees(backend: Backend, table: &Table, symbols: &[u8], lanes: usize, offset: usize) {
+fn agrees(backend: Backend, table: &CodingTable, symbols: &[u8], lanes: usize, offset: usize) {
     let n = symbols.len();
-    let reference = encode_at(Backend::Scalar, table, symbols, lanes, 0, 0);
+    let reference = encode_at(Backend::SCALAR, table, symbols, lanes, 0, 0);
     for room in [0, 1, 200] {
         let ours = encode_at(backend, table, symbols, lanes, room, offset);
         assert!(ours == reference, "encoding {n} symbols, {lanes} lanes");
@@ -183,7 +181,7 @@ fn agrees(backend: Backend, table: &Table, symbols: &[u8], lanes: usize, offset:
 }
 
 /// Symbols of `table` as often as it says, and now and then one that it may not list.
-fn draw(table: &Table, seed: u64, len: usize) -> Vec<u8> {
+fn draw(table: &CodingTable, seed: u64, len: usize) -> Vec<u8> {
     let mut listed: Vec<u8> = (table.symbols().iter().zip(table.freqs()))
         .flat_map(|(&s, &f)| std::iter::repeat_n(s, f.into()))
         .collect();
@@ -201,7 +199,7 @@ fn draw(table: &Table, seed: u64, len: usize) -> Vec<u8> {
 
 /// A table of `len` entries, an escape among them or not; the greater `skew`, the fewer of them
 /// share most of the slots.
-fn table(len: usize, escape: bool, skew: u32, seed: u64) -> Table {
+fn table(len: usize, escape: bool, skew: u32, seed: u64) -> CodingTable {
     let mut next = random(seed);
     let mut symbols: Vec<u8> = Vec::new();
     while symbols.len() < len - usize::from(escape) {
@@ -215,56 +213,54 @@ fn table(len: usize, escape: bool, skew: u32, seed: u64) -> Table {
         let rank = (0..=skew).map(|_| next() as usize % len).min();
         freqs[rank.expect("at least one")] += 1;
     }
-    Table::new(&symbols, &freqs).expect("frequencies that add up")
+    CodingTable::new(&symbols, &freqs).expect("frequencies that add up")
 }
 
 /// One entry that has all slots, all but one, as few as it can; and all entries alike; in tables of
 /// one row and of two; with and without an escape.
-fn extremes() -> Vec<Table> {
+fn extremes() -> Vec<CodingTable> {
     let symbols: Vec<u8> = (100..132).collect();
     let mut skewed = [1; 16];
     skewed[7] = 241;
     let mut wide = [1; 32];
     wide[21] = 225;
     [
-        Table::new(&[7], &[256]),
-        Table::new(&[7, 9], &[255, 1]),
-        Table::new(&[9, 7], &[1, 255]),
-        Table::new(&[1, 2, 3], &[127, 128, 1]),
-        Table::new(&symbols[..16], &skewed),
-        Table::new(&symbols[..16], &[16; 16]),
-        Table::new(&symbols, &wide),
-        Table::new(&symbols, &[8; 32]),
-        Table::new(&[], &[256]),
-        Table::new(&[7], &[255, 1]),
-        Table::new(&[7], &[1, 255]),
-        Table::new(&symbols[..15], &skewed),
-        Table::new(&symbols[1..], &wide),
+        CodingTable::new(&[7], &[256]),
+        CodingTable::new(&[7, 9], &[255, 1]),
+        CodingTable::new(&[9, 7], &[1, 255]),
+        CodingTable::new(&[1, 2, 3], &[127, 128, 1]),
+        CodingTable::new(&symbols[..16], &skewed),
+        CodingTable::new(&symbols[..16], &[16; 16]),
+        CodingTable::new(&symbols, &wide),
+        CodingTable::new(&symbols, &[8; 32]),
+        CodingTable::new(&[], &[256]),
+        CodingTable::new(&[7], &[255, 1]),
+        CodingTable::new(&[7], &[1, 255]),
+        CodingTable::new(&symbols[..15], &skewed),
+        CodingTable::new(&symbols[1..], &wide),
     ]
     .map(Option::unwrap)
     .to_vec()
 }
 
-fn tables() -> impl Strategy<Value = Table> {
+fn tables() -> impl Strategy<Value = CodingTable> {
     (1..=MAX_SYMBOLS, any::<bool>(), 0..8_u32, any::<u64>())
         .prop_map(|(len, escape, skew, seed)| table(len, escape, skew, seed))
 }
 
 macro_rules! suite {
-    ($($name:ident: $backend:expr;)*) => {$(
+    ($($name:ident: $isa:expr;)*) => {$(
         mod $name {
             use super::*;
 
             #[test]
             fn short_planes_agree_with_the_scalar_reference() {
-                if !available($backend) {
-                    return;
-                }
+                let Some(backend) = available($isa) else { return };
                 for (i, table) in extremes().iter().enumerate() {
                     let symbols = draw(table, i as u64, 300);
                     for lanes in LANES {
                         for n in 0..=300 {
-                            agrees($backend, table, &symbols[..n], lanes, n % 7);
+                            agrees(backend, table, &symbols[..n], lanes, n % 7);
                         }
                     }
                 }
@@ -272,9 +268,7 @@ macro_rules! suite {
 
             #[test]
             fn long_planes_agree_with_the_scalar_reference() {
-                if !available($backend) {
-                    return;
-                }
+                let Some(backend) = available($isa) else { return };
                 let lanes = prop::sample::select(LANES.to_vec());
                 proptest!(|(
                     table in tables(),
@@ -283,24 +277,22 @@ macro_rules! suite {
                     seed in any::<u64>(),
                     offset in 0..MARGIN,
                 )| {
-                    agrees($backend, &table, &draw(&table, seed, n), lanes, offset);
+                    agrees(backend, &table, &draw(&table, seed, n), lanes, offset);
                 });
             }
 
             #[test]
             fn streams_cut_anywhere_agree_with_the_scalar_reference() {
-                if !available($backend) {
-                    return;
-                }
+                let Some(backend) = available($isa) else { return };
                 for (i, table) in extremes().iter().enumerate() {
                     for lanes in [5, 64, 128, 256] {
                         for n in [lanes, 3 * lanes + 1, 1000] {
                             let symbols = draw(table, i as u64, n);
                             let mut code =
-                                encode_at(Backend::Scalar, table, &symbols, lanes, 0, 0);
-                            decodes_alike($backend, table, &code, n, 0);
+                                encode_at(Backend::SCALAR, table, &symbols, lanes, 0, 0);
+                            decodes_alike(backend, table, &code, n, 0);
                             while code.stream.pop().is_some() {
-                                decodes_alike($backend, table, &code, n, code.stream.len() % 5);
+                                decodes_alike(backend, table, &code, n, code.stream.len() % 5);
                             }
                         }
                     }
@@ -309,9 +301,7 @@ macro_rules! suite {
 
             #[test]
             fn noise_decodes_as_with_the_scalar_reference() {
-                if !available($backend) {
-                    return;
-                }
+                let Some(backend) = available($isa) else { return };
                 let lanes = prop::sample::select(LANES.to_vec());
                 proptest!(ProptestConfig::with_cases(1000), |(
                     table in tables(),
@@ -329,36 +319,22 @@ macro_rules! suite {
                     let states: Vec<_> = (0..lanes).map(|_| next() as u16 & mask).collect();
                     let stream = noise(seed ^ 1, len);
                     let code = Code { states, stream, escaped };
-                    decodes_alike($backend, &table, &code, n, offset);
+                    decodes_alike(backend, &table, &code, n, offset);
                 });
-            }
-
-            #[test]
-            fn refused_where_it_is_not_available() {
-                if $backend.is_available() {
-                    return;
-                }
-                let table = &extremes()[0];
-                let encode = || encode_with($backend, table, &[], &mut [START], &mut []);
-                assert!(std::panic::catch_unwind(encode).is_err());
-                let mut input = Input { stream: &[], escaped: &[] };
-                let decode = || decode_with($backend, table, &mut [START], &mut input, &mut []);
-                let decode = std::panic::AssertUnwindSafe(decode);
-                assert!(std::panic::catch_unwind(decode).is_err());
             }
         }
     )*};
 }
 
 suite! {
-    scalar: Backend::Scalar;
-    avx2: Backend::Avx2;
-    avx512: Backend::Avx512;
-    neon: Backend::Neon;
+    scalar: Isa::Scalar;
+    avx2: Isa::Avx2;
+    avx512: Isa::Avx512;
+    neon: Isa::Neon;
 }
 
-/// As `docs/FORMAT.md` has it, symbol by symbol.
-fn defined(table: &Table, code: &Code, n: usize) -> Option<Vec<u8>> {
+/// Decodes as the module is documented, symbol by symbol.
+fn defined(table: &CodingTable, code: &Code, n: usize) -> Option<Vec<u8>> {
     let mut states: Vec<u32> = code.states.iter().map(|&x| x.into()).collect();
     let mut bytes = code.stream.iter();
     let mut escaped = code.escaped.iter();
@@ -394,9 +370,9 @@ proptest! {
         seed in any::<u64>(),
     ) {
         let symbols = draw(&table, seed, n);
-        let mut code = encode_at(Backend::Scalar, &table, &symbols, lanes, 0, 0);
+        let mut code = encode_at(Backend::SCALAR, &table, &symbols, lanes, 0, 0);
         let whole = (n, n + 1);
-        let decoded = decode_at(Backend::Scalar, &table, &code, whole, 0).expect("a whole stream");
+        let decoded = decode_at(Backend::SCALAR, &table, &code, whole, 0).expect("a whole stream");
         prop_assert_eq!(decoded.left, (0, 0));
         prop_assert!(decoded.states.iter().all(|&x| x == START));
         if table.has_escape() || symbols.iter().all(|s| table.symbols().contains(s)) {
@@ -405,36 +381,33 @@ proptest! {
 
         code.stream.truncate(code.stream.len().saturating_sub(cut));
         code.escaped.truncate(code.escaped.len().saturating_sub(cut_escapes));
-        let decoded = decode_at(Backend::Scalar, &table, &code, whole, 0).ok().map(|d| d.symbols);
+        let decoded = decode_at(Backend::SCALAR, &table, &code, whole, 0).ok().map(|d| d.symbols);
         prop_assert!(decoded == defined(&table, &code, n));
     }
 }
 
 #[test]
-fn the_active_back_end_makes_a_round_trip() {
-    let table = table(13, true, 2, 1);
-    let symbols: Vec<_> = draw(&table, 2, 5000);
-    let (mut states, mut stream, mut out) = ([0; 256], [0; 5000], [0; 5000]);
-    let used = encode(&table, &symbols, &mut states, &mut stream);
-    let mut copied = [0; 5064];
-    let count = escaped(&table, &symbols, &mut copied);
-    let mut input = Input { stream: &stream[5000 - used..], escaped: &copied[..count] };
-    assert_eq!(decode(&table, &mut states, &mut input, &mut out), Ok(()));
-    assert_eq!(out, *symbols);
-    assert_eq!(states, [START; 256]);
-    assert!(input.stream.is_empty() && input.escaped.is_empty());
+fn tables_have_at_most_32_entries() {
+    let symbols: Vec<u8> = (0..33).collect();
+    assert_eq!(MAX_SYMBOLS, 32);
+    assert!(CodingTable::new(&symbols[..32], &[8; 32]).is_some());
+    assert!(CodingTable::new(&symbols[..31], &[8; 32]).is_some(), "an escape among them");
+    let mut freqs = [7; 33];
+    freqs[0] = 32;
+    assert!(CodingTable::new(&symbols, &freqs).is_none());
+    assert!(CodingTable::new(&symbols[..32], &freqs).is_none(), "an escape beyond them");
 }
 
 #[test]
 #[should_panic(expected = "a byte per symbol")]
 fn encode_refuses_a_short_stream() {
-    encode(&table(2, false, 0, 0), &[0; 8], &mut [0; 64], &mut [0; 7]);
+    encode(Backend::best(), &table(2, false, 0, 0), &[0; 8], &mut [0; 64], &mut [0; 7]);
 }
 
 #[test]
 #[should_panic(expected = "room for every symbol")]
 fn escaped_refuses_a_short_output() {
-    escaped(&table(2, true, 0, 0), &[0; 8], &mut [0; 71]);
+    escaped(Backend::best(), &table(2, true, 0, 0), &[0; 8], &mut [0; 71]);
 }
 
 #[test]
@@ -442,5 +415,6 @@ fn escaped_refuses_a_short_output() {
 fn words_need_a_low_byte_each() {
     let mut input = Input { stream: &[], escaped: &[] };
     let table = table(2, false, 0, 0);
-    let _ = decode_float16(&table, &mut [START; 64], &mut input, &[0; 3], &mut [0; 8]);
+    let states = &mut [START; 64];
+    let _ = decode_float16(Backend::best(), &table, states, &mut input, &[0; 3], &mut [0; 8]);
 }

@@ -2,38 +2,39 @@
 
 mod common;
 
-use at1w_simd::Backend;
 use at1w_simd::prediction::{
-    Column, NEGATIVE, ROWS, SAMPLE_LEN, Sample, Table, Term, add_products_with,
-    predict_contexts_with, transpose, value, values_with,
+    Column, ContextMap, ROWS, SAMPLE_LEN, Sample, Term, add_products, predict_contexts, transpose,
+    value, values,
 };
+use at1w_simd::{Backend, Isa};
 use common::{available, noise, random};
 use proptest::prelude::*;
 
 /// The context of a row, by the words of its definition.
-fn context(intercept: i16, terms: &[Term], columns: &[Column], table: &Table, row: usize) -> u8 {
+fn context(intercept: i16, terms: &[Term], columns: &[Column], map: &ContextMap, row: usize) -> u8 {
     let mut sum = i64::from(intercept);
     for term in terms {
         let value = i64::from(columns[usize::from(term.column)][row]);
         sum += (i64::from(term.coefficient) * value).div_euclid(256);
     }
     let sum = sum as i16;
-    let distance = usize::from(sum.unsigned_abs() / 32);
-    table[distance.min(127)] | if sum < 0 { NEGATIVE } else { 0 }
+    let distance = usize::from(sum.unsigned_abs()) / (1 << map.shift);
+    map.contexts[distance.min(127)] | if sum < 0 { map.negative } else { 0 }
 }
 
 macro_rules! suite {
-    ($($name:ident: $backend:expr;)*) => {$(
+    ($($name:ident: $isa:expr;)*) => {$(
         #[test]
         fn $name() {
-            if !available($backend) {
-                return;
-            }
+            let Some(backend) = available($isa) else { return };
             proptest!(|(
                 width in 1..40_usize,
                 count in 0..40_usize,
                 intercept in any::<i16>(),
                 shift in 0..16_u32,
+                distance_shift in 0..16_u32,
+                negative in any::<u8>(),
+                unit in 3..15_u32,
                 seed in any::<u64>(),
             )| {
                 let mut next = random(seed);
@@ -44,23 +45,27 @@ macro_rules! suite {
                     coefficient: next() as i8,
                 };
                 let terms: Vec<Term> = (0..count).map(term).collect();
-                let table: Table = [(); 128].map(|()| next() as u8 & 15);
+                let map = ContextMap {
+                    shift: distance_shift,
+                    contexts: [(); 128].map(|()| next() as u8 & 15),
+                    negative,
+                };
                 let intercept = intercept >> shift;
                 let mut contexts = [0xa5; ROWS];
-                predict_contexts_with($backend, intercept, &terms, &columns, &table, &mut contexts);
+                predict_contexts(backend, intercept, &terms, &columns, &map, &mut contexts);
                 for (row, &found) in contexts.iter().enumerate() {
-                    prop_assert_eq!(found, context(intercept, &terms, &columns, &table, row));
+                    prop_assert_eq!(found, context(intercept, &terms, &columns, &map, row));
                 }
 
-                let symbols = [(); ROWS].map(|()| next() as u8);
+                let floats = [(); ROWS].map(|()| next() as u8);
                 let mut column = [0; ROWS];
-                values_with($backend, &symbols, &mut column);
-                prop_assert_eq!(column, symbols.map(value));
+                values(backend, unit, &floats, &mut column);
+                prop_assert_eq!(column, floats.map(|float| value(unit, float)));
 
                 let samples: Vec<Sample> =
                     (0..9).map(|_| [(); SAMPLE_LEN].map(|()| next() as i16 >> 4)).collect();
                 let mut sums = [7; 8];
-                add_products_with($backend, &samples[8], &samples, &mut sums);
+                add_products(backend, &samples[8], &samples, &mut sums);
                 for (sum, sample) in sums.iter().zip(&samples) {
                     let products = samples[8].iter().zip(sample);
                     let products = products.map(|(&a, &b)| i64::from(a) * i64::from(b));
@@ -72,21 +77,27 @@ macro_rules! suite {
 }
 
 suite! {
-    scalar: Backend::Scalar;
-    avx2: Backend::Avx2;
-    avx512: Backend::Avx512;
-    neon: Backend::Neon;
+    scalar: Isa::Scalar;
+    avx2: Isa::Avx2;
+    avx512: Isa::Avx512;
+    neon: Isa::Neon;
 }
 
 #[test]
 fn values_are_those_of_floats() {
-    for symbol in 0..=255_u8 {
-        let (exponent, mantissa) = (i32::from(symbol >> 3 & 15), f64::from(symbol & 7));
-        let magnitude = ((8.0 + mantissa) * 2_f64.powi(exponent - 3)).floor();
+    for (unit, float) in (3..15).flat_map(|unit| (0..=255_u8).map(move |float| (unit, float))) {
+        let (exponent, mantissa) = (i32::from(float >> 3 & 15), f64::from(float & 7));
+        let magnitude = ((8.0 + mantissa) * 2_f64.powi(exponent - unit as i32)).floor();
         let magnitude = if exponent == 15 { 0.0 } else { magnitude };
-        let sign = if symbol >= 0x80 { -1.0 } else { 1.0 };
-        assert_eq!(f64::from(value(symbol)), sign * magnitude, "{symbol:#x}");
+        let sign = if float >= 0x80 { -1.0 } else { 1.0 };
+        assert_eq!(f64::from(value(unit, float)), sign * magnitude, "{float:#x} by {unit}");
     }
+}
+
+#[test]
+#[should_panic(expected = "an exponent from 3 to 14")]
+fn a_unit_whose_values_do_not_fit_panics() {
+    value(2, 0);
 }
 
 #[test]
@@ -96,7 +107,7 @@ fn transposes_any_number_of_rows_and_columns() {
             (0..width).map(|i| noise(i as u64, ROWS).try_into().unwrap()).collect();
         for rows in 0..=ROWS {
             let mut out = vec![0; rows * width];
-            transpose(&columns, rows, &mut out);
+            transpose(Backend::best(), &columns, rows, &mut out);
             let at = |i: usize| columns[i % width][i / width];
             assert!(out.iter().enumerate().all(|(i, &byte)| byte == at(i)), "{rows} x {width}");
         }

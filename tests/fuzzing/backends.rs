@@ -22,7 +22,7 @@ pub(super) fn run(u: &mut Unstructured<'_>) -> Result<()> {
 
 /// Runs a kernel on every back-end.
 fn all_equal<T: PartialEq>(kernel: impl Fn(Backend) -> T) {
-    let expected = kernel(Backend::Scalar);
+    let expected = kernel(Backend::SCALAR);
     for backend in Backend::available() {
         assert!(kernel(backend) == expected, "{backend} differs");
     }
@@ -38,16 +38,16 @@ fn planes(u: &mut Unstructured<'_>) -> Result<()> {
     let words = &bytes[..bytes.len() / layout.width() * layout.width()];
     let split = |backend| {
         let mut planes = vec![0; words.len()];
-        planes::split_with(backend, layout, words, &mut planes);
+        planes::split(backend, layout, words, &mut planes);
         planes
     };
     all_equal(split);
-    let planes = split(Backend::Scalar);
+    let planes = split(Backend::SCALAR);
     let n = (words.len() / layout.width()).max(1);
     let planes: Vec<&[u8]> = planes.chunks(n).collect();
     for backend in Backend::available().filter(|_| !words.is_empty()) {
         let mut merged = vec![0; words.len()];
-        planes::merge_with(backend, layout, &planes, &mut merged);
+        planes::merge(backend, layout, &planes, &mut merged);
         assert!(merged == words);
     }
     Ok(())
@@ -64,7 +64,7 @@ fn lanes(u: &mut Unstructured<'_>) -> Result<()> {
         let at = usize::from(u.arbitrary::<u8>()?) % listed;
         freqs[at] += 1;
     }
-    let Some(table) = lanes::Table::new(symbols, &freqs) else { return Ok(()) };
+    let Some(table) = lanes::CodingTable::new(symbols, &freqs) else { return Ok(()) };
     let count = *u.choose(&[64, 128, 256, 1, 65])?;
     let states: Vec<u16> = (0..count).map(|_| u.arbitrary()).collect::<Result<_>>()?;
     let mut out = vec![0; u.int_in_range(0..=2000)?];
@@ -73,14 +73,14 @@ fn lanes(u: &mut Unstructured<'_>) -> Result<()> {
     all_equal(|backend| {
         let (mut states, mut out) = (states.clone(), out.clone());
         let mut input = lanes::Input { stream, escaped };
-        let done = lanes::decode_with(backend, &table, &mut states, &mut input, &mut out);
+        let done = lanes::decode(backend, &table, &mut states, &mut input, &mut out);
         // What is there after a failure is not specified.
         done.map(|()| (states, out, input.stream.len(), input.escaped.len()))
     });
     out.fill(0);
     all_equal(|backend| {
         let (mut states, mut out) = (states.clone(), vec![0; stream.len()]);
-        let used = lanes::encode_with(backend, &table, stream, &mut states, &mut out);
+        let used = lanes::encode(backend, &table, stream, &mut states, &mut out);
         (states, out.split_off(stream.len() - used))
     });
     Ok(())
@@ -115,8 +115,7 @@ fn huffman(u: &mut Unstructured<'_>) -> Result<()> {
     let streams = [0; 4].map(|_| u.bytes(u.len() / 5).unwrap_or(&[]));
     all_equal(|backend| {
         let mut out = lens.map(|len| vec![0; len]);
-        let taken =
-            huffman::decode_with(backend, &slots, streams, out.each_mut().map(|o| &mut o[..]));
+        let taken = huffman::decode(backend, &slots, streams, out.each_mut().map(|o| &mut o[..]));
         (taken, out)
     });
     let coded = |&symbol: &u8| codes[usize::from(symbol)] != 0;
@@ -124,8 +123,7 @@ fn huffman(u: &mut Unstructured<'_>) -> Result<()> {
     all_equal(|backend| {
         let mut out = symbols.each_ref().map(|s| vec![0; huffman::room(s.len())]);
         let symbols = symbols.each_ref().map(|s| &s[..]);
-        let used =
-            huffman::encode_with(backend, &codes, symbols, out.each_mut().map(|o| &mut o[..]));
+        let used = huffman::encode(backend, &codes, symbols, out.each_mut().map(|o| &mut o[..]));
         for (out, used) in out.iter_mut().zip(used) {
             out.truncate(used);
         }
@@ -142,14 +140,14 @@ fn packing(u: &mut Unstructured<'_>) -> Result<()> {
     let values = rest(u)?;
     let pack = |backend| {
         let mut packed = vec![0; field.packed_len(values.len())];
-        packing::pack_with(backend, field, values, &mut packed);
+        packing::pack(backend, field, values, &mut packed);
         packed
     };
     all_equal(pack);
-    let packed = pack(Backend::Scalar);
+    let packed = pack(Backend::SCALAR);
     all_equal(|backend| {
         let mut back = vec![0; values.len()];
-        packing::unpack_with(backend, field, fill, &packed, &mut back);
+        packing::unpack(backend, field, fill, &packed, &mut back);
         back
     });
     Ok(())
@@ -175,13 +173,13 @@ fn scale(u: &mut Unstructured<'_>) -> Result<()> {
     let offsets = Offsets { row_len, rows, columns: &columns, first, rotate };
     let apply = |backend| {
         let mut words = words.to_vec();
-        scale::apply_with(backend, width, offsets, &mut words);
+        scale::apply(backend, width, offsets, &mut words);
         words
     };
     all_equal(apply);
     for backend in Backend::available() {
-        let mut back = apply(Backend::Scalar);
-        scale::undo_with(backend, width, offsets, &mut back);
+        let mut back = apply(Backend::SCALAR);
+        scale::undo(backend, width, offsets, &mut back);
         assert!(back == words);
     }
     Ok(())
@@ -191,7 +189,7 @@ fn digests(u: &mut Unstructured<'_>) -> Result<()> {
     let mut states = Vec::new();
     let mut messages = Vec::new();
     for _ in 0..u.int_in_range(1..=20)? {
-        let blocks = u.int_in_range(0..=4)? * sha256::BLOCK;
+        let blocks = u.int_in_range(0..=4)? * sha256::BLOCK_LEN;
         let Ok(message) = u.bytes(blocks) else { break };
         messages.push(message);
         states.push(sha256::INITIAL);
@@ -201,7 +199,7 @@ fn digests(u: &mut Unstructured<'_>) -> Result<()> {
         let streams = states.iter_mut().zip(&messages);
         let mut streams: Vec<_> =
             streams.map(|(state, blocks)| sha256::Stream { state, blocks }).collect();
-        sha256::compress_with(backend, &mut streams);
+        sha256::compress(backend, &mut streams);
         states
     });
     Ok(())
@@ -209,7 +207,7 @@ fn digests(u: &mut Unstructured<'_>) -> Result<()> {
 
 fn contexts(u: &mut Unstructured<'_>) -> Result<()> {
     let count = u.int_in_range(1..=16u8)?;
-    let mut tables = contexts::Tables::default();
+    let mut tables = contexts::ContextTables::default();
     for _ in 0..count {
         // All slots in a few steps, to symbols at random.
         let mut freqs = [0u16; contexts::SYMBOLS];
@@ -229,8 +227,7 @@ fn contexts(u: &mut Unstructured<'_>) -> Result<()> {
     let (units, _) = rest(u)?.as_chunks::<2>();
     all_equal(|backend| {
         let (mut states, mut units, mut out) = (states, units, vec![0; symbols]);
-        let done =
-            contexts::decode_with(backend, &tables, &mut states, &mut units, &contexts, &mut out);
+        let done = contexts::decode(backend, &tables, &mut states, &mut units, &contexts, &mut out);
         out.truncate(done);
         (states, units.len(), out)
     });
@@ -238,10 +235,11 @@ fn contexts(u: &mut Unstructured<'_>) -> Result<()> {
 }
 
 fn values(u: &mut Unstructured<'_>) -> Result<()> {
-    let symbols: [u8; ROWS] = u.arbitrary()?;
+    let floats: [u8; ROWS] = u.arbitrary()?;
+    let unit = u.int_in_range(3..=14)?;
     all_equal(|backend| {
         let mut column = [0; ROWS];
-        prediction::values_with(backend, &symbols, &mut column);
+        prediction::values(backend, unit, &floats, &mut column);
         column
     });
     Ok(())
@@ -251,7 +249,7 @@ fn histogram(u: &mut Unstructured<'_>) -> Result<()> {
     let bytes = rest(u)?;
     all_equal(|backend| {
         let mut counts = [0; 256];
-        histogram::add_with(backend, bytes, &mut counts);
+        histogram::add(backend, bytes, &mut counts);
         counts
     });
     Ok(())

@@ -1,5 +1,6 @@
 //! The planes below the top 16 bits.
 
+use at1w_simd::Backend;
 use at1w_simd::planes::Layout;
 
 use super::plane_statistics::PlaneStatistics;
@@ -22,11 +23,11 @@ impl LowPlanes {
         Self { planes: Planes::default(), sums, counted: 0 }
     }
 
-    pub(super) fn add(&mut self, layout: Layout, raw: &[u8]) {
+    pub(super) fn add(&mut self, backend: Backend, layout: Layout, raw: &[u8]) {
         self.counted += (raw.len() / layout.width()) as u64;
-        self.planes.split(layout.unrotated(), raw);
+        self.planes.split(backend, layout.unrotated(), raw);
         let sums = self.planes.iter().zip(&mut self.sums);
-        sums.for_each(|(plane, sum)| sum.add(plane, lanes::flush_cost(plane.len())));
+        sums.for_each(|(plane, sum)| sum.add(backend, plane, lanes::flush_cost(plane.len())));
     }
 
     pub(super) fn merge(&mut self, other: &Self) {

@@ -1,5 +1,6 @@
 //! The passes over a tensor, one after the other.
 
+use at1w_simd::Backend;
 use at1w_simd::planes::Layout;
 
 use super::refinement::{CountsPass, MomentsPass};
@@ -7,7 +8,7 @@ use super::scale_costs::ScaleCosts;
 use super::scale_statistics::ScaleStatistics;
 use crate::limits::check_raw;
 use crate::model::Model;
-use crate::{Dtype, EncodeError, Level, Position};
+use crate::{Dtype, EncodeError, Level, Position, default_backend};
 
 /// No more elements are reckoned with.
 const MAX_ELEMENTS: u64 = 1 << 40;
@@ -27,18 +28,7 @@ impl Model {
         shape: &[u64],
         chunks: impl IntoIterator<Item = &'a [u8]> + Clone,
     ) -> Result<Self, EncodeError> {
-        let mut builder = ModelBuilder::new(dtype, level, shape);
-        loop {
-            let mut elements = 0;
-            for chunk in chunks.clone() {
-                builder.add(Position::after_elements(elements), chunk)?;
-                elements += (chunk.len() / dtype.layout().width()) as u64;
-            }
-            match builder.next() {
-                Next::Pass(next) => builder = *next,
-                Next::Done(model) => return Ok(model),
-            }
-        }
+        ModelBuilder::new(dtype, level, shape).build(chunks)
     }
 }
 
@@ -66,6 +56,7 @@ impl Model {
 /// ```
 #[derive(Clone, Debug)]
 pub struct ModelBuilder {
+    backend: Backend,
     layout: Layout,
     level: Level,
     elements: u64,
@@ -109,7 +100,32 @@ impl ModelBuilder {
             true => Pass::ScaleStatistics(statistics),
             false => Pass::costs(layout, statistics),
         };
-        Self { layout, level, elements, symbol_shift, pass }
+        Self { backend: default_backend(), layout, level, elements, symbol_shift, pass }
+    }
+
+    /// Returns the builder on another back-end than [`default_backend`]. The model is the same on
+    /// all.
+    pub fn with_backend(self, backend: Backend) -> Self {
+        Self { backend, ..self }
+    }
+
+    /// Takes all passes over chunks that are in memory, in their order.
+    pub(crate) fn build<'a>(
+        self,
+        chunks: impl IntoIterator<Item = &'a [u8]> + Clone,
+    ) -> Result<Model, EncodeError> {
+        let mut builder = self;
+        loop {
+            let mut elements = 0;
+            for chunk in chunks.clone() {
+                builder.add(Position::after_elements(elements), chunk)?;
+                elements += (chunk.len() / builder.layout.width()) as u64;
+            }
+            match builder.next() {
+                Next::Pass(next) => builder = *next,
+                Next::Done(model) => return Ok(model),
+            }
+        }
     }
 
     /// Takes a chunk: the elements from `position` on.
@@ -118,12 +134,16 @@ impl ModelBuilder {
     /// [`EncodeError::Ragged`], [`EncodeError::TooLong`] and [`EncodeError::Position`].
     pub fn add(&mut self, position: Position, raw: &[u8]) -> Result<(), EncodeError> {
         check_raw(self.layout, position, raw)?;
-        let position = position.elements();
+        let (backend, position) = (self.backend, position.elements());
         match &mut self.pass {
-            Pass::ScaleStatistics(statistics) => statistics.add(position, raw),
-            Pass::ScaleCosts { costs, .. } => costs.add(position, raw),
-            Pass::Moments(moments) => moments.add(self.layout, self.symbol_shift, position, raw),
-            Pass::Counts(counts) => counts.add(self.layout, self.symbol_shift, position, raw),
+            Pass::ScaleStatistics(statistics) => statistics.add(backend, position, raw),
+            Pass::ScaleCosts { costs, .. } => costs.add(backend, position, raw),
+            Pass::Moments(moments) => {
+                moments.add(backend, self.layout, self.symbol_shift, position, raw);
+            }
+            Pass::Counts(counts) => {
+                counts.add(backend, self.layout, self.symbol_shift, position, raw);
+            }
         }
         Ok(())
     }
@@ -145,7 +165,7 @@ impl ModelBuilder {
 
     /// Ends the pass.
     pub fn next(self) -> Next {
-        let Self { layout, level, elements, symbol_shift, pass } = self;
+        let Self { backend, layout, level, elements, symbol_shift, pass } = self;
         let pass = match pass {
             Pass::ScaleStatistics(statistics) => Pass::costs(layout, statistics),
             Pass::ScaleCosts { statistics, costs } => {
@@ -165,7 +185,7 @@ impl ModelBuilder {
                 return Next::Done(counts.build(layout, symbol_shift, elements));
             }
         };
-        Next::Pass(Box::new(Self { layout, level, elements, symbol_shift, pass }))
+        Next::Pass(Box::new(Self { backend, layout, level, elements, symbol_shift, pass }))
     }
 }
 

@@ -1,5 +1,7 @@
 //! Statistics of one plane of all chunks.
 
+use at1w_simd::Backend;
+
 use crate::cost::{BYTE, Cost};
 use crate::counts::{Counts, count};
 use crate::plane::packed::Packing;
@@ -25,16 +27,16 @@ impl Default for PlaneStatistics {
 
 impl PlaneStatistics {
     /// Takes the plane of a chunk, for which lanes would cost `flush`.
-    pub(super) fn add(&mut self, plane: &[u8], flush: Cost) {
-        match statistics::random_sample(plane) {
+    pub(super) fn add(&mut self, backend: Backend, plane: &[u8], flush: Cost) {
+        match statistics::random_sample(backend, plane) {
             Some(sample) => self.random += random_cost(plane.len() as u64, &sample),
-            None => self.count(plane, flush),
+            None => self.count(backend, plane, flush),
         }
     }
 
     /// Takes the plane of a chunk, even if it looks random.
-    pub(super) fn count(&mut self, plane: &[u8], flush: Cost) {
-        let counts = count(plane);
+    pub(super) fn count(&mut self, backend: Backend, plane: &[u8], flush: Cost) {
+        let counts = count(backend, plane);
         self.counts.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
         self.flush += flush;
     }

@@ -1,5 +1,6 @@
 //! The two passes that put contexts on a model: of columns, or of elements by their prediction.
 
+use at1w_simd::Backend;
 use at1w_simd::planes::Layout;
 
 use super::column_moments::ColumnMoments;
@@ -65,8 +66,15 @@ impl Folder {
     }
 
     /// Returns the top bits of the scaled elements from `position` on.
-    fn fold(&mut self, width: usize, shift: u8, position: u64, raw: &[u8]) -> Tops<'_> {
-        self.scaled.scale(&self.scale, width, position, raw);
+    fn fold(
+        &mut self,
+        backend: Backend,
+        width: usize,
+        shift: u8,
+        position: u64,
+        raw: &[u8],
+    ) -> Tops<'_> {
+        self.scaled.scale(backend, &self.scale, width, position, raw);
         tops::take(width, &self.scaled.words, &mut self.tops);
         Tops { shift, row_len: self.scale.row_len, position, tops: &self.tops }
     }
@@ -80,11 +88,18 @@ impl MomentsPass {
         Self { plain: Plain { model, cost }, folder: Folder::new(scale), moments, covariance }
     }
 
-    pub(super) fn add(&mut self, layout: Layout, shift: u8, position: u64, raw: &[u8]) {
-        let tops = self.folder.fold(layout.width(), shift, position, raw);
+    pub(super) fn add(
+        &mut self,
+        backend: Backend,
+        layout: Layout,
+        shift: u8,
+        position: u64,
+        raw: &[u8],
+    ) {
+        let tops = self.folder.fold(backend, layout.width(), shift, position, raw);
         self.moments.add(&tops);
         if let Some(covariance) = &mut self.covariance {
-            covariance.add(&tops);
+            covariance.add(backend, &tops);
         }
     }
 
@@ -108,14 +123,21 @@ impl MomentsPass {
 }
 
 impl CountsPass {
-    pub(super) fn add(&mut self, layout: Layout, shift: u8, position: u64, raw: &[u8]) {
+    pub(super) fn add(
+        &mut self,
+        backend: Backend,
+        layout: Layout,
+        shift: u8,
+        position: u64,
+        raw: &[u8],
+    ) {
         let width = layout.width();
         let (skipped, part) = sample(width, 1, raw);
-        self.low_planes.add(layout, part);
-        self.counts.add(&self.folder.fold(width, shift, position + skipped, part));
+        self.low_planes.add(backend, layout, part);
+        self.counts.add(&self.folder.fold(backend, width, shift, position + skipped, part));
         if let Some(Predicted { folder, counts }) = &mut self.predicted {
             let (skipped, part) = sample(width, folder.scale.row_len, raw);
-            counts.add(&folder.fold(width, shift, position + skipped, part));
+            counts.add(backend, &folder.fold(backend, width, shift, position + skipped, part));
         }
     }
 

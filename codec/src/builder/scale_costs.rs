@@ -1,5 +1,6 @@
 //! The second pass over a tensor: the cost of its planes under each scale that is possible.
 
+use at1w_simd::Backend;
 use at1w_simd::planes::Layout;
 
 use super::plane_statistics::PlaneStatistics;
@@ -43,7 +44,7 @@ impl ScaleCosts {
         Self { layout, counted: 0, candidates, scratch: Scratch::default() }
     }
 
-    pub(super) fn add(&mut self, position: u64, raw: &[u8]) {
+    pub(super) fn add(&mut self, backend: Backend, position: u64, raw: &[u8]) {
         let width = self.layout.width();
         let elements = raw.len() / width;
         let (skipped, raw) = sample(width, 1, raw);
@@ -52,7 +53,7 @@ impl ScaleCosts {
         self.counted += counted;
         for candidate in &mut self.candidates {
             let position = position + skipped;
-            candidate.add(self.layout, position, raw, flush, &mut self.scratch);
+            candidate.add(backend, self.layout, position, raw, flush, &mut self.scratch);
         }
     }
 
@@ -92,6 +93,7 @@ impl Candidate {
     /// Takes elements of a chunk. `flush` is the cost of lanes for them.
     fn add(
         &mut self,
+        backend: Backend,
         layout: Layout,
         position: u64,
         raw: &[u8],
@@ -101,14 +103,14 @@ impl Candidate {
         let Scratch { planes, scaled } = scratch;
         let (row_sum, sums) = self.sums.split_first_mut().expect("one for the rows");
         match &self.scale {
-            None => planes.split(layout, raw),
+            None => planes.split(backend, layout, raw),
             Some(scale) => {
-                scaled.scale(scale, layout.width(), position, raw);
-                planes.split(layout, &scaled.words);
-                row_sum.count(&scaled.rows, lanes::flush_cost(scaled.rows.len()));
+                scaled.scale(backend, scale, layout.width(), position, raw);
+                planes.split(backend, layout, &scaled.words);
+                row_sum.count(backend, &scaled.rows, lanes::flush_cost(scaled.rows.len()));
             }
         }
-        planes.iter().zip(sums).for_each(|(plane, sum)| sum.add(plane, flush));
+        planes.iter().zip(sums).for_each(|(plane, sum)| sum.add(backend, plane, flush));
     }
 
     /// Returns the model, and the cost of the tensor with it.

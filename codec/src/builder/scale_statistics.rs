@@ -1,5 +1,6 @@
 //! The first pass over a tensor: the scale of its columns.
 
+use at1w_simd::Backend;
 use at1w_simd::planes::Layout;
 
 use crate::scale::{self, Columns, Scale};
@@ -68,11 +69,11 @@ impl ScaleStatistics {
         Scale::new(false, scale::base(total, 0, 0), self.shift, self.row_len(), false, vec![])
     }
 
-    pub(super) fn add(&mut self, position: u64, raw: &[u8]) {
+    pub(super) fn add(&mut self, backend: Backend, position: u64, raw: &[u8]) {
         // Any row length gives the sum of all elements as well.
         let first = usize::from(self.columns.len() > 1);
         for columns in self.columns.iter_mut().skip(first) {
-            columns.add(self.layout.width(), position, raw);
+            columns.add(backend, self.layout.width(), position, raw);
         }
     }
 

@@ -1,5 +1,6 @@
 //! The second pass for contexts: how often each symbol occurs in each context.
 
+use at1w_simd::Backend;
 use at1w_simd::prediction::Column;
 
 use super::column_moments::COLUMN_CONTEXTS;
@@ -141,19 +142,20 @@ impl PredictedCounts {
     }
 
     /// Takes whole rows.
-    pub(crate) fn add(&mut self, tops: &Tops<'_>) {
+    pub(crate) fn add(&mut self, backend: Backend, tops: &Tops<'_>) {
         let row_len = self.prediction.row_len();
         let rows = tops.tops.len() / row_len;
         let counts = &mut self.counts;
-        let done = self.prediction.walk(rows, &mut self.memory, |run, contexts, symbols| {
-            for (row, (symbol, &context)) in (run.row..).zip(symbols.iter_mut().zip(contexts)) {
-                let top = tops.tops[row * row_len + run.column];
-                let folded = Symbol::fold(tops.shift, top).symbol;
-                counts.add(context, folded);
-                *symbol = folded.byte();
-            }
-            Ok(())
-        });
+        let done =
+            self.prediction.walk(backend, rows, &mut self.memory, |run, contexts, symbols| {
+                for (row, (symbol, &context)) in (run.row..).zip(symbols.iter_mut().zip(contexts)) {
+                    let top = tops.tops[row * row_len + run.column];
+                    let folded = Symbol::fold(tops.shift, top).symbol;
+                    counts.add(context, folded);
+                    *symbol = folded.byte();
+                }
+                Ok(())
+            });
         debug_assert!(done.is_ok(), "nothing can fail");
     }
 

@@ -1,5 +1,6 @@
 //! From encoded bytes to raw ones.
 
+use at1w_simd::Backend;
 use at1w_simd::planes::Layout;
 
 use super::matches::Matches;
@@ -7,7 +8,7 @@ use super::method;
 use super::planes_decoder::PlanesDecoder;
 use crate::cursor::Cursor;
 use crate::model::Model;
-use crate::{DecodeError, Position};
+use crate::{DecodeError, Position, default_backend};
 
 /// A decoder of chunks. It keeps its working memory from one chunk to the next, and then allocates
 /// no more: reuse it.
@@ -24,16 +25,30 @@ use crate::{DecodeError, Position};
 /// assert_eq!(raw, [7; 100]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Decoder {
+    backend: Backend,
     planes: PlanesDecoder,
     matches: Matches,
+}
+
+impl Default for Decoder {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Decoder {
     /// Makes a decoder without memory yet; it grows to about the size of a chunk.
     pub fn new() -> Self {
-        Self::default()
+        let (planes, matches) = Default::default();
+        Self { backend: default_backend(), planes, matches }
+    }
+
+    /// Returns the decoder on another back-end than [`default_backend`]. The decoded bytes are the
+    /// same on all.
+    pub fn with_backend(self, backend: Backend) -> Self {
+        Self { backend, ..self }
     }
 
     /// Decodes all of `encoded` into all of `raw`, whose length must be that of the original, at
@@ -70,7 +85,7 @@ impl Decoder {
             [method::MATCHES, bytes @ ..] => {
                 self.decode_matches(model.layout(), Cursor::new(bytes), raw)
             }
-            _ => self.planes.decode(model, position.elements(), encoded, raw),
+            _ => self.planes.decode(self.backend, model, position.elements(), encoded, raw),
         }
     }
 
@@ -99,20 +114,21 @@ impl Decoder {
         mut input: Cursor<'_>,
         raw: &mut [u8],
     ) -> Result<(), DecodeError> {
-        let Self { planes, matches } = self;
+        let Self { backend, planes, matches } = self;
+        let backend = *backend;
         let n = raw.len() / layout.width();
         let count = usize::try_from(input.varint()?).ok();
         let count = count.filter(|count| (1..=Matches::max_count(n)).contains(count));
         let count = count.ok_or(DecodeError::Matches)?;
         for numbers in [&mut matches.literal_counts, &mut matches.lengths, &mut matches.distances] {
             numbers.resize(4 * count, 0);
-            decode_part(planes, Layout::WORD32, &mut input, numbers)?;
+            decode_part(backend, planes, Layout::WORD32, &mut input, numbers)?;
         }
         let literals = matches.check(n)?;
         matches.flips.clear();
         if layout.rotates() {
             matches.flips.resize(n - literals, 0);
-            decode_part(planes, Layout::BYTES, &mut input, &mut matches.flips)?;
+            decode_part(backend, planes, Layout::BYTES, &mut input, &mut matches.flips)?;
             if matches.flips.iter().any(|&flip| flip > 1) {
                 return Err(DecodeError::Matches);
             }
@@ -120,7 +136,13 @@ impl Decoder {
         matches.literals.resize(literals * layout.width(), 0);
         match literals {
             0 => input.end()?,
-            _ => planes.decode(&Model::plain(layout), 0, input.rest(), &mut matches.literals)?,
+            _ => planes.decode(
+                backend,
+                &Model::plain(layout),
+                0,
+                input.rest(),
+                &mut matches.literals,
+            )?,
         }
         matches.restore(layout.width(), raw);
         Ok(())
@@ -129,11 +151,12 @@ impl Decoder {
 
 /// Decodes a chunk inside of another, with its length before it.
 fn decode_part(
+    backend: Backend,
     planes: &mut PlanesDecoder,
     layout: Layout,
     input: &mut Cursor<'_>,
     raw: &mut [u8],
 ) -> Result<(), DecodeError> {
     let len = input.length()?;
-    planes.decode(&Model::plain(layout), 0, input.split(len)?, raw)
+    planes.decode(backend, &Model::plain(layout), 0, input.split(len)?, raw)
 }

@@ -1,5 +1,6 @@
 //! From raw bytes to encoded ones: the cheapest of planes, contexts and matches.
 
+use at1w_simd::Backend;
 use at1w_simd::planes::Layout;
 
 use super::match_finder::MatchFinder;
@@ -8,7 +9,7 @@ use super::method;
 use super::planes_encoder::PlanesEncoder;
 use crate::limits::{check_raw, max_chunk_len};
 use crate::model::Model;
-use crate::{Dtype, EncodeError, Level, Position, varint};
+use crate::{Dtype, EncodeError, Level, ModelBuilder, Position, default_backend, varint};
 
 /// Matches have to win one part in this.
 const MIN_MATCHES_GAIN: usize = 64;
@@ -32,8 +33,9 @@ const MIN_MATCHES_GAIN: usize = 64;
 /// assert_eq!(encoder.encode_if_fits(&model, Position::START, &raw, &mut page)?, None);
 /// # Ok::<(), at1w_codec::EncodeError>(())
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Encoder {
+    backend: Backend,
     level: Level,
     planes: PlanesEncoder,
     finder: MatchFinder,
@@ -44,11 +46,31 @@ pub struct Encoder {
     room: Vec<u8>,
 }
 
+impl Default for Encoder {
+    fn default() -> Self {
+        Self::new(Level::default())
+    }
+}
+
 impl Encoder {
     /// Makes an encoder without memory yet; it grows to about four times the chunk, and to about
     /// ten times a chunk that is searched for matches. At [`Level::Fast`] none is.
     pub fn new(level: Level) -> Self {
-        Self { level, ..Self::default() }
+        Self {
+            backend: default_backend(),
+            level,
+            planes: PlanesEncoder::default(),
+            finder: MatchFinder::default(),
+            other: Vec::new(),
+            part: Vec::new(),
+            room: Vec::new(),
+        }
+    }
+
+    /// Returns the encoder on another back-end than [`default_backend`]. The encoded bytes are the
+    /// same on all.
+    pub fn with_backend(self, backend: Backend) -> Self {
+        Self { backend, ..self }
     }
 
     /// Returns a length that the encoding of `raw_len` raw bytes never exceeds: one more byte.
@@ -66,7 +88,7 @@ impl Encoder {
         shape: &[u64],
         chunks: impl IntoIterator<Item = &'a [u8]> + Clone,
     ) -> Result<Model, EncodeError> {
-        Model::of(dtype, self.level, shape, chunks)
+        ModelBuilder::new(dtype, self.level, shape).with_backend(self.backend).build(chunks)
     }
 
     /// Encodes `raw` into the front of `out`, and returns how many bytes that took: at most
@@ -151,11 +173,12 @@ impl Encoder {
             Some(prediction) if !prediction.suits(position, elements) => &plain,
             _ => model,
         };
-        let mut len = self.planes.encode(model, position, raw, out);
+        let mut len = self.planes.encode(self.backend, model, position, raw, out);
         if model.contexts().is_some() && len > raw.len() / 8 * 7 {
             // The contexts don't suit this chunk.
             self.other.resize(max_chunk_len(raw.len()), 0);
-            let other_len = self.planes.encode(&plain, position, raw, &mut self.other);
+            let other_len =
+                self.planes.encode(self.backend, &plain, position, raw, &mut self.other);
             if other_len < len {
                 out[..other_len].copy_from_slice(&self.other[..other_len]);
                 len = other_len;
@@ -167,7 +190,14 @@ impl Encoder {
         let bits = 8 * len / elements;
         if let Some(matches) = self.finder.find(layout, raw, bits) {
             self.other.clear();
-            encode_matches(&mut self.planes, layout, matches, &mut self.part, &mut self.other);
+            encode_matches(
+                self.backend,
+                &mut self.planes,
+                layout,
+                matches,
+                &mut self.part,
+                &mut self.other,
+            );
             let other_len = self.other.len();
             // Every reader has to copy once more: it must be worth that.
             if other_len + other_len / MIN_MATCHES_GAIN < len {
@@ -182,6 +212,7 @@ impl Encoder {
 /// Appends the count of the matches; three chunks of numbers, and of floats one of flips, with
 /// their lengths; a chunk of literals.
 fn encode_matches(
+    backend: Backend,
     encoder: &mut PlanesEncoder,
     layout: Layout,
     matches: &Matches,
@@ -193,7 +224,7 @@ fn encode_matches(
     let mut encode = |layout, raw: &[u8], with_len: bool| {
         let room = max_chunk_len(raw.len());
         part.resize(part.len().max(room), 0);
-        let len = encoder.encode(&Model::plain(layout), 0, raw, part);
+        let len = encoder.encode(backend, &Model::plain(layout), 0, raw, part);
         if with_len {
             varint::write(len as u64, out);
         }

@@ -1,5 +1,6 @@
 //! Decoding a chunk by its planes, the highest one by contexts if the chunk was encoded so.
 
+use at1w_simd::Backend;
 use at1w_simd::planes;
 
 use super::method;
@@ -53,6 +54,7 @@ impl RowSteps {
     /// Decodes the steps, and makes offsets of them.
     fn decode(
         &mut self,
+        backend: Backend,
         model: &Model,
         entry: Option<Entry>,
         input: &mut Cursor<'_>,
@@ -60,7 +62,7 @@ impl RowSteps {
         if let Some(entry) = entry {
             let n = self.steps.len();
             let coded = entry.open(0, n, model.row_table(), &mut self.own, input)?;
-            coded.decode(&mut self.steps)?;
+            coded.decode(backend, &mut self.steps)?;
         }
         if let Some(scale) = model.scale() {
             scale.row_offsets(&self.steps, &mut self.offsets);
@@ -73,6 +75,7 @@ impl PlanesDecoder {
     /// Decodes a chunk that is not made of matches: the elements from `position` on.
     pub(super) fn decode(
         &mut self,
+        backend: Backend,
         model: &Model,
         position: u64,
         encoded: &[u8],
@@ -86,13 +89,15 @@ impl PlanesDecoder {
                 input.end()
             }
             method::PLANES if model.contexts().is_none() => {
-                self.decode_planes(model, position, input, raw)
+                self.decode_planes(backend, model, position, input, raw)
             }
             // The contexts did not suit the chunk.
-            method::PLANES => self.decode_planes(&Model::plain(model.layout()), 0, input, raw),
+            method::PLANES => {
+                self.decode_planes(backend, &Model::plain(model.layout()), 0, input, raw)
+            }
             method::CONTEXTS => {
                 let contexts = model.contexts().ok_or(DecodeError::NoContexts)?;
-                self.decode_contexts(model, contexts, position, input, raw)
+                self.decode_contexts(backend, model, contexts, position, input, raw)
             }
             method => Err(DecodeError::UnknownMethod(method)),
         }
@@ -100,6 +105,7 @@ impl PlanesDecoder {
 
     fn decode_planes(
         &mut self,
+        backend: Backend,
         model: &Model,
         position: u64,
         mut input: Cursor<'_>,
@@ -110,7 +116,7 @@ impl PlanesDecoder {
         let elements = raw.len() / width;
         let rows = self.rows.read_entry(model, position, elements, &mut input)?;
         let entries = read_entries(width, elements, &mut input)?;
-        self.rows.decode(model, rows, &mut input)?;
+        self.rows.decode(backend, model, rows, &mut input)?;
         let mut coded = [const { None }; MAX_PLANES];
         let planes = coded.iter_mut().zip(entries.iter().flatten()).zip(&mut self.own);
         for (plane, ((coded, entry), own)) in planes.enumerate() {
@@ -118,15 +124,15 @@ impl PlanesDecoder {
         }
         input.end()?;
         if let [Some(plane), None, ..] = &mut coded {
-            return std::mem::replace(plane, CodedPlane::Constant(0)).decode(raw);
+            return std::mem::replace(plane, CodedPlane::Constant(0)).decode(backend, raw);
         }
         let (strips, planes) = (&mut self.strips, &mut self.planes);
-        let mut strips = Strips::open(layout, elements, coded, strips, planes)?;
+        let mut strips = Strips::open(backend, layout, elements, coded, strips, planes)?;
         let mut done = 0;
         for out in raw.chunks_mut(STRIP_LEN) {
             strips.merge_next(out)?;
             if let Some(scale) = model.scale() {
-                scale.undo(width, position, done, &self.rows.offsets, out);
+                scale.undo(backend, width, position, done, &self.rows.offsets, out);
             }
             done += out.len() / width;
         }
@@ -135,6 +141,7 @@ impl PlanesDecoder {
 
     fn decode_contexts(
         &mut self,
+        backend: Backend,
         model: &Model,
         (scale, contexts): (&Scale, &Contexts),
         position: u64,
@@ -150,11 +157,11 @@ impl PlanesDecoder {
         let rows = self.rows.read_entry(model, position, elements, &mut input)?;
         let symbols_len = input.length()?;
         let entries = read_entries(width - 1, elements, &mut input)?;
-        self.rows.decode(model, rows, &mut input)?;
-        let mut symbols = SymbolDecoder::new(contexts, input.split(symbols_len)?)?;
+        self.rows.decode(backend, model, rows, &mut input)?;
+        let mut symbols = SymbolDecoder::new(backend, contexts, input.split(symbols_len)?)?;
         self.planes.resize(self.planes.len().max(width * elements), 0);
         let (highest, memory) = self.planes.split_at_mut(elements);
-        let lower = decode_lower(model, &entries, &mut self.own, memory, elements, input)?;
+        let lower = decode_lower(backend, model, &entries, &mut self.own, memory, elements, input)?;
         // Only the bits below a symbol may be in the plane below it.
         let below = lower[width - 2].iter().fold(0, |any, byte| any | byte);
         if u16::from(below) >> contexts.shift() != 0 {
@@ -174,9 +181,9 @@ impl PlanesDecoder {
             }
             let mut planes = lower.map(|plane| plane.get(done..done + n).unwrap_or(&[]));
             planes[width - 1] = strip;
-            planes::merge(model.layout().unrotated(), &planes[..width], out);
+            planes::merge(backend, model.layout().unrotated(), &planes[..width], out);
             symbols.unfold(width, strip, out)?;
-            scale.undo(width, position, done, &self.rows.offsets, out);
+            scale.undo(backend, width, position, done, &self.rows.offsets, out);
             done += n;
         }
         symbols.finish()
@@ -198,6 +205,7 @@ fn read_entries(
 
 /// Decodes the planes below the symbols into memory, to the end of the input.
 fn decode_lower<'m>(
+    backend: Backend,
     model: &Model,
     entries: &[Option<Entry>; MAX_PLANES],
     own: &mut [OwnTables],
@@ -210,7 +218,7 @@ fn decode_lower<'m>(
     let planes = memory.zip(entries.iter().flatten()).zip(own);
     for (plane, ((memory, entry), own)) in planes.enumerate() {
         let table = model.table(plane);
-        entry.open(plane, elements, table, own, &mut input)?.decode(memory)?;
+        entry.open(plane, elements, table, own, &mut input)?.decode(backend, memory)?;
         lower[plane] = memory;
     }
     input.end()?;

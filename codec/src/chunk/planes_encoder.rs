@@ -8,6 +8,7 @@ use crate::plane::{Choice, Stream};
 use crate::planes::Planes;
 use crate::scale::Scaled;
 use crate::varint;
+use at1w_simd::Backend;
 
 /// Working memory, kept from one chunk to the next.
 #[derive(Clone, Debug, Default)]
@@ -46,6 +47,7 @@ impl PlanesEncoder {
     /// how many bytes that took.
     pub(super) fn encode(
         &mut self,
+        backend: Backend,
         model: &Model,
         position: u64,
         raw: &[u8],
@@ -63,10 +65,10 @@ impl PlanesEncoder {
         let contexts = model.contexts();
         directory.push(if contexts.is_some() { method::CONTEXTS } else { method::PLANES });
         if let Some(scale) = model.scale() {
-            scaled.scale(scale, width, position, raw);
+            scaled.scale(backend, scale, width, position, raw);
             if scale.rows {
-                let choice = Choice::best(model.row_table(), &scaled.rows);
-                list.push(choice.encode(&scaled.rows, directory, streams, scratch));
+                let choice = Choice::best(backend, model.row_table(), &scaled.rows);
+                list.push(choice.encode(backend, &scaled.rows, directory, streams, scratch));
             }
         }
         let mut count = width;
@@ -74,18 +76,26 @@ impl PlanesEncoder {
             (Some((scale, contexts)), _) => {
                 let start = streams.len();
                 let words = &mut scaled.words;
-                contexts.encode_words(width, scale.row_len, position, words, memory, streams);
+                contexts.encode_words(
+                    backend,
+                    width,
+                    scale.row_len,
+                    position,
+                    words,
+                    memory,
+                    streams,
+                );
                 varint::write((streams.len() - start) as u64, directory);
                 list.push(Stream::Coded(start..streams.len()));
-                planes.split(layout.unrotated(), words);
+                planes.split(backend, layout.unrotated(), words);
                 count -= 1;
             }
-            (None, Some(_)) => planes.split(layout, &scaled.words),
-            (None, None) => planes.split(layout, raw),
+            (None, Some(_)) => planes.split(backend, layout, &scaled.words),
+            (None, None) => planes.split(backend, layout, raw),
         }
         for (i, plane) in planes.iter().enumerate().take(count) {
-            let choice = Choice::best(model.table(i), plane);
-            list.push(choice.encode(plane, directory, streams, scratch));
+            let choice = Choice::best(backend, model.table(i), plane);
+            list.push(choice.encode(backend, plane, directory, streams, scratch));
         }
         assemble(raw, directory, &list, streams, out)
     }

@@ -1,5 +1,6 @@
 //! Planes that are decoded strip by strip, so that they are merged while they are in L1.
 
+use at1w_simd::Backend;
 use at1w_simd::packing;
 use at1w_simd::planes::{self, Layout};
 
@@ -28,16 +29,16 @@ enum PlaneStrips<'a> {
 
 impl PlaneStrips<'_> {
     /// Returns the next `n` symbols.
-    fn next(&mut self, n: usize) -> Result<&[u8], DecodeError> {
+    fn next(&mut self, backend: Backend, n: usize) -> Result<&[u8], DecodeError> {
         match self {
             Self::Decoded(bytes) => Ok(bytes.split_off(..n).expect("as long as the others")),
             Self::Same(strip) => Ok(&strip[..n]),
             Self::Packed(packed, strip) => {
-                packed.decode(&mut strip[..n])?;
+                packed.decode(backend, &mut strip[..n])?;
                 Ok(&strip[..n])
             }
             Self::Lanes(lanes, strip) => {
-                lanes.decode(&mut strip[..n])?;
+                lanes.decode(backend, &mut strip[..n])?;
                 Ok(&strip[..n])
             }
         }
@@ -55,6 +56,7 @@ impl PlaneStrips<'_> {
 
 /// The strips of all planes of a chunk.
 pub(super) struct Strips<'a> {
+    backend: Backend,
     layout: Layout,
     planes: [Option<PlaneStrips<'a>>; MAX_PLANES],
 }
@@ -63,6 +65,7 @@ impl<'a> Strips<'a> {
     /// Opens the planes of a chunk of so many elements. `strips` and `planes` are memory that
     /// grows: for a strip of each plane, and for whole planes of coders that can't stop half-way.
     pub(super) fn open(
+        backend: Backend,
         layout: Layout,
         elements: usize,
         coded: [Option<CodedPlane<'a>>; MAX_PLANES],
@@ -88,28 +91,28 @@ impl<'a> Strips<'a> {
                 CodedPlane::Lanes(lanes) => PlaneStrips::Lanes(lanes, memory),
                 CodedPlane::Huffman(..) => {
                     let plane = planes.next().expect("counted above");
-                    coded.decode(plane)?;
+                    coded.decode(backend, plane)?;
                     PlaneStrips::Decoded(plane)
                 }
             });
         }
-        Ok(Self { layout, planes: opened })
+        Ok(Self { backend, layout, planes: opened })
     }
 
     /// Decodes the next strip of each plane, and merges them into all of `out`.
     pub(super) fn merge_next(&mut self, out: &mut [u8]) -> Result<(), DecodeError> {
-        let width = self.layout.width();
+        let (backend, width) = (self.backend, self.layout.width());
         let n = out.len() / width;
         if let ([Some(low), Some(PlaneStrips::Lanes(lanes, _)), ..], Layout::FLOAT16) =
             (&mut self.planes, self.layout)
         {
-            return lanes.decode_float16(low.next(n)?, out);
+            return lanes.decode_float16(backend, low.next(backend, n)?, out);
         }
         let mut slices: [&[u8]; MAX_PLANES] = [&[]; MAX_PLANES];
         for (slice, strips) in slices.iter_mut().zip(self.planes.iter_mut().flatten()) {
-            *slice = strips.next(n)?;
+            *slice = strips.next(backend, n)?;
         }
-        planes::merge(self.layout, &slices[..width], out);
+        planes::merge(backend, self.layout, &slices[..width], out);
         Ok(())
     }
 

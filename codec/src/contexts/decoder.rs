@@ -1,7 +1,8 @@
 //! From the stream of symbols to the top bits of scaled elements, around the kernel of
 //! [`at1w_simd::contexts`].
 
-use at1w_simd::contexts::{self, LANES, START, Tables};
+use at1w_simd::Backend;
+use at1w_simd::contexts::{self, ContextTables, LANES, START};
 use at1w_simd::prediction::{self, Column, ROWS};
 use at1w_simd::scale;
 
@@ -26,8 +27,9 @@ pub(crate) struct DecoderMemory {
 
 /// Decodes a stream of symbols, piece by piece.
 pub(crate) struct SymbolDecoder<'a> {
+    backend: Backend,
     shift: u8,
-    tables: &'a Tables,
+    tables: &'a ContextTables,
     escapes: &'a [[u8; 2]],
     states: [u32; LANES],
     lanes: usize,
@@ -36,7 +38,11 @@ pub(crate) struct SymbolDecoder<'a> {
 
 impl<'a> SymbolDecoder<'a> {
     /// Reads what precedes the shared units; `stream` is the whole stream.
-    pub(crate) fn new(contexts: &'a Contexts, stream: &'a [u8]) -> Result<Self, DecodeError> {
+    pub(crate) fn new(
+        backend: Backend,
+        contexts: &'a Contexts,
+        stream: &'a [u8],
+    ) -> Result<Self, DecodeError> {
         let mut input = Cursor::new(stream);
         let count = input.length()?;
         let escapes = input.arrays(count)?;
@@ -57,7 +63,7 @@ impl<'a> SymbolDecoder<'a> {
             return Err(DecodeError::LaneEnd);
         }
         let (shift, tables) = (contexts.shift(), contexts.tables());
-        Ok(Self { shift, tables, escapes, states, lanes, units })
+        Ok(Self { backend, shift, tables, escapes, states, lanes, units })
     }
 
     /// Decodes the symbols of a chunk, which is of whole rows that are predicted.
@@ -70,12 +76,13 @@ impl<'a> SymbolDecoder<'a> {
         let row_len = prediction.row_len();
         let DecoderMemory { values, symbols: block, .. } = memory;
         block.resize(row_len, [0; ROWS]);
-        prediction.walk(out.len() / row_len, values, |run, contexts, symbols| {
+        let backend = self.backend;
+        prediction.walk(backend, out.len() / row_len, values, |run, contexts, symbols| {
             self.decode_run(contexts, symbols)?;
             block[run.column][..symbols.len()].copy_from_slice(symbols);
             if run.column == row_len - 1 {
                 let rows = &mut out[run.row * row_len..][..symbols.len() * row_len];
-                prediction::transpose(block, symbols.len(), rows);
+                prediction::transpose(backend, block, symbols.len(), rows);
             }
             Ok(())
         })
@@ -101,7 +108,7 @@ impl<'a> SymbolDecoder<'a> {
         let mut done = 0;
         if self.lanes == LANES {
             let (states, units) = (&mut self.states, &mut self.units);
-            done = contexts::decode(self.tables, states, units, of_elements, out);
+            done = contexts::decode(self.backend, self.tables, states, units, of_elements, out);
         }
         for (i, symbol) in out.iter_mut().enumerate().skip(done) {
             let context = of_elements.get(i).map_or(0, |&context| context_of(context));
@@ -128,7 +135,7 @@ impl<'a> SymbolDecoder<'a> {
         words: &mut [u8],
     ) -> Result<(), DecodeError> {
         let shift = self.shift;
-        scale::unfold(width, shift.into(), words);
+        scale::unfold(self.backend, width, shift.into(), words);
         let groups = symbols.chunks(ESCAPE_GROUP).zip(words.chunks_mut(width * ESCAPE_GROUP));
         let is_escape = |symbol: u8| Symbol::from_byte(symbol).is_escape();
         for (group, words) in groups {

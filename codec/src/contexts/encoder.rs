@@ -1,6 +1,7 @@
 //! From scaled elements to the stream of their symbols, around the kernel of
 //! [`at1w_simd::contexts`].
 
+use at1w_simd::Backend;
 use at1w_simd::contexts::{LANES, SLOT_BITS, START};
 use at1w_simd::prediction::Column;
 
@@ -54,6 +55,7 @@ impl Contexts {
     /// Words that are predicted are whole rows.
     pub(crate) fn encode_words(
         &self,
+        backend: Backend,
         width: usize,
         row_len: u64,
         position: u64,
@@ -86,7 +88,7 @@ impl Contexts {
             }
             Some(prediction) => {
                 let rows = n / prediction.row_len();
-                let done = prediction.walk(rows, values, |run, contexts, symbols| {
+                let done = prediction.walk(backend, rows, values, |run, contexts, symbols| {
                     for (place, (symbol, &context)) in symbols.iter_mut().zip(contexts).enumerate()
                     {
                         let row = run.row + place;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::OnceLock;
 
-use at1w_simd::contexts::{MAX_CONTEXTS, Tables};
+use at1w_simd::contexts::{ContextTables, MAX_CONTEXTS};
 
 use super::frequencies::{self, Exponents, Mantissas};
 use crate::cursor::Cursor;
@@ -31,7 +31,7 @@ pub(crate) struct Contexts {
     exponents: Vec<Exponents>,
     /// For each exponent, how often the top three bits of the mantissa have each value.
     mantissas: Mantissas,
-    tables: OnceLock<Tables>,
+    tables: OnceLock<ContextTables>,
 }
 
 /// The choice of a context for each element.
@@ -65,9 +65,9 @@ impl Contexts {
     }
 
     /// Returns the tables for coding symbols, made at the first call.
-    pub(super) fn tables(&self) -> &Tables {
+    pub(super) fn tables(&self) -> &ContextTables {
         self.tables.get_or_init(|| {
-            let mut tables = Tables::default();
+            let mut tables = ContextTables::default();
             for exponents in &self.exponents {
                 tables.push(&frequencies::freqs(exponents, &self.mantissas));
             }

@@ -8,6 +8,7 @@
 
 mod code_lengths;
 
+use at1w_simd::Backend;
 use std::sync::OnceLock;
 
 use at1w_simd::huffman::{self, Codes, MAX_BITS, Slots};
@@ -158,7 +159,7 @@ impl HuffmanTable {
 
     /// Appends the streams of `plane`, each of whose symbols has a code, after the lengths of all
     /// but the last.
-    pub(crate) fn encode(&self, plane: &[u8], out: &mut Vec<u8>) {
+    pub(crate) fn encode(&self, backend: Backend, plane: &[u8], out: &mut Vec<u8>) {
         let segments = segments(plane);
         // Each stream has room of its own first, and moves when all lengths are known.
         let head = 3 * varint::MAX_LEN;
@@ -171,7 +172,7 @@ impl HuffmanTable {
             rest = after;
             own
         });
-        let lens = huffman::encode(&self.codes, segments, outs);
+        let lens = huffman::encode(backend, &self.codes, segments, outs);
 
         let mut end = start;
         if plane.len() >= SPLIT {
@@ -191,7 +192,12 @@ impl HuffmanTable {
     }
 
     /// Decodes what [`HuffmanTable::encode`] appended; `input` ends with it.
-    pub(crate) fn decode(&self, input: &[u8], plane: &mut [u8]) -> Result<(), DecodeError> {
+    pub(crate) fn decode(
+        &self,
+        backend: Backend,
+        input: &[u8],
+        plane: &mut [u8],
+    ) -> Result<(), DecodeError> {
         if plane.len() < SPLIT {
             return check_end(input, huffman::decode_short(&self.codes, input, plane));
         }
@@ -202,7 +208,7 @@ impl HuffmanTable {
             *stream = input.split(length)?;
         }
         streams[3] = input.rest();
-        let read = huffman::decode(self.slots(), streams, segments_mut(plane));
+        let read = huffman::decode(backend, self.slots(), streams, segments_mut(plane));
         streams.into_iter().zip(read).try_for_each(|(stream, bits)| check_end(stream, bits))
     }
 }
@@ -265,22 +271,30 @@ mod tests {
     fn round_trips_every_small_length_and_both_stream_counts() {
         for n in (2..300).chain(SPLIT - 2..SPLIT + 12) {
             let plane = skewed(n);
-            let Some(table) = HuffmanTable::from_counts(&count(&plane)) else { continue };
+            let Some(table) = HuffmanTable::from_counts(&count(Backend::best(), &plane)) else {
+                continue;
+            };
             let mut encoded = Vec::new();
-            table.encode(&plane, &mut encoded);
+            table.encode(Backend::best(), &plane, &mut encoded);
             let mut decoded = vec![0; n];
-            assert_eq!(table.decode(&encoded, &mut decoded), Ok(()));
+            assert_eq!(table.decode(Backend::best(), &encoded, &mut decoded), Ok(()));
             assert_eq!(decoded, plane);
             encoded.push(0);
-            assert!(table.decode(&encoded, &mut decoded).is_err(), "a byte too many");
+            assert!(
+                table.decode(Backend::best(), &encoded, &mut decoded).is_err(),
+                "a byte too many"
+            );
             encoded.truncate(encoded.len() - 2);
-            assert!(table.decode(&encoded, &mut decoded).is_err(), "a byte too few");
+            assert!(
+                table.decode(Backend::best(), &encoded, &mut decoded).is_err(),
+                "a byte too few"
+            );
         }
     }
 
     #[test]
     fn tables_round_trip_in_one_spelling() {
-        let table = HuffmanTable::from_counts(&count(&skewed(5000))).unwrap();
+        let table = HuffmanTable::from_counts(&count(Backend::best(), &skewed(5000))).unwrap();
         let mut bytes = Vec::new();
         table.write(&mut bytes);
         assert_eq!(bytes.len(), table.written_len());
@@ -297,10 +311,10 @@ mod tests {
     fn cost_is_what_encoding_takes() {
         for n in [10, 500, 5000, 200_000] {
             let plane = skewed(n);
-            let table = HuffmanTable::from_counts(&count(&plane)).unwrap();
+            let table = HuffmanTable::from_counts(&count(Backend::best(), &plane)).unwrap();
             let mut encoded = Vec::new();
-            table.encode(&plane, &mut encoded);
-            let cost = table.cost(&count(&plane)).unwrap() / BYTE;
+            table.encode(Backend::best(), &plane, &mut encoded);
+            let cost = table.cost(&count(Backend::best(), &plane)).unwrap() / BYTE;
             assert!(encoded.len().abs_diff(cost as usize) <= 8, "{} for {cost}", encoded.len());
         }
     }

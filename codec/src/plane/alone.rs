@@ -2,13 +2,15 @@
 
 use super::decoder::{Entry, OwnTables};
 use super::encoder::{Choice, Stream};
-use crate::DecodeError;
 use crate::cursor::Cursor;
+use crate::{DecodeError, default_backend};
 
 /// Appends a plane.
 pub(crate) fn write(plane: &[u8], out: &mut Vec<u8>) {
+    let backend = default_backend();
     let (mut streams, mut scratch) = (Vec::new(), Vec::new());
-    match Choice::best(None, plane).encode(plane, out, &mut streams, &mut scratch) {
+    match Choice::best(backend, None, plane).encode(backend, plane, out, &mut streams, &mut scratch)
+    {
         Stream::Raw(plane) => out.extend_from_slice(plane),
         Stream::Coded(_) => out.extend(streams),
     }
@@ -19,6 +21,6 @@ pub(crate) fn read(n: usize, input: &mut Cursor<'_>) -> Result<Vec<u8>, DecodeEr
     let mut own = OwnTables::default();
     let coded = Entry::read(0, n, input)?.open(0, n, None, &mut own, input)?;
     let mut plane = vec![0; n];
-    coded.decode(&mut plane)?;
+    coded.decode(default_backend(), &mut plane)?;
     Ok(plane)
 }

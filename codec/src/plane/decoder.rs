@@ -7,6 +7,7 @@ use crate::DecodeError;
 use crate::cursor::Cursor;
 use crate::huffman::HuffmanTable;
 use crate::lanes::{LaneDecoder, LaneTable, MAX_LANES_LOG};
+use at1w_simd::Backend;
 
 /// The directory entry of a plane.
 #[derive(Clone, Copy)]
@@ -106,17 +107,17 @@ pub(crate) enum CodedPlane<'a> {
 
 impl CodedPlane<'_> {
     /// Decodes all symbols: as many as [`Entry::open`] was told.
-    pub(crate) fn decode(self, plane: &mut [u8]) -> Result<(), DecodeError> {
+    pub(crate) fn decode(self, backend: Backend, plane: &mut [u8]) -> Result<(), DecodeError> {
         match self {
             Self::Raw(bytes) => plane.copy_from_slice(bytes),
             Self::Constant(value) => plane.fill(value),
             Self::Packed(mut packed) => {
-                packed.decode(plane)?;
+                packed.decode(backend, plane)?;
                 packed.finish()?;
             }
-            Self::Huffman(table, stream) => table.decode(stream, plane)?,
+            Self::Huffman(table, stream) => table.decode(backend, stream, plane)?,
             Self::Lanes(mut lanes) => {
-                lanes.decode(plane)?;
+                lanes.decode(backend, plane)?;
                 lanes.finish()?;
             }
         }

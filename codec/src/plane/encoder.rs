@@ -1,5 +1,6 @@
 //! Choosing how to code a plane, and coding it.
 
+use at1w_simd::Backend;
 use std::ops::Range;
 
 use super::packed::{self, Packing};
@@ -41,18 +42,18 @@ pub(crate) enum Choice<'a> {
 
 impl<'a> Choice<'a> {
     /// Returns the cheapest way to code `plane` that is worth its time.
-    pub(crate) fn best(shared: Option<&'a PlaneTable>, plane: &[u8]) -> Self {
+    pub(crate) fn best(backend: Backend, shared: Option<&'a PlaneTable>, plane: &[u8]) -> Self {
         if let Some(value) = statistics::constant(plane) {
             return Self::Constant(value);
         }
-        if let Some(sample) = statistics::random_sample(plane) {
+        if let Some(sample) = statistics::random_sample(backend, plane) {
             let limit = statistics::limit(plane.len() as u64);
             return match Packing::best(&sample) {
-                Some((packing, _)) if packing.cost(plane) < limit => Self::Packed(packing),
+                Some((packing, _)) if packing.cost(backend, plane) < limit => Self::Packed(packing),
                 _ => Self::Raw,
             };
         }
-        let counts = count(plane);
+        let counts = count(backend, plane);
         let flush = lanes::flush_cost(plane.len());
         let mut limit = statistics::limit(plane.len() as u64);
         let mut choice = Self::Raw;
@@ -80,6 +81,7 @@ impl<'a> Choice<'a> {
     /// Appends the directory entry and the stream of `plane`.
     pub(crate) fn encode<'p>(
         &self,
+        backend: Backend,
         plane: &'p [u8],
         directory: &mut Vec<u8>,
         streams: &mut Vec<u8>,
@@ -98,7 +100,7 @@ impl<'a> Choice<'a> {
             Self::Packed(packing) => {
                 directory.push(mode::PACKED);
                 packing.write(directory);
-                packed::encode(*packing, plane, streams, scratch);
+                packed::encode(backend, *packing, plane, streams, scratch);
                 varint::write((streams.len() - start) as u64, directory);
                 return Stream::Coded(start..streams.len());
             }
@@ -111,13 +113,13 @@ impl<'a> Choice<'a> {
         match table {
             PlaneTable::Huffman(table) => {
                 directory.push(if own { mode::HUFFMAN_OWN } else { mode::HUFFMAN_SHARED });
-                table.encode(plane, streams);
+                table.encode(backend, plane, streams);
             }
             PlaneTable::Lanes(table) => {
                 let lanes_log = lanes::lanes_log(plane.len());
                 let mode = if own { mode::LANES_OWN } else { mode::LANES_SHARED };
                 directory.push(mode | (lanes_log << 4));
-                table.encode(plane, lanes_log, streams, scratch);
+                table.encode(backend, plane, lanes_log, streams, scratch);
             }
         }
         varint::write((streams.len() - start) as u64, directory);

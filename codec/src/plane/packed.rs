@@ -4,6 +4,7 @@
 //! Source of the idea: M. Zukowski et al., "Super-scalar RAM-CPU cache compression" (ICDE 2006),
 //! which calls it patching.
 
+use at1w_simd::Backend;
 use at1w_simd::packing::{self, Field, GROUP};
 
 use crate::cost::{BIT, Cost};
@@ -57,8 +58,8 @@ impl Packing {
     }
 
     /// Returns the cost of packing `plane`.
-    pub(crate) fn cost(self, plane: &[u8]) -> Cost {
-        let exceptions = packing::count_outside(self.field, self.fill, plane);
+    pub(crate) fn cost(self, backend: Backend, plane: &[u8]) -> Cost {
+        let exceptions = packing::count_outside(backend, self.field, self.fill, plane);
         self.cost_with(plane.len() as u64, exceptions as u64)
     }
 
@@ -86,14 +87,20 @@ impl Packing {
 
 /// Appends the number of exceptions, the symbols that they are, their distances, and the packed
 /// fields of all symbols. `gaps` is scratch memory.
-pub(crate) fn encode(packing: Packing, plane: &[u8], out: &mut Vec<u8>, gaps: &mut Vec<u8>) {
-    let exceptions = packing::count_outside(packing.field, packing.fill, plane);
+pub(crate) fn encode(
+    backend: Backend,
+    packing: Packing,
+    plane: &[u8],
+    out: &mut Vec<u8>,
+    gaps: &mut Vec<u8>,
+) {
+    let exceptions = packing::count_outside(backend, packing.field, packing.fill, plane);
     varint::write(exceptions as u64, out);
     gaps.clear();
     let mut next = 0;
     for (g, group) in plane.chunks(GROUP).enumerate().filter(|_| exceptions > 0) {
         // Hardly any group has an exception, and one pass shows that.
-        if packing::count_outside(packing.field, packing.fill, group) == 0 {
+        if packing::count_outside(backend, packing.field, packing.fill, group) == 0 {
             continue;
         }
         for (i, &symbol) in group.iter().enumerate().filter(|(_, s)| packing.excepts(**s)) {
@@ -106,7 +113,7 @@ pub(crate) fn encode(packing: Packing, plane: &[u8], out: &mut Vec<u8>, gaps: &m
     out.extend_from_slice(gaps);
     let start = out.len();
     out.resize(start + packing.field.packed_len(plane.len()), 0);
-    packing::pack(packing.field, plane, &mut out[start..]);
+    packing::pack(backend, packing.field, plane, &mut out[start..]);
 }
 
 /// Decodes what [`encode`] appended, piece by piece.
@@ -148,11 +155,11 @@ impl<'a> PackedDecoder<'a> {
     }
 
     /// Decodes the next symbols: whole groups of them, or all that are left.
-    pub(crate) fn decode(&mut self, out: &mut [u8]) -> Result<(), DecodeError> {
+    pub(crate) fn decode(&mut self, backend: Backend, out: &mut [u8]) -> Result<(), DecodeError> {
         let Packing { field, fill } = self.packing;
         let packed = self.packed.split(field.packed_len(out.len()))?;
-        packing::unpack(field, fill, packed, out);
-        check_padding(field, packed, out.len())?;
+        packing::unpack(backend, field, fill, packed, out);
+        check_padding(backend, field, packed, out.len())?;
 
         while let Some(at) = self.next
             && let Some(place) = usize::try_from(at).ok().and_then(|at| out.get_mut(at))
@@ -177,7 +184,12 @@ impl<'a> PackedDecoder<'a> {
 }
 
 /// Checks that the values which fill up the last group are zeros.
-fn check_padding(field: Field, packed: &[u8], n: usize) -> Result<(), DecodeError> {
+fn check_padding(
+    backend: Backend,
+    field: Field,
+    packed: &[u8],
+    n: usize,
+) -> Result<(), DecodeError> {
     let last = n % GROUP;
     let padded = last.next_multiple_of(8);
     if last == padded {
@@ -185,7 +197,7 @@ fn check_padding(field: Field, packed: &[u8], n: usize) -> Result<(), DecodeErro
     }
     let mut values = [0; GROUP];
     let start = packed.len() - field.packed_len(last);
-    packing::unpack(field, 0, &packed[start..], &mut values[..padded]);
+    packing::unpack(backend, field, 0, &packed[start..], &mut values[..padded]);
     if values[last..padded] == [0; 8][..padded - last] { Ok(()) } else { Err(DecodeError::Packing) }
 }
 
@@ -196,25 +208,26 @@ mod tests {
 
     #[test]
     fn round_trips_in_pieces() {
+        let backend = Backend::best();
         for n in [1, 7, 8, 9, 511, 512, 513, 5000] {
             let plane: Vec<u8> = (0..n)
                 .map(|i| (i as u32).wrapping_mul(2_654_435_761).to_be_bytes()[1])
                 .map(|noise| if noise == 77 { 0x81 } else { noise & 0x3e | 0x40 })
                 .collect();
-            let (packing, _) = Packing::best(&count(&plane)).unwrap();
+            let (packing, _) = Packing::best(&count(backend, &plane)).unwrap();
             let mut stream = Vec::new();
-            encode(packing, &plane, &mut stream, &mut Vec::new());
+            encode(backend, packing, &plane, &mut stream, &mut Vec::new());
             for piece in [n, GROUP] {
                 let mut decoder = PackedDecoder::new(packing, n, &stream).unwrap();
                 let mut out = vec![0; n];
-                out.chunks_mut(piece).for_each(|out| decoder.decode(out).unwrap());
+                out.chunks_mut(piece).for_each(|out| decoder.decode(backend, out).unwrap());
                 decoder.finish().unwrap();
                 assert_eq!(out, plane, "{n}");
             }
             for cut in 0..stream.len() {
                 let mut out = vec![0; n];
                 let decoded = PackedDecoder::new(packing, n, &stream[..cut])
-                    .and_then(|mut d| d.decode(&mut out).and_then(|()| d.finish()));
+                    .and_then(|mut d| d.decode(backend, &mut out).and_then(|()| d.finish()));
                 assert!(decoded.is_err(), "{n} symbols, {cut} bytes");
             }
         }

@@ -1,5 +1,6 @@
 //! Finding out how well a plane can be coded, before it is coded.
 
+use at1w_simd::Backend;
 use at1w_simd::histogram;
 
 use super::packed::Packing;
@@ -29,14 +30,14 @@ pub(crate) fn constant(plane: &[u8]) -> Option<u8> {
 /// Returns the counts of a sample, if a large plane looks too random to be coded by them. This
 /// saves counting all of it, which would take longer than anything else. Small planes are never
 /// judged by a sample.
-pub(crate) fn random_sample(plane: &[u8]) -> Option<Counts> {
+pub(crate) fn random_sample(backend: Backend, plane: &[u8]) -> Option<Counts> {
     let (pieces, len) = SAMPLE;
     if plane.len() < 2 * pieces * len {
         return None;
     }
     let mut counts = [0; 256];
     for piece in plane.chunks(plane.len() / pieces).take(pieces) {
-        histogram::add(&piece[..len], &mut counts);
+        histogram::add(backend, &piece[..len], &mut counts);
     }
     let counts = counts.map(u64::from);
     // Bits that never change cost nothing to leave out: it matters how random the others are.

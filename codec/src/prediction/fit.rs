@@ -5,6 +5,7 @@
 //! C. Cowan, P. Grant, 1991). Floats are used, but only in operations that IEEE 754 defines to the
 //! last bit, so that the same tensor has the same model on every machine.
 
+use at1w_simd::Backend;
 use at1w_simd::contexts::MAX_CONTEXTS;
 use at1w_simd::prediction::{SAMPLE_LEN, Sample, Term, add_products};
 
@@ -92,7 +93,7 @@ impl Covariance {
         })
     }
 
-    pub(crate) fn add(&mut self, tops: &Tops<'_>) {
+    pub(crate) fn add(&mut self, backend: Backend, tops: &Tops<'_>) {
         let columns = self.columns as u64;
         if !tops.position.is_multiple_of(columns) || !tops.tops.len().is_multiple_of(self.columns) {
             self.ragged = true;
@@ -107,19 +108,19 @@ impl Covariance {
                 }
                 self.rows += 1;
             }
-            self.add_samples();
+            self.add_samples(backend);
         }
     }
 
-    fn add_samples(&mut self) {
+    fn add_samples(&mut self, backend: Backend) {
         let products = self.products.chunks_exact_mut(self.candidates + 1);
         for ((i, products), sum) in products.enumerate().zip(&mut self.sums) {
             let sample = &self.samples[i];
             *sum += sample.iter().map(|&v| i64::from(v)).sum::<i64>();
             let (own, products) = products.split_at_mut(1);
-            add_products(sample, std::slice::from_ref(sample), own);
+            add_products(backend, sample, std::slice::from_ref(sample), own);
             let before = i.min(self.candidates);
-            add_products(sample, &self.samples[..before], &mut products[..before]);
+            add_products(backend, sample, &self.samples[..before], &mut products[..before]);
         }
     }
 

@@ -1,12 +1,13 @@
 //! The predictions of a model, and the order in which predicted symbols are coded.
 
+use at1w_simd::Backend;
 use at1w_simd::contexts::MAX_CONTEXTS;
-use at1w_simd::prediction::{self, Column, ROWS, Table, Term};
+use at1w_simd::prediction::{self, Column, ContextMap, ROWS, Term};
 
 use crate::DecodeError;
 use crate::cursor::Cursor;
 use crate::plane::alone;
-use crate::symbol::Symbol;
+use crate::symbol::{FLIP, Symbol, VALUE_UNIT};
 
 /// The most elements that a row may have.
 pub(crate) const MAX_ROW_LEN: u64 = 1 << 13;
@@ -20,10 +21,13 @@ pub(crate) const MAX_ALL_TERMS: usize = 1 << 17;
 /// A stored intercept counts so much.
 pub(crate) const INTERCEPT: i16 = 32;
 
+/// Distances of predictions from zero are counted in units of 1 << this.
+const DISTANCE_SHIFT: u32 = 5;
+
 /// The number of levels: how far from zero a prediction is.
 pub(crate) const LEVELS: usize = 16;
 
-/// Where in the [`Table`] the levels begin: each about a part of a standard deviation.
+/// The distances at which the levels begin: each about a part of a standard deviation.
 const BEGINNINGS: [usize; LEVELS] = [0, 1, 3, 5, 8, 11, 14, 18, 22, 27, 34, 42, 54, 70, 90, 110];
 
 /// The prediction of each column from the columns before it, and the context of each level.
@@ -31,7 +35,7 @@ const BEGINNINGS: [usize; LEVELS] = [0, 1, 3, 5, 8, 11, 14, 18, 22, 27, 34, 42, 
 pub(crate) struct Prediction {
     /// The context of each level.
     levels: [u8; LEVELS],
-    table: Table,
+    map: ContextMap,
     columns: Vec<Predictor>,
     /// The terms of all columns, one after the other.
     terms: Vec<Term>,
@@ -57,7 +61,7 @@ pub(crate) struct Run {
 impl Prediction {
     /// Makes a prediction without any column yet.
     pub(crate) fn new(levels: [u8; LEVELS]) -> Self {
-        Self { levels, table: table(&levels), columns: Vec::new(), terms: Vec::new() }
+        Self { levels, map: map(&levels), columns: Vec::new(), terms: Vec::new() }
     }
 
     /// Adds a column, of which the terms are in rising order. They are left out when there are too
@@ -71,7 +75,7 @@ impl Prediction {
 
     /// Returns the same prediction with other contexts of levels.
     pub(crate) fn with(self, levels: [u8; LEVELS]) -> Self {
-        Self { levels, table: table(&levels), ..self }
+        Self { levels, map: map(&levels), ..self }
     }
 
     /// Whether no column is predicted from others.
@@ -167,6 +171,7 @@ impl Prediction {
     /// context bytes, and gives the symbols that have them.
     pub(crate) fn walk(
         &self,
+        backend: Backend,
         rows: usize,
         memory: &mut Vec<Column>,
         mut run: impl FnMut(Run, &[u8], &mut [u8]) -> Result<(), DecodeError>,
@@ -180,20 +185,30 @@ impl Prediction {
                 rest = after;
                 let intercept = i16::from(predictor.intercept) * INTERCEPT;
                 let mut contexts = [0; ROWS];
-                prediction::predict_contexts(intercept, terms, memory, &self.table, &mut contexts);
+                prediction::predict_contexts(
+                    backend,
+                    intercept,
+                    terms,
+                    memory,
+                    &self.map,
+                    &mut contexts,
+                );
                 let mut symbols = [Symbol::ESCAPE.byte(); ROWS];
                 run(Run { column, row }, &contexts[..n], &mut symbols[..n])?;
-                prediction::values(&symbols, &mut memory[column]);
+                prediction::values(backend, VALUE_UNIT, &symbols, &mut memory[column]);
             }
         }
         Ok(())
     }
 }
 
-/// Returns the context of each distance.
-fn table(levels: &[u8; LEVELS]) -> Table {
+/// Returns the context of each distance, with the sign of the prediction.
+fn map(levels: &[u8; LEVELS]) -> ContextMap {
     let level = |distance| BEGINNINGS.partition_point(|&beginning| beginning <= distance) - 1;
-    std::array::from_fn(|distance| levels[level(distance)])
+    let contexts = std::array::from_fn(|distance| levels[level(distance)]);
+    ContextMap { shift: DISTANCE_SHIFT, contexts, negative: FLIP }
 }
 
+/// The format says blocks of 64 rows; the kernels take a whole block.
+const _: () = assert!(ROWS == 64);
 const _: () = assert!(MAX_CONTEXTS <= 16 && MAX_ROW_LEN <= u16::MAX as u64);

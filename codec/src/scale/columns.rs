@@ -1,5 +1,6 @@
 //! The scale of columns, measured in a first pass over a tensor.
 
+use at1w_simd::Backend;
 use at1w_simd::scale;
 
 use super::offsets::NEUTRAL;
@@ -19,9 +20,9 @@ impl Columns {
     }
 
     /// Takes `words`, the elements from `position` on.
-    pub(crate) fn add(&mut self, width: usize, position: u64, words: &[u8]) {
+    pub(crate) fn add(&mut self, backend: Backend, width: usize, position: u64, words: &[u8]) {
         if let ([sum], [count]) = (&mut self.sums[..], &mut self.counts[..]) {
-            let (more, words) = scale::sum(width, &[], words);
+            let (more, words) = scale::sum(backend, width, &[], words);
             *sum += more as u64;
             *count += words;
             return;
@@ -32,7 +33,13 @@ impl Columns {
             let len = (self.row_len - column).min(rest.len() / width);
             let (row, after) = rest.split_at(width * len);
             let range = column..column + len;
-            scale::add_columns(width, row, &mut self.sums[range.clone()], &mut self.counts[range]);
+            scale::add_columns(
+                backend,
+                width,
+                row,
+                &mut self.sums[range.clone()],
+                &mut self.counts[range],
+            );
             (column, rest) = (0, after);
         }
     }

@@ -1,5 +1,6 @@
 //! The scale of a model: its offsets, stored and applied.
 
+use at1w_simd::Backend;
 use at1w_simd::planes::Layout;
 use at1w_simd::scale::{self, Offsets, Rows};
 
@@ -187,6 +188,7 @@ impl Scale {
     /// the target.
     pub(crate) fn measure_rows(
         &self,
+        backend: Backend,
         width: usize,
         position: u64,
         words: &[u8],
@@ -206,7 +208,7 @@ impl Scale {
                 columns => &columns[column..][..len],
             };
             (rest, column) = (after, 0);
-            let (sum, count) = scale::sum(width, columns, words);
+            let (sum, count) = scale::sum(backend, width, columns, words);
             let missing =
                 self.target * count as i64 - sum - i64::from(self.base as i16) * count as i64;
             let step = (count as i64) << self.shift;
@@ -225,21 +227,29 @@ impl Scale {
     }
 
     /// Scales `words`, the elements from `position` on; `rows` are the offsets of their rows.
-    pub(crate) fn apply(&self, width: usize, position: u64, rows: &[u16], words: &mut [u8]) {
-        scale::apply(width, self.offsets(position, 0, rows), words);
+    pub(crate) fn apply(
+        &self,
+        backend: Backend,
+        width: usize,
+        position: u64,
+        rows: &[u16],
+        words: &mut [u8],
+    ) {
+        scale::apply(backend, width, self.offsets(position, 0, rows), words);
     }
 
     /// Undoes [`Scale::apply`] for the elements from `position + skipped` on; `rows` are still
     /// those from `position` on.
     pub(crate) fn undo(
         &self,
+        backend: Backend,
         width: usize,
         position: u64,
         skipped: usize,
         rows: &[u16],
         words: &mut [u8],
     ) {
-        scale::undo(width, self.offsets(position, skipped, rows), words);
+        scale::undo(backend, width, self.offsets(position, skipped, rows), words);
     }
 
     fn offsets<'a>(&'a self, position: u64, skipped: usize, rows: &'a [u16]) -> Offsets<'a> {

@@ -1,6 +1,7 @@
 //! The recipe for scaling a chunk: measure its rows, make offsets of their steps, apply these.
 
 use super::offsets::Scale;
+use at1w_simd::Backend;
 
 /// Elements after scaling, and the steps of their rows. It is memory that is kept from one chunk
 /// to the next.
@@ -15,11 +16,18 @@ pub(crate) struct Scaled {
 
 impl Scaled {
     /// Scales `raw`, the elements from `position` on.
-    pub(crate) fn scale(&mut self, scale: &Scale, width: usize, position: u64, raw: &[u8]) {
+    pub(crate) fn scale(
+        &mut self,
+        backend: Backend,
+        scale: &Scale,
+        width: usize,
+        position: u64,
+        raw: &[u8],
+    ) {
         self.words.clear();
         self.words.extend_from_slice(raw);
-        scale.measure_rows(width, position, raw, &mut self.rows);
+        scale.measure_rows(backend, width, position, raw, &mut self.rows);
         scale.row_offsets(&self.rows, &mut self.row_offsets);
-        scale.apply(width, position, &self.row_offsets, &mut self.words);
+        scale.apply(backend, width, position, &self.row_offsets, &mut self.words);
     }
 }

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 
-use at1w_codec::Decoder;
+use at1w_codec::{Decoder, default_backend};
 use at1w_simd::sha256;
 use rayon::prelude::*;
 
@@ -46,7 +46,7 @@ fn with_scratch<T>(work: impl FnOnce(&mut Scratch) -> T) -> T {
 /// Returns how many of `chunks` chunks a thread should take at a time: as many as are hashed side
 /// by side, unless other threads would get none.
 pub(crate) fn group_len(chunks: usize) -> usize {
-    chunks.div_ceil(rayon::current_num_threads()).clamp(1, sha256::width())
+    chunks.div_ceil(rayon::current_num_threads()).clamp(1, sha256::width(default_backend()))
 }
 
 /// Decodes and verifies chunks on all threads. On failure, each byte of memory is verified, zero,

@@ -4,15 +4,15 @@ use core::arch::x86_64::*;
 
 use pulp::cast;
 
-use super::{CONTEXT, LANES, SLOT_BITS, SLOTS, START, SYMBOLS, Tables};
+use super::{CONTEXT, ContextTables, LANES, SLOT_BITS, SLOTS, START, SYMBOLS};
 
 /// Lanes of a register.
 const WIDTH: usize = 16;
 
-/// Every context has a table.
+/// Decodes rounds, as `decode` of the module above. Every context has a table.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,popcnt")]
 pub(super) fn decode(
-    tables: &Tables,
+    tables: &ContextTables,
     states: &mut [u32; LANES],
     units: &mut &[[u8; 2]],
     contexts: &[u8],
@@ -46,7 +46,7 @@ pub(super) fn decode(
             let symbol = _mm512_and_si512(four, _mm512_set1_epi32(0xff));
             const { assert!(SYMBOLS == 1 << 8) };
             let at = _mm512_or_si512(_mm512_slli_epi32::<8>(context), symbol);
-            // SAFETY: the context has a table, and that a range for each of 256 symbols.
+            // SAFETY: the context has a table, which has a range for each of 256 symbols.
             let range = unsafe { _mm512_i32gather_epi32::<4>(at, tables.ranges.as_ptr().cast()) };
             let (freq, start) = (_mm512_and_si512(range, low), _mm512_srli_epi32::<16>(range));
             let product = _mm512_mullo_epi32(freq, _mm512_srli_epi32::<{ SLOT_BITS }>(x[g]));

@@ -1,9 +1,9 @@
-//! Range ANS with a table for each context: what is known of a symbol before it is decoded chooses
-//! its table.
+//! Range ANS with a table for each context: a byte that is known before a symbol is decoded chooses
+//! the table of the symbol.
 //!
 //! The state of a lane is a `u32` in `[2^16, 2^32)`, probabilities are multiples of `2^-14`, and a
-//! lane renormalises by at most one 16-bit *unit* per symbol. Symbol `i` belongs to lane `i mod 32`,
-//! and the lanes take their units from one stream in symbol order.
+//! lane renormalises by at most one 16-bit *unit* per symbol. Symbol `i` belongs to lane `i mod
+//! 32`, and the lanes take their units from one stream in symbol order.
 //!
 //! Source: as for [`lanes`](crate::lanes).
 
@@ -12,6 +12,8 @@ mod avx512;
 mod scalar;
 
 use crate::Backend;
+#[cfg(target_arch = "x86_64")]
+use crate::backend::Token;
 
 /// Lanes of a round.
 pub const LANES: usize = 32;
@@ -34,27 +36,29 @@ pub const MAX_CONTEXTS: usize = 16;
 /// The low bits of a context byte that count.
 const CONTEXT: u8 = MAX_CONTEXTS as u8 - 1;
 
-/// Tables for all contexts, one after the other.
+/// The tables of all contexts, one after the other.
 #[derive(Clone, Debug, Default)]
-pub struct Tables {
+pub struct ContextTables {
     contexts: usize,
     /// The symbol that owns each slot, and then some bytes, so that any can be read as four.
     symbols: Vec<u8>,
-    /// Of each symbol how many slots, and above 16 bits the first one: in one number, since a
-    /// decoder has little else to do than to look up.
+    /// How many slots each symbol has, and above 16 bits the first of them: in one number, since a
+    /// decoder does little else than look up.
     ranges: Vec<u32>,
 }
 
 /// Bytes after the last slot.
 const PADDING: usize = 3;
 
-impl Tables {
+impl ContextTables {
     /// Adds the table of the next context: how many slots each symbol has, in their order.
     ///
     /// # Panics
-    /// When these are not all slots, and beyond 16 contexts.
+    /// When these are not all slots, and beyond 16 contexts. The tables are then as before.
     pub fn push(&mut self, freqs: &[u16; SYMBOLS]) {
         assert!(self.contexts < MAX_CONTEXTS, "too many contexts");
+        let total: usize = freqs.iter().map(|&freq| usize::from(freq)).sum();
+        assert_eq!(total, SLOTS, "every slot must have a symbol");
         self.symbols.truncate(self.contexts * SLOTS);
         let mut start = 0;
         for (symbol, &freq) in freqs.iter().enumerate() {
@@ -62,12 +66,11 @@ impl Tables {
             start += u32::from(freq);
             self.symbols.resize(self.contexts * SLOTS + start as usize, symbol as u8);
         }
-        assert_eq!(start as usize, SLOTS, "every slot must have a symbol");
         self.contexts += 1;
         self.symbols.resize(self.contexts * SLOTS + PADDING, 0);
     }
 
-    /// How many slots a symbol has in a context, and the first one.
+    /// Returns how many slots a symbol has in a context, and the first of them.
     ///
     /// # Panics
     /// When there is no such context.
@@ -75,8 +78,8 @@ impl Tables {
         parts(self.ranges[usize::from(context) * SYMBOLS + usize::from(symbol)])
     }
 
-    /// Decodes a symbol in a context from a state, and tells whether that fell below its range and
-    /// took the unit. Any state and any unit are safe.
+    /// Decodes a symbol in a context from a state. Returns the symbol, and whether the state fell
+    /// below its range and took the unit. Any state and any unit are safe.
     ///
     /// # Panics
     /// When there is no such context.
@@ -94,50 +97,35 @@ impl Tables {
     }
 }
 
+/// Takes apart an element of [`ContextTables::ranges`].
 fn parts(range: u32) -> (u32, u32) {
     (range & 0xffff, range >> 16)
 }
 
-/// Decodes rounds, a symbol of each lane, while there are units for all lanes, on the
-/// [active](Backend::active) back-end; moves `units` past what was taken. Returns how many symbols
-/// that were.
+/// Decodes rounds, a symbol of each lane, while there are units for all lanes; moves `units` past
+/// those that were taken. Returns how many symbols it has decoded.
 ///
-/// Contexts are the low four bits of a byte for each symbol; if there are none, they are all 0.
+/// The context of each symbol is the low four bits of its byte in `contexts`; without any bytes,
+/// all contexts are 0. AVX2 and NEON have no gathers that would win anything, and use the scalar
+/// reference.
 ///
 /// # Panics
 /// When a context has no table, or there are neither no nor as many contexts as symbols.
 pub fn decode(
-    tables: &Tables,
-    states: &mut [u32; LANES],
-    units: &mut &[[u8; 2]],
-    contexts: &[u8],
-    out: &mut [u8],
-) -> usize {
-    decode_with(Backend::active(), tables, states, units, contexts, out)
-}
-
-/// [`decode`] on a back-end of the caller's choice. AVX2 and NEON have no gathers that would win
-/// anything, and use the scalar reference.
-///
-/// # Panics
-/// As [`decode`], and if this machine lacks the back-end.
-pub fn decode_with(
     backend: Backend,
-    tables: &Tables,
+    tables: &ContextTables,
     states: &mut [u32; LANES],
     units: &mut &[[u8; 2]],
     contexts: &[u8],
     out: &mut [u8],
 ) -> usize {
-    backend.require();
     let most = contexts.iter().fold(0, |most, context| (context & CONTEXT).max(most));
     assert!(usize::from(most) < tables.contexts, "a context without a table");
     assert!(contexts.is_empty() || contexts.len() == out.len(), "a context for each symbol");
-    match backend {
-        // SAFETY: `require` has found AVX-512 with VBMI and VBMI2 on this machine, and all contexts
-        // have a table.
+    match backend.token {
+        // SAFETY: the token exists, so this machine has AVX-512, and all contexts have a table.
         #[cfg(target_arch = "x86_64")]
-        Backend::Avx512 => unsafe { avx512::decode(tables, states, units, contexts, out) },
+        Token::Avx512(_) => unsafe { avx512::decode(tables, states, units, contexts, out) },
         _ => scalar::decode(tables, states, units, contexts, out),
     }
 }

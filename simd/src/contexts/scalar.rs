@@ -1,9 +1,10 @@
 //! The plain definition.
 
-use super::{CONTEXT, LANES, Tables};
+use super::{CONTEXT, ContextTables, LANES};
 
+/// Decodes rounds, as `decode` of the module above.
 pub(super) fn decode(
-    tables: &Tables,
+    tables: &ContextTables,
     states: &mut [u32; LANES],
     units: &mut &[[u8; 2]],
     contexts: &[u8],
@@ -19,7 +20,7 @@ pub(super) fn decode(
 
 #[inline(always)]
 fn decode_rounds(
-    tables: &Tables,
+    tables: &ContextTables,
     states: &mut [u32; LANES],
     units: &mut &[[u8; 2]],
     context: impl Fn(usize, usize) -> u8,
@@ -30,7 +31,7 @@ fn decode_rounds(
         let Some(window) = units.first_chunk::<LANES>() else { break };
         let mut taken = 0;
         for (lane, (symbol, state)) in out.iter_mut().zip(&mut *states).enumerate() {
-            // No lane takes more than one: the mask changes nothing but spares a check.
+            // No lane takes more than one unit: the mask changes nothing but spares a check.
             let unit = u16::from_le_bytes(window[taken & (LANES - 1)]);
             let refilled;
             (*symbol, refilled) = tables.step(context(round, lane), state, unit);

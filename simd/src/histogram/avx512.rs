@@ -1,5 +1,5 @@
-//! For bytes few of whose values are common, as exponents are: the common ones are counted by
-//! comparing, a whole vector at a time, and the others are put aside for the scalar reference.
+//! For bytes that are mostly one of a few values, as exponents are. The common values are counted
+//! by comparing, a whole vector at a time; other bytes are put aside for the scalar reference.
 
 use core::arch::x86_64::*;
 
@@ -10,10 +10,10 @@ use super::scalar;
 /// How many values are counted by comparing.
 const COMMON: usize = 8;
 
-/// Bytes to choose these by.
+/// Bytes of the sample that the common values are chosen by.
 const SAMPLE: usize = 1024;
 
-/// The fewest bytes that this is worth its preparations for.
+/// The fewest bytes that are worth the preparations.
 pub(super) const MIN_LEN: usize = 8 * SAMPLE;
 
 const WIDTH: usize = 64;
@@ -21,6 +21,7 @@ const WIDTH: usize = 64;
 /// Room for bytes put aside.
 const ASIDE: usize = 64 * WIDTH;
 
+/// Adds to `counts` how often each byte value occurs.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi2,popcnt")]
 pub(super) fn add(bytes: &[u8], counts: &mut [u32; 256]) {
     let Some((sample, _)) = bytes.split_at_checked(SAMPLE) else {
@@ -49,7 +50,7 @@ pub(super) fn add(bytes: &[u8], counts: &mut [u32; 256]) {
             *found += u64::from(equal.count_ones());
             others &= !equal;
         }
-        // A whole store; what is too much of it is overwritten by the next one.
+        // A whole store: the next one overwrites the bytes beyond those that count.
         aside[used..][..WIDTH]
             .copy_from_slice(&cast::<_, [u8; WIDTH]>(_mm512_maskz_compress_epi8(others, vector)));
         used += others.count_ones() as usize;
@@ -66,7 +67,7 @@ pub(super) fn add(bytes: &[u8], counts: &mut [u32; 256]) {
     }
 }
 
-/// The values with the highest counts, each once, and the sum of these counts.
+/// Returns the values with the highest counts, each once, and the sum of these counts.
 fn most_common(mut counts: [u32; 256]) -> ([u8; COMMON], u32) {
     let mut common = [0; COMMON];
     let mut covered = 0;

@@ -6,27 +6,18 @@ mod scalar;
 mod avx512;
 
 use crate::Backend;
+#[cfg(target_arch = "x86_64")]
+use crate::backend::Token;
 
-/// How often each byte value occurs in `bytes`, added to `counts`, on the
-/// [active](Backend::active) back-end.
+/// Adds to `counts` how often each byte value occurs in `bytes`.
 ///
-/// Counters wrap past `u32::MAX`: pass at most 4 GiB between two resets.
-pub fn add(bytes: &[u8], counts: &mut [u32; 256]) {
-    add_with(Backend::active(), bytes, counts);
-}
-
-/// [`add`] on a back-end of the caller's choice. AVX2 and NEON have nothing for this that beats
-/// the scalar reference, and use it.
-///
-/// # Panics
-///
-/// If this machine lacks the back-end.
-pub fn add_with(backend: Backend, bytes: &[u8], counts: &mut [u32; 256]) {
-    backend.require();
-    match backend {
+/// AVX2 and NEON have nothing for this that beats the scalar reference, and use it. Counters wrap
+/// past `u32::MAX`: pass at most 4 GiB between two resets.
+pub fn add(backend: Backend, bytes: &[u8], counts: &mut [u32; 256]) {
+    match backend.token {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: `require` has found AVX-512 with VBMI and VBMI2 on this machine.
-        Backend::Avx512 if bytes.len() >= avx512::MIN_LEN => unsafe { avx512::add(bytes, counts) },
+        // SAFETY: the token exists, so this machine has AVX-512 with VBMI2.
+        Token::Avx512(_) if bytes.len() >= avx512::MIN_LEN => unsafe { avx512::add(bytes, counts) },
         _ => scalar::add(bytes, counts),
     }
 }
@@ -55,7 +46,7 @@ mod tests {
             }
             for backend in Backend::available() {
                 let mut counts = [u32::MAX; 256];
-                add_with(backend, &bytes, &mut counts);
+                add(backend, &bytes, &mut counts);
                 assert!(counts == expected, "{backend}, {n} bytes");
             }
         }

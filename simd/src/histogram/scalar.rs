@@ -1,6 +1,7 @@
 //! The plain definition; four interleaved tables keep a run of one value from waiting on its own
 //! counter.
 
+/// Adds to `counts` how often each byte value occurs.
 pub(super) fn add(bytes: &[u8], counts: &mut [u32; 256]) {
     if bytes.len() < 512 {
         for &b in bytes {

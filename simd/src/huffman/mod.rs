@@ -1,9 +1,9 @@
-//! Prefix codes of up to 11 bits, most significant bit first, in four streams at a time: while a
-//! look-up of one is under way, those of the others go on.
+//! Prefix codes of up to 11 bits, most significant bit first, in four streams at a time: look-ups
+//! of one stream do not wait for those of the others.
 //!
-//! The kernels are plain code. Vector units have nothing for it, but AVX2 machines have shifts that
-//! leave the flags alone, which makes them twice as fast: for these back-ends the same code is
-//! compiled once more.
+//! The kernels are plain code, since vector units have nothing for it. Machines with AVX2 also have
+//! shifts that leave the flags alone, which make the same code twice as fast: it is compiled once
+//! more for their back-ends.
 
 mod plain;
 mod short;
@@ -18,16 +18,15 @@ pub const MAX_BITS: u32 = 11;
 /// How many bits a decoder looks at: more than a code has, to find two of them more often.
 const INDEX_BITS: u32 = 12;
 
-/// Length of a code (low four bits) and the code itself (the bits above), for every symbol.
-///
-/// 0 for a symbol without a code.
+/// For every symbol the length of its code (low four bits) and the code itself (the bits above): 0
+/// without a code.
 pub type Codes = [u16; 256];
 
-/// What a decoder looks up.
+/// The look-up table of a decoder.
 #[derive(Clone, Debug)]
 pub struct Slots {
-    /// For every 12 bits that may come next, the one or two symbols that they surely are. From the
-    /// low byte: the bits that these take, the bits that they have when decoded (8 or 16), the first
+    /// For every 12 bits that may come next, the one or two symbols that they begin with. From the
+    /// low byte: the bits of their codes, the bits of the symbols themselves (8 or 16), the first
     /// symbol, and the second one or 0.
     pairs: [u32; 1 << INDEX_BITS],
     /// Code length of each symbol.
@@ -35,14 +34,15 @@ pub struct Slots {
 }
 
 impl Slots {
-    /// The slots of a prefix code in which codes of the same length rise with their symbols, and
-    /// no bits are without a symbol; `None` if it is another.
+    /// Prepares a complete prefix code, in which any bits begin with exactly one code; `None` for
+    /// other codes.
     pub fn new(codes: &Codes) -> Option<Self> {
         const LEN: usize = 1 << INDEX_BITS;
+        const NONE: u16 = u16::MAX;
         let lengths = codes.map(|code| code as u8 & 15);
-        let mut first = [0; LEN];
+        let mut first = [NONE; LEN];
         let mut filled = 0;
-        for (symbol, &code) in (0..=u8::MAX).zip(codes) {
+        for (symbol, &code) in (0..).zip(codes) {
             let (code, length) = (usize::from(code >> 4), u32::from(code & 15));
             if length > 0 {
                 let span = (length <= MAX_BITS).then_some(LEN >> length)?;
@@ -50,9 +50,11 @@ impl Slots {
                 filled += span;
             }
         }
-        if filled != LEN {
+        // Codes that fill as many slots as there are, and overlap, leave a gap elsewhere.
+        if filled != LEN || first.contains(&NONE) {
             return None;
         }
+        let first = first.map(|symbol| symbol as u8);
         let mut pairs = [0; LEN];
         for (bits, pair) in pairs.iter_mut().enumerate() {
             let symbol = first[bits];
@@ -69,71 +71,43 @@ impl Slots {
     }
 }
 
-/// Bytes that [`encode`] needs for `n` symbols: those of the longest codes, and a word.
+/// Returns how many bytes [`encode`] needs for `n` symbols: those of the longest codes, and a word.
 pub const fn room(n: usize) -> usize {
     (n * MAX_BITS as usize).div_ceil(8) + 8
 }
 
-/// Decodes each stream into all of its output, on the [active](Backend::active) back-end. Returns
-/// how many bits of each that took: more than there are if it is too short, which is read as if
-/// zeros followed.
+/// Decodes each stream into all of its output. Returns how many bits of each stream that took: more
+/// than there are if it is too short, since zeros are read after its end.
 ///
 /// Any streams are safe.
-pub fn decode(slots: &Slots, streams: [&[u8]; 4], outs: [&mut [u8]; 4]) -> [usize; 4] {
-    decode_with(Backend::active(), slots, streams, outs)
-}
-
-/// Encodes the symbols of each stream into the front of its output, on the
-/// [active](Backend::active) back-end. Returns how many bytes of each that took, the last one
-/// padded with zeros; what follows them is scratch.
-///
-/// # Panics
-/// When an output is shorter than [`room`] says.
-pub fn encode(codes: &Codes, symbols: [&[u8]; 4], outs: [&mut [u8]; 4]) -> [usize; 4] {
-    encode_with(Backend::active(), codes, symbols, outs)
-}
-
-/// [`decode`] on a back-end of the caller's choice.
-///
-/// # Panics
-/// If this machine lacks the back-end.
-pub fn decode_with(
+pub fn decode(
     backend: Backend,
     slots: &Slots,
     streams: [&[u8]; 4],
     outs: [&mut [u8]; 4],
 ) -> [usize; 4] {
-    backend.require();
-    match backend {
-        #[cfg(target_arch = "x86_64")]
-        Backend::Avx2 | Backend::Avx512 => Backend::avx2().vectorize(
-            #[inline(always)]
-            || plain::decode(slots, streams, outs),
-        ),
-        _ => plain::decode(slots, streams, outs),
-    }
+    backend.with_scalar_extensions(
+        #[inline(always)]
+        || plain::decode(slots, streams, outs),
+    )
 }
 
-/// [`encode`] on a back-end of the caller's choice.
+/// Encodes the symbols of each stream into the front of its output. Returns how many bytes of each
+/// output that took, the last one padded with zeros; the bytes after them are scratch.
 ///
 /// # Panics
-/// As [`encode`], and if this machine lacks the back-end.
-pub fn encode_with(
+/// When an output is shorter than [`room`] says.
+pub fn encode(
     backend: Backend,
     codes: &Codes,
     symbols: [&[u8]; 4],
     outs: [&mut [u8]; 4],
 ) -> [usize; 4] {
-    backend.require();
     for (symbols, out) in symbols.iter().zip(&outs) {
         assert!(out.len() >= room(symbols.len()), "room for the longest codes");
     }
-    match backend {
-        #[cfg(target_arch = "x86_64")]
-        Backend::Avx2 | Backend::Avx512 => Backend::avx2().vectorize(
-            #[inline(always)]
-            || plain::encode(codes, symbols, outs),
-        ),
-        _ => plain::encode(codes, symbols, outs),
-    }
+    backend.with_scalar_extensions(
+        #[inline(always)]
+        || plain::encode(codes, symbols, outs),
+    )
 }

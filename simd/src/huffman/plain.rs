@@ -1,7 +1,7 @@
 //! The kernels.
 //!
-//! The four streams of a decoder are written out, not looped over, so that what belongs to each
-//! stays in registers.
+//! The four streams of a decoder are written out, not looped over, so that the state
+//! of each stays in registers.
 
 use super::{Codes, INDEX_BITS, Slots};
 
@@ -9,8 +9,8 @@ use super::{Codes, INDEX_BITS, Slots};
 /// symbols a word.
 const LOOK_UPS: usize = 4;
 
-/// Codes at a time: 5 of at most 11 bits fit 64 beside the 7 that may be pending.
-const GROUP: usize = 5;
+/// Codes at a time: 5 of at most 11 bits fit a word of 64 beside the 7 that may be pending.
+const CODES_PER_WORD: usize = 5;
 
 #[inline(always)]
 pub(super) fn decode(slots: &Slots, streams: [&[u8]; 4], outs: [&mut [u8]; 4]) -> [usize; 4] {
@@ -46,16 +46,16 @@ pub(super) fn decode(slots: &Slots, streams: [&[u8]; 4], outs: [&mut [u8]; 4]) -
     [a.finish(slots), b.finish(slots), c.finish(slots), d.finish(slots)]
 }
 
-/// Some bits on their way to symbols.
-struct Word {
-    /// Those to come, left-aligned.
+/// The next bits of a stream, on their way to symbols.
+struct LookAhead {
+    /// The bits to come, left-aligned.
     bits: u64,
     symbols: u64,
-    /// Sums of what was looked up: bits read in the low byte, bits of symbols in the next one.
+    /// The sum of the slots: bits read in the low byte, bits of symbols in the next one.
     sums: u64,
 }
 
-impl Word {
+impl LookAhead {
     #[inline(always)]
     fn look_up(&mut self, slots: &Slots) {
         let slot = u64::from(slots.pairs[(self.bits >> (u64::BITS - INDEX_BITS)) as usize]);
@@ -76,8 +76,8 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// How many rounds can be had without a look at the ends: each reads up to 48 bits, from a word
-    /// that begins with the byte of the first one, and writes up to 8 symbols, as a word.
+    /// Returns how many rounds need no look at the ends. Each reads up to 48 bits, from a word that
+    /// begins with the byte of the first bit, and writes up to 8 symbols, as a word.
     #[inline(always)]
     fn rounds(&self) -> usize {
         let bytes = self.stream.len().saturating_sub(self.position / 8);
@@ -86,26 +86,26 @@ impl Reader<'_> {
         reads.min((self.out.len() - self.done) / (2 * LOOK_UPS))
     }
 
-    /// The next bits; at least 57 of them are valid.
+    /// Loads the next bits; at least 57 of them are valid.
     ///
     /// # Safety
     /// [`Reader::rounds`] was more than the rounds since.
     #[inline(always)]
-    unsafe fn next_word(&self) -> Word {
+    unsafe fn next_word(&self) -> LookAhead {
         let from = self.position / 8;
         debug_assert!(from + 8 <= self.stream.len());
         // SAFETY: as the assertion says, by what `rounds` has counted.
         let word = unsafe { self.stream.as_ptr().add(from).cast::<[u8; 8]>().read() };
         let bits = u64::from_be_bytes(word) << (self.position % 8);
-        Word { bits, symbols: 0, sums: 0 }
+        LookAhead { bits, symbols: 0, sums: 0 }
     }
 
-    /// Writes symbols, as a word; what is too much of it is overwritten by the next one.
+    /// Writes symbols as a word. The next word overwrites the bytes that are no symbols.
     ///
     /// # Safety
     /// As [`Reader::next_word`].
     #[inline(always)]
-    unsafe fn put(&mut self, word: &Word) {
+    unsafe fn put(&mut self, word: &LookAhead) {
         debug_assert!(self.done + 8 <= self.out.len());
         let bytes = word.symbols.to_le_bytes();
         // SAFETY: as the assertion says, by what `rounds` has counted.
@@ -114,7 +114,7 @@ impl Reader<'_> {
         self.done += usize::from((word.sums >> 8) as u8 / 8);
     }
 
-    /// Decodes what is left, symbol by symbol; returns how many bits were read in all.
+    /// Decodes the last symbols one by one; returns how many bits were read in all.
     #[inline(always)]
     fn finish(mut self, slots: &Slots) -> usize {
         for symbol in &mut self.out[self.done..] {
@@ -131,7 +131,7 @@ impl Reader<'_> {
     }
 }
 
-/// The outputs have room.
+/// As `encode` of the module above. The outputs have room.
 #[inline(always)]
 pub(super) fn encode(codes: &Codes, symbols: [&[u8]; 4], outs: [&mut [u8]; 4]) -> [usize; 4] {
     let mut lens = [0; 4];
@@ -144,7 +144,7 @@ pub(super) fn encode(codes: &Codes, symbols: [&[u8]; 4], outs: [&mut [u8]; 4]) -
 #[inline(always)]
 fn encode_stream(codes: &Codes, symbols: &[u8], out: &mut [u8]) -> usize {
     let mut writer = Writer { out, len: 0, pending: 0, count: 0 };
-    let (groups, rest) = symbols.as_chunks::<GROUP>();
+    let (groups, rest) = symbols.as_chunks::<CODES_PER_WORD>();
     for group in groups {
         writer.put(codes, group);
     }
@@ -166,11 +166,11 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Writes the codes of up to [`GROUP`] symbols as a word, of which all but the whole bytes are
-    /// written again.
+    /// Writes the codes of up to [`CODES_PER_WORD`] symbols as a word. The next word overwrites all
+    /// but its whole bytes.
     #[inline(always)]
     fn put<const N: usize>(&mut self, codes: &Codes, group: &[u8; N]) {
-        // Put together first, so that only this waits for the group before.
+        // Put together first, so that only the last step waits for the group before.
         let (mut word, mut length) = (0, 0);
         for &symbol in group {
             let code = u64::from(codes[usize::from(symbol)]);

@@ -5,13 +5,13 @@ use core::arch::x86_64::{__m128i, __m256i};
 use pulp::cast;
 use pulp::x86::V3;
 
-use super::search::{self, COMPRESS, EXPAND, Unit};
-use super::{Escapes, Table};
+use super::search::{self, COMPRESS, EXPAND, SearchUnit};
+use super::{CodingTable, Escapes};
 
 /// As [`search::decode`].
 pub(super) fn decode<const W: usize>(
     token: V3,
-    table: &Table,
+    table: &CodingTable,
     states: &mut [u16],
     stream: &[u8],
     escapes: &mut Escapes<'_>,
@@ -27,7 +27,7 @@ pub(super) fn decode<const W: usize>(
 /// As [`search::encode`].
 pub(super) fn encode(
     token: V3,
-    table: &Table,
+    table: &CodingTable,
     symbols: &[u8],
     states: &mut [u16],
     stream: &mut [u8],
@@ -38,7 +38,7 @@ pub(super) fn encode(
     )
 }
 
-impl Unit<32> for V3 {
+impl SearchUnit<32> for V3 {
     type Vector = __m256i;
 
     /// Comparisons are signed.
@@ -195,8 +195,8 @@ impl Unit<32> for V3 {
     }
 }
 
-/// From 16-bit numbers of even and of odd lanes to low and high bytes of all, and back: this is its
-/// own inverse.
+/// Turns the 16-bit numbers of even and of odd lanes into the low and the high bytes of all, and
+/// back: this is its own inverse.
 #[inline(always)]
 fn unzip(token: V3, even: __m256i, odd: __m256i) -> (__m256i, __m256i) {
     let V3 { avx, avx2, .. } = token;
@@ -207,7 +207,7 @@ fn unzip(token: V3, even: __m256i, odd: __m256i) -> (__m256i, __m256i) {
     )
 }
 
-/// Words rotated by one bit.
+/// Rotates words right by one bit.
 #[inline(always)]
 fn rotate_right(token: V3, words: __m256i) -> [u8; 32] {
     let V3 { avx2, .. } = token;
@@ -219,12 +219,13 @@ fn rotate_right(token: V3, words: __m256i) -> [u8; 32] {
     )
 }
 
+/// Loads eight bytes, and zeros above them.
 #[inline(always)]
 fn eight_bytes(bytes: [u8; 8]) -> __m128i {
     cast([u64::from_le_bytes(bytes), 0])
 }
 
-/// Quotients and remainders, from products that come out right or one too small.
+/// Returns quotients and remainders, from products that come out right or one too small.
 #[inline(always)]
 fn divide(token: V3, number: __m256i, divisor: __m256i, reciprocal: __m256i) -> (__m256i, __m256i) {
     let V3 { avx, avx2, .. } = token;

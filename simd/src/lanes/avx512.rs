@@ -6,7 +6,7 @@ use core::arch::x86_64::*;
 
 use pulp::cast;
 
-use super::{Escapes, MAX_SYMBOLS, Table};
+use super::{CodingTable, Escapes, MAX_SYMBOLS};
 use crate::prefetch;
 
 /// Lanes of a group.
@@ -15,15 +15,15 @@ const WIDTH: usize = 64;
 /// How far ahead, in symbols, memory is fetched.
 const AHEAD: usize = 2048;
 
-/// Sets the lane at even bytes, where two lanes share a 16-bit unit.
+/// The lanes at even bytes, where two lanes share a 16-bit number.
 const EVEN: __mmask64 = 0x5555_5555_5555_5555;
 
-/// As `decode_rounds` of the module above.
+/// Decodes whole rounds, as `decode_rounds` of the module above.
 ///
 /// There are 64, 128 or 256 states, and every frequency is less than 256.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vbmi2,popcnt")]
 pub(super) fn decode<const W: usize>(
-    table: &Table,
+    table: &CodingTable,
     states: &mut [u16],
     stream: &[u8],
     escapes: &mut Escapes<'_>,
@@ -45,7 +45,7 @@ pub(super) fn decode<const W: usize>(
 /// as symbols, and every frequency is less than 256.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vbmi2,popcnt")]
 pub(super) fn encode(
-    table: &Table,
+    table: &CodingTable,
     symbols: &[u8],
     states: &mut [u16],
     stream: &mut [u8],
@@ -58,9 +58,11 @@ pub(super) fn encode(
     }
 }
 
+/// Decodes G groups of lanes. One long function, so that the table and the states of all groups
+/// stay in registers from round to round.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vbmi2,popcnt")]
 fn decode_groups<const W: usize, const G: usize>(
-    table: &Table,
+    table: &CodingTable,
     states: &mut [u16],
     stream: &[u8],
     escapes: &mut Escapes<'_>,
@@ -131,9 +133,10 @@ fn decode_groups<const W: usize, const G: usize>(
     (rounds * G * WIDTH, stream.len() - rest.len())
 }
 
+/// Encodes G groups of lanes; as long as [`decode_groups`] for the same reason.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vbmi2,popcnt")]
 fn encode_groups<const G: usize>(
-    table: &Table,
+    table: &CodingTable,
     symbols: &[u8],
     states: &mut [u16],
     stream: &mut [u8],
@@ -158,8 +161,8 @@ fn encode_groups<const G: usize>(
             // x >= 256 * freq: put a byte, x /= 256.
             let emit = _mm512_cmpge_epu8_mask(high[g], freq);
             let count = emit.count_ones() as usize;
-            // Whole stores that end at the last free byte; what is too much there is overwritten
-            // by the next ones. There is a byte left for each symbol to come.
+            // Whole stores that end at the last free byte: the next ones overwrite the bytes that
+            // do not count. There is a byte left for each symbol to come.
             let bytes = _mm512_maskz_compress_epi8(emit, low[g]);
             let order = _mm512_add_epi8(places, _mm512_set1_epi8(count as i8));
             let end = stream[..free].last_chunk_mut().expect("a byte for each symbol");
@@ -199,9 +202,9 @@ fn encode_groups<const G: usize>(
     stream.len() - free
 }
 
-/// The output has a byte for each symbol, and 64 more.
+/// As `escaped` of the module above. The output has a byte for each symbol, and 64 more.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vbmi2,popcnt")]
-pub(super) fn escaped(table: &Table, symbols: &[u8], out: &mut [u8]) -> usize {
+pub(super) fn escaped(table: &CodingTable, symbols: &[u8], out: &mut [u8]) -> usize {
     let ranks = Bytes::new(&table.rank_of_symbol);
     let last = _mm512_set1_epi8(table.len as i8 - 1);
     let mut found = 0;
@@ -209,7 +212,7 @@ pub(super) fn escaped(table: &Table, symbols: &[u8], out: &mut [u8]) -> usize {
     for vector in vectors {
         let vector = cast(*vector);
         let escaped = _mm512_cmpeq_epi8_mask(ranks.look_up(vector), last);
-        // Escapes are rare, or nothing would be won by them.
+        // Escapes are rare: a table that has many of them would not pay.
         if escaped != 0 {
             let symbols = _mm512_maskz_compress_epi8(escaped, vector);
             out[found..][..WIDTH].copy_from_slice(&cast::<_, [u8; WIDTH]>(symbols));
@@ -219,7 +222,7 @@ pub(super) fn escaped(table: &Table, symbols: &[u8], out: &mut [u8]) -> usize {
     found + super::scalar::escaped(table, tail, &mut out[found..])
 }
 
-/// A table of 256 bytes.
+/// A table of 256 bytes, in four registers.
 struct Bytes([__m512i; 4]);
 
 impl Bytes {
@@ -243,21 +246,21 @@ impl Bytes {
     }
 }
 
-/// The table twice, for byte permutes.
+/// Loads a table twice: byte permutes pick from 64 bytes.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn by_rank(table: [u8; MAX_SYMBOLS]) -> __m512i {
     cast([table; 2])
 }
 
-/// The low bytes of two vectors of 16-bit units, interleaved.
+/// Interleaves the low bytes of two vectors of 16-bit numbers.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn pack(even: __m512i, odd: __m512i) -> __m512i {
     _mm512_mask_blend_epi8(EVEN, _mm512_slli_epi16::<8>(odd), even)
 }
 
-/// The high bytes of two vectors of 16-bit units, interleaved.
+/// Interleaves the high bytes of two vectors of 16-bit numbers.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn high_bytes(even: __m512i, odd: __m512i) -> __m512i {
@@ -277,7 +280,7 @@ fn escape_into(symbols: __m512i, mask: __mmask64, escapes: &mut Escapes<'_>) -> 
     _mm512_mask_expand_epi8(symbols, mask, cast(*window))
 }
 
-/// Words of the high and the low bytes, each rotated right by one bit.
+/// Merges high and low bytes to words, and rotates each word right by one bit.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi2")]
 fn float16(high: __m512i, low: __m512i) -> [__m512i; 2] {
@@ -289,7 +292,7 @@ fn float16(high: __m512i, low: __m512i) -> [__m512i; 2] {
     [_mm512_shrdi_epi16::<1>(first, first), _mm512_shrdi_epi16::<1>(second, second)]
 }
 
-/// From states of even and of odd lanes to low and high bytes of all.
+/// Turns the states of even and of odd lanes into the low and the high bytes of all.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn unzip(even: __m512i, odd: __m512i) -> (__m512i, __m512i) {
@@ -303,7 +306,7 @@ fn zip(low: __m512i, high: __m512i) -> (__m512i, __m512i) {
     unzip(low, high)
 }
 
-/// The low and the high bytes of the states, group by group.
+/// Loads the low and the high bytes of the states, group by group.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
 fn load<const G: usize>(states: &[u16]) -> ([__m512i; G], [__m512i; G]) {
@@ -333,7 +336,7 @@ fn store<const G: usize>(low: [__m512i; G], high: [__m512i; G], states: &mut [u1
     }
 }
 
-/// The indices `start`, `start + step` and so on.
+/// Returns the indices `start`, `start + step` and so on.
 const fn bytes_from(start: u8, step: u8) -> [u8; WIDTH] {
     let mut indices = [start; WIDTH];
     let mut i = 1;
@@ -344,7 +347,7 @@ const fn bytes_from(start: u8, step: u8) -> [u8; WIDTH] {
     indices
 }
 
-/// The indices of `start` and those after it in two vectors, in turn from the one and the other.
+/// Returns the indices from `start` on in two vectors, in turn from the one and the other.
 const fn pairs_from(start: u8) -> [u8; WIDTH] {
     let mut indices = [start; WIDTH];
     let mut i = 0;

@@ -7,8 +7,6 @@
 //!
 //! Source: J. Duda, "Asymmetric numeral systems" (arXiv:1311.2540), in the range variant; the
 //! interleaving over one stream is F. Giesen, "Interleaved entropy coders" (arXiv:1402.3392).
-//!
-//! The lane layout is specified in `docs/FORMAT.md`.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -21,11 +19,12 @@ mod scalar;
 mod search;
 
 use crate::Backend;
+use crate::backend::Token;
 
 /// The state that every lane starts encoding from, and ends decoding at.
 pub const START: u16 = 1 << 8;
 
-/// The most symbols that a [`Table`] holds.
+/// The most symbols that a [`CodingTable`] holds.
 pub const MAX_SYMBOLS: usize = 32;
 
 /// The most lanes that a vector kernel takes.
@@ -34,9 +33,10 @@ const MAX_LANES: usize = 256;
 /// Frequencies add up to this.
 pub const TOTAL: u16 = 1 << 8;
 
-/// A model: up to 32 byte values and their frequencies, prepared for both directions.
+/// Up to 32 byte values with their frequencies, prepared for both directions. The last frequency
+/// may be that of an escape, for all other values.
 #[derive(Clone, Debug)]
-pub struct Table {
+pub struct CodingTable {
     /// How many entries there are; the arrays by rank hold zeros beyond.
     len: u8,
     /// Whether the last entry is an escape.
@@ -47,11 +47,11 @@ pub struct Table {
     starts: [u8; MAX_SYMBOLS],
     /// `ceil(2^24 / freq)`: exact division of any `u16` by the frequency.
     reciprocals: [u32; MAX_SYMBOLS],
-    /// What decoding a slot takes, for each of the 256.
+    /// The step of decoding for each of the 256 slots.
     slots: [Slot; 256],
-    /// Which entry owns each slot.
+    /// The entry that owns each slot.
     rank_of_slot: [u8; 256],
-    /// Which entry codes each byte value: the last one for those that are not listed.
+    /// The entry that codes each byte value: the last one for values that are not listed.
     rank_of_symbol: [u8; 256],
 }
 
@@ -59,14 +59,15 @@ pub struct Table {
 #[derive(Clone, Copy, Debug, Default)]
 struct Slot {
     freq: u16,
-    /// The number of the slot among those of its entry.
+    /// The number of the slot within its entry.
     bias: u8,
     rank: u8,
 }
 
-impl Table {
-    /// A table of `symbols[i]` with frequency `freqs[i]`, slots laid out in that order. A frequency
-    /// more than symbols is that of the escape, for all values that are not listed.
+impl CodingTable {
+    /// A table of `symbols[i]` with frequency `freqs[i]`, slots laid out in that order. If there is
+    /// one frequency more than symbols, the last one is that of the escape, for all values that are
+    /// not listed.
     ///
     /// `None` unless there are 1 to 32 frequencies, each at least 1, that add up to 256, and as
     /// many symbols or one less. Symbols must differ.
@@ -116,7 +117,7 @@ impl Table {
     }
 
     /// The frequencies, in slot order; they add up to 256. The last one is that of the escape if
-    /// there is one.
+    /// the table has one.
     pub fn freqs(&self) -> &[u16] {
         &self.freqs[..self.len.into()]
     }
@@ -126,12 +127,12 @@ impl Table {
         self.escape
     }
 
-    /// The rank of the escape; without one, what is the rank of nothing.
+    /// The rank of the escape; without one, a rank that no entry has.
     fn escape_rank(&self) -> u8 {
         if self.escape { self.len - 1 } else { u8::MAX }
     }
 
-    /// The frequencies as bytes, for kernels: of a table where none is 256.
+    /// The frequencies as bytes, for kernels. None of them may be 256.
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     fn byte_freqs(&self) -> [u8; MAX_SYMBOLS] {
         self.freqs.map(|freq| freq as u8)
@@ -143,7 +144,7 @@ impl Table {
     }
 }
 
-/// What is left of a plane to decode.
+/// The rest of an encoded plane.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
     /// The bytes that lanes take when they renormalise.
@@ -152,7 +153,7 @@ pub struct Input<'a> {
     pub escaped: &'a [u8],
 }
 
-/// What an [`Input`] has too few bytes of.
+/// The part of an [`Input`] that has too few bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exhausted {
     /// The stream.
@@ -161,8 +162,7 @@ pub enum Exhausted {
     Escaped,
 }
 
-/// Decodes `out.len()` symbols, on the [active](Backend::active) back-end, and moves `input` past
-/// what they took.
+/// Decodes `out.len()` symbols, and moves `input` past the bytes that they took.
 ///
 /// May be called piece by piece, each going on where the one before has stopped, as long as each
 /// but the last has a symbol of every lane equally often.
@@ -176,57 +176,8 @@ pub enum Exhausted {
 /// # Panics
 /// When `states` is empty.
 pub fn decode(
-    table: &Table,
-    states: &mut [u16],
-    input: &mut Input<'_>,
-    out: &mut [u8],
-) -> Result<(), Exhausted> {
-    decode_with(Backend::active(), table, states, input, out)
-}
-
-/// [`decode`] of the high bytes of 16-bit words, merged as they come with the `low` ones and the
-/// words rotated right by one bit: what [`planes::merge`](crate::planes::merge) makes of both
-/// planes in [`Layout::FLOAT16`](crate::planes::Layout::FLOAT16).
-///
-/// # Errors
-/// As [`decode`].
-///
-/// # Panics
-/// As [`decode`], and when `out` is not twice as long as `low`.
-pub fn decode_float16(
-    table: &Table,
-    states: &mut [u16],
-    input: &mut Input<'_>,
-    low: &[u8],
-    out: &mut [u8],
-) -> Result<(), Exhausted> {
-    decode_float16_with(Backend::active(), table, states, input, low, out)
-}
-
-/// Encodes `symbols` into the end of `stream`, on the [active](Backend::active) back-end. Returns
-/// how many bytes that took, and fills `states` with the states that [`decode`] must start from.
-/// The bytes before are scratch, and hold unspecified values.
-///
-/// A symbol that the table does not list is coded as its last entry, which should be an escape:
-/// [`escaped`] collects these symbols.
-///
-/// # Panics
-/// When `states` is empty, or when `stream` is shorter than `symbols` (a symbol takes at most one
-/// byte).
-pub fn encode(table: &Table, symbols: &[u8], states: &mut [u16], stream: &mut [u8]) -> usize {
-    encode_with(Backend::active(), table, symbols, states, stream)
-}
-
-/// [`decode`] on a back-end of the caller's choice.
-///
-/// # Errors
-/// As [`decode`].
-///
-/// # Panics
-/// As [`decode`], and if this machine lacks the back-end.
-pub fn decode_with(
     backend: Backend,
-    table: &Table,
+    table: &CodingTable,
     states: &mut [u16],
     input: &mut Input<'_>,
     out: &mut [u8],
@@ -234,16 +185,18 @@ pub fn decode_with(
     decode_pieces::<1>(backend, table, states, input, &[], out)
 }
 
-/// [`decode_float16`] on a back-end of the caller's choice.
+/// Decodes the high bytes of 16-bit words, merges them with the `low` ones, and rotates the words
+/// right by one bit: as [`decode`] and then [`planes::merge`](crate::planes::merge) of both planes
+/// in [`Layout::FLOAT16`](crate::planes::Layout::FLOAT16).
 ///
 /// # Errors
 /// As [`decode`].
 ///
 /// # Panics
-/// As [`decode_float16`], and if this machine lacks the back-end.
-pub fn decode_float16_with(
+/// As [`decode`], and when `out` is not twice as long as `low`.
+pub fn decode_float16(
     backend: Backend,
-    table: &Table,
+    table: &CodingTable,
     states: &mut [u16],
     input: &mut Input<'_>,
     low: &[u8],
@@ -253,16 +206,15 @@ pub fn decode_float16_with(
     decode_pieces::<2>(backend, table, states, input, low, out)
 }
 
-/// Decodes into words of W bytes: those of the symbols, or with the low bytes.
+/// Decodes into words of W bytes: the symbols alone, or merged with the low bytes.
 fn decode_pieces<const W: usize>(
     backend: Backend,
-    table: &Table,
+    table: &CodingTable,
     states: &mut [u16],
     input: &mut Input<'_>,
     mut low: &[u8],
     mut out: &mut [u8],
 ) -> Result<(), Exhausted> {
-    backend.require();
     let lanes = states.len();
     let mut escapes = Escapes { rest: input.escaped, exhausted: false };
     // A kernel decodes whole rounds while the stream has a byte for each lane: over the stream,
@@ -272,7 +224,7 @@ fn decode_pieces<const W: usize>(
             decode_rounds::<W>(backend, table, states, input.stream, &mut escapes, low, out);
         input.stream = &input.stream[taken..];
         (low, out) = (&low[(W - 1) * done..], &mut out[W * done..]);
-        if out.len() >= W * lanes && backend != Backend::Scalar {
+        if out.len() >= W * lanes && !matches!(backend.token, Token::Scalar) {
             let mut last = [0; 2 * MAX_LANES];
             last[..input.stream.len()].copy_from_slice(input.stream);
             let (done, taken) =
@@ -292,39 +244,35 @@ fn decode_pieces<const W: usize>(
 /// how many symbols that were and how many bytes they took.
 fn decode_rounds<const W: usize>(
     backend: Backend,
-    table: &Table,
+    table: &CodingTable,
     states: &mut [u16],
     stream: &[u8],
     escapes: &mut Escapes<'_>,
     low: &[u8],
     out: &mut [u8],
 ) -> (usize, usize) {
-    match backend {
-        Backend::Scalar => (0, 0),
+    match backend.token {
+        Token::Scalar => (0, 0),
         #[cfg(target_arch = "x86_64")]
-        Backend::Avx2 => {
-            avx2::decode::<W>(Backend::avx2(), table, states, stream, escapes, low, out)
-        }
-        // SAFETY: the back-end is available: this machine has AVX-512 with VBMI and VBMI2.
+        Token::Avx2(token) => avx2::decode::<W>(token, table, states, stream, escapes, low, out),
+        // SAFETY: the token exists, so this machine has AVX-512 with VBMI and VBMI2.
         #[cfg(target_arch = "x86_64")]
-        Backend::Avx512 => unsafe { avx512::decode::<W>(table, states, stream, escapes, low, out) },
+        Token::Avx512(_) => unsafe {
+            avx512::decode::<W>(table, states, stream, escapes, low, out)
+        },
         #[cfg(target_arch = "aarch64")]
-        Backend::Neon => {
-            neon::decode::<W>(Backend::neon(), table, states, stream, escapes, low, out)
-        }
-        #[allow(unreachable_patterns, reason = "depends on the target")]
-        missing => missing.unavailable(),
+        Token::Neon(token) => neon::decode::<W>(token, table, states, stream, escapes, low, out),
     }
 }
 
-/// The escaped symbols that are left.
+/// The rest of the escaped symbols.
 struct Escapes<'a> {
     rest: &'a [u8],
     exhausted: bool,
 }
 
 impl Escapes<'_> {
-    /// The next one; zeros at the end.
+    /// Takes the next symbol; zeros at the end.
     #[cold]
     fn next(&mut self) -> u8 {
         match self.rest.split_first() {
@@ -339,7 +287,7 @@ impl Escapes<'_> {
         }
     }
 
-    /// Puts the next ones where the mask has a bit.
+    /// Puts the next symbols where the mask has a bit.
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     #[cold]
     fn put(&mut self, mut mask: u64, symbols: &mut [u8]) {
@@ -350,23 +298,28 @@ impl Escapes<'_> {
     }
 }
 
-/// Words of 16-bit floats, from their exponent and the other bits rotated left.
+/// Merges the high and the low byte of a 16-bit word, and rotates it right by one bit.
 fn float16(high: u8, low: u8) -> [u8; 2] {
     u16::from_le_bytes([low, high]).rotate_right(1).to_le_bytes()
 }
 
-/// [`encode`] on a back-end of the caller's choice.
+/// Encodes `symbols` into the end of `stream`. Returns how many bytes that took, and fills `states`
+/// with the states that [`decode`] must start from. The bytes before are scratch, and hold
+/// unspecified values.
+///
+/// A symbol that the table does not list is coded as its last entry, which should be an escape:
+/// [`escaped`] collects these symbols.
 ///
 /// # Panics
-/// As [`encode`], and if this machine lacks the back-end.
-pub fn encode_with(
+/// When `states` is empty, or when `stream` is shorter than `symbols` (a symbol takes at most one
+/// byte).
+pub fn encode(
     backend: Backend,
-    table: &Table,
+    table: &CodingTable,
     symbols: &[u8],
     states: &mut [u16],
     stream: &mut [u8],
 ) -> usize {
-    backend.require();
     assert!(stream.len() >= symbols.len(), "the stream needs a byte per symbol");
     states.fill(START);
     // Backwards: first the last symbols, which are not a whole round.
@@ -377,10 +330,10 @@ pub fn encode_with(
     used + encode_rounds(backend, table, symbols, states, &mut stream[..free])
 }
 
-/// Encodes whole rounds, from the states as they are, on a back-end that is available.
+/// Encodes whole rounds, from the states as they are.
 fn encode_rounds(
     backend: Backend,
-    table: &Table,
+    table: &CodingTable,
     symbols: &[u8],
     states: &mut [u16],
     stream: &mut [u8],
@@ -388,53 +341,42 @@ fn encode_rounds(
     if !has_vectors(table, states.len()) {
         return scalar::encode(table, symbols, states, stream);
     }
-    match backend {
-        Backend::Scalar => scalar::encode(table, symbols, states, stream),
+    match backend.token {
+        Token::Scalar => scalar::encode(table, symbols, states, stream),
         #[cfg(target_arch = "x86_64")]
-        Backend::Avx2 => avx2::encode(Backend::avx2(), table, symbols, states, stream),
-        // SAFETY: the back-end is available: this machine has AVX-512 with VBMI and VBMI2.
+        Token::Avx2(token) => avx2::encode(token, table, symbols, states, stream),
+        // SAFETY: the token exists, so this machine has AVX-512 with VBMI and VBMI2.
         #[cfg(target_arch = "x86_64")]
-        Backend::Avx512 => unsafe { avx512::encode(table, symbols, states, stream) },
+        Token::Avx512(_) => unsafe { avx512::encode(table, symbols, states, stream) },
         #[cfg(target_arch = "aarch64")]
-        Backend::Neon => neon::encode(Backend::neon(), table, symbols, states, stream),
-        #[allow(unreachable_patterns, reason = "depends on the target")]
-        missing => missing.unavailable(),
+        Token::Neon(token) => neon::encode(token, table, symbols, states, stream),
     }
 }
 
-/// Copies the symbols that the last entry codes to the front of `out`, in order, on the
-/// [active](Backend::active) back-end, and returns how many these are: where that entry is an
-/// escape, what it stands for. The rest of `out` is scratch.
+/// Copies the symbols that the last entry codes to the front of `out`, in order, and returns how
+/// many these are: the symbols that escapes stand for, if that entry is an escape. The rest of
+/// `out` is scratch.
 ///
 /// # Panics
 /// When `out` is shorter than `symbols` and 64 bytes more.
-pub fn escaped(table: &Table, symbols: &[u8], out: &mut [u8]) -> usize {
-    escaped_with(Backend::active(), table, symbols, out)
-}
-
-/// [`escaped`] on a back-end of the caller's choice.
-///
-/// # Panics
-/// As [`escaped`], and if this machine lacks the back-end.
-pub fn escaped_with(backend: Backend, table: &Table, symbols: &[u8], out: &mut [u8]) -> usize {
-    backend.require();
+pub fn escaped(backend: Backend, table: &CodingTable, symbols: &[u8], out: &mut [u8]) -> usize {
     assert!(out.len() >= symbols.len() + 64, "room for every symbol and a vector");
-    match backend {
-        // SAFETY: `require` has found AVX-512 with VBMI and VBMI2 on this machine.
+    match backend.token {
+        // SAFETY: the token exists, so this machine has AVX-512 with VBMI and VBMI2.
         #[cfg(target_arch = "x86_64")]
-        Backend::Avx512 => unsafe { avx512::escaped(table, symbols, out) },
+        Token::Avx512(_) => unsafe { avx512::escaped(table, symbols, out) },
         _ => scalar::escaped(table, symbols, out),
     }
 }
 
-/// Whether vector kernels take these lanes and this table, each of whose frequencies must fit a
-/// byte.
-fn has_vectors(table: &Table, lanes: usize) -> bool {
+/// Returns whether vector kernels take these lanes and this table: its frequencies must fit a byte,
+/// as they do in any table of two entries or more.
+fn has_vectors(table: &CodingTable, lanes: usize) -> bool {
     matches!(lanes, 64 | 128 | MAX_LANES) && table.len > 1
 }
 
-/// Almost `2^16 / freq`, for a `freq` of 1 to 255, and anything for 0: for an `x` less than `256 * freq`, the product
-/// over `2^16` is the quotient or one less.
+/// Returns almost `2^16 / freq` for a `freq` of 1 to 255, and anything for 0. The product with an
+/// `x` less than `256 * freq`, over `2^16`, is the quotient or one less.
 #[cfg(any(test, target_arch = "x86_64", target_arch = "aarch64"))]
 fn reciprocal(freq: u16) -> u16 {
     ((1 << 16) / u32::from(freq.max(1))).min(u16::MAX.into()) as u16

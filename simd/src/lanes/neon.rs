@@ -5,13 +5,13 @@ use core::arch::aarch64::{uint8x16_t, uint16x8_t};
 use pulp::aarch64::Neon;
 use pulp::cast;
 
-use super::search::{self, COMPRESS, EXPAND, Unit};
-use super::{Escapes, Table};
+use super::search::{self, COMPRESS, EXPAND, SearchUnit};
+use super::{CodingTable, Escapes};
 
 /// As [`search::decode`].
 pub(super) fn decode<const W: usize>(
     token: Neon,
-    table: &Table,
+    table: &CodingTable,
     states: &mut [u16],
     stream: &[u8],
     escapes: &mut Escapes<'_>,
@@ -27,7 +27,7 @@ pub(super) fn decode<const W: usize>(
 /// As [`search::encode`].
 pub(super) fn encode(
     token: Neon,
-    table: &Table,
+    table: &CodingTable,
     symbols: &[u8],
     states: &mut [u16],
     stream: &mut [u8],
@@ -38,7 +38,7 @@ pub(super) fn encode(
     )
 }
 
-impl Unit<16> for Neon {
+impl SearchUnit<16> for Neon {
     type Vector = uint8x16_t;
 
     const FLIP: u8 = 0;
@@ -191,7 +191,7 @@ impl Unit<16> for Neon {
     }
 }
 
-/// A bit for each lane of a mask, in bytes of eight.
+/// Returns a bit for each lane of a mask, in bytes of eight.
 #[inline(always)]
 fn bits(token: Neon, mask: uint8x16_t) -> [u8; 2] {
     let neon = token.neon;
@@ -203,7 +203,7 @@ fn bits(token: Neon, mask: uint8x16_t) -> [u8; 2] {
     neon.vgetq_lane_u16::<0>(cast(sums)).to_le_bytes()
 }
 
-/// Quotients and remainders, from products that come out right or one too small.
+/// Returns quotients and remainders, from products that come out right or one too small.
 #[inline(always)]
 fn divide(
     token: Neon,
@@ -221,7 +221,7 @@ fn divide(
     (neon.vsubq_u16(quotient, wrong), rest)
 }
 
-/// Words rotated by one bit.
+/// Rotates words right by one bit.
 #[inline(always)]
 fn rotate_right(token: Neon, words: uint8x16_t) -> [u8; 16] {
     let words: uint16x8_t = cast(words);

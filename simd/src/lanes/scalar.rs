@@ -1,11 +1,11 @@
 //! The plain definition of the lane coder; every vector kernel equals it.
 
-use super::{Escapes, MAX_SYMBOLS, START, Table, float16};
+use super::{CodingTable, Escapes, MAX_SYMBOLS, START, float16};
 
 /// Decodes all symbols into words of W bytes; returns how many bytes of the stream they took, which
 /// are more than there are if it is too short.
 pub(super) fn decode<const W: usize>(
-    table: &Table,
+    table: &CodingTable,
     states: &mut [u16],
     stream: &[u8],
     escapes: &mut Escapes<'_>,
@@ -32,7 +32,7 @@ pub(super) fn decode<const W: usize>(
 /// Decodes a symbol of each lane; returns how many of the bytes that `byte` gives it took.
 #[inline(always)]
 fn decode_round<const W: usize>(
-    table: &Table,
+    table: &CodingTable,
     states: &mut [u16],
     escapes: &mut Escapes<'_>,
     low: &[u8],
@@ -61,9 +61,9 @@ fn decode_round<const W: usize>(
     taken
 }
 
-/// From the states as they are, which is [`START`] for the last symbols.
+/// Encodes symbols from the states as they are: from [`START`] for the last symbols.
 pub(super) fn encode(
-    table: &Table,
+    table: &CodingTable,
     symbols: &[u8],
     states: &mut [u16],
     stream: &mut [u8],
@@ -76,7 +76,7 @@ pub(super) fn encode(
             let rank = usize::from(table.rank_of_symbol[usize::from(symbol)]) & (MAX_SYMBOLS - 1);
             let freq = u32::from(table.freqs[rank]);
             let mut x = u32::from(*state);
-            // Written whether or not it counts: there is always a byte left for each symbol to come.
+            // Written whether or not it counts: each symbol to come has a byte left.
             let emit = x >= freq << 8;
             stream[free - 1] = x as u8;
             free -= usize::from(emit);
@@ -89,8 +89,8 @@ pub(super) fn encode(
     stream.len() - free
 }
 
-/// The output has a byte for each symbol, and more.
-pub(super) fn escaped(table: &Table, symbols: &[u8], out: &mut [u8]) -> usize {
+/// As `escaped` of the module above.
+pub(super) fn escaped(table: &CodingTable, symbols: &[u8], out: &mut [u8]) -> usize {
     let last = table.len - 1;
     let mut found = 0;
     for &symbol in symbols {

@@ -1,13 +1,15 @@
 //! The algorithm for vector units without a large byte permute.
 //!
-//! The rank of a slot, which is how many entries start at or before it, less one, is found by binary
-//! search, in all lanes of a vector at once: a shuffle finds each lane's bound. A table of at most
-//! 16 entries takes four steps and shuffles of one row; a larger one five, and pairs of rows. States are in two arrays, of their low and of their high bytes.
+//! The rank of a slot, which is how many entries start at or before it, less one, is found by
+//! binary search, in all lanes of a vector at once: a shuffle finds each lane's bound. A table of
+//! at most 16 entries takes four steps and shuffles of one row; a larger one, of at most 32, five
+//! steps and shuffles of pairs of rows. States are in two arrays, of their low and of their high
+//! bytes.
 //!
 //! Loops are written out, not mapped with closures: a closure that the standard library calls is
 //! compiled without the features of the vector unit, and nothing is inlined any more.
 
-use super::{Escapes, MAX_LANES, MAX_SYMBOLS, Table, reciprocal};
+use super::{CodingTable, Escapes, MAX_LANES, MAX_SYMBOLS, reciprocal};
 use crate::prefetch;
 
 /// Bytes of a row, from which a shuffle picks.
@@ -16,30 +18,30 @@ const ROW: usize = 16;
 /// How far ahead, in symbols, memory is fetched.
 const AHEAD: usize = 2048;
 
-/// What the algorithm needs of a vector unit of L bytes.
-pub(super) trait Unit<const L: usize>: Copy {
+/// A vector unit of L bytes, with the operations that the algorithm needs.
+pub(super) trait SearchUnit<const L: usize>: Copy {
     /// L bytes.
     type Vector: Copy;
 
-    /// What to flip in bytes so that `above` orders them as unsigned numbers.
+    /// The bits to flip in bytes so that `above` orders them as unsigned numbers.
     const FLIP: u8;
 
     fn load(self, bytes: &[u8; L]) -> Self::Vector;
     fn store(self, vector: Self::Vector, bytes: &mut [u8; L]);
     fn splat(self, byte: u8) -> Self::Vector;
-    /// For `look_up`.
+    /// Prepares a row for `look_up`.
     fn row(self, row: [u8; ROW]) -> Self::Vector;
-    /// The bytes of a row; indices are less than 16.
+    /// Picks bytes of a row; indices are less than 16.
     fn look_up(self, row: Self::Vector, indices: Self::Vector) -> Self::Vector;
-    /// The bytes of two rows; indices are less than 32.
+    /// Picks bytes of two rows; indices are less than 32.
     fn look_up_pair(self, rows: [Self::Vector; 2], indices: Self::Vector) -> Self::Vector;
 
     fn xor(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     fn sub(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
-    /// All ones where `a > b`, as [`FLIP`](Self::FLIP) says, else zero.
+    /// Returns all ones where `a > b`, as [`FLIP`](Self::FLIP) says, else zero.
     fn above(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
-    /// The low and the high bytes of `a * b + c`.
+    /// Returns the low and the high bytes of `a * b + c`.
     fn mul_add(
         self,
         a: Self::Vector,
@@ -47,21 +49,21 @@ pub(super) trait Unit<const L: usize>: Copy {
         c: Self::Vector,
     ) -> (Self::Vector, Self::Vector);
 
-    /// Words of the high and the low bytes, each rotated right by one bit.
+    /// Merges high and low bytes to words, and rotates each word right by one bit.
     fn float16(self, high: Self::Vector, low: Self::Vector) -> [[u8; L]; 2];
 
-    /// A bit for each lane where the mask is ones.
+    /// Returns a bit for each lane where the mask is ones.
     fn bits(self, mask: Self::Vector) -> u64;
-    /// All ones where a byte is zero, else zero.
+    /// Returns all ones where a byte is zero, else zero.
     fn is_zero(self, vector: Self::Vector) -> Self::Vector;
-    /// `a` where the mask is ones, `b` where it is zero.
+    /// Returns `a` where the mask is ones, `b` where it is zero.
     fn select(self, mask: Self::Vector, a: Self::Vector, b: Self::Vector) -> Self::Vector;
-    /// The next byte for each lane where the mask is ones, and how many these are.
+    /// Returns the next byte for each lane where the mask is ones, and how many these are.
     fn expand(self, mask: Self::Vector, bytes: &[u8; L]) -> (Self::Vector, usize);
     /// Undoes `expand` at the end of `free`, which has at least L bytes; changes bytes before that.
     fn compress(self, mask: Self::Vector, vector: Self::Vector, free: &mut [u8]) -> usize;
-    /// Quotients and remainders of 16-bit numbers, given as low and high bytes, by `divisor`, with
-    /// its [`reciprocal`] as low and high bytes. Quotients are less than 256.
+    /// Returns the quotients and remainders of 16-bit numbers, given as low and high bytes, by
+    /// `divisor`, with its [`reciprocal`] as low and high bytes. Quotients are less than 256.
     fn div(
         self,
         number: (Self::Vector, Self::Vector),
@@ -76,7 +78,10 @@ struct ByRank<V, const R: usize>([V; R]);
 
 impl<V: Copy, const R: usize> ByRank<V, R> {
     #[inline(always)]
-    fn new<U: Unit<L, Vector = V>, const L: usize>(unit: U, table: [u8; MAX_SYMBOLS]) -> Self {
+    fn new<U: SearchUnit<L, Vector = V>, const L: usize>(
+        unit: U,
+        table: [u8; MAX_SYMBOLS],
+    ) -> Self {
         let mut rows = [unit.splat(0); R];
         for (vector, row) in rows.iter_mut().zip(table.as_chunks().0) {
             *vector = unit.row(*row);
@@ -85,7 +90,7 @@ impl<V: Copy, const R: usize> ByRank<V, R> {
     }
 
     #[inline(always)]
-    fn look_up<U: Unit<L, Vector = V>, const L: usize>(&self, unit: U, ranks: V) -> V {
+    fn look_up<U: SearchUnit<L, Vector = V>, const L: usize>(&self, unit: U, ranks: V) -> V {
         match R {
             1 => unit.look_up(self.0[0], ranks),
             _ => unit.look_up_pair([self.0[0], self.0[R - 1]], ranks),
@@ -93,13 +98,13 @@ impl<V: Copy, const R: usize> ByRank<V, R> {
     }
 }
 
-/// As `decode_rounds` of the module above.
+/// Decodes whole rounds, as `decode_rounds` of the module above.
 ///
 /// There are at most [`MAX_LANES`] states, a multiple of L, and every frequency is less than 256.
 #[inline(always)]
-pub(super) fn decode<U: Unit<L>, const W: usize, const L: usize>(
+pub(super) fn decode<U: SearchUnit<L>, const W: usize, const L: usize>(
     unit: U,
-    table: &Table,
+    table: &CodingTable,
     states: &mut [u16],
     stream: &[u8],
     escapes: &mut Escapes<'_>,
@@ -112,10 +117,12 @@ pub(super) fn decode<U: Unit<L>, const W: usize, const L: usize>(
     }
 }
 
+/// Decodes with a table of R rows. One long function, so that all vectors of the table stay in
+/// registers from round to round.
 #[inline(always)]
-fn decode_by<U: Unit<L>, const W: usize, const L: usize, const R: usize>(
+fn decode_by<U: SearchUnit<L>, const W: usize, const L: usize, const R: usize>(
     unit: U,
-    table: &Table,
+    table: &CodingTable,
     states: &mut [u16],
     stream: &[u8],
     escapes: &mut Escapes<'_>,
@@ -196,9 +203,9 @@ fn decode_by<U: Unit<L>, const W: usize, const L: usize, const R: usize>(
 /// There are at most [`MAX_LANES`] states, a multiple of L, symbols for each of them equally often,
 /// at least as many bytes as symbols, and every frequency is less than 256.
 #[inline(always)]
-pub(super) fn encode<U: Unit<L>, const L: usize>(
+pub(super) fn encode<U: SearchUnit<L>, const L: usize>(
     unit: U,
-    table: &Table,
+    table: &CodingTable,
     symbols: &[u8],
     states: &mut [u16],
     stream: &mut [u8],
@@ -209,10 +216,11 @@ pub(super) fn encode<U: Unit<L>, const L: usize>(
     }
 }
 
+/// Encodes with a table of R rows.
 #[inline(always)]
-fn encode_by<U: Unit<L>, const L: usize, const R: usize>(
+fn encode_by<U: SearchUnit<L>, const L: usize, const R: usize>(
     unit: U,
-    table: &Table,
+    table: &CodingTable,
     symbols: &[u8],
     states: &mut [u16],
     stream: &mut [u8],
@@ -266,10 +274,10 @@ fn encode_by<U: Unit<L>, const L: usize, const R: usize>(
 /// Steps of the search in a table of two rows; of one row it is one less.
 const LEVELS: usize = 5;
 
-/// For each level of the search among `entries`, a power of two, and each rank that the levels
-/// before give, the last slot of the lower half; 255, which no slot is beyond, where the upper half
-/// has no entries.
-fn bounds_of(table: &Table, entries: usize) -> [[u8; ROW]; LEVELS] {
+/// Returns the bounds of the search among `entries`, a power of two: for each level, and each rank
+/// that the levels before give, the last slot of the lower half. It is 255, which no slot is
+/// beyond, where the upper half has no entries.
+fn bounds_of(table: &CodingTable, entries: usize) -> [[u8; ROW]; LEVELS] {
     let mut bounds = [[u8::MAX; ROW]; LEVELS];
     for (level, bounds) in bounds.iter_mut().enumerate().take(entries.ilog2() as usize) {
         let upper = table.starts[..table.len.into()].chunks(entries >> (level + 1));
@@ -280,8 +288,8 @@ fn bounds_of(table: &Table, entries: usize) -> [[u8; ROW]; LEVELS] {
     bounds
 }
 
-/// For each mask of eight lanes, the number of its next byte for each lane that it has, and 255
-/// for the others.
+/// For each mask of eight lanes: the number of the next byte for each lane in the mask, and 255 for
+/// the others.
 pub(super) static EXPAND: [[u8; 8]; 256] = {
     let mut table = [[u8::MAX; 8]; 256];
     let mut mask = 0;
@@ -299,7 +307,7 @@ pub(super) static EXPAND: [[u8; 8]; 256] = {
     table
 };
 
-/// For each mask of eight lanes, the lanes that it has, at the end, and 255 before.
+/// For each mask of eight lanes: the lanes in the mask, at the end, and 255 before them.
 pub(super) static COMPRESS: [[u8; 8]; 256] = {
     let mut table = [[u8::MAX; 8]; 256];
     let mut mask = 0;

@@ -5,17 +5,17 @@ use core::arch::x86_64::__m256i;
 use pulp::cast;
 use pulp::x86::V3;
 
-use super::rounds::{self, Row, Unit};
-use super::scalar::Word;
+use super::rounds::{self, PlaneUnit, Row};
+use super::scalar::WordBytes;
 
-/// Each plane takes as many bytes as there are words.
+/// Splits words. Each plane takes as many bytes as there are words.
 pub(super) fn split<const W: usize>(
     token: V3,
     rotate: bool,
     words: &[[u8; W]],
     planes: [&mut [u8]; W],
 ) where
-    [u8; W]: Word,
+    [u8; W]: WordBytes,
 {
     token.vectorize(
         #[inline(always)]
@@ -23,14 +23,14 @@ pub(super) fn split<const W: usize>(
     );
 }
 
-/// Each plane has as many bytes as there are words.
+/// Merges planes. Each has as many bytes as there are words.
 pub(super) fn merge<const W: usize>(
     token: V3,
     rotate: bool,
     planes: [&[u8]; W],
     words: &mut [[u8; W]],
 ) where
-    [u8; W]: Word,
+    [u8; W]: WordBytes,
 {
     token.vectorize(
         #[inline(always)]
@@ -38,7 +38,7 @@ pub(super) fn merge<const W: usize>(
     );
 }
 
-impl Unit<2> for V3 {
+impl PlaneUnit<2> for V3 {
     type Vector = __m256i;
 
     #[inline(always)]

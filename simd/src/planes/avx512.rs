@@ -3,19 +3,19 @@
 use core::arch::x86_64::__m512i;
 
 use pulp::cast;
-use pulp::x86::V4;
 
-use super::rounds::{self, Row, Unit};
-use super::scalar::Word;
+use super::rounds::{self, PlaneUnit, Row};
+use super::scalar::WordBytes;
+use crate::backend::Avx512;
 
-/// Each plane takes as many bytes as there are words.
+/// Splits words. Each plane takes as many bytes as there are words.
 pub(super) fn split<const W: usize>(
-    token: V4,
+    token: Avx512,
     rotate: bool,
     words: &[[u8; W]],
     planes: [&mut [u8]; W],
 ) where
-    [u8; W]: Word,
+    [u8; W]: WordBytes,
 {
     token.vectorize(
         #[inline(always)]
@@ -23,14 +23,14 @@ pub(super) fn split<const W: usize>(
     );
 }
 
-/// Each plane has as many bytes as there are words.
+/// Merges planes. Each has as many bytes as there are words.
 pub(super) fn merge<const W: usize>(
-    token: V4,
+    token: Avx512,
     rotate: bool,
     planes: [&[u8]; W],
     words: &mut [[u8; W]],
 ) where
-    [u8; W]: Word,
+    [u8; W]: WordBytes,
 {
     token.vectorize(
         #[inline(always)]
@@ -38,7 +38,7 @@ pub(super) fn merge<const W: usize>(
     );
 }
 
-impl Unit<4> for V4 {
+impl PlaneUnit<4> for Avx512 {
     type Vector = __m512i;
 
     #[inline(always)]
@@ -46,9 +46,8 @@ impl Unit<4> for V4 {
         self.avx512f._mm512_setzero_si512()
     }
 
-    // Vector r is rows 4r to 4r + 3 of a block, as they lie in memory. After
-    // the rounds, piece r of a plane's lane l (of W pieces) is from row
-    // 4r + l, and transposing the pieces puts them in order.
+    // Vector r is rows 4r to 4r + 3 of a block, as they lie in memory. After the rounds, piece r of
+    // a plane's lane l (of W pieces) is from row 4r + l: transposing the pieces puts them in order.
 
     #[inline(always)]
     fn load_words<const W: usize>(self, block: &[[Row; W]; 4]) -> [__m512i; W] {
@@ -82,7 +81,7 @@ impl Unit<4> for V4 {
 
     #[inline(always)]
     fn unzip(self, a: __m512i, b: __m512i) -> (__m512i, __m512i) {
-        let V4 { avx512f, avx512bw, .. } = self;
+        let Avx512 { avx512f, avx512bw, .. } = self;
         let low = avx512f._mm512_set1_epi16(0xff);
         // No value is above 255, so packing saturates none.
         (
@@ -107,7 +106,7 @@ impl Unit<4> for V4 {
 
     #[inline(always)]
     fn rotate_left<const W: usize>(self, words: __m512i) -> __m512i {
-        let V4 { avx512f, avx512bw, .. } = self;
+        let Avx512 { avx512f, avx512bw, .. } = self;
         match W {
             2 => avx512f._mm512_or_si512(
                 avx512bw._mm512_slli_epi16::<1>(words),
@@ -120,7 +119,7 @@ impl Unit<4> for V4 {
 
     #[inline(always)]
     fn rotate_right<const W: usize>(self, words: __m512i) -> __m512i {
-        let V4 { avx512f, avx512bw, .. } = self;
+        let Avx512 { avx512f, avx512bw, .. } = self;
         match W {
             2 => avx512f._mm512_or_si512(
                 avx512bw._mm512_srli_epi16::<1>(words),
@@ -132,8 +131,8 @@ impl Unit<4> for V4 {
     }
 }
 
-/// For a vector that is a table of `rows` times `columns` pieces: where each
-/// 16-bit unit of the transposed table comes from.
+/// For a vector that is a table of `rows` times `columns` pieces, returns where each 16-bit unit of
+/// the transposed table comes from.
 const fn transposed(rows: usize, columns: usize) -> [u16; 32] {
     let units = 32 / (rows * columns);
     let mut order = [0; 32];

@@ -1,26 +1,30 @@
-//! Byte planes: all low bytes of a run of elements together, then all second
-//! bytes, and so on, so that bytes of one kind can be coded together.
+//! Byte planes: all low bytes of a run of elements together, then all second bytes, and so on, so
+//! that bytes of one kind can be coded together.
 //!
-//! Rotating each word left by one bit first moves the sign of a float to
-//! bit 0, and so the exponent of bf16 and f32 into a byte of its own (and
-//! the high part of the exponent of f16 and f64).
+//! Rotating each word left by one bit first moves the sign of a float to bit 0. The highest byte
+//! then begins with the exponent: it is all of that byte in bf16 and f32. In f16 three bits of the
+//! mantissa follow the five of the exponent, and in f64 the three lowest bits of the exponent are
+//! in the next byte.
 //!
 //! ```
+//! use at1w_simd::Backend;
 //! use at1w_simd::planes::{Layout, merge, split};
 //!
+//! let backend = Backend::best();
 //! let bf16 = [0x80, 0xbf, 0x00, 0x40]; // -1.0 and 2.0
 //! let mut planes = [0; 4];
-//! split(Layout::FLOAT16, &bf16, &mut planes);
+//! split(backend, Layout::FLOAT16, &bf16, &mut planes);
 //! assert_eq!(planes, [0x01, 0x00, 127, 128]); // mantissas and signs, exponents
 //!
 //! let mut back = [0; 4];
-//! merge(Layout::FLOAT16, &[&planes[..2], &planes[2..]], &mut back);
+//! merge(backend, Layout::FLOAT16, &[&planes[..2], &planes[2..]], &mut back);
 //! assert_eq!(back, bf16);
 //! ```
 
 use std::array;
 
 use crate::Backend;
+use crate::backend::Token;
 
 mod scalar;
 
@@ -33,13 +37,13 @@ mod neon;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod rounds;
 
-use scalar::Word;
+use scalar::WordBytes;
 
-/// How an element's bytes become planes: the width of an element, and
-/// whether its word is rotated left by one bit before it is split.
+/// The way from the bytes of an element to planes: the width of an element, and whether its word is
+/// rotated left by one bit before it is split.
 ///
-/// A word is little-endian, whatever the machine. A single byte is never
-/// rotated: it has no other plane to send its sign to.
+/// A word is little-endian, whatever the machine. A single byte is never rotated: it has no other
+/// plane to send its sign to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Layout {
     width: Width,
@@ -85,8 +89,7 @@ impl Layout {
         Self { width, rotate }
     }
 
-    /// Bytes of an element, which is also the number of planes: 1, 2, 4
-    /// or 8.
+    /// Bytes of an element, which is also the number of planes: 1, 2, 4 or 8.
     pub const fn width(self) -> usize {
         match self.width {
             Width::One => 1,
@@ -107,44 +110,14 @@ impl Layout {
     }
 }
 
-/// Splits `n` elements into byte planes, on the [active](Backend::active)
-/// back-end.
+/// Splits `n` elements into byte planes.
 ///
-/// `src` holds the elements, `n * width` bytes. Plane `p` is written to
-/// `planes[p * n..(p + 1) * n]`, `p = 0` being the least significant byte
-/// after the rotation.
+/// `src` holds the elements, `n * width` bytes. Plane `p` is written to `planes[p * n..(p + 1) *
+/// n]`, `p = 0` being the least significant byte after the rotation.
 ///
 /// # Panics
-///
-/// If `src.len()` is not a multiple of the width, or `planes.len()` is not
-/// `src.len()`.
-pub fn split(layout: Layout, src: &[u8], planes: &mut [u8]) {
-    split_with(Backend::active(), layout, src, planes);
-}
-
-/// Merges byte planes into elements, on the [active](Backend::active)
-/// back-end: undoes [`split`].
-///
-/// There are `width` planes of `n` bytes each, `planes[0]` being the least
-/// significant byte before the rotation is undone; `dst` takes `n * width`
-/// bytes. The planes are separate slices so that each can be read where it
-/// lies.
-///
-/// # Panics
-///
-/// If `planes.len()` is not the width, or a plane's length times the width
-/// is not `dst.len()`.
-pub fn merge(layout: Layout, planes: &[&[u8]], dst: &mut [u8]) {
-    merge_with(Backend::active(), layout, planes, dst);
-}
-
-/// [`split`] on a back-end of the caller's choice.
-///
-/// # Panics
-///
-/// As [`split`], and if this machine lacks the back-end.
-pub fn split_with(backend: Backend, layout: Layout, src: &[u8], planes: &mut [u8]) {
-    backend.require();
+/// If `src.len()` is not a multiple of the width, or `planes.len()` is not `src.len()`.
+pub fn split(backend: Backend, layout: Layout, src: &[u8], planes: &mut [u8]) {
     assert_eq!(src.len() % layout.width(), 0, "a part of an element");
     assert_eq!(planes.len(), src.len(), "length of the planes");
     match layout.width {
@@ -155,13 +128,15 @@ pub fn split_with(backend: Backend, layout: Layout, src: &[u8], planes: &mut [u8
     }
 }
 
-/// [`merge`] on a back-end of the caller's choice.
+/// Merges byte planes into elements: undoes [`split`].
+///
+/// There are `width` planes of `n` bytes each, `planes[0]` being the least significant byte before
+/// the rotation is undone; `dst` takes `n * width` bytes. The planes are separate slices so that
+/// each can be read where it lies.
 ///
 /// # Panics
-///
-/// As [`merge`], and if this machine lacks the back-end.
-pub fn merge_with(backend: Backend, layout: Layout, planes: &[&[u8]], dst: &mut [u8]) {
-    backend.require();
+/// If `planes.len()` is not the width, or a plane's length times the width is not `dst.len()`.
+pub fn merge(backend: Backend, layout: Layout, planes: &[&[u8]], dst: &mut [u8]) {
     assert_eq!(planes.len(), layout.width(), "number of planes");
     assert_eq!(dst.len() % layout.width(), 0, "a part of an element");
     for plane in planes {
@@ -178,40 +153,36 @@ pub fn merge_with(backend: Backend, layout: Layout, planes: &[&[u8]], dst: &mut 
 /// `src` is whole words and `planes` as long as it.
 fn split_words<const W: usize>(backend: Backend, rotate: bool, src: &[u8], planes: &mut [u8])
 where
-    [u8; W]: Word,
+    [u8; W]: WordBytes,
 {
     let words = src.as_chunks().0;
     let mut rest = planes;
     let planes = array::from_fn(|_| rest.split_off_mut(..words.len()).expect("W planes"));
-    match backend {
-        Backend::Scalar => scalar::split::<W>(rotate, words, planes),
+    match backend.token {
+        Token::Scalar => scalar::split::<W>(rotate, words, planes),
         #[cfg(target_arch = "x86_64")]
-        Backend::Avx2 => avx2::split::<W>(Backend::avx2(), rotate, words, planes),
+        Token::Avx2(token) => avx2::split::<W>(token, rotate, words, planes),
         #[cfg(target_arch = "x86_64")]
-        Backend::Avx512 => avx512::split::<W>(Backend::avx512(), rotate, words, planes),
+        Token::Avx512(token) => avx512::split::<W>(token, rotate, words, planes),
         #[cfg(target_arch = "aarch64")]
-        Backend::Neon => neon::split::<W>(Backend::neon(), rotate, words, planes),
-        #[allow(unreachable_patterns, reason = "depends on the target")]
-        missing => missing.unavailable(),
+        Token::Neon(token) => neon::split::<W>(token, rotate, words, planes),
     }
 }
 
 /// `planes` are W, each of as many bytes as `dst` has words.
 fn merge_words<const W: usize>(backend: Backend, rotate: bool, planes: &[&[u8]], dst: &mut [u8])
 where
-    [u8; W]: Word,
+    [u8; W]: WordBytes,
 {
     let planes = array::from_fn(|p| planes[p]);
     let words = dst.as_chunks_mut().0;
-    match backend {
-        Backend::Scalar => scalar::merge::<W>(rotate, planes, words),
+    match backend.token {
+        Token::Scalar => scalar::merge::<W>(rotate, planes, words),
         #[cfg(target_arch = "x86_64")]
-        Backend::Avx2 => avx2::merge::<W>(Backend::avx2(), rotate, planes, words),
+        Token::Avx2(token) => avx2::merge::<W>(token, rotate, planes, words),
         #[cfg(target_arch = "x86_64")]
-        Backend::Avx512 => avx512::merge::<W>(Backend::avx512(), rotate, planes, words),
+        Token::Avx512(token) => avx512::merge::<W>(token, rotate, planes, words),
         #[cfg(target_arch = "aarch64")]
-        Backend::Neon => neon::merge::<W>(Backend::neon(), rotate, planes, words),
-        #[allow(unreachable_patterns, reason = "depends on the target")]
-        missing => missing.unavailable(),
+        Token::Neon(token) => neon::merge::<W>(token, rotate, planes, words),
     }
 }

@@ -5,17 +5,17 @@ use core::arch::aarch64::uint8x16_t;
 use pulp::aarch64::Neon;
 use pulp::cast;
 
-use super::rounds::{self, Row, Unit};
-use super::scalar::Word;
+use super::rounds::{self, PlaneUnit, Row};
+use super::scalar::WordBytes;
 
-/// Each plane takes as many bytes as there are words.
+/// Splits words. Each plane takes as many bytes as there are words.
 pub(super) fn split<const W: usize>(
     token: Neon,
     rotate: bool,
     words: &[[u8; W]],
     planes: [&mut [u8]; W],
 ) where
-    [u8; W]: Word,
+    [u8; W]: WordBytes,
 {
     token.vectorize(
         #[inline(always)]
@@ -23,14 +23,14 @@ pub(super) fn split<const W: usize>(
     );
 }
 
-/// Each plane has as many bytes as there are words.
+/// Merges planes. Each has as many bytes as there are words.
 pub(super) fn merge<const W: usize>(
     token: Neon,
     rotate: bool,
     planes: [&[u8]; W],
     words: &mut [[u8; W]],
 ) where
-    [u8; W]: Word,
+    [u8; W]: WordBytes,
 {
     token.vectorize(
         #[inline(always)]
@@ -38,7 +38,7 @@ pub(super) fn merge<const W: usize>(
     );
 }
 
-impl Unit<1> for Neon {
+impl PlaneUnit<1> for Neon {
     type Vector = uint8x16_t;
 
     #[inline(always)]

@@ -1,21 +1,19 @@
 //! The algorithm that all vector back-ends share.
 //!
-//! A *row* is 16 bytes, and W rows of elements are a *group*: 16 elements of
-//! W bytes. Unzipping two rows puts their even bytes into one row and their
-//! odd bytes into another. Unzipping each pair of neighbours in a group, and
-//! then putting the even results before the odd ones, is a round; after
-//! log2 W rounds row p is byte p of all 16 elements, in order. Zipping undoes
-//! it, round by round.
+//! A *row* is 16 bytes, and W rows of elements are a *group*: 16 elements of W bytes. Unzipping two
+//! rows puts their even bytes into one row and their odd bytes into another. A round unzips each
+//! pair of neighbours in a group, and then puts the even results before the odd ones; after log2 W
+//! rounds row p is byte p of all 16 elements, in order. Zipping undoes it, round by round.
 //!
-//! A vector of L lanes works on L groups at once, a *block* of W vectors, and
-//! no lane ever meets another in a round. Which rows share a vector is up to
-//! the back-end, as long as `store_plane` puts them back in order.
+//! A vector of L lanes works on L groups at once, a *block* of W vectors, and no lane ever meets
+//! another in a round. Which rows share a vector is up to the back-end, as long as `store_plane`
+//! puts them back in order.
 //!
-//! Loops over W and L are written out, not mapped with closures: a closure
-//! that the standard library calls is compiled without the features of the
-//! vector unit, and nothing is inlined any more.
+//! Loops over W and L are written out, not mapped with closures: a closure that the standard
+//! library calls is compiled without the features of the vector unit, and nothing is inlined any
+//! more.
 
-use super::scalar::{self, Word};
+use super::scalar::{self, WordBytes};
 use crate::prefetch;
 
 /// How many bytes ahead words are fetched.
@@ -24,25 +22,25 @@ const AHEAD: usize = 4096;
 /// 16 bytes: a lane of a vector.
 pub(super) type Row = [u8; 16];
 
-/// What the algorithm needs of a vector unit of L lanes.
-pub(super) trait Unit<const L: usize>: Copy {
+/// A vector unit of L lanes, with the operations that the algorithm needs.
+pub(super) trait PlaneUnit<const L: usize>: Copy {
     /// L rows.
     type Vector: Copy;
 
     fn zero(self) -> Self::Vector;
 
-    /// A block of elements, each vector of whole rows, and those of a lane
-    /// in the order of memory.
+    /// Loads a block of elements, each vector of whole rows, and those of a lane in the order of
+    /// memory.
     fn load_words<const W: usize>(self, block: &[[Row; W]; L]) -> [Self::Vector; W];
     /// Undoes `load_words`.
     fn store_words<const W: usize>(self, vectors: [Self::Vector; W], block: &mut [[Row; W]; L]);
 
-    /// Undoes `store_plane`.
+    /// Loads one plane of a block: undoes `store_plane`.
     fn load_plane<const W: usize>(self, plane: &[Row; L]) -> Self::Vector;
-    /// One plane of a block, as the rounds have left it.
+    /// Stores one plane of a block, as the rounds have left it.
     fn store_plane<const W: usize>(self, vector: Self::Vector, plane: &mut [Row; L]);
 
-    /// The even bytes of `a` and `b`, and their odd bytes, lane by lane.
+    /// Returns the even bytes of `a` and `b`, and their odd bytes, lane by lane.
     fn unzip(self, a: Self::Vector, b: Self::Vector) -> (Self::Vector, Self::Vector);
     /// Undoes `unzip`.
     fn zip(self, even: Self::Vector, odd: Self::Vector) -> (Self::Vector, Self::Vector);
@@ -53,15 +51,15 @@ pub(super) trait Unit<const L: usize>: Copy {
     fn rotate_right<const W: usize>(self, words: Self::Vector) -> Self::Vector;
 }
 
-/// Each plane takes as many bytes as there are words.
+/// Splits words. Each plane takes as many bytes as there are words.
 #[inline(always)]
-pub(super) fn split<U: Unit<L>, const L: usize, const W: usize>(
+pub(super) fn split<U: PlaneUnit<L>, const L: usize, const W: usize>(
     unit: U,
     rotate: bool,
     words: &[[u8; W]],
     planes: [&mut [u8]; W],
 ) where
-    [u8; W]: Word,
+    [u8; W]: WordBytes,
 {
     let head = unaligned::<L>(planes[0]).min(words.len());
     let (words_head, words) = words.split_at(head);
@@ -99,15 +97,15 @@ pub(super) fn split<U: Unit<L>, const L: usize, const W: usize>(
     scalar::split(rotate, &words[done..], planes_tail);
 }
 
-/// Each plane has as many bytes as there are words.
+/// Merges planes. Each has as many bytes as there are words.
 #[inline(always)]
-pub(super) fn merge<U: Unit<L>, const L: usize, const W: usize>(
+pub(super) fn merge<U: PlaneUnit<L>, const L: usize, const W: usize>(
     unit: U,
     rotate: bool,
     planes: [&[u8]; W],
     words: &mut [[u8; W]],
 ) where
-    [u8; W]: Word,
+    [u8; W]: WordBytes,
 {
     let head = (unaligned::<L>(words.as_flattened()) / W).min(words.len());
     let (words_head, words) = words.split_at_mut(head);
@@ -144,11 +142,10 @@ pub(super) fn merge<U: Unit<L>, const L: usize, const W: usize>(
     scalar::merge(rotate, planes_tail, &mut words[done..]);
 }
 
-/// How many bytes of a destination come before the first that is aligned to
-/// a vector.
+/// Returns how many bytes of a destination come before the first that is aligned to a vector.
 ///
-/// The scalar reference takes these: stores across cache lines can cost four times
-/// all the rest, and large allocations tend to start 16 bytes into a page.
+/// The scalar reference takes these: stores across cache lines can cost four times all the rest,
+/// and large allocations tend to start 16 bytes into a page.
 #[inline(always)]
 fn unaligned<const L: usize>(destination: &[u8]) -> usize {
     destination.as_ptr().align_offset(L * 16)

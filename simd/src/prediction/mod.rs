@@ -1,5 +1,5 @@
-//! Linear prediction of the elements of a matrix from others of their row, one column at a time, for
-//! as many rows as fill some vectors.
+//! Linear prediction of the elements of a matrix from others of their row, one column at a time, in
+//! [`ROWS`] rows at once.
 //!
 //! All arithmetic is on 16-bit integers that wrap, so that every back-end predicts the same.
 //!
@@ -11,6 +11,8 @@ mod avx512;
 mod scalar;
 
 use crate::Backend;
+#[cfg(target_arch = "x86_64")]
+use crate::backend::Token;
 
 /// Rows that are predicted at a time.
 pub const ROWS: usize = 64;
@@ -18,132 +20,111 @@ pub const ROWS: usize = 64;
 /// An integer for each row.
 pub type Column = [i16; ROWS];
 
-/// The contexts of predictions, by their distance from zero in units of 32; the last one is also that
-/// of predictions beyond.
-pub type Table = [u8; 128];
+/// The way from a prediction to a context: by its distance from zero, and its sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ContextMap {
+    /// Distances are counted in units of `1 << shift`.
+    pub shift: u32,
+    /// The context of each distance. The last one is also that of longer distances.
+    pub contexts: [u8; 128],
+    /// Bits that are set in the context of a negative prediction.
+    pub negative: u8,
+}
 
-/// A distance is counted in units of 1 << this.
-const DISTANCE_SHIFT: u32 = 5;
+/// The exponent of small floats that have no value.
+const NO_VALUE: u8 = 15;
 
-/// In the byte that [`predict_contexts`] makes: the prediction is negative.
-pub const NEGATIVE: u8 = 0x80;
-
-/// The exponent of symbols that stand for no value.
-const ESCAPE_EXPONENT: u8 = 15;
-
-/// A mantissa counts 1 if its exponent is this.
-const VALUE_SHIFT: u32 = 3;
-
-/// A column that others are predicted from.
+/// A term of a prediction: another column, times a coefficient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Term {
-    /// Its index.
+    /// The index of the column.
     pub column: u16,
-    /// What its values are multiplied with, in units of 1/256.
+    /// The factor of its values, in units of 1/256.
     pub coefficient: i8,
 }
 
 impl Term {
-    /// The coefficient as a 16-bit factor, of which the high half of the product is kept.
+    /// The coefficient as a 16-bit factor: the high half of its product with a value counts.
     fn factor(self) -> i16 {
         i16::from(self.coefficient) << 8
     }
 }
 
 /// Predicts a column: the intercept, and for each term its coefficient times the value of its
-/// column, rounded down. `contexts` become the context of the prediction, with [`NEGATIVE`].
+/// column, rounded down. Writes the context of each prediction.
 ///
 /// # Panics
-/// When a term has no column.
+/// When a term has no column, or the shift of the map is more than 15.
 pub fn predict_contexts(
-    intercept: i16,
-    terms: &[Term],
-    columns: &[Column],
-    table: &Table,
-    contexts: &mut [u8; ROWS],
-) {
-    predict_contexts_with(Backend::active(), intercept, terms, columns, table, contexts);
-}
-
-/// [`predict_contexts`] on a back-end of the caller's choice.
-///
-/// # Panics
-/// As [`predict_contexts`], and if this machine lacks the back-end.
-pub fn predict_contexts_with(
     backend: Backend,
     intercept: i16,
     terms: &[Term],
     columns: &[Column],
-    table: &Table,
+    map: &ContextMap,
     contexts: &mut [u8; ROWS],
 ) {
-    backend.require();
-    match backend {
-        // SAFETY: `require` has found AVX-512 with BW and VBMI on this machine.
+    assert!(map.shift < 16, "a shift of {}", map.shift);
+    match backend.token {
+        // SAFETY: the token exists, so this machine has AVX-512 with VBMI.
         #[cfg(target_arch = "x86_64")]
-        Backend::Avx512 => unsafe {
-            avx512::predict_contexts(intercept, terms, columns, table, contexts)
+        Token::Avx512(_) => unsafe {
+            avx512::predict_contexts(intercept, terms, columns, map, contexts)
         },
         _ => backend.vectorize(
             #[inline(always)]
-            || scalar::predict_contexts(intercept, terms, columns, table, contexts),
+            || scalar::predict_contexts(intercept, terms, columns, map, contexts),
         ),
     }
 }
 
-/// The values of symbols: a sign in the top bit, four bits of exponent, three of mantissa. A symbol
-/// of the exponent 15 has the value 0.
-pub fn values(symbols: &[u8; ROWS], column: &mut Column) {
-    values_with(Backend::active(), symbols, column);
-}
-
-/// [`values`] on a back-end of the caller's choice.
+/// Writes the [`value`] of each of the small floats.
 ///
 /// # Panics
-/// If this machine lacks the back-end.
-pub fn values_with(backend: Backend, symbols: &[u8; ROWS], column: &mut Column) {
-    backend.require();
-    match backend {
-        // SAFETY: `require` has found AVX-512 with BW on this machine.
+/// Unless the unit is an exponent from 3 to 14.
+pub fn values(backend: Backend, unit: u32, floats: &[u8; ROWS], column: &mut Column) {
+    check_unit(unit);
+    match backend.token {
+        // SAFETY: the token exists, so this machine has AVX-512.
         #[cfg(target_arch = "x86_64")]
-        Backend::Avx512 => unsafe { avx512::values(symbols, column) },
+        Token::Avx512(_) => unsafe { avx512::values(unit, floats, column) },
         _ => backend.vectorize(
             #[inline(always)]
-            || scalar::values(symbols, column),
+            || scalar::values(unit, floats, column),
         ),
     }
 }
 
-/// The value of one symbol, as [`values`] has it.
+/// Returns the value of a small float as an integer, rounded towards zero.
+///
+/// A small float has a sign in the top bit, four bits of exponent and three of mantissa. Every
+/// mantissa has a leading one, and its lowest bit counts 1 where the exponent is `unit`. The
+/// largest exponent stands for no value, and gives 0.
+///
+/// # Panics
+/// Unless the unit is an exponent from 3 to 14: values then fit an `i16`.
 #[inline(always)]
-pub fn value(symbol: u8) -> i16 {
-    let (exponent, mantissa) = (symbol >> 3 & 15, u32::from(symbol & 7));
-    let magnitude = (((8 + mantissa) << exponent) >> VALUE_SHIFT) as i16;
-    let magnitude = if exponent == ESCAPE_EXPONENT { 0 } else { magnitude };
-    if symbol & 0x80 != 0 { -magnitude } else { magnitude }
+pub fn value(unit: u32, float: u8) -> i16 {
+    check_unit(unit);
+    scalar::value(unit, float)
 }
 
-/// Values of a column, from which its products with others are summed up. Values of less than 2^12
-/// have sums that fit.
+#[inline(always)]
+fn check_unit(unit: u32) {
+    assert!((3..NO_VALUE.into()).contains(&unit), "an exponent from 3 to 14");
+}
+
+/// Values of a column, of which products with others are summed up. Values of less than 2^12 have
+/// sums that fit.
 pub type Sample = [i16; SAMPLE_LEN];
 
-/// How many.
+/// Values of a [`Sample`].
 pub const SAMPLE_LEN: usize = 128;
 
-/// Adds to each of `sums` the sum of the products of `sample` with one of `others`, on the
-/// [active](Backend::active) back-end.
+/// Adds to each of `sums` the sum of the products of `sample` with one of `others`.
 ///
 /// # Panics
 /// When there are more sums than others.
-pub fn add_products(sample: &Sample, others: &[Sample], sums: &mut [i64]) {
-    add_products_with(Backend::active(), sample, others, sums);
-}
-
-/// [`add_products`] on a back-end of the caller's choice.
-///
-/// # Panics
-/// As [`add_products`], and if this machine lacks the back-end.
-pub fn add_products_with(backend: Backend, sample: &Sample, others: &[Sample], sums: &mut [i64]) {
+pub fn add_products(backend: Backend, sample: &Sample, others: &[Sample], sums: &mut [i64]) {
     assert!(sums.len() <= others.len(), "a sum for each other column");
     backend.vectorize(
         #[inline(always)]
@@ -157,14 +138,14 @@ pub fn add_products_with(backend: Backend, sample: &Sample, others: &[Sample], s
     );
 }
 
-/// Puts rows after one another of which each of `columns` holds a byte: the first `rows` of them.
+/// Writes the first `rows` rows one after the other, from `columns` that hold a byte of each row.
 ///
 /// # Panics
 /// Unless `out` has as many bytes as there are columns for each of the rows, 64 at most.
-pub fn transpose(columns: &[[u8; ROWS]], rows: usize, out: &mut [u8]) {
+pub fn transpose(backend: Backend, columns: &[[u8; ROWS]], rows: usize, out: &mut [u8]) {
     assert!(rows <= ROWS, "{rows} rows");
     assert_eq!(out.len(), rows * columns.len(), "a byte for each column and row");
-    Backend::active().vectorize(
+    backend.vectorize(
         #[inline(always)]
         || transpose_squares(columns, rows, out),
     );
@@ -190,7 +171,7 @@ fn transpose_squares(columns: &[[u8; ROWS]], rows: usize, out: &mut [u8]) {
     }
 }
 
-/// Bytes change places across the diagonal: squares of four, of two, of one.
+/// Exchanges bytes across the diagonal: squares of four, of two, of one.
 ///
 /// Source: H. S. Warren, "Hacker's Delight", section 7-3, on bytes instead of bits.
 #[inline(always)]

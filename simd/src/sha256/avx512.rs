@@ -4,7 +4,7 @@ use core::arch::x86_64::*;
 
 use pulp::cast;
 
-use super::{BLOCK, K, State};
+use super::{BLOCK_LEN, K, State};
 use crate::prefetch;
 
 /// How many bytes ahead messages are fetched.
@@ -15,7 +15,7 @@ const N: usize = 16;
 
 /// Absorbs equally many blocks of each message.
 #[target_feature(enable = "avx512f,avx512bw")]
-pub(super) fn compress(states: &mut [State; N], blocks: [&[[u8; BLOCK]]; N]) {
+pub(super) fn compress(states: &mut [State; N], blocks: [&[[u8; BLOCK_LEN]]; N]) {
     let mut state = [_mm512_setzero_si512(); 8];
     for (word, lane) in state.iter_mut().enumerate() {
         *lane = cast(states.map(|state| state[word]));
@@ -45,7 +45,8 @@ pub(super) fn compress(states: &mut [State; N], blocks: [&[[u8; BLOCK]]; N]) {
 fn absorb(state: &mut [__m512i; 8], mut w: [__m512i; 16]) {
     let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = *state;
     macro_rules! round {
-        ($a:ident $b:ident $c:ident $d:ident $e:ident $f:ident $g:ident $h:ident, $k:expr, $t:expr) => {
+        ($a:ident $b:ident $c:ident $d:ident $e:ident $f:ident $g:ident $h:ident,
+         $k:expr, $t:expr) => {
             let sum = _mm512_add_epi32($h, _mm512_set1_epi32($k[$t] as i32));
             let sum = _mm512_add_epi32(sum, w[$t]);
             let choice = _mm512_ternarylogic_epi32::<0xca>($e, $f, $g);
@@ -88,7 +89,7 @@ fn schedule(w: &mut [__m512i; 16], t: usize) {
     w[t] = _mm512_add_epi32(sum, small_sigma1(w[(t + 14) % 16]));
 }
 
-/// Exclusive or of three.
+/// Returns the exclusive or of three words.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn xor3(a: __m512i, b: __m512i, c: __m512i) -> __m512i {
@@ -119,7 +120,7 @@ fn small_sigma1(x: __m512i) -> __m512i {
     xor3(_mm512_ror_epi32::<17>(x), _mm512_ror_epi32::<19>(x), _mm512_srli_epi32::<10>(x))
 }
 
-/// The bytes of each word reversed.
+/// Reverses the bytes of each word.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn big_endian(words: __m512i) -> __m512i {
@@ -127,7 +128,7 @@ fn big_endian(words: __m512i) -> __m512i {
     _mm512_shuffle_epi8(words, _mm512_broadcast_i32x4(order))
 }
 
-/// Sixteen rows of sixteen words become sixteen columns.
+/// Turns sixteen rows of sixteen words into sixteen columns.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn transposed(rows: [__m512i; 16]) -> [__m512i; 16] {

@@ -1,11 +1,11 @@
 //! SHA-256 of several messages at once, from given chaining states.
 //!
 //! One message is a chain: each step waits for the one before, and most of the machine idles. Steps
-//! of several messages fill it. Callers cut what they hash into parts whose chaining states are
-//! known, and pass as many as [`width`] at a time.
+//! of several messages fill it. Callers cut a message into parts whose chaining states are known,
+//! and pass as many as [`width`] at a time.
 //!
-//! Source: FIPS 180-4, section 6.2. The `sha2` crate is the scalar reference, and takes what is left
-//! over.
+//! Source: FIPS 180-4, section 6.2. The `sha2` crate is the scalar reference, and takes the streams
+//! that are left over.
 
 #[cfg(target_arch = "x86_64")]
 mod avx512;
@@ -18,9 +18,10 @@ mod sha_ni;
 mod split;
 
 use crate::Backend;
+use crate::backend::Token;
 
 /// Bytes of a block.
-pub const BLOCK: usize = 64;
+pub const BLOCK_LEN: usize = 64;
 
 /// A chaining state, as words.
 pub type State = [u32; 8];
@@ -60,7 +61,7 @@ const K: [u32; 64] = [
     0xc671_78f2,
 ];
 
-/// A message on its way.
+/// A message of which some blocks are absorbed.
 #[derive(Debug)]
 pub struct Stream<'a> {
     /// The chaining state.
@@ -69,46 +70,36 @@ pub struct Stream<'a> {
     pub blocks: &'a [u8],
 }
 
-/// Absorbs the blocks of every stream, whatever their number and lengths, on the
-/// [active](Backend::active) back-end. Equally long ones go fastest.
+/// Absorbs the blocks of every stream, whatever their number and lengths. Equally long streams go
+/// fastest. Takes the SHA extensions as well, where the machine has them.
 ///
 /// # Panics
 /// When a stream is not whole blocks.
-pub fn compress(streams: &mut [Stream<'_>]) {
-    compress_with(Backend::active(), streams);
-}
-
-/// [`compress`] on a back-end of the caller's choice. On x86-64 it takes the SHA extensions as
-/// well, where the machine has them.
-///
-/// # Panics
-/// As [`compress`], and if this machine lacks the back-end.
-pub fn compress_with(backend: Backend, streams: &mut [Stream<'_>]) {
-    backend.require();
+pub fn compress(backend: Backend, streams: &mut [Stream<'_>]) {
     for stream in &*streams {
-        assert!(stream.blocks.len().is_multiple_of(BLOCK), "a stream of whole blocks");
+        assert!(stream.blocks.len().is_multiple_of(BLOCK_LEN), "a stream of whole blocks");
     }
-    match backend {
+    match backend.token {
         #[cfg(target_arch = "x86_64")]
-        Backend::Avx512 => {
+        Token::Avx512(_) => {
             if split::is_fast() {
                 side_by_side(SPLIT_LEAST, streams, |states, blocks| {
-                    // SAFETY: `require` has found AVX-512 on this machine, with VBMI2; it has the
-                    // SHA extensions as well.
+                    // SAFETY: the token exists, so this machine has AVX-512 with VBMI2; `is_fast`
+                    // has found the SHA extensions.
                     unsafe { split::compress(states, blocks) }
                 });
             } else {
                 side_by_side(AVX512_LEAST, streams, |states, blocks| {
-                    // SAFETY: `require` has found AVX-512 on this machine.
+                    // SAFETY: the token exists, so this machine has AVX-512.
                     unsafe { avx512::compress(states, blocks) }
                 });
             }
             sha_ni(streams);
         }
         #[cfg(target_arch = "x86_64")]
-        Backend::Avx2 => sha_ni(streams),
+        Token::Avx2(_) => sha_ni(streams),
         #[cfg(target_arch = "aarch64")]
-        Backend::Neon => neon(streams),
+        Token::Neon(_) => neon(streams),
         _ => {}
     }
     for stream in streams {
@@ -116,27 +107,23 @@ pub fn compress_with(backend: Backend, streams: &mut [Stream<'_>]) {
     }
 }
 
-/// How many streams [`compress`] takes side by side: with so many at a time, or a multiple, it goes
-/// fastest.
-pub fn width() -> usize {
-    width_with(Backend::active())
-}
-
-/// [`width`] of a back-end.
-pub fn width_with(backend: Backend) -> usize {
-    match backend {
+/// Returns how many streams [`compress`] takes side by side: with so many at a time, or a multiple,
+/// it goes fastest.
+pub fn width(backend: Backend) -> usize {
+    match backend.token {
         #[cfg(target_arch = "x86_64")]
-        Backend::Avx512 if split::is_fast() => 4,
-        Backend::Avx512 => 16,
+        Token::Avx512(_) if split::is_fast() => 4,
         #[cfg(target_arch = "x86_64")]
-        Backend::Avx2 if sha_ni::is_available() => 3,
+        Token::Avx512(_) => 16,
+        #[cfg(target_arch = "x86_64")]
+        Token::Avx2(_) if sha_ni::is_available() => 3,
         #[cfg(target_arch = "aarch64")]
-        Backend::Neon if neon::is_available() => 3,
+        Token::Neon(_) if neon::is_available() => 3,
         _ => 1,
     }
 }
 
-/// Absorbs what it can with the SHA extensions of x86-64.
+/// Absorbs as many streams as it can with the SHA extensions of x86-64.
 #[cfg(target_arch = "x86_64")]
 fn sha_ni(streams: &mut [Stream<'_>]) {
     if sha_ni::is_available() {
@@ -147,7 +134,7 @@ fn sha_ni(streams: &mut [Stream<'_>]) {
     }
 }
 
-/// Absorbs what it can with the SHA extensions of ARM.
+/// Absorbs as many streams as it can with the SHA extensions of ARM.
 #[cfg(target_arch = "aarch64")]
 fn neon(streams: &mut [Stream<'_>]) {
     if neon::is_available() {
@@ -158,14 +145,14 @@ fn neon(streams: &mut [Stream<'_>]) {
     }
 }
 
-/// Drives a kernel for N streams, giving it as many blocks as all of them have and the next stream
-/// in place of one that has ended, until fewer than `least` are left. Where there are fewer than N,
-/// the kernel gets one of them again and what it makes of that is dropped.
+/// Drives a kernel for N streams, until fewer than `least` are left: gives it as many blocks as all
+/// of them have, and the next stream in place of one that has ended. Where there are fewer than N
+/// streams, the kernel gets one of them again, and that result is dropped.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 fn side_by_side<const N: usize>(
     least: usize,
     streams: &mut [Stream<'_>],
-    kernel: impl Fn(&mut [State; N], [&[[u8; BLOCK]]; N]),
+    kernel: impl Fn(&mut [State; N], [&[[u8; BLOCK_LEN]]; N]),
 ) {
     let mut waiting = streams.iter_mut().filter(|stream| !stream.blocks.is_empty());
     let mut active: [Option<&mut Stream<'_>>; N] = [const { None }; N];
@@ -175,7 +162,7 @@ fn side_by_side<const N: usize>(
                 *slot = waiting.next();
             }
         }
-        let lengths = active.iter().flatten().map(|stream| stream.blocks.len() / BLOCK);
+        let lengths = active.iter().flatten().map(|stream| stream.blocks.len() / BLOCK_LEN);
         let Some(common) = lengths.clone().min().filter(|_| lengths.count() >= least) else {
             return;
         };
@@ -192,7 +179,7 @@ fn side_by_side<const N: usize>(
         for (stream, state) in active.iter_mut().zip(states) {
             if let Some(stream) = stream {
                 *stream.state = state;
-                stream.blocks = &stream.blocks[common * BLOCK..];
+                stream.blocks = &stream.blocks[common * BLOCK_LEN..];
             }
         }
     }
@@ -202,10 +189,10 @@ fn side_by_side<const N: usize>(
 mod tests {
     use super::*;
 
-    /// Which kernel a machine prefers is its own affair: the suites may have passed others over.
+    /// A machine prefers one of the kernels: the suites may have passed over the others.
     #[test]
     fn every_kernel_is_tested_on_every_machine_that_can_run_it() {
-        if !Backend::Avx512.is_available() {
+        if Backend::new(crate::Isa::Avx512).is_none() {
             return;
         }
         // SAFETY: the machine has AVX-512.
@@ -216,8 +203,8 @@ mod tests {
         }
     }
 
-    fn check<const N: usize>(kernel: impl Fn(&mut [State; N], [&[[u8; BLOCK]]; N])) {
-        let blocks: Vec<[u8; BLOCK]> =
+    fn check<const N: usize>(kernel: impl Fn(&mut [State; N], [&[[u8; BLOCK_LEN]]; N])) {
+        let blocks: Vec<[u8; BLOCK_LEN]> =
             (0..5 * N).map(|i| std::array::from_fn(|j| (i * j * j + i) as u8)).collect();
         for len in [0, 1, 2, 5] {
             let starts: [State; N] = std::array::from_fn(|i| INITIAL.map(|w| w ^ i as u32));

@@ -4,16 +4,16 @@ use core::arch::aarch64::*;
 
 use pulp::cast;
 
-use super::{BLOCK, K, State};
+use super::{BLOCK_LEN, K, State};
 
-/// Whether this machine has what [`compress`] needs.
+/// Returns whether this machine has the instructions of [`compress`].
 pub(super) fn is_available() -> bool {
     std::arch::is_aarch64_feature_detected!("sha2")
 }
 
 /// Absorbs equally many blocks of each message.
 #[target_feature(enable = "neon,sha2")]
-pub(super) fn compress<const N: usize>(states: &mut [State; N], blocks: [&[[u8; BLOCK]]; N]) {
+pub(super) fn compress<const N: usize>(states: &mut [State; N], blocks: [&[[u8; BLOCK_LEN]]; N]) {
     let mut abcd = [vdupq_n_u32(0); N];
     let mut efgh = abcd;
     for (s, state) in states.iter().enumerate() {

@@ -5,9 +5,9 @@ use core::arch::x86_64::*;
 
 use pulp::cast;
 
-use super::{BLOCK, K, State};
+use super::{BLOCK_LEN, K, State};
 
-/// Whether this machine has what [`compress`] needs.
+/// Returns whether this machine has the instructions of [`compress`].
 pub(super) fn is_available() -> bool {
     is_x86_feature_detected!("sha")
         && is_x86_feature_detected!("sse4.1")
@@ -16,7 +16,7 @@ pub(super) fn is_available() -> bool {
 
 /// Absorbs equally many blocks of each message.
 #[target_feature(enable = "sha,sse4.1,ssse3")]
-pub(super) fn compress<const N: usize>(states: &mut [State; N], blocks: [&[[u8; BLOCK]]; N]) {
+pub(super) fn compress<const N: usize>(states: &mut [State; N], blocks: [&[[u8; BLOCK_LEN]]; N]) {
     let mut abef = [_mm_setzero_si128(); N];
     let mut cdgh = abef;
     for (s, state) in states.iter().enumerate() {
@@ -66,7 +66,8 @@ pub(super) fn compress<const N: usize>(states: &mut [State; N], blocks: [&[[u8; 
     }
 }
 
-/// The instructions want A, B, E and F in one register, C, D, G and H in another, A at the top.
+/// Loads a state as the instructions want it: A, B, E and F in one register, C, D, G and H in
+/// another, A at the top.
 #[inline]
 #[target_feature(enable = "sse4.1,ssse3")]
 pub(super) fn load(state: &State) -> (__m128i, __m128i) {

@@ -1,6 +1,6 @@
 //! Four messages: their schedules in AVX-512, a pair of words of all four in a register, their
-//! rounds in the SHA extensions. Rounds of one block and the schedule of the next one take turns, so
-//! that neither waits for the other.
+//! rounds in the SHA extensions. Rounds of one block and the schedule of the next one take turns,
+//! so that neither waits for the other.
 //!
 //! For processors that mix 32-byte registers with the SHA extensions at no cost: AMD's.
 
@@ -10,22 +10,22 @@ use std::sync::LazyLock;
 
 use pulp::cast;
 
-use super::{BLOCK, K, State};
+use super::{BLOCK_LEN, K, State};
 
 /// Messages at a time.
 const STREAMS: usize = 4;
 
-/// Two words of each message, with their constants added: what two rounds take.
+/// The words of two rounds: two of each message, with their constants added.
 type Pair = [i64; STREAMS];
 
-/// Those of a block.
+/// The pairs of a block.
 type Schedule = [Pair; 32];
 
 /// The words of a block that are needed for the next ones: pair i mod 8.
 type Window = [__m256i; 8];
 
-/// Whether this machine has the SHA extensions, and mixes them with 32-byte registers at no cost.
-/// Intel's take hundreds of cycles to go from one to the other, and back.
+/// Returns whether this machine has the SHA extensions, and mixes them with 32-byte registers at no
+/// cost. Intel's take hundreds of cycles to go from one to the other, and back.
 pub(super) fn is_fast() -> bool {
     static AMD: LazyLock<bool> = LazyLock::new(|| {
         let vendor = __cpuid(0);
@@ -39,7 +39,7 @@ pub(super) fn is_fast() -> bool {
 ///
 /// With all of the registers of a step pinned, compilers keep the order that the source has.
 #[target_feature(enable = "sha,sse4.1,ssse3,avx2,avx512f,avx512vl,avx512vbmi2")]
-pub(super) fn compress(states: &mut [State; STREAMS], blocks: [&[[u8; BLOCK]]; STREAMS]) {
+pub(super) fn compress(states: &mut [State; STREAMS], blocks: [&[[u8; BLOCK_LEN]]; STREAMS]) {
     let count = blocks[0].len();
     if count == 0 {
         return;
@@ -49,9 +49,9 @@ pub(super) fn compress(states: &mut [State; STREAMS], blocks: [&[[u8; BLOCK]]; S
     for (s, state) in states.iter().enumerate() {
         (abef[s], cdgh[s]) = super::sha_ni::load(state);
     }
-    // Each pair is taken by its rounds and then makes room for that of the next block.
+    // A pair that its rounds have taken makes room for the same pair of the next block.
     let mut schedule: Schedule = [[0; STREAMS]; 32];
-    let at = |i: usize| blocks.map(|blocks: &[[u8; BLOCK]]| &blocks[i]);
+    let at = |i: usize| blocks.map(|blocks: &[[u8; BLOCK_LEN]]| &blocks[i]);
     macro_rules! each_pair {
         ($body:ident) => {
             $body!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
@@ -68,7 +68,7 @@ pub(super) fn compress(states: &mut [State; STREAMS], blocks: [&[[u8; BLOCK]]; S
 
     for i in 0..count {
         let (abef_before, cdgh_before) = (abef, cdgh);
-        // Of the last block, once more and for nothing.
+        // The last block has none after it: its own schedule is made again, for nothing.
         let following = at((i + 1).min(count - 1));
         macro_rules! both {
             ($($pair:literal)*) => {$(
@@ -95,8 +95,9 @@ pub(super) fn compress(states: &mut [State; STREAMS], blocks: [&[[u8; BLOCK]]; S
     }
 }
 
-/// Does nothing, but compilers think that it might do anything to these registers, and so keep what
-/// comes before it before it: left alone they sort all of one kind before all of the other.
+/// Keeps the order of the instructions before and after it. It does nothing, but compilers think
+/// that it might do anything to these registers; left alone, they sort all instructions of one kind
+/// before all of the other.
 #[inline]
 #[target_feature(enable = "sse2,avx2")]
 fn pin(abef: &mut [__m128i; STREAMS], cdgh: &mut [__m128i; STREAMS], pair: &mut __m256i) {
@@ -124,7 +125,7 @@ fn pin(abef: &mut [__m128i; STREAMS], cdgh: &mut [__m128i; STREAMS], pair: &mut 
 #[target_feature(enable = "sse4.1,ssse3,avx2,avx512f,avx512vl,avx512vbmi2")]
 fn schedule_pair<const PAIR: usize>(
     window: &mut Window,
-    blocks: [&[u8; BLOCK]; STREAMS],
+    blocks: [&[u8; BLOCK_LEN]; STREAMS],
     schedule: &mut Schedule,
 ) {
     if PAIR < 8 {

@@ -1,14 +1,14 @@
-//! What the suites of kernels share.
+//! Helpers that the suites of kernels share.
 
-use at1w_simd::Backend;
+use at1w_simd::{Backend, Isa};
 
-/// Whether this machine can run the suite of a back-end; says so where it can't.
-pub(crate) fn available(backend: Backend) -> bool {
-    let there = backend.is_available();
-    if !there {
-        eprintln!("skipped: this machine lacks {backend}");
+/// Returns the back-end that a suite is for; says so where this machine lacks it.
+pub(crate) fn available(isa: Isa) -> Option<Backend> {
+    let backend = Backend::new(isa);
+    if backend.is_none() {
+        eprintln!("skipped: this machine lacks {isa}");
     }
-    there
+    backend
 }
 
 /// Reproducible numbers (Marsaglia's xorshift64).
