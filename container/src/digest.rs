@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use at1w_codec::default_backend;
+use at1w_codec::Backend;
 use at1w_simd::sha256::{self, Stream};
 use sha2::{Digest as _, Sha256};
 
@@ -126,6 +126,7 @@ impl Padded {
 /// A SHA-256 over pieces of any length that shows its state between whole blocks.
 #[derive(Clone)]
 pub(crate) struct Chain {
+    backend: Backend,
     state: State,
     /// The bytes since the last whole block.
     pending: [u8; BLOCK],
@@ -134,8 +135,13 @@ pub(crate) struct Chain {
 }
 
 impl Chain {
-    pub(crate) fn new() -> Self {
-        Self { state: State::INITIAL, pending: [0; BLOCK], len: 0 }
+    pub(crate) fn new(backend: Backend) -> Self {
+        Self { backend, state: State::INITIAL, pending: [0; BLOCK], len: 0 }
+    }
+
+    /// Ends this chain, and starts another one in its place. Returns the one that ended.
+    pub(crate) fn restart(&mut self) -> Self {
+        std::mem::replace(self, Self::new(self.backend))
     }
 
     pub(crate) fn update(&mut self, bytes: &[u8]) {
@@ -144,8 +150,10 @@ impl Chain {
 
     /// Adds the same bytes to several chains, side by side.
     pub(crate) fn update_each<const N: usize>(chains: [&mut Self; N], bytes: &[u8]) {
+        // There is at least one, and all were made alike.
+        let backend = chains.first().map_or_else(Backend::default, |chain| chain.backend);
         let mut streams = chains.map(|chain| chain.take(bytes));
-        sha256::compress(default_backend(), &mut streams);
+        sha256::compress(backend, &mut streams);
     }
 
     /// Keeps the bytes that are not a whole block, and returns the blocks to absorb.
@@ -160,7 +168,8 @@ impl Chain {
                 return Stream { state: &mut self.state.0, blocks: &[] };
             }
             let state = &mut self.state.0;
-            sha256::compress(default_backend(), &mut [Stream { state, blocks: &self.pending }]);
+            let stream = Stream { state, blocks: &self.pending };
+            sha256::compress(self.backend, &mut [stream]);
         }
         let (blocks, tail) = rest.split_at(rest.len() / BLOCK * BLOCK);
         self.pending[..tail.len()].copy_from_slice(tail);
@@ -176,7 +185,7 @@ impl Chain {
     pub(crate) fn finish(mut self) -> Digest {
         let padded = Padded::new(&self.pending[..(self.len % BLOCK as u64) as usize], self.len);
         let state = &mut self.state.0;
-        sha256::compress(default_backend(), &mut [Stream { state, blocks: padded.blocks() }]);
+        sha256::compress(self.backend, &mut [Stream { state, blocks: padded.blocks() }]);
         Digest(self.state.to_bytes())
     }
 }
@@ -198,11 +207,11 @@ pub(crate) enum After {
 }
 
 /// Checks bytes against their states, side by side; returns the index of the first mismatch.
-pub(crate) fn first_mismatch(expected: &[Expected<'_>]) -> Option<usize> {
+pub(crate) fn first_mismatch(backend: Backend, expected: &[Expected<'_>]) -> Option<usize> {
     let mut states: Vec<State> = expected.iter().map(|check| check.before).collect();
     let whole = |check: &Expected<'_>| check.bytes.len() / BLOCK * BLOCK;
     let blocks = expected.iter().map(|check| &check.bytes[..whole(check)]);
-    absorb(&mut states, blocks);
+    absorb(backend, &mut states, blocks);
     let padded: Vec<Option<Padded>> = expected
         .iter()
         .map(|check| match check.after {
@@ -211,6 +220,7 @@ pub(crate) fn first_mismatch(expected: &[Expected<'_>]) -> Option<usize> {
         })
         .collect();
     absorb(
+        backend,
         &mut states,
         padded.iter().map(|padded| padded.as_ref().map_or(&[][..], Padded::blocks)),
     );
@@ -221,11 +231,11 @@ pub(crate) fn first_mismatch(expected: &[Expected<'_>]) -> Option<usize> {
 }
 
 /// Absorbs blocks into each state, side by side.
-fn absorb<'a>(states: &mut [State], blocks: impl Iterator<Item = &'a [u8]>) {
+fn absorb<'a>(backend: Backend, states: &mut [State], blocks: impl Iterator<Item = &'a [u8]>) {
     let streams = states.iter_mut().zip(blocks);
     let mut streams: Vec<_> =
         streams.map(|(State(state), blocks)| Stream { state, blocks }).collect();
-    sha256::compress(default_backend(), &mut streams);
+    sha256::compress(backend, &mut streams);
 }
 
 #[cfg(test)]
@@ -242,7 +252,8 @@ mod tests {
         for len in 0..300 {
             let message = &message[..len];
             for cut in 0..=len {
-                let (mut one, mut other) = (Chain::new(), Chain::new());
+                let (mut one, mut other) =
+                    (Chain::new(Backend::best()), Chain::new(Backend::best()));
                 one.update(&[1, 2, 3]);
                 Chain::update_each([&mut one, &mut other], &message[..cut]);
                 Chain::update_each([&mut one, &mut other], &message[cut..]);
@@ -259,7 +270,7 @@ mod tests {
         for len in (0..300).chain([4095, 4096, 4097, 8999]) {
             let message = &message[..len];
             let last = After::Digest(Digest::of(message), len as u64);
-            let (mut expected, mut chain) = (Vec::new(), Chain::new());
+            let (mut expected, mut chain) = (Vec::new(), Chain::new(Backend::best()));
             let (whole, tail) = message.split_at(len / 128 * 128);
             for bytes in whole.chunks(128) {
                 let before = chain.state();
@@ -268,14 +279,14 @@ mod tests {
                 expected.push(Expected { before, bytes, after: After::State(state) });
             }
             expected.push(Expected { before: chain.state(), bytes: tail, after: last });
-            assert_eq!(first_mismatch(&expected), None);
+            assert_eq!(first_mismatch(Backend::best(), &expected), None);
             for i in 0..expected.len() {
                 let right = std::mem::replace(&mut expected[i].before, State([7; 8]));
-                assert_eq!(first_mismatch(&expected), Some(i));
+                assert_eq!(first_mismatch(Backend::best(), &expected), Some(i));
                 expected[i].before = right;
             }
         }
-        assert_eq!(first_mismatch(&[]), None);
+        assert_eq!(first_mismatch(Backend::best(), &[]), None);
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! Work is spread over rayon's current thread pool; `ThreadPool::install` chooses another one.
 //! The format is specified in `docs/FORMAT.md`.
 
+mod backend;
 mod batches;
 mod digest;
 mod error;

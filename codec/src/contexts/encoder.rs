@@ -53,6 +53,7 @@ impl Contexts {
     /// Replaces the top bits of scaled words, the elements from `position` on in rows of `row_len`,
     /// by symbols and the bits below them, and appends the stream of the symbols.
     /// Words that are predicted are whole rows.
+    #[expect(clippy::too_many_arguments, reason = "all are of one chunk, from one caller")]
     pub(crate) fn encode_words(
         &self,
         backend: Backend,

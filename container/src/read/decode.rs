@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 
-use at1w_codec::{Decoder, default_backend};
+use at1w_codec::{Backend, Decoder};
 use at1w_simd::sha256;
 use rayon::prelude::*;
 
@@ -45,8 +45,8 @@ fn with_scratch<T>(work: impl FnOnce(&mut Scratch) -> T) -> T {
 
 /// Returns how many of `chunks` chunks a thread should take at a time: as many as are hashed side
 /// by side, unless other threads would get none.
-pub(crate) fn group_len(chunks: usize) -> usize {
-    chunks.div_ceil(rayon::current_num_threads()).clamp(1, sha256::width(default_backend()))
+pub(crate) fn group_len(backend: Backend, chunks: usize) -> usize {
+    chunks.div_ceil(rayon::current_num_threads()).clamp(1, sha256::width(backend))
 }
 
 /// Decodes and verifies chunks on all threads. On failure, each byte of memory is verified, zero,
@@ -56,8 +56,9 @@ pub(crate) fn all(jobs: &mut [Job<'_, '_>], progress: &dyn Progress) -> Result<(
         [] => Ok(()),
         // One chunk is not worth waking other threads for.
         [_] => some(jobs, progress),
-        _ => pool::run(|| {
-            let groups = jobs.par_chunks_mut(group_len(jobs.len()));
+        [first, ..] => pool::run(|| {
+            let len = group_len(first.plan.tensor.backend, jobs.len());
+            let groups = jobs.par_chunks_mut(len);
             groups.try_for_each(|jobs| some(jobs, progress))
         }),
     }
@@ -71,7 +72,11 @@ fn some(jobs: &mut [Job<'_, '_>], progress: &dyn Progress) -> Result<()> {
 
 /// Decodes and verifies chunks on this thread. On failure, memory holds unverified bytes.
 fn group(jobs: &mut [Job<'_, '_>]) -> Result<()> {
+    // All chunks are of one file.
+    let Some(backend) = jobs.first().map(|job| job.plan.tensor.backend) else { return Ok(()) };
     with_scratch(|Scratch { decoder, payload, .. }| -> Result<()> {
+        // The thread may have read another file before.
+        *decoder = std::mem::take(decoder).with_backend(backend);
         for Job { plan, chunk, out } in &mut *jobs {
             let encoded = plan.payload(*chunk, std::mem::take(payload))?;
             decoder.decode(&plan.model, plan.position(*chunk), &encoded, out).map_err(|e| {
@@ -85,7 +90,7 @@ fn group(jobs: &mut [Job<'_, '_>]) -> Result<()> {
     })?;
     let expected: Vec<Expected<'_>> =
         jobs.iter().map(|Job { plan, chunk, out }| plan.expected(*chunk, out)).collect();
-    match digest::first_mismatch(&expected) {
+    match digest::first_mismatch(backend, &expected) {
         None => Ok(()),
         Some(i) => {
             let Job { plan, chunk, .. } = &jobs[i];
@@ -97,8 +102,9 @@ fn group(jobs: &mut [Job<'_, '_>]) -> Result<()> {
 
 /// Decodes and verifies chunks on all threads, and drops their bytes.
 pub(crate) fn verify(chunks: &[Chunk<'_, '_>], progress: &dyn Progress) -> Result<()> {
+    let Some(first) = chunks.first() else { return Ok(()) };
     pool::run(|| {
-        let groups = chunks.par_chunks(group_len(chunks.len()));
+        let groups = chunks.par_chunks(group_len(first.plan.tensor.backend, chunks.len()));
         groups.try_for_each(|group| verify_group(group, progress))
     })
 }
@@ -134,7 +140,10 @@ pub(crate) fn parts(
         [] => Ok(()),
         // One chunk is not worth waking other threads for.
         [_] => group(parts),
-        _ => pool::run(|| parts.par_chunks_mut(group_len(parts.len())).try_for_each(group)),
+        _ => pool::run(|| {
+            let len = group_len(plan.tensor.backend, parts.len());
+            parts.par_chunks_mut(len).try_for_each(group)
+        }),
     }
 }
 

@@ -1,5 +1,7 @@
 //! How a file is opened, and the sizes above which it is refused.
 
+use at1w_codec::Backend;
+
 use crate::digest::Digest;
 
 /// Sizes above which a file is refused rather than believed.
@@ -59,6 +61,9 @@ impl Limits {
 pub struct OpenOptions {
     /// The sizes above which the file is refused.
     pub limits: Limits,
+    /// The back-end of the kernels. `None` is the one that the environment variable `AT1W_SIMD`
+    /// names, or the best one.
+    pub backend: Option<Backend>,
     /// The root that the file must have.
     pub root: Option<Digest>,
 }
@@ -73,6 +78,12 @@ impl OpenOptions {
     #[must_use]
     pub fn limits(self, limits: Limits) -> Self {
         Self { limits, ..self }
+    }
+
+    /// Sets the back-end of the kernels.
+    #[must_use]
+    pub fn backend(self, backend: impl Into<Option<Backend>>) -> Self {
+        Self { backend: backend.into(), ..self }
     }
 
     /// Sets the root that the file must have.

@@ -14,6 +14,7 @@ use super::options::{Limits, OpenOptions};
 use super::plan::Plan;
 use super::stored::Stored;
 use super::tensor::Tensor;
+use crate::backend::chosen;
 use crate::batches::MAX_TENSORS;
 use crate::digest::Digest;
 #[cfg(doc)]
@@ -53,6 +54,7 @@ pub struct Reader {
     source: Box<dyn ReadAt>,
     pub(super) index: Index,
     pub(super) limits: Limits,
+    pub(super) backend: Backend,
 }
 
 impl fmt::Debug for Reader {
@@ -90,9 +92,9 @@ impl Reader {
     /// # Errors
     /// As [`Reader::open_with`], without the name of the file.
     pub fn new(source: Box<dyn ReadAt>, options: &OpenOptions) -> Result<Self> {
-        Backend::from_environment()?;
+        let backend = chosen(options.backend)?;
         let index = Index::read(&*source, options)?;
-        Ok(Self { source, index, limits: options.limits })
+        Ok(Self { source, index, limits: options.limits, backend })
     }
 
     /// Returns the root of the file.
@@ -136,7 +138,8 @@ impl Reader {
     /// Returns the tensor with an index in data order.
     pub(super) fn at(&self, index: usize) -> Tensor<'_> {
         let info = &self.index.header.tensors()[index];
-        let stored = Stored { source: &*self.source, info, entry: self.index.entry(index) };
+        let entry = self.index.entry(index);
+        let stored = Stored { source: &*self.source, info, entry, backend: self.backend };
         Tensor::new(stored, self.limits)
     }
 
@@ -187,7 +190,7 @@ impl Reader {
         report(progress, shared.iter().map(Tensor::raw_len).sum())?;
         pool::run(|| {
             large.into_par_iter().try_for_each(|tensor| tensor.verify(progress))?;
-            small.par_chunks(decode::group_len(small.len())).try_for_each(|tensors| {
+            small.par_chunks(decode::group_len(self.backend, small.len())).try_for_each(|tensors| {
                 let plans = tensors.iter().map(|&tensor| Plan::read(tensor.stored));
                 let plans = plans.collect::<Result<Vec<_>>>()?;
                 let chunks: Vec<_> = plans.iter().map(|plan| Chunk { plan, chunk: 0 }).collect();

@@ -31,7 +31,7 @@ impl Reader {
     /// # Errors
     /// As [`Reader::verify_original`], and [`Error::Write`].
     pub fn restore(&self, sink: &mut (dyn Write + Send), progress: &dyn Progress) -> Result<()> {
-        let mut original = Chain::new();
+        let mut original = Chain::new(self.backend);
         let mut write = |bytes: &[u8]| {
             original.update(bytes);
             sink.write_all(bytes).map_err(Error::Write)

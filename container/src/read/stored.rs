@@ -1,6 +1,6 @@
 //! A tensor as an open file stores it: its header entry and its place in the source.
 
-use at1w_codec::Model;
+use at1w_codec::{Backend, Model};
 
 use super::index::Entry;
 use crate::digest::Digest;
@@ -16,6 +16,7 @@ pub(crate) struct Stored<'a> {
     pub(crate) source: &'a dyn ReadAt,
     pub(crate) info: &'a TensorInfo,
     pub(crate) entry: Entry<'a>,
+    pub(crate) backend: Backend,
 }
 
 impl Stored<'_> {

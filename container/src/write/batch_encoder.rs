@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use at1w_codec::{Encoder, Level, Model, Position};
+use at1w_codec::{Backend, Encoder, Level, Model, Position};
 use rayon::prelude::*;
 
 use super::buffers::Buffers;
@@ -22,6 +22,7 @@ use crate::source::{self, ReadAt};
 pub(super) struct BatchEncoder<'a> {
     source: &'a dyn ReadAt,
     header: &'a Header,
+    backend: Backend,
     level: Level,
     progress: &'a dyn Progress,
     /// For each tensor with the content of an earlier one, the index of the earlier one.
@@ -33,13 +34,14 @@ pub(super) struct BatchEncoder<'a> {
 impl<'a> BatchEncoder<'a> {
     /// Finds the tensors that share the content of earlier ones.
     pub(super) fn new(
+        backend: Backend,
         source: &'a dyn ReadAt,
         header: &'a Header,
         options: &PackOptions<'a>,
     ) -> Result<Self> {
         let PackOptions { level, progress, .. } = *options;
         let shared = dedup::find(source, header)?;
-        Ok(Self { source, header, level, progress, shared, model: None })
+        Ok(Self { source, header, backend, level, progress, shared, model: None })
     }
 
     /// Reads and encodes the chunks of a batch on all threads.
@@ -55,7 +57,7 @@ impl<'a> BatchEncoder<'a> {
         let this = &*self;
         let jobs = batch.into_par_iter().zip(models);
         jobs.map_init(
-            || Coder::new(this.level),
+            || Coder::new(this.backend, this.level),
             |coder, (at, model)| this.encode_chunk(coder, buffers, at, model),
         )
         .collect()
@@ -72,7 +74,8 @@ impl<'a> BatchEncoder<'a> {
         {
             return Ok(Some(model.clone()));
         }
-        let model = measure(self.source, self.header, at.tensor, self.level, self.progress)?;
+        let Self { source, header, backend, level, progress, .. } = *self;
+        let model = measure(backend, source, header, at.tensor, level, progress)?;
         let model = self.stored(at, model)?;
         self.model = Some((at.tensor, model.clone()));
         Ok(Some(model))
@@ -105,8 +108,8 @@ impl<'a> BatchEncoder<'a> {
         let model = match model {
             Some(model) => model,
             None => {
-                let model = Model::of(info.coded_as(), self.level, &info.shape, [&raw[..]]);
-                self.stored(&at, model.expect("chunks are whole elements and short"))?
+                let model = coder.model(info.coded_as(), &info.shape, &raw);
+                self.stored(&at, model)?
             }
         };
         let position = Position::after_elements(at.range.start / model.width() as u64);

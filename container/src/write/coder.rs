@@ -1,7 +1,7 @@
 //! Encoding that is proven: each chunk is decoded again before it is kept, with the model that
 //! readers will have.
 
-use at1w_codec::{Decoder, Encoder, Level, Model, Position};
+use at1w_codec::{Backend, Decoder, Dtype, Encoder, Level, Model, Position};
 
 /// A model as it was made, as it is stored, and as readers read it. The first form knows more about
 /// how to encode well.
@@ -33,8 +33,18 @@ pub(super) struct Coder {
 }
 
 impl Coder {
-    pub(super) fn new(level: Level) -> Self {
-        Self { encoder: Encoder::new(level), decoder: Decoder::new(), back: Vec::new() }
+    pub(super) fn new(backend: Backend, level: Level) -> Self {
+        Self {
+            encoder: Encoder::new(level).with_backend(backend),
+            decoder: Decoder::new().with_backend(backend),
+            back: Vec::new(),
+        }
+    }
+
+    /// Makes the model of a tensor of one chunk.
+    pub(super) fn model(&self, dtype: Dtype, shape: &[u64], raw: &[u8]) -> Model {
+        let model = self.encoder.model(dtype, shape, [raw]);
+        model.expect("chunks are whole elements and short")
     }
 
     /// Encodes into the front of `out`, which has room enough; returns the length, or `None` if the
@@ -66,8 +76,6 @@ impl Coder {
 
 #[cfg(test)]
 mod tests {
-    use at1w_codec::Dtype;
-
     use super::*;
 
     #[test]
@@ -75,7 +83,7 @@ mod tests {
         let raw: Vec<u8> = (0..4000_u32).map(|i| ((i * i) >> 7) as u8 & 15).collect();
         let model = Model::of(Dtype::BF16, Level::Default, &[2000], [&raw[..]]).unwrap();
         let model = StoredModel::new(model).unwrap();
-        let mut coder = Coder::new(Level::Default);
+        let mut coder = Coder::new(Backend::best(), Level::Default);
         let mut out = vec![0; Encoder::max_encoded_len(raw.len())];
         let len = coder.encode(&model, Position::START, &raw, &mut out).unwrap();
         assert!(coder.round_trips(&model.read, Position::START, &out[..len], &raw));

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use at1w_codec::{Level, Model, ModelBuilder, Next, Position};
+use at1w_codec::{Backend, Level, Model, ModelBuilder, Next, Position};
 use rayon::prelude::*;
 
 use crate::error::Result;
@@ -18,6 +18,7 @@ const MANY_CHUNKS: u64 = 32;
 /// Makes the model of a tensor, from all of its chunks or from a part of many: they are much alike,
 /// and a chunk that is not gets tables of its own.
 pub(super) fn measure(
+    backend: Backend,
     source: &dyn ReadAt,
     header: &Header,
     tensor: usize,
@@ -25,7 +26,7 @@ pub(super) fn measure(
     progress: &dyn Progress,
 ) -> Result<Model> {
     let info = &header.tensors()[tensor];
-    let mut builder = ModelBuilder::new(info.coded_as(), level, &info.shape);
+    let mut builder = ModelBuilder::new(info.coded_as(), level, &info.shape).with_backend(backend);
     loop {
         match pass(source, header, tensor, &builder, progress)?.next() {
             Next::Pass(next) => builder = *next,

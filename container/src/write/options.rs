@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use at1w_codec::Level;
+use at1w_codec::{Backend, Level};
 
 use crate::progress::Progress;
 
@@ -12,6 +12,9 @@ use crate::progress::Progress;
 pub struct PackOptions<'a> {
     /// Whether to replace a target that exists. Plays no part where a sink is written to.
     pub overwrite: bool,
+    /// The back-end of the kernels. `None` is the one that the environment variable `AT1W_SIMD`
+    /// names, or the best one. The packed bytes are the same on all.
+    pub backend: Option<Backend>,
     /// How hard to look for a small encoding.
     pub level: Level,
     /// The listener that is told about the work.
@@ -20,15 +23,16 @@ pub struct PackOptions<'a> {
 
 impl Default for PackOptions<'_> {
     fn default() -> Self {
-        Self { overwrite: false, level: Level::default(), progress: &() }
+        Self { overwrite: false, backend: None, level: Level::default(), progress: &() }
     }
 }
 
 impl fmt::Debug for PackOptions<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { overwrite, level, progress: _ } = self;
+        let Self { overwrite, backend, level, progress: _ } = self;
         f.debug_struct("PackOptions")
             .field("overwrite", overwrite)
+            .field("backend", backend)
             .field("level", level)
             .finish_non_exhaustive()
     }
@@ -44,6 +48,12 @@ impl<'a> PackOptions<'a> {
     #[must_use]
     pub fn overwrite(self, overwrite: bool) -> Self {
         Self { overwrite, ..self }
+    }
+
+    /// Sets the back-end of the kernels.
+    #[must_use]
+    pub fn backend(self, backend: impl Into<Option<Backend>>) -> Self {
+        Self { backend: backend.into(), ..self }
     }
 
     /// Sets how hard to look for a small encoding.

@@ -5,6 +5,8 @@ use std::io::Write;
 use super::buffers::Buffers;
 use super::chunk::{EncodedChunk, Payload};
 use super::coder::StoredModel;
+use at1w_codec::Backend;
+
 use crate::batches::ChunkRef;
 use crate::digest::{Chain, Digest};
 use crate::error::{Error, Result};
@@ -38,15 +40,19 @@ pub(super) struct Output<'a> {
 
 impl<'a> Output<'a> {
     /// Begins the file.
-    pub(super) fn new(sink: &'a mut (dyn Write + Send), header: &Header) -> Result<Self> {
-        let mut original = Chain::new();
+    pub(super) fn new(
+        backend: Backend,
+        sink: &'a mut (dyn Write + Send),
+        header: &Header,
+    ) -> Result<Self> {
+        let mut original = Chain::new(backend);
         original.update(&header.prefix());
         original.update(header.bytes());
         let mut output = Self {
             sink,
             len: 0,
             original,
-            tensor: Chain::new(),
+            tensor: Chain::new(backend),
             payload_lens: Vec::new(),
             states: Vec::new(),
             start: 0,
@@ -75,7 +81,7 @@ impl<'a> Output<'a> {
             // Two chains over the same bytes: one for the file and one for the tensor.
             Chain::update_each([&mut self.original, &mut self.tensor], &chunk.raw);
             let digest = if chunk.at.is_last() {
-                std::mem::replace(&mut self.tensor, Chain::new()).finish().0
+                self.tensor.restart().finish().0
             } else {
                 self.tensor.state().to_bytes()
             };

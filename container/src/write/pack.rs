@@ -3,12 +3,11 @@
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use at1w_codec::Backend;
-
 use super::batch_encoder::BatchEncoder;
 use super::buffers::Buffers;
 use super::options::PackOptions;
 use super::output::Output;
+use crate::backend::chosen;
 use crate::batches::batches;
 use crate::error::{Error, Result};
 use crate::format::header::Header;
@@ -82,9 +81,9 @@ fn encode(
     sink: &mut (dyn Write + Send),
     options: &PackOptions<'_>,
 ) -> Result<Summary> {
-    Backend::from_environment()?;
-    let mut encoder = BatchEncoder::new(source, header, options)?;
-    let mut output = Output::new(sink, header)?;
+    let backend = chosen(options.backend)?;
+    let mut encoder = BatchEncoder::new(backend, source, header, options)?;
+    let mut output = Output::new(backend, sink, header)?;
     let buffers = Buffers::default();
     let mut pending = Vec::new();
     for batch in batches(header) {
