@@ -34,7 +34,7 @@ lint:
     ci/lint
 
 # Finds files of a crate that import each other in a circle
-circles +CRATE:
+circles *CRATE:
     ci/circles {{ CRATE }}
 
 # Builds the documentation, with warnings denied
