@@ -41,8 +41,8 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// For level fast, the tensors of a file of the corpus that have this dtype and more than a few elements,
-    /// again and again until there are 64 MiB.
+    /// For level fast, the tensors of a file of the corpus that have this dtype and more than a few
+    /// elements, again and again until there are 64 MiB.
     ///
     /// # Panics
     /// When the file is not there: `scripts/corpus.sh` makes it.

@@ -1,5 +1,5 @@
-"""One bf16 tensor, packed by at1w and by its peers: what reading gives after single bit flips, spread
-evenly over each file. For ci/sweeps, with the path of at1w as the argument.
+"""One bf16 tensor, packed by at1w and by its peers: what reading gives after single bit flips,
+spread evenly over each file. For ci/sweeps, with the path of at1w as the argument.
 """
 
 import json

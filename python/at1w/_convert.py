@@ -46,9 +46,9 @@ def pack(
     target: by default ``model.at1w`` for ``model.safetensors``, and ``model.at1w/`` for ``model/``.
     level: "fast", "default" or "max", from fast to small. keep_names: the packed files of a
     directory keep their names, so that loaders find them (see ``at1w.hook``). overwrite: replace
-    what exists. strict: refuse a directory that lacks shards, or holds files that are not what their
-    names say, such as pointers of Git LFS; otherwise each of these is an IncompleteWarning, and
-    everything else is packed. progress: see ``Progress``.
+    what exists. strict: refuse a directory that lacks shards, or holds files that are not what
+    their names say, such as pointers of Git LFS; otherwise each of these is an IncompleteWarning,
+    and everything else is packed. progress: see ``Progress``.
 
     Nothing is left behind on failure. Raises SafetensorError if the source is no valid file,
     FileExistsError, and other OSErrors.
@@ -104,8 +104,8 @@ def verify(
 
     root: what the root of a file must be, 64 hexadecimal digits. sha256: what the SHA-256 of the
     safetensors file must be, as hubs list it. original: check the SHA-256 of the safetensors file
-    that is on record. strict: raise SafetensorError where a repository is intact, but is not a whole
-    model; otherwise each such fault is an IncompleteWarning.
+    that is on record. strict: raise SafetensorError where a repository is intact, but is not a
+    whole model; otherwise each such fault is an IncompleteWarning.
 
     A safetensors file that is not packed is taken too: without sha256, only its header can be
     checked, and its root is None.

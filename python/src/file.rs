@@ -46,8 +46,9 @@ impl From<Part> for Index {
 
 #[pymethods]
 impl File {
-    /// Opens the file at a path. The backends of safetensors, "mmap" and "pread", are both taken, and
-    /// both read: if a mapped file shrank, that would end the process, and mapping is hardly faster.
+    /// Opens the file at a path. The backends of safetensors, "mmap" and "pread", are both taken,
+    /// and both read: a mapped file that shrinks would end the process, and mapping is hardly
+    /// faster.
     #[new]
     #[pyo3(signature = (path, backend = "pread", root = None))]
     fn open(py: Python<'_>, path: PathBuf, backend: &str, root: Option<&str>) -> PyResult<Self> {

@@ -1,5 +1,5 @@
-"""Whatever is damaged is refused, or changes nothing that is read. Some of all cases: ci/sweeps tries
-them all.
+"""Whatever is damaged is refused, or changes nothing that is read. Some of all cases: ci/sweeps
+tries them all.
 """
 
 from pathlib import Path

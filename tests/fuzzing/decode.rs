@@ -1,5 +1,5 @@
-//! Decodes any bytes as a chunk under any model, twice into memory of different content: what is not
-//! written would show.
+//! Decodes any bytes as a chunk under any model, twice into memory of different content: bytes that
+//! are not written would show.
 
 use arbitrary::{Result, Unstructured};
 use at1w_codec::block::BlockDecoder;
