@@ -1,6 +1,6 @@
 //! The index of a sharded model, which maps each tensor to its shard.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 
@@ -13,8 +13,9 @@ use crate::error::fault::Problem;
 /// The largest index that is read, in bytes. An index of 300,000 tensors is smaller.
 const MAX_LEN: u64 = 32 << 20;
 
-/// By shard, the tensors that an index maps to it. The names of shards are relative to the index.
-pub(super) type Shards = BTreeMap<String, BTreeSet<String>>;
+/// By shard, the tensors that an index maps to it, sorted. The names of shards are relative to the
+/// index. No sets of tensors: most of the memory for a hostile index would be theirs.
+pub(super) type Shards = BTreeMap<String, Vec<String>>;
 
 /// Whether the name of a file is that of an index of shards: `model.safetensors.index.json`, or
 /// with a variant before the end, as diffusers names them.
@@ -50,8 +51,8 @@ pub(super) fn read(file: &Present<'_>) -> Option<Result<Shards, Problem>> {
             return bad(format!("it names {shard:?}, which does not lie beside it"));
         }
         match shards.get_mut(shard) {
-            Some(tensors) => _ = tensors.insert(tensor),
-            None => _ = shards.insert(shard.to_owned(), BTreeSet::from([tensor])),
+            Some(tensors) => tensors.push(tensor),
+            None => _ = shards.insert(shard.to_owned(), vec![tensor]),
         }
     }
     Some(Ok(shards))

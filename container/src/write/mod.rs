@@ -13,3 +13,4 @@ pub(crate) mod options;
 mod output;
 pub(crate) mod pack;
 pub(crate) mod staged;
+mod tensor_order;

@@ -7,38 +7,12 @@ use std::ops::Range;
 use at1w_codec::Dtype;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
+use super::tensor_order::place_of;
 use crate::error::header::HeaderError;
 use crate::error::{Error, Result};
 use crate::format::header::{Header, MAX_HEADER_LEN};
 use crate::progress::{Progress, report};
 use crate::source::ReadAt;
-
-/// The dtypes in the order in which the `safetensors` library saves their tensors. The saved bytes
-/// hang on this order: a new dtype goes where that library has it.
-const SAVED_ORDER: [Dtype; 22] = [
-    Dtype::U64,
-    Dtype::I64,
-    Dtype::F64,
-    Dtype::C64,
-    Dtype::F32,
-    Dtype::U32,
-    Dtype::I32,
-    Dtype::BF16,
-    Dtype::F16,
-    Dtype::U16,
-    Dtype::I16,
-    Dtype::F8E5M2Fnuz,
-    Dtype::F8E4M3Fnuz,
-    Dtype::F8E8M0,
-    Dtype::F8E4M3,
-    Dtype::F8E5M2,
-    Dtype::I8,
-    Dtype::U8,
-    Dtype::F6E3M2,
-    Dtype::F6E2M3,
-    Dtype::F4,
-    Dtype::Bool,
-];
 
 /// A tensor in memory, to be saved.
 #[derive(Clone, Copy, Debug)]
@@ -140,11 +114,6 @@ impl ReadAt for Staged<'_> {
     }
 }
 
-/// Returns the place of a dtype in a saved file: tensors of a lower place come first.
-fn place_of(dtype: Dtype) -> usize {
-    SAVED_ORDER.iter().position(|&known| known == dtype).unwrap_or(usize::MAX)
-}
-
 /// The header as JSON.
 struct Fields<'a> {
     metadata: Option<&'a [(String, String)]>,
@@ -187,14 +156,6 @@ impl Serialize for Entries<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_dtype_has_one_place() {
-        for dtype in Dtype::ALL {
-            let places = SAVED_ORDER.iter().filter(|&&known| known == dtype);
-            assert_eq!(places.count(), 1, "{}", dtype.name());
-        }
-    }
 
     #[test]
     fn wide_dtypes_are_saved_first() {

@@ -1,12 +1,12 @@
-//! Lane rANS for planes with a small alphabet: the table and the stream around the kernels of
-//! [`at1w_simd::lanes`].
+//! The frequencies of lane rANS: made from counts, written, parsed, and coded with.
 
-use at1w_simd::Backend;
 use std::cmp::{Ordering, Reverse};
 
-use at1w_simd::lanes::{self, MAX_SYMBOLS, START, TOTAL};
+use at1w_simd::Backend;
+use at1w_simd::lanes::{self, MAX_SYMBOLS, TOTAL};
 
-use crate::cost::{self, BYTE, Cost, FREQ};
+use super::MAX_LANES;
+use crate::cost::{BYTE, Cost, FREQ};
 use crate::counts::Counts;
 use crate::cursor::Cursor;
 use crate::{DecodeError, varint};
@@ -18,30 +18,13 @@ const LISTED_SHIFT: u32 = 10;
 /// Set in the first byte of a stored table with an escape.
 const ESCAPE_FLAG: u8 = 0x80;
 
-/// Returns how many lanes a plane of `n` symbols is coded with: 64 << this.
-///
-/// More lanes decode faster and cost 1.5 bytes each.
-pub(crate) fn lanes_log(n: usize) -> u8 {
-    match n {
-        0..0x1_0000 => 0,
-        0x1_0000..0x3_0000 => 1,
-        _ => 2,
-    }
-}
-
-/// The largest value of [`lanes_log`].
-pub(crate) const MAX_LANES_LOG: u8 = 2;
-
-/// The most lanes of a plane.
-pub(crate) const MAX_LANES: usize = 64 << MAX_LANES_LOG;
-
 /// The scratch memory that is needed beside a byte for each symbol.
 const SCRATCH_MARGIN: usize = 64;
 
 /// Up to 32 entries with their frequencies: byte values, of which the last may be the escape.
 #[derive(Clone, Debug)]
 pub(crate) struct LaneTable {
-    kernel: lanes::CodingTable,
+    pub(super) kernel: lanes::CodingTable,
 }
 
 impl LaneTable {
@@ -166,79 +149,6 @@ impl LaneTable {
     }
 }
 
-/// Decodes what [`LaneTable::encode`] appended, piece by piece.
-pub(crate) struct LaneDecoder<'a> {
-    table: &'a LaneTable,
-    states: [u16; MAX_LANES],
-    lanes: usize,
-    input: lanes::Input<'a>,
-}
-
-impl<'a> LaneDecoder<'a> {
-    /// Reads what precedes the shared bytes; `stream` is the whole stream.
-    pub(crate) fn new(
-        table: &'a LaneTable,
-        lanes_log: u8,
-        stream: &'a [u8],
-    ) -> Result<Self, DecodeError> {
-        let mut input = Cursor::new(stream);
-        let mut escaped: &[u8] = &[];
-        if table.kernel.has_escape() {
-            let count = input.length()?;
-            escaped = input.split(count)?;
-        }
-        let lanes = 64 << lanes_log;
-        let mut states = [START; MAX_LANES];
-        for (state, bytes) in states.iter_mut().zip(input.arrays(lanes)?) {
-            *state = u16::from_le_bytes(*bytes);
-        }
-        if states.iter().any(|&s| s < START) {
-            return Err(DecodeError::LaneState);
-        }
-        Ok(Self { table, states, lanes, input: lanes::Input { stream: input.rest(), escaped } })
-    }
-
-    /// Decodes the next symbols: a multiple of [`MAX_LANES`] of them, or all that are left.
-    pub(crate) fn decode(&mut self, backend: Backend, out: &mut [u8]) -> Result<(), DecodeError> {
-        let states = &mut self.states[..self.lanes];
-        lanes::decode(backend, &self.table.kernel, states, &mut self.input, out).map_err(fault)
-    }
-
-    /// Decodes the high bytes of 16-bit floats as [`LaneDecoder::decode`] does, and merges them
-    /// with the `low` ones.
-    pub(crate) fn decode_float16(
-        &mut self,
-        backend: Backend,
-        low: &[u8],
-        out: &mut [u8],
-    ) -> Result<(), DecodeError> {
-        let states = &mut self.states[..self.lanes];
-        lanes::decode_float16(backend, &self.table.kernel, states, &mut self.input, low, out)
-            .map_err(fault)
-    }
-
-    /// Checks that the input ended with the plane, and every lane where it began.
-    pub(crate) fn finish(&self) -> Result<(), DecodeError> {
-        if !self.input.stream.is_empty() || self.states.iter().any(|&s| s != START) {
-            return Err(DecodeError::LaneEnd);
-        }
-        if self.input.escaped.is_empty() { Ok(()) } else { Err(DecodeError::Escapes) }
-    }
-}
-
-fn fault(exhausted: lanes::Exhausted) -> DecodeError {
-    match exhausted {
-        lanes::Exhausted::Stream => DecodeError::Truncated,
-        lanes::Exhausted::Escaped => DecodeError::Escapes,
-    }
-}
-
-/// Returns the cost of the lanes of a plane of `n` symbols beside the symbols: 16 bits of state
-/// each, of which the symbols use 4 on average.
-pub(crate) fn flush_cost(n: usize) -> Cost {
-    (64 << lanes_log(n)) * 12 * cost::BIT
-}
-
 /// Finds the frequencies of sum 256, each at least 1, that code symbols of these weights in the
 /// fewest bits; `None` if there are no symbols.
 ///
@@ -275,58 +185,9 @@ fn quantise(weights: &[u64], freqs: &mut [u16]) -> Option<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::exponents;
     use super::*;
     use crate::counts::count;
-
-    /// Exponents as weights have them, with a few far outliers.
-    fn exponents(n: usize) -> Vec<u8> {
-        let mut x = 7u32;
-        (0..n)
-            .map(|_| {
-                x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                if x >> 20 == 5 { x as u8 } else { 122 - (x >> 4).leading_zeros() as u8 }
-            })
-            .collect()
-    }
-
-    fn decode(
-        table: &LaneTable,
-        encoded: &[u8],
-        n: usize,
-        piece: usize,
-    ) -> Result<Vec<u8>, DecodeError> {
-        let mut decoder = LaneDecoder::new(table, lanes_log(n), encoded)?;
-        let mut decoded = vec![0; n];
-        decoded.chunks_mut(piece).try_for_each(|out| decoder.decode(Backend::best(), out))?;
-        decoder.finish()?;
-        Ok(decoded)
-    }
-
-    #[test]
-    fn round_trips_with_and_without_escapes() {
-        for n in [1, 63, 64, 65, 300, 4096, 70_000, 200_001] {
-            for plane in [exponents(n), exponents(n).iter().map(|e| e % 16).collect()] {
-                let table = LaneTable::from_counts(&count(Backend::best(), &plane)).unwrap();
-                let (mut encoded, mut scratch) = (Vec::new(), Vec::new());
-                table.encode(Backend::best(), &plane, lanes_log(n), &mut encoded, &mut scratch);
-                for piece in [n, MAX_LANES, 16 * MAX_LANES] {
-                    assert_eq!(decode(&table, &encoded, n, piece).as_ref(), Ok(&plane));
-                }
-
-                let cost =
-                    table.cost(&count(Backend::best(), &plane), flush_cost(n)).unwrap() / BYTE;
-                let slack = 8 + (64 << lanes_log(n)) / 2 + encoded.len() / 50;
-                assert!(
-                    encoded.len().abs_diff(cost as usize) <= slack,
-                    "{} for {cost}",
-                    encoded.len()
-                );
-
-                encoded.push(0);
-                assert_eq!(decode(&table, &encoded, n, n), Err(DecodeError::LaneEnd));
-            }
-        }
-    }
 
     #[test]
     fn tables_round_trip() {
