@@ -21,9 +21,11 @@ pub(super) fn code_lengths(counts: &[u64; 256], limit: u32) -> [u8; 256] {
 
     // Level by level: pair the entries of the last level (packages) and merge the pairs with the
     // leaves by weight. Only the shape is kept: which entries of a level are leaves.
-    let mut shapes = [[false; 512]; MAX_LIMIT as usize];
+    let mut shapes = [Shape::default(); MAX_LIMIT as usize];
     let shapes = &mut shapes[..limit as usize];
     let (mut level, mut merged) = ([0; 512], [0; 512]);
+    // References, since swapping them moves no level.
+    let (mut level, mut merged) = (&mut level, &mut merged);
     let mut len = 0;
     for shape in &mut *shapes {
         let mut packages = level[..len].chunks_exact(2).map(|pair| pair[0] + pair[1]).peekable();
@@ -35,7 +37,7 @@ pub(super) fn code_lengths(counts: &[u64; 256], limit: u32) -> [u8; 256] {
                 (Some(&&(count, _)), Some(&package)) => count <= package,
                 (leaf, _) => leaf.is_some(),
             };
-            shape[next] = leaf;
+            shape.push(next, leaf);
             let weight = if leaf { rest.next().map(|l| l.0) } else { packages.next() };
             merged[next] = weight.expect("peeked above");
             next += 1;
@@ -49,13 +51,31 @@ pub(super) fn code_lengths(counts: &[u64; 256], limit: u32) -> [u8; 256] {
     let mut lengths = [0; 256];
     let mut bought = 2 * n - 2;
     for shape in shapes.iter().rev() {
-        let chosen = shape[..bought].iter().filter(|&&leaf| leaf).count();
+        let chosen = shape.leaves(bought);
         for &(_, symbol) in &leaves[..chosen] {
             lengths[usize::from(symbol)] += 1;
         }
         bought = 2 * (bought - chosen);
     }
     lengths
+}
+
+/// A level: a bit for each entry, set for a leaf and not for a package.
+#[derive(Clone, Copy, Default)]
+struct Shape([u64; 8]);
+
+impl Shape {
+    fn push(&mut self, at: usize, leaf: bool) {
+        self.0[at / 64] |= u64::from(leaf) << (at % 64);
+    }
+
+    /// Counts the leaves among the first `n` entries.
+    fn leaves(&self, n: usize) -> usize {
+        let (whole, part) = (n / 64, n % 64);
+        let ones: u32 = self.0[..whole].iter().map(|word| word.count_ones()).sum();
+        let rest = self.0.get(whole).map_or(0, |word| word & ((1 << part) - 1));
+        (ones + rest.count_ones()) as usize
+    }
 }
 
 #[cfg(test)]

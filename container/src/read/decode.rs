@@ -24,6 +24,8 @@ pub(crate) struct Job<'j, 'a> {
 /// Working memory of a thread, kept from one chunk to the next.
 #[derive(Default)]
 struct Scratch {
+    /// The back-end of the decoder, once it was used.
+    used: Option<Backend>,
     decoder: Decoder,
     payload: Vec<u8>,
     /// Raw bytes that are used and not kept.
@@ -74,9 +76,12 @@ fn some(jobs: &mut [Job<'_, '_>], progress: &dyn Progress) -> Result<()> {
 fn group(jobs: &mut [Job<'_, '_>]) -> Result<()> {
     // All chunks are of one file.
     let Some(backend) = jobs.first().map(|job| job.plan.tensor.backend) else { return Ok(()) };
-    with_scratch(|Scratch { decoder, payload, .. }| -> Result<()> {
-        // The thread may have read another file before.
-        *decoder = std::mem::take(decoder).with_backend(backend);
+    with_scratch(|Scratch { used, decoder, payload, .. }| -> Result<()> {
+        // The thread may have read a file on another back-end before.
+        if *used != Some(backend) {
+            *decoder = std::mem::take(decoder).with_backend(backend);
+            *used = Some(backend);
+        }
         for Job { plan, chunk, out } in &mut *jobs {
             let encoded = plan.payload(*chunk, std::mem::take(payload))?;
             decoder.decode(&plan.model, plan.position(*chunk), &encoded, out).map_err(|e| {
