@@ -127,7 +127,9 @@ impl PlanesDecoder {
             return std::mem::replace(plane, CodedPlane::Constant(0)).decode(backend, raw);
         }
         let (strips, planes) = (&mut self.strips, &mut self.planes);
-        let mut strips = Strips::open(backend, layout, elements, coded, strips, planes)?;
+        let mut opened = [const { None }; MAX_PLANES];
+        let mut strips =
+            Strips::open(backend, layout, elements, &mut coded, strips, planes, &mut opened)?;
         let mut done = 0;
         for out in raw.chunks_mut(STRIP_LEN) {
             strips.merge_next(out)?;

@@ -18,7 +18,7 @@ const _: () = assert!(STRIP_LEN.is_multiple_of(MAX_PLANES * packing::GROUP));
 
 /// A plane that gives one strip after the other.
 #[expect(clippy::large_enum_variant, reason = "lane states must not be on the heap")]
-enum PlaneStrips<'a> {
+pub(super) enum PlaneStrips<'a> {
     Decoded(&'a [u8]),
     /// All strips are the one in memory.
     Same(&'a [u8]),
@@ -54,34 +54,37 @@ impl PlaneStrips<'_> {
     }
 }
 
+/// The planes of a chunk, opened. They are kilobytes, and are never moved.
+pub(super) type Opened<'a> = [Option<PlaneStrips<'a>>; MAX_PLANES];
+
 /// The strips of all planes of a chunk.
-pub(super) struct Strips<'a> {
+pub(super) struct Strips<'s, 'a> {
     backend: Backend,
     layout: Layout,
-    planes: [Option<PlaneStrips<'a>>; MAX_PLANES],
+    planes: &'s mut Opened<'a>,
 }
 
-impl<'a> Strips<'a> {
-    /// Opens the planes of a chunk of so many elements. `strips` and `planes` are memory that
-    /// grows: for a strip of each plane, and for whole planes of coders that can't stop half-way.
+impl<'s, 'a> Strips<'s, 'a> {
+    /// Opens the planes of a chunk of so many elements: takes them from `coded`, and puts them into
+    /// `opened`. `strips` and `planes` are memory that grows: for a strip of each plane, and for
+    /// whole planes of coders that can't stop half-way.
     pub(super) fn open(
         backend: Backend,
         layout: Layout,
         elements: usize,
-        coded: [Option<CodedPlane<'a>>; MAX_PLANES],
+        coded: &mut [Option<CodedPlane<'a>>; MAX_PLANES],
         strips: &'a mut Vec<u8>,
         planes: &'a mut Vec<u8>,
+        opened: &'s mut Opened<'a>,
     ) -> Result<Self, DecodeError> {
         let whole = coded.iter().flatten().filter(|c| matches!(c, CodedPlane::Huffman(..))).count();
         planes.resize(planes.len().max(whole * elements), 0);
         strips.resize(STRIP_LEN, 0);
         let memory = strips.chunks_exact_mut(STRIP_LEN / layout.width());
         let mut planes = planes.chunks_exact_mut(elements);
-        let mut opened = [const { None }; MAX_PLANES];
-        for ((opened, coded), memory) in
-            opened.iter_mut().zip(coded.into_iter().flatten()).zip(memory)
-        {
-            *opened = Some(match coded {
+        for ((place, coded), memory) in opened.iter_mut().zip(coded).zip(memory) {
+            let Some(coded) = coded.take() else { break };
+            *place = Some(match coded {
                 CodedPlane::Raw(bytes) => PlaneStrips::Decoded(bytes),
                 CodedPlane::Constant(value) => {
                     memory.fill(value);
