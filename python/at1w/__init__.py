@@ -1,7 +1,7 @@
 """Model weights, compressed and still randomly addressable, behind the interface of safetensors.
 
-Everything reads both formats, told apart by their first bytes, and writes the one that the name of
-the file says: ``.at1w`` is packed, anything else is safetensors.
+Everything reads both formats and tells them apart by their first bytes. The name of a file decides
+the format it is written in: ``.at1w`` is packed, anything else is safetensors.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from ._open import _safe_open_handle as _safe_open_handle
     from ._open import load_tensor, safe_open
 
-# Where each name is defined. Imported when first asked for: the hook imports this package with
-# safetensors, whether or not it will be used.
+# The module that defines each name. It is imported when the name is first asked for, because the
+# hook imports this package with safetensors, whether or not it will be used.
 _HOMES = {
     "__version__": "_at1w",
     "TensorSpec": "_at1w",
@@ -63,6 +63,6 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    # The modules of the interface are there once they are imported.
+    # Lists a module of the interface only once it is imported.
     modules = {"flax", "hook", "numpy", "torch"} & globals().keys()
     return sorted({*__all__, *modules})

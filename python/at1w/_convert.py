@@ -12,7 +12,7 @@ from typing import Callable, NamedTuple, Union
 from . import _at1w
 from ._errors import IncompleteWarning, SafetensorError
 
-#: True for a bar of tqdm, or what is called with the bytes that are done and those of all the work.
+#: True for a tqdm bar, or a function that is called with the bytes done and the bytes in total.
 Progress = Union[bool, Callable[[int, int], object]]
 
 _Path = Union[str, "os.PathLike[str]"]
@@ -21,13 +21,13 @@ _Path = Union[str, "os.PathLike[str]"]
 class Packed(NamedTuple):
     """A file that was packed."""
 
-    #: Where it is; in a repository, relative to that.
+    #: The path of the file; in a repository, relative to the repository.
     path: str
-    #: Its root, 64 hexadecimal digits: what to keep in order to pin it.
+    #: The root of the file, 64 hexadecimal digits. Keep it to pin the file.
     root: str
-    #: Bytes of the safetensors file.
+    #: The size of the safetensors file in bytes.
     original_len: int
-    #: Bytes of the packed file.
+    #: The size of the packed file in bytes.
     packed_len: int
 
 
@@ -41,16 +41,16 @@ def pack(
     strict: bool = False,
     progress: Progress = False,
 ) -> list[Packed]:
-    """Packs a safetensors file, or all of those in a directory and carries its other files over.
+    """Packs a safetensors file, or a directory of them. Carries over its other files.
 
     target: by default ``model.at1w`` for ``model.safetensors``, and ``model.at1w/`` for ``model/``.
     level: "fast", "default" or "max", from fast to small. keep_names: the packed files of a
     directory keep their names, so that loaders find them (see ``at1w.hook``). overwrite: replace
-    what exists. strict: refuse a directory that lacks shards, or holds files that are not what
-    their names say, such as pointers of Git LFS; otherwise each of these is an IncompleteWarning,
-    and everything else is packed. progress: see ``Progress``.
+    an existing target. strict: refuse a directory that lacks shards, or holds files that are not
+    what their names say, such as Git LFS pointers. Otherwise each such fault is an
+    IncompleteWarning, and everything else is packed. progress: see ``Progress``.
 
-    Nothing is left behind on failure. Raises SafetensorError if the source is no valid file,
+    Leaves nothing behind on failure. Raises SafetensorError if the source is not a valid file,
     FileExistsError, and other OSErrors.
     """
     source = Path(source)
@@ -76,7 +76,7 @@ def unpack(
 ) -> None:
     """Restores a packed file, or a packed repository, byte for byte.
 
-    target: by default the name without ``.at1w``, for a file with ``.safetensors``.
+    target: by default the name without ``.at1w``; a file gets ``.safetensors`` in its place.
 
     Every byte is checked before the result gets its name. Raises IntegrityError if the source is
     damaged, FileExistsError, and other OSErrors.
@@ -99,16 +99,16 @@ def verify(
     strict: bool = False,
     progress: Progress = False,
 ) -> dict[str, str | None]:
-    """Checks every byte of a packed file, or of a packed repository against its manifest. Gives the
-    root of each packed file by its path.
+    """Checks every byte of a packed file, or of a packed repository against its manifest. Returns
+    the root of each packed file by its path.
 
-    root: what the root of a file must be, 64 hexadecimal digits. sha256: what the SHA-256 of the
-    safetensors file must be, as hubs list it. original: check the SHA-256 of the safetensors file
-    that is on record. strict: raise SafetensorError where a repository is intact, but is not a
-    whole model; otherwise each such fault is an IncompleteWarning.
+    root: the expected root of a file, 64 hexadecimal digits. sha256: the expected SHA-256 of the
+    safetensors file, as hubs list it. original: also check the recorded SHA-256 of the safetensors
+    file. strict: raise SafetensorError if a repository is intact but not a whole model. Otherwise
+    each such fault is an IncompleteWarning.
 
-    A safetensors file that is not packed is taken too: without sha256, only its header can be
-    checked, and its root is None.
+    A safetensors file that is not packed is accepted too. Without sha256, only its header can be
+    checked. Its root is None.
 
     Raises IntegrityError, naming tensor and chunk.
     """
@@ -122,7 +122,7 @@ def verify(
 
 def _warn(faults: list[str]) -> None:
     for fault in faults:
-        # Of the line that called ``pack`` or ``verify``.
+        # Level 3 is the line that called ``pack`` or ``verify``.
         warnings.warn(fault, IncompleteWarning, stacklevel=3)
 
 
@@ -134,10 +134,10 @@ def convert_safetensors(
     overwrite: bool = False,
     progress: Progress = False,
 ) -> None:
-    """Makes a file of weights one of the format that the name of the target says: packs a
-    safetensors file to ``.at1w``, restores a packed one to anything else.
+    """Converts a file of weights to the format that the name of the target says: packs a
+    safetensors file to ``.at1w``, or restores a packed file to any other name.
 
-    Raises as ``pack`` and ``unpack``.
+    Raises the same exceptions as ``pack`` and ``unpack``.
     """
     if Path(target).suffix == ".at1w":
         pack(source, target, level=level, overwrite=overwrite, progress=progress)

@@ -1,4 +1,4 @@
-"""The exceptions of this package, and where they happened."""
+"""The exceptions of this package, and the places that their messages name."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ except ImportError:
 
 
 class SafetensorError(_Base):
-    """Something is wrong with a file or with what was asked of it.
+    """An error in a file, or in a request to read or write it.
 
-    Where safetensors is installed, a subclass of its ``SafetensorError``.
+    Where safetensors is installed, this is a subclass of its ``SafetensorError``.
     """
 
 
 class IntegrityError(SafetensorError):
-    """The content of a file is not what it should be: damaged, or not the one that was pinned."""
+    """An error about wrong content: the file is damaged, or is not the pinned one."""
 
 
 class IncompleteWarning(UserWarning):
-    """A repository lacks files, or holds some that are not what their names say."""
+    """A warning that a repository lacks files, or holds files that are not what their names say."""
 
 
 for _exception in (SafetensorError, IntegrityError, IncompleteWarning):
@@ -31,14 +31,14 @@ for _exception in (SafetensorError, IntegrityError, IncompleteWarning):
 
 
 def printable(text: object) -> str:
-    """Escapes what a terminal would act on."""
+    """Escapes characters that a terminal would act on."""
     text = str(text)
     return text if text.isprintable() else repr(text)[1:-1]
 
 
 def located(error: BaseException, place: str) -> BaseException:
-    """Puts a place in front of the message of an exception. It stays of its kind if it has nothing
-    but a message; frameworks have kinds that callers catch, such as for a GPU without memory. An
+    """Puts a place in front of the message of an exception. An exception with nothing but a message
+    keeps its type: callers catch types of frameworks, such as the one for a GPU without memory. An
     interruption stays as it is."""
     if not isinstance(error, Exception):
         return error
@@ -54,7 +54,7 @@ def located(error: BaseException, place: str) -> BaseException:
 
 @contextmanager
 def naming(name: str) -> Iterator[None]:
-    """Lets exceptions name a tensor."""
+    """Makes exceptions that are raised inside name a tensor."""
     try:
         yield
     except Exception as error:

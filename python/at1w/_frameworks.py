@@ -1,4 +1,4 @@
-"""How each framework makes tensors to read into, and indexes them."""
+"""The frameworks: how each makes tensors to read into, and indexes them."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ _ML_DTYPES = {
 
 _TORCH = {**_NUMPY, **_ML_DTYPES, "F4": "float4_e2m1fn_x2"}
 
-# What safetensors reads to, and at1w does not.
+# Frameworks that safetensors reads to, and at1w does not.
 _FOREIGN = {"tf", "tensorflow", "mlx", "paddle", "paddlepaddle"}
 
 _DEVICES = {"cpu", "cuda", "mps", "npu", "xpu", "xla", "mlu", "musa", "hpu"}
 
 
 def framework(name: str, device: Any) -> Numpy | Torch:
-    """The framework of that name, for tensors on that device. Imports it."""
+    """Imports the framework of this name. Returns it for tensors on this device."""
     if not isinstance(name, str):
         raise TypeError(f"framework must be a str, not {type(name).__name__}")
     kind = _NAMES.get(name)
@@ -68,7 +68,7 @@ def framework(name: str, device: Any) -> Numpy | Torch:
 
 
 def check_packed(name: object, path: Any) -> None:
-    """Says of a packed file why it cannot be read to a framework that safetensors knows.
+    """Refuses to read a packed file to a framework that only safetensors supports.
 
     Raises SafetensorError.
     """
@@ -82,7 +82,7 @@ def check_packed(name: object, path: Any) -> None:
 class Numpy:
     """Arrays of numpy."""
 
-    #: Whether tensors stay where they were read to.
+    #: Whether tensors stay in the memory that they were read to.
     on_host = True
 
     def __init__(self) -> None:
@@ -91,19 +91,19 @@ class Numpy:
         self._numpy = numpy
 
     def empty(self, dtype: str, shape: Sequence[int]) -> Any:
-        """New memory for a tensor of this dtype, as a header spells it."""
+        """Allocates a tensor. The dtype is spelled as in a header."""
         return self._numpy.empty(shape, self._dtype(dtype))
 
     def finish(self, array: Any) -> Any:
-        """What a caller gets for the memory that was read to."""
+        """Turns the memory that was read to into the tensor that a caller gets."""
         return array
 
     def resolve(self, index: object, shape: Sequence[int]) -> list[_index.Part] | None:
-        """What an index takes of each dimension; None if only the framework knows."""
+        """Returns the part that an index takes of each dimension; None if only the framework knows."""
         return _index.resolve(index, shape)
 
     def take(self, tensor: Any, index: object) -> Any:
-        """The part of a whole tensor, in memory of its own."""
+        """Copies a part of a whole tensor into memory of its own."""
         parts = _index.resolve(index, tensor.shape)
         items = tuple(part if isinstance(part, int) else slice(*part) for part in parts)
         return self._numpy.array(tensor[items])
@@ -114,7 +114,7 @@ class Numpy:
         if name not in _ML_DTYPES:
             raise SafetensorError(f"Dtype not understood: numpy has no {name!r}")
         try:
-            # Numpy knows the names from then on.
+            # This import teaches numpy the names.
             import ml_dtypes  # noqa: F401
         except ImportError:
             raise TypeError(
@@ -125,7 +125,7 @@ class Numpy:
 
 
 class Flax(Numpy):
-    """Arrays of jax, made from those of numpy."""
+    """Arrays of jax, made from arrays of numpy."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -173,7 +173,7 @@ class Torch:
             return None
         if any(isinstance(item, bool) for item in items):
             return None
-        # Torch's own rules and errors, without the data.
+        # Applies torch's own rules and raises its errors, without the data.
         self._torch.empty(shape, device="meta")[index]
         parts = zip(_index.expand(items, len(shape)), shape)
         return [p % n if isinstance(p, int) else _clamped(p, n) for p, n in parts]
@@ -191,7 +191,7 @@ class Torch:
 
 
 def _halved(shape: Sequence[int]) -> list[int]:
-    """The shape in bytes of elements of which two are in a byte."""
+    """Returns the shape in bytes of a tensor that has two elements in a byte."""
     if not shape or shape[-1] % 2:
         raise SafetensorError(
             f"f4_x2 dtype requires that the last dim be divisible by 2 in torch: got {list(shape)}"

@@ -1,4 +1,4 @@
-"""What stands in for functions of safetensors while the hook is enabled."""
+"""The functions that replace those of safetensors while the hook is enabled."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import sys
 from types import ModuleType
 from typing import Any, Callable
 
-#: The functions of safetensors that were replaced, each with what stands in for it.
+#: The functions of safetensors that were replaced, each with its replacement.
 _replaced: list[tuple[Any, Any]] = []
 
 
 def enable() -> None:
-    """Enables the hook in this process, now or as soon as safetensors is imported. What other
-    modules have imported from safetensors already is replaced there as well."""
+    """Enables the hook in this process, now or as soon as safetensors is imported. Also replaces
+    the functions in modules that have already imported them from safetensors."""
     if "safetensors" in sys.modules:
         _patch(sys.modules["safetensors"])
     else:
@@ -22,20 +22,21 @@ def enable() -> None:
 
 
 def disable() -> None:
-    """Takes back what ``enable`` has done in this process."""
+    """Undoes ``enable`` in this process."""
     _stop_waiting()
     _rebind([(ours, original) for original, ours in _replaced])
     _replaced.clear()
 
 
 def enabled() -> bool:
-    """Whether the hook is enabled in this process."""
+    """Returns whether the hook is enabled in this process."""
     return bool(_replaced) or bool(_waiting())
 
 
 class At1wHook:
-    """Waits in ``sys.meta_path`` for safetensors to be imported. An installed hook puts a class of
-    the same name there at the start of Python, which turns into this one (see ``at1w.hook``)."""
+    """A finder that waits in ``sys.meta_path`` for safetensors to be imported. At the start of
+    Python, an installed hook puts a class of the same name there, which later hands over to this
+    one (see ``at1w.hook``)."""
 
     @classmethod
     def find_spec(cls, name: str, path: Any = None, target: Any = None) -> Any:
@@ -70,7 +71,7 @@ def _patch(safetensors: ModuleType) -> None:
     if _replaced:
         return
     for name, replacement in _REPLACEMENTS.items():
-        # Older versions have not all of them.
+        # Older versions lack some of them.
         if hasattr(safetensors, name):
             original = getattr(safetensors, name)
             _replaced.append((original, replacement(original)))
@@ -81,14 +82,14 @@ def _rebind(pairs: list[tuple[Any, Any]]) -> None:
     """Replaces objects in all modules that have imported them."""
     replacements = {id(old): new for old, new in pairs}
     for module in list(sys.modules.values()):
-        # Of lazy modules, only what is loaded.
+        # Reading __dict__ loads nothing of a lazy module.
         for name, value in list(getattr(module, "__dict__", {}).items()):
             if id(value) in replacements:
                 setattr(module, name, replacements[id(value)])
 
 
 def _opening(original: Any) -> Any:
-    """Stands in for a class of safetensors that opens files."""
+    """Makes the replacement for a class of safetensors that opens files."""
 
     def ours() -> Any:
         import at1w
@@ -115,7 +116,7 @@ def _opening(original: Any) -> Any:
 
 
 def _deserializing(original: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
-    """Stands in for ``safetensors.deserialize``."""
+    """Makes the replacement for ``safetensors.deserialize``."""
 
     def deserialize(bytes: bytes) -> Any:
         from at1w import _at1w
@@ -126,8 +127,8 @@ def _deserializing(original: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
 
 
 def _packed(path: str | os.PathLike[str]) -> str | os.PathLike[str] | None:
-    """The packed file that is meant by a path: the one there, or, where there is none, the one that
-    ``pack`` makes of ``X.safetensors`` and calls ``X.at1w``."""
+    """Returns the packed file that a path means, or None. If there is no file ``X.safetensors``,
+    its path means ``X.at1w``, the name that ``pack`` gives it."""
     stem, suffix = os.path.splitext(path)
     if suffix == ".safetensors" and not os.path.lexists(path):
         path = f"{os.fsdecode(stem)}.at1w"
@@ -135,7 +136,7 @@ def _packed(path: str | os.PathLike[str]) -> str | os.PathLike[str] | None:
 
 
 def _explained(error: Exception, path: str | os.PathLike[str]) -> Exception:
-    """An error of safetensors, with what the file is instead, such as a pointer of Git LFS."""
+    """Adds to an error of safetensors what the file really is, such as a Git LFS pointer."""
     from at1w import SafetensorError, _at1w
 
     if type(error).__name__ != "SafetensorError":
@@ -153,7 +154,7 @@ def _is_packed(path: Any) -> bool:
     try:
         return _at1w.is_packed(path)
     except (OSError, TypeError):
-        # For safetensors to say what is wrong.
+        # Leaves it to safetensors to say what is wrong.
         return False
 
 

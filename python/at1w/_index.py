@@ -8,17 +8,17 @@ from typing import Any, Tuple, Union
 
 from ._errors import SafetensorError
 
-#: What to take of a dimension: one position, or start, stop and step, all within it.
+#: The part to take of a dimension: one position, or start, stop and step, all within it.
 Part = Union[int, Tuple[int, int, int]]
 
 
 def as_tuple(index: object) -> tuple:
-    """An index as one entry for each thing that is indexed."""
+    """Returns an index as a tuple of its entries."""
     return index if isinstance(index, tuple) else (index,)
 
 
 def expand(items: tuple, dimensions: int) -> tuple:
-    """The same with an entry for each dimension that an ellipsis stands for, in its place."""
+    """Replaces an ellipsis by one entry for each dimension that it stands for."""
     ellipses = [at for at, item in enumerate(items) if item is Ellipsis]
     if not ellipses:
         return items
@@ -30,11 +30,12 @@ def expand(items: tuple, dimensions: int) -> tuple:
 
 
 def resolve(index: object, shape: Sequence[int]) -> list[Part]:
-    """What an index takes of each dimension from the first, by the strict rules that safetensors
-    has for all but torch: positions in a range count from the start, and none may be out of bounds.
+    """Returns the part that an index takes of each dimension, from the first. Follows the strict
+    rules that safetensors has for all frameworks but torch: positions in a range count from the
+    start, and none may be out of bounds.
 
-    Raises SafetensorError, for negative positions of ranges OverflowError, with the messages of
-    safetensors.
+    Raises SafetensorError, or OverflowError for negative positions in ranges. The messages are
+    those of safetensors.
     """
     if isinstance(index, list):
         if index:
@@ -67,7 +68,7 @@ def resolve(index: object, shape: Sequence[int]) -> list[Part]:
 
 
 def _checked(item: Any, position: int, shape: Sequence[int]) -> int | slice:
-    """A position from the start, or a range with a step and such positions."""
+    """Returns an entry as a position from the start, or as a range of such positions with a step."""
     if isinstance(item, slice):
         step = 1 if item.step is None else as_int(item.step)
         if step < 1:
