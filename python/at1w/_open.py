@@ -1,4 +1,4 @@
-"""Opening files, and reading tensors of them."""
+"""Opening files, and reading tensors from them."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class _Open:
         return self._handle
 
     def keys(self) -> list[str]:
-        """The names of the tensors, sorted."""
+        """Returns the names of the tensors, sorted."""
         return sorted(self._file.names())
 
     def offset_keys(self) -> list[str]:
-        """The names of the tensors, in the order of their data in the file."""
+        """Returns the names of the tensors, in the order of their data in the file."""
         return self._file.names()
 
     def metadata(self) -> dict[str, str] | None:
-        """The texts that the header holds beside the tensors; None if it has no place for them."""
+        """Returns the ``__metadata__`` of the header; None if it has none."""
         return self._file.metadata()
 
     @property
@@ -43,30 +43,30 @@ class _Open:
 
     @property
     def bytes_read(self) -> int:
-        """How many bytes of the file were read since it was opened, its index included."""
+        """The number of bytes read of the file since it was opened, its index included."""
         return self._file.bytes_read
 
     def get_tensor(self, name: str) -> Any:
-        """The tensor of that name, whole.
+        """Reads the whole tensor of this name.
 
-        Raises SafetensorError if there is none, or if its dtype is not one of the framework's;
-        IntegrityError, naming tensor and chunk, if it is damaged.
+        Raises SafetensorError if there is none, or if the framework lacks its dtype;
+        IntegrityError, which names tensor and chunk, if it is damaged.
         """
         (tensor,) = self._file.read([name], self._framework.empty)
         return _finished(self._file, self._framework, name, tensor)
 
     def get_tensors(self) -> dict[str, Any]:
-        """All tensors by their names, in the order of their data. Raises as ``get_tensor``."""
+        """Reads all tensors, by name, in the order of their data. Raises as ``get_tensor``."""
         names = self._file.names()
         if not self._framework.on_host:
-            # One at a time, so that there is no second copy of them all on this side.
+            # Reads one at a time, so that the host never holds a copy of all of them.
             return {name: self.get_tensor(name) for name in names}
         file, framework = self._file, self._framework
         tensors = zip(names, file.read(names, framework.empty))
         return {name: _finished(file, framework, name, tensor) for name, tensor in tensors}
 
     def get_slice(self, name: str) -> Slice:
-        """The tensor of that name, to be indexed: nothing is read before that.
+        """Returns the tensor of this name as a ``Slice``. Nothing is read until it is indexed.
 
         Raises SafetensorError if there is none.
         """
@@ -80,16 +80,16 @@ class _Open:
 
 
 class safe_open(_Open):
-    """Opens a file of weights, of either format.
+    """An open file of weights, of either format.
 
-    filename: its path. framework: "pt", "np" or "flax", or one of their longer names. device: where
-    tensors of torch are put. backend: "pread" or "mmap", for callers of safetensors; at1w reads
-    the file with either, so that one that shrinks meanwhile is an error and not the end of the
-    process. root: 64 hexadecimal digits that the root of a packed file must be, which pins all that
-    is read of it.
+    filename: its path. framework: "pt", "np" or "flax", or one of their longer names. device: the
+    device for tensors of torch. backend: "pread" or "mmap", for callers of safetensors; at1w maps
+    the file with neither, so that a file that shrinks meanwhile raises an error and does not end
+    the process. root: the expected root of a packed file, 64 hexadecimal digits; it pins all
+    content of the file.
 
-    Raises FileNotFoundError and other OSErrors; SafetensorError if it is no file of weights;
-    IntegrityError if it is damaged or its root is another.
+    Raises FileNotFoundError and other OSErrors; SafetensorError if it is not a file of weights;
+    IntegrityError if it is damaged or has another root.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class safe_open(_Open):
 
 
 class _safe_open_handle(safe_open):
-    """``safe_open`` for a file object, of which only the name is used."""
+    """A ``safe_open`` for a file object. It uses only the name of the object."""
 
     def __init__(
         self,
@@ -123,12 +123,12 @@ class _safe_open_handle(safe_open):
 
 
 class Slice:
-    """A tensor of an open file. An index of it, as of an array, reads that part of it: of a packed
-    file only the chunks that the part touches.
+    """A tensor of an open file. Indexing it like an array reads that part. Of a packed file, this
+    reads only the chunks that the part touches.
 
     Indices are integers, ranges with positive steps, and one ellipsis. For torch they follow the
-    rules of torch; what else torch knows works too, and reads the whole tensor. For the others
-    positions in ranges must lie within the tensor and count from its start.
+    rules of torch; any other index of torch works too, and reads the whole tensor. For the other
+    frameworks, positions in ranges must lie within the tensor and count from its start.
     """
 
     def __init__(self, file: File, framework: Numpy | Torch, name: str) -> None:
@@ -136,11 +136,11 @@ class Slice:
         self._file, self._framework, self._name = file, framework, name
 
     def get_shape(self) -> list[int]:
-        """The shape of the whole tensor, in elements."""
+        """Returns the shape of the whole tensor, in elements."""
         return list(self._shape)
 
     def get_dtype(self) -> str:
-        """The dtype as the header spells it, such as "BF16"."""
+        """Returns the dtype as the header spells it, such as "BF16"."""
         return self._dtype
 
     def __getitem__(self, index: object) -> Any:
@@ -155,7 +155,7 @@ class Slice:
 
 
 def _finished(file: File, framework: Numpy | Torch, name: str, tensor: Any) -> Any:
-    """What a caller gets for the memory that a tensor was read to."""
+    """Turns the memory that was read to into the tensor that a caller gets."""
     try:
         return framework.finish(tensor)
     except Exception as error:
@@ -174,12 +174,12 @@ def load_tensor(
     slice: Any = None,
     sha256: str | None = None,
 ) -> Any:
-    """One tensor of a file of either format, or a part of it.
+    """Reads one tensor of a file of either format, or a part of it.
 
     slice: an index as ``safe_open(...).get_slice`` takes it, such as ``numpy.s_[0:16, :]``. sha256:
-    the SHA-256 that the raw bytes of the tensor must have, in hexadecimal digits. It proves what is
-    returned, a part too, which makes it read the whole tensor: to read parts alone and have them
-    proven, pin the root of the file with ``safe_open``.
+    the expected SHA-256 of the raw bytes of the tensor, in hexadecimal digits. The whole tensor is
+    read to check it, even for a part. To read only a part and have it checked, pin the root of the
+    file with ``safe_open``.
 
     Raises as ``safe_open``, ``get_tensor`` and ``get_slice``; IntegrityError if the tensor has
     another SHA-256.

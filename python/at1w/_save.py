@@ -1,4 +1,4 @@
-"""Describing tensors to the native part, which takes them by their addresses."""
+"""Describing tensors to the native part, which reads them at their addresses."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ class Dense(NamedTuple):
     #: Its dtype, as ``TensorSpec`` takes it.
     dtype: str
     address: int
-    #: How many bytes there are.
+    #: The number of bytes.
     length: int
 
 
 def described(
     tensors: dict[str, Any], dense: Callable[[Any], Dense]
 ) -> tuple[dict[str, TensorSpec], list[Any]]:
-    """Descriptions of tensors by their names, and what must be kept alive for them.
+    """Describes tensors by name. Also returns the objects to keep alive while they are saved.
 
-    ``dense`` makes a tensor so that its memory can be saved as it is, or raises. Only there are
-    addresses taken. Whatever is raised names the tensor.
+    ``dense`` makes a tensor whose memory can be saved as it is, or raises. No other code takes
+    addresses. Any exception names the tensor.
     """
     specs, alive = {}, []
     for name, tensor in tensors.items():

@@ -17,7 +17,7 @@ __all__ = ["load", "load_file", "load_tensor", "save", "save_file"]
 def save(
     tensors: dict[str, Union[Array, np.ndarray]], metadata: dict[str, str] | None = None
 ) -> bytes:
-    """The bytes of a safetensors file with these arrays. Raises as ``at1w.numpy.save``."""
+    """Returns the bytes of a safetensors file with these arrays. Raises as ``at1w.numpy.save``."""
     return numpy.save(_to_numpy(tensors), metadata)
 
 
@@ -28,17 +28,17 @@ def save_file(
     *,
     level: str = "default",
 ) -> None:
-    """Saves arrays as a file, like ``at1w.numpy.save_file``, and raises as that."""
+    """Saves arrays as a file. Behaves and raises as ``at1w.numpy.save_file``."""
     numpy.save_file(_to_numpy(tensors), filename, metadata, level=level)
 
 
 def load(data: bytes) -> dict[str, Array]:
-    """The arrays of a file that is in memory. Raises as ``at1w.numpy.load``."""
+    """Returns the arrays of a file in memory. Raises as ``at1w.numpy.load``."""
     return _open.open_bytes(data, "flax").get_tensors()
 
 
 def load_file(filename: str | os.PathLike[str], *, backend: str = "pread") -> dict[str, Array]:
-    """The arrays of a file. Raises as ``at1w.safe_open``."""
+    """Reads the arrays of a file. Raises as ``at1w.safe_open``."""
     with _open.safe_open(filename, "flax", backend=backend) as f:
         return f.get_tensors()
 
@@ -46,13 +46,13 @@ def load_file(filename: str | os.PathLike[str], *, backend: str = "pread") -> di
 def load_tensor(
     path: str | os.PathLike[str], name: str, slice: Any = None, sha256: str | None = None
 ) -> Array:
-    """``at1w.load_tensor`` for jax."""
+    """Reads a tensor like ``at1w.load_tensor``, as an array of jax."""
     return _open.load_tensor(path, name, "flax", slice, sha256)
 
 
 def _to_numpy(arrays: dict[str, Any]) -> dict[str, Any]:
-    """The arrays of jax as those of numpy. Anything else is left to ``at1w.numpy``, which takes
-    arrays of numpy and refuses the rest."""
+    """Converts arrays of jax to arrays of numpy. Leaves anything else to ``at1w.numpy``, which
+    accepts arrays of numpy and refuses the rest."""
     converted = {}
     for name, array in arrays.items():
         with naming(name):

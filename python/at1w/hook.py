@@ -20,8 +20,8 @@ from ._hook import disable, enable, enabled
 __all__ = ["disable", "enable", "enabled", "install", "installed", "uninstall"]
 
 # Python runs this at every start, so it imports nothing: to import even a small module, it would
-# have to list the folders of its path. It must not fail when at1w has gone. The line of older
-# versions calls ``enable`` of ``at1w._hook``, which has to stay for that.
+# have to list the folders of its path. It must not fail after at1w is removed. The line that older
+# versions installed calls ``at1w._hook.enable``, so that function must stay.
 _START = """
 class At1wHook:
     @classmethod
@@ -41,21 +41,21 @@ sys.meta_path.insert(0, At1wHook)
 
 
 def install() -> Path:
-    """Enables the hook in every program that this environment starts from now on. Gives the path of
-    the file that does it. Raises OSError."""
+    """Enables the hook in every program that this environment starts from now on. Returns the path
+    of the file that enables it. Raises OSError."""
     path = _path()
-    # One line that begins with "import", as the site module takes it.
+    # The site module runs a line only if it begins with "import".
     path.write_text(f"import sys; exec({_START!r})\n")
     return path
 
 
 def uninstall() -> None:
-    """Takes back ``install``. Raises OSError."""
+    """Undoes ``install``. Raises OSError."""
     _path().unlink(missing_ok=True)
 
 
 def installed() -> bool:
-    """Whether the hook is installed in this environment."""
+    """Returns whether the hook is installed in this environment."""
     return _path().exists()
 
 
@@ -64,7 +64,7 @@ def _path() -> Path:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command ``python -m at1w.hook``."""
+    """Runs the command ``python -m at1w.hook``."""
     parser = argparse.ArgumentParser(prog="python -m at1w.hook", description=__doc__)
     parser.add_argument("command", choices=("install", "uninstall", "status"))
     command = parser.parse_args(arguments).command

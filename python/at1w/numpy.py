@@ -18,10 +18,10 @@ __all__ = ["load", "load_file", "load_tensor", "save", "save_file"]
 
 
 def save(tensor_dict: dict[str, np.ndarray], metadata: dict[str, str] | None = None) -> bytes:
-    """The bytes of a safetensors file with these arrays, of any layout and byte order.
+    """Returns the bytes of a safetensors file with these arrays, of any layout and byte order.
 
-    Raises, naming the array, SafetensorError for a dtype that safetensors has not; TypeError for
-    what is no array, and for masked arrays.
+    Raises SafetensorError for a dtype that safetensors lacks; TypeError for an object that is not
+    an array, and for a masked array. Each names the array.
     """
     specs, _alive = _specs(tensor_dict)
     return serialize(specs, metadata)
@@ -34,8 +34,8 @@ def save_file(
     *,
     level: str = "default",
 ) -> None:
-    """Saves arrays as a file that appears whole or not at all: packed if its name ends in
-    ``.at1w``, else safetensors. level: "fast", "default" or "max", from fast to small; it has no
+    """Saves arrays as a file: packed if its name ends in ``.at1w``, else safetensors. The file
+    appears whole or not at all. level: "fast", "default" or "max", from fast to small; it has no
     effect on a safetensors file.
 
     Raises as ``save``, OSError, and ValueError for another level.
@@ -45,15 +45,15 @@ def save_file(
 
 
 def load(data: bytes) -> dict[str, np.ndarray]:
-    """The arrays of a file of either format that is in memory, by their names.
+    """Returns the arrays of a file of either format in memory, by name.
 
-    Raises SafetensorError if it is none; IntegrityError if it is damaged.
+    Raises SafetensorError if it is not such a file; IntegrityError if it is damaged.
     """
     return _open.open_bytes(data, "np").get_tensors()
 
 
 def load_file(filename: str | os.PathLike[str], *, backend: str = "pread") -> dict[str, np.ndarray]:
-    """The arrays of a file of either format, by their names. Raises as ``at1w.safe_open``."""
+    """Reads the arrays of a file of either format, by name. Raises as ``at1w.safe_open``."""
     with _open.safe_open(filename, "np", backend=backend) as f:
         return f.get_tensors()
 
@@ -61,17 +61,17 @@ def load_file(filename: str | os.PathLike[str], *, backend: str = "pread") -> di
 def load_tensor(
     path: str | os.PathLike[str], name: str, slice: Any = None, sha256: str | None = None
 ) -> np.ndarray:
-    """``at1w.load_tensor`` for numpy."""
+    """Reads a tensor like ``at1w.load_tensor``, as an array of numpy."""
     return _open.load_tensor(path, name, "np", slice, sha256)
 
 
 def _specs(arrays: dict[str, np.ndarray]) -> tuple[dict[str, TensorSpec], list[np.ndarray]]:
-    """Descriptions of arrays, and what must be kept alive for them."""
+    """Describes arrays. Also returns the arrays to keep alive while they are saved."""
     return described(arrays, _dense)
 
 
 def _dense(array: np.ndarray) -> Dense:
-    """An array as it is to be saved: itself where its memory is its elements, else a copy."""
+    """Returns an array ready to be saved: itself if its memory is its elements, else a copy."""
     if not isinstance(array, (np.ndarray, np.generic)):
         raise TypeError(f"expected a numpy.ndarray, received {type(array)}")
     if isinstance(array, np.ma.MaskedArray):

@@ -1,7 +1,7 @@
 """Saving and loading tensors of torch.
 
-Tensors that share memory cannot be saved under two names: ``save_model`` and ``load_model`` take
-care of models that have such.
+Tensors that share memory cannot be saved under two names. ``save_model`` and ``load_model`` handle
+models that have such tensors.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ __all__ = ["load", "load_file", "load_model", "load_tensor", "save", "save_file"
 
 
 def save(tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> bytes:
-    """The bytes of a safetensors file with these tensors, which must be dense and contiguous.
+    """Returns the bytes of a safetensors file with these tensors. They must be dense and contiguous.
 
-    Raises, naming the tensor, ValueError for others; RuntimeError for tensors that share memory;
-    SafetensorError for a dtype that safetensors has not, and for a tensor without all its memory.
+    Raises ValueError for other tensors; RuntimeError for tensors that share memory; SafetensorError
+    for a dtype that safetensors lacks, and for a tensor without all its memory. Each names the
+    tensor.
     """
     specs, _alive = _specs(tensors)
     return serialize(specs, metadata)
@@ -38,8 +39,9 @@ def save_file(
     *,
     level: str = "default",
 ) -> None:
-    """Saves tensors, which must be dense and contiguous, as a file that appears whole or not at
-    all: packed if its name ends in ``.at1w``, else safetensors. They must not change meanwhile.
+    """Saves tensors as a file: packed if its name ends in ``.at1w``, else safetensors. The file
+    appears whole or not at all. The tensors must be dense and contiguous. They must not change
+    meanwhile.
     level: "fast", "default" or "max", from fast to small; it has no effect on a safetensors file.
 
     Raises as ``save``, OSError, and ValueError for another level.
@@ -49,9 +51,9 @@ def save_file(
 
 
 def load(data: bytes) -> dict[str, torch.Tensor]:
-    """The tensors of a file of either format that is in memory, by their names.
+    """Returns the tensors of a file of either format in memory, by name.
 
-    Raises SafetensorError if it is none; IntegrityError if it is damaged.
+    Raises SafetensorError if it is not such a file; IntegrityError if it is damaged.
     """
     return _open.open_bytes(data, "pt").get_tensors()
 
@@ -62,7 +64,7 @@ def load_file(
     *,
     backend: str = "pread",
 ) -> dict[str, torch.Tensor]:
-    """The tensors of a file of either format, by their names. Raises as ``at1w.safe_open``."""
+    """Reads the tensors of a file of either format, by name. Raises as ``at1w.safe_open``."""
     with _open.safe_open(filename, "pt", device, backend=backend) as f:
         return f.get_tensors()
 
@@ -70,7 +72,7 @@ def load_file(
 def load_tensor(
     path: str | os.PathLike[str], name: str, slice: Any = None, sha256: str | None = None
 ) -> torch.Tensor:
-    """``at1w.load_tensor`` for torch."""
+    """Reads a tensor like ``at1w.load_tensor``, as a tensor of torch."""
     return _open.load_tensor(path, name, "pt", slice, sha256)
 
 
@@ -82,10 +84,11 @@ def save_model(
     *,
     level: str = "default",
 ) -> None:
-    """Saves the state of a model. Of tensors that share memory one is saved; the metadata tells for
-    each other name which. force_contiguous: save contiguous copies of tensors that are not.
+    """Saves the state of a model. Of tensors that share memory, one is saved; the metadata maps each
+    other name to the saved one. force_contiguous: save contiguous copies of tensors that are not
+    contiguous.
 
-    Raises as ``save_file``, and RuntimeError if no tensor covers the memory that some share.
+    Raises as ``save_file``, and RuntimeError if tensors share memory and none covers all of it.
     """
     state = model.state_dict()
     _check_memory(state)
@@ -110,7 +113,8 @@ def load_model(
     *,
     backend: str = "pread",
 ) -> tuple[set[str], list[str]]:
-    """Loads a file into a model: the names that it lacks, and those that the model has no use for.
+    """Loads a file into a model. Returns the names that the file lacks, and the names that the model
+    does not use.
 
     Raises as ``load_file``, and with ``strict`` RuntimeError if there are such names.
     """
@@ -121,7 +125,7 @@ def load_model(
     missing, unexpected = set(missing), list(unexpected)
     for name in (name for names in removed.values() for name in names):
         if name in missing:
-            # It shares memory with one that was loaded.
+            # The tensor shares memory with one that was loaded.
             missing.remove(name)
         else:
             unexpected.append(name)
@@ -136,8 +140,8 @@ def load_model(
 
 
 def _resolved_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The tensors of a model. Those that conjugate or negate others are tensors of their own here:
-    the others could not be saved in their place."""
+    """Returns the tensors of a model. A tensor that conjugates or negates another becomes a tensor of
+    its own, because the other could not be saved in its place."""
     return {name: _resolved(tensor) for name, tensor in state.items()}
 
 
@@ -146,40 +150,40 @@ def _resolved_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def storage_ptr(tensor: torch.Tensor) -> int:
-    """Where the memory begins that a tensor is a view of; 0 if it has none."""
+    """Returns the address of the storage that a tensor is a view of; 0 if it has none."""
     try:
         return tensor.untyped_storage().data_ptr()
     except RuntimeError:
-        # Of a tensor that wraps others, or that only pretends to be one.
+        # The tensor wraps others, or only pretends to be a tensor.
         return 0
 
 
 def storage_size(tensor: torch.Tensor) -> int:
-    """How many bytes that memory has."""
+    """Returns the size of the storage of a tensor, in bytes."""
     return tensor.untyped_storage().nbytes()
 
 
 def _end_ptr(tensor: torch.Tensor) -> int:
-    """Where the last element of a tensor ends."""
+    """Returns the address at which the last element of a tensor ends."""
     return storage_ptr(tensor) + _reach(tensor)
 
 
 def _reach(tensor: torch.Tensor) -> int:
-    """Where in its storage the last element of a tensor ends, in bytes."""
+    """Returns the offset in its storage at which the last element of a tensor ends, in bytes."""
     last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride()))
     elements = last + 1 if tensor.nelement() else 0
     return (tensor.storage_offset() + elements) * tensor.element_size()
 
 
 def _is_complete(tensor: torch.Tensor) -> bool:
-    """Whether a tensor covers all the memory that it is a view of."""
+    """Returns whether a tensor covers all of the storage that it is a view of."""
     covered = tensor.nelement() * tensor.element_size()
     whole = (tensor.data_ptr(), covered) == (storage_ptr(tensor), storage_size(tensor))
     return whole and _is_distinct(tensor)
 
 
 def _is_distinct(tensor: torch.Tensor) -> bool:
-    """Whether no two elements of a tensor are one in memory, and none there lies between them."""
+    """Returns whether the elements of a tensor lie in memory without overlaps and gaps."""
     count = 1
     for stride, size in sorted(zip(tensor.stride(), tensor.shape)):
         if size != 1 and stride != count:
@@ -189,7 +193,7 @@ def _is_distinct(tensor: torch.Tensor) -> bool:
 
 
 def _find_shared_tensors(state_dict: dict[str, torch.Tensor]) -> list[set[str]]:
-    """The names of the tensors, those together whose memory overlaps."""
+    """Groups the names of the tensors: one group for all tensors whose memory overlaps."""
     by_storage = defaultdict(list)
     for name, tensor in state_dict.items():
         if tensor.device.type != "meta" and storage_ptr(tensor) and storage_size(tensor):
@@ -214,8 +218,9 @@ def _remove_duplicate_names(
     preferred_names: Iterable[str] = (),
     discard_names: Iterable[str] = (),
 ) -> dict[str, list[str]]:
-    """Of tensors that share memory, the name of the one to keep and those of the others: one that
-    is preferred, else one that is not to be discarded, else any; the first of such.
+    """Chooses one of each group of tensors that share memory. Maps its name to the other names.
+
+    Prefers a preferred name, else a name that is not to be discarded, else any; the first of them.
 
     Raises RuntimeError if none covers all of the memory.
     """
@@ -237,7 +242,7 @@ def _remove_duplicate_names(
 def _specs(
     tensors: dict[str, torch.Tensor],
 ) -> tuple[dict[str, TensorSpec], list[torch.Tensor]]:
-    """Descriptions of tensors, and what must be kept alive for them."""
+    """Describes tensors. Also returns the tensors to keep alive while they are saved."""
     if not isinstance(tensors, dict):
         raise ValueError(f"Expected a dict of [str, torch.Tensor] but received {type(tensors)}")
     _check_memory(tensors)
@@ -250,16 +255,16 @@ def _specs(
     return described(tensors, _dense)
 
 
-# Devices whose tensors are no views of memory that torch knows.
+# Devices whose tensors are not views of memory that torch knows.
 _WITHOUT_STORAGE = {"lazy", "xla"}
 
 
 def _check_memory(tensors: dict[str, Any]) -> None:
-    """Checks that these are strided tensors within memory of their own, so that they can be read.
+    """Checks that these are strided tensors that lie within their storage, so that they can be read.
 
     Torch itself reads past the end of a storage that was resized.
     """
-    # Two messages are those of safetensors, to the letter.
+    # The first two messages are copied from safetensors, to the letter.
     for name, tensor in tensors.items():
         if not isinstance(tensor, torch.Tensor):
             raise ValueError(
@@ -298,7 +303,7 @@ def _check_memory(tensors: dict[str, Any]) -> None:
 
 
 def _dense(tensor: torch.Tensor) -> Dense:
-    """A tensor as it is to be saved, which must be contiguous, on the host."""
+    """Returns a tensor ready to be saved, on the host. The tensor must be contiguous."""
     if not tensor.is_contiguous():
         raise ValueError(
             "You are trying to save a non contiguous tensor, which is not allowed: save its"
@@ -310,5 +315,5 @@ def _dense(tensor: torch.Tensor) -> Dense:
 
 
 def _resolved(tensor: torch.Tensor) -> torch.Tensor:
-    """The same values without the marks that make torch conjugate or negate what it reads."""
+    """Returns the same values without the marks that make torch conjugate or negate them."""
     return tensor.resolve_conj().resolve_neg()

@@ -15,11 +15,11 @@ use crate::file::parse_digest;
 use crate::save::parse_level;
 use crate::work::watched;
 
-/// A packed file: its path in the packed repository or as it was given, its root, the bytes of the
-/// original and its own.
+/// A packed file: its path, its root, the size of the original and its own size, in bytes. The path
+/// is relative to the packed repository, or as it was given.
 type Packed = (String, String, u64, u64);
 
-/// The root of each packed file by its path, none for a safetensors file.
+/// The root of each packed file by its path; `None` for a safetensors file.
 type Roots = Vec<(String, Option<String>)>;
 
 fn packed(path: String, summary: &Summary) -> Packed {
@@ -31,25 +31,25 @@ fn all_packed(summary: repository::Summary) -> (Vec<Packed>, Vec<String>) {
     (files.collect(), messages(&summary.faults))
 }
 
-/// What a repository lacks, or holds in place of something else, as messages.
+/// Returns the faults of a repository as messages.
 fn messages(faults: &[Fault]) -> Vec<String> {
     faults.iter().map(|fault| printable(&fault.to_string()).into_owned()).collect()
 }
 
-/// Whether the file at a path begins as a packed one.
+/// Returns whether the file at a path begins like a packed file.
 #[pyfunction]
 pub(crate) fn is_packed(py: Python<'_>, path: PathBuf) -> PyResult<bool> {
     py.detach(|| at1w_container::is_packed(&path)).map_err(exception)
 }
 
-/// Whether a file with these bytes begins as a packed one.
+/// Returns whether these bytes begin like a packed file.
 #[pyfunction]
 pub(crate) fn begins_packed(bytes: &[u8]) -> bool {
     at1w_container::begins_packed(bytes)
 }
 
-/// Packs a file, or a directory with `keep_names` and `strict`: what was packed, and what a
-/// repository lacks.
+/// Packs a file or a directory. `keep_names` and `strict` are for directories. Returns the packed
+/// files and the faults of a repository.
 #[pyfunction]
 #[allow(clippy::too_many_arguments, reason = "called by one function, which names them")]
 pub(crate) fn pack(
@@ -80,7 +80,7 @@ pub(crate) fn pack(
     })
 }
 
-/// Restores a file, or a packed repository.
+/// Restores a packed file or a packed repository.
 #[pyfunction]
 pub(crate) fn unpack(
     py: Python<'_>,
@@ -100,8 +100,8 @@ pub(crate) fn unpack(
     })
 }
 
-/// Verifies a file or a packed repository: the roots of its packed files by their paths, none for a
-/// safetensors file, and what a repository lacks.
+/// Verifies a file or a packed repository. Returns the root of each packed file by its path, and the
+/// faults of a repository.
 #[pyfunction]
 pub(crate) fn verify(
     py: Python<'_>,
@@ -141,7 +141,7 @@ pub(crate) fn verify(
     })
 }
 
-/// Only for telling how much there is to do.
+/// Returns the length of a file, or 0. It only tells progress how much there is to do.
 fn file_len(path: &Path) -> u64 {
     path.metadata().map_or(0, |metadata| metadata.len())
 }

@@ -11,8 +11,8 @@ use pyo3::prelude::*;
 pyo3::import_exception!(at1w._errors, SafetensorError);
 pyo3::import_exception!(at1w._errors, IntegrityError);
 
-/// The exception for an error: of the operating system's kinds where that refused, and of the kind
-/// of safetensors for everything that is wrong with a file.
+/// Converts an error to an exception: an `OSError` where the operating system refused, a
+/// `SafetensorError` where something is wrong with a file.
 pub(crate) fn exception(error: Error) -> PyErr {
     let message = printable(&error.to_string()).into_owned();
     match error.innermost() {
@@ -41,7 +41,7 @@ pub(crate) fn exception(error: Error) -> PyErr {
     }
 }
 
-/// The exception of a framework, with a place in front of its message.
+/// Puts a place in front of the message of a framework's exception.
 pub(crate) fn located(py: Python<'_>, error: PyErr, place: &str) -> PyErr {
     let located = py
         .import("at1w._errors")

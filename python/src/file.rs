@@ -21,12 +21,12 @@ use crate::work::reading;
 #[pyclass(frozen, module = "at1w._at1w")]
 pub(crate) struct File {
     weights: Weights,
-    /// Nothing for bytes in memory.
+    /// `None` for bytes in memory.
     path: Option<PathBuf>,
     count: Count,
 }
 
-/// What to take of a dimension: one position, or start, stop and step.
+/// The part to take of a dimension: one position, or start, stop and step.
 #[derive(FromPyObject)]
 pub(crate) enum Part {
     #[pyo3(transparent)]
@@ -46,9 +46,9 @@ impl From<Part> for Index {
 
 #[pymethods]
 impl File {
-    /// Opens the file at a path. The backends of safetensors, "mmap" and "pread", are both taken,
-    /// and both read: a mapped file that shrinks would end the process, and mapping is hardly
-    /// faster.
+    /// Opens the file at a path. Accepts both backends of safetensors, "mmap" and "pread", and maps
+    /// the file with neither: a mapped file that shrinks would end the process, and mapping is
+    /// hardly faster.
     #[new]
     #[pyo3(signature = (path, backend = "pread", root = None))]
     fn open(py: Python<'_>, path: PathBuf, backend: &str, root: Option<&str>) -> PyResult<Self> {
@@ -73,18 +73,18 @@ impl File {
         Self::new(Bytes(data), None).map_err(exception)
     }
 
-    /// The names of the tensors, in the order of their data.
+    /// Returns the names of the tensors, in the order of their data.
     fn names(&self) -> Vec<&str> {
         self.weights.header().tensors().iter().map(TensorInfo::name).collect()
     }
 
-    /// The dtype of a tensor, as the header spells it, and its shape.
+    /// Returns the dtype of a tensor, as the header spells it, and its shape.
     fn info(&self, name: &str) -> PyResult<(&str, &[u64])> {
         let tensor = self.weights.header().tensor(name).map_err(|error| self.exception(error))?;
         Ok((tensor.dtype_name(), tensor.shape()))
     }
 
-    /// The file, where it has a path, and a tensor of it, for messages.
+    /// Names a tensor for messages, after the file if that has a path.
     fn place(&self, name: &str) -> String {
         let tensor = format!("tensor {name:?}");
         let place = match &self.path {
@@ -94,7 +94,7 @@ impl File {
         printable(&place).into_owned()
     }
 
-    /// What the header has as `__metadata__`.
+    /// Returns the `__metadata__` of the header.
     fn metadata<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
         let header = self.weights.header();
         let entries = header.has_metadata().then(|| PyDict::new(py));
@@ -110,7 +110,7 @@ impl File {
         self.weights.root().map(|root| root.to_string())
     }
 
-    /// How many bytes of the file were read since it was opened, its index included.
+    /// The number of bytes read of the file since it was opened, its index included.
     #[getter]
     fn bytes_read(&self) -> u64 {
         self.count.get()
@@ -126,13 +126,13 @@ impl File {
             names.iter().map(|name| self.fresh(name, empty)).collect::<PyResult<Vec<_>>>()?;
         let outs = tensors.iter_mut().map(Fresh::bytes);
         let mut wanted: Vec<_> = names.iter().map(|name| &**name).zip(outs).collect();
-        // Small ones take time as well.
+        // Small tensors take time as well.
         let total = wanted.iter().map(|(_, out)| (64 << 10).max(out.len() as u64)).sum();
         self.reading(empty.py(), total, |progress| self.weights.read(&mut wanted, progress))?;
         Ok(tensors.into_iter().map(Fresh::into_tensor).collect())
     }
 
-    /// Reads a tensor like `read`, which must have the SHA-256 `sha256`.
+    /// Reads a tensor like `read`, and checks that its SHA-256 is `sha256`.
     fn read_pinned<'py>(
         &self,
         name: &str,
@@ -148,7 +148,7 @@ impl File {
         Ok(tensor.into_tensor())
     }
 
-    /// Reads a part of a tensor, which has an entry for each dimension, like `read`.
+    /// Reads a part of a tensor like `read`. The part has an entry for each dimension.
     fn read_slice<'py>(
         &self,
         name: &str,
@@ -182,7 +182,7 @@ impl File {
         self.empty(name, empty, dtype, shape, len)
     }
 
-    /// A new tensor of the framework, to read this one to.
+    /// Makes a new tensor of the framework, to read this one into.
     fn empty<'py>(
         &self,
         name: &str,
@@ -216,7 +216,7 @@ impl File {
     }
 }
 
-/// The tensors of a file that is in memory: `[(name, {"shape", "dtype", "data"}), ...]`, in the
+/// Returns the tensors of a file in memory: `[(name, {"shape", "dtype", "data"}), ...]`, in the
 /// order of their data.
 #[pyfunction]
 pub(crate) fn deserialize<'py>(

@@ -1,5 +1,5 @@
-//! The native part of the Python package `at1w`: what its Python modules build on, and the part of
-//! the interface of safetensors that has no framework in it. No byte layout is known here.
+//! The native part of the Python package `at1w`: the base of its Python modules, and the part of the
+//! safetensors interface that needs no framework. This crate knows no byte layout.
 
 mod convert;
 mod errors;

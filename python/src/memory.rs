@@ -1,4 +1,4 @@
-//! Memory of frameworks, read and written in place. All `unsafe` of this crate.
+//! Memory of frameworks, read and written in place. It holds all `unsafe` code of this crate.
 
 use std::slice;
 
@@ -15,8 +15,8 @@ pub(crate) struct Fresh<'py> {
 }
 
 impl<'py> Fresh<'py> {
-    /// Lets `empty(dtype, shape)` make a tensor of `len` bytes. It must be new: dense, in row-major
-    /// order, and known to nobody else.
+    /// Calls `empty(dtype, shape)` to make a tensor of `len` bytes. The tensor must be new, dense, in
+    /// row-major order, and known to nobody else.
     pub(crate) fn new(
         empty: &Bound<'py, PyAny>,
         dtype: &str,
@@ -31,7 +31,7 @@ impl<'py> Fresh<'py> {
                 "{dtype} of shape {shape:?} has {len} bytes, the framework makes it {nbytes}"
             )));
         }
-        // Of torch, and of numpy.
+        // Torch has `data_ptr`, numpy has `ctypes.data`.
         let address = match tensor.call_method0(intern!(py, "data_ptr")) {
             Ok(address) => address,
             Err(_) => tensor.getattr(intern!(py, "ctypes"))?.getattr(intern!(py, "data"))?,
@@ -41,7 +41,7 @@ impl<'py> Fresh<'py> {
         Ok(fresh)
     }
 
-    /// The memory, of any content.
+    /// Returns the memory, which may have any content.
     pub(crate) fn bytes(&mut self) -> &mut [u8] {
         if self.len == 0 {
             return &mut [];
@@ -52,13 +52,13 @@ impl<'py> Fresh<'py> {
         unsafe { slice::from_raw_parts_mut(self.address as *mut u8, self.len) }
     }
 
-    /// The tensor.
+    /// Returns the tensor.
     pub(crate) fn into_tensor(self) -> Bound<'py, PyAny> {
         self.tensor
     }
 }
 
-/// Memory of which a caller of Python's `TensorSpec` says where it is.
+/// Memory at an address that a caller of Python's `TensorSpec` gives.
 pub(crate) struct Promised {
     pub(crate) address: usize,
     pub(crate) len: usize,
@@ -73,7 +73,7 @@ impl Promised {
         Ok(Self { address, len })
     }
 
-    /// The bytes there.
+    /// Returns the bytes at the address.
     pub(crate) fn bytes(&self) -> &[u8] {
         if self.len == 0 {
             return &[];
@@ -84,8 +84,8 @@ impl Promised {
     }
 }
 
-/// New memory comes page by page as it is written, which costs as much time as decoding into it.
-/// Pages of 2 MiB cost next to none.
+/// Asks for pages of 2 MiB. The system provides new memory page by page as it is written: with small
+/// pages that costs as much time as decoding, with large ones next to none.
 #[cfg(target_os = "linux")]
 fn advise_huge_pages(address: usize, len: usize) {
     const HUGE: usize = 2 << 20;

@@ -15,14 +15,14 @@ use crate::work::watched;
 
 /// Describes a tensor for `serialize` and `serialize_file`.
 ///
-/// `dtype` is a name such as "float32" or "bfloat16". `shape` is that of the framework: for
-/// "float4_e2m1fn_x2", which has two elements in a byte, the last dimension is doubled here. The
-/// `data_len` bytes at `data_ptr` are its elements, dense, in row-major order and little-endian.
+/// `dtype` is a name such as "float32" or "bfloat16". `shape` is the shape that the framework gives:
+/// "float4_e2m1fn_x2" has two elements in a byte, so its last dimension is doubled here. The
+/// `data_len` bytes at `data_ptr` are the elements, dense, in row-major order and little-endian.
 /// They must stay alive and unchanged until the tensor is saved.
 #[pyclass(frozen, module = "at1w")]
 pub(crate) struct TensorSpec {
     dtype: Dtype,
-    /// In elements, as the header has it.
+    /// The shape in elements, as in the header.
     #[pyo3(get)]
     shape: Vec<u64>,
     data: Promised,
@@ -48,13 +48,13 @@ impl TensorSpec {
         self.dtype.name()
     }
 
-    /// Where its bytes are.
+    /// The address of the bytes.
     #[getter]
     fn data_ptr(&self) -> usize {
         self.data.address
     }
 
-    /// How many bytes there are.
+    /// The number of bytes.
     #[getter]
     fn data_len(&self) -> usize {
         self.data.len
@@ -105,9 +105,9 @@ fn parse_dtype(name: &str) -> PyResult<Dtype> {
 /// Tensors that a caller wants saved, by name.
 type Specs = Vec<(String, Py<TensorSpec>)>;
 
-/// The bytes of a safetensors file with these tensors.
+/// Returns the bytes of a safetensors file with these tensors.
 ///
-/// Raises SafetensorError if it would be no valid file, such as for a `data_len` that does not fit
+/// Raises SafetensorError if the file would not be valid, such as for a `data_len` that does not fit
 /// dtype and shape.
 #[pyfunction]
 #[pyo3(signature = (tensor_dict, metadata = None))]
@@ -123,9 +123,9 @@ pub(crate) fn serialize<'py>(
     })
 }
 
-/// Saves these tensors as a file, which appears whole or not at all, and replaces what is there: a
-/// packed one if its name ends in ".at1w", else a safetensors file. `level` is "fast", "default" or
-/// "max", from fast to small; a safetensors file has none.
+/// Saves these tensors as a file: packed if its name ends in ".at1w", else safetensors. The file
+/// appears whole or not at all, and replaces an existing one. `level` is "fast", "default" or "max",
+/// from fast to small; it has no effect on a safetensors file.
 ///
 /// Raises SafetensorError as `serialize` does, and OSError.
 #[pyfunction]
@@ -154,7 +154,7 @@ pub(crate) fn serialize_file(
     })
 }
 
-/// The level of that name.
+/// Returns the level of this name.
 pub(crate) fn parse_level(name: &str) -> PyResult<Level> {
     match name {
         "fast" => Ok(Level::Fast),

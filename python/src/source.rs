@@ -1,4 +1,4 @@
-//! Where the bytes of a file come from, counted.
+//! Sources of the bytes of a file, which count the bytes they read.
 
 use std::borrow::Cow;
 use std::io;
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use at1w_container::ReadAt;
 use pyo3::pybacked::PyBackedBytes;
 
-/// How many bytes were read.
+/// The number of bytes read.
 #[derive(Clone, Default)]
 pub(crate) struct Count(Arc<AtomicU64>);
 
@@ -23,7 +23,7 @@ impl Count {
     }
 }
 
-/// A source that counts what is read of it.
+/// A source that counts the bytes read from it.
 pub(crate) struct Counted<S>(pub(crate) S, pub(crate) Count);
 
 impl<S: ReadAt> ReadAt for Counted<S> {

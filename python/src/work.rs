@@ -1,4 +1,4 @@
-//! Long work: without the lock of the interpreter, interruptible, and telling how it goes.
+//! Long work: it runs without the interpreter's lock, can be interrupted, and reports progress.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -12,13 +12,13 @@ use pyo3::prelude::*;
 
 use crate::errors::exception;
 
-/// How often the interpreter is asked for signals and told of progress.
+/// The time between two checks for signals and reports of progress.
 const PERIOD: Duration = Duration::from_millis(50);
 
-/// Work of so many bytes is over before anybody would interrupt it.
+/// The bytes below which work ends before anybody would interrupt it.
 const SHORT: u64 = 16 << 20;
 
-/// What the working threads tell the waiting one, and the other way round.
+/// The state that the working threads and the waiting one share.
 #[derive(Default)]
 pub(crate) struct Watch {
     done: AtomicU64,
@@ -46,7 +46,7 @@ impl Progress for Watch {
 }
 
 impl Watch {
-    /// Lets the interpreter handle signals, and passes on what was told since.
+    /// Lets the interpreter handle signals, and passes on the progress since the last call.
     fn attend(&self, py: Python<'_>, callback: Option<&Py<PyAny>>) -> PyResult<()> {
         py.check_signals()?;
         let told = mem::take(&mut *self.warnings.lock().unwrap_or_else(PoisonError::into_inner));
@@ -62,8 +62,8 @@ impl Watch {
     }
 }
 
-/// Runs `work` on another thread, while this one attends to signals and to `callback`, which is
-/// called with the bytes that are done and those of all the work. An exception of either stops it.
+/// Runs `work` on another thread, while this one handles signals and calls `callback` with the bytes
+/// done and the bytes in total. An exception of either stops the work.
 pub(crate) fn watched<T: Send>(
     py: Python<'_>,
     callback: Option<&Py<PyAny>>,
@@ -75,7 +75,7 @@ pub(crate) fn watched<T: Send>(
             let (sender, results) = mpsc::channel::<()>();
             let worker = thread::Builder::new().spawn_scoped(scope, move || {
                 let result = work(watch);
-                // Only there to wake the other end.
+                // Wakes the other end, which is its only purpose.
                 drop(sender);
                 result
             });
@@ -94,7 +94,7 @@ pub(crate) fn watched<T: Send>(
     })
 }
 
-/// [`watched`], for reading so many bytes: small reads need no thread of their own.
+/// Runs `work` like [`watched`], but on this thread if it reads few bytes.
 pub(crate) fn reading<T: Send>(
     py: Python<'_>,
     bytes: u64,
