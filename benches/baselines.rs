@@ -19,13 +19,13 @@ pub enum Baseline {
 }
 
 impl Baseline {
-    /// All that stand beside ours, for elements of `layout`.
+    /// Returns the compressors to compare with ours, for elements of `layout`.
     pub fn all(layout: Layout) -> [Self; 4] {
         // The level that the command line of zstd calls -1 is 1.
         [Self::Zstd(1), Self::Zstd(3), Self::SplitZstd(3, layout), Self::Xz(6)]
     }
 
-    /// Its name and level.
+    /// Returns its name and level.
     pub fn name(self) -> String {
         match self {
             Self::Zstd(level) => format!("zstd -{level}"),
@@ -45,7 +45,7 @@ impl Baseline {
                 zstd::bulk::compress(&split, level).expect("compressing in memory")
             }
             Self::Xz(_) | Self::XzExtreme => {
-                // What liblzma calls LZMA_PRESET_EXTREME.
+                // The bit is LZMA_PRESET_EXTREME of liblzma.
                 let preset = if let Self::Xz(level) = self { level } else { 9 | 1 << 31 };
                 let mut out = Vec::new();
                 let mut encoder = liblzma::read::XzEncoder::new(raw, preset);

@@ -8,41 +8,41 @@ use at1w_tests::Random;
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 
-/// Raw bytes of a chunk.
+/// The raw bytes of a chunk.
 pub const CHUNK_LEN: usize = 512 << 10;
 
-/// The least that is measured: more than any cache near a core holds.
+/// The least number of bytes to measure: more than any cache near a core holds.
 const ENOUGH: usize = 64 << 20;
 
 /// An encoded chunk.
 pub struct Chunk {
-    /// Index of its tensor.
+    /// The index of its tensor.
     pub tensor: usize,
     /// Its first element.
     pub position: Position,
-    /// Its raw bytes.
+    /// The number of its raw bytes.
     pub raw_len: usize,
-    /// What they are encoded to.
+    /// Its encoded bytes.
     pub encoded: Vec<u8>,
 }
 
 /// Tensors of one dtype.
 pub struct Weights {
-    /// Where they are from.
+    /// The name of their source.
     pub name: String,
-    /// Of all of them.
+    /// The dtype of all tensors.
     pub dtype: Dtype,
-    /// Their bytes.
+    /// The bytes of each tensor.
     pub tensors: Vec<Vec<u8>>,
-    /// Their shapes.
+    /// The shape of each tensor.
     pub shapes: Vec<Vec<u64>>,
-    /// How they are coded.
+    /// The level to code them at.
     pub level: Level,
 }
 
 impl Weights {
-    /// For level fast, the tensors of a file of the corpus that have this dtype and more than a few
-    /// elements, again and again until there are 64 MiB.
+    /// Returns the tensors of a file of the corpus that have this dtype and more than a few
+    /// elements, repeated until there are 64 MiB, for level fast.
     ///
     /// # Panics
     /// When the file is not there: `scripts/corpus.sh` makes it.
@@ -51,13 +51,13 @@ impl Weights {
         weights.unwrap_or_else(|| panic!("{name} has no large {} tensor", dtype.name()))
     }
 
-    /// The same, coded at another level.
+    /// Returns the same weights, for another level.
     pub fn at(self, level: Level) -> Self {
         Self { level, ..self }
     }
 
-    /// As [`Weights::corpus`], of the dtype of most bytes of the file; `None` if it has no large
-    /// float tensors.
+    /// Returns weights as [`Weights::corpus`] does, of the dtype that has most bytes of the file;
+    /// `None` if the file has no large float tensors.
     ///
     /// # Panics
     /// As [`Weights::corpus`].
@@ -82,7 +82,7 @@ impl Weights {
             None => floats.into_iter().max_by_key(|&dtype| bytes(dtype))?,
         };
         views.retain(|view| of(view) == Some(dtype));
-        // As they lie in the file: the iterator's order is another in each run.
+        // Restores the order of the file: the iterator's order changes with each run.
         views.sort_by_key(|view| view.data().as_ptr());
         let len = views.iter().map(|view| view.data().len()).sum::<usize>();
         if len == 0 {
@@ -95,7 +95,7 @@ impl Weights {
         Some(Self { name: name.into(), dtype, tensors, shapes, level })
     }
 
-    /// bf16 from a Gaussian whose scale differs from row to row.
+    /// Returns bf16 weights from a Gaussian whose scale differs from row to row.
     pub fn gaussian() -> Self {
         let (rows, columns) = (4096, 8192);
         let mut random = Random::new(1);
@@ -116,8 +116,8 @@ impl Weights {
         }
     }
 
-    /// The high bytes of the words of these weights, rotated as planes are: a plane that uses the
-    /// whole alphabet, as bytes.
+    /// Returns the high bytes of the words of these weights, rotated as in planes. They form a
+    /// plane of bytes that uses the whole alphabet.
     pub fn high_bytes(&self) -> Self {
         let high = |word: &[u8; 2]| (u16::from_le_bytes(*word).rotate_left(1) >> 8) as u8;
         let plane = |raw: &Vec<u8>| raw.as_chunks().0.iter().map(high).collect();
@@ -126,7 +126,7 @@ impl Weights {
         Self { name, dtype: Dtype::U8, tensors, shapes: self.shapes.clone(), level: self.level }
     }
 
-    /// The first `len` bytes of them.
+    /// Returns the first `len` bytes of the weights.
     pub fn head(&self, len: usize) -> Self {
         let mut left = len;
         let cut = |raw: &Vec<u8>| {
@@ -138,12 +138,12 @@ impl Weights {
         Self { name: self.name.clone(), tensors, shapes: self.shapes.clone(), ..*self }
     }
 
-    /// All bytes in a row.
+    /// Returns all bytes in a row.
     pub fn bytes(&self) -> Vec<u8> {
         self.tensors.concat()
     }
 
-    /// The model of each tensor.
+    /// Makes the model of each tensor.
     pub fn models(&self) -> Vec<Model> {
         let model = |(raw, shape): (&Vec<u8>, &Vec<u64>)| {
             Model::of(self.dtype, self.level, shape, raw.chunks(CHUNK_LEN)).expect("whole elements")
@@ -151,13 +151,13 @@ impl Weights {
         self.tensors.iter().zip(&self.shapes).map(model).collect()
     }
 
-    /// Where each chunk of a tensor begins.
+    /// Returns the position at which each chunk of a tensor begins.
     pub fn positions(&self) -> impl Iterator<Item = Position> {
         let layout = self.dtype.layout();
         (0..).map(move |number| Position::of_chunk(number, CHUNK_LEN, layout))
     }
 
-    /// All chunks, encoded.
+    /// Encodes all chunks.
     pub fn chunks(&self, models: &[Model]) -> Vec<Chunk> {
         let mut encoder = Encoder::new(self.level);
         let mut out = vec![0; Encoder::max_encoded_len(CHUNK_LEN)];

@@ -1,8 +1,8 @@
-//! Baselines measured in turn, so that what else the machine does hits all of them.
+//! Baselines measured in turn, so that other work of the machine slows all of them alike.
 
 use std::time::Instant;
 
-/// The median seconds of each baseline over so many rounds, after one that does not count.
+/// Returns the median seconds of each baseline over so many rounds, after one round of warm-up.
 pub fn interleaved<const N: usize>(
     rounds: usize,
     mut baselines: [&mut dyn FnMut(); N],
@@ -20,7 +20,7 @@ pub fn interleaved<const N: usize>(
     seconds.map(median)
 }
 
-/// The middle one.
+/// Returns the median.
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]

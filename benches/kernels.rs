@@ -1,4 +1,4 @@
-//! Kernels, beside memcpy of what they put out.
+//! Kernels, beside memcpy of their output.
 
 use std::hint::black_box;
 
@@ -79,7 +79,7 @@ fn kernels(c: &mut Criterion) {
     group.finish();
 }
 
-/// A table of the symbols that are most frequent, the others escaped.
+/// Makes a table of the most frequent symbols; the others are escaped.
 fn table(backend: Backend, plane: &[u8]) -> lanes::CodingTable {
     let mut counts = [0; 256];
     histogram::add(backend, plane, &mut counts);

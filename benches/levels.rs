@@ -1,6 +1,6 @@
-//! Prints the table of levels of `docs/BENCHMARKS.md`: what every file of the corpus comes to at
-//! each level, beside zstd -19, xz -9e and the order-0 bound, and how fast that is. `levels speeds`
-//! prints the speeds alone, `levels speeds NAME` those of files whose names begin so.
+//! Prints the table of levels of `docs/BENCHMARKS.md`: the packed size of every file of the corpus
+//! at each level, beside zstd -19, xz -9e and the order-0 bound, and the speeds. `levels speeds`
+//! prints the speeds alone, `levels speeds NAME` the speeds of files whose names begin with NAME.
 
 use std::fs;
 use std::hint::black_box;
@@ -15,7 +15,7 @@ use rayon::prelude::*;
 
 const LEVELS: [Level; 3] = [Level::Fast, Level::Default, Level::Max];
 
-/// Rounds of the speeds.
+/// The rounds in which speeds are measured.
 const ROUNDS: usize = 5;
 
 fn main() {
@@ -52,7 +52,7 @@ fn sizes(files: &[PathBuf]) {
             assert!(restored(&packed).expect("what was packed") == original);
             percent(packed.len())
         });
-        // They take minutes where ours takes a second.
+        // These take minutes where ours takes a second.
         let theirs: Vec<String> = [Baseline::Zstd(19), Baseline::XzExtreme]
             .par_iter()
             .map(|baseline| percent(baseline.encode(&original).len()))
@@ -78,8 +78,8 @@ fn speeds_of(files: &[PathBuf]) {
     }
 }
 
-/// Bytes that an ideal coder takes with one table for each byte plane of each tensor, the words of
-/// floats rotated by one bit, the tables themselves for free.
+/// Returns the bytes that an ideal coder takes with one table for each byte plane of each tensor.
+/// The words of floats are rotated by one bit. The tables themselves cost nothing.
 fn order_0(original: &[u8]) -> usize {
     let (header, file) = safetensors::SafeTensors::read_metadata(original).expect("safetensors");
     let data = &original[8 + header..];
@@ -107,7 +107,7 @@ fn entropy(plane: &[u8]) -> f64 {
     used.map(|&count| f64::from(count) * (n / f64::from(count)).log2()).sum()
 }
 
-/// Encoding, the model included, and decoding, as ratios to memcpy.
+/// Measures encoding, the model included, and decoding, as ratios to memcpy.
 fn speeds(weights: &Weights) -> [f64; 2] {
     let models = weights.models();
     let chunks = weights.chunks(&models);

@@ -1,4 +1,4 @@
-//! What the benchmarks share: their data, the codecs beside ours, and measuring in turn.
+//! The shared parts of the benchmarks: data, the codecs to compare with, and measuring in turn.
 //!
 //! `scripts/bench.sh` prints the tables of `docs/BENCHMARKS.md`; `cargo bench -p at1w-benches`
 //! runs criterion over the same data. Compare figures within one run only, as ratios.

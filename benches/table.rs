@@ -2,8 +2,8 @@
 //!
 //! `table` prints all of it. `table chunk` prints bf16 chunk decoding on the active back-end as a
 //! ratio to memcpy, for the rows of other back-ends, which run it with `AT1W_SIMD`. `table peer
-//! FILE` prints JSON for `benches/peers/peers.py`: what packing and reading that file takes
-//! at each level.
+//! FILE` prints JSON for `benches/peers/peers.py`: the cost of packing and reading that file at
+//! each level.
 
 use std::fs::{self, File};
 use std::hint::black_box;
@@ -22,10 +22,10 @@ use at1w_tests::{Tensor, safetensors};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use sha2::{Digest, Sha256};
 
-/// Rounds of what takes well under a second.
+/// The rounds for work that takes well under a second.
 const ROUNDS: usize = 9;
 
-/// The plane modes that are Huffman: with the table of the tensor, and with one of the chunk.
+/// The Huffman plane modes: with the table of the tensor, and with a table of the chunk.
 const HUFFMAN: [u8; 2] = [2, 3];
 
 fn main() {
@@ -47,7 +47,7 @@ fn main() {
 
 const BF16: Dtype = Dtype::BF16;
 
-/// A speed, and what it is of its yardstick's.
+/// A speed, and its ratio to the speed of a yardstick.
 #[derive(Clone, Copy)]
 struct Speed {
     gbps: f64,
@@ -123,8 +123,8 @@ fn row(what: &str, Speed { gbps, ratio }: Speed, yardstick: &str, asked: &str) {
     println!("| {what} | {gbps:.2} | {ratio:.2} x {yardstick} | {asked} |");
 }
 
-/// Decoding and encoding the exponents of all tensors as a plane, piece by piece, each tensor with
-/// its own table.
+/// Measures decoding and encoding the exponents of all tensors as a plane, piece by piece. Each
+/// tensor has its own table.
 fn lane_plane(weights: &Weights) -> [Speed; 2] {
     const PIECE: usize = CHUNK_LEN / 2;
     let planes = weights.high_bytes().tensors;
@@ -156,7 +156,7 @@ fn lane_plane(weights: &Weights) -> [Speed; 2] {
             &mut || {
                 let mut rest = &mut out[..];
                 for ((table, piece), (states, stream, escaped)) in pieces.iter().zip(&coded) {
-                    // As a decoder sets it up from what is stored.
+                    // Sets the table up from the stored one, as a decoder does.
                     let table =
                         CodingTable::new(table.symbols(), table.freqs()).expect("as before");
                     let out = rest.split_off_mut(..piece.len()).expect("as long as the plane");
@@ -194,7 +194,7 @@ fn table_of(plane: &[u8]) -> CodingTable {
     lane_table(&counts)
 }
 
-/// memcpy, decoding, encoding with and without making the models.
+/// Measures memcpy, decoding, and encoding with and without making the models.
 fn chunk(weights: &Weights) -> [Speed; 4] {
     let models = weights.models();
     let chunks = weights.chunks(&models);
@@ -232,7 +232,8 @@ fn decode_all(decoder: &mut Decoder, models: &[Model], chunks: &[Chunk], mut out
     }
 }
 
-/// [`chunk`] decoding in a process where the back-end is forced; `None` where there is none.
+/// Measures decoding as [`chunk`] does, in a process that forces the back-end; `None` if the
+/// machine lacks it.
 fn forced(isa: Isa) -> Option<Speed> {
     Backend::new(isa)?;
     let program = std::env::current_exe().expect("a program has a path");
@@ -242,7 +243,7 @@ fn forced(isa: Isa) -> Option<Speed> {
     Some(Speed { gbps: numbers.next()?, ratio: numbers.next()? })
 }
 
-/// As many streams of a chunk each as go side by side, beside one stream.
+/// Measures SHA-256 of as many streams as go side by side, a chunk each, beside one stream.
 fn sha_streams() -> Speed {
     let messages = vec![vec![7; CHUNK_LEN]; 2 * sha256::width(default_backend())];
     let [one, several] = interleaved(
@@ -268,7 +269,7 @@ fn sha_streams() -> Speed {
     Speed::new(messages.len() * CHUNK_LEN, several, one)
 }
 
-/// One large bf16 tensor as a file: verified reads and packing, beside one `sha2` stream.
+/// Prints verified reads and packing of one large bf16 tensor as a file, beside one `sha2` stream.
 fn container_rows(raw: &[u8]) {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let (source, target) = (dir.path().join("a.safetensors"), dir.path().join("a.at1w"));
@@ -280,7 +281,7 @@ fn container_rows(raw: &[u8]) {
     pack_file(&source, &default, &PackOptions::default()).expect("a safetensors file");
     let default = Reader::open(&default).expect("what was packed");
     let file = Reader::open(&target).expect("what was packed");
-    // SAFETY: it is replaced by a new file, never written to.
+    // SAFETY: the file is only ever replaced by a new one, never written to.
     let mapped = unsafe { Mapped::open(&target) }.expect("what was packed");
     let mapped = Reader::new(Box::new(mapped), &OpenOptions::new()).expect("what was packed");
     let [one, two] = [1, 2].map(pool);
@@ -326,21 +327,21 @@ fn pool(threads: usize) -> ThreadPool {
     ThreadPoolBuilder::new().num_threads(threads).build().expect("threads")
 }
 
-/// A file with one bf16 tensor.
+/// Writes a file with one bf16 tensor.
 fn write_tensor(path: &Path, raw: &[u8]) {
     let tensor = Tensor::new("w", BF16, &shape_of(raw), raw.to_vec());
     fs::write(path, safetensors(&[tensor])).expect("room for a file");
 }
 
-/// A matrix with rows of 512 elements, or a vector.
+/// Returns the shape of a matrix with rows of 512 elements, or of a vector.
 fn shape_of(raw: &[u8]) -> Vec<u64> {
     let len = raw.len() as u64;
     if len.is_multiple_of(1024) { vec![len / 1024, 512] } else { vec![len / 2] }
 }
 
-/// Our codec and general ones, over the first tensors.
+/// Prints our codec and general ones, over the first tensors.
 fn codecs(weights: &Weights) {
-    /// What xz can do in reasonable time.
+    /// The number of bytes that xz compresses in reasonable time.
     const LEN: usize = 8 << 20;
     let layout = weights.dtype.layout();
     let weights = weights.head(LEN);
@@ -393,8 +394,8 @@ fn codecs(weights: &Weights) {
     }
 }
 
-/// For the peers: what packing a file of the corpus takes, and reading all of it, in seconds and
-/// bytes, with one thread and everything in memory.
+/// Measures packing a file of the corpus and reading all of it, in seconds and bytes, with one
+/// thread and everything in memory. The peers are compared with it.
 fn peer(path: &Path, level: Level) -> String {
     let source = fs::read(path).expect("a file of the corpus");
     let packed = at1w_tests::packed_at(level, &source).expect("a safetensors file");
@@ -411,7 +412,7 @@ fn peer(path: &Path, level: Level) -> String {
         let mut decoder = Decoder::new();
         let [seconds] =
             interleaved(5, [&mut || decode_all(&mut decoder, &models, &chunks, &mut out)]);
-        // They are taken again and again: as if all of the file were large tensors, once.
+        // The tensors are repeated: scales to all of the file once, as if it were large tensors.
         seconds * source.len() as f64 / out.len() as f64
     });
     let unverified = unverified.map_or("null".into(), |seconds| seconds.to_string());
@@ -444,7 +445,7 @@ fn peer(path: &Path, level: Level) -> String {
     )
 }
 
-/// What the machine says its processor is.
+/// Returns the name that the machine gives its processor.
 fn processor() -> String {
     let text = File::open("/proc/cpuinfo").and_then(std::io::read_to_string).unwrap_or_default();
     let name = text.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));

@@ -1,6 +1,6 @@
-//! Prints the table of tiny tensors of `docs/BENCHMARKS.md`: what packing and loading a file of
-//! 100,000 of them takes for each, in processor time on one thread, beside loading them with
-//! safetensors. A file of large tensors hides what each takes beside its bytes.
+//! Prints the table of tiny tensors of `docs/BENCHMARKS.md`: the processor time per tensor of
+//! packing and loading a file of 100,000 of them on one thread, beside loading them with safetensors.
+//! A file of large tensors hides the cost of a tensor beside its bytes.
 
 use std::fs::{self, File};
 use std::hint::black_box;
@@ -65,8 +65,8 @@ fn main() {
     }
 }
 
-/// How long this thread works at something. Unlike a clock, this does not count what others do on
-/// the same core meanwhile. Linux keeps it, in nanoseconds.
+/// Measures how long this thread works. Unlike a clock, this does not count other work on the same
+/// core. Linux keeps the figure, in nanoseconds.
 fn processor_seconds(work: impl Fn()) -> f64 {
     let now = || {
         let text = fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
@@ -78,7 +78,7 @@ fn processor_seconds(work: impl Fn()) -> f64 {
     now() - start
 }
 
-/// Tensors as a mixture of many experts has them: small vectors, and a scale for every tenth.
+/// Makes tensors like a mixture of many experts has: small vectors, and a scale for every tenth.
 fn tensors() -> Vec<Tensor> {
     let random = &mut Random::new(1);
     let tensor = |i: usize| {

@@ -1,7 +1,7 @@
-"""Loading with at1w.torch, beside one SHA-256, zipnn and safetensors, of the bf16 tensors of all
-models of the corpus in one file: `python bench.py CORPUS`.
+"""Measures loading with at1w.torch, beside one SHA-256, zipnn and safetensors: `python bench.py
+CORPUS`. One file has the bf16 tensors of all models of the corpus.
 
-Each number of threads is measured in a process of its own, where all take turns; medians.
+Each number of threads is measured in a process of its own, where all take turns. Prints medians.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ MIB = 1 << 20
 
 
 def large_file(corpus: Path, path: Path) -> None:
-    """All bf16 tensors of the corpus, each content once."""
+    """Returns all bf16 tensors of the corpus, each content once."""
     seen, tensors = set(), {}
     for file in sorted(corpus.glob("*.bf16.safetensors")):
         for name, tensor in load_plain(file).items():
@@ -43,7 +43,7 @@ def raw(tensor: torch.Tensor) -> memoryview:
 
 
 def zipnn_load(tensors: dict[str, torch.Tensor], threads: int):
-    """A function that decodes what zipnn has made of the tensors, from memory."""
+    """Encodes the tensors with zipnn. Returns a function that decodes them from memory."""
     from zipnn import ZipNN
 
     codec = ZipNN(bytearray_dtype="bfloat16", input_format="torch", threads=threads)
@@ -65,7 +65,7 @@ def seconds(work) -> float:
 
 
 def speeds(plain: str, packed: str) -> dict[str, float]:
-    """Medians of seconds, in a process with RAYON_NUM_THREADS."""
+    """Measures medians of seconds, in a process with RAYON_NUM_THREADS."""
     tensors = at1w.torch.load_file(packed)
     expected = load_plain(plain)
     assert tensors.keys() == expected.keys()
@@ -85,7 +85,7 @@ def speeds(plain: str, packed: str) -> dict[str, float]:
 
 
 def in_turns(baselines) -> dict[str, float]:
-    """Medians of seconds."""
+    """Measures medians of seconds."""
     times = {name: [] for name in baselines}
     for _ in range(ROUNDS):
         for name, work in baselines.items():
@@ -94,7 +94,7 @@ def in_turns(baselines) -> dict[str, float]:
 
 
 def levels(plain: str, _packed: str) -> dict[str, float]:
-    """Medians of seconds that `load_file` takes by level, beside safetensors."""
+    """Measures the median seconds of `load_file` by level, beside safetensors."""
     rivals = {"safetensors, touched": lambda: {n: t.clone() for n, t in load_plain(plain).items()}}
     with tempfile.TemporaryDirectory() as folder:
         for level in ("fast", "default", "max"):
@@ -105,15 +105,15 @@ def levels(plain: str, _packed: str) -> dict[str, float]:
 
 
 def anonymous() -> int:
-    """Bytes of resident memory that no file backs."""
+    """Returns the bytes of resident memory that no file backs."""
     status = Path("/proc/self/status").read_text()
     fields = dict(line.split(":", 1) for line in status.splitlines())
     return sum(int(fields[name].split()[0]) for name in ("RssAnon", "RssShmem")) * 1024
 
 
 def memory(_plain: str, packed: str) -> dict[str, float]:
-    """How far memory rises while a file is loaded, looked at every millisecond, and the time of a
-    first small read."""
+    """Measures how far memory rises while a file is loaded, sampled every millisecond, and the time
+    of a first small read."""
     with at1w.safe_open(packed, "pt") as f:
         small = min(f.keys(), key=lambda name: torch.Size(f.get_slice(name).get_shape()).numel())
     first = seconds(lambda: at1w.load_tensor(packed, small, "pt"))
@@ -135,7 +135,7 @@ def memory(_plain: str, packed: str) -> dict[str, float]:
 
 
 def slices(_plain: str, packed: str) -> dict[str, float]:
-    """Bytes that are read for one row in a hundred, side by side, of the largest tensor."""
+    """Returns the bytes read for one in a hundred rows of the largest tensor, side by side."""
     with at1w.safe_open(packed, "pt") as f:
         shapes = {name: f.get_slice(name).get_shape() for name in f.keys()}
         name = max(shapes, key=lambda name: torch.Size(shapes[name]).numel())

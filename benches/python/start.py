@@ -1,6 +1,6 @@
-"""Prints what the installed hook adds to the start of Python: `python start.py`, in an environment
-that has at1w. Two environments with nothing else, of which one has the hook, take turns; medians,
-and the lowest of each, since a machine that is busy with other things only adds.
+"""Prints the time that the installed hook adds to the start of Python: `python start.py`, in an
+environment that has at1w. Two environments with nothing else take turns; one has the hook. Prints
+medians, and the lowest of each, since other work of the machine only adds time.
 """
 
 import re
@@ -18,7 +18,7 @@ PAIRS = 40
 
 
 def environment(folder: Path) -> Path:
-    """Makes an environment with at1w. Gives its Python."""
+    """Makes an environment with at1w. Returns the path of its Python."""
     venv.create(folder, symlinks=True)
     python = folder / "bin" / "python"
     program = "import sysconfig; print(sysconfig.get_path('purelib'))"
@@ -28,7 +28,7 @@ def environment(folder: Path) -> Path:
 
 
 def start(python: Path, *options: str) -> tuple[float, str]:
-    """Milliseconds of a whole process that does nothing, and what it prints on standard error."""
+    """Runs a process that does nothing. Returns its milliseconds and its standard error."""
     begin = time.perf_counter()
     result = subprocess.run(
         [python, *options, "-c", "pass"], capture_output=True, text=True, check=True
@@ -37,7 +37,7 @@ def start(python: Path, *options: str) -> tuple[float, str]:
 
 
 def import_time(python: Path) -> float:
-    """Milliseconds that Python itself counts for all that it imports by itself."""
+    """Returns the milliseconds that Python counts for its own imports at the start."""
     _, report = start(python, "-X", "importtime")
     return sum(map(int, re.findall(r"import time:\s*(\d+) \|", report))) / 1e3
 
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def pairs(what: str, measure, without: Path, hooked: Path) -> list[tuple[str, list[float]]]:
-    """Measures both in turn, and what the second one takes more than the first, pair by pair."""
+    """Measures both in turn, and the extra time of the second over the first, pair by pair."""
     found = []
     for turn in range(PAIRS):
         order = (without, hooked) if turn % 2 else (hooked, without)

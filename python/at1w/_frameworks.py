@@ -99,7 +99,7 @@ class Numpy:
         return array
 
     def resolve(self, index: object, shape: Sequence[int]) -> list[_index.Part] | None:
-        """Returns the part that an index takes of each dimension; None if only the framework knows."""
+        """Returns what an index takes of each dimension; None if only the framework knows."""
         return _index.resolve(index, shape)
 
     def take(self, tensor: Any, index: object) -> Any:

@@ -68,7 +68,7 @@ def resolve(index: object, shape: Sequence[int]) -> list[Part]:
 
 
 def _checked(item: Any, position: int, shape: Sequence[int]) -> int | slice:
-    """Returns an entry as a position from the start, or as a range of such positions with a step."""
+    """Returns an entry as a position from the start, or as a range of such with a step."""
     if isinstance(item, slice):
         step = 1 if item.step is None else as_int(item.step)
         if step < 1:

@@ -22,7 +22,7 @@ __all__ = ["load", "load_file", "load_model", "load_tensor", "save", "save_file"
 
 
 def save(tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> bytes:
-    """Returns the bytes of a safetensors file with these tensors. They must be dense and contiguous.
+    """Returns the bytes of a safetensors file with these tensors, all dense and contiguous.
 
     Raises ValueError for other tensors; RuntimeError for tensors that share memory; SafetensorError
     for a dtype that safetensors lacks, and for a tensor without all its memory. Each names the
@@ -84,8 +84,8 @@ def save_model(
     *,
     level: str = "default",
 ) -> None:
-    """Saves the state of a model. Of tensors that share memory, one is saved; the metadata maps each
-    other name to the saved one. force_contiguous: save contiguous copies of tensors that are not
+    """Saves the state of a model. Of tensors that share memory, one is saved; the metadata maps
+    each other name to the saved one. force_contiguous: save contiguous copies of tensors that are not
     contiguous.
 
     Raises as ``save_file``, and RuntimeError if tensors share memory and none covers all of it.
@@ -113,8 +113,8 @@ def load_model(
     *,
     backend: str = "pread",
 ) -> tuple[set[str], list[str]]:
-    """Loads a file into a model. Returns the names that the file lacks, and the names that the model
-    does not use.
+    """Loads a file into a model. Returns the names that the file lacks, and the names that the
+    model does not use.
 
     Raises as ``load_file``, and with ``strict`` RuntimeError if there are such names.
     """
@@ -140,8 +140,8 @@ def load_model(
 
 
 def _resolved_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Returns the tensors of a model. A tensor that conjugates or negates another becomes a tensor of
-    its own, because the other could not be saved in its place."""
+    """Returns the tensors of a model. A tensor that conjugates or negates another becomes a tensor
+    of its own, because the other could not be saved in its place."""
     return {name: _resolved(tensor) for name, tensor in state.items()}
 
 
@@ -260,7 +260,7 @@ _WITHOUT_STORAGE = {"lazy", "xla"}
 
 
 def _check_memory(tensors: dict[str, Any]) -> None:
-    """Checks that these are strided tensors that lie within their storage, so that they can be read.
+    """Checks that these are strided tensors within their storage, so that they can be read.
 
     Torch itself reads past the end of a storage that was resized.
     """

@@ -100,8 +100,8 @@ pub(crate) fn unpack(
     })
 }
 
-/// Verifies a file or a packed repository. Returns the root of each packed file by its path, and the
-/// faults of a repository.
+/// Verifies a file or a packed repository. Returns the root of each packed file by its path, and
+/// the faults of a repository.
 #[pyfunction]
 pub(crate) fn verify(
     py: Python<'_>,

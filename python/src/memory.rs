@@ -15,8 +15,8 @@ pub(crate) struct Fresh<'py> {
 }
 
 impl<'py> Fresh<'py> {
-    /// Calls `empty(dtype, shape)` to make a tensor of `len` bytes. The tensor must be new, dense, in
-    /// row-major order, and known to nobody else.
+    /// Calls `empty(dtype, shape)` to make a tensor of `len` bytes. The tensor must be new, dense,
+    /// in row-major order, and known to nobody else.
     pub(crate) fn new(
         empty: &Bound<'py, PyAny>,
         dtype: &str,
@@ -84,8 +84,8 @@ impl Promised {
     }
 }
 
-/// Asks for pages of 2 MiB. The system provides new memory page by page as it is written: with small
-/// pages that costs as much time as decoding, with large ones next to none.
+/// Asks for pages of 2 MiB. The system provides new memory page by page as it is written. With
+/// small pages that costs as much time as decoding, with large ones next to none.
 #[cfg(target_os = "linux")]
 fn advise_huge_pages(address: usize, len: usize) {
     const HUGE: usize = 2 << 20;

@@ -15,7 +15,7 @@ use crate::work::watched;
 
 /// Describes a tensor for `serialize` and `serialize_file`.
 ///
-/// `dtype` is a name such as "float32" or "bfloat16". `shape` is the shape that the framework gives:
+/// `dtype` is a name such as "float32" or "bfloat16". `shape` is the shape in the framework:
 /// "float4_e2m1fn_x2" has two elements in a byte, so its last dimension is doubled here. The
 /// `data_len` bytes at `data_ptr` are the elements, dense, in row-major order and little-endian.
 /// They must stay alive and unchanged until the tensor is saved.
@@ -107,8 +107,8 @@ type Specs = Vec<(String, Py<TensorSpec>)>;
 
 /// Returns the bytes of a safetensors file with these tensors.
 ///
-/// Raises SafetensorError if the file would not be valid, such as for a `data_len` that does not fit
-/// dtype and shape.
+/// Raises SafetensorError if the file would not be valid, such as for a `data_len` that does not
+/// fit dtype and shape.
 #[pyfunction]
 #[pyo3(signature = (tensor_dict, metadata = None))]
 pub(crate) fn serialize<'py>(
@@ -124,8 +124,8 @@ pub(crate) fn serialize<'py>(
 }
 
 /// Saves these tensors as a file: packed if its name ends in ".at1w", else safetensors. The file
-/// appears whole or not at all, and replaces an existing one. `level` is "fast", "default" or "max",
-/// from fast to small; it has no effect on a safetensors file.
+/// appears whole or not at all, and replaces an existing one. `level` is "fast", "default" or
+/// "max", from fast to small; it has no effect on a safetensors file.
 ///
 /// Raises SafetensorError as `serialize` does, and OSError.
 #[pyfunction]

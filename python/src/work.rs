@@ -15,7 +15,7 @@ use crate::errors::exception;
 /// The time between two checks for signals and reports of progress.
 const PERIOD: Duration = Duration::from_millis(50);
 
-/// The bytes below which work ends before anybody would interrupt it.
+/// The size in bytes below which work ends before anybody would interrupt it.
 const SHORT: u64 = 16 << 20;
 
 /// The state that the working threads and the waiting one share.
@@ -62,8 +62,8 @@ impl Watch {
     }
 }
 
-/// Runs `work` on another thread, while this one handles signals and calls `callback` with the bytes
-/// done and the bytes in total. An exception of either stops the work.
+/// Runs `work` on another thread, while this one handles signals and calls `callback` with the
+/// bytes done and the bytes in total. An exception of either stops the work.
 pub(crate) fn watched<T: Send>(
     py: Python<'_>,
     callback: Option<&Py<PyAny>>,
