@@ -1,6 +1,6 @@
 //! Prints the table of tiny tensors of `docs/BENCHMARKS.md`: the processor time per tensor of
-//! packing and loading a file of 100,000 of them on one thread, beside loading them with safetensors.
-//! A file of large tensors hides the cost of a tensor beside its bytes.
+//! packing and loading a file of 100,000 of them on one thread, beside loading them with
+//! safetensors. A file of large tensors hides the cost of a tensor beside its bytes.
 
 use std::fs::{self, File};
 use std::hint::black_box;

@@ -85,8 +85,8 @@ def save_model(
     level: str = "default",
 ) -> None:
     """Saves the state of a model. Of tensors that share memory, one is saved; the metadata maps
-    each other name to the saved one. force_contiguous: save contiguous copies of tensors that are not
-    contiguous.
+    each other name to the saved one. force_contiguous: save contiguous copies of tensors that are
+    not contiguous.
 
     Raises as ``save_file``, and RuntimeError if tensors share memory and none covers all of it.
     """
