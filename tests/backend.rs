@@ -1,4 +1,4 @@
-//! A wrong `AT1W_SIMD` in the environment of a program that uses the library.
+//! Tests a wrong `AT1W_SIMD` in the environment of a program that uses the library.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use at1w_tests::{open, packed, restored, small};
 
 const VARIABLE: &str = "AT1W_SIMD";
 
-/// The variable is read once per process: this runs itself in another one.
+/// The variable is read once per process: the test runs itself in another one.
 #[test]
 fn a_wrong_back_end_is_an_error() {
     if std::env::var_os(VARIABLE).is_some_and(|value| value == "sse9") {

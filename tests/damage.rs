@@ -1,11 +1,11 @@
-//! Damage is reported, or changes nothing that is read.
+//! Checks that damage is reported, or changes nothing that is read.
 
 use at1w_codec::Dtype;
 use at1w_container::{Error, Model};
 use at1w_tests::fuzzing::seal;
 use at1w_tests::{Random, Tensor, open, packed, restored, safetensors, small, weights};
 
-/// Everything that a reader can be asked for; the first error.
+/// Asks a reader for everything that it offers. Returns the first error.
 fn read_everything(packed: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
     let reader = open(packed)?;
     let mut all = vec![reader.header().bytes().to_vec()];
@@ -102,7 +102,7 @@ fn random_damage_never_panics() {
     }
 }
 
-/// Changes bytes of the trailer and makes its checksum right again.
+/// Changes bytes of the trailer and corrects its checksum.
 fn with_trailer(packed: &[u8], offset: usize, bytes: &[u8]) -> Vec<u8> {
     let mut changed = packed.to_vec();
     let trailer = changed.len() - 176;
@@ -143,7 +143,7 @@ fn sizes_beyond_the_limits_are_refused() {
 fn an_empty_tensor_is_verified_however_it_is_read() {
     let original = safetensors(&[Tensor::new("z", Dtype::F32, &[0, 4], vec![])]);
     let mut packed = packed(&original).unwrap();
-    // Another digest, and an index and a root that agree with it: only the content does not.
+    // Another digest, and an index and a root that agree with it: only the content disagrees.
     let index = packed.len() - 176 - open(&packed).unwrap().info().header_stored_len as usize - 48;
     packed[index] ^= 1;
     let digest = at1w_container::Digest::of(&packed[index..packed.len() - 176]);
@@ -168,7 +168,7 @@ fn reserved_bytes_of_the_trailer_are_checked() {
     }
 }
 
-/// A forged index, with all digests right.
+/// Forges an index, with all digests right.
 fn with_record(packed: &[u8], tensor: usize, offset: usize, bytes: &[u8]) -> Vec<u8> {
     let mut forged = packed.to_vec();
     let trailer = forged.len() - 176;
@@ -196,8 +196,8 @@ fn shared_tensors_share_only_what_is_theirs() {
     let stored: Vec<bool> = reader.tensors().map(|tensor| tensor.stored_len() > 0).collect();
     assert_eq!(stored, [true, false, true, false, true], "copies are stored once");
 
-    // The place of the other tensor in the record of "twin" and "triplet": itself, a later one, one
-    // that is shared, one of another shape, one of other bytes, none.
+    // The record of "twin" and "triplet" names another tensor: itself, a later one, a shared one,
+    // one of another shape, one of other bytes, none.
     assert!(restored(&with_record(&packed, 3, 40, &[0])).unwrap() == original);
     for (tensor, other) in [(1, 1), (1, 3), (3, 1), (3, 2), (1, 4), (3, 4), (1, 200)] {
         let forged = with_record(&packed, tensor, 40, &[other]);
@@ -218,7 +218,7 @@ fn a_file_that_changes_under_its_reader_is_refused() {
 
     std::fs::write(&path, old).unwrap();
     let reader = at1w_container::Reader::open(&path).unwrap();
-    // Written over in place.
+    // Overwrites the file in place.
     std::fs::write(&path, new).unwrap();
     for (i, tensor) in reader.tensors().enumerate() {
         if let Ok(read) = tensor.read_to_vec() {
@@ -226,7 +226,7 @@ fn a_file_that_changes_under_its_reader_is_refused() {
         }
     }
     assert!(reader.verify(&()).is_err());
-    // Truncated: an error, not a signal.
+    // Truncates the file: reading is an error, not a signal.
     std::fs::write(&path, &old[..old.len() / 4]).unwrap();
     let read = reader.verify(&());
     assert!(matches!(read, Err(Error::Read { .. } | Error::DamagedTensor { .. })));

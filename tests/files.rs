@@ -9,13 +9,13 @@ use crate::{Random, Tensor, open, packed_at, safetensors, small, weights};
 
 /// A small file, to be packed.
 pub struct SmallFile {
-    /// What kind it is.
+    /// The kind of the file.
     pub name: &'static str,
     level: Level,
     original: fn() -> Vec<u8>,
 }
 
-/// One of every kind.
+/// Makes one file of every kind.
 pub const FILES: [SmallFile; 5] = [
     SmallFile { name: "default", level: Level::Default, original: small },
     SmallFile { name: "fast", level: Level::Fast, original: small },
@@ -25,13 +25,13 @@ pub const FILES: [SmallFile; 5] = [
 ];
 
 impl SmallFile {
-    /// The packed file.
+    /// Packs the file.
     pub fn packed(&self) -> Vec<u8> {
         packed_at(self.level, &(self.original)()).expect("a valid file")
     }
 }
 
-/// A matrix whose columns have means of their own, or follow from those before.
+/// Makes a matrix whose columns have means of their own, or follow from earlier columns.
 fn leaning(kind: u64) -> Vec<u8> {
     let (rows, columns) = (if kind == 1 { 200 } else { 400 }, 12);
     let mut random = Random::new(kind);
@@ -50,7 +50,7 @@ fn leaning(kind: u64) -> Vec<u8> {
     safetensors(&[Tensor::new("w", Dtype::BF16, &[rows, columns as u64], data)])
 }
 
-/// A tensor of several chunks that take little room, twice, and one without bytes.
+/// Makes a tensor of several small chunks, twice, and a tensor without bytes.
 fn chunks() -> Vec<u8> {
     let mut data = vec![7u8; 1_100_000];
     data[600_000..600_100].copy_from_slice(&Random::new(6).bytes(100));
@@ -59,8 +59,8 @@ fn chunks() -> Vec<u8> {
     safetensors(&[tensor, twin, Tensor::new("empty", Dtype::F32, &[0, 3], vec![])])
 }
 
-/// Two files of the same header and, where their tensors are stored as they are, of the same
-/// lengths.
+/// Makes two files with the same header. Where their tensors are stored as they are, the lengths
+/// are the same too.
 pub fn pair() -> &'static [Vec<u8>; 2] {
     static PAIR: OnceLock<[Vec<u8>; 2]> = OnceLock::new();
     PAIR.get_or_init(|| {
@@ -82,10 +82,10 @@ pub fn pair() -> &'static [Vec<u8>; 2] {
     })
 }
 
-/// The raw bytes of all tensors of a packed file.
+/// Reads the raw bytes of all tensors of a packed file.
 ///
 /// # Errors
-/// Those of reading.
+/// The errors of reading.
 pub fn tensors(packed: &[u8]) -> Result<Vec<Vec<u8>>> {
     open(packed)?.tensors().map(|tensor| tensor.read_to_vec()).collect()
 }

@@ -1,5 +1,5 @@
-//! A process that was forked from one which has read a file reads it too, as workers of data
-//! loaders do: threads do not survive a fork.
+//! Checks that a process that has read a file can fork, and the child reads it too. Workers of data
+//! loaders do so. Threads do not survive a fork.
 
 #[cfg(unix)]
 fn main() {
@@ -16,7 +16,7 @@ fn main() {
     match fork().unwrap() {
         Fork::Child => {
             end_in_time();
-            // Several threads at once, packing as well, and a child of the child.
+            // Reads on several threads at once, packs as well, and forks a child of the child.
             let whole = all_at_once(&read) && packed(&original).is_ok();
             let status = match fork().unwrap() {
                 Fork::Child => {
@@ -35,7 +35,7 @@ fn main() {
     println!("a forked process reads and packs");
 }
 
-/// Reads on several threads that begin together; they share one pool.
+/// Reads on several threads that begin together and share one pool.
 #[cfg(unix)]
 fn all_at_once(read: &(impl Fn() -> bool + Sync)) -> bool {
     const READERS: usize = 8;
@@ -64,7 +64,7 @@ fn threads() -> usize {
     std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count)
 }
 
-/// Ends a child that waits for ever by SIGABRT, so that none is left behind.
+/// Ends a child that waits for ever with SIGABRT, so that no child is left behind.
 #[cfg(unix)]
 fn end_in_time() {
     std::thread::spawn(|| {

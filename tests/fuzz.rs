@@ -1,12 +1,12 @@
-//! Runs the fuzz targets on inputs that are kept, small seeds and whatever crashed one once, and on
-//! some random ones.
+//! Runs the fuzz targets on kept inputs and on some random ones. Small seeds are kept, and inputs
+//! that once crashed a target.
 
 use std::path::PathBuf;
 
 use at1w_tests::Random;
 use at1w_tests::fuzzing::{TARGETS, fuzz};
 
-/// The inputs of a kind for a target.
+/// Returns the inputs of a kind for a target.
 fn kept(kind: &str, target: &str) -> Vec<Vec<u8>> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../fuzz").join(kind).join(target);
     let Ok(entries) = root.read_dir() else { return Vec::new() };

@@ -1,8 +1,9 @@
-//! Files of this packer, kept: a change of what it writes must not go unnoticed. When it learns to
-//! pack better, `AT1W_BLESS=1 cargo test -p at1w-tests --test golden` writes them anew.
+//! Compares the output of the packer with kept files: a change of output must not go unnoticed.
+//! When the packer learns to pack better, `AT1W_BLESS=1 cargo test -p at1w-tests --test golden`
+//! writes the files anew.
 //!
-//! `version-1` has files of the day when version 1 of the format froze. They are read for ever, and
-//! never written anew.
+//! `version-1` has files of the day when version 1 of the format froze. They stay readable for
+//! ever, and are never written anew.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -33,7 +34,7 @@ fn files_of_version_1_are_still_read() {
     let paths: Vec<_> = folder.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
     assert_eq!(paths.len(), 6);
     for path in paths {
-        // The file has the SHA-256 of what it was made from, which is checked.
+        // The packed file has the SHA-256 of its original; restoring checks it.
         let original = restored(&std::fs::read(&path).unwrap());
         assert!(original.is_ok(), "{}: {:?}", path.display(), original.err());
     }
@@ -61,7 +62,7 @@ fn no_tensors_is_packed_as_before() {
     check("bare.at1w", &with_header("{}", &[]));
 }
 
-/// The back-end is chosen once per process: this runs tests above in a process for each.
+/// Runs tests above in a process for each back-end, which is chosen once per process.
 #[test]
 fn every_back_end_packs_the_same_bytes() {
     for backend in at1w_simd::Backend::available() {
@@ -72,7 +73,7 @@ fn every_back_end_packs_the_same_bytes() {
             .output()
             .unwrap();
         let report = String::from_utf8_lossy(&output.stdout);
-        // A name that matches no test would succeed as well.
+        // A name that matches no test would also succeed.
         assert!(report.contains("2 passed; 0 failed"), "{backend} packs to other bytes: {report}");
     }
 }

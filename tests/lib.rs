@@ -1,4 +1,4 @@
-//! Inputs that several tests use.
+//! Inputs that several tests share.
 
 pub mod files;
 pub mod fuzzing;
@@ -16,18 +16,18 @@ pub struct Tensor {
     pub dtype: String,
     /// Its shape, in elements.
     pub shape: Vec<u64>,
-    /// Its bytes.
+    /// Its raw bytes.
     pub data: Vec<u8>,
 }
 
 impl Tensor {
-    /// A tensor of a known dtype.
+    /// Makes a tensor of a known dtype.
     pub fn new(name: &str, dtype: Dtype, shape: &[u64], data: Vec<u8>) -> Self {
         Self { name: name.into(), dtype: dtype.name().into(), shape: shape.into(), data }
     }
 }
 
-/// A safetensors file of these tensors, in their order.
+/// Makes a safetensors file of these tensors, in their order.
 pub fn safetensors(tensors: &[Tensor]) -> Vec<u8> {
     let mut header = String::from("{\"__metadata__\":{\"format\":\"pt\"}");
     let mut end = 0;
@@ -45,7 +45,7 @@ pub fn safetensors(tensors: &[Tensor]) -> Vec<u8> {
     with_header(&header, &data)
 }
 
-/// A file of this header and this data.
+/// Makes a file of this header and this data.
 pub fn with_header(header: &str, data: &[u8]) -> Vec<u8> {
     let mut file = (header.len() as u64).to_le_bytes().to_vec();
     file.extend_from_slice(header.as_bytes());
@@ -81,12 +81,12 @@ pub fn restored(packed: &[u8]) -> Result<Vec<u8>> {
 pub struct Random(u64);
 
 impl Random {
-    /// A generator; the same seed gives the same numbers.
+    /// Makes a generator; the same seed gives the same numbers.
     pub fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    /// The next 64 bits.
+    /// Returns the next 64 bits.
     pub fn bits(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -94,20 +94,20 @@ impl Random {
         self.0
     }
 
-    /// The next number of about a normal distribution. Sums and products of integers only, so that
-    /// it is the same everywhere.
+    /// Returns the next number of about a normal distribution. Uses only sums and products of
+    /// integers, so that the number is the same everywhere.
     pub fn normal(&mut self) -> f32 {
         let sum: i64 = (0..12).map(|_| (self.bits() >> 40) as i64).sum();
         (sum - 6 * (1 << 24)) as f32 / (1 << 24) as f32
     }
 
-    /// `n` random bytes.
+    /// Returns `n` random bytes.
     pub fn bytes(&mut self, n: usize) -> Vec<u8> {
         (0..n).map(|_| self.bits() as u8).collect()
     }
 }
 
-/// `n` weights of one scale in a float dtype.
+/// Makes `n` weights of one scale in a float dtype.
 pub fn weights(dtype: Dtype, n: usize, random: &mut Random) -> Vec<u8> {
     let mut out = Vec::new();
     for _ in 0..n {
@@ -132,7 +132,7 @@ fn float(dtype: Dtype, x: f32, out: &mut Vec<u8>) {
     }
 }
 
-/// Weights whose scale differs by row and column; a few are zero or huge.
+/// Makes weights whose scale differs by row and column; a few are zero or huge.
 pub fn scaled_weights(dtype: Dtype, rows: usize, columns: usize, random: &mut Random) -> Vec<u8> {
     let size = dtype.bits() as usize / 8;
     let mantissa = if dtype == Dtype::F16 { 10 } else { 7 };
@@ -151,7 +151,7 @@ pub fn scaled_weights(dtype: Dtype, rows: usize, columns: usize, random: &mut Ra
     out
 }
 
-/// A small file with lanes, Huffman, stored, constant and packed planes, scales and matches.
+/// Makes a small file with lanes, Huffman, stored, constant and packed planes, scales and matches.
 pub fn small() -> Vec<u8> {
     let mut random = Random::new(2);
     safetensors(&[
@@ -169,7 +169,7 @@ pub fn small() -> Vec<u8> {
     ])
 }
 
-/// A file that uses every part of the format, a few hundred kilobytes of raw data.
+/// Makes a file that uses every part of the format, a few hundred kilobytes of raw data.
 pub fn everything() -> Vec<u8> {
     let mut random = Random::new(1);
     let mut tensors = vec![
@@ -195,7 +195,7 @@ pub fn everything() -> Vec<u8> {
         escapes[i / 2 * 2 + 1] = i as u8;
     }
     tensors.push(Tensor::new("escapes", Dtype::BF16, &[200, 100], escapes));
-    // Several chunks that take little room: mostly one value, the middle one of its own kind.
+    // Several small chunks, mostly of one value; the middle chunk is of its own kind.
     let mut chunks = vec![7u8; 1_300_000];
     for i in (0..chunks.len()).step_by(997) {
         chunks[i] = (i % 5) as u8;
@@ -216,7 +216,7 @@ pub fn everything() -> Vec<u8> {
         .flat_map(|i| if i % 50 == 0 { 0x3f81u16 } else { 0x3f80 }.to_le_bytes())
         .collect();
     tensors.push(Tensor::new("chunks.bf16", Dtype::BF16, &[300, 1000], floats));
-    // Twins: of several chunks, of one, and one that differs late.
+    // Twins: of several chunks, of one chunk, and one that differs late.
     for (name, index) in [("chunks.twin", "chunks"), ("escapes.twin", "escapes")] {
         let first = tensors.iter().find(|tensor| tensor.name == index).expect("it is above");
         tensors.push(Tensor { name: name.into(), ..first.clone() });
@@ -231,7 +231,7 @@ pub fn everything() -> Vec<u8> {
     }
     let halves = scaled_weights(Dtype::F16, 300, 100, &mut random);
     tensors.push(Tensor::new("scales.f16", Dtype::F16, &[60, 5, 100], halves));
-    // Several chunks that end inside of a row; without mantissa, so that they take little room.
+    // Several chunks that end inside a row; without mantissa, so that they are small.
     let mut coarse = scaled_weights(Dtype::BF16, 7, 42_861, &mut random);
     coarse.iter_mut().step_by(2).for_each(|low| *low &= 0x80);
     tensors.push(Tensor::new("scales.chunks", Dtype::BF16, &[7, 42_861], coarse));
@@ -252,7 +252,7 @@ pub fn everything() -> Vec<u8> {
     safetensors(&tensors)
 }
 
-/// A file of matrices whose columns have means of their own, for [`Level::Max`].
+/// Makes a file of matrices whose columns have means of their own, for [`Level::Max`].
 pub fn skewed() -> Vec<u8> {
     let mut random = Random::new(3);
     let mut tensors = Vec::new();
@@ -272,7 +272,7 @@ pub fn skewed() -> Vec<u8> {
         let (rows, columns) = (rows as u64, columns as u64);
         tensors.push(Tensor::new(dtype.name(), dtype, &[rows, columns], data));
     }
-    // Each column leans on the two before it; and rows have scales of their own.
+    // Each column depends on the two before it, and rows have scales of their own.
     for name in ["leaning", "leaning rows"] {
         let (rows, columns) = (400, 40);
         let mut data = Vec::new();
@@ -290,14 +290,14 @@ pub fn skewed() -> Vec<u8> {
     safetensors(&tensors)
 }
 
-/// The plain definition of slicing: position by position.
+/// Slices by the plain definition, position by position.
 pub fn naive_slice(
     shape: &[u64],
     size: usize,
     data: &[u8],
     slice: &[Index],
 ) -> (Vec<u64>, Vec<u8>) {
-    // Of each dimension the positions, and whether it is dropped.
+    // The positions of each dimension, and whether the dimension is dropped.
     let taken: Vec<(Vec<u64>, bool)> = (0..shape.len())
         .map(|d| match slice.get(d) {
             Some(Index::At(at)) => (vec![*at as u64], true),
@@ -329,7 +329,7 @@ pub fn naive_slice(
     (result, out)
 }
 
-/// The Rust code of the README compiles.
+/// The Rust code of the README, which must compile.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 pub struct Readme;

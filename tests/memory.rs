@@ -1,5 +1,5 @@
-//! What a hostile file can make its reader allocate. Alone in its process: it counts what all
-//! threads allocate.
+//! Checks how much a hostile file can make its reader allocate. Runs alone in its process, because
+//! it counts the allocations of all threads.
 
 use at1w_codec::Dtype;
 use at1w_container::{Error, Limits, OpenOptions, Reader};
@@ -12,7 +12,7 @@ static ALLOCATOR: PeakAlloc = PeakAlloc;
 
 const MIB: usize = 1 << 20;
 
-/// The most bytes that were allocated at a time during `work`, beyond those before.
+/// Returns the peak of bytes allocated during `work`, beyond those allocated before.
 fn peak<T>(work: impl FnOnce() -> T) -> (T, usize) {
     let before = ALLOCATOR.current_usage();
     ALLOCATOR.reset_peak_usage();
@@ -25,10 +25,10 @@ fn open_with(file: &[u8], limits: Limits) -> (Result<Reader, Error>, usize) {
     peak(|| Reader::new(source, &OpenOptions::new().limits(limits)))
 }
 
-/// A file of no tensors whose header is this, deflated no more than 64 times.
+/// Makes a file with this header and no tensors, deflated no more than 64 times.
 fn with_deflated(header: &[u8]) -> Vec<u8> {
     let deflated = miniz_oxide::deflate::compress_to_vec(header, 9);
-    // Empty blocks are allowed before any others.
+    // Empty blocks are allowed before the others.
     let padding = (header.len() / 64 + 1).saturating_sub(deflated.len()).div_ceil(5);
     let stored = [&[0, 0, 0, 0xff, 0xff].repeat(padding)[..], &deflated].concat();
     let mut file = b"at1w\r\n\x1a\n".to_vec();
@@ -46,7 +46,7 @@ fn with_deflated(header: &[u8]) -> Vec<u8> {
     file
 }
 
-/// Headers of about `len` bytes that make more of a byte than others.
+/// Makes headers of about `len` bytes that need more memory for a byte than others.
 fn hostile_headers(len: usize) -> Vec<String> {
     let repeat = |text: &str| text.repeat(len / text.len());
     vec![
@@ -78,7 +78,7 @@ fn opening_a_kibibyte() {
     for header in hostile_headers(44_000) {
         try_open(&with_deflated(header.as_bytes()));
     }
-    // Numbers of the trailer that ask for anything.
+    // Numbers of the trailer ask for any amount.
     let intact = packed(&safetensors(&[Tensor::new("t", Dtype::U8, &[3], vec![1; 3])])).unwrap();
     let trailer = intact.len() - 176;
     let mut random = Random::new(5);
@@ -100,14 +100,14 @@ fn opening_more() {
         let file = with_deflated(header.as_bytes());
         let (_, allocated) = open_with(&file, Limits::default());
         most = most.max(allocated as f64 / header.len() as f64);
-        // The header counts as it is when inflated.
+        // The limit counts the header at its inflated size.
         let limits = Limits::default().index_len(2 * MIB as u64);
         let (opened, allocated) = open_with(&file, limits);
         assert!(matches!(opened, Err(Error::Limit { .. })));
         assert!(allocated < MIB / 4);
     }
     println!("opening files with a header of 4 MiB: at most {most:.1} times that");
-    // As `Limits::index_len` says.
+    // `Limits::index_len` documents this.
     assert!(most <= 32.0);
 }
 
@@ -144,7 +144,7 @@ fn verifying_what_is_shared() {
     assert!(allocated < 32 * MIB);
 }
 
-/// Tensors that take little, and a table or two in memory.
+/// Makes tensors that take little, and a table or two in memory.
 fn models_of_many_tensors() {
     let mut random = Random::new(8);
     let data: Vec<u8> = (0..1000).map(|_| (random.bits() & random.bits() & 15) as u8).collect();

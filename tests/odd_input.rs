@@ -1,5 +1,5 @@
-//! What safetensors allows comes back exactly, however odd; what it refuses is refused with the
-//! reason.
+//! Checks that any file that safetensors allows comes back exactly, however odd. A file that it
+//! refuses is refused with the reason.
 
 use at1w_codec::Dtype;
 use at1w_container::{Error, HeaderError};
@@ -89,7 +89,7 @@ fn a_hundred_thousand_tensors() {
     let packed = packed(&original).unwrap();
     let reader = open(&packed).unwrap();
     assert_eq!(reader.tensor("layer.77777.weight").unwrap().read_to_vec().unwrap(), [209, 1, 2, 3]);
-    // The documented bound of the index, and a header at a third of its size or less.
+    // Checks the documented bound of the index, and that a header shrinks to a third or less.
     assert!(reader.info().index_len <= 64 * 100_000);
     assert!(reader.info().header_stored_len * 3 <= reader.info().header_len);
 }
@@ -133,7 +133,7 @@ fn what_safetensors_refuses() {
     );
     broken[19..21].copy_from_slice(&[0xff, 0xfe]);
     assert!(matches!(refused(&broken), HeaderError::Json(_)));
-    // Overlapping, and with a gap.
+    // Tensors that overlap, and tensors with a gap.
     for second in ["[1,3]", "[3,5]"] {
         let header = format!(
             "{{\"a\":{{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]}},\

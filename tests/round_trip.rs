@@ -1,4 +1,4 @@
-//! Whatever goes in comes back, whole and in parts, whatever the machine does meanwhile.
+//! Checks that any input comes back, whole and in parts, whatever the machine does meanwhile.
 
 use std::num::NonZeroU64;
 use std::sync::OnceLock;
@@ -58,7 +58,7 @@ fn every_source_gives_the_same() {
     let sources: [Box<dyn ReadAt>; 3] = [
         Box::new(bytes),
         Box::new(std::fs::File::open(&path).unwrap()),
-        // SAFETY: nobody else knows of the file.
+        // SAFETY: no other code knows of the file.
         Box::new(unsafe { Mapped::open(&path) }.unwrap()),
     ];
     for source in sources {
@@ -108,11 +108,11 @@ fn a_slice_reads_only_its_chunks() {
         reader.tensor("t").unwrap().read_slice(&"1000:1003, :".parse().unwrap()).unwrap();
     assert_eq!(shape, [3, 1024]);
     assert!(bytes == data[1000 * 1024..1003 * 1024]);
-    // Two of eight chunks of incompressible bytes, and the chunk table.
+    // Two of eight incompressible chunks, and the chunk table.
     assert!(read.load(Ordering::Relaxed) < 2 * (512 << 10) + 1024);
 }
 
-/// A tensor of any dtype and shape, with bytes from constant to random.
+/// Generates a tensor of any dtype and shape, with bytes from constant to random.
 fn any_tensor() -> impl Strategy<Value = (Dtype, Vec<u64>, Vec<u8>)> {
     let shape = prop_oneof![
         4 => proptest::collection::vec(0u64..40, 0..4),
@@ -141,7 +141,7 @@ fn any_tensor() -> impl Strategy<Value = (Dtype, Vec<u64>, Vec<u8>)> {
     )
 }
 
-/// Files, and what they are packed to.
+/// Files, each with its packed file.
 static FILES: OnceLock<Vec<(Vec<u8>, Vec<u8>)>> = OnceLock::new();
 
 proptest! {

@@ -1,26 +1,26 @@
-//! Damages small files in every way there is, and reads all there is of them.
+//! Damages small files in every way, and reads all of each.
 
 use at1w_container::{Error, Reader};
 
 use crate::files::{FILES, pair};
 use crate::open;
 
-/// What came of files that were damaged in one way.
+/// The outcome for files that were damaged in one way.
 #[derive(Debug, Default)]
 pub struct Tally {
-    /// Which files, and how.
+    /// The files, and the kind of damage.
     pub what: String,
-    /// How many there were.
+    /// The number of damaged files.
     pub tried: u64,
-    /// Of which something was refused.
+    /// The files of which some part was refused.
     pub refused: u64,
-    /// Of which all could be read, and was as before.
+    /// The files of which all could be read, and was unchanged.
     pub equal: u64,
-    /// Of which something was read that never was there. Must be 0.
+    /// The files of which something was read that never was there. Must be 0.
     pub wrong: u64,
 }
 
-/// All that was read of a file: the bytes of its tensors, or nothing where one was refused; and
+/// The result of reading a file: the bytes of each tensor, or nothing for a refused one; and
 /// whether all of it could be read.
 struct Read {
     tensors: Vec<Option<Vec<u8>>>,
@@ -42,7 +42,7 @@ impl Tally {
         Self { what, ..Self::default() }
     }
 
-    /// Reads a damaged file, and compares with those that it was made of.
+    /// Reads a damaged file, and compares it with the files that it was made of.
     fn add(&mut self, damaged: &[u8], intact: &[Read]) {
         self.tried += 1;
         let Ok(read) = read(damaged) else {
@@ -85,7 +85,7 @@ pub fn sweep(stride: usize) -> Vec<Tally> {
     tallies
 }
 
-/// The start of one file with the end of the other, and pieces of one in the other.
+/// Joins the start of one file with the end of the other, and puts pieces of one into the other.
 fn splices(stride: usize) -> Tally {
     let [a, b] = pair();
     let intact = [a, b].map(|file| read(file).expect("an intact file"));
@@ -93,7 +93,7 @@ fn splices(stride: usize) -> Tally {
     for (a, b) in [(a, b), (b, a)] {
         for at in (0..a.len().min(b.len())).step_by(stride) {
             tally.add(&[&a[..at], &b[at..]].concat(), &intact);
-            // Counted from the end, so that the indices meet.
+            // Counts from the end, so that the indices meet.
             tally.add(&[&a[..a.len() - at], &b[b.len() - at..]].concat(), &intact);
             for len in [1, 8, 32, 64, 200] {
                 let end = (at + len).min(a.len()).min(b.len());

@@ -1,4 +1,4 @@
-//! Whatever is damaged is refused, or changes nothing that is read. One case in seven;
+//! Checks that damage is refused, or changes nothing that is read. Tries one case in seven;
 //! `ci/sweeps` tries all of them.
 
 use at1w_tests::files::FILES;

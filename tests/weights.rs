@@ -1,4 +1,4 @@
-//! Files of either format, read and made in memory.
+//! Reads and makes files of either format in memory.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +15,7 @@ fn open(bytes: Vec<u8>) -> Weights {
     Weights::new(Box::new(bytes), &OpenOptions::new()).unwrap()
 }
 
-/// The names and the sizes of all tensors.
+/// Returns the names and the sizes of all tensors.
 fn sizes(weights: &Weights) -> Vec<(String, usize)> {
     let tensors = weights.header().tensors().iter();
     tensors.map(|t| (t.name().to_owned(), t.raw_len() as usize)).collect()
@@ -81,7 +81,7 @@ fn wrong_requests_are_refused() {
     assert!(matches!(refused(b"at1w"), Error::Damaged { .. }));
 }
 
-/// Stops as soon as so many bytes are done.
+/// A progress that stops the work as soon as so many bytes are done.
 struct StopAfter(u64, AtomicU64);
 
 impl Progress for StopAfter {
@@ -135,7 +135,7 @@ fn damage_is_named_and_zeroed() {
     assert!([[0; 4], [0xff; 4], 1.5f32.to_le_bytes()].concat().chunks(4).any(|c| c == intact));
 }
 
-/// Tensors of every dtype, with the bytes that they have.
+/// Makes tensors of every dtype, with their bytes.
 fn all_dtypes() -> Vec<(String, Dtype, Vec<u64>, Vec<u8>)> {
     let mut random = Random::new(4);
     let tensor = |(i, dtype): (usize, Dtype)| {

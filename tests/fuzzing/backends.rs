@@ -1,4 +1,5 @@
-//! Runs kernels on any input: every back-end gives what the scalar reference gives.
+//! Runs kernels on any input, and checks that every back-end gives the result of the scalar
+//! reference.
 
 use arbitrary::{Result, Unstructured};
 use at1w_simd::planes::{self, Layout};
@@ -74,7 +75,7 @@ fn lanes(u: &mut Unstructured<'_>) -> Result<()> {
         let (mut states, mut out) = (states.clone(), out.clone());
         let mut input = lanes::Input { stream, escaped };
         let done = lanes::decode(backend, &table, &mut states, &mut input, &mut out);
-        // What is there after a failure is not specified.
+        // The output after a failure is not specified.
         done.map(|()| (states, out, input.stream.len(), input.escaped.len()))
     });
     out.fill(0);
@@ -86,7 +87,7 @@ fn lanes(u: &mut Unstructured<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The canonical codes of complete lengths: leaves of a tree that is split at random.
+/// Makes canonical codes of complete lengths: leaves of a tree that is split at random.
 fn codes(u: &mut Unstructured<'_>) -> Result<huffman::Codes> {
     let mut lengths = vec![0u8];
     for _ in 0..u.int_in_range(1..=255)? {
@@ -209,7 +210,7 @@ fn contexts(u: &mut Unstructured<'_>) -> Result<()> {
     let count = u.int_in_range(1..=16u8)?;
     let mut tables = contexts::ContextTables::default();
     for _ in 0..count {
-        // All slots in a few steps, to symbols at random.
+        // Gives all slots, in a few steps, to symbols at random.
         let mut freqs = [0u16; contexts::SYMBOLS];
         let mut left = 16_384u16;
         while left > 0 {

@@ -1,4 +1,4 @@
-//! Opens any bytes, with digests that are right, and reads all there is.
+//! Opens any bytes, with right digests, and reads everything in them.
 
 use super::{read_all, seal};
 

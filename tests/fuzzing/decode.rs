@@ -1,5 +1,5 @@
-//! Decodes any bytes as a chunk under any model, twice into memory of different content: bytes that
-//! are not written would show.
+//! Decodes any bytes as a chunk under any model, twice into memory of different content. A byte
+//! that is not written would show.
 
 use arbitrary::{Result, Unstructured};
 use at1w_codec::block::BlockDecoder;
@@ -14,7 +14,7 @@ pub(super) fn run(u: &mut Unstructured<'_>) -> Result<()> {
     let model = u.bytes(model_len)?;
     let model = match Model::from_bytes(layout, model) {
         Ok(read) => {
-            // Planes in it may be coded in other ways than ours.
+            // The chunk may code its planes in other ways than our encoder.
             let bytes = read.to_bytes();
             let again = Model::from_bytes(layout, &bytes).expect("what was read");
             assert_eq!(again.to_bytes(), bytes);

@@ -1,5 +1,5 @@
-//! Encodes a chunk with a model that was made for another one, for another shape, or for any
-//! statistics: it comes back all the same.
+//! Encodes a chunk with a model that was made for another chunk, another shape, or any statistics.
+//! Checks that the chunk comes back all the same.
 
 use arbitrary::{Result, Unstructured};
 use at1w_codec::{Decoder, Dtype, Encoder, Model, Position};

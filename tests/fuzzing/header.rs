@@ -1,5 +1,5 @@
-//! Packs what may be a safetensors file: it is accepted exactly if the crate of that name accepts
-//! it, but for unknown dtypes and equal names.
+//! Packs bytes that may be a safetensors file. Checks that they are accepted exactly if the crate
+//! `safetensors` accepts them, except for unknown dtypes and equal names.
 
 use arbitrary::{Result, Unstructured};
 use at1w_container::{Error, HeaderError};
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{open, packed, with_header};
 
-/// Bytes of data at most.
+/// The most bytes of data.
 const MOST: u64 = 1 << 16;
 
 pub(super) fn run(u: &mut Unstructured<'_>) -> Result<()> {
@@ -42,13 +42,13 @@ fn compare(file: &[u8]) {
             }
         }
         Err(Error::Safetensors(HeaderError::Duplicate(_))) => {}
-        // More is ahead of a file of ours than of theirs: its length would be absurd.
+        // The magic of a packed file, read as a safetensors length, would be absurd.
         Err(Error::AlreadyPacked) => assert!(theirs.is_err()),
         Err(error) => assert!(theirs.is_err(), "safetensors accepts it: {error}"),
     }
 }
 
-/// Where the last tensor ends, by its header.
+/// Returns the offset at which the last tensor ends, by its header.
 fn data_len(json: &str) -> u64 {
     let Ok(Value::Object(entries)) = serde_json::from_str(json) else { return 0 };
     let ends = entries.values().filter_map(|info| match info {
@@ -58,7 +58,7 @@ fn data_len(json: &str) -> u64 {
     ends.max().unwrap_or(0)
 }
 
-/// JSON that is nearly a header.
+/// Makes JSON that is nearly a header.
 fn written(u: &mut Unstructured<'_>) -> Result<String> {
     let mut json = String::from(*u.choose(&["{", " {", "{ ", "[", "\n{"])?);
     let mut start = 0;

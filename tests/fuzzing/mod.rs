@@ -1,5 +1,5 @@
-//! What the fuzz targets do with their input, one file each. The targets of `fuzz/` run them with
-//! new inputs, `tests/fuzz.rs` with those that are kept.
+//! The bodies of the fuzz targets, one file each. The targets of `fuzz/` run them with new inputs,
+//! `tests/fuzz.rs` with kept inputs.
 
 mod backends;
 mod container;
@@ -20,7 +20,7 @@ pub use seal::{plain_header, seal};
 
 use crate::{Random, scaled_weights, weights};
 
-/// A fuzz target: its name, and what it does with an input. It panics where something is wrong.
+/// A fuzz target: its name, and its function, which panics if an input shows a fault.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
@@ -36,10 +36,10 @@ pub const TARGETS: [Target; 9] = [
     ("slices", |input| run(slices::run, input)),
 ];
 
-/// Runs the target of that name.
+/// Runs the target of this name.
 ///
 /// # Panics
-/// When there is none, or when it finds a fault.
+/// When there is no such target, or when it finds a fault.
 pub fn fuzz(name: &str, input: &[u8]) {
     let target = TARGETS.iter().find(|target| target.0 == name);
     target.expect("the name of a target").1(input);
@@ -52,12 +52,12 @@ fn run(target: fn(&mut Unstructured<'_>) -> Result<()>, input: &[u8]) {
 
 const LEVELS: [Level; 3] = [Level::Fast, Level::Default, Level::Max];
 
-/// What a fuzzer may ask for at most.
+/// The most that a fuzzer may ask for.
 fn limits() -> Limits {
     Limits::default().index_len(1 << 20).tensor_len(1 << 21).original_len(1 << 26)
 }
 
-/// Opens a source and reads all there is of it: the raw bytes of the tensors that could be read.
+/// Opens a source and reads all of it. Returns the raw bytes of the tensors that could be read.
 fn read_all(source: impl ReadAt + 'static) -> Vec<(usize, Vec<u8>)> {
     let options = OpenOptions::new().limits(limits());
     let Ok(reader) = Reader::new(Box::new(source), &options) else { return Vec::new() };
@@ -75,7 +75,7 @@ fn read_all(source: impl ReadAt + 'static) -> Vec<(usize, Vec<u8>)> {
     read
 }
 
-/// The bytes of `elements` elements: random, like weights, of one value, or as the input has them.
+/// Makes the bytes of `elements` elements: random, like weights, of one value, or from the input.
 fn data(u: &mut Unstructured<'_>, dtype: Dtype, elements: usize) -> Result<Vec<u8>> {
     let len = (elements * dtype.bits() as usize).div_ceil(8);
     let float = matches!(dtype, Dtype::BF16 | Dtype::F16 | Dtype::F32 | Dtype::F64 | Dtype::C64);
@@ -93,7 +93,7 @@ fn data(u: &mut Unstructured<'_>, dtype: Dtype, elements: usize) -> Result<Vec<u
         _ => u.bytes(u.len().min(len))?.to_vec(),
     };
     bytes.resize(len, 7);
-    // Some of the input over it.
+    // Puts some of the input over it.
     for _ in 0..u.int_in_range(0..=4)? {
         if let Some(byte) = bytes.get_mut(u.arbitrary::<u16>()? as usize) {
             *byte = u.arbitrary()?;

@@ -1,5 +1,5 @@
-//! Changes parts of valid containers that are chosen by what they mean, and makes the digests right
-//! again: the parsers behind these are reached with what is nearly right.
+//! Changes parts of valid containers, chosen by their meaning, and corrects the digests. So the
+//! parsers behind the digests get input that is nearly right.
 
 use std::sync::OnceLock;
 
@@ -21,7 +21,7 @@ pub(super) fn run(u: &mut Unstructured<'_>) -> Result<()> {
         let index = usize::try_from(index).unwrap_or(0).clamp(8, trailer);
         let part = match u.int_in_range(0..=9)? {
             0 => trailer..file.len(),
-            // Mostly records, and mostly their numbers.
+            // Changes mostly records, and mostly their numbers.
             1..=3 => index..trailer,
             _ => 8..index,
         };
@@ -34,7 +34,7 @@ pub(super) fn run(u: &mut Unstructured<'_>) -> Result<()> {
             1 => file[at] ^= 1 << u.int_in_range(0..=7)?,
             2 => file[at] = file[at].wrapping_add(u.arbitrary()?),
             3 => file[at] = *u.choose(&[0, 1, 0x7f, 0x80, 0xff])?,
-            // A piece over another one.
+            // Copies a piece over another one.
             _ => {
                 let from = part.start + u.arbitrary::<u32>()? as usize % part.len();
                 let len = u.int_in_range(1..=32)?.min(part.end - at.max(from));

@@ -1,5 +1,5 @@
-//! Reads from a source that answers short, long, stale, or not at all: what is read is that of one
-//! of the two files that it has.
+//! Reads from a source that answers short, long, stale, or not at all. Checks that the result is
+//! from one of the two files that the source has.
 
 use std::borrow::Cow;
 use std::io;
@@ -13,7 +13,7 @@ use at1w_container::ReadAt;
 use super::read_all;
 use crate::files::{pair, tensors};
 
-/// What it has, what it had before, and how it answers, request by request.
+/// A source with its file, its former file, and its way of answering each request.
 struct Remote {
     files: [Vec<u8>; 2],
     answers: Vec<u8>,
@@ -21,7 +21,7 @@ struct Remote {
 }
 
 impl Remote {
-    /// The next answer; when the script is over, they are right.
+    /// Takes the next answer; after the end of the script, answers are right.
     fn answer(&self) -> u8 {
         let next = self.next.fetch_add(1, Ordering::Relaxed);
         self.answers.get(next).copied().unwrap_or(0)

@@ -1,5 +1,5 @@
-//! Makes the digests of a container right, as far as it is one: no fuzzer guesses a digest, and
-//! what is behind them must be reached. Written from `docs/FORMAT.md`, not from the crates.
+//! Corrects the digests of a container, as far as it is one. No fuzzer guesses a digest, but the
+//! code behind them must be reached. Written from `docs/FORMAT.md`, not from the crates.
 
 use at1w_container::Digest;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -23,7 +23,7 @@ pub fn seal(file: &mut [u8]) {
     file[trailer + 160..][..8].copy_from_slice(&checksum.0[..8]);
 }
 
-/// The same file with its header stored as it is, so that changes of single bytes reach it.
+/// Returns the same file with its header stored as it is, so that changes of single bytes reach it.
 pub fn plain_header(file: &[u8]) -> Option<Vec<u8>> {
     let (body, trailer) = file.split_at(file.len().checked_sub(TRAILER)?);
     let stored_len = field(file, 16)?;
@@ -38,7 +38,7 @@ pub fn plain_header(file: &[u8]) -> Option<Vec<u8>> {
     Some(plain)
 }
 
-/// A number of the trailer.
+/// Reads a number of the trailer.
 fn field(file: &[u8], offset: usize) -> Option<usize> {
     let trailer = file.len().checked_sub(TRAILER)?;
     let bytes = file[trailer + offset..].first_chunk()?;
@@ -74,7 +74,7 @@ fn root(file: &[u8], index: &[u8]) -> Option<Digest> {
     Some(Digest::of(&message))
 }
 
-/// The data offsets of all tensors, as the header has them.
+/// Returns the data offsets of all tensors, as the header has them.
 struct Spans(Vec<(u64, u64)>);
 
 #[derive(serde::Deserialize)]

@@ -1,4 +1,4 @@
-//! Reads slices and byte ranges: they are those of the whole.
+//! Reads slices and byte ranges, and checks that they are parts of the whole.
 
 use arbitrary::{Result, Unstructured};
 use at1w_codec::Dtype;
