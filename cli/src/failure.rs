@@ -88,7 +88,7 @@ impl Failure {
             }
             Self::Refuted(error) => code_of(error),
             Self::Trouble(failure) => match failure.code() {
-                code @ (0 | 3 | 130) => code,
+                code @ (3 | 130) => code,
                 _ => 2,
             },
             Self::Container(error) => code_of(error),

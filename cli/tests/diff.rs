@@ -90,3 +90,17 @@ fn trouble_is_told_from_difference() {
     place.write("other.safetensors", model(2));
     place.fails(&["diff", "other.safetensors", "model.at1w"], 1, "");
 }
+
+#[cfg(unix)]
+#[test]
+fn a_reader_that_has_gone_changes_no_answer() {
+    let place = Place::packed();
+    place.write("other.safetensors", model(2));
+    for (other, code) in [("other.safetensors", "1\n"), ("model.safetensors", "0\n")] {
+        let at1w = env!("CARGO_BIN_EXE_at1w");
+        let script =
+            format!("{{ sleep 0.2; {at1w} -q diff {other} model.at1w; echo $? >&2; }} | true");
+        let outcome = place.run(std::process::Command::new("sh").args(["-c", &script]));
+        assert_eq!(outcome.stderr, code, "{other}");
+    }
+}

@@ -1,7 +1,7 @@
 //! `at1w diff`
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use at1w_container::{Digest, OpenOptions, TensorInfo, Weights};
@@ -79,7 +79,11 @@ impl Diff {
     pub(crate) fn run(self, global: &Global) -> Result<()> {
         let differences = self.compare(global).map_err(|error| Failure::Trouble(error.into()))?;
         let printed = if self.json { json(&differences) } else { differences.print() };
-        printed.map_err(|error| Failure::Trouble(error.into()))?;
+        match printed {
+            // The reader of the pipe has seen enough. The answer is the exit code all the same.
+            Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => {}
+            printed => printed.map_err(|error| Failure::Trouble(error.into()))?,
+        }
         if differences.any() { Err(Failure::Different) } else { Ok(()) }
     }
 
