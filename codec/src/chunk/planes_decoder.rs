@@ -10,7 +10,7 @@ use crate::contexts::{Contexts, DecoderMemory, SymbolDecoder};
 use crate::cursor::Cursor;
 use crate::limits::MAX_PLANES;
 use crate::model::Model;
-use crate::plane::{CodedPlane, Entry, OwnTables};
+use crate::plane::{Entry, OwnTables};
 use crate::scale::Scale;
 
 /// Working memory, kept from one chunk to the next.
@@ -123,13 +123,15 @@ impl PlanesDecoder {
             *coded = Some(entry.open(plane, elements, model.table(plane), own, &mut input)?);
         }
         input.end()?;
-        if let [Some(plane), None, ..] = &mut coded {
-            return std::mem::replace(plane, CodedPlane::Constant(0)).decode(backend, raw);
+        if width == 1
+            && let Some(plane) = coded[0].take()
+        {
+            return plane.decode(backend, raw);
         }
         let (strips, planes) = (&mut self.strips, &mut self.planes);
-        let mut opened = [const { None }; MAX_PLANES];
+        let mut lanes = [const { None }; MAX_PLANES];
         let mut strips =
-            Strips::open(backend, layout, elements, &mut coded, strips, planes, &mut opened)?;
+            Strips::open(backend, layout, elements, coded, strips, planes, &mut lanes)?;
         let mut done = 0;
         for out in raw.chunks_mut(STRIP_LEN) {
             strips.merge_next(out)?;

@@ -17,17 +17,16 @@ const _: () = assert!(STRIP_LEN.is_multiple_of(MAX_PLANES * MAX_LANES));
 const _: () = assert!(STRIP_LEN.is_multiple_of(MAX_PLANES * packing::GROUP));
 
 /// A plane that gives one strip after the other.
-#[expect(clippy::large_enum_variant, reason = "lane states must not be on the heap")]
-pub(super) enum PlaneStrips<'a> {
+enum PlaneStrips<'s, 'a> {
     Decoded(&'a [u8]),
     /// All strips are the one in memory.
     Same(&'a [u8]),
     /// Strips are decoded into memory.
     Packed(PackedDecoder<'a>, &'a mut [u8]),
-    Lanes(LaneDecoder<'a>, &'a mut [u8]),
+    Lanes(&'s mut LaneDecoder<'a>, &'a mut [u8]),
 }
 
-impl PlaneStrips<'_> {
+impl PlaneStrips<'_, '_> {
     /// Returns the next `n` symbols.
     fn next(&mut self, backend: Backend, n: usize) -> Result<&[u8], DecodeError> {
         match self {
@@ -54,44 +53,49 @@ impl PlaneStrips<'_> {
     }
 }
 
-/// The planes of a chunk, opened. They are kilobytes, and are never moved.
-pub(super) type Opened<'a> = [Option<PlaneStrips<'a>>; MAX_PLANES];
+/// Places for the lanes of each plane of a chunk, which are a kilobyte each and are never moved.
+pub(super) type Lanes<'a> = [Option<LaneDecoder<'a>>; MAX_PLANES];
 
 /// The strips of all planes of a chunk.
 pub(super) struct Strips<'s, 'a> {
     backend: Backend,
     layout: Layout,
-    planes: &'s mut Opened<'a>,
+    planes: [Option<PlaneStrips<'s, 'a>>; MAX_PLANES],
 }
 
 impl<'s, 'a> Strips<'s, 'a> {
-    /// Opens the planes of a chunk of so many elements: takes them from `coded`, and puts them into
-    /// `opened`. `strips` and `planes` are memory that grows: for a strip of each plane, and for
-    /// whole planes of coders that can't stop half-way.
+    /// Opens the planes of a chunk of so many elements. `strips` and `planes` are memory that grows:
+    /// for a strip of each plane, and for whole planes of coders that can't stop half-way.
     pub(super) fn open(
         backend: Backend,
         layout: Layout,
         elements: usize,
-        coded: &mut [Option<CodedPlane<'a>>; MAX_PLANES],
+        coded: [Option<CodedPlane<'a>>; MAX_PLANES],
         strips: &'a mut Vec<u8>,
         planes: &'a mut Vec<u8>,
-        opened: &'s mut Opened<'a>,
+        lanes: &'s mut Lanes<'a>,
     ) -> Result<Self, DecodeError> {
         let whole = coded.iter().flatten().filter(|c| matches!(c, CodedPlane::Huffman(..))).count();
         planes.resize(planes.len().max(whole * elements), 0);
         strips.resize(STRIP_LEN, 0);
         let memory = strips.chunks_exact_mut(STRIP_LEN / layout.width());
         let mut planes = planes.chunks_exact_mut(elements);
-        for ((place, coded), memory) in opened.iter_mut().zip(coded).zip(memory) {
-            let Some(coded) = coded.take() else { break };
-            *place = Some(match coded {
+        let mut opened = [const { None }; MAX_PLANES];
+        let places = opened.iter_mut().zip(lanes);
+        for (((opened, lanes), coded), memory) in
+            places.zip(coded.into_iter().flatten()).zip(memory)
+        {
+            *opened = Some(match coded {
                 CodedPlane::Raw(bytes) => PlaneStrips::Decoded(bytes),
                 CodedPlane::Constant(value) => {
                     memory.fill(value);
                     PlaneStrips::Same(memory)
                 }
                 CodedPlane::Packed(packed) => PlaneStrips::Packed(packed, memory),
-                CodedPlane::Lanes(lanes) => PlaneStrips::Lanes(lanes, memory),
+                CodedPlane::Lanes(table, lanes_log, stream) => {
+                    let lanes = lanes.insert(LaneDecoder::new(table, lanes_log, stream)?);
+                    PlaneStrips::Lanes(lanes, memory)
+                }
                 CodedPlane::Huffman(..) => {
                     let plane = planes.next().expect("counted above");
                     coded.decode(backend, plane)?;

@@ -33,19 +33,25 @@ pub(crate) struct HuffmanTable {
 }
 
 impl HuffmanTable {
+    /// The place for a table that is yet to be read.
+    #[expect(clippy::declare_interior_mutable_const, reason = "each use is a table of its own")]
+    pub(crate) const NONE: Self =
+        Self { lengths: [0; 256], codes: [0; 256], slots: OnceLock::new() };
+
     /// Returns the best code for symbols with these counts; `None` for fewer than two distinct
     /// symbols.
     pub(crate) fn from_counts(counts: &Counts) -> Option<Self> {
         if counts.iter().filter(|&&c| c > 0).count() < 2 {
             return None;
         }
-        Self::from_lengths(code_lengths(counts, MAX_BITS))
+        let mut table = Self { lengths: code_lengths(counts, MAX_BITS), ..Self::NONE };
+        table.set_codes().map(|()| table)
     }
 
-    /// Returns the canonical code with these lengths; `None` unless it is complete.
-    fn from_lengths(lengths: [u8; 256]) -> Option<Self> {
+    /// Makes the canonical code of the lengths that are set; `None` unless it is complete.
+    fn set_codes(&mut self) -> Option<()> {
         let mut symbols = [0; 16];
-        lengths.iter().for_each(|&length| symbols[usize::from(length)] += 1);
+        self.lengths.iter().for_each(|&length| symbols[usize::from(length)] += 1);
         // Codes of each length begin where those of the shorter ones end.
         let span = |length: u8| 1_u32 << MAX_BITS >> length;
         let mut next = [0; 16];
@@ -57,13 +63,15 @@ impl HuffmanTable {
         if used != 1 << MAX_BITS {
             return None;
         }
-        let mut codes = [0; 256];
-        for (code, &length) in codes.iter_mut().zip(&lengths).filter(|(_, length)| **length > 0) {
-            let slot = &mut next[usize::from(length)];
-            *code = (*slot >> (MAX_BITS - u32::from(length)) << 4) as u16 | u16::from(length);
-            *slot += span(length);
+        for (code, &length) in self.codes.iter_mut().zip(&self.lengths) {
+            *code = 0;
+            if length > 0 {
+                let slot = &mut next[usize::from(length)];
+                *code = (*slot >> (MAX_BITS - u32::from(length)) << 4) as u16 | u16::from(length);
+                *slot += span(length);
+            }
         }
-        Some(Self { lengths, codes, slots: OnceLock::new() })
+        Some(())
     }
 
     /// Returns the look-up table for decoding.
@@ -96,13 +104,21 @@ impl HuffmanTable {
         written_len(span(counts, |&count| count > 0))
     }
 
-    /// Reads what [`HuffmanTable::write`] wrote.
-    pub(crate) fn read(input: &mut Cursor<'_>) -> Result<Self, DecodeError> {
+    /// Reads what [`HuffmanTable::write`] wrote over another table, for a plane of `n` symbols. There
+    /// is no table to use after an error.
+    ///
+    /// Tables of tiny tensors are read often, and moving one costs as much as decoding with it.
+    pub(crate) fn read_over(
+        &mut self,
+        n: usize,
+        input: &mut Cursor<'_>,
+    ) -> Result<(), DecodeError> {
         let [first, extra] = input.array()?;
         let count = usize::from(extra) + 1;
         let packed = input.split(count.div_ceil(2))?;
-        let mut lengths = [0; 256];
-        let span = lengths
+        self.lengths = [0; 256];
+        let span = self
+            .lengths
             .get_mut(usize::from(first)..usize::from(first) + count)
             .ok_or(DecodeError::HuffmanTable)?;
         for (i, length) in span.iter_mut().enumerate() {
@@ -115,25 +131,15 @@ impl HuffmanTable {
         if !canonical {
             return Err(DecodeError::HuffmanTable);
         }
-        Self::from_lengths(lengths).ok_or(DecodeError::HuffmanTable)
-    }
-
-    /// Reads a table for `n` symbols in the place of another, whose memory it takes over.
-    pub(crate) fn read_over<'t>(
-        old: &'t mut Option<Self>,
-        n: usize,
-        input: &mut Cursor<'_>,
-    ) -> Result<&'t Self, DecodeError> {
-        let new = Self::read(input)?;
-        if let Some(mut slots) = old.take().and_then(|old| old.slots.into_inner()) {
-            // Few symbols are decoded without them.
-            if n >= SPLIT {
-                *slots = new.make_slots();
-                // Nothing else has set them.
-                let _ = new.slots.set(slots);
-            }
+        let slots = self.slots.take();
+        self.set_codes().ok_or(DecodeError::HuffmanTable)?;
+        // Few symbols are decoded without them.
+        if let Some(mut slots) = slots.filter(|_| n >= SPLIT) {
+            *slots = self.make_slots();
+            // Nothing else has set them.
+            let _ = self.slots.set(slots);
         }
-        Ok(old.insert(new))
+        Ok(())
     }
 
     /// Returns the first and the last symbol with a code.
@@ -299,11 +305,13 @@ mod tests {
         table.write(&mut bytes);
         assert_eq!(bytes.len(), table.written_len());
         let mut rest = Cursor::new(&bytes);
-        assert_eq!(HuffmanTable::read(&mut rest).unwrap().lengths, table.lengths);
+        let mut read = HuffmanTable::NONE;
+        assert_eq!(read.read_over(5000, &mut rest), Ok(()));
+        assert_eq!((read.lengths, read.codes), (table.lengths, table.codes));
         assert_eq!(rest.end(), Ok(()));
         for bytes in [[0, 1, 0x21], [255, 1, 0x11]] {
-            let read = HuffmanTable::read(&mut Cursor::new(&bytes));
-            assert_eq!(read.err(), Some(DecodeError::HuffmanTable));
+            let read = read.read_over(2, &mut Cursor::new(&bytes));
+            assert_eq!(read, Err(DecodeError::HuffmanTable));
         }
     }
 

@@ -23,10 +23,16 @@ pub(crate) struct Entry {
 }
 
 /// Memory for the table that a stream begins with. A decoder keeps it from one chunk to the next.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct OwnTables {
-    huffman: Option<HuffmanTable>,
+    huffman: HuffmanTable,
     lanes: Option<LaneTable>,
+}
+
+impl Default for OwnTables {
+    fn default() -> Self {
+        Self { huffman: HuffmanTable::NONE, lanes: None }
+    }
 }
 
 impl Entry {
@@ -78,31 +84,32 @@ impl Entry {
                 CodedPlane::Huffman(table, stream.rest())
             }
             (mode::LANES_SHARED, Some(PlaneTable::Lanes(table)), _) => {
-                CodedPlane::Lanes(LaneDecoder::new(table, lanes_log, stream.rest())?)
+                CodedPlane::Lanes(table, lanes_log, stream.rest())
             }
             (mode::HUFFMAN_SHARED | mode::LANES_SHARED, ..) => {
                 return Err(DecodeError::NoTable { plane });
             }
             (mode::HUFFMAN_OWN, ..) => {
-                let table = HuffmanTable::read_over(&mut own.huffman, n, &mut stream)?;
-                CodedPlane::Huffman(table, stream.rest())
+                own.huffman.read_over(n, &mut stream)?;
+                CodedPlane::Huffman(&own.huffman, stream.rest())
             }
             _ => {
                 let table = own.lanes.insert(LaneTable::read(&mut stream)?);
-                CodedPlane::Lanes(LaneDecoder::new(table, lanes_log, stream.rest())?)
+                CodedPlane::Lanes(table, lanes_log, stream.rest())
             }
         })
     }
 }
 
-/// A plane that is yet to be decoded.
-#[expect(clippy::large_enum_variant, reason = "lane states must not be on the heap")]
+/// A plane that is yet to be decoded. It is small: the lanes of a plane, which are a kilobyte, are
+/// opened where they stay.
 pub(crate) enum CodedPlane<'a> {
     Raw(&'a [u8]),
     Constant(u8),
     Packed(PackedDecoder<'a>),
     Huffman(&'a HuffmanTable, &'a [u8]),
-    Lanes(LaneDecoder<'a>),
+    /// The table, how many lanes as [`LaneDecoder::new`] takes it, and the stream.
+    Lanes(&'a LaneTable, u8, &'a [u8]),
 }
 
 impl CodedPlane<'_> {
@@ -116,7 +123,8 @@ impl CodedPlane<'_> {
                 packed.finish()?;
             }
             Self::Huffman(table, stream) => table.decode(backend, stream, plane)?,
-            Self::Lanes(mut lanes) => {
+            Self::Lanes(table, lanes_log, stream) => {
+                let mut lanes = LaneDecoder::new(table, lanes_log, stream)?;
                 lanes.decode(backend, plane)?;
                 lanes.finish()?;
             }

@@ -74,7 +74,13 @@ impl PlaneTable {
     ) -> Result<Option<Box<Self>>, DecodeError> {
         Ok(match input.u8()? {
             NONE => None,
-            HUFFMAN => Some(Box::new(Self::Huffman(HuffmanTable::read(input)?))),
+            HUFFMAN => {
+                let mut table = Box::new(Self::Huffman(HuffmanTable::NONE));
+                if let Self::Huffman(table) = &mut *table {
+                    table.read_over(0, input)?;
+                }
+                Some(table)
+            }
             LANES => Some(Box::new(Self::Lanes(LaneTable::read(input)?))),
             kind => return Err(DecodeError::UnknownTable { plane, kind }),
         })
