@@ -1,6 +1,7 @@
 //! How long-running work reports, and how it is stopped.
 
 use crate::error::{Error, Result};
+use crate::summary::Summary;
 
 /// A listener that is told about work as it is done, from any thread, and can stop it. `()` is
 /// silent and never stops.
@@ -24,6 +25,12 @@ pub trait Progress: Sync {
     /// Called with a message that may be of interest, and is not about a fault.
     fn note(&self, message: &str) {
         let _ = message;
+    }
+
+    /// Called with the path of a file that was replaced in place
+    /// ([`pack_in_place`](crate::repository::pack_in_place)).
+    fn replaced(&self, path: &str, summary: &Summary) {
+        let _ = (path, summary);
     }
 
     /// Returns whether to stop. The work then ends with [`Error::Cancelled`] and leaves nothing

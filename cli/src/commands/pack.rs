@@ -147,11 +147,9 @@ fn print_summary(
     elapsed: Duration,
     keep_names: bool,
 ) -> Result<()> {
-    let (mut original, mut packed) = (summary.carried_len, summary.carried_len);
+    let (original, packed) = (summary.original_len, summary.packed_len);
     to_stdout(|out| {
         for file in &summary.packed {
-            original += file.summary.original_len;
-            packed += file.summary.packed_len;
             let (from, to) = (source.join(&file.path), target.join(&file.packed_path));
             writeln!(out, "{}", packed_line(&from, &to, &file.summary))?;
         }

@@ -73,10 +73,9 @@ impl Unpack {
         if global.quiet {
             return Ok(());
         }
-        let mut len = summary.carried_len;
+        let len = summary.original_len;
         to_stdout(|out| {
             for file in &summary.packed {
-                len += file.summary.original_len;
                 let (from, to) = (source.join(&file.packed_path), target.join(&file.path));
                 writeln!(out, "{}", unpacked_line(&from, &to, &file.summary))?;
             }

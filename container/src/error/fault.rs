@@ -1,6 +1,7 @@
 //! The files of a repository that are missing, or are not what they should be.
 
 use std::fmt;
+use std::io;
 
 use super::header::HeaderError;
 use crate::kind::WrongKind;
@@ -48,6 +49,36 @@ pub enum Problem {
     },
     /// The name of the file says shard, but the index beside it does not name it.
     UnnamedShard,
+    /// The file is a symbolic link to nothing. It was kept if it leads to a place in the repository.
+    DanglingLink {
+        /// The target of the link.
+        target: String,
+    },
+    /// The file is a symbolic link that leads to itself, or to a directory that it lies in.
+    LinkLoop,
+    /// The file is a symbolic link to a directory, and too many such links were followed already.
+    TooManyLinks {
+        /// The number of links that were followed.
+        followed: usize,
+    },
+    /// The operating system refused to open or read the file.
+    Unreadable(io::Error),
+    /// The file is a pipe, a socket or a device.
+    Special,
+    /// The name of the file cannot be written down for every system.
+    BadName(&'static str),
+    /// The file was changed each time that it was read.
+    Changed(String),
+    /// The target does not tell the name of the file from that of another one.
+    CaseClash {
+        /// The path of the other file.
+        other: String,
+    },
+    /// The file has names outside of the tree, which would keep the original.
+    OtherNames {
+        /// The number of those names.
+        count: u64,
+    },
     /// There are more faults than are listed.
     More {
         /// The number of faults that are not listed.
@@ -79,6 +110,21 @@ impl fmt::Display for Problem {
             }
             Self::MissingTensors { index, first, count } => {
                 write!(f, "lacks {count} tensors that {index} maps to it, {first:?} among them")
+            }
+            Self::DanglingLink { target } => write!(f, "is a symbolic link to nothing: {target}"),
+            Self::LinkLoop => f.write_str("is a symbolic link that leads to itself or around it"),
+            Self::TooManyLinks { followed } => {
+                write!(f, "is a symbolic link too many: {followed} to directories were followed")
+            }
+            Self::Unreadable(error) => write!(f, "cannot be read: {error}"),
+            Self::Special => f.write_str("is neither a file nor a directory"),
+            Self::BadName(problem) => f.write_str(problem),
+            Self::Changed(problem) => write!(f, "changes while it is read: {problem}"),
+            Self::CaseClash { other } => {
+                write!(f, "would take the place of {other}: the target does not tell their cases")
+            }
+            Self::OtherNames { count } => {
+                write!(f, "has {count} other names (hard links), which would keep the original")
             }
             Self::UnnamedShard => f.write_str("is a shard that the index beside it does not name"),
             Self::More { count } => write!(f, "there are {count} more faults"),

@@ -227,6 +227,18 @@ pub enum Error {
     /// A repository lacks files, or has files that are not what they should be.
     #[error("the repository is not whole: {}", faults_line(.0))]
     Incomplete(Vec<Fault>),
+    /// A pattern for the names of files is not valid.
+    #[error("{0}")]
+    Pattern(String),
+    /// Another process writes to the target.
+    #[error("{}: another process is writing to it", .0.display())]
+    Busy(PathBuf),
+    /// There is nothing at the source any more, and pruning would leave nothing at the target.
+    #[error(
+        "{}: is empty, and pruning would remove everything from the target: is it mounted?",
+        .0.display()
+    )]
+    NothingLeft(PathBuf),
     /// The safetensors file has another digest than the pinned one.
     #[error("the safetensors file has SHA-256 {actual}, expected {expected}: this is another file")]
     OtherFile {
@@ -253,6 +265,8 @@ impl Error {
             | Self::SameFile(_)
             | Self::NotAFile(_)
             | Self::NoFolder(_)
+            | Self::Busy(_)
+            | Self::NothingLeft(_)
             | Self::Cancelled => self,
             error => Self::InFile { path: path.into(), error: Box::new(error) },
         }

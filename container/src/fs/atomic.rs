@@ -17,32 +17,33 @@ pub(crate) struct Mode {
     /// The most permissions that the file may have. The umask plays no part where a file is
     /// replaced.
     limit: u32,
-    /// The permissions of a replaced file that was removed before.
-    removed: Option<u32>,
+    /// The permissions of the file that is replaced in the end, if that lies in another place.
+    replaced: Option<u32>,
 }
 
 impl Mode {
     /// A file that anybody may read.
-    const PUBLIC: Self = Self { new: 0o666, limit: 0o777, removed: None };
+    pub(crate) const PUBLIC: Self = Self { new: 0o666, limit: 0o777, replaced: None };
 
     /// A file that only its owner may read.
-    const SECRET: Self = Self { new: 0o600, limit: 0o600, removed: None };
+    const SECRET: Self = Self { new: 0o600, limit: 0o600, replaced: None };
 
     /// Returns the rule for a file that gets no more permissions than `source` has.
-    fn like(source: &Path) -> Result<Self> {
+    pub(crate) fn like(source: &Path) -> Result<Self> {
         let mode = mode_like(source)?;
-        Ok(Self { new: mode, limit: mode, removed: None })
+        Ok(Self { new: mode, limit: mode, replaced: None })
     }
 
-    /// Returns the rule for a file that replaces one that was removed before.
-    pub(crate) fn of_removed(removed: Option<u32>) -> Self {
-        Self { removed, ..Self::PUBLIC }
+    /// Returns the rule for a file that is written to another place first, and then replaces the
+    /// one at `target`.
+    pub(crate) fn staged_for(self, target: &Path) -> Self {
+        Self { replaced: permissions(target).ok(), ..self }
     }
 
     /// Returns the permissions for a file that replaces the one at `target`: the same, within the
     /// limit.
     fn replacing(self, target: &Path) -> Option<u32> {
-        let replaced = self.removed.or_else(|| permissions(target).ok());
+        let replaced = self.replaced.or_else(|| permissions(target).ok());
         replaced.map(|replaced| replaced & self.limit | READABLE)
     }
 }
@@ -128,6 +129,16 @@ pub(crate) fn write_with_mode<T>(
     }
     sync_folder(folder)?;
     Ok(result)
+}
+
+/// Makes `target` another name of `source`, in the place of the file that it was the name of.
+pub(crate) fn link_over(source: &Path, target: &Path) -> Result<()> {
+    let folder = target.parent().unwrap_or(target);
+    let temporary = Temporary::new(Kind::Directory, folder, target)?;
+    let name = temporary.path().join("name");
+    fs::hard_link(source, &name).map_err(Error::io(target))?;
+    fs::rename(name, target).map_err(Error::io(target))?;
+    sync_folder(folder)
 }
 
 /// Checks that there is a folder to write to.

@@ -177,7 +177,7 @@ impl Kind {
         match self {
             Self::File { mode } => {
                 let mut options = File::options();
-                options.write(true).create_new(true);
+                options.read(true).write(true).create_new(true);
                 #[cfg(unix)]
                 std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
                 #[cfg(not(unix))]
@@ -236,6 +236,26 @@ fn lock(file: &File) -> Lock {
         Ok(()) => Lock::Free,
         Err(TryLockError::WouldBlock) => Lock::Held,
         Err(TryLockError::Error(_)) => Lock::Unknown,
+    }
+}
+
+/// Keeps other writers of a whole directory away until it is dropped. Where there are no locks,
+/// nobody is kept away.
+pub(crate) struct Claim {
+    _locked: File,
+}
+
+impl Claim {
+    /// Claims `directory`.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] if another process has claimed it, [`Error::Io`].
+    pub(crate) fn new(directory: &Path) -> Result<Self> {
+        let file = open(directory).map_err(Error::io(directory))?;
+        if lock(&file) == Lock::Held {
+            return Err(Error::Busy(directory.into()));
+        }
+        Ok(Self { _locked: file })
     }
 }
 

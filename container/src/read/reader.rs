@@ -26,6 +26,7 @@ use crate::pool;
 use crate::progress::{Progress, report};
 use crate::recognise::open_file;
 use crate::source::ReadAt;
+use crate::summary::Summary;
 
 /// The number of raw bytes of tensors that are read together, no more than [`MAX_TENSORS`]; a
 /// larger one is read alone. All that is read of the file for small tensors is in memory at a time.
@@ -105,6 +106,18 @@ impl Reader {
     /// Returns the facts that the file states about itself.
     pub fn info(&self) -> &FileInfo {
         &self.index.info
+    }
+
+    /// Returns the facts about the packing.
+    pub(crate) fn summary(&self) -> Summary {
+        let info = self.info();
+        Summary {
+            tensors: self.len() as u64,
+            original_len: info.original_len,
+            packed_len: info.packed_len,
+            root: info.root,
+            original_digest: info.original_digest,
+        }
     }
 
     /// Returns the header of the original file.

@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::path::Path;
+use std::time::SystemTime;
 
 use super::reader::Reader;
 use crate::error::{Error, Result};
-use crate::fs::atomic::write_like;
+use crate::fs::atomic::{Mode, write_with_mode};
 use crate::progress::Progress;
 use crate::summary::Summary;
 
@@ -57,28 +58,25 @@ impl<'a> UnpackOptions<'a> {
 /// # Errors
 /// Those of [`Reader::open`] and [`Reader::restore`], and [`Error::Exists`]; all name the file.
 pub fn unpack_file(source: &Path, target: &Path, options: &UnpackOptions<'_>) -> Result<Summary> {
-    unpack_opened(&Reader::open(source)?, source, target, options)
+    let reader = Reader::open(source)?;
+    unpack_opened(&reader, source, (target, Mode::like(source)?), None, options)
 }
 
-/// [`unpack_file`] for a source that is open.
+/// [`unpack_file`] for a source that is open, with a rule for the permissions of the target and its
+/// time.
 pub(crate) fn unpack_opened(
     reader: &Reader,
     source: &Path,
-    target: &Path,
+    (target, mode): (&Path, Mode),
+    modified: Option<SystemTime>,
     options: &UnpackOptions<'_>,
 ) -> Result<Summary> {
-    write_like(source, target, options.overwrite, |out| {
+    write_with_mode(mode, target, options.overwrite, |out| {
         reader.restore(out, options.progress).map_err(|error| match error {
             Error::Write(_) => error,
             error => error.in_file(source),
-        })
+        })?;
+        modified.map_or(Ok(()), |time| out.set_modified(time)).map_err(Error::Write)
     })?;
-    let info = reader.info();
-    Ok(Summary {
-        tensors: reader.len() as u64,
-        original_len: info.original_len,
-        packed_len: info.packed_len,
-        root: info.root,
-        original_digest: info.original_digest,
-    })
+    Ok(reader.summary())
 }

@@ -2,29 +2,36 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
-use super::options::Options;
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
-use crate::fs::atomic::write_like;
+use crate::fs::atomic::{Mode, write_with_mode};
 use crate::fs::identity::Identity;
 use crate::progress::{Progress, report};
 
-/// Copies a file byte for byte. The copy appears only if `check` accepts its size and digest.
+/// Copies a file byte for byte to a place of its own. The copy appears only if `check` accepts its
+/// size and digest.
 pub(super) fn carry(
     from: &Path,
-    to: &Path,
-    options: &Options<'_>,
+    (to, mode): (PathBuf, Mode),
+    modified: Option<SystemTime>,
+    progress: &dyn Progress,
     check: impl FnOnce(u64, Digest) -> Result<()>,
 ) -> Result<(u64, Digest)> {
-    write_like(from, to, options.overwrite, |output| {
-        let (size, digest) = read_through(from, options.progress, |bytes| {
-            output.write_all(bytes).map_err(Error::Write)
-        })?;
+    write_with_mode(mode, &to, false, |output| {
+        let (size, digest) =
+            read_through(from, progress, |bytes| output.write_all(bytes).map_err(Error::Write))?;
         check(size, digest)?;
+        modified.map_or(Ok(()), |time| output.set_modified(time)).map_err(Error::Write)?;
         Ok((size, digest))
     })
+}
+
+/// Returns the size and the digest of a file.
+pub(super) fn digest_of(path: &Path, progress: &dyn Progress) -> Result<(u64, Digest)> {
+    read_through(path, progress, |_| Ok(()))
 }
 
 /// Reads a file piece by piece, and returns its size and digest. Checks that nobody changes it

@@ -30,11 +30,16 @@ pub(super) struct Findings {
 }
 
 /// Finds the files that are missing, and those that are not what their names say. Files that cannot
-/// be read at all are left to the caller who packs or verifies them.
-pub(super) fn inspect(files: &[Present<'_>], progress: &dyn Progress) -> Result<Findings> {
+/// be read at all are left to the caller who packs or verifies them. The content of `sound` files is
+/// known to be what their names say.
+pub(super) fn inspect(
+    files: &[Present],
+    sound: &HashSet<&str>,
+    progress: &dyn Progress,
+) -> Result<Findings> {
     let mut inspection = Inspection::new(files);
     // One index at a time is in memory.
-    for file in files.iter().filter(|file| is_index(file.path)) {
+    for file in files.iter().filter(|file| is_index(&file.path)) {
         progress::check(progress)?;
         inspection.inspect_index(file);
     }
@@ -42,15 +47,17 @@ pub(super) fn inspect(files: &[Present<'_>], progress: &dyn Progress) -> Result<
     for file in files {
         progress::check(progress)?;
         if let Some(family) = file.path.strip_suffix(SAFETENSORS).and_then(shard_of) {
-            match inspection.folders.get(folder(file.path)) {
+            match inspection.folders.get(folder(&file.path)) {
                 None => *families.entry(family).or_default() += 1,
-                Some(Indexed::Whole) if !inspection.shards.contains(file.path) => {
-                    inspection.add(file.path, Problem::UnnamedShard);
+                Some(Indexed::Whole) if !inspection.shards.contains(file.path.as_str()) => {
+                    inspection.add(&file.path, Problem::UnnamedShard);
                 }
                 Some(_) => {}
             }
         }
-        inspection.inspect_content(file);
+        if !sound.contains(file.path.as_str()) {
+            inspection.inspect_content(file);
+        }
     }
     for ((prefix, count), there) in families {
         let shards = format!("{there} of {count} shards are there, and no index names them");
@@ -68,7 +75,7 @@ enum Indexed {
 
 /// The faults found so far, and what later checks need of the indices.
 struct Inspection<'a> {
-    files: HashMap<&'a str, &'a Present<'a>>,
+    files: HashMap<&'a str, &'a Present>,
     /// The folders that have an index.
     folders: HashMap<&'a str, Indexed>,
     /// The shards that an index names and that are there.
@@ -79,8 +86,8 @@ struct Inspection<'a> {
 }
 
 impl<'a> Inspection<'a> {
-    fn new(files: &'a [Present<'a>]) -> Self {
-        let files = files.iter().map(|file| (file.path, file)).collect();
+    fn new(files: &'a [Present]) -> Self {
+        let files = files.iter().map(|file| (file.path.as_str(), file)).collect();
         let (folders, shards, faults) = Default::default();
         Self { files, folders, shards, faults, more: 0 }
     }
@@ -94,8 +101,8 @@ impl<'a> Inspection<'a> {
     }
 
     /// Checks the shards that an index names, and their tensors.
-    fn inspect_index(&mut self, file: &'a Present<'a>) {
-        let folder = folder(file.path);
+    fn inspect_index(&mut self, file: &'a Present) {
+        let folder = folder(&file.path);
         let shards = match shard_index::read(file) {
             Some(Ok(shards)) => shards,
             unread => {
@@ -104,7 +111,7 @@ impl<'a> Inspection<'a> {
                 if let Some(Err(problem)) = unread
                     && disguised(file).is_none()
                 {
-                    self.add(file.path, problem);
+                    self.add(&file.path, problem);
                 }
                 return;
             }
@@ -115,10 +122,10 @@ impl<'a> Inspection<'a> {
             folder => format!("{folder}/{shard}"),
         };
         if !shards.is_empty() && !shards.keys().any(|s| self.files.contains_key(&*joined(s))) {
-            self.add(file.path, Problem::NoShards { shards: shards.len() });
+            self.add(&file.path, Problem::NoShards { shards: shards.len() });
             return;
         }
-        let index = || file.path.to_owned();
+        let index = || file.path.clone();
         for (shard, tensors) in shards {
             let path = joined(&shard);
             let Some(&present) = self.files.get(&*path) else {
@@ -126,9 +133,9 @@ impl<'a> Inspection<'a> {
                 self.add(&path, Problem::MissingShard { index: index(), tensors });
                 continue;
             };
-            self.shards.insert(present.path);
+            self.shards.insert(&present.path);
             // A shard that is not valid is found among all files.
-            let Ok(weights) = Weights::open(present.full, &OpenOptions::new()) else { continue };
+            let Ok(weights) = Weights::open(&present.full, &OpenOptions::new()) else { continue };
             let names: HashSet<_> =
                 weights.header().tensors().iter().map(TensorInfo::name).collect();
             let mut missing = tensors.iter().filter(|name| !names.contains(name.as_str()));
@@ -140,17 +147,17 @@ impl<'a> Inspection<'a> {
     }
 
     /// Checks that a file whose name says weights holds some.
-    fn inspect_content(&mut self, file: &Present<'_>) {
-        if !is_safetensors(file.path) {
+    fn inspect_content(&mut self, file: &Present) {
+        if !is_safetensors(&file.path) {
             if let Some(error) = disguised(file) {
-                self.add(file.path, Problem::WrongKind(error));
+                self.add(&file.path, Problem::WrongKind(error));
             }
             return;
         }
-        if let Err(error) = Weights::open(file.full, &OpenOptions::new()) {
+        if let Err(error) = Weights::open(&file.full, &OpenOptions::new()) {
             match error.without_file() {
-                Error::Safetensors(error) => self.add(file.path, Problem::BadHeader(error)),
-                Error::WrongKind(error) => self.add(file.path, Problem::WrongKind(error)),
+                Error::Safetensors(error) => self.add(&file.path, Problem::BadHeader(error)),
+                Error::WrongKind(error) => self.add(&file.path, Problem::WrongKind(error)),
                 _ => {}
             }
         }
@@ -169,12 +176,13 @@ impl<'a> Inspection<'a> {
 
 /// Whether an error says that a file holds no weights.
 pub(super) fn is_not_weights(error: &Error) -> bool {
-    matches!(error.innermost(), Error::Safetensors(_) | Error::WrongKind(_))
+    use Error::{AlreadyPacked, Safetensors, WrongKind};
+    matches!(error.innermost(), AlreadyPacked | Safetensors(_) | WrongKind(_))
 }
 
 /// Recognises a file that holds no weights under a name that says weights of another format, and a
 /// pointer of Git LFS under any name.
-fn disguised(file: &Present<'_>) -> Option<WrongKind> {
+fn disguised(file: &Present) -> Option<WrongKind> {
     let named = || {
         let path = file.path.to_ascii_lowercase();
         LOADED.iter().any(|(suffix, weights)| *weights && path.ends_with(suffix))
@@ -182,7 +190,7 @@ fn disguised(file: &Present<'_>) -> Option<WrongKind> {
     if file.len > MAX_POINTER_LEN && !named() {
         return None;
     }
-    let source = open_file(file.full, Wanted::Weights).ok()?;
+    let source = open_file(&file.full, Wanted::Weights).ok()?;
     let found = look(&source).ok()??;
     let pointer = matches!(found, FileKind::LfsPointer { .. });
     (pointer || named() && found.holds_no_weights(file.len))

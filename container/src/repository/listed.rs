@@ -5,9 +5,12 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::manifest::{FileEntry, MANIFEST_NAME, Manifest, Packed, SIGNATURE_NAME};
-use super::tree::{Tree, TreeFile};
+use super::manifest::{
+    FileEntry, LinkEntry, MANIFEST_NAME, Manifest, Packed, README_NAME, SIGNATURE_NAME,
+};
+use super::tree::Tree;
 use crate::digest::Digest;
+use crate::error::fault::Fault;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 use crate::read::options::OpenOptions;
@@ -71,19 +74,49 @@ pub(super) fn check_carried(
     ))
 }
 
-/// Returns the files of `directory` that the manifest does not list.
+/// Checks that a link of the manifest is there.
+pub(super) fn check_link(directory: &Path, link: &LinkEntry) -> Result<()> {
+    let path = directory.join(&link.path);
+    let target = match fs::read_link(&path) {
+        Ok(target) => target,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(mismatch(&path, "is a link in the manifest, but missing"));
+        }
+        Err(_) => return Err(mismatch(&path, "is a link in the manifest, but none here")),
+    };
+    if target.components().eq(Path::new(&link.target).components()) {
+        return Ok(());
+    }
+    let problem = format!("is a link to {}, the manifest says {}", target.display(), link.target);
+    Err(mismatch(&path, &problem))
+}
+
+/// The things in a packed repository that its manifest does not list.
+pub(super) struct Unlisted {
+    /// Files, and links within the repository.
+    pub(super) paths: Vec<String>,
+    /// Paths that could not be looked into.
+    pub(super) faults: Vec<Fault>,
+}
+
+/// Finds what is in `directory` and not in the manifest.
 pub(super) fn unlisted(
     directory: &Path,
     manifest: &Manifest,
     progress: &dyn Progress,
-) -> Result<Vec<TreeFile>> {
-    let listed: HashSet<_> = manifest.files.iter().map(FileEntry::stored_path).collect();
-    let mut files = Tree::walk(directory, progress)?.files;
-    files.retain(|file| {
-        let path = file.path.as_str();
-        path != MANIFEST_NAME && path != SIGNATURE_NAME && !listed.contains(path)
-    });
-    Ok(files)
+) -> Result<Unlisted> {
+    let files = manifest.files.iter().map(FileEntry::stored_path);
+    let links: HashSet<_> = manifest.links.iter().map(|link| link.path.as_str()).collect();
+    let mut listed: HashSet<_> = files.chain(links.iter().copied()).collect();
+    listed.extend([MANIFEST_NAME, SIGNATURE_NAME]);
+    if manifest.has_readme() {
+        listed.insert(README_NAME);
+    }
+    let Tree { files, links: found, mut faults, .. } = Tree::walk_all(directory, progress)?;
+    let paths = files.into_iter().map(|file| file.path).chain(found.into_iter().map(|l| l.path));
+    // A link to nothing may be listed.
+    faults.retain(|fault| !links.contains(&*fault.path));
+    Ok(Unlisted { paths: paths.filter(|path| !listed.contains(&**path)).collect(), faults })
 }
 
 /// Adds up sizes for a progress bar. Sizes from a manifest may be anything, so the sum saturates.

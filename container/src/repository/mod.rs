@@ -3,11 +3,17 @@
 
 mod carry;
 mod completeness;
+mod filter;
+mod forecast;
+mod in_place;
+mod left_out;
+mod links;
 mod listed;
 mod manifest;
 mod names;
 mod options;
 mod pack;
+mod plan;
 mod shard_index;
 mod signature;
 mod summary;
@@ -16,8 +22,12 @@ mod tree;
 mod unpack;
 mod verify;
 
+pub use self::filter::Filter;
+pub use self::forecast::{Forecast, forecast};
+pub use self::in_place::{InPlace, is_hub_cache, pack_in_place, unpack_in_place};
+pub use self::left_out::{LeftOut, Why};
 pub use self::listed::is_repository;
-pub use self::options::Options;
+pub use self::options::{Options, Update};
 pub use self::pack::pack;
 pub use self::signature::signed_manifest;
 pub use self::summary::{PackedFile, Summary};

@@ -47,3 +47,16 @@ pub(super) const LOADED: [(&str, bool); 38] = [
     (".so", false),
     (".tflite", true),
 ];
+
+/// Returns the name of a packed file for one whose name says safetensors, in any case.
+pub(super) fn packed_name(path: &str) -> Option<String> {
+    let stem = path.len().checked_sub(SAFETENSORS.len())?;
+    let (stem, suffix) = path.split_at_checked(stem)?;
+    suffix.eq_ignore_ascii_case(SAFETENSORS).then(|| format!("{stem}{AT1W}"))
+}
+
+/// Whether a name says what the file holds, and that it is no safetensors.
+pub(super) fn says_other(path: &str) -> bool {
+    let path = path.to_ascii_lowercase();
+    LOADED.iter().any(|&(suffix, _)| suffix != SAFETENSORS && path.ends_with(suffix))
+}

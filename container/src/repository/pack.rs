@@ -1,135 +1,330 @@
 //! Packing a repository.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
-use std::io;
+use std::mem;
 use std::path::Path;
 
 use super::carry::carry;
 use super::completeness::{Findings, inspect, is_not_weights};
-use super::listed::{total, unlisted};
-use super::manifest::{FileEntry, MANIFEST_NAME, Manifest, Packed, SIGNATURE_NAME};
-use super::names::{AT1W, SAFETENSORS};
-use super::options::Options;
+use super::listed::{is_repository, total, unlisted};
+use super::manifest::{
+    FileEntry, LinkEntry, MANIFEST_NAME, Manifest, Packed, README, README_NAME, SIGNATURE_NAME,
+};
+use super::options::{Options, Update};
+use super::plan::{Action, Plan, Step, plan};
 use super::summary::{PackedFile, Summary};
-use super::target::{check_apart, create_directories, in_target, place, sync_directories};
-use super::tree::{Tree, TreeFile, refused};
+use super::target::{Staging, check_apart, symlink};
+use super::tree::{Tree, TreeFile, Walk, refused};
+use crate::error::fault::{Fault, Problem};
 use crate::error::{Error, Result};
-use crate::fs::atomic::{permissions, sync_folder};
-use crate::recognise::is_packed;
 use crate::write::options::PackOptions;
-use crate::write::pack::pack_file;
+use crate::write::pack::pack_file_with_mode;
 
 /// Packs the repository `source` into the directory `target`.
 ///
-/// A new target appears only when it is complete. With [`Options::overwrite`], files are written
-/// into a target that exists one by one: other files there stay, and the manifest is missing until
-/// everything is there.
+/// A new target appears only when it is complete. With [`Options::overwrite`] or
+/// [`Options::update`] the target may exist: new files take the places of old ones only when all
+/// are there, and the manifest comes last. Files that the manifest lists and that are gone at the
+/// source stay, and stay listed, unless [`Options::prune`] removes them. Other files there stay.
+///
+/// Links that lead to a place in the source stay links; any other is followed. Files with several
+/// names are packed once.
 ///
 /// # Errors
-/// Those of [`crate::pack_file`], and [`Error::Incomplete`] for [`Options::strict`]. A
-/// `.safetensors` that is not one is a [`Fault`](super::Fault), and is carried over as it is.
+/// Those of the target, [`Error::Incomplete`] for [`Options::strict`], [`Error::Busy`],
+/// [`Error::NothingLeft`], [`Error::Manifest`]. A file that cannot be taken, or is not what its name
+/// says, is a [`Fault`](super::Fault).
 pub fn pack(source: &Path, target: &Path, options: &Options<'_>) -> Result<Summary> {
     check_apart(source, target)?;
-    let tree = Tree::walk(source, options.progress)?;
-    check_packable(&tree, options.keep_names)?;
-    let present: Vec<_> = tree.files.iter().map(TreeFile::present).collect();
-    let Findings { faults, shards } = inspect(&present, options.progress)?;
-    if options.strict && !faults.is_empty() {
-        return Err(Error::Incomplete(faults));
+    for name in [MANIFEST_NAME, SIGNATURE_NAME] {
+        let path = source.join(name);
+        if path.symlink_metadata().is_ok() {
+            return Err(Error::AlreadyPacked.in_file(&path));
+        }
     }
-    options.progress.begin(total(tree.files.iter().map(|file| file.len)));
-    in_target(source, target, options.overwrite, |directory| {
-        let removed = remove_manifest(directory)?;
-        let mut summary = Summary { faults, ..Summary::default() };
-        let mut entries = Vec::with_capacity(tree.files.len());
-        for file in &tree.files {
-            entries.push(pack_one(source, file, directory, options, &mut summary)?);
+    let walk = Walk { all: options.all, filter: &options.filter, progress: options.progress };
+    let mut tree = Tree::walk(source, walk)?;
+    let (tree_faults, left_out) = (mem::take(&mut tree.faults), mem::take(&mut tree.left_out));
+    let tree = tree;
+    let staging = Staging::new(source, target, may_exist(target, options)?)?;
+    let old = if staging.is_merge() { Old::read(target, options)? } else { None };
+    if let Some(old) = &old
+        && options.prune
+        && !options.prune_all
+        && tree.files.is_empty()
+        && !old.manifest.files.is_empty()
+    {
+        return Err(Error::NothingLeft(source.into()));
+    }
+    let old_manifest = old.as_ref().map(|old| &old.manifest);
+    let mut plan = plan(&tree, source, target, old_manifest, options)?;
+    if staging.folds_case {
+        plan.refuse_case_clashes();
+    }
+    let findings = find_faults(&tree, &plan, options)?;
+    let mut packing = Packing::new(source, &staging, old_manifest, options);
+    packing.faults.extend(findings.faults);
+    packing.faults.append(&mut plan.faults);
+    packing.run(&plan)?;
+    packing.faults.extend(tree_faults);
+    if options.strict && !packing.faults.is_empty() {
+        return Err(Error::Incomplete(packing.faults));
+    }
+
+    let links = tree.links.iter();
+    let links = links.map(|l| LinkEntry { path: l.path.clone(), target: l.target.clone() });
+    let links: Vec<_> = links.chain(plan.kept_links).collect();
+    for link in &links {
+        symlink(&link.target, &staging.path(source, &link.path)?)?;
+    }
+    staging.create_directories(source, &tree.empty_directories)?;
+    let Packing { mut entries, summary, faults, .. } = packing;
+    let (links_len, gone) = (links.len() as u64, plan.gone);
+    let mut summary = Summary { links: links_len, gone, pruned: plan.pruned, ..summary };
+    entries.extend(plan.kept);
+    check_hard_links(&mut entries);
+    let timeless = options.update == Update::Nothing;
+    let directories = tree.empty_directories.clone();
+    let manifest = Manifest::new(entries, links, directories, left_out.clone(), timeless);
+    let bytes = manifest.to_bytes()?;
+    if old.is_none_or(|old| old.bytes != bytes) || !plan.removed.is_empty() {
+        staging.write(MANIFEST_NAME, &bytes)?;
+        if manifest.has_readme() {
+            staging.write(README_NAME, README.as_bytes())?;
         }
-        create_directories(source, directory, &tree.empty_directories)?;
-        let manifest = Manifest::new(entries, tree.empty_directories);
-        // A manifest that is there after a power cut has all of its files.
-        sync_directories(directory)?;
-        manifest.write(directory, options.overwrite, removed)?;
-        let paths = summary.packed.iter().map(|file| &file.path);
-        summary.singles = paths.filter(|path| !shards.contains(*path)).cloned().collect();
-        for file in unlisted(directory, &manifest, options.progress)? {
-            options.progress.warn(&format!(
-                "{}: was there before and is not part of the repository",
-                target.join(file.path).display()
-            ));
-        }
-        Ok(summary)
-    })
+        staging.finish(source, &plan.removed, &[MANIFEST_NAME])?;
+    }
+
+    summary.left_out = left_out;
+    summary.faults = faults;
+    summary.faults.sort_by(|a, b| a.path.cmp(&b.path));
+    let paths = summary.packed.iter().map(|file| &file.path);
+    summary.singles = paths.filter(|path| !findings.shards.contains(*path)).cloned().collect();
+    for path in unlisted(target, &manifest, options.progress)?.paths {
+        options.progress.warn(&format!(
+            "{}: was there before and is not part of the repository",
+            target.join(path).display()
+        ));
+    }
+    Ok(summary)
 }
 
-fn pack_one(
-    source: &Path,
-    file: &TreeFile,
-    directory: &Path,
-    options: &Options<'_>,
-    summary: &mut Summary,
-) -> Result<FileEntry> {
-    let Options { overwrite, keep_names, level, progress, .. } = *options;
-    let path = file.path.clone();
-    if let Some(packed_path) = packed_path(&path, keep_names) {
-        let to = place(source, directory, &packed_path)?;
-        let options = PackOptions::new().overwrite(overwrite).level(level).progress(progress);
-        match pack_file(&file.full, &to, &options) {
-            Ok(done) => {
-                let packed = Packed { path: packed_path.clone(), root: done.root };
-                let (size, sha256) = (done.original_len, done.original_digest);
-                let entry = FileEntry { path: path.clone(), size, sha256, packed: Some(packed) };
-                summary.packed.push(PackedFile { path, packed_path, summary: done });
-                return Ok(entry);
+/// The manifest of a target that exists.
+struct Old {
+    bytes: Vec<u8>,
+    manifest: Manifest,
+}
+
+impl Old {
+    fn read(target: &Path, options: &Options<'_>) -> Result<Option<Self>> {
+        if !is_repository(target) {
+            return Ok(None);
+        }
+        let bytes = Manifest::read_bytes(target)?;
+        match Manifest::from_bytes(target, &bytes) {
+            Ok(manifest) => Ok(Some(Self { bytes, manifest })),
+            Err(error) if options.overwrite => {
+                options.progress.warn(&format!("{error}; everything is packed again"));
+                Ok(None)
             }
-            // The file is among the faults, and is carried over.
-            Err(error) if is_not_weights(&error) => {}
-            Err(error) => return Err(error.in_file(&file.full)),
+            Err(error) => Err(error),
         }
     }
-    let to = place(source, directory, &path)?;
-    let (size, sha256) = carry(&file.full, &to, options, |size, _| {
-        if size == file.len {
-            return Ok(());
-        }
-        let problem = format!("it had {} bytes, and has another size now", file.len);
-        Err(Error::SourceChanged(problem).in_file(&file.full))
-    })?;
-    summary.carry(size);
-    Ok(FileEntry { path, size, sha256, packed: None })
 }
 
-/// Returns the path of a packed file for the file at `path`; `None` if that is not to be packed.
-fn packed_path(path: &str, keep_names: bool) -> Option<String> {
-    let stem = path.strip_suffix(SAFETENSORS)?;
-    Some(if keep_names { path.to_owned() } else { format!("{stem}{AT1W}") })
+/// Whether the target may exist.
+fn may_exist(target: &Path, options: &Options<'_>) -> Result<bool> {
+    if options.overwrite || options.update == Update::Nothing {
+        return Ok(options.overwrite);
+    }
+    let Ok(mut entries) = fs::read_dir(target) else { return Ok(false) };
+    if is_repository(target) || entries.next().is_none() {
+        return Ok(true);
+    }
+    Err(refused(target, "is no packed repository, so there is nothing to update"))
 }
 
-/// Checks that nothing is packed already, and that no two files would land on one name.
-fn check_packable(tree: &Tree, keep_names: bool) -> Result<()> {
-    let mut sources = HashMap::new();
-    for file in &tree.files {
-        let ours = [MANIFEST_NAME, SIGNATURE_NAME].contains(&file.path.as_str());
-        if ours || is_packed(&file.full)? {
-            return Err(Error::AlreadyPacked.in_file(&file.full));
+/// Finds missing files, and those that are not what their names say. Files that were packed before
+/// and have not changed are not read again.
+pub(super) fn find_faults(tree: &Tree, plan: &Plan<'_>, options: &Options<'_>) -> Result<Findings> {
+    let files: HashMap<&str, &TreeFile> =
+        tree.files.iter().map(|file| (file.path.as_str(), file)).collect();
+    let packed_before =
+        |step: &&Step<'_>| matches!(&step.action, Action::Keep(entry) if entry.packed.is_some());
+    let mut sound: HashSet<&str> =
+        plan.steps.iter().filter(packed_before).map(|step| step.file.path.as_str()).collect();
+    let links = tree.links.iter().filter_map(|link| {
+        let file = files.get(link.leads_to.as_deref()?)?;
+        Some((link.path.as_str(), *file))
+    });
+    let links: Vec<_> = links.collect();
+    let sound_links = links.iter().filter(|(_, file)| sound.contains(file.path.as_str()));
+    let sound_links: Vec<_> = sound_links.map(|&(path, _)| path).collect();
+    sound.extend(sound_links);
+    let files = tree.files.iter().map(|file| (file.path.as_str(), file));
+    let present: Vec<_> = files.chain(links).map(|(path, file)| file.present_at(path)).collect();
+    inspect(&present, &sound, options.progress)
+}
+
+/// The files of a repository as they are packed.
+struct Packing<'a> {
+    source: &'a Path,
+    staging: &'a Staging,
+    options: &'a Options<'a>,
+    /// The entries of the target before, by path.
+    old: HashMap<&'a str, &'a FileEntry>,
+    entries: Vec<FileEntry>,
+    /// The places of the entries by path.
+    places: HashMap<String, usize>,
+    summary: Summary,
+    faults: Vec<Fault>,
+}
+
+impl<'a> Packing<'a> {
+    fn new(
+        source: &'a Path,
+        staging: &'a Staging,
+        old: Option<&'a Manifest>,
+        options: &'a Options<'a>,
+    ) -> Self {
+        let old = old.iter().flat_map(|old| &old.files).map(|file| (&*file.path, file)).collect();
+        let (entries, places, summary, faults) = Default::default();
+        Self { source, staging, options, old, entries, places, summary, faults }
+    }
+
+    fn run(&mut self, plan: &Plan<'_>) -> Result<()> {
+        let work = |step: &&Step<'_>| matches!(step.action, Action::Pack(_) | Action::Carry);
+        let work = plan.steps.iter().filter(work);
+        self.options.progress.begin(total(work.map(|step| step.file.len)));
+        for step in &plan.steps {
+            self.take(step)?;
         }
-        let name = packed_path(&file.path, keep_names).unwrap_or_else(|| file.path.clone());
-        if let Some(other) = sources.insert(name, &file.full) {
-            let problem = format!("would land on the same name as {}", other.display());
-            return Err(refused(&file.full, &problem));
+        Ok(())
+    }
+
+    /// Takes one file. One that cannot be read is a fault.
+    fn take(&mut self, step: &Step<'_>) -> Result<()> {
+        let file = step.file;
+        let mut attempts = 2;
+        let entry = loop {
+            let taken = match &step.action {
+                Action::Keep(entry) => {
+                    self.summary.unchanged += 1;
+                    self.summary.count(entry.size, entry.stored_len().unwrap_or(entry.size));
+                    Ok(entry.clone())
+                }
+                Action::Pack(stored) => match self.pack(file, stored) {
+                    // It was changed since it was looked at.
+                    Err(error) if is_not_weights(&error) => self.carry(file),
+                    packed => packed,
+                },
+                Action::Carry => self.carry(file),
+                Action::Link { first, stored } => self.link(file, first, stored),
+            };
+            attempts -= 1;
+            match taken.map_err(|error| source_problem(error, &file.full)) {
+                Ok(entry) => break entry,
+                Err(Ok(Problem::Changed(_))) if attempts > 0 => {}
+                Err(Ok(problem)) => {
+                    self.faults.push(Fault { path: file.path.clone(), problem });
+                    // The target keeps the file as it was.
+                    match self.old.get(&*file.path) {
+                        Some(&old) => break old.clone(),
+                        None => return Ok(()),
+                    }
+                }
+                Err(Err(error)) if matches!(error.innermost(), Error::Write(_)) => {
+                    let target = self.staging.target(step.stored_path());
+                    return Err(error.without_file().in_file(&target));
+                }
+                Err(Err(error)) => return Err(error),
+            }
+        };
+        self.places.insert(file.path.clone(), self.entries.len());
+        self.entries.push(entry);
+        Ok(())
+    }
+
+    fn pack(&mut self, file: &TreeFile, stored: &str) -> Result<FileEntry> {
+        let (to, mode) = self.staging.place(self.source, stored, &file.full)?;
+        let options = PackOptions::new().level(self.options.level).progress(self.options.progress);
+        let done = pack_file_with_mode(&file.full, &to, mode, &options)?;
+        self.summary.count(done.original_len, done.packed_len);
+        let packed =
+            Packed { path: stored.to_owned(), size: Some(done.packed_len), root: done.root };
+        let entry = FileEntry {
+            path: file.path.clone(),
+            size: done.original_len,
+            sha256: done.original_digest,
+            modified: file.noted_time(),
+            hard_link: None,
+            packed: Some(packed),
+        };
+        let (path, packed_path) = (file.path.clone(), stored.to_owned());
+        self.summary.packed.push(PackedFile { path, packed_path, summary: done });
+        Ok(entry)
+    }
+
+    fn carry(&mut self, file: &TreeFile) -> Result<FileEntry> {
+        let place = self.staging.place(self.source, &file.path, &file.full)?;
+        let same = |size, _| {
+            if size == file.len {
+                return Ok(());
+            }
+            let problem = format!("it had {} bytes, and has another size now", file.len);
+            Err(Error::SourceChanged(problem).in_file(&file.full))
+        };
+        let (size, sha256) = carry(&file.full, place, None, self.options.progress, same)?;
+        self.summary.carried += 1;
+        self.summary.count(size, size);
+        let (path, modified) = (file.path.clone(), file.noted_time());
+        Ok(FileEntry { path, size, sha256, modified, hard_link: None, packed: None })
+    }
+
+    /// Makes a file another name of one that was taken before. Where that cannot be, takes it for
+    /// itself.
+    fn link(&mut self, file: &TreeFile, first: &str, stored: &str) -> Result<FileEntry> {
+        let first = self.places.get(first).map(|&index| self.entries[index].clone());
+        let to = self.staging.path(self.source, stored)?;
+        let linked = first.filter(|first| {
+            let from = self.staging.find(first.stored_path());
+            (first.packed.is_some() || stored == file.path) && fs::hard_link(from, &to).is_ok()
+        });
+        match linked {
+            Some(first) => {
+                let packed = first.packed.map(|p| Packed { path: stored.to_owned(), ..p });
+                let hard_link = first.hard_link.or(Some(first.path));
+                Ok(FileEntry { path: file.path.clone(), hard_link, packed, ..first })
+            }
+            None if stored == file.path => self.carry(file),
+            None => self.pack(file, stored),
         }
     }
-    Ok(())
 }
 
-/// Removes the manifest, and returns its permissions if there was one.
-fn remove_manifest(directory: &Path) -> Result<Option<u32>> {
-    let path = Manifest::path_in(directory);
-    let removed = permissions(&path).ok();
-    match fs::remove_file(&path) {
-        Ok(()) => sync_folder(directory).map(|()| removed),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(removed),
-        Err(error) => Err(Error::io(&path)(error)),
+/// Clears names of files that are not names of the same file any more: one of them was changed, or
+/// is gone.
+fn check_hard_links(entries: &mut [FileEntry]) {
+    let firsts = entries.iter().filter(|entry| entry.hard_link.is_none());
+    let firsts: HashMap<_, _> =
+        firsts.map(|e| (e.path.clone(), (e.sha256, e.packed.is_some()))).collect();
+    for entry in entries {
+        let this = (entry.sha256, entry.packed.is_some());
+        entry.hard_link = entry.hard_link.take().filter(|first| firsts.get(first) == Some(&this));
+    }
+}
+
+/// Returns the problem with a source that cannot be read; any other error as it is.
+pub(super) fn source_problem(error: Error, source: &Path) -> Result<Problem, Error> {
+    match error.innermost() {
+        Error::Io { path, .. } if path == source => {}
+        Error::Read { .. } | Error::SourceChanged(_) => {}
+        _ => return Err(error.in_file(source)),
+    }
+    match error.without_file() {
+        Error::Io { cause, .. } | Error::Read { cause, .. } => Ok(Problem::Unreadable(cause)),
+        Error::SourceChanged(problem) => Ok(Problem::Changed(problem)),
+        error => Err(error),
     }
 }

@@ -26,14 +26,14 @@ pub(super) fn is_index(path: &str) -> bool {
 
 /// Reads an index. `None` for one that the file system does not give: whoever carries it over, or
 /// verifies it, meets the same error.
-pub(super) fn read(file: &Present<'_>) -> Option<Result<Shards, Problem>> {
+pub(super) fn read(file: &Present) -> Option<Result<Shards, Problem>> {
     #[derive(Deserialize)]
     struct Index {
         weight_map: BTreeMap<String, String>,
     }
 
     let mut bytes = Vec::new();
-    let read = |bytes: &mut _| File::open(file.full)?.take(MAX_LEN + 1).read_to_end(bytes);
+    let read = |bytes: &mut _| File::open(&file.full)?.take(MAX_LEN + 1).read_to_end(bytes);
     read(&mut bytes).ok()?;
     let bad = |problem: String| Some(Err(Problem::BadIndex(problem)));
     if bytes.len() as u64 > MAX_LEN {

@@ -1,14 +1,18 @@
 //! The directory that a repository is written to.
 
+use std::collections::{BTreeSet, HashSet};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use walkdir::WalkDir;
 
-use super::tree::{refused, walk_error};
+use super::links::written;
+use super::manifest::{Manifest, ancestors};
+use super::tree::refused;
 use crate::error::{Error, Result};
-use crate::fs::atomic::{check_folder, mode_like, sync_folder};
-use crate::fs::temporary::{Kind, Temporary};
+use crate::fs::atomic::{Mode, check_folder, mode_like, sync_folder, write_with_mode};
+use crate::fs::temporary::{Claim, Kind, Temporary};
 
 /// Checks that neither directory lies within the other.
 pub(super) fn check_apart(source: &Path, target: &Path) -> Result<()> {
@@ -38,38 +42,206 @@ fn split(target: &Path) -> Result<(&Path, &Path)> {
     }
 }
 
-/// Has `build` fill a new directory, or one that exists. A new one gets its name when it is
-/// complete, and no permissions that `source` does not have.
-pub(super) fn in_target<T>(
-    source: &Path,
-    target: &Path,
-    overwrite: bool,
-    build: impl FnOnce(&Path) -> Result<T>,
-) -> Result<T> {
-    match fs::symlink_metadata(target) {
-        Ok(_) if !overwrite => return Err(Error::Exists(target.into())),
-        Ok(_) => {
-            let done = build(target)?;
-            sync_directories(target)?;
-            return Ok(done);
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(Error::io(target)(error)),
+/// A directory that is filled beside its target, or in it, and then takes its place, or is merged
+/// into it. On failure nothing is left, and the target is as it was.
+pub(super) struct Staging {
+    target: PathBuf,
+    /// The new files.
+    directory: PathBuf,
+    _temporary: Temporary,
+    /// Keeps others from writing to a target that exists.
+    claim: Option<Claim>,
+    /// Whether names that differ in case alone are the same here.
+    pub(super) folds_case: bool,
+}
+
+impl Staging {
+    /// Makes the directory, with no permissions that `source` does not have.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] if there is a target and not `overwrite`, [`Error::Busy`], [`Error::Io`].
+    pub(super) fn new(source: &Path, target: &Path, overwrite: bool) -> Result<Self> {
+        let (claim, temporary, name) = match fs::symlink_metadata(target) {
+            Ok(_) if !overwrite => return Err(Error::Exists(target.into())),
+            Ok(_) => {
+                let claim = Claim::new(target)?;
+                let manifest = Manifest::path_in(target);
+                (Some(claim), Temporary::new(Kind::Directory, target, &manifest)?, "new".as_ref())
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let (parent, name) = split(target)?;
+                (None, Temporary::new(Kind::Directory, parent, target)?, name)
+            }
+            Err(error) => return Err(Error::io(target)(error)),
+        };
+        // The temporary directory is private. The one within it becomes the target.
+        let directory = temporary.path().join(name);
+        directory_like(source)?.create(&directory).map_err(Error::io(&directory))?;
+        let upper = temporary.path().join("CASE");
+        fs::create_dir(temporary.path().join("case")).map_err(Error::io(&upper))?;
+        let folds_case = upper.exists();
+        Ok(Self { target: target.into(), directory, _temporary: temporary, claim, folds_case })
     }
-    let (parent, name) = split(target)?;
-    let temporary = Temporary::new(Kind::Directory, parent, target)?;
-    // The temporary directory is private. The one within it becomes the target.
-    let inner = temporary.path().join(name);
-    directory_like(source)?.create(&inner).map_err(Error::io(&inner))?;
-    let done = build(&inner)?;
-    sync_directories(&inner)?;
-    fs::rename(&inner, target).map_err(|error| match target.symlink_metadata() {
-        // Another process made it meanwhile.
-        Ok(_) => Error::Exists(target.into()),
-        Err(_) => Error::io(target)(error),
-    })?;
-    sync_folder(parent)?;
-    Ok(done)
+
+    /// Whether the target exists.
+    pub(super) fn is_merge(&self) -> bool {
+        self.claim.is_some()
+    }
+
+    /// Returns the path that a file of the target will have.
+    pub(super) fn target(&self, path: &str) -> PathBuf {
+        self.target.join(path)
+    }
+
+    /// Returns the place of a new file, and the rule for its permissions. Makes its directory like
+    /// the one in `source`. `like` is the file that it is made of.
+    pub(super) fn place(&self, source: &Path, path: &str, like: &Path) -> Result<(PathBuf, Mode)> {
+        Ok((self.path(source, path)?, Mode::like(like)?.staged_for(&self.target(path))))
+    }
+
+    /// Returns the place of a new file or link. Makes its directory like the one in `source`.
+    pub(super) fn path(&self, source: &Path, path: &str) -> Result<PathBuf> {
+        if let Some((parent, _)) = path.rsplit_once('/') {
+            create_directory(source, &self.directory, parent)?;
+        }
+        Ok(self.directory.join(path))
+    }
+
+    /// Returns the place where a file is now: that of a new one, or else of the target.
+    pub(super) fn find(&self, path: &str) -> PathBuf {
+        let new = self.directory.join(path);
+        if new.symlink_metadata().is_ok() { new } else { self.target(path) }
+    }
+
+    /// Makes directories that hold nothing.
+    pub(super) fn create_directories(&self, source: &Path, paths: &[String]) -> Result<()> {
+        paths.iter().try_for_each(|path| create_directory(source, &self.directory, path))
+    }
+
+    /// Writes a file that belongs to the repository itself.
+    pub(super) fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let mode = Mode::PUBLIC.staged_for(&self.target(name));
+        write_with_mode(mode, &self.directory.join(name), false, |file| {
+            file.write_all(bytes).map_err(Error::Write)
+        })
+    }
+
+    /// Gives the files their places. Of a target that exists, `removed` are removed, the new
+    /// files take the places of old ones, and those named `last` come last, in their order:
+    /// whoever sees these sees all others too, even after a power cut.
+    pub(super) fn finish(self, source: &Path, removed: &[String], last: &[&str]) -> Result<()> {
+        sync_directories(&self.directory)?;
+        if !self.is_merge() {
+            let (parent, _) = split(&self.target)?;
+            fs::rename(&self.directory, &self.target).map_err(|error| {
+                match self.target.symlink_metadata() {
+                    // Another process made it meanwhile.
+                    Ok(_) => Error::Exists(self.target.clone()),
+                    Err(_) => Error::io(&self.target)(error),
+                }
+            })?;
+            return sync_folder(parent);
+        }
+        self.check_places(removed)?;
+        let mut touched = BTreeSet::from([self.target.clone()]);
+        for path in removed {
+            touched.extend(remove(&self.target, path)?);
+        }
+        for entry in WalkDir::new(&self.directory).min_depth(1).sort_by_file_name() {
+            let entry = entry.map_err(|error| walk_error(&self.directory, error))?;
+            let inner = entry.path().strip_prefix(&self.directory).unwrap_or(entry.path());
+            let path = written(inner).unwrap_or_default();
+            if entry.file_type().is_dir() {
+                create_directory(source, &self.target, &path)?;
+                touched.insert(self.target.join(path));
+            } else if !last.contains(&path.as_str()) {
+                touched.insert(self.target.join(inner.parent().unwrap_or(inner)));
+                replace(entry.path(), &self.target.join(path))?;
+            }
+        }
+        touched
+            .iter()
+            .filter(|folder| folder.exists())
+            .try_for_each(|folder| sync_folder(folder))?;
+        for name in last {
+            if self.directory.join(name).exists() {
+                replace(&self.directory.join(name), &self.target.join(name))?;
+            }
+        }
+        sync_folder(&self.target)
+    }
+
+    /// Checks that each new file can take its place, before the first one does.
+    fn check_places(&self, removed: &[String]) -> Result<()> {
+        let removed: HashSet<PathBuf> = removed.iter().map(|path| self.target.join(path)).collect();
+        for entry in WalkDir::new(&self.directory).min_depth(1) {
+            let entry = entry.map_err(|error| walk_error(&self.directory, error))?;
+            let inner = entry.path().strip_prefix(&self.directory).unwrap_or(entry.path());
+            let place = self.target.join(inner);
+            let Ok(metadata) = fs::symlink_metadata(&place) else { continue };
+            if entry.file_type().is_dir() {
+                if !place.is_dir() && !removed.contains(&place) {
+                    return Err(refused(&place, "is in the way of a directory"));
+                }
+            } else if metadata.is_dir() {
+                let mut within = WalkDir::new(&place).into_iter().filter_map(Result::ok);
+                let stays = |path: &Path| !removed.contains(path);
+                if within.any(|entry| !entry.file_type().is_dir() && stays(entry.path())) {
+                    let problem = "is a directory that holds files, in the way of a file";
+                    return Err(refused(&place, problem));
+                }
+            } else if !metadata.is_file() && !metadata.is_symlink() {
+                return Err(Error::NotAFile(place));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Makes a symbolic link.
+#[cfg(unix)]
+pub(super) fn symlink(target: &str, path: &Path) -> Result<()> {
+    std::os::unix::fs::symlink(target, path).map_err(Error::io(path))
+}
+
+/// A link to a directory is another kind of link here, so the target of this one must be there.
+#[cfg(windows)]
+pub(super) fn symlink(target: &str, path: &Path) -> Result<()> {
+    use std::os::windows::fs::{symlink_dir, symlink_file};
+    let leads_to = path.parent().unwrap_or(path).join(target);
+    let link = if leads_to.is_dir() { symlink_dir } else { symlink_file };
+    link(target.replace('/', "\\"), path).map_err(Error::io(path))
+}
+
+/// Renames a new file or link over what has its name.
+fn replace(new: &Path, target: &Path) -> Result<()> {
+    if fs::symlink_metadata(target).is_ok_and(|metadata| metadata.is_dir()) {
+        for entry in WalkDir::new(target).contents_first(true) {
+            let entry = entry.map_err(|error| walk_error(target, error))?;
+            fs::remove_dir(entry.path()).map_err(Error::io(entry.path()))?;
+        }
+    }
+    fs::rename(new, target).map_err(Error::io(target))
+}
+
+/// Removes a file or link of the target, and the directories that hold nothing then. Returns the
+/// directories that changed.
+fn remove(target: &Path, path: &str) -> Result<Vec<PathBuf>> {
+    let full = target.join(path);
+    match fs::symlink_metadata(&full) {
+        Ok(metadata) if metadata.is_dir() => {
+            // It held nothing. Whatever is there now is not ours.
+            let _ = fs::remove_dir(&full);
+        }
+        Ok(_) => fs::remove_file(&full).map_err(Error::io(&full))?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(Error::io(&full)(error)),
+    }
+    let mut folders: Vec<_> = ancestors(path).map(|folder| target.join(folder)).collect();
+    while folders.last().is_some_and(|folder| fs::remove_dir(folder).is_ok()) {
+        folders.pop();
+    }
+    Ok(folders)
 }
 
 /// Makes directories with no permissions that `source` does not have, those of the owner aside. The
@@ -88,7 +260,7 @@ fn directory_like(source: &Path) -> Result<fs::DirBuilder> {
 }
 
 /// Makes the names of files survive a power cut. Writing made the files themselves survive.
-pub(super) fn sync_directories(root: &Path) -> Result<()> {
+fn sync_directories(root: &Path) -> Result<()> {
     for entry in WalkDir::new(root) {
         let entry = entry.map_err(|error| walk_error(root, error))?;
         if entry.file_type().is_dir() {
@@ -98,16 +270,12 @@ pub(super) fn sync_directories(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Returns the place of a file, and makes its directory like the one in `source`.
-pub(super) fn place(source: &Path, directory: &Path, path: &str) -> Result<PathBuf> {
-    if let Some((parent, _)) = path.rsplit_once('/') {
-        create_directory(source, directory, parent)?;
+fn walk_error(root: &Path, error: walkdir::Error) -> Error {
+    let path = error.path().unwrap_or(root).to_owned();
+    match error.into_io_error() {
+        Some(error) => Error::io(&path)(error),
+        None => refused(&path, "is not readable"),
     }
-    Ok(directory.join(path))
-}
-
-pub(super) fn create_directories(source: &Path, root: &Path, paths: &[String]) -> Result<()> {
-    paths.iter().try_for_each(|path| create_directory(source, root, path))
 }
 
 /// Makes a directory within `root`, and the directories that it lies in. Each gets no permissions
@@ -145,14 +313,62 @@ mod tests {
         let [source, target] = ["source", "target"].map(|name| folder.path().join(name));
         fs::create_dir(&source).unwrap();
         for overwrite in [false, true] {
-            let done = in_target(&source, &target, overwrite, |_| {
-                fs::create_dir(&target).unwrap();
-                fs::write(target.join("file"), "another").map_err(Error::io(&target))
-            });
+            let staging = Staging::new(&source, &target, overwrite).unwrap();
+            fs::create_dir(&target).unwrap();
+            fs::write(target.join("file"), "another").unwrap();
+            let done = staging.finish(&source, &[], &[]);
             assert!(matches!(done, Err(Error::Exists(path)) if path == target));
             assert_eq!(fs::read(target.join("file")).unwrap(), b"another");
             assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
             fs::remove_dir_all(&target).unwrap();
         }
+    }
+
+    #[test]
+    fn one_process_at_a_time_writes_to_a_target() {
+        let folder = tempfile::tempdir().unwrap();
+        let [source, target] = ["source", "target"].map(|name| folder.path().join(name));
+        [&source, &target].into_iter().for_each(|path| fs::create_dir(path).unwrap());
+        let first = Staging::new(&source, &target, true).unwrap();
+        let second = Staging::new(&source, &target, true);
+        assert!(matches!(second, Err(Error::Busy(path)) if path == target));
+        drop(first);
+        assert!(Staging::new(&source, &target, true).is_ok());
+        assert_eq!(fs::read_dir(&target).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_merge_removes_replaces_and_keeps() {
+        let folder = tempfile::tempdir().unwrap();
+        let [source, target] = ["source", "target"].map(|name| folder.path().join(name));
+        fs::create_dir(&source).unwrap();
+        fs::create_dir_all(target.join("old/er")).unwrap();
+        for path in ["old/er/gone", "kept", "replaced"] {
+            fs::write(target.join(path), "old").unwrap();
+        }
+        let staging = Staging::new(&source, &target, true).unwrap();
+        let read = |path: &str| fs::read_to_string(target.join(path)).unwrap();
+        for path in ["replaced", "a/new", "last"] {
+            fs::write(staging.path(&source, path).unwrap(), "new").unwrap();
+        }
+        assert_eq!(read("replaced"), "old");
+        staging.finish(&source, &["old/er/gone".into()], &["last"]).unwrap();
+        assert!(!target.join("old").exists());
+        let all = ["kept", "replaced", "a/new", "last"].map(read);
+        assert_eq!(all, ["old", "new", "new", "new"]);
+        assert_eq!(fs::read_dir(&target).unwrap().count(), 4);
+    }
+
+    #[test]
+    fn a_directory_that_holds_files_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let [source, target] = ["source", "target"].map(|name| folder.path().join(name));
+        fs::create_dir(&source).unwrap();
+        fs::create_dir_all(target.join("a")).unwrap();
+        fs::write(target.join("a/b"), "old").unwrap();
+        let staging = Staging::new(&source, &target, true).unwrap();
+        fs::write(staging.path(&source, "a").unwrap(), "new").unwrap();
+        assert!(staging.finish(&source, &[], &[]).is_err());
+        assert!(target.join("a/b").is_file());
     }
 }

@@ -1,23 +1,41 @@
-//! The files in a directory.
+//! The files and links in a directory, as they lie on disk.
 
-use std::collections::BTreeSet;
-use std::path::{Component, Path, PathBuf};
-use std::{fs, io};
+use std::collections::{BTreeSet, HashSet};
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, Metadata};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
-use walkdir::WalkDir;
-
+use super::filter::Filter;
+use super::left_out::{Folder, LeftOut, Why};
+use super::links::{destination, target_of, written};
 use super::manifest::is_portable;
+use crate::error::fault::{Fault, Problem};
 use crate::error::{Error, Result};
 use crate::fs::temporary::is_temporary;
+use crate::fs::time;
 use crate::progress::{self, Progress};
 
-/// The number of links to directories that are followed by way of other such links.
-const MAX_LINKS: usize = 1000;
+/// The number of links to directories outside of the tree that are followed: a few of them can make
+/// more paths than anybody has time for.
+const MAX_FOLLOWED: usize = 1000;
 
-/// The files under a directory. Symbolic links are followed: hub caches are made of them.
+/// The files under a directory.
+#[derive(Default)]
 pub(super) struct Tree {
+    /// The files, sorted by path. A file that a link from outside of the tree was followed to is
+    /// one too.
     pub(super) files: Vec<TreeFile>,
+    /// The links that stay links, sorted by path.
+    pub(super) links: Vec<TreeLink>,
+    /// The directories that hold nothing, sorted.
     pub(super) empty_directories: Vec<String>,
+    pub(super) left_out: Vec<LeftOut>,
+    /// The paths that could not be taken.
+    pub(super) faults: Vec<Fault>,
+    /// Whether a part of the tree is a hub cache.
+    pub(super) has_hub_cache: bool,
 }
 
 pub(super) struct TreeFile {
@@ -25,106 +43,340 @@ pub(super) struct TreeFile {
     pub(super) path: String,
     pub(super) full: PathBuf,
     pub(super) len: u64,
-}
-
-/// A file of a repository: its path before packing, and its place now, packed or not.
-pub(super) struct Present<'a> {
-    pub(super) path: &'a str,
-    pub(super) full: &'a Path,
-    pub(super) len: u64,
+    pub(super) modified: Option<SystemTime>,
+    /// The device and the number of the file on it, and how many names it has.
+    pub(super) inode: Option<Inode>,
+    /// Whether the file lies outside of the tree, and a link leads to it.
+    pub(super) outside: bool,
 }
 
 impl TreeFile {
-    pub(super) fn present(&self) -> Present<'_> {
-        Present { path: &self.path, full: &self.full, len: self.len }
+    /// Returns the file as one at a path of its own, or of a link that leads to it.
+    pub(super) fn present_at(&self, path: &str) -> Present {
+        Present { path: path.to_owned(), full: self.full.clone(), len: self.len }
     }
+
+    /// Returns the time that tells later whether the file was changed; `None` where it cannot: a
+    /// change right after another one may have the same time.
+    pub(super) fn noted_time(&self) -> Option<SystemTime> {
+        const GRAIN: Duration = Duration::from_secs(2);
+        let settled = |time: &SystemTime| time.elapsed().is_ok_and(|age| age > GRAIN);
+        self.modified.filter(|&time| time::is_writable(time)).filter(settled)
+    }
+}
+
+/// A file of a file system, which may have several names.
+#[derive(Clone, Copy)]
+pub(super) struct Inode {
+    pub(super) id: (u64, u64),
+    pub(super) names: u64,
+}
+
+/// A symbolic link that leads to a place in the tree.
+pub(super) struct TreeLink {
+    pub(super) path: String,
+    /// The target, in the spelling that [`destination`] takes.
+    pub(super) target: String,
+    /// The path of the file or directory that it leads to in the end; empty for the root. `None`
+    /// where there is nothing.
+    pub(super) leads_to: Option<String>,
+}
+
+/// A file of a repository: its path before packing, and its place now, packed or not.
+pub(super) struct Present {
+    pub(super) path: String,
+    pub(super) full: PathBuf,
+    pub(super) len: u64,
+}
+
+/// How to walk a directory.
+#[derive(Clone, Copy)]
+pub(super) struct Walk<'a> {
+    /// Whether nothing is left out that [`Why`] has a rule for.
+    pub(super) all: bool,
+    pub(super) filter: &'a Filter,
+    pub(super) progress: &'a dyn Progress,
 }
 
 impl Tree {
-    /// Lists the files. Warns of temporary files and leaves them out. Of links to directories that
-    /// are found by way of others, only [`MAX_LINKS`] are followed: a few of them can make more
-    /// paths than anybody has time for.
-    pub(super) fn walk(root: &Path, progress: &dyn Progress) -> Result<Self> {
+    /// Lists the files and links under `root`. Warns of temporary files and leaves them out.
+    ///
+    /// A link that leads to a place in the tree stays a link. Any other is followed, since its
+    /// target will not be where the tree is going.
+    ///
+    /// # Errors
+    /// Those of `root` itself. Anything else that cannot be taken is a fault.
+    pub(super) fn walk(root: &Path, options: Walk<'_>) -> Result<Self> {
+        let real_root = fs::canonicalize(root).map_err(Error::io(root))?;
         // A root that is no directory would look like an empty one.
         fs::read_dir(root).map_err(Error::io(root))?;
-        let mut files = Vec::new();
-        let mut empty_directories = BTreeSet::new();
-        let mut links = 0;
-        let walk = WalkDir::new(root).follow_links(true).min_depth(1).sort_by_file_name();
-        let entries = walk.into_iter().filter_entry(|entry| {
-            let left = entry.depth() > 0 && entry.file_name().to_str().is_some_and(is_temporary);
-            if left {
-                let path = entry.path().display();
-                progress.warn(&format!(
-                    "{path}: is being written, or was left by a process that was killed; it is \
-                     ignored"
-                ));
-            }
-            !left
+        let mut walker = Walker {
+            options,
+            root,
+            open: vec![real_root],
+            followed: 0,
+            directories: HashSet::from([String::new()]),
+            empty: BTreeSet::new(),
+            tree: Self::default(),
+        };
+        walker.folder(root, "", None, false)?;
+        Ok(walker.finish())
+    }
+
+    /// Lists one file, under its own name.
+    pub(super) fn of_file(full: &Path) -> Result<Self> {
+        let metadata = fs::metadata(full).map_err(Error::io(full))?;
+        let path = full.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let (len, modified, inode) = (metadata.len(), metadata.modified().ok(), inode(&metadata));
+        let outside = full.is_symlink();
+        let file = TreeFile { path, full: full.into(), len, modified, inode, outside };
+        Ok(Self { files: vec![file], ..Self::default() })
+    }
+
+    /// Lists everything under `root`.
+    pub(super) fn walk_all(root: &Path, progress: &dyn Progress) -> Result<Self> {
+        Self::walk(root, Walk { all: true, filter: &Filter::default(), progress })
+    }
+
+    /// Returns the paths of the files that links lead to.
+    pub(super) fn linked(&self) -> HashSet<&str> {
+        self.links.iter().filter_map(|link| link.leads_to.as_deref()).collect()
+    }
+}
+
+struct Walker<'a> {
+    options: Walk<'a>,
+    root: &'a Path,
+    /// The real paths of the root, and of the directories that are being walked by way of links.
+    open: Vec<PathBuf>,
+    followed: usize,
+    directories: HashSet<String>,
+    empty: BTreeSet<String>,
+    tree: Tree,
+}
+
+impl Walker<'_> {
+    /// Walks the directory at `full`, which has `path` in the tree.
+    fn folder(
+        &mut self,
+        full: &Path,
+        path: &str,
+        name: Option<&OsStr>,
+        beside_snapshots: bool,
+    ) -> Result<()> {
+        progress::check(self.options.progress)?;
+        let names = fs::read_dir(full).and_then(|entries| {
+            entries.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<OsString>>>()
         });
-        for entry in entries {
-            progress::check(progress)?;
-            let entry = entry.map_err(|error| walk_error(root, error))?;
-            let path = relative(root, entry.path())?;
-            if let Some((parent, _)) = path.rsplit_once('/') {
-                empty_directories.remove(parent);
+        let mut names = match names {
+            Ok(names) => names,
+            Err(error) => return self.fault(path, Problem::Unreadable(error)),
+        };
+        if names.is_empty() && !path.is_empty() {
+            self.empty.insert(path.to_owned());
+        }
+        names.sort();
+        let folder = Folder {
+            name,
+            names: names.iter().map(OsString::as_os_str).collect(),
+            beside_snapshots,
+        };
+        let has_snapshots = folder.is_cached_repository();
+        self.tree.has_hub_cache |= has_snapshots;
+        for name in &names {
+            self.entry(&folder, full.join(name), path, name, has_snapshots)?;
+        }
+        Ok(())
+    }
+
+    fn entry(
+        &mut self,
+        folder: &Folder<'_>,
+        full: PathBuf,
+        parent: &str,
+        name: &OsStr,
+        beside_snapshots: bool,
+    ) -> Result<()> {
+        let joined = |name: &str| match parent {
+            "" => name.to_owned(),
+            parent => format!("{parent}/{name}"),
+        };
+        let Some(text) = name.to_str() else {
+            let problem = Problem::BadName("its name is not valid UTF-8");
+            return self.fault(&joined(&name.to_string_lossy()), problem);
+        };
+        let path = joined(text);
+        if !is_portable(&path) {
+            return self.fault(&path, Problem::BadName("its name holds a backslash"));
+        }
+        if is_temporary(text) {
+            let shown = full.display();
+            self.options.progress.warn(&format!(
+                "{shown}: is being written, or was left by a process that was killed; it is ignored"
+            ));
+            return Ok(());
+        }
+        let why = folder.why(name, &full).filter(|_| !self.options.all);
+        if let Some(why) = why.or(self.options.filter.excludes(&path).then_some(Why::Excluded)) {
+            self.tree.left_out.push(LeftOut { path, why });
+            return Ok(());
+        }
+        match fs::symlink_metadata(&full) {
+            Ok(metadata) if metadata.is_symlink() => self.link(full, path, name, beside_snapshots),
+            Ok(metadata) => self.found(full, path, name, &metadata, beside_snapshots, false),
+            Err(error) => self.fault(&path, Problem::Unreadable(error)),
+        }
+    }
+
+    fn found(
+        &mut self,
+        full: PathBuf,
+        path: String,
+        name: &OsStr,
+        metadata: &Metadata,
+        beside_snapshots: bool,
+        outside: bool,
+    ) -> Result<()> {
+        if metadata.is_dir() {
+            self.directories.insert(path.clone());
+            return self.folder(&full, &path, Some(name), beside_snapshots);
+        }
+        if !self.options.filter.takes(&path) {
+            self.tree.left_out.push(LeftOut { path, why: Why::Excluded });
+        } else if metadata.is_file() {
+            let (len, modified) = (metadata.len(), metadata.modified().ok());
+            let outside = outside || self.open.len() > 1;
+            let inode = inode(metadata);
+            self.tree.files.push(TreeFile { path, full, len, modified, inode, outside });
+        } else {
+            return self.fault(&path, Problem::Special);
+        }
+        Ok(())
+    }
+
+    fn link(
+        &mut self,
+        full: PathBuf,
+        path: String,
+        name: &OsStr,
+        beside_snapshots: bool,
+    ) -> Result<()> {
+        let text = match fs::read_link(&full) {
+            Ok(text) => text,
+            Err(error) => return self.fault(&path, Problem::Unreadable(error)),
+        };
+        let target = text.to_str().filter(|target| destination(&path, target).is_some());
+        let real = match fs::canonicalize(&full) {
+            Ok(real) => real,
+            Err(error) => {
+                let problem = match error.kind() {
+                    io::ErrorKind::NotFound => {
+                        Problem::DanglingLink { target: text.to_string_lossy().into() }
+                    }
+                    _ if is_loop(&error) => Problem::LinkLoop,
+                    _ => Problem::Unreadable(error),
+                };
+                self.fault(&path, problem)?;
+                if let Some(target) = target {
+                    let target = target.to_owned();
+                    self.tree.links.push(TreeLink { path, target, leads_to: None });
+                }
+                return Ok(());
             }
-            let kind = entry.file_type();
-            let metadata = entry.metadata().map_err(|error| walk_error(root, error))?;
-            if kind.is_dir() && entry.path_is_symlink() && is_linked(root, entry.path()) {
-                links += 1;
-                if links > MAX_LINKS {
-                    return Err(refused(entry.path(), "is one link by way of others too many"));
+        };
+        if let Ok(inner) = real.strip_prefix(&self.open[0]) {
+            let Some(inner) = written(inner) else {
+                let problem = Problem::BadName("its target has a name that is not valid UTF-8");
+                return self.fault(&path, problem);
+            };
+            let leads = |target: &str| {
+                let place = destination(&path, target).map(|path| self.root.join(path));
+                place.and_then(|place| fs::canonicalize(place).ok()).is_some_and(|at| at == real)
+            };
+            let target = target.filter(|target| leads(target)).map(str::to_owned);
+            let target = target.unwrap_or_else(|| target_of(&path, &inner));
+            self.tree.links.push(TreeLink { path, target, leads_to: Some(inner) });
+            return Ok(());
+        }
+        let metadata = match fs::metadata(&real) {
+            Ok(metadata) => metadata,
+            Err(error) => return self.fault(&path, Problem::Unreadable(error)),
+        };
+        if !metadata.is_dir() {
+            return self.found(full, path, name, &metadata, beside_snapshots, true);
+        }
+        if self.open.iter().any(|open| open.starts_with(&real)) {
+            return self.fault(&path, Problem::LinkLoop);
+        }
+        self.followed += 1;
+        if self.followed > MAX_FOLLOWED {
+            return self.fault(&path, Problem::TooManyLinks { followed: MAX_FOLLOWED });
+        }
+        self.open.push(real);
+        let done = self.found(full, path, name, &metadata, beside_snapshots, true);
+        self.open.pop();
+        done
+    }
+
+    /// Notes a path that could not be taken. The walk goes on.
+    fn fault(&mut self, path: &str, problem: Problem) -> Result<()> {
+        self.tree.faults.push(Fault { path: path.to_owned(), problem });
+        Ok(())
+    }
+
+    /// Sorts what was found, and leaves out links to what was left out.
+    fn finish(self) -> Tree {
+        let Self { mut tree, mut directories, empty, .. } = self;
+        tree.files.sort_by(|a, b| a.path.cmp(&b.path));
+        let files: HashSet<&str> = tree.files.iter().map(|file| file.path.as_str()).collect();
+        let (mut kept, mut left_out) = (Vec::new(), Vec::new());
+        let paths: HashSet<String> = tree.links.iter().map(|link| link.path.clone()).collect();
+        for mut link in tree.links.drain(..) {
+            let there = |path: &str| files.contains(path) || directories.contains(path);
+            if let Some(leads_to) = &link.leads_to {
+                if !there(leads_to) {
+                    left_out.push(LeftOut { path: link.path, why: Why::LinkToLeftOut });
+                    continue;
+                }
+                // One step of several may be left out, or lie beyond another link.
+                let step = destination(&link.path, &link.target);
+                if !step.is_some_and(|step| there(&step) || paths.contains(&step)) {
+                    link.target = target_of(&link.path, leads_to);
                 }
             }
-            let full = entry.into_path();
-            if kind.is_file() {
-                files.push(TreeFile { path, full, len: metadata.len() });
-            } else if kind.is_dir() {
-                empty_directories.insert(path);
-            } else {
-                return Err(refused(&full, "is neither a file nor a directory"));
-            }
+            kept.push(link);
         }
-        files.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(Self { files, empty_directories: empty_directories.into_iter().collect() })
+        kept.sort_by(|a, b| a.path.cmp(&b.path));
+        directories.clear();
+        tree.links = kept;
+        tree.left_out.append(&mut left_out);
+        tree.left_out.sort_by(|a, b| a.path.cmp(&b.path));
+        tree.empty_directories = empty.into_iter().collect();
+        tree
     }
 }
 
-/// Whether a directory between `root` and `path` is a symbolic link.
-fn is_linked(root: &Path, path: &Path) -> bool {
-    path.ancestors().skip(1).take_while(|path| *path != root).any(Path::is_symlink)
+/// Whether a link leads to itself.
+#[cfg(unix)]
+fn is_loop(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
 }
 
-/// Returns a path as manifests write it.
-fn relative(root: &Path, path: &Path) -> Result<String> {
-    let inner = path.strip_prefix(root).unwrap_or(path);
-    let parts = inner.components().map(|part| match part {
-        Component::Normal(name) => name.to_str(),
-        _ => None,
-    });
-    let relative = parts
-        .collect::<Option<Vec<_>>>()
-        .ok_or_else(|| refused(path, "its name is not valid UTF-8"))?
-        .join("/");
-    if !is_portable(&relative) {
-        return Err(refused(path, "its name is not portable: it holds a backslash"));
-    }
-    Ok(relative)
+#[cfg(not(unix))]
+fn is_loop(_: &io::Error) -> bool {
+    false
 }
 
-pub(super) fn walk_error(root: &Path, error: walkdir::Error) -> Error {
-    let path = error.path().unwrap_or(root).to_owned();
-    if error.loop_ancestor().is_some() {
-        return refused(&path, "is a symbolic link to a directory that it lies in");
-    }
-    match error.into_io_error() {
-        Some(error) if error.kind() == io::ErrorKind::NotFound && path.is_symlink() => {
-            refused(&path, "is a symbolic link to nothing")
-        }
-        Some(error) => Error::io(&path)(error),
-        None => refused(&path, "is not readable"),
-    }
+#[cfg(unix)]
+fn inode(metadata: &Metadata) -> Option<Inode> {
+    use std::os::unix::fs::MetadataExt;
+    Some(Inode { id: (metadata.dev(), metadata.ino()), names: metadata.nlink() })
+}
+
+/// Other systems tell too late: only of an open file.
+#[cfg(not(unix))]
+fn inode(_: &Metadata) -> Option<Inode> {
+    None
 }
 
 /// Makes the error for a path that cannot be worked with.

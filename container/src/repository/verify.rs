@@ -1,11 +1,15 @@
 //! Verifying a packed repository against its manifest.
 
+use std::collections::{HashMap, HashSet};
+use std::fs;
 use std::path::Path;
 
-use super::carry::read_through;
+use super::carry::digest_of;
 use super::completeness::inspect;
+use super::links::written;
 use super::listed::{
-    check_carried, check_listed, check_size, mismatch, open_listed, total, unlisted,
+    Unlisted, check_carried, check_link, check_listed, check_size, mismatch, open_listed, total,
+    unlisted,
 };
 use super::manifest::{FileEntry, Manifest};
 use super::names::LOADED;
@@ -66,19 +70,38 @@ pub fn verify_manifest(
         }
         checks.push(FileCheck { path: file.stored_path().to_owned(), outcome });
     }
+    let links = manifest.links.iter().filter_map(|link| {
+        let wrong = check_link(directory, link).err()?;
+        Some(FileCheck { path: link.path.clone(), outcome: Err(wrong) })
+    });
+    checks.extend(links);
     // A directory that cannot be walked must not hide the damage that was found.
     match check_unlisted(directory, &manifest, progress, &mut checks) {
         Err(Error::Cancelled) => return Err(Error::Cancelled),
         Err(error) => checks.push(FileCheck { path: String::new(), outcome: Err(error) }),
         Ok(()) => {}
     }
-    let stored: Vec<_> =
-        manifest.files.iter().map(|file| directory.join(file.stored_path())).collect();
-    let present = manifest.files.iter().zip(&stored);
-    let present: Vec<_> =
-        present.map(|(file, full)| Present { path: &file.path, full, len: file.size }).collect();
-    let faults = inspect(&present, progress)?.faults;
+    let faults = inspect(&present(directory, &manifest), &HashSet::new(), progress)?.faults;
     Ok(Check { files: checks, faults })
+}
+
+/// Returns the files of the repository by their paths before packing, and those that links lead to
+/// by the paths of the links.
+fn present(directory: &Path, manifest: &Manifest) -> Vec<Present> {
+    let file = |path: &str, file: &FileEntry| {
+        let full = directory.join(file.stored_path());
+        Present { path: path.to_owned(), full, len: file.size }
+    };
+    let by_path: HashMap<&str, &FileEntry> =
+        manifest.files.iter().map(|file| (file.path.as_str(), file)).collect();
+    let real = |path: &Path| fs::canonicalize(path).ok();
+    let root = real(directory);
+    let links = manifest.links.iter().filter_map(|link| {
+        let to = real(&directory.join(&link.path))?;
+        let to = written(to.strip_prefix(root.as_ref()?).ok()?)?;
+        Some(file(&link.path, by_path.get(to.as_str())?))
+    });
+    manifest.files.iter().map(|entry| file(&entry.path, entry)).chain(links).collect()
 }
 
 fn verify_one(
@@ -91,7 +114,7 @@ fn verify_one(
     let path = directory.join(file.stored_path());
     let Some(packed) = &file.packed else {
         check_size(&path, file)?;
-        let (size, digest) = read_through(&path, progress, |_| Ok(()))?;
+        let (size, digest) = digest_of(&path, progress)?;
         check_carried(&path, file, size, digest)?;
         return Ok(None);
     };
@@ -109,14 +132,20 @@ fn check_unlisted(
     progress: &dyn Progress,
     checks: &mut Vec<FileCheck>,
 ) -> Result<()> {
-    for file in unlisted(directory, manifest, progress)? {
-        let path = file.path.to_lowercase();
-        let loaded = LOADED.iter().any(|(suffix, _)| path.ends_with(suffix));
-        if loaded || is_index(&path) || is_packed(&file.full)? {
-            let outcome = Err(mismatch(&file.full, "may be loaded, and is not in the manifest"));
-            checks.push(FileCheck { path: file.path, outcome });
+    let Unlisted { paths, faults } = unlisted(directory, manifest, progress)?;
+    for fault in faults {
+        let outcome = Err(mismatch(&directory.join(&fault.path), &fault.problem.to_string()));
+        checks.push(FileCheck { path: fault.path, outcome });
+    }
+    for path in paths {
+        let full = directory.join(&path);
+        let name = path.to_lowercase();
+        let loaded = LOADED.iter().any(|(suffix, _)| name.ends_with(suffix));
+        if loaded || is_index(&name) || is_packed(&full)? {
+            let outcome = Err(mismatch(&full, "may be loaded, and is not in the manifest"));
+            checks.push(FileCheck { path, outcome });
         } else {
-            progress.warn(&format!("{}: is not in the manifest", file.full.display()));
+            progress.warn(&format!("{}: is not in the manifest", full.display()));
         }
     }
     Ok(())

@@ -11,7 +11,7 @@ use crate::backend::chosen;
 use crate::batches::batches;
 use crate::error::{Error, Result};
 use crate::format::header::Header;
-use crate::fs::atomic::{check_distinct, write_like};
+use crate::fs::atomic::{Mode, check_distinct, write_with_mode};
 use crate::fs::identity::Identity;
 use crate::kind::Wanted;
 use crate::pool;
@@ -30,12 +30,22 @@ use crate::summary::Summary;
 /// [`Error::SourceChanged`] and those of reading and writing; all name the file.
 pub fn pack_file(source: &Path, target: &Path, options: &PackOptions<'_>) -> Result<Summary> {
     check_distinct(source, target)?;
+    pack_file_with_mode(source, target, Mode::like(source)?, options)
+}
+
+/// [`pack_file`] with a rule for the permissions of the target.
+pub(crate) fn pack_file_with_mode(
+    source: &Path,
+    target: &Path,
+    mode: Mode,
+    options: &PackOptions<'_>,
+) -> Result<Summary> {
     let file = open_file(source, Wanted::Safetensors)?;
     let before = Identity::of(&file, source)?;
     // Refuse what is no safetensors before there is a temporary file.
     let header = Header::read(&file)
         .map_err(|error| explain(&file, error, Wanted::Safetensors).in_file(source))?;
-    write_like(source, target, options.overwrite, |out| {
+    write_with_mode(mode, target, options.overwrite, |out| {
         let mut out = BufWriter::with_capacity(64 << 10, out);
         let summary = encode(&file, &header, &mut out, options).map_err(|error| match error {
             Error::Write(_) => error,

@@ -1,0 +1,96 @@
+//! What packing a repository would do, without doing it.
+
+use std::path::Path;
+
+use at1w_codec::Level;
+
+use super::left_out::LeftOut;
+use super::listed::is_repository;
+use super::manifest::Manifest;
+use super::options::Options;
+use super::pack::find_faults;
+use super::plan::{Action, plan};
+use super::target::check_apart;
+use super::tree::{Tree, Walk};
+use crate::error::fault::Fault;
+use crate::error::{Error, Result};
+use crate::estimate::{Estimate, estimate};
+use crate::kind::Wanted;
+use crate::recognise::open_file;
+
+/// What packing a repository would do.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Forecast {
+    /// The files that would be packed, with their sizes as far as samples tell.
+    pub packed: Vec<(String, Estimate)>,
+    /// The number of files that would be carried over as they are.
+    pub carried: u64,
+    /// The number of files of the target that would be left as they are.
+    pub unchanged: u64,
+    /// The number of symbolic links.
+    pub links: u64,
+    /// All files together. A file with several names counts once.
+    pub total: Estimate,
+    /// The files and directories that would be left out.
+    pub left_out: Vec<LeftOut>,
+    /// The paths in the target that would be removed, since their sources are gone.
+    pub pruned: Vec<String>,
+    /// The number of files of the target that would stay, though their sources are gone.
+    pub gone: u64,
+    /// The files of the source that are missing or are not what they should be.
+    pub faults: Vec<Fault>,
+}
+
+/// Returns what [`pack`](super::pack) would do with the same options. The sizes are estimated by
+/// packing about `share` of each file, from 0 to 1. Nothing is written.
+///
+/// # Errors
+/// As [`pack`](super::pack), but for those of the target.
+pub fn forecast(
+    source: &Path,
+    target: &Path,
+    options: &Options<'_>,
+    share: f64,
+) -> Result<Forecast> {
+    check_apart(source, target)?;
+    if is_repository(source) {
+        return Err(Error::AlreadyPacked.in_file(&Manifest::path_in(source)));
+    }
+    let walk = Walk { all: options.all, filter: &options.filter, progress: options.progress };
+    let mut tree = Tree::walk(source, walk)?;
+    let old = if is_repository(target) { Manifest::read(target).ok() } else { None };
+    let mut faults = std::mem::take(&mut tree.faults);
+    let left_out = std::mem::take(&mut tree.left_out);
+    let plan = plan(&tree, source, target, old.as_ref(), options)?;
+    faults.extend(find_faults(&tree, &plan, options)?.faults);
+    faults.sort_by(|a, b| a.path.cmp(&b.path));
+    let (pruned, gone) = (plan.pruned.clone(), plan.gone);
+    let links = tree.links.len() as u64;
+    let mut forecast = Forecast { links, left_out, pruned, gone, faults, ..Forecast::default() };
+    for step in &plan.steps {
+        let len = step.file.len;
+        match &step.action {
+            Action::Keep(entry) => {
+                forecast.unchanged += 1;
+                forecast.total += Estimate::exact(len, entry.stored_len().unwrap_or(len));
+            }
+            Action::Carry => {
+                forecast.carried += 1;
+                forecast.total += Estimate::exact(len, len);
+            }
+            Action::Link { .. } => {}
+            Action::Pack(_) => {
+                let done = of_file(&step.file.full, options.level, share, options);
+                let done = done.map_err(|error| error.in_file(&step.file.full))?;
+                forecast.total += done;
+                forecast.packed.push((step.file.path.clone(), done));
+            }
+        }
+    }
+    Ok(forecast)
+}
+
+fn of_file(path: &Path, level: Level, share: f64, options: &Options<'_>) -> Result<Estimate> {
+    estimate(&open_file(path, Wanted::Safetensors)?, level, share, options.progress)
+}
