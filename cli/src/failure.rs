@@ -51,6 +51,20 @@ impl Failure {
         self.code().into()
     }
 
+    /// Reports the failure of one source of several, and returns how bad it is, unless it ends the
+    /// work on all.
+    pub(crate) fn report_and_go_on(self) -> Result<Reported> {
+        let reported = match self.code() {
+            0 => return Err(self),
+            3 => Reported::Damaged,
+            5 => Reported::Incomplete,
+            code if code > 128 => return Err(self),
+            _ => Reported::Failed,
+        };
+        self.report();
+        Ok(reported)
+    }
+
     fn error(&self) -> Option<&Error> {
         match self {
             Self::Container(error) | Self::Refuted(error) => Some(error),
@@ -121,7 +135,10 @@ fn advice(error: &Error) -> Option<&'static str> {
             Some("fetch the file again; 'at1w get' still reads the tensors that are intact")
         }
         Error::Damaged { .. } | Error::Original { .. } => Some("fetch the file again"),
-        Error::Exists(_) => Some("--force replaces it; -o names another target"),
+        Error::Exists(_) => {
+            Some("--force replaces it; --update packs what has changed; -o names another target")
+        }
+        Error::NothingLeft(_) => Some("--yes removes everything all the same"),
         Error::NoTensor { .. } => Some("'at1w ls FILE' lists the tensors"),
         Error::SourceChanged(_) => Some("run the command again when nothing writes to the source"),
         Error::Write(error) if error.kind() == io::ErrorKind::StorageFull => {

@@ -5,6 +5,7 @@ mod failure;
 mod formats;
 mod output;
 mod progress;
+mod sample;
 mod signature;
 
 use std::process::ExitCode;

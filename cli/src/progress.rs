@@ -11,8 +11,12 @@ use crate::failure::{Failure, Result, report_note, report_warning};
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// Lets Ctrl-C and requests to terminate set [`interrupted`] instead of ending the process, for
-/// work that checks it and cleans up. Called once.
+/// work that checks it and cleans up. Later calls do nothing.
 pub(crate) fn catch_interrupts() -> Result<()> {
+    static CAUGHT: AtomicBool = AtomicBool::new(false);
+    if CAUGHT.swap(true, Ordering::Relaxed) {
+        return Ok(());
+    }
     ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed))
         .map_err(|error| Failure::Other(format!("cannot handle signals: {error}")))
 }

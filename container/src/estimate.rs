@@ -32,6 +32,10 @@ const MIN_PIECES: u64 = 4;
 /// The standard deviation of the ratio of a stratum of which a single piece was read.
 const UNKNOWN_DEVIATION: f64 = 0.05;
 
+/// The standard deviation that samples do not show, as a part of the size: each piece has a model of
+/// its own, and tensors that are stored once for several are not found.
+const UNSEEN_DEVIATION: f64 = 0.005;
+
 /// The sizes of files, as far as they are known from samples.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
@@ -121,6 +125,7 @@ fn of_stratum(
         1 => UNKNOWN_DEVIATION,
         _ => (n * residuals / (n - 1.0)).sqrt() / raw,
     };
+    let deviation = deviation.hypot(UNSEEN_DEVIATION * ratio);
     let spread = deviation * total as f64 * unread.sqrt();
     Ok(Estimate {
         original_len: total,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use at1w_container::{Progress, Reader, Summary, UnpackOptions, fs, repository, unpack_file};
 use clap::Args;
 
+use super::pack::in_place::restore;
 use super::pack::speed;
 use super::{AT1W, SAFETENSORS, default_target, with_suffix};
 use crate::Global;
@@ -25,6 +26,9 @@ pub(crate) struct Unpack {
     /// model.at1w/]
     #[arg(short, long, value_name = "DST")]
     output: Option<PathBuf>,
+    /// Restore each packed file under the name that it has, as it was before 'pack --in-place'
+    #[arg(long, conflicts_with_all = ["output", "force"])]
+    in_place: bool,
     /// Replace a file that exists, or files in a directory that exists; other files there stay
     #[arg(long, short)]
     force: bool,
@@ -38,11 +42,14 @@ Examples:
 
 impl Unpack {
     pub(crate) fn run(self, global: &Global) -> Result<()> {
+        if self.in_place {
+            return restore(&self.source, global);
+        }
         if self.source.is_dir() { self.unpack_directory(global) } else { self.unpack_one(global) }
     }
 
     fn unpack_one(self, global: &Global) -> Result<()> {
-        let Self { source, output, force: overwrite } = self;
+        let Self { source, output, force: overwrite, .. } = self;
         let own_name = with_suffix(&source, AT1W, SAFETENSORS);
         let target = default_target(&source, output.or(own_name))?;
         fs::check_distinct(&source, &target)?;
@@ -61,7 +68,7 @@ impl Unpack {
     }
 
     fn unpack_directory(self, global: &Global) -> Result<()> {
-        let Self { source, output, force: overwrite } = self;
+        let Self { source, output, force: overwrite, .. } = self;
         require_repository(&source)?;
         let own_name = with_suffix(&source, AT1W, "");
         let target = default_target(&source, output.or(own_name))?;

@@ -34,6 +34,14 @@ pub(super) fn digest_of(path: &Path, progress: &dyn Progress) -> Result<(u64, Di
     read_through(path, progress, |_| Ok(()))
 }
 
+/// Returns the SHA-256 of a file.
+///
+/// # Errors
+/// [`Error::Io`], [`Error::SourceChanged`] and [`Error::Cancelled`].
+pub fn sha256_of(path: &Path, progress: &dyn Progress) -> Result<Digest> {
+    digest_of(path, progress).map(|(_, digest)| digest)
+}
+
 /// Reads a file piece by piece, and returns its size and digest. Checks that nobody changes it
 /// meanwhile.
 pub(super) fn read_through(

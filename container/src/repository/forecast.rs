@@ -5,7 +5,7 @@ use std::path::Path;
 use at1w_codec::Level;
 
 use super::left_out::LeftOut;
-use super::listed::is_repository;
+use super::listed::{is_repository, total};
 use super::manifest::Manifest;
 use super::options::Options;
 use super::pack::find_faults;
@@ -42,24 +42,30 @@ pub struct Forecast {
     pub faults: Vec<Fault>,
 }
 
-/// Returns what [`pack`](super::pack) would do with the same options. The sizes are estimated by
-/// packing about `share` of each file, from 0 to 1. Nothing is written.
+/// Returns what [`pack`](super::pack) would do with the same options, or
+/// [`pack_in_place`](super::pack_in_place) where there is no target. The sizes are estimated by
+/// packing a share of each file, from 0 to 1, which `share` returns for the bytes of all. Nothing is
+/// written.
 ///
 /// # Errors
-/// As [`pack`](super::pack), but for those of the target.
+/// As [`pack`](super::pack), but for those of writing.
 pub fn forecast(
     source: &Path,
-    target: &Path,
+    target: Option<&Path>,
     options: &Options<'_>,
-    share: f64,
+    share: impl FnOnce(u64) -> f64,
 ) -> Result<Forecast> {
-    check_apart(source, target)?;
+    if let Some(target) = target {
+        check_apart(source, target)?;
+    }
     if is_repository(source) {
         return Err(Error::AlreadyPacked.in_file(&Manifest::path_in(source)));
     }
     let walk = Walk { all: options.all, filter: &options.filter, progress: options.progress };
-    let mut tree = Tree::walk(source, walk)?;
-    let old = if is_repository(target) { Manifest::read(target).ok() } else { None };
+    let mut tree = if source.is_dir() { Tree::walk(source, walk)? } else { Tree::of_file(source)? };
+    let there = target.filter(|target| is_repository(target));
+    let old = there.and_then(|target| Manifest::read(target).ok());
+    let target = target.unwrap_or(source);
     let mut faults = std::mem::take(&mut tree.faults);
     let left_out = std::mem::take(&mut tree.left_out);
     let plan = plan(&tree, source, target, old.as_ref(), options)?;
@@ -68,6 +74,8 @@ pub fn forecast(
     let (pruned, gone) = (plan.pruned.clone(), plan.gone);
     let links = tree.links.len() as u64;
     let mut forecast = Forecast { links, left_out, pruned, gone, faults, ..Forecast::default() };
+    let to_pack = plan.steps.iter().filter(|step| matches!(step.action, Action::Pack(_)));
+    let share = share(total(to_pack.map(|step| step.file.len)));
     for step in &plan.steps {
         let len = step.file.len;
         match &step.action {

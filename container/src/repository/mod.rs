@@ -22,6 +22,7 @@ mod tree;
 mod unpack;
 mod verify;
 
+pub use self::carry::sha256_of;
 pub use self::filter::Filter;
 pub use self::forecast::{Forecast, forecast};
 pub use self::in_place::{InPlace, is_hub_cache, pack_in_place, unpack_in_place};

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::carry::carry;
 use super::completeness::{Findings, inspect, is_not_weights};
-use super::listed::{is_repository, total, unlisted};
+use super::listed::{check_link, is_repository, total, unlisted};
 use super::manifest::{
     FileEntry, LinkEntry, MANIFEST_NAME, Manifest, Packed, README, README_NAME, SIGNATURE_NAME,
 };
@@ -45,16 +45,12 @@ pub fn pack(source: &Path, target: &Path, options: &Options<'_>) -> Result<Summa
     }
     let walk = Walk { all: options.all, filter: &options.filter, progress: options.progress };
     let mut tree = Tree::walk(source, walk)?;
+    let may_empty = !options.prune || options.prune_all || !tree.is_empty();
+    // The plan borrows the files.
     let (tree_faults, left_out) = (mem::take(&mut tree.faults), mem::take(&mut tree.left_out));
-    let tree = tree;
     let staging = Staging::new(source, target, may_exist(target, options)?)?;
     let old = if staging.is_merge() { Old::read(target, options)? } else { None };
-    if let Some(old) = &old
-        && options.prune
-        && !options.prune_all
-        && tree.files.is_empty()
-        && !old.manifest.files.is_empty()
-    {
+    if old.as_ref().is_some_and(|old| !old.manifest.files.is_empty()) && !may_empty {
         return Err(Error::NothingLeft(source.into()));
     }
     let old_manifest = old.as_ref().map(|old| &old.manifest);
@@ -74,32 +70,37 @@ pub fn pack(source: &Path, target: &Path, options: &Options<'_>) -> Result<Summa
 
     let links = tree.links.iter();
     let links = links.map(|l| LinkEntry { path: l.path.clone(), target: l.target.clone() });
-    let links: Vec<_> = links.chain(plan.kept_links).collect();
+    let links: Vec<_> = links.chain(mem::take(&mut plan.kept_links)).collect();
     for link in &links {
         symlink(&link.target, &staging.path(source, &link.path)?)?;
     }
     staging.create_directories(source, &tree.empty_directories)?;
     let Packing { mut entries, summary, faults, .. } = packing;
     let (links_len, gone) = (links.len() as u64, plan.gone);
-    let mut summary = Summary { links: links_len, gone, pruned: plan.pruned, ..summary };
-    entries.extend(plan.kept);
+    let mut summary =
+        Summary { links: links_len, gone, pruned: mem::take(&mut plan.pruned), ..summary };
+    entries.append(&mut plan.kept);
     check_hard_links(&mut entries);
     let timeless = options.update == Update::Nothing;
     let directories = tree.empty_directories.clone();
     let manifest = Manifest::new(entries, links, directories, left_out.clone(), timeless);
     let bytes = manifest.to_bytes()?;
-    if old.is_none_or(|old| old.bytes != bytes) || !plan.removed.is_empty() {
+    let same = old.is_some_and(|old| old.bytes == bytes && old.is_there(target, &plan));
+    if !same {
         staging.write(MANIFEST_NAME, &bytes)?;
         if manifest.has_readme() {
             staging.write(README_NAME, README.as_bytes())?;
         }
         staging.finish(source, &plan.removed, &[MANIFEST_NAME])?;
+    } else {
+        drop(staging);
     }
 
     summary.left_out = left_out;
     summary.faults = faults;
     summary.faults.sort_by(|a, b| a.path.cmp(&b.path));
-    let paths = summary.packed.iter().map(|file| &file.path);
+    let renamed = summary.packed.iter().filter(|file| file.path != file.packed_path);
+    let paths = renamed.map(|file| &file.path);
     summary.singles = paths.filter(|path| !findings.shards.contains(*path)).cloned().collect();
     for path in unlisted(target, &manifest, options.progress)?.paths {
         options.progress.warn(&format!(
@@ -117,6 +118,14 @@ struct Old {
 }
 
 impl Old {
+    /// Whether nothing of the target has to change, its manifest aside.
+    fn is_there(&self, target: &Path, plan: &Plan<'_>) -> bool {
+        let kept = |step: &Step<'_>| matches!(step.action, Action::Keep(_));
+        plan.removed.is_empty()
+            && plan.steps.iter().all(kept)
+            && self.manifest.links.iter().all(|link| check_link(target, link).is_ok())
+    }
+
     fn read(target: &Path, options: &Options<'_>) -> Result<Option<Self>> {
         if !is_repository(target) {
             return Ok(None);

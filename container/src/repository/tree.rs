@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use super::filter::Filter;
 use super::left_out::{Folder, LeftOut, Why};
 use super::links::{destination, target_of, written};
-use super::manifest::is_portable;
+use super::manifest::{ancestors, is_portable};
 use crate::error::fault::{Fault, Problem};
 use crate::error::{Error, Result};
 use crate::fs::temporary::is_temporary;
@@ -131,6 +131,14 @@ impl Tree {
         let outside = full.is_symlink();
         let file = TreeFile { path, full: full.into(), len, modified, inode, outside };
         Ok(Self { files: vec![file], ..Self::default() })
+    }
+
+    /// Whether there is nothing at all, not even what cannot be taken.
+    pub(super) fn is_empty(&self) -> bool {
+        self.files.is_empty()
+            && self.links.is_empty()
+            && self.left_out.is_empty()
+            && self.faults.is_empty()
     }
 
     /// Lists everything under `root`.
@@ -338,9 +346,12 @@ impl Walker<'_> {
                     left_out.push(LeftOut { path: link.path, why: Why::LinkToLeftOut });
                     continue;
                 }
-                // One step of several may be left out, or lie beyond another link.
+                // One step of several may be left out.
                 let step = destination(&link.path, &link.target);
-                if !step.is_some_and(|step| there(&step) || paths.contains(&step)) {
+                let by_link = |step: &str| {
+                    paths.contains(step) || ancestors(step).any(|folder| paths.contains(folder))
+                };
+                if !step.is_some_and(|step| there(&step) || by_link(&step)) {
                     link.target = target_of(&link.path, leads_to);
                 }
             }
