@@ -19,25 +19,28 @@ pub(crate) struct Mode {
     limit: u32,
     /// The permissions of the file that is replaced in the end, if that lies in another place.
     replaced: Option<u32>,
+    /// Whether the caller syncs the file to disk, with many others.
+    synced_later: bool,
 }
 
 impl Mode {
     /// A file that anybody may read.
-    pub(crate) const PUBLIC: Self = Self { new: 0o666, limit: 0o777, replaced: None };
+    pub(crate) const PUBLIC: Self =
+        Self { new: 0o666, limit: 0o777, replaced: None, synced_later: false };
 
     /// A file that only its owner may read.
-    const SECRET: Self = Self { new: 0o600, limit: 0o600, replaced: None };
+    const SECRET: Self = Self { new: 0o600, limit: 0o600, replaced: None, synced_later: false };
 
     /// Returns the rule for a file that gets no more permissions than `source` has.
     pub(crate) fn like(source: &Path) -> Result<Self> {
         let mode = mode_like(source)?;
-        Ok(Self { new: mode, limit: mode, replaced: None })
+        Ok(Self { new: mode, limit: mode, replaced: None, synced_later: false })
     }
 
-    /// Returns the rule for a file that is written to another place first, and then replaces the
-    /// one at `target`.
+    /// Returns the rule for a file that is written to another place first, is synced there, and then
+    /// replaces the one at `target`.
     pub(crate) fn staged_for(self, target: &Path) -> Self {
-        Self { replaced: permissions(target).ok(), ..self }
+        Self { replaced: permissions(target).ok(), synced_later: true, ..self }
     }
 
     /// Returns the permissions for a file that replaces the one at `target`: the same, within the
@@ -121,13 +124,17 @@ pub(crate) fn write_with_mode<T>(
     if let Some(mode) = mode.replacing(target) {
         set_permissions(temporary.file(), mode).map_err(Error::io(target))?;
     }
-    temporary.file().sync_all().map_err(Error::io(target))?;
+    if !mode.synced_later {
+        temporary.file().sync_all().map_err(Error::io(target))?;
+    }
     if overwrite {
         fs::rename(temporary.path(), target).map_err(Error::io(target))?;
     } else {
         rename_without_replacing(temporary.path(), target)?;
     }
-    sync_folder(folder)?;
+    if !mode.synced_later {
+        sync_folder(folder)?;
+    }
     Ok(result)
 }
 
@@ -192,6 +199,13 @@ pub fn check_distinct(source: &Path, target: &Path) -> Result<()> {
         (Ok(from), Ok(to)) if from == to => Err(Error::SameFile(target.into())),
         _ => Ok(()),
     }
+}
+
+/// Makes the bytes of a file survive a power cut.
+pub(crate) fn sync_file(path: &Path) -> Result<()> {
+    // Some systems sync only files that are open for writing.
+    let file = File::options().write(true).open(path).or_else(|_| File::open(path));
+    file.and_then(|file| file.sync_all()).map_err(Error::io(path))
 }
 
 /// Makes a rename in `folder` survive a power cut.
