@@ -213,6 +213,18 @@ pub(crate) fn is_temporary(name: &str) -> bool {
     name.starts_with('.') && name.ends_with(SUFFIX)
 }
 
+/// Removes the temporary at `path` if its process was one of this host and has ended. Returns whether
+/// it did.
+pub(crate) fn remove_if_left(path: &Path) -> bool {
+    let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+    let owner = name.strip_suffix(SUFFIX).and_then(|name| name.rsplit('.').next());
+    let gone = owner.and_then(Owner::parse).is_some_and(|owner| owner.state() == State::Gone);
+    // The lock is held until it is removed.
+    let file = open(path);
+    let lock = file.as_ref().map_or(Lock::Unknown, lock);
+    gone && lock != Lock::Held && remove(path).is_ok()
+}
+
 /// Opens a file or a directory so that it can be locked. Where a server keeps the locks, a file
 /// must be open for writing.
 fn open(path: &Path) -> io::Result<File> {
@@ -311,6 +323,21 @@ mod tests {
         }
         drop(all);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_a_process_of_this_host_left_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = |owner: Owner| format!("{owner}-a1B2");
+        let dead = leftover(FILE, folder.path(), &name(Owner::here(0)));
+        let living = leftover(FILE, folder.path(), &name(Owner::here(1)));
+        let elsewhere = leftover(Kind::Directory, folder.path(), &name(Owner::elsewhere()));
+        assert_eq!(
+            [&dead, &living, &elsewhere].map(|path| remove_if_left(path)),
+            [true, false, false]
+        );
+        assert!(!dead.exists() && living.exists() && elsewhere.exists());
     }
 
     #[test]

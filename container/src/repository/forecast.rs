@@ -61,7 +61,8 @@ pub fn forecast(
     if is_repository(source) {
         return Err(Error::AlreadyPacked.in_file(&Manifest::path_in(source)));
     }
-    let walk = Walk { all: options.all, filter: &options.filter, progress: options.progress };
+    let Options { all, ref filter, progress, .. } = *options;
+    let walk = Walk { all, filter, tidy: false, progress };
     let mut tree = if source.is_dir() { Tree::walk(source, walk)? } else { Tree::of_file(source)? };
     let there = target.filter(|target| is_repository(target));
     let old = there.and_then(|target| Manifest::read(target).ok());

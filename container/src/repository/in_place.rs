@@ -90,7 +90,7 @@ pub fn is_hub_cache(path: &Path, options: &Options<'_>) -> Result<bool> {
 
 fn walk(path: &Path, options: &Options<'_>) -> Result<Tree> {
     let Options { all, filter, progress, .. } = options;
-    Tree::walk(path, Walk { all: *all, filter, progress: *progress })
+    Tree::walk(path, Walk { all: *all, filter, tidy: true, progress: *progress })
 }
 
 fn run(path: &Path, options: &Options<'_>, wish: Wish) -> Result<InPlace> {

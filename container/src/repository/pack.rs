@@ -43,7 +43,8 @@ pub fn pack(source: &Path, target: &Path, options: &Options<'_>) -> Result<Summa
             return Err(Error::AlreadyPacked.in_file(&path));
         }
     }
-    let walk = Walk { all: options.all, filter: &options.filter, progress: options.progress };
+    let Options { all, ref filter, progress, .. } = *options;
+    let walk = Walk { all, filter, tidy: false, progress };
     let mut tree = Tree::walk(source, walk)?;
     let may_empty = !options.prune || options.prune_all || !tree.is_empty();
     // The plan borrows the files.

@@ -13,7 +13,7 @@ use super::links::{destination, target_of, written};
 use super::manifest::{ancestors, is_portable};
 use crate::error::fault::{Fault, Problem};
 use crate::error::{Error, Result};
-use crate::fs::temporary::is_temporary;
+use crate::fs::temporary::{is_temporary, remove_if_left};
 use crate::fs::time;
 use crate::progress::{self, Progress};
 
@@ -95,6 +95,8 @@ pub(super) struct Walk<'a> {
     /// Whether nothing is left out that [`Why`] has a rule for.
     pub(super) all: bool,
     pub(super) filter: &'a Filter,
+    /// Whether to remove what killed processes of this host left.
+    pub(super) tidy: bool,
     pub(super) progress: &'a dyn Progress,
 }
 
@@ -143,7 +145,7 @@ impl Tree {
 
     /// Lists everything under `root`.
     pub(super) fn walk_all(root: &Path, progress: &dyn Progress) -> Result<Self> {
-        Self::walk(root, Walk { all: true, filter: &Filter::default(), progress })
+        Self::walk(root, Walk { all: true, filter: &Filter::default(), tidy: false, progress })
     }
 
     /// Returns the paths of the files that links lead to.
@@ -218,6 +220,9 @@ impl Walker<'_> {
             return self.fault(&path, Problem::BadName("its name holds a backslash"));
         }
         if is_temporary(text) {
+            if self.options.tidy && remove_if_left(&full) {
+                return Ok(());
+            }
             let shown = full.display();
             self.options.progress.warn(&format!(
                 "{shown}: is being written, or was left by a process that was killed; it is ignored"
