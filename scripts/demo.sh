@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds at1w and takes a real trained model through it: pack, list, read one tensor, refuse a
-# tampered file, restore, compare. Needs Rust and Python; everything else is fetched.
+# tampered file, restore, compare. Then packs a hub cache in place, loads from it with huggingface_hub
+# and safetensors, and restores it. Needs Rust and Python; everything else is fetched.
 source "$(dirname "$0")/lib.sh"
 
 build_at1w
@@ -54,5 +55,36 @@ for model in minilm-l6-v2 minilm-l6-v2.bf16; do
     expect_equal "SHA-256 of the file" \
         "$(sha256 "$original")" "$(sha256 "$work/restored.safetensors")"
 done
+
+echo
+echo "== a hub cache: pack in place, load, restore"
+hub=$work/hub
+repo=$hub/models--sentence-transformers--all-MiniLM-L6-v2
+revision=0123456789abcdef0123456789abcdef01234567
+blob=$(sha256 corpus/minilm-l6-v2.bf16.safetensors)
+mkdir -p "$repo/blobs" "$repo/snapshots/$revision" "$repo/refs"
+cp corpus/minilm-l6-v2.bf16.safetensors "$repo/blobs/$blob"
+ln -s "../../blobs/$blob" "$repo/snapshots/$revision/model.safetensors"
+printf %s "$revision" > "$repo/refs/main"
+before=$(du -s "$hub" | cut -f1)
+"$at1w" pack --in-place --yes "$hub"
+after=$(du -s "$hub" | cut -f1)
+echo "disk use: $before -> $after KiB"
+[ $((after * 100)) -le $((before * 68)) ]
+use_venv "$target/python"
+pip install --requirement python/tests/requirements.txt huggingface_hub
+pip install --force-reinstall --no-deps ./python
+HF_HUB_CACHE=$hub HF_HUB_OFFLINE=1 "$python" - <<'END'
+from at1w import hook
+
+hook.enable()
+from huggingface_hub import hf_hub_download
+from safetensors.numpy import load_file
+
+path = hf_hub_download("sentence-transformers/all-MiniLM-L6-v2", "model.safetensors")
+print(f"loaded {len(load_file(path))} tensors by way of the hook")
+END
+"$at1w" unpack --in-place "$hub"
+expect_equal "SHA-256 of the blob" "$blob" "$(sha256 "$repo/blobs/$blob")"
 echo
 echo "the main job is done: everything came back as it was"

@@ -230,7 +230,7 @@ fn a_file_that_nobody_may_read_is_listed() {
     place.write("repo/secret/key", "");
     place.write("repo/locked", "");
     for path in ["repo/secret", "repo/locked"] {
-        fs::set_permissions(place.path(path), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(place.path(path), fs::Permissions::from_mode(0o000)).unwrap();
     }
     // Root may read everything, so the command runs as somebody else.
     let root = fs::read(place.path("repo/locked")).is_ok();

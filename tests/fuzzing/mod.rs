@@ -6,6 +6,7 @@ mod container;
 mod decode;
 mod encode;
 mod header;
+mod manifest;
 mod mutation;
 mod remote;
 mod round_trip;
@@ -24,12 +25,13 @@ use crate::{Random, scaled_weights, weights};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     ("backends", |input| run(backends::run, input)),
     ("container", container::run),
     ("decode", |input| run(decode::run, input)),
     ("encode", |input| run(encode::run, input)),
     ("header", |input| run(header::run, input)),
+    ("manifest", |input| run(manifest::run, input)),
     ("mutation", |input| run(mutation::run, input)),
     ("remote", |input| run(remote::run, input)),
     ("round_trip", |input| run(round_trip::run, input)),
