@@ -7,6 +7,8 @@ use std::process::ExitCode;
 use at1w_container::repository::Fault;
 use at1w_container::{Error, FileKind, WrongKind, printable};
 
+use crate::signals;
+
 pub(crate) type Result<T, E = Failure> = std::result::Result<T, E>;
 
 pub(crate) enum Failure {
@@ -48,7 +50,8 @@ impl Failure {
         if let Some(advice) = self.error().and_then(advice) {
             eprintln!("at1w: hint: {advice}");
         }
-        self.code().into()
+        // A signal goes before every failure: it may have been the cause.
+        signals::exit_code().unwrap_or_else(|| self.code()).into()
     }
 
     fn error(&self) -> Option<&Error> {

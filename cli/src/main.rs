@@ -5,6 +5,7 @@ mod failure;
 mod formats;
 mod output;
 mod progress;
+mod signals;
 mod signature;
 
 use std::process::ExitCode;
@@ -41,7 +42,8 @@ Exit codes:
   3    a file is damaged, or not the one that was pinned or signed
   4    there is no such tensor, or the slice does not fit it
   5    done, but the listed files are missing or are not what their names say
-  130  interrupted; nothing is left behind";
+  129, 130, 143
+       ended by SIGHUP, SIGINT, SIGTERM; nothing is left half done";
 
 /// Options of all commands.
 #[derive(Args)]

@@ -13,7 +13,7 @@ use crate::Global;
 use crate::failure::{Failure, Result, report_note};
 use crate::formats::Format;
 use crate::output::to_stdout;
-use crate::progress::{catch_interrupts, interrupted};
+use crate::signals;
 
 /// Read one tensor, or a slice of it, verified
 ///
@@ -95,10 +95,10 @@ impl Get {
 
 fn write(source: &Path, path: &Path, overwrite: bool, parts: [&[u8]; 2]) -> Result<()> {
     // From here on there is a temporary file.
-    catch_interrupts()?;
+    signals::catch()?;
     write_like(source, path, overwrite, |file| {
         for piece in parts.into_iter().flat_map(|part| part.chunks(1 << 20)) {
-            if interrupted() {
+            if signals::caught() {
                 return Err(Error::Cancelled);
             }
             file.write_all(piece).map_err(Error::Write)?;
