@@ -23,6 +23,8 @@ pub(crate) enum Failure {
     Refuted(Error),
     /// Files of a repository were reported already.
     Reported(Reported),
+    /// No tensor matches these patterns.
+    NoMatch(Vec<String>),
     /// Two files differ, and the differences are printed.
     Different,
     /// Two files could not be compared.
@@ -41,6 +43,17 @@ pub(crate) enum Reported {
     Damaged,
 }
 
+impl Reported {
+    /// Judges the error of one file of several.
+    fn of(error: &Error) -> Self {
+        match error.innermost() {
+            _ if error.is_integrity() => Self::Damaged,
+            Error::Io { .. } | Error::Safetensors(_) | Error::WrongKind(_) => Self::Incomplete,
+            _ => Self::Failed,
+        }
+    }
+}
+
 impl Failure {
     /// Says on standard error what is wrong and what to do; returns the exit code.
     pub(crate) fn report(self) -> ExitCode {
@@ -50,8 +63,12 @@ impl Failure {
         if let Some(advice) = self.error().and_then(advice) {
             eprintln!("at1w: hint: {advice}");
         }
-        // A signal goes before every failure: it may have been the cause.
-        signals::exit_code().unwrap_or_else(|| self.code()).into()
+        self.exit_code().into()
+    }
+
+    /// Returns the exit code. A signal goes before every failure: it may have been the cause.
+    pub(crate) fn exit_code(&self) -> u8 {
+        signals::exit_code().unwrap_or_else(|| self.code())
     }
 
     fn error(&self) -> Option<&Error> {
@@ -62,7 +79,7 @@ impl Failure {
         }
     }
 
-    fn message(&self) -> Option<String> {
+    pub(crate) fn message(&self) -> Option<String> {
         match self {
             Self::Usage(message) | Self::Signature(message) | Self::Other(message) => {
                 Some(message.clone())
@@ -72,6 +89,7 @@ impl Failure {
             Self::Output(error) => Some(format!("writing to standard output: {error}")),
             Self::Container(error) | Self::Refuted(error) => Some(error.to_string()),
             Self::Trouble(failure) => failure.message(),
+            Self::NoMatch(patterns) => Some(format!("no tensor matches {}", patterns.join(", "))),
             Self::Reported(_) | Self::Different => None,
         }
     }
@@ -79,6 +97,7 @@ impl Failure {
     fn code(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
+            Self::NoMatch(_) => 4,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
             Self::Output(_) | Self::Other(_) | Self::Different => 1,
             Self::Signature(_) | Self::Reported(Reported::Damaged) => 3,
@@ -91,7 +110,7 @@ impl Failure {
             }
             Self::Refuted(error) => code_of(error),
             Self::Trouble(failure) => match failure.code() {
-                code @ (3 | 130) => code,
+                code @ (3 | INTERRUPTED) => code,
                 _ => 2,
             },
             Self::Container(error) => code_of(error),
@@ -99,10 +118,13 @@ impl Failure {
     }
 }
 
+/// The exit code of work that was cancelled, where no signal says more.
+const INTERRUPTED: u8 = 130;
+
 fn code_of(error: &Error) -> u8 {
     match error.innermost() {
         Error::NoTensor { .. } | Error::Slice { .. } => 4,
-        Error::Cancelled => 130,
+        Error::Cancelled => INTERRUPTED,
         _ if error.is_integrity() => 3,
         _ => 1,
     }
@@ -148,6 +170,16 @@ pub(crate) fn report_faults(repository: &Path, faults: &[Fault]) -> Option<Repor
         report_warning(&format!("{}: {problem}", repository.join(path).display()));
     }
     (!faults.is_empty()).then_some(Reported::Incomplete)
+}
+
+/// Reports the error of one file of several, after which the work goes on; returns how bad it is.
+pub(crate) fn report_file(error: &Error) -> Reported {
+    let reported = Reported::of(error);
+    match reported {
+        Reported::Incomplete => report_warning(&error.to_string()),
+        Reported::Failed | Reported::Damaged => report_error(&error.to_string()),
+    }
+    reported
 }
 
 pub(crate) fn report_note(message: &str) {

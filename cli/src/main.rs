@@ -1,8 +1,13 @@
 //! The `at1w` command: model weights, packed losslessly and read back verified.
 
 mod commands;
+mod directory;
+mod events;
 mod failure;
+mod figures;
 mod formats;
+mod input;
+mod listing;
 mod output;
 mod progress;
 mod signals;
@@ -69,6 +74,7 @@ enum Command {
     Sign(commands::sign::Sign),
     Keygen(commands::keygen::Keygen),
     Completions(commands::completions::Completions),
+    Man(commands::man::Man),
 }
 
 fn main() -> ExitCode {
@@ -91,13 +97,14 @@ fn run(Cli { global, command }: Cli) -> Result<()> {
     match command {
         Command::Pack(pack) => pack.run(&global),
         Command::Unpack(unpack) => unpack.run(&global),
-        Command::Ls(ls) => ls.run(),
-        Command::Info(info) => info.run(),
+        Command::Ls(ls) => ls.run(&global),
+        Command::Info(info) => info.run(&global),
         Command::Get(get) => get.run(&global),
         Command::Diff(diff) => diff.run(&global),
         Command::Verify(verify) => verify.run(&global),
         Command::Sign(sign) => sign.run(&global),
         Command::Keygen(keygen) => keygen.run(&global),
         Command::Completions(completions) => completions.run(Cli::command()),
+        Command::Man(man) => man.run(&global, Cli::command()),
     }
 }

@@ -3,6 +3,7 @@
 
 mod carry;
 mod completeness;
+mod contents;
 mod listed;
 mod manifest;
 mod names;
@@ -16,6 +17,7 @@ mod tree;
 mod unpack;
 mod verify;
 
+pub use self::contents::{ContentFile, Contents};
 pub use self::listed::is_repository;
 pub use self::options::Options;
 pub use self::pack::pack;

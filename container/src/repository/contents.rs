@@ -1,0 +1,297 @@
+//! The files of a directory, packed or not, for those who list and compare them.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, File, Metadata};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use walkdir::WalkDir;
+
+use super::listed::{check_listed, check_size, is_repository, mismatch};
+use super::manifest::Manifest;
+use super::names::{AT1W, SAFETENSORS};
+use super::shard_index::{self, is_index};
+use super::tree::{Present, refused, walk_error};
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::format::header::{MAX_HEADER_LEN, PREFIX};
+use crate::fs::temporary::is_temporary;
+use crate::progress::{self, Progress};
+use crate::read::options::OpenOptions;
+use crate::read::weights::Weights;
+use crate::recognise::begins_packed;
+
+/// The files of a directory: those of its manifest, or all of them where there is none.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Contents {
+    /// Whether a manifest lists the files.
+    pub has_manifest: bool,
+    /// The files, sorted by path.
+    pub files: Vec<ContentFile>,
+    /// The paths of what is no part of the content and is left out: what Git, a hub cache or at1w
+    /// keeps for itself.
+    pub left_out: Vec<String>,
+    /// The errors of what could not be looked at.
+    pub errors: Vec<Error>,
+}
+
+/// One file of a directory.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ContentFile {
+    /// The path in the directory, relative, with forward slashes.
+    pub path: String,
+    /// The path before packing, as far as it is known.
+    pub original_path: String,
+    /// The path of the file for the operating system.
+    pub full: PathBuf,
+    /// The length of the file, in bytes.
+    pub len: u64,
+    /// The SHA-256 before packing, if a manifest has it.
+    pub sha256: Option<Digest>,
+    /// The identity of the file, which all its names share.
+    id: FileId,
+    state: State,
+}
+
+/// What is known of a file.
+#[derive(Clone, Copy, Debug)]
+enum State {
+    /// A manifest says that it is packed, with this root.
+    Pinned(Digest),
+    /// A manifest says that it is carried over.
+    Carried,
+    /// No manifest says anything about it.
+    Unknown,
+}
+
+#[cfg(unix)]
+type FileId = (u64, u64);
+
+#[cfg(not(unix))]
+type FileId = PathBuf;
+
+impl Contents {
+    /// Lists the files of `directory`. Links are followed to files, and to directories outside of
+    /// it. What cannot be looked at is listed, and ends nothing.
+    ///
+    /// # Errors
+    /// [`Error::Io`] and [`Error::Manifest`] of the directory itself, and [`Error::Cancelled`].
+    pub fn read(directory: &Path, progress: &dyn Progress) -> Result<Self> {
+        let mut contents = Self {
+            has_manifest: is_repository(directory),
+            files: Vec::new(),
+            left_out: Vec::new(),
+            errors: Vec::new(),
+        };
+        if contents.has_manifest {
+            contents.list(directory, &Manifest::read(directory)?);
+        } else {
+            contents.walk(directory, progress)?;
+        }
+        contents.files.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(contents)
+    }
+
+    /// Adds the files of a manifest.
+    fn list(&mut self, directory: &Path, manifest: &Manifest) {
+        for file in &manifest.files {
+            let full = directory.join(file.stored_path());
+            let found = check_listed(directory, file)
+                .and_then(|()| full.metadata().map_err(Error::io(&full)));
+            let metadata = match found {
+                Ok(metadata) => metadata,
+                Err(error) => {
+                    self.errors.push(error);
+                    continue;
+                }
+            };
+            if file.packed.is_none()
+                && let Err(error) = check_size(&full, file)
+            {
+                self.errors.push(error);
+            }
+            self.files.push(ContentFile {
+                path: file.stored_path().to_owned(),
+                original_path: file.path.clone(),
+                id: file_id(&full, &metadata),
+                full,
+                len: metadata.len(),
+                sha256: Some(file.sha256),
+                state: match &file.packed {
+                    Some(packed) => State::Pinned(packed.root),
+                    None => State::Carried,
+                },
+            });
+        }
+    }
+
+    /// Adds all files, each directory once.
+    fn walk(&mut self, root: &Path, progress: &dyn Progress) -> Result<()> {
+        // A root that is no directory would look like an empty one.
+        fs::read_dir(root).map_err(Error::io(root))?;
+        let canonical = root.canonicalize().map_err(Error::io(root))?;
+        let mut outside = HashSet::new();
+        let mut walk =
+            WalkDir::new(root).follow_links(true).min_depth(1).sort_by_file_name().into_iter();
+        while let Some(entry) = walk.next() {
+            progress::check(progress)?;
+            let entry = match entry {
+                Ok(entry) => entry,
+                // A link to a directory that it lies in, which is listed already.
+                Err(error) if error.loop_ancestor().is_some() => continue,
+                Err(error) => {
+                    self.errors.push(walk_error(root, error));
+                    continue;
+                }
+            };
+            let inner = entry.path().strip_prefix(root).unwrap_or(entry.path());
+            let parts: Vec<_> = inner.iter().map(|part| part.to_string_lossy()).collect();
+            let path = parts.join("/");
+            let kind = entry.file_type();
+            if is_left_out(&parts, kind.is_dir()) {
+                if kind.is_dir() {
+                    walk.skip_current_dir();
+                }
+                self.left_out.push(path);
+                continue;
+            }
+            if kind.is_dir() {
+                if entry.path_is_symlink() {
+                    let to = entry.path().canonicalize();
+                    let again = |to: PathBuf| to.starts_with(&canonical) || !outside.insert(to);
+                    if to.is_ok_and(again) {
+                        walk.skip_current_dir();
+                    }
+                }
+                continue;
+            }
+            let full = entry.path().to_owned();
+            if !kind.is_file() {
+                self.errors.push(refused(&full, "is neither a file nor a directory"));
+                continue;
+            }
+            match entry.metadata() {
+                Ok(metadata) => self.files.push(ContentFile {
+                    original_path: path.clone(),
+                    path,
+                    id: file_id(&full, &metadata),
+                    full,
+                    len: metadata.len(),
+                    sha256: None,
+                    state: State::Unknown,
+                }),
+                Err(error) => self.errors.push(walk_error(root, error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the files, each once. Of the names of one file, those that say weights go before
+    /// others, as in a hub cache, where a name leads to a blob.
+    pub fn distinct(&self) -> Vec<&ContentFile> {
+        let mut chosen = HashMap::<&FileId, &ContentFile>::new();
+        for file in &self.files {
+            let best = chosen.entry(&file.id).or_insert(file);
+            if file.says_weights() && !best.says_weights() {
+                *best = file;
+            }
+        }
+        let is_chosen = |file: &&ContentFile| std::ptr::eq(chosen[&file.id], *file);
+        self.files.iter().filter(is_chosen).collect()
+    }
+
+    /// Whether an index of shards beside `file` maps the tensor `name` to it.
+    pub fn is_indexed(&self, file: &ContentFile, name: &str) -> bool {
+        let split = |path: &'_ str| path.rsplit_once('/').map_or(0, |(folder, _)| folder.len() + 1);
+        let (folder, file_name) = file.original_path.split_at(split(&file.original_path));
+        // A file that was packed by itself has another name than its index knows.
+        let plain = file_name.strip_suffix(AT1W).map(|stem| format!("{stem}{SAFETENSORS}"));
+        let beside = |index: &&ContentFile| {
+            let path = &index.original_path;
+            is_index(path) && path[..split(path)] == *folder
+        };
+        self.files.iter().filter(beside).any(|index| {
+            let ContentFile { original_path: path, full, len, .. } = index;
+            let Some(Ok(shards)) = shard_index::read(&Present { path, full, len: *len }) else {
+                return false;
+            };
+            let names = [Some(file_name), plain.as_deref()];
+            let mut shards = names.into_iter().flatten().filter_map(|shard| shards.get(shard));
+            shards.any(|tensors| tensors.iter().any(|tensor| tensor == name))
+        })
+    }
+}
+
+impl ContentFile {
+    /// Opens a file of weights in either format, which has the root that a manifest pins; `None`
+    /// for any other file. Files are recognised by their bytes.
+    ///
+    /// # Errors
+    /// Those of [`Weights::open`], for a file that is damaged or whose name says weights.
+    pub fn open(&self) -> Result<Option<Weights>> {
+        if let State::Pinned(root) = self.state {
+            let weights = Weights::open(&self.full, &OpenOptions::new().root(root))?;
+            if weights.packed().map(|reader| reader.info().original_digest) != self.sha256 {
+                return Err(mismatch(&self.full, "packs another file than the manifest says"));
+            }
+            return Ok(Some(weights));
+        }
+        let (packed, plain) = self.begins()?;
+        let named = self.says_weights();
+        if !packed && !plain && !named {
+            return Ok(None);
+        }
+        match Weights::open(&self.full, &OpenOptions::new()) {
+            Ok(weights) => Ok(Some(weights)),
+            Err(_) if !packed && !named => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether a manifest pins the bytes of the file.
+    pub fn is_pinned(&self) -> bool {
+        !matches!(self.state, State::Unknown)
+    }
+
+    /// Whether the name of the file says that it holds weights.
+    fn says_weights(&self) -> bool {
+        let path = self.path.to_ascii_lowercase();
+        path.ends_with(SAFETENSORS) || path.ends_with(AT1W)
+    }
+
+    /// Whether the file begins as a packed file, and as a safetensors file.
+    fn begins(&self) -> Result<(bool, bool)> {
+        let file = File::open(&self.full).map_err(Error::io(&self.full))?;
+        let mut start = Vec::new();
+        file.take(PREFIX + 1).read_to_end(&mut start).map_err(Error::io(&self.full))?;
+        let plain = start.split_first_chunk().is_some_and(|(len, json)| {
+            u64::from_le_bytes(*len) <= MAX_HEADER_LEN.min(self.len) && json == b"{"
+        });
+        Ok((begins_packed(&start), plain))
+    }
+}
+
+/// Whether a path within a directory is kept by Git, a hub cache or at1w for itself.
+fn is_left_out(parts: &[impl AsRef<str>], is_dir: bool) -> bool {
+    let parts: Vec<_> = parts.iter().map(AsRef::as_ref).collect();
+    match parts[..] {
+        [.., name] if is_temporary(name) => true,
+        [.., ".git" | ".locks"] => is_dir,
+        [.., ".cache", "huggingface"] => is_dir,
+        [.., "blobs", name] => name.ends_with(".incomplete"),
+        _ => false,
+    }
+}
+
+#[cfg(unix)]
+fn file_id(_: &Path, metadata: &Metadata) -> FileId {
+    use std::os::unix::fs::MetadataExt;
+    (metadata.dev(), metadata.ino())
+}
+
+#[cfg(not(unix))]
+fn file_id(path: &Path, _: &Metadata) -> FileId {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}
