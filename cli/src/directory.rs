@@ -10,9 +10,8 @@ use crate::Global;
 use crate::failure::{Failure, Reported, Result, report_file, report_note};
 
 /// A directory, and the faults that were reported of its files.
-pub(crate) struct Directory<'a> {
+pub(crate) struct Directory {
     pub(crate) contents: Contents,
-    path: &'a Path,
     worst: Option<Reported>,
     pub(crate) faults: Vec<FaultRow>,
 }
@@ -30,23 +29,23 @@ pub(crate) struct Others {
     pub(crate) bytes: u64,
 }
 
-impl<'a> Directory<'a> {
+impl Directory {
     /// Lists the files of a directory. Reports those that cannot be looked at, and goes on.
-    pub(crate) fn read(path: &'a Path, global: &Global) -> Result<Self> {
+    pub(crate) fn read(path: &Path, global: &Global) -> Result<Self> {
         let mut contents = Contents::read(path, &())?;
         if !contents.left_out.is_empty() && !global.quiet {
             let paths = contents.left_out.join(", ");
             report_note(&format!("{}: left out: {paths}", path.display()));
         }
         let errors = std::mem::take(&mut contents.errors);
-        let mut directory = Self { contents, path, worst: None, faults: Vec::new() };
+        let mut directory = Self { contents, worst: None, faults: Vec::new() };
         errors.iter().for_each(|error| directory.report(error));
         Ok(directory)
     }
 
     /// Reports what is wrong with one file.
     pub(crate) fn report(&mut self, error: &Error) {
-        self.worst = self.worst.max(Some(report_file(error)));
+        self.worst = self.worst.max(Some(report_file(error, self.contents.has_manifest)));
         self.faults.push(FaultRow { message: error.to_string() });
     }
 
@@ -84,9 +83,9 @@ impl<'a> Directory<'a> {
         }
     }
 
-    /// Returns the error for a directory in which nothing was found.
-    pub(crate) fn holds_nothing(&self) -> Failure {
-        Failure::Other(format!("{}: holds no file of weights", self.path.display()))
+    /// Returns the worst that was reported.
+    pub(crate) fn worst(&self) -> Option<Reported> {
+        self.worst
     }
 
     /// Returns the failure that was reported, if there was one.

@@ -23,6 +23,8 @@ pub(crate) enum Failure {
     Refuted(Error),
     /// Files of a repository were reported already.
     Reported(Reported),
+    /// A tensor was not found, and files that may hold it were reported.
+    Hidden(Error, Reported),
     /// No tensor matches these patterns.
     NoMatch(Vec<String>),
     /// Two files differ, and the differences are printed.
@@ -44,11 +46,21 @@ pub(crate) enum Reported {
 }
 
 impl Reported {
-    /// Judges the error of one file of several.
-    fn of(error: &Error) -> Self {
+    fn code(self) -> u8 {
+        match self {
+            Self::Incomplete => 5,
+            Self::Failed => 1,
+            Self::Damaged => 3,
+        }
+    }
+
+    /// Judges the error of one file of several. One that a manifest pins cannot be left out.
+    fn of(error: &Error, pinned: bool) -> Self {
         match error.innermost() {
             _ if error.is_integrity() => Self::Damaged,
-            Error::Io { .. } | Error::Safetensors(_) | Error::WrongKind(_) => Self::Incomplete,
+            Error::Io { .. } | Error::Safetensors(_) | Error::WrongKind(_) if !pinned => {
+                Self::Incomplete
+            }
             _ => Self::Failed,
         }
     }
@@ -57,13 +69,22 @@ impl Reported {
 impl Failure {
     /// Says on standard error what is wrong and what to do; returns the exit code.
     pub(crate) fn report(self) -> ExitCode {
-        if let Some(message) = self.message() {
-            report_error(&message);
-        }
-        if let Some(advice) = self.error().and_then(advice) {
-            eprintln!("at1w: hint: {advice}");
-        }
+        report_failure(&self);
         self.exit_code().into()
+    }
+
+    /// Judges the failure as that of one file of several.
+    pub(crate) fn reported(&self) -> Reported {
+        match self.code() {
+            3 => Reported::Damaged,
+            5 => Reported::Incomplete,
+            _ => Reported::Failed,
+        }
+    }
+
+    /// Whether a signal ended the work.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.error().is_some_and(|error| matches!(error.innermost(), Error::Cancelled))
     }
 
     /// Returns the exit code. A signal goes before every failure: it may have been the cause.
@@ -73,7 +94,7 @@ impl Failure {
 
     fn error(&self) -> Option<&Error> {
         match self {
-            Self::Container(error) | Self::Refuted(error) => Some(error),
+            Self::Container(error) | Self::Refuted(error) | Self::Hidden(error, _) => Some(error),
             Self::Trouble(failure) => failure.error(),
             _ => None,
         }
@@ -87,7 +108,9 @@ impl Failure {
             // The reader of the pipe has seen enough.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
             Self::Output(error) => Some(format!("writing to standard output: {error}")),
-            Self::Container(error) | Self::Refuted(error) => Some(error.to_string()),
+            Self::Container(error) | Self::Refuted(error) | Self::Hidden(error, _) => {
+                Some(error.to_string())
+            }
             Self::Trouble(failure) => failure.message(),
             Self::NoMatch(patterns) => Some(format!("no tensor matches {}", patterns.join(", "))),
             Self::Reported(_) | Self::Different => None,
@@ -100,9 +123,8 @@ impl Failure {
             Self::NoMatch(_) => 4,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
             Self::Output(_) | Self::Other(_) | Self::Different => 1,
-            Self::Signature(_) | Self::Reported(Reported::Damaged) => 3,
-            Self::Reported(Reported::Failed) => 1,
-            Self::Reported(Reported::Incomplete) => 5,
+            Self::Signature(_) => 3,
+            Self::Reported(reported) | Self::Hidden(_, reported) => reported.code(),
             Self::Refuted(error)
                 if matches!(error.innermost(), Error::Safetensors(_) | Error::WrongKind(_)) =>
             {
@@ -164,17 +186,30 @@ pub(crate) fn report_warning(message: &str) {
     eprintln!("at1w: warning: {}", printable(message));
 }
 
+/// Says on standard error what is wrong and what to do.
+pub(crate) fn report_failure(failure: &Failure) {
+    if let Some(message) = failure.message() {
+        report_error(&message);
+    }
+    if let Some(advice) = failure.error().and_then(advice) {
+        eprintln!("at1w: hint: {advice}");
+    }
+}
+
+/// Reports a file that a repository lacks, or that is not what it should be.
+pub(crate) fn report_fault(repository: &Path, Fault { path, problem, .. }: &Fault) {
+    report_warning(&format!("{}: {problem}", repository.join(path).display()));
+}
+
 /// Reports the files that a repository lacks, and those that are not what they should be.
 pub(crate) fn report_faults(repository: &Path, faults: &[Fault]) -> Option<Reported> {
-    for Fault { path, problem, .. } in faults {
-        report_warning(&format!("{}: {problem}", repository.join(path).display()));
-    }
+    faults.iter().for_each(|fault| report_fault(repository, fault));
     (!faults.is_empty()).then_some(Reported::Incomplete)
 }
 
 /// Reports the error of one file of several, after which the work goes on; returns how bad it is.
-pub(crate) fn report_file(error: &Error) -> Reported {
-    let reported = Reported::of(error);
+pub(crate) fn report_file(error: &Error, pinned: bool) -> Reported {
+    let reported = Reported::of(error, pinned);
     match reported {
         Reported::Incomplete => report_warning(&error.to_string()),
         Reported::Failed | Reported::Damaged => report_error(&error.to_string()),

@@ -11,11 +11,16 @@ use crate::failure::{Failure, Result};
 use crate::signals;
 
 /// The name of standard input in messages.
-pub(crate) const STDIN: &str = "standard input";
+const STDIN: &str = "standard input";
 
 /// Whether a path on the command line names standard input.
 pub(crate) fn is_stdin(path: &Path) -> bool {
     path == Path::new("-")
+}
+
+/// Returns how a path is shown in messages.
+pub(crate) fn shown(path: &Path) -> &Path {
+    if is_stdin(path) { Path::new(STDIN) } else { path }
 }
 
 /// Opens a file of weights, or standard input for `-`; an error names it.
@@ -24,7 +29,7 @@ pub(crate) fn open(path: &Path, options: &OpenOptions) -> Result<Weights> {
         return Ok(Weights::open(path, options)?);
     }
     let source = Box::new(stdin_file()?);
-    Ok(Weights::new(source, options).map_err(|error| error.in_file(Path::new(STDIN)))?)
+    Ok(Weights::new(source, options).map_err(|error| error.in_file(shown(path)))?)
 }
 
 /// Returns standard input as a file that can be read at any offset. What comes through a pipe is

@@ -1,6 +1,7 @@
 //! The `at1w` command: model weights, packed losslessly and read back verified.
 
 mod commands;
+mod comparison;
 mod directory;
 mod events;
 mod failure;

@@ -32,6 +32,7 @@ pub(crate) fn check_takes_bytes() -> Result<()> {
     Err(Failure::Usage(problem.into()))
 }
 
+#[allow(dead_code, reason = "pack and unpack print their summaries by it")]
 /// Has `write` print the summary of a command that wrote to `output`: on standard error where
 /// standard output has the bytes.
 pub(crate) fn print_summary(

@@ -29,6 +29,11 @@ impl Bar {
         Ok(Self { bar, quiet, start: Instant::now(), done: AtomicU64::new(0) })
     }
 
+    /// Has `print` write while the bar is out of the way.
+    pub(crate) fn suspend<T>(&self, print: impl FnOnce() -> T) -> T {
+        self.bar.suspend(print)
+    }
+
     pub(crate) fn done(&self) -> u64 {
         self.done.load(Ordering::Relaxed)
     }
@@ -46,7 +51,8 @@ impl Drop for Bar {
 
 impl Progress for Bar {
     fn begin(&self, bytes: u64) {
-        self.bar.set_length(bytes);
+        // After the work before, where there are several files.
+        self.bar.set_length(self.done() + bytes);
     }
 
     fn advance(&self, bytes: u64) {

@@ -64,7 +64,9 @@ impl Ls {
         if !self.path.is_dir() {
             let weights = input::open(&self.path, &OpenOptions::new())?;
             let mut tensors = TensorList::default();
-            tensors.add(&weights, &patterns, None).map_err(|error| error.in_file(&self.path))?;
+            tensors
+                .add(&weights, &patterns, None)
+                .map_err(|error| error.in_file(input::shown(&self.path)))?;
             let pinned = weights.root().map(|root| format!("root {root}"));
             let pinned = pinned.unwrap_or_else(|| "no root: nothing pins its bytes".into());
             tensors.print(&self.order, self.figures, self.json, pinned)?;

@@ -102,10 +102,6 @@ impl FileList {
         self.0.push(FileRow::new(file, weights));
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// Returns the number of packed files.
     pub(crate) fn packed(&self) -> usize {
         self.0.iter().filter(|row| row.root.is_some()).count()

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
+use super::carry::read_through;
 use super::listed::{check_listed, check_size, is_repository, mismatch};
 use super::manifest::Manifest;
 use super::names::{AT1W, SAFETENSORS};
@@ -50,7 +51,6 @@ pub struct ContentFile {
     pub len: u64,
     /// The SHA-256 before packing, if a manifest has it.
     pub sha256: Option<Digest>,
-    /// The identity of the file, which all its names share.
     id: FileId,
     state: State,
 }
@@ -66,11 +66,16 @@ enum State {
     Unknown,
 }
 
-#[cfg(unix)]
-type FileId = (u64, u64);
-
-#[cfg(not(unix))]
-type FileId = PathBuf;
+/// The identity of a file, whatever its name is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct FileId(
+    /// Device and inode.
+    #[cfg(unix)]
+    (u64, u64),
+    /// The path without links.
+    #[cfg(not(unix))]
+    PathBuf,
+);
 
 impl Contents {
     /// Lists the files of `directory`. Links are followed to files, and to directories outside of
@@ -250,6 +255,22 @@ impl ContentFile {
         }
     }
 
+    /// Returns the identity of the file, which all its names share.
+    pub fn id(&self) -> &FileId {
+        &self.id
+    }
+
+    /// Returns the SHA-256 before packing that a manifest has, or else that of the file.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::SourceChanged`] and [`Error::Cancelled`].
+    pub fn digest(&self, progress: &dyn Progress) -> Result<Digest> {
+        match self.sha256 {
+            Some(digest) => Ok(digest),
+            None => Ok(read_through(&self.full, progress, |_| Ok(()))?.1),
+        }
+    }
+
     /// Whether a manifest pins the bytes of the file.
     pub fn is_pinned(&self) -> bool {
         !matches!(self.state, State::Unknown)
@@ -288,10 +309,10 @@ fn is_left_out(parts: &[impl AsRef<str>], is_dir: bool) -> bool {
 #[cfg(unix)]
 fn file_id(_: &Path, metadata: &Metadata) -> FileId {
     use std::os::unix::fs::MetadataExt;
-    (metadata.dev(), metadata.ino())
+    FileId((metadata.dev(), metadata.ino()))
 }
 
 #[cfg(not(unix))]
 fn file_id(path: &Path, _: &Metadata) -> FileId {
-    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+    FileId(path.canonicalize().unwrap_or_else(|_| path.to_owned()))
 }

@@ -17,7 +17,7 @@ mod tree;
 mod unpack;
 mod verify;
 
-pub use self::contents::{ContentFile, Contents};
+pub use self::contents::{ContentFile, Contents, FileId};
 pub use self::listed::is_repository;
 pub use self::options::Options;
 pub use self::pack::pack;
