@@ -86,6 +86,11 @@ pub(crate) fn shape(dims: &[u64]) -> String {
     shape
 }
 
+/// Counts things: `1 file`, `2 files`.
+pub(crate) fn counted(count: u64, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
+}
+
 /// Returns `part` in percent of `whole`; `-` where `whole` is 0.
 pub(crate) fn percent(part: u64, whole: u64) -> String {
     match whole {

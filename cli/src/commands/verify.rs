@@ -214,30 +214,31 @@ impl Verify {
         contents.errors.iter().for_each(|error| job.refuse(path, error, false, bar));
         let files = contents.distinct();
         bar.begin(files.iter().map(|file| file.len).sum());
-        let mut any = false;
+        let mut packed = 0;
         for file in files {
             let verified = match file.open() {
                 Ok(None) => continue,
                 Ok(Some(weights)) => {
+                    packed += usize::from(weights.packed().is_some());
                     let verified = self.verify_bytes(&weights, bar).map(|()| weights.root());
                     verified.map_err(|error| error.in_file(&file.full))
                 }
                 Err(error) => Err(error),
             };
-            any = true;
             match verified {
                 Ok(root) => job.succeed(&file.full, root, false, bar),
                 Err(Error::Cancelled) => return Err(Error::Cancelled.into()),
                 Err(error) => job.refuse(&file.full, &error, false, bar),
             }
         }
-        if !any && contents.errors.is_empty() {
-            let path = path.display();
-            return Err(Failure::Other(format!("{path}: holds no file of weights")));
+        let path = path.display();
+        if packed == 0 {
+            return Err(Failure::Other(format!(
+                "{path}: has no at1w-manifest.json, and no packed file"
+            )));
         }
         bar.note(&format!(
-            "{}: has no at1w-manifest.json: nothing pins which files there are, nor their roots",
-            path.display()
+            "{path}: has no at1w-manifest.json: nothing pins which files there are, nor their roots"
         ));
         Ok(())
     }

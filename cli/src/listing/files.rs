@@ -12,7 +12,7 @@ use super::table::Table;
 use crate::directory::Others;
 use crate::failure::Result;
 use crate::figures::Figures;
-use crate::output::{json, percent, printable, to_stdout};
+use crate::output::{counted, json, percent, printable, to_stdout};
 
 /// The files of weights of a directory.
 #[derive(Default, Serialize)]
@@ -168,7 +168,7 @@ impl FileList {
 
     fn add_totals(&self, table: &mut Table, others: &Others, figures: Figures, pinned: &str) {
         if others.files > 0 {
-            let label = format!("{} other files", others.files);
+            let label = counted(others.files, "other file");
             let size = figures.cell(others.bytes);
             let (none, dash) = (String::new, || "-".to_owned());
             table.row(vec![label, none(), none(), size.clone(), size, dash(), none()]);
@@ -176,7 +176,7 @@ impl FileList {
         let (original, packed) = self.sizes();
         let (original, packed) = (original + others.bytes, packed + others.bytes);
         table.row(vec![
-            format!("{} files of weights", self.0.len()),
+            counted(self.0.len() as u64, "file") + " of weights",
             String::new(),
             self.tensors().to_string(),
             figures.cell(original),

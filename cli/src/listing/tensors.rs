@@ -11,7 +11,7 @@ use super::table::Align::{Left, Right};
 use super::table::Table;
 use crate::failure::{Failure, Result};
 use crate::figures::Figures;
-use crate::output::{json, percent, printable, shape, to_stdout};
+use crate::output::{counted, json, percent, printable, shape, to_stdout};
 
 /// The tensors of one file or of several.
 #[derive(Default)]
@@ -172,7 +172,14 @@ impl TensorList {
         pinned: String,
     ) -> Result<()> {
         order.apply(&mut self.rows);
-        if as_json { json(&self.rows) } else { self.print_table(figures, pinned) }
+        if as_json {
+            return json(&self.rows);
+        }
+        // Patterns that matched nothing are reported.
+        if self.rows.is_empty() && self.of > 0 {
+            return Ok(());
+        }
+        self.print_table(figures, pinned)
     }
 
     fn print_table(&self, figures: Figures, pinned: String) -> Result<()> {
@@ -201,8 +208,8 @@ impl TensorList {
         let stored = self.rows.iter().map(|row| row.stored_bytes).sum();
         let mut total = vec![String::new(); head.len()];
         total[0] = match self.rows.len() {
-            len if len == self.of => format!("{len} tensors"),
-            len => format!("{len} of {} tensors", self.of),
+            len if len == self.of => counted(len as u64, "tensor"),
+            len => format!("{len} of {}", counted(self.of as u64, "tensor")),
         };
         total[3] = figures.cell(raw);
         total[4] = figures.cell(stored);

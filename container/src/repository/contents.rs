@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, Metadata};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
@@ -16,11 +15,13 @@ use super::tree::{Present, refused, walk_error};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::format::header::{MAX_HEADER_LEN, PREFIX};
+use crate::format::magic::END_MAGIC;
 use crate::fs::temporary::is_temporary;
 use crate::progress::{self, Progress};
 use crate::read::options::OpenOptions;
 use crate::read::weights::Weights;
 use crate::recognise::begins_packed;
+use crate::source;
 
 /// The files of a directory: those of its manifest, or all of them where there is none.
 #[derive(Debug)]
@@ -243,7 +244,7 @@ impl ContentFile {
             }
             return Ok(Some(weights));
         }
-        let (packed, plain) = self.begins()?;
+        let (packed, plain) = self.looks_like()?;
         let named = self.says_weights();
         if !packed && !plain && !named {
             return Ok(None);
@@ -282,15 +283,17 @@ impl ContentFile {
         path.ends_with(SAFETENSORS) || path.ends_with(AT1W)
     }
 
-    /// Whether the file begins as a packed file, and as a safetensors file.
-    fn begins(&self) -> Result<(bool, bool)> {
+    /// Whether the file looks like a packed file, damaged ones too, and like a safetensors file.
+    fn looks_like(&self) -> Result<(bool, bool)> {
         let file = File::open(&self.full).map_err(Error::io(&self.full))?;
-        let mut start = Vec::new();
-        file.take(PREFIX + 1).read_to_end(&mut start).map_err(Error::io(&self.full))?;
-        let plain = start.split_first_chunk().is_some_and(|(len, json)| {
-            u64::from_le_bytes(*len) <= MAX_HEADER_LEN.min(self.len) && json == b"{"
+        let read = |range| source::read(&file, range).map_err(|error| error.in_file(&self.full));
+        let len = self.len;
+        let start = read(0..len.min(PREFIX + 1))?;
+        let end = read(len.saturating_sub(END_MAGIC.len() as u64)..len)?;
+        let plain = start.split_first_chunk().is_some_and(|(header, json)| {
+            u64::from_le_bytes(*header) <= MAX_HEADER_LEN.min(len) && json == b"{"
         });
-        Ok((begins_packed(&start), plain))
+        Ok((begins_packed(&start) || *end == END_MAGIC, plain))
     }
 }
 
