@@ -112,7 +112,11 @@ impl Failure {
                 Some(error.to_string())
             }
             Self::Trouble(failure) => failure.message(),
-            Self::NoMatch(patterns) => Some(format!("no tensor matches {}", patterns.join(", "))),
+            Self::NoMatch(patterns) => {
+                let is_file = patterns.iter().any(|pattern| Path::new(pattern).exists());
+                let one = if is_file { ": ls lists one file or directory at a time" } else { "" };
+                Some(format!("no tensor matches {}{one}", patterns.join(", ")))
+            }
             Self::Reported(_) | Self::Different => None,
         }
     }

@@ -1,7 +1,7 @@
 //! Standard output: text, JSON, and the bytes of a file.
 
 use std::fmt::Write as _;
-use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
+use std::io::{self, BufWriter, IsTerminal, Stdout, StdoutLock, Write};
 use std::path::Path;
 
 use at1w_container::is_hidden;
@@ -23,10 +23,12 @@ pub(crate) fn is_stdout(output: &Path) -> bool {
     output == Path::new("-")
 }
 
-/// Checks that standard output is no terminal, for commands that write the bytes of a file to it.
-pub(crate) fn check_takes_bytes() -> Result<()> {
-    if !io::stdout().is_terminal() {
-        return Ok(());
+/// Returns standard output for the bytes of a file, which are not for a terminal. The caller
+/// flushes it.
+pub(crate) fn stdout_for_bytes() -> Result<BufWriter<Stdout>> {
+    let stdout = io::stdout();
+    if !stdout.is_terminal() {
+        return Ok(BufWriter::with_capacity(64 << 10, stdout));
     }
     let problem = "raw bytes are not for a terminal: name a file with -o, or pipe them";
     Err(Failure::Usage(problem.into()))

@@ -104,9 +104,9 @@ fn a_name_in_several_files_is_asked_for() {
     assert_eq!(place.ok(&["get", "repo/more/extra.safetensors", "x"]), [8]);
     // An index says which one counts.
     place.write("repo/consolidated.safetensors", shard("a.weight", &[1; 1000]));
-    let outcome = place.at1w(&["get", "repo", "a.weight"]);
+    let outcome = place.at1w(&["get", "repo", "a.weight", "-o", "-"]);
     assert_eq!((outcome.code, outcome.stdout.len()), (0, 1000), "{}", outcome.stderr);
-    assert!(outcome.stderr.contains("found in repo/model-00001"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("read 1.00 kB of repo/model-00001"), "{}", outcome.stderr);
 }
 
 #[test]
@@ -145,6 +145,7 @@ fn patterns_select_and_orders_sort() {
         place.fails(&["ls", "m.at1w", "head*", "nothing*"], 4, "no tensor matches nothing*");
     assert!(text(outcome.stdout).contains("1 of 3 tensors"));
     place.fails(&["ls", "m.at1w", "[a"], 2, "unclosed");
+    place.fails(&["ls", "m.at1w", "m.safetensors"], 4, "one file or directory at a time");
     place.fails(&["ls", "m.at1w", "--sort", "color"], 2, "name, size, stored, ratio, dtype");
 }
 

@@ -92,7 +92,12 @@ fn bytes_go_to_standard_output_and_the_summary_does_not() {
         let args = ["get", "m.safetensors", "t", "-o", "-", quiet];
         let outcome = place.at1w(args.strip_suffix(&[""]).unwrap_or(&args));
         assert_eq!((outcome.code, &*outcome.stdout), (0, &[1, 2, 3][..]));
-        assert_eq!(outcome.stderr.contains("read 3 B"), quiet.is_empty(), "{}", outcome.stderr);
+        assert_eq!(
+            outcome.stderr.contains("read 3 B of m.safetensors"),
+            quiet.is_empty(),
+            "{}",
+            outcome.stderr
+        );
     }
     assert_eq!(place.names(), ["m.safetensors"]);
 }

@@ -17,7 +17,7 @@ use crate::failure::{Failure, Result, report_file, report_note};
 use crate::figures::human;
 use crate::formats::Format;
 use crate::input::{self, is_stdin};
-use crate::output::{check_takes_bytes, is_stdout, to_stdout};
+use crate::output::{is_stdout, stdout_for_bytes};
 use crate::signals;
 
 /// Read one tensor, or a slice of it, verified
@@ -66,17 +66,15 @@ impl Get {
     pub(crate) fn run(self, global: &Global) -> Result<()> {
         let Self { file, name, slice, output, force } = self;
         let target = output.as_deref().filter(|path| !is_stdout(path));
-        match target {
-            None => check_takes_bytes()?,
-            // Checked before the work, not only after it.
-            Some(path) if !force && path.symlink_metadata().is_ok() => {
-                return Err(Error::Exists(path.to_owned()).into());
-            }
-            Some(_) => {}
+        // Both are checked before the work, not only after it.
+        let stdout = if target.is_none() { Some(stdout_for_bytes()?) } else { None };
+        if let Some(path) = target.filter(|path| !force && path.symlink_metadata().is_ok()) {
+            return Err(Error::Exists(path.to_owned()).into());
         }
+        let tell = output.is_some() && !global.quiet;
         let start = Instant::now();
         let (file, weights) = if file.is_dir() {
-            find(&file, &name, global)?
+            find(&file, &name)?
         } else {
             let weights = input::open(&file, &OpenOptions::new())?;
             (file, weights)
@@ -93,14 +91,17 @@ impl Get {
         let (shape, bytes) = read.map_err(|error| error.in_file(shown))?;
         let elapsed = start.elapsed();
         let preamble = format.preamble(tensor, &shape, bytes.len())?;
-        match target {
-            Some(path) => write(&file, path, force, [&preamble, &bytes])?,
-            None => to_stdout(|out| out.write_all(&bytes))?,
+        if let Some(path) = target {
+            write(&file, path, force, [&preamble, &bytes])?;
         }
-        if output.is_some() && !global.quiet {
+        if let Some(mut out) = stdout {
+            out.write_all(&bytes).and_then(|()| out.flush()).map_err(Failure::Output)?;
+        }
+        if tell {
             let len = human(bytes.len() as u64);
             let done = if weights.packed().is_some() { "read and verified" } else { "read" };
-            report_note(&format!("{done} {len}, {}", speed(bytes.len() as u64, elapsed)));
+            let speed = speed(bytes.len() as u64, elapsed);
+            report_note(&format!("{done} {len} of {}, {speed}", shown.display()));
             if let Some(note) = format.note(tensor) {
                 report_note(&note);
             }
@@ -111,7 +112,7 @@ impl Get {
 
 /// Finds the file of a directory that holds a tensor, and opens it. Of several, an index of shards
 /// may tell which one it is.
-fn find(path: &Path, name: &str, global: &Global) -> Result<(PathBuf, Weights)> {
+fn find(path: &Path, name: &str) -> Result<(PathBuf, Weights)> {
     let mut contents = Contents::read(path, &())?;
     let mut errors = std::mem::take(&mut contents.errors);
     let (mut holders, mut near) = (Vec::new(), BTreeSet::new());
@@ -150,9 +151,6 @@ fn find(path: &Path, name: &str, global: &Global) -> Result<(PathBuf, Weights)> 
             )));
         }
     };
-    if !global.quiet {
-        report_note(&format!("found in {}", file.full.display()));
-    }
     // It was recognised before.
     match file.open()? {
         Some(weights) => Ok((file.full.clone(), weights)),

@@ -1,6 +1,6 @@
 //! The files of two directories, compared.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, Write};
 use std::rc::Rc;
 
@@ -16,7 +16,7 @@ use crate::output::printable;
 pub(crate) type Files = BTreeMap<String, Rc<File>>;
 
 /// The content of a file.
-#[derive(PartialEq, Eq)]
+#[derive(PartialEq, Eq, Hash)]
 pub(crate) enum File {
     Weights(Content),
     /// Any other file, by its SHA-256.
@@ -81,6 +81,7 @@ pub(crate) fn read_files(
 ) -> Result<Files, Error> {
     let (mut files, mut errors) = (Files::new(), Vec::new());
     let mut known = HashMap::<&FileId, Rc<File>>::new();
+    let paths: HashSet<_> = directory.contents.files.iter().map(|file| &*file.path).collect();
     for file in &directory.contents.files {
         let read = match known.get(file.id()) {
             Some(known) => Ok(Rc::clone(known)),
@@ -95,9 +96,13 @@ pub(crate) fn read_files(
                     && let Some(stem) = path.strip_suffix(".at1w")
                 {
                     let plain = format!("{stem}.safetensors");
-                    if !directory.contents.files.iter().any(|file| file.path == plain) {
+                    if !paths.contains(&*plain) {
                         path = plain;
                     }
+                }
+                // Names that are no UTF-8 can look the same.
+                while files.contains_key(&path) {
+                    path.push(char::REPLACEMENT_CHARACTER);
                 }
                 files.insert(path, content);
             }
@@ -181,9 +186,13 @@ impl DirectoryDifferences {
                 None => gone.push((path, from)),
             }
         }
+        // Among several files with one content, the first names are paired.
+        let mut by_content = HashMap::<_, Vec<String>>::new();
+        for (path, to) in new.iter().rev() {
+            by_content.entry(Rc::clone(to)).or_default().push(path.clone());
+        }
         for (path, from) in gone {
-            let renamed = new.iter().find(|(_, to)| **to == from).map(|(to, _)| to.clone());
-            if let Some(to) = renamed {
+            if let Some(to) = by_content.get_mut(&from).and_then(Vec::pop) {
                 new.remove(&to);
                 let file =
                     FileDifferences::new(path, FileChange::Renamed, Some(&*from), Some(&*from));

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
 
 use at1w_container::{Digest, Error, Progress, TensorInfo, Weights};
+use rayon::prelude::*;
 use serde::{Serialize, Serializer};
 
 use crate::output::{printable, shape};
@@ -46,7 +47,7 @@ pub(crate) struct Renaming {
 }
 
 /// The content of a file of weights.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Content {
     pub(crate) tensors: Tensors,
     pub(crate) metadata: BTreeMap<String, String>,
@@ -59,13 +60,21 @@ fn names<S: Serializer>(tensors: &Tensors, to: S) -> Result<S::Ok, S::Error> {
 impl Content {
     /// Reads the digests of a file on record; those of a safetensors file are computed.
     pub(crate) fn read(weights: &Weights, progress: &dyn Progress) -> Result<Self, Error> {
+        if weights.packed().is_none() {
+            progress.begin(weights.original_len());
+        }
         let entry = |tensor: &TensorInfo| {
             let digest = weights.tensor_digest(tensor.name(), progress)?;
             Ok((tensor.name().to_owned(), Entry::new(tensor, digest)))
         };
         let metadata = weights.header().metadata();
         Ok(Self {
-            tensors: weights.header().tensors().iter().map(entry).collect::<Result<_, Error>>()?,
+            tensors: weights
+                .header()
+                .tensors()
+                .par_iter()
+                .map(entry)
+                .collect::<Result<_, Error>>()?,
             metadata: metadata.map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
         })
     }
