@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use at1w_container::repository::Fault;
 use at1w_container::{Error, FileKind, WrongKind, printable};
 
-use crate::signals;
+use crate::signals::{self, NoHandler};
 
 pub(crate) type Result<T, E = Failure> = std::result::Result<T, E>;
 
@@ -159,6 +159,12 @@ fn code_of(error: &Error) -> u8 {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::Container(error)
+    }
+}
+
+impl From<NoHandler> for Failure {
+    fn from(error: NoHandler) -> Self {
+        Self::Other(error.to_string())
     }
 }
 

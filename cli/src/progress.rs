@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use at1w_container::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::failure::{Result, report_note, report_warning};
-use crate::signals;
+use crate::failure::{report_note, report_warning};
+use crate::signals::{self, NoHandler};
 
 /// Work that can be interrupted, with a progress bar if standard error is a terminal.
 pub(crate) struct Bar {
@@ -19,7 +19,7 @@ pub(crate) struct Bar {
 }
 
 impl Bar {
-    pub(crate) fn new(quiet: bool) -> Result<Self> {
+    pub(crate) fn new(quiet: bool) -> Result<Self, NoHandler> {
         signals::catch()?;
         let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::new(0) };
         let template = "{wide_bar} {decimal_bytes} of {decimal_total_bytes}, \

@@ -1,21 +1,27 @@
 //! The signals that end a command: it cleans up first, and its exit code tells which one it was.
 
+use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock};
-
-use crate::failure::{Failure, Result};
 
 /// The number of the signal that came last; 0 before there was one.
 static CAUGHT: LazyLock<Arc<AtomicUsize>> = LazyLock::new(Arc::default);
 
+/// The reason why signals cannot be caught.
+#[derive(Clone)]
+pub(crate) struct NoHandler(String);
+
+impl fmt::Display for NoHandler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot handle signals: {}", self.0)
+    }
+}
+
 /// Lets SIGHUP, SIGINT and SIGTERM set [`caught`] instead of ending the process, for work that
 /// checks it and cleans up. Once is enough; further calls change nothing.
-pub(crate) fn catch() -> Result<()> {
-    static RESULT: OnceLock<Result<(), String>> = OnceLock::new();
-    RESULT
-        .get_or_init(|| install().map_err(|error| error.to_string()))
-        .clone()
-        .map_err(|error| Failure::Other(format!("cannot handle signals: {error}")))
+pub(crate) fn catch() -> Result<(), NoHandler> {
+    static RESULT: OnceLock<Result<(), NoHandler>> = OnceLock::new();
+    RESULT.get_or_init(|| install().map_err(|error| NoHandler(error.to_string()))).clone()
 }
 
 /// Whether a signal asked the command to end.

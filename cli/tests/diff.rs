@@ -144,8 +144,9 @@ fn each_difference_of_directories_is_named() {
     place.write("old/2.safetensors", bytes_of(&[("values", 5)]));
     place.write("old/was.safetensors", bytes_of(&[("moved-whole", 6)]));
     place.write("old/old.txt", "removed");
+    place.write("old/z.safetensors", bytes_of(&[("p", 9), ("q", 10), ("to-1", 11)]));
     place.write("old/notes.txt", "old");
-    place.write("new/1.safetensors", bytes_of(&[("same", 1), ("came", 7)]));
+    place.write("new/1.safetensors", bytes_of(&[("same", 1), ("came", 7), ("to-1", 11)]));
     place.write("new/2.safetensors", bytes_of(&[("values", 8), ("to-2", 2), ("y", 4)]));
     place.write("new/is.safetensors", bytes_of(&[("moved-whole", 6)]));
     place.write("new/notes.txt", "new");
@@ -158,10 +159,12 @@ fn each_difference_of_directories_is_named() {
 ~ notes.txt
 - old.txt
 > was.safetensors -> is.safetensors
+- z.safetensors  2 tensors
 > to-2  from 1.safetensors to 2.safetensors
+> to-1  from z.safetensors to 1.safetensors
 > x -> y  from 1.safetensors to 2.safetensors
-files: 0 same, 3 changed, 1 removed, 0 added, 1 renamed
-tensors: 2 same, 1 changed, 1 removed, 1 added, 0 renamed, 2 moved
+files: 0 same, 3 changed, 2 removed, 0 added, 1 renamed
+tensors: 2 same, 1 changed, 3 removed, 1 added, 0 renamed, 3 moved
 ";
     assert_eq!(outcome(&place, &["old", "new"], 1), expected);
     place.ok(&["pack", "new"]);
@@ -169,7 +172,7 @@ tensors: 2 same, 1 changed, 1 removed, 1 added, 0 renamed, 2 moved
 
     let json = outcome(&place, &["old", "new", "--json"], 1);
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
-    assert_eq!(json["tensors"]["moved"], 2);
+    assert_eq!(json["tensors"]["moved"], 3);
     assert_eq!(json["files"][0]["path"], "1.safetensors");
     assert_eq!(json["files"][0]["removed"], serde_json::json!(["gone"]));
     assert_eq!(json["files"][3]["change"], "removed");

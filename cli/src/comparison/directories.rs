@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::tensors::{Content, Differences, Entry, Tensors};
 use crate::directory::Directory;
-use crate::output::printable;
+use crate::output::{counted, printable};
 
 /// The files of a directory, by their paths before packing.
 pub(crate) type Files = BTreeMap<String, Rc<File>>;
@@ -169,6 +169,11 @@ impl FileDifferences {
     }
 }
 
+/// Says how many tensors a file had for itself alone; nothing of other files.
+fn count_of(tensors: Option<usize>) -> String {
+    tensors.map_or(String::new(), |tensors| format!("  {}", counted(tensors as u64, "tensor")))
+}
+
 impl DirectoryDifferences {
     pub(crate) fn of(old: Files, mut new: Files) -> Self {
         let mut differences = Self::default();
@@ -280,8 +285,17 @@ impl DirectoryDifferences {
         for FileDifferences { path, change, to, tensors } in &self.files {
             let path = printable(path);
             match (change, to) {
-                (FileChange::Removed, _) => writeln!(out, "- {path}")?,
-                (FileChange::Added, _) => writeln!(out, "+ {path}")?,
+                // Of a whole file the tensors are counted, not listed.
+                (FileChange::Removed, _) => {
+                    let tensors = tensors.as_ref().map(|tensors| tensors.removed.len());
+                    writeln!(out, "- {path}{}", count_of(tensors))?;
+                    continue;
+                }
+                (FileChange::Added, _) => {
+                    let tensors = tensors.as_ref().map(|tensors| tensors.added.len());
+                    writeln!(out, "+ {path}{}", count_of(tensors))?;
+                    continue;
+                }
                 (FileChange::Changed, _) => writeln!(out, "~ {path}")?,
                 (FileChange::Renamed, to) => {
                     let to = to.as_deref().unwrap_or_default();
