@@ -7,6 +7,8 @@ use std::process::ExitCode;
 use at1w_container::repository::Fault;
 use at1w_container::{Error, FileKind, WrongKind, printable};
 
+use crate::signals::{self, NoHandler};
+
 pub(crate) type Result<T, E = Failure> = std::result::Result<T, E>;
 
 pub(crate) enum Failure {
@@ -21,6 +23,10 @@ pub(crate) enum Failure {
     Refuted(Error),
     /// Files of a repository were reported already.
     Reported(Reported),
+    /// A tensor was not found, and files that may hold it were reported.
+    Hidden(Error, Reported),
+    /// No tensor matches these patterns.
+    NoMatch(Vec<String>),
     /// Two files differ, and the differences are printed.
     Different,
     /// Two files could not be compared.
@@ -39,16 +45,51 @@ pub(crate) enum Reported {
     Damaged,
 }
 
+impl Reported {
+    fn code(self) -> u8 {
+        match self {
+            Self::Incomplete => 5,
+            Self::Failed => 1,
+            Self::Damaged => 3,
+        }
+    }
+
+    /// Judges the error of one file of several. One that a manifest pins cannot be left out.
+    fn of(error: &Error, pinned: bool) -> Self {
+        match error.innermost() {
+            _ if error.is_integrity() => Self::Damaged,
+            Error::Io { .. } | Error::Safetensors(_) | Error::WrongKind(_) if !pinned => {
+                Self::Incomplete
+            }
+            _ => Self::Failed,
+        }
+    }
+}
+
 impl Failure {
     /// Says on standard error what is wrong and what to do; returns the exit code.
     pub(crate) fn report(self) -> ExitCode {
-        if let Some(message) = self.message() {
-            report_error(&message);
+        report_failure(&self);
+        self.exit_code().into()
+    }
+
+    /// Judges the failure as that of one file of several.
+    pub(crate) fn reported(&self) -> Reported {
+        match self.code() {
+            3 => Reported::Damaged,
+            5 => Reported::Incomplete,
+            _ => Reported::Failed,
         }
-        if let Some(advice) = self.error().and_then(advice) {
-            eprintln!("at1w: hint: {advice}");
-        }
-        self.code().into()
+    }
+
+    /// Whether a signal ended the work.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.error().is_some_and(|error| matches!(error.innermost(), Error::Cancelled))
+    }
+
+    /// Returns the exit code. A signal goes before every failure: it may have been the cause.
+    pub(crate) fn exit_code(&self) -> u8 {
+        signals::exit_code().unwrap_or_else(|| self.code())
     }
 
     /// Reports the failure of one source of several, and returns how bad it is, unless it ends the
@@ -67,13 +108,13 @@ impl Failure {
 
     fn error(&self) -> Option<&Error> {
         match self {
-            Self::Container(error) | Self::Refuted(error) => Some(error),
+            Self::Container(error) | Self::Refuted(error) | Self::Hidden(error, _) => Some(error),
             Self::Trouble(failure) => failure.error(),
             _ => None,
         }
     }
 
-    fn message(&self) -> Option<String> {
+    pub(crate) fn message(&self) -> Option<String> {
         match self {
             Self::Usage(message) | Self::Signature(message) | Self::Other(message) => {
                 Some(message.clone())
@@ -81,8 +122,15 @@ impl Failure {
             // The reader of the pipe has seen enough.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
             Self::Output(error) => Some(format!("writing to standard output: {error}")),
-            Self::Container(error) | Self::Refuted(error) => Some(error.to_string()),
+            Self::Container(error) | Self::Refuted(error) | Self::Hidden(error, _) => {
+                Some(error.to_string())
+            }
             Self::Trouble(failure) => failure.message(),
+            Self::NoMatch(patterns) => {
+                let is_file = patterns.iter().any(|pattern| Path::new(pattern).exists());
+                let one = if is_file { ": ls lists one file or directory at a time" } else { "" };
+                Some(format!("no tensor matches {}{one}", patterns.join(", ")))
+            }
             Self::Reported(_) | Self::Different => None,
         }
     }
@@ -90,11 +138,11 @@ impl Failure {
     fn code(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
+            Self::NoMatch(_) => 4,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
             Self::Output(_) | Self::Other(_) | Self::Different => 1,
-            Self::Signature(_) | Self::Reported(Reported::Damaged) => 3,
-            Self::Reported(Reported::Failed) => 1,
-            Self::Reported(Reported::Incomplete) => 5,
+            Self::Signature(_) => 3,
+            Self::Reported(reported) | Self::Hidden(_, reported) => reported.code(),
             Self::Refuted(error)
                 if matches!(error.innermost(), Error::Safetensors(_) | Error::WrongKind(_)) =>
             {
@@ -102,7 +150,7 @@ impl Failure {
             }
             Self::Refuted(error) => code_of(error),
             Self::Trouble(failure) => match failure.code() {
-                code @ (3 | 130) => code,
+                code @ (3 | INTERRUPTED) => code,
                 _ => 2,
             },
             Self::Container(error) => code_of(error),
@@ -110,10 +158,13 @@ impl Failure {
     }
 }
 
+/// The exit code of work that was cancelled, where no signal says more.
+const INTERRUPTED: u8 = 130;
+
 fn code_of(error: &Error) -> u8 {
     match error.innermost() {
         Error::NoTensor { .. } | Error::Slice { .. } => 4,
-        Error::Cancelled => 130,
+        Error::Cancelled => INTERRUPTED,
         _ if error.is_integrity() => 3,
         _ => 1,
     }
@@ -122,6 +173,12 @@ fn code_of(error: &Error) -> u8 {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::Container(error)
+    }
+}
+
+impl From<NoHandler> for Failure {
+    fn from(error: NoHandler) -> Self {
+        Self::Other(error.to_string())
     }
 }
 
@@ -156,12 +213,35 @@ pub(crate) fn report_warning(message: &str) {
     eprintln!("at1w: warning: {}", printable(message));
 }
 
+/// Says on standard error what is wrong and what to do.
+pub(crate) fn report_failure(failure: &Failure) {
+    if let Some(message) = failure.message() {
+        report_error(&message);
+    }
+    if let Some(advice) = failure.error().and_then(advice) {
+        eprintln!("at1w: hint: {advice}");
+    }
+}
+
+/// Reports a file that a repository lacks, or that is not what it should be.
+pub(crate) fn report_fault(repository: &Path, Fault { path, problem, .. }: &Fault) {
+    report_warning(&format!("{}: {problem}", repository.join(path).display()));
+}
+
 /// Reports the files that a repository lacks, and those that are not what they should be.
 pub(crate) fn report_faults(repository: &Path, faults: &[Fault]) -> Option<Reported> {
-    for Fault { path, problem, .. } in faults {
-        report_warning(&format!("{}: {problem}", repository.join(path).display()));
-    }
+    faults.iter().for_each(|fault| report_fault(repository, fault));
     (!faults.is_empty()).then_some(Reported::Incomplete)
+}
+
+/// Reports the error of one file of several, after which the work goes on; returns how bad it is.
+pub(crate) fn report_file(error: &Error, pinned: bool) -> Reported {
+    let reported = Reported::of(error, pinned);
+    match reported {
+        Reported::Incomplete => report_warning(&error.to_string()),
+        Reported::Failed | Reported::Damaged => report_error(&error.to_string()),
+    }
+    reported
 }
 
 pub(crate) fn report_note(message: &str) {

@@ -1,11 +1,18 @@
 //! The `at1w` command: model weights, packed losslessly and read back verified.
 
 mod commands;
+mod comparison;
+mod directory;
+mod events;
 mod failure;
+mod figures;
 mod formats;
+mod input;
+mod listing;
 mod output;
 mod progress;
 mod sample;
+mod signals;
 mod signature;
 
 use std::process::ExitCode;
@@ -33,16 +40,19 @@ Examples:
   at1w ls model.at1w                   list its tensors, with their SHA-256
   at1w get model.at1w head.weight --slice '0:16, :' -o head.npy
   at1w verify model.at1w               check every byte
+  at1w diff old.at1w new.safetensors   compare them by their tensors
   at1w unpack model.at1w               make model.safetensors again
 
 Exit codes:
   0    done
-  1    a file could not be read or written, or is not what was expected
-  2    the command line is wrong
+  1    a file could not be read or written, or is not what was expected; of diff: different
+  2    the command line is wrong; of diff: something could not be compared
   3    a file is damaged, or not the one that was pinned or signed
   4    there is no such tensor, or the slice does not fit it
   5    done, but the listed files are missing or are not what their names say
-  130  interrupted; nothing is left behind";
+  129, 130, 143
+       ended by SIGHUP, SIGINT, SIGTERM; nothing is left half done
+Where several apply, a signal goes first, then 3, 1 and 5.";
 
 /// Options of all commands.
 #[derive(Args)]
@@ -68,6 +78,7 @@ enum Command {
     Sign(commands::sign::Sign),
     Keygen(commands::keygen::Keygen),
     Completions(commands::completions::Completions),
+    Man(commands::man::Man),
 }
 
 fn main() -> ExitCode {
@@ -90,13 +101,14 @@ fn run(Cli { global, command }: Cli) -> Result<()> {
     match command {
         Command::Pack(pack) => pack.run(&global),
         Command::Unpack(unpack) => unpack.run(&global),
-        Command::Ls(ls) => ls.run(),
-        Command::Info(info) => info.run(),
+        Command::Ls(ls) => ls.run(&global),
+        Command::Info(info) => info.run(&global),
         Command::Get(get) => get.run(&global),
         Command::Diff(diff) => diff.run(&global),
         Command::Verify(verify) => verify.run(&global),
         Command::Sign(sign) => sign.run(&global),
         Command::Keygen(keygen) => keygen.run(&global),
         Command::Completions(completions) => completions.run(Cli::command()),
+        Command::Man(man) => man.run(&global, Cli::command()),
     }
 }

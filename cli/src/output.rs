@@ -1,7 +1,8 @@
-//! Standard output: text and JSON.
+//! Standard output: text, JSON, and the bytes of a file.
 
 use std::fmt::Write as _;
-use std::io::{self, BufWriter, StdoutLock, Write};
+use std::io::{self, BufWriter, IsTerminal, Stdout, StdoutLock, Write};
+use std::path::Path;
 
 use at1w_container::is_hidden;
 pub(crate) use at1w_container::printable;
@@ -17,18 +18,62 @@ pub(crate) fn to_stdout(
     write(&mut out).and_then(|()| out.flush()).map_err(Failure::Output)
 }
 
-/// Prints `value` as JSON. Escapes the characters that [`printable`] escapes.
+/// Whether the value of `-o` names standard output.
+pub(crate) fn is_stdout(output: &Path) -> bool {
+    output == Path::new("-")
+}
+
+/// Returns standard output for the bytes of a file, which are not for a terminal. The caller
+/// flushes it.
+pub(crate) fn stdout_for_bytes() -> Result<BufWriter<Stdout>> {
+    let stdout = io::stdout();
+    if !stdout.is_terminal() {
+        return Ok(BufWriter::with_capacity(64 << 10, stdout));
+    }
+    let problem = "raw bytes are not for a terminal: name a file with -o, or pipe them";
+    Err(Failure::Usage(problem.into()))
+}
+
+#[allow(dead_code, reason = "pack and unpack print their summaries by it")]
+/// Has `write` print the summary of a command that wrote to `output`: on standard error where
+/// standard output has the bytes.
+pub(crate) fn print_summary(
+    output: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<()> {
+    if !is_stdout(output) {
+        return to_stdout(|out| write(out));
+    }
+    // There is nothing to be done about a standard error that takes no bytes.
+    let _ = write(&mut io::stderr().lock());
+    Ok(())
+}
+
+/// Prints `value` as a JSON document.
 pub(crate) fn json(value: &impl Serialize) -> Result<()> {
     to_stdout(|out| {
-        let text = serde_json::to_string_pretty(value)?;
-        let mut rest = &text[..];
-        // Line feeds stand only between the values.
-        while let Some((at, c)) = rest.char_indices().find(|&(_, c)| is_hidden(c) && c != '\n') {
-            write!(out, "{}\\u{:04x}", &rest[..at], u32::from(c))?;
-            rest = &rest[at + c.len_utf8()..];
-        }
-        writeln!(out, "{rest}")
+        write_escaped(out, &serde_json::to_string_pretty(value)?)?;
+        writeln!(out)
     })
+}
+
+/// Prints `value` as one line of JSON, which a reader gets at once.
+pub(crate) fn json_line(value: &impl Serialize) -> Result<()> {
+    to_stdout(|out| {
+        write_escaped(out, &serde_json::to_string(value)?)?;
+        writeln!(out)
+    })
+}
+
+/// Writes JSON, and escapes the characters that [`printable`] escapes.
+fn write_escaped(out: &mut impl Write, text: &str) -> io::Result<()> {
+    let mut rest = text;
+    // Line feeds stand only between the values.
+    while let Some((at, c)) = rest.char_indices().find(|&(_, c)| is_hidden(c) && c != '\n') {
+        write!(out, "{}\\u{:04x}", &rest[..at], u32::from(c))?;
+        rest = &rest[at + c.len_utf8()..];
+    }
+    write!(out, "{rest}")
 }
 
 /// Writes a shape as `[2,3]`.
@@ -41,6 +86,11 @@ pub(crate) fn shape(dims: &[u64]) -> String {
     }
     shape.push(']');
     shape
+}
+
+/// Counts things: `1 file`, `2 files`.
+pub(crate) fn counted(count: u64, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Returns `part` in percent of `whole`; `-` where `whole` is 0.

@@ -1,29 +1,13 @@
-//! Progress on a terminal, and interruption by signals.
+//! Progress on a terminal.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use at1w_container::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::failure::{Failure, Result, report_note, report_warning};
-
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-
-/// Lets Ctrl-C and requests to terminate set [`interrupted`] instead of ending the process, for
-/// work that checks it and cleans up. Later calls do nothing.
-pub(crate) fn catch_interrupts() -> Result<()> {
-    static CAUGHT: AtomicBool = AtomicBool::new(false);
-    if CAUGHT.swap(true, Ordering::Relaxed) {
-        return Ok(());
-    }
-    ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed))
-        .map_err(|error| Failure::Other(format!("cannot handle signals: {error}")))
-}
-
-pub(crate) fn interrupted() -> bool {
-    INTERRUPTED.load(Ordering::Relaxed)
-}
+use crate::failure::{report_note, report_warning};
+use crate::signals::{self, NoHandler};
 
 /// Work that can be interrupted, with a progress bar if standard error is a terminal.
 pub(crate) struct Bar {
@@ -35,13 +19,19 @@ pub(crate) struct Bar {
 }
 
 impl Bar {
-    pub(crate) fn new(quiet: bool) -> Result<Self> {
-        catch_interrupts()?;
+    pub(crate) fn new(quiet: bool) -> Result<Self, NoHandler> {
+        signals::catch()?;
         let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::new(0) };
-        let template = "{wide_bar} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left ";
+        let template = "{wide_bar} {decimal_bytes} of {decimal_total_bytes}, \
+                        {decimal_bytes_per_sec}, {eta} left ";
         let style = ProgressStyle::with_template(template);
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         Ok(Self { bar, quiet, start: Instant::now(), done: AtomicU64::new(0) })
+    }
+
+    /// Has `print` write while the bar is out of the way.
+    pub(crate) fn suspend<T>(&self, print: impl FnOnce() -> T) -> T {
+        self.bar.suspend(print)
     }
 
     pub(crate) fn done(&self) -> u64 {
@@ -61,7 +51,8 @@ impl Drop for Bar {
 
 impl Progress for Bar {
     fn begin(&self, bytes: u64) {
-        self.bar.set_length(bytes);
+        // After the work before, where there are several files.
+        self.bar.set_length(self.done() + bytes);
     }
 
     fn advance(&self, bytes: u64) {
@@ -70,7 +61,7 @@ impl Progress for Bar {
     }
 
     fn cancelled(&self) -> bool {
-        interrupted()
+        signals::caught()
     }
 
     fn warn(&self, message: &str) {

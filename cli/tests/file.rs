@@ -193,6 +193,28 @@ fn completions_are_printed_for_every_shell() {
 }
 
 #[test]
+fn every_command_has_a_man_page() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("man1")).unwrap();
+    let printed = String::from_utf8(place.ok(&["man", "man1"])).unwrap();
+    let help = String::from_utf8(place.ok(&["--help"])).unwrap();
+    let commands = help.split("Commands:").nth(1).unwrap().split("\n\n").next().unwrap();
+    let commands = commands.lines().filter(|line| line.starts_with("  ") && &line[2..3] != " ");
+    let commands: Vec<_> = commands.filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(commands.contains(&"verify") && commands.contains(&"man"), "{commands:?}");
+    for command in commands.into_iter().filter(|command| *command != "help") {
+        let page = format!("man1/at1w-{command}.1");
+        assert!(printed.lines().any(|line| line == page), "{printed}");
+        let text = String::from_utf8(place.read(&page)).unwrap();
+        assert!(text.contains(".TH at1w") && text.contains(&format!("at1w\\-{command}")), "{text}");
+    }
+    place.read("man1/at1w.1");
+    place.fails(&["man", "man1"], 1, "exists already");
+    place.ok(&["man", "man1", "--force"]);
+    place.fails(&["man", "none"], 1, "make it first");
+}
+
+#[test]
 fn wrong_command_lines_exit_with_2() {
     let place = Place::packed();
     for args in

@@ -76,7 +76,7 @@ fn npy_files_have_the_header_of_numpy() {
         outcome.stderr
     };
     let note = npy("f32", "'<f4', 'fortran_order': False, 'shape': (2, 3)", &ones);
-    assert!(note.contains("read and verified 24 bytes") && !note.contains("ml_dtypes"), "{note}");
+    assert!(note.contains("read and verified 24 B") && !note.contains("ml_dtypes"), "{note}");
     let note = npy("bf16", "'|V2', 'fortran_order': False, 'shape': ()", &[0x80, 0x3f]);
     assert!(note.contains("ml_dtypes.bfloat16"), "{note}");
     let note = npy("fp8", "'|V1', 'fortran_order': False, 'shape': (1,)", &[0x38]);

@@ -24,17 +24,25 @@ fn write_large_model(place: &Place, name: &str) {
     file.set_len(8 + json.len() as u64 + LEN).unwrap();
 }
 
-/// Sends a signal once there is a temporary file, and expects the process to clean up.
-fn interrupt(place: &Place, mut child: Child, signal: &str) {
+/// The signals that end a command, each with its exit code.
+const SIGNALS: [(&str, i32); 3] = [("-HUP", 129), ("-INT", 130), ("-TERM", 143)];
+
+/// Sends a signal once there is a temporary file, and expects the process to clean up and to tell
+/// the signal by its exit code.
+fn interrupt(place: &Place, mut child: Child, (signal, code): (&str, i32)) {
     while !place.names().iter().any(|name| name.starts_with('.')) {
         assert!(child.try_wait().unwrap().is_none(), "it ended before it could be interrupted");
         std::thread::yield_now();
     }
+    send(&child, signal);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(code), "{signal}");
+    assert_eq!(output.stderr, b"at1w: error: interrupted\n");
+}
+
+fn send(child: &Child, signal: &str) {
     let kill = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
     assert!(kill.success());
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(130));
-    assert_eq!(output.stderr, b"at1w: error: interrupted\n");
 }
 
 fn start(place: &Place, args: &[&str]) -> Child {
@@ -47,8 +55,9 @@ fn start(place: &Place, args: &[&str]) -> Child {
 fn signals_leave_no_partial_file() {
     let place = Place::new();
     write_large_model(&place, "large.safetensors");
-    interrupt(&place, start(&place, &["pack", "large.safetensors"]), "-INT");
-    interrupt(&place, start(&place, &["pack", "large.safetensors"]), "-TERM");
+    for signal in SIGNALS {
+        interrupt(&place, start(&place, &["pack", "large.safetensors"]), signal);
+    }
     assert_eq!(place.names(), ["large.safetensors"]);
 }
 
@@ -57,8 +66,70 @@ fn signals_leave_no_partial_directory() {
     let place = Place::new();
     place.write("repo/a.safetensors", model(1));
     write_large_model(&place, "repo/large.safetensors");
-    interrupt(&place, start(&place, &["pack", "repo"]), "-INT");
+    for signal in SIGNALS {
+        interrupt(&place, start(&place, &["pack", "repo"]), signal);
+    }
     assert_eq!(place.names(), ["repo"]);
+}
+
+/// The signals that the process catches ("SigCgt:") or ignores ("SigIgn:"), as Linux tells: signal
+/// N by bit N - 1.
+#[cfg(target_os = "linux")]
+fn signal_mask(child: &Child, kind: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    let mask = status.lines().find_map(|line| line.strip_prefix(kind)).unwrap().trim();
+    u64::from_str_radix(mask, 16).unwrap()
+}
+
+/// Waits until the process catches signals.
+#[cfg(target_os = "linux")]
+fn wait_until_caught(child: &mut Child) {
+    const SIGTERM: u64 = 1 << 14;
+    while signal_mask(child, "SigCgt:") & SIGTERM == 0 {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it could be interrupted");
+        std::thread::yield_now();
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn commands_that_only_read_tell_the_signal_too() {
+    let place = Place::new();
+    write_large_model(&place, "large.safetensors");
+    let digest = "00".repeat(32);
+    for args in [
+        &["verify", "large.safetensors", "--sha256", &digest][..],
+        // Which is neither a difference nor trouble.
+        &["diff", "large.safetensors", "large.safetensors"],
+    ] {
+        for (signal, code) in SIGNALS {
+            let mut child = start(&place, args);
+            wait_until_caught(&mut child);
+            send(&child, signal);
+            let output = child.wait_with_output().unwrap();
+            assert_eq!(output.status.code(), Some(code), "{args:?}: {signal}");
+            assert_eq!(output.stderr, b"at1w: error: interrupted\n", "{args:?}");
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_signal_that_is_ignored_stays_ignored() {
+    let place = Place::new();
+    write_large_model(&place, "large.safetensors");
+    let script = format!("trap '' HUP; exec {AT1W} pack large.safetensors");
+    let mut command = Command::new("sh");
+    command.args(["-c", &script]).current_dir(place.path("")).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    while temporaries(&place).is_empty() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it could be interrupted");
+        std::thread::yield_now();
+    }
+    assert_eq!(signal_mask(&child, "SigIgn:") & 1, 1);
+    send(&child, "-HUP");
+    interrupt(&place, child, ("-TERM", 143));
+    assert_eq!(place.names(), ["large.safetensors"]);
 }
 
 /// A limit on the size of files stands in for a full disk.

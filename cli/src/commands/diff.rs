@@ -1,31 +1,37 @@
 //! `at1w diff`
 
-use std::collections::{BTreeMap, HashMap};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use at1w_container::{Digest, OpenOptions, TensorInfo, Weights};
+use at1w_container::{OpenOptions, Weights};
 use clap::Args;
 use serde::Serialize;
 
 use crate::Global;
-use crate::failure::{Failure, Result};
-use crate::output::{json, printable, shape, to_stdout};
+use crate::comparison::directories::{DirectoryDifferences, Files, all_tensors, read_files};
+use crate::comparison::tensors::{Content, Differences, Tensors};
+use crate::directory::Directory;
+use crate::failure::{Failure, Reported, Result};
+use crate::input;
+use crate::output::{json, to_stdout};
 use crate::progress::Bar;
 
-/// Compare the tensors of two files
+/// Compare two files or directories by their tensors
 ///
 /// Two tensors are the same if name, dtype, shape and SHA-256 are. Of a packed file the digests on
 /// record are compared, which proves nothing of its content: 'at1w verify' does. A .safetensors is
-/// read and hashed. The entries of the metadata are compared too, but not
-/// the layout of the headers.
+/// read and hashed. The entries of the metadata are compared too, but not the layout of the headers.
+///
+/// In directories, packed or not, files are compared that have the same path before packing, and
+/// tensors are found that have moved to another file. A file and a directory are compared by the
+/// tensors of all files together.
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Diff {
-    /// An .at1w or .safetensors file
+    /// An .at1w or .safetensors file, a directory, or - for standard input
     #[arg(value_name = "A")]
     old: PathBuf,
-    /// Another such file
+    /// Another of these
     #[arg(value_name = "B")]
     new: PathBuf,
     /// Print a JSON object
@@ -36,157 +42,120 @@ pub(crate) struct Diff {
 const HELP: &str = "\
 Each line begins with '-' for a tensor that is only in A, '+' for one that is only in B, '~' for one
 that changed, and '>' for one that has another name in B. --json prints an object with the keys same
-(a count), removed, added, changed, renamed (objects with from and to) and metadata_changed.
+(a count), removed, added, changed, renamed (objects with from and to) and metadata_changed. Of
+directories, files has such an object for each file that is not the same, with path and change
+(removed, added, changed or renamed); same_files counts the others, tensors has the totals, and moved
+the tensors that are in another file.
 
-Exit codes: 0 the same, 1 different, 2 a file could not be compared, 3 a file is damaged.
+Exit codes: 0 the same, 1 different, 2 something could not be compared, 3 a file is damaged.
 
 Examples:
   at1w diff old.at1w new.at1w
-  at1w diff model.safetensors model.at1w";
+  at1w diff model.safetensors model.at1w
+  at1w diff ~/models/minilm ~/models/minilm.at1w";
 
-#[derive(Default, Serialize)]
-struct Differences {
-    same: usize,
-    removed: Vec<String>,
-    added: Vec<String>,
-    changed: Vec<Change>,
-    renamed: Vec<Renaming>,
-    metadata_changed: bool,
+/// What is compared, opened.
+enum Side {
+    File(PathBuf, Box<Weights>),
+    Directory(PathBuf, Directory),
 }
 
+/// The differences of the two.
 #[derive(Serialize)]
-struct Change {
-    name: String,
-    from: Entry,
-    to: Entry,
-}
-
-#[derive(Serialize)]
-struct Renaming {
-    from: String,
-    to: String,
-}
-
-/// The properties that make two tensors the same.
-#[derive(Clone, PartialEq, Eq, Hash, Serialize)]
-struct Entry {
-    dtype: String,
-    shape: Vec<u64>,
-    sha256: String,
+#[serde(untagged)]
+enum Found {
+    Files(Differences),
+    Directories(DirectoryDifferences),
 }
 
 impl Diff {
     pub(crate) fn run(self, global: &Global) -> Result<()> {
-        let differences = self.compare(global).map_err(|error| Failure::Trouble(error.into()))?;
-        let printed = if self.json { json(&differences) } else { differences.print() };
+        self.compare(global).map_err(|failure| match failure {
+            Failure::Different => failure,
+            trouble => Failure::Trouble(trouble.into()),
+        })
+    }
+
+    fn compare(&self, global: &Global) -> Result<()> {
+        let (mut old, mut new) = (Side::open(&self.old, global)?, Side::open(&self.new, global)?);
+        let bar = Bar::new(global.quiet)?;
+        let found = match (&mut old, &mut new) {
+            (Side::Directory(_, old), Side::Directory(_, new)) => {
+                let files = (read_files(old, &bar)?, read_files(new, &bar)?);
+                Found::Directories(DirectoryDifferences::of(files.0, files.1))
+            }
+            (Side::File(..), Side::File(..)) => {
+                Found::Files(Differences::of(&old.content(&bar)?, &new.content(&bar)?))
+            }
+            (old, new) => {
+                Found::Files(Differences::of_tensors(old.tensors(&bar)?, new.tensors(&bar)?))
+            }
+        };
+        drop(bar);
+        let printed = if self.json { json(&found) } else { to_stdout(|out| found.print(out)) };
         match printed {
             // The reader of the pipe has seen enough. The answer is the exit code all the same.
             Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => {}
-            printed => printed.map_err(|error| Failure::Trouble(error.into()))?,
+            printed => printed?,
         }
-        if differences.any() { Err(Failure::Different) } else { Ok(()) }
-    }
-
-    fn compare(&self, global: &Global) -> Result<Differences> {
-        let bar = Bar::new(global.quiet)?;
-        let open = |path: &Path| Weights::open(path, &OpenOptions::new());
-        let (old, new) = (open(&self.old)?, open(&self.new)?);
-        let entries = |path: &Path, weights: &Weights| -> Result<BTreeMap<String, Entry>> {
-            let tensors = weights.header().tensors().iter();
-            let entry = |tensor: &TensorInfo| {
-                let digest = weights.tensor_digest(tensor.name(), &bar);
-                let digest = digest.map_err(|error| error.in_file(path))?;
-                Ok((tensor.name().to_owned(), Entry::new(tensor, digest)))
-            };
-            tensors.map(entry).collect()
-        };
-        let mut differences = Differences::of(entries(&self.old, &old)?, entries(&self.new, &new)?);
-        let metadata = |weights: &Weights| {
-            let entries = weights.header().metadata();
-            entries
-                .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                .collect::<HashMap<_, _>>()
-        };
-        differences.metadata_changed = metadata(&old) != metadata(&new);
-        Ok(differences)
+        if let Some(worst) = old.worst().max(new.worst()) {
+            return Err(Failure::Reported(worst));
+        }
+        if found.any() { Err(Failure::Different) } else { Ok(()) }
     }
 }
 
-impl Entry {
-    fn new(tensor: &TensorInfo, digest: Digest) -> Self {
-        let (dtype, shape) = (tensor.dtype_name().to_owned(), tensor.shape().to_vec());
-        Self { dtype, shape, sha256: digest.to_string() }
+impl Side {
+    fn open(path: &Path, global: &Global) -> Result<Self> {
+        if path.is_dir() {
+            return Ok(Self::Directory(path.to_owned(), Directory::read(path, global)?));
+        }
+        let weights = input::open(path, &OpenOptions::new())?;
+        Ok(Self::File(input::shown(path).to_owned(), Box::new(weights)))
     }
 
-    /// Writes dtype and shape.
-    fn kind(&self) -> String {
-        format!("{} {}", printable(&self.dtype), shape(&self.shape))
-    }
-}
-
-impl Differences {
-    fn of(old: BTreeMap<String, Entry>, mut new: BTreeMap<String, Entry>) -> Self {
-        let mut differences = Self::default();
-        let mut gone = Vec::new();
-        for (name, from) in old {
-            match new.remove(&name) {
-                Some(to) if to == from => differences.same += 1,
-                Some(to) => differences.changed.push(Change { name, from, to }),
-                None => gone.push((name, from)),
+    fn content(&mut self, bar: &Bar) -> Result<Content> {
+        match self {
+            Self::File(path, weights) => {
+                Ok(Content::read(weights, bar).map_err(|error| error.in_file(path))?)
+            }
+            Self::Directory(..) => {
+                Ok(Content { tensors: self.tensors(bar)?, ..Content::default() })
             }
         }
-        // Among several tensors with one content, the first names are paired.
-        let mut by_entry = HashMap::<Entry, Vec<String>>::new();
-        for (name, entry) in new.into_iter().rev() {
-            by_entry.entry(entry).or_default().push(name);
-        }
-        for (from, entry) in gone {
-            match by_entry.get_mut(&entry).and_then(Vec::pop) {
-                Some(to) => differences.renamed.push(Renaming { from, to }),
-                None => differences.removed.push(from),
-            }
-        }
-        differences.added = by_entry.into_values().flatten().collect();
-        differences.added.sort();
-        differences
     }
 
-    fn any(&self) -> bool {
-        let Self { removed, added, changed, renamed, metadata_changed, .. } = self;
-        let lists = [removed.len(), added.len(), changed.len(), renamed.len()];
-        lists.iter().any(|&len| len > 0) || *metadata_changed
-    }
-
-    fn print(&self) -> Result<()> {
-        let Self { same, removed, added, changed, renamed, metadata_changed } = self;
-        to_stdout(|out| {
-            for name in removed {
-                writeln!(out, "- {}", printable(name))?;
-            }
-            for name in added {
-                writeln!(out, "+ {}", printable(name))?;
-            }
-            for Change { name, from, to } in changed {
-                let how = match (from.kind(), to.kind()) {
-                    (from, to) if from == to => format!("{from}, other values"),
-                    (from, to) => format!("{from} -> {to}"),
-                };
-                writeln!(out, "~ {}  {how}", printable(name))?;
-            }
-            for Renaming { from, to } in renamed {
-                writeln!(out, "> {} -> {}", printable(from), printable(to))?;
-            }
-            if *metadata_changed {
-                writeln!(out, "~ the metadata")?;
-            }
-            writeln!(
-                out,
-                "{same} same, {} changed, {} removed, {} added, {} renamed",
-                changed.len(),
-                removed.len(),
-                added.len(),
-                renamed.len()
-            )
+    /// Returns all tensors, of whichever file.
+    fn tensors(&mut self, bar: &Bar) -> Result<Tensors> {
+        let Self::Directory(path, directory) = self else { return Ok(self.content(bar)?.tensors) };
+        let files: Files = read_files(directory, bar)?;
+        all_tensors(&files).map_err(|name| {
+            let path = path.display();
+            Failure::Usage(format!("{path}: tensor {name:?} differs from file to file: name one"))
         })
+    }
+
+    /// Returns the worst that was reported of its files.
+    fn worst(&self) -> Option<Reported> {
+        match self {
+            Self::File(..) => None,
+            Self::Directory(_, directory) => directory.worst(),
+        }
+    }
+}
+
+impl Found {
+    fn any(&self) -> bool {
+        match self {
+            Self::Files(differences) => differences.any(),
+            Self::Directories(differences) => differences.any(),
+        }
+    }
+
+    fn print(&self, out: &mut impl Write) -> std::io::Result<()> {
+        match self {
+            Self::Files(differences) => differences.print(out),
+            Self::Directories(differences) => differences.print(out),
+        }
     }
 }

@@ -1,22 +1,30 @@
 //! `at1w info`
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use at1w_container::{FileInfo, OpenOptions, Reader, Weights};
 use clap::Args;
 use serde::Serialize;
 
+use crate::Global;
+use crate::directory::{Directory, FaultRow, Others};
 use crate::failure::Result;
+use crate::figures::Figures;
+use crate::input;
+use crate::listing::files::{Count, Dtypes, FileList, count_dtypes, format_name};
 use crate::output::{json, percent, printable, to_stdout};
 
-/// Show sizes, digests, dtypes and metadata of a file
+/// Show sizes, digests, dtypes and metadata of a file, or the totals of a directory
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Info {
-    /// An .at1w or .safetensors file
-    file: PathBuf,
+    /// An .at1w or .safetensors file, a directory, or - for standard input
+    #[arg(value_name = "FILE-OR-DIR")]
+    path: PathBuf,
+    #[command(flatten)]
+    figures: Figures,
     /// Print a JSON object
     #[arg(long)]
     json: bool,
@@ -25,10 +33,13 @@ pub(crate) struct Info {
 const HELP: &str = "\
 The root pins all content of the file: 'at1w verify FILE --root HEX' checks against it. It does not
 change when the same model is packed again. A .safetensors has none, and of the keys of --json only
-format, original_bytes, header_bytes, tensors, dtypes and metadata.
+format, original_bytes, header_bytes, tensors, dtypes and metadata. A directory has format
+(\"directory\"), has_manifest, original_bytes, packed_bytes, tensors, dtypes, files (as of 'at1w
+ls'), other_files (files and bytes) and faults.
 
 Examples:
   at1w info model.at1w
+  at1w info ~/models/minilm.at1w
   at1w info --json model.at1w | jq -r .root";
 
 #[derive(Serialize)]
@@ -39,7 +50,7 @@ struct Report<'a> {
     #[serde(flatten)]
     packed: Option<Packed>,
     tensors: usize,
-    dtypes: BTreeMap<&'a str, Count>,
+    dtypes: Dtypes,
     metadata: BTreeMap<&'a str, &'a str>,
 }
 
@@ -56,6 +67,20 @@ struct Packed {
     index_bytes: u64,
     chunk_table_bytes: u64,
     model_bytes: u64,
+}
+
+/// The totals of a directory.
+#[derive(Serialize)]
+struct DirectoryReport {
+    format: &'static str,
+    has_manifest: bool,
+    original_bytes: u64,
+    packed_bytes: u64,
+    tensors: u64,
+    dtypes: Dtypes,
+    files: FileList,
+    other_files: Others,
+    faults: Vec<FaultRow>,
 }
 
 impl Packed {
@@ -75,28 +100,13 @@ impl Packed {
     }
 }
 
-#[derive(Default, Serialize)]
-struct Count {
-    tensors: u64,
-    raw_bytes: u64,
-    stored_bytes: u64,
-}
-
 impl<'a> Report<'a> {
     fn new(weights: &'a Weights) -> Self {
         let header = weights.header();
-        let stored: Option<Vec<u64>> = weights
-            .packed()
-            .map(|reader| reader.tensors().map(|tensor| tensor.stored_len()).collect());
-        let mut dtypes = BTreeMap::<_, Count>::new();
-        for (i, tensor) in header.tensors().iter().enumerate() {
-            let count = dtypes.entry(tensor.dtype_name()).or_default();
-            count.tensors += 1;
-            count.raw_bytes += tensor.raw_len();
-            count.stored_bytes += stored.as_ref().map_or(tensor.raw_len(), |stored| stored[i]);
-        }
+        let mut dtypes = Dtypes::new();
+        count_dtypes(weights, &mut dtypes);
         Self {
-            format: if stored.is_some() { "at1w" } else { "safetensors" },
+            format: format_name(weights),
             original_bytes: weights.original_len(),
             header_bytes: header.bytes().len() as u64,
             packed: weights.packed().map(Reader::info).map(Packed::new),
@@ -106,33 +116,30 @@ impl<'a> Report<'a> {
         }
     }
 
-    fn print(&self, out: &mut impl Write) -> std::io::Result<()> {
-        let mut line = |label: &str, value: String| writeln!(out, "{label:<18}{value}");
+    fn print(&self, figures: Figures, out: &mut impl Write) -> io::Result<()> {
+        let size = |bytes| figures.size(bytes);
         if let Some(packed) = &self.packed {
             let ratio = percent(packed.packed_bytes, self.original_bytes);
-            line("format version", packed.version.to_string())?;
-            line("features", features(packed.required_features, packed.optional_features))?;
-            line("packed", format!("{} bytes ({ratio} %)", packed.packed_bytes))?;
-            line("original", format!("{} bytes", self.original_bytes))?;
-            line("root", packed.root.clone())?;
-            line("original SHA-256", packed.original_sha256.clone())?;
-            let (raw, stored) = (self.header_bytes, packed.header_stored_bytes);
-            line("header", format!("{raw} bytes, stored in {stored}"))?;
-            line("index", format!("{} bytes", packed.index_bytes))?;
-            line("chunk tables", format!("{} bytes", packed.chunk_table_bytes))?;
-            line("models", format!("{} bytes", packed.model_bytes))?;
+            line(out, "format version", &packed.version.to_string())?;
+            let features = features(packed.required_features, packed.optional_features);
+            line(out, "features", &features)?;
+            line(out, "packed", &format!("{} ({ratio} %)", size(packed.packed_bytes)))?;
+            line(out, "original", &size(self.original_bytes))?;
+            line(out, "root", &packed.root)?;
+            line(out, "original SHA-256", &packed.original_sha256)?;
+            let (raw, stored) = (size(self.header_bytes), packed.header_stored_bytes);
+            line(out, "header", &format!("{raw}, stored in {}", figures.cell(stored)))?;
+            line(out, "index", &size(packed.index_bytes))?;
+            line(out, "chunk tables", &size(packed.chunk_table_bytes))?;
+            line(out, "models", &size(packed.model_bytes))?;
         } else {
-            line("format", "safetensors, not packed: nothing pins its bytes".into())?;
-            line("size", format!("{} bytes", self.original_bytes))?;
-            line("header", format!("{} bytes", self.header_bytes))?;
+            line(out, "format", "safetensors, not packed: nothing pins its bytes")?;
+            line(out, "size", &size(self.original_bytes))?;
+            line(out, "header", &size(self.header_bytes))?;
         }
-        line("tensors", self.tensors.to_string())?;
-        for (dtype, Count { tensors, raw_bytes, stored_bytes }) in &self.dtypes {
-            let ratio = percent(*stored_bytes, *raw_bytes);
-            let label = format!("  {}", printable(dtype));
-            line(&label, format!("{tensors}, {raw_bytes} -> {stored_bytes} bytes ({ratio} %)"))?;
-        }
-        line("metadata", self.metadata.len().to_string())?;
+        line(out, "tensors", &self.tensors.to_string())?;
+        print_dtypes(&self.dtypes, figures, out)?;
+        line(out, "metadata", &self.metadata.len().to_string())?;
         for (key, value) in &self.metadata {
             writeln!(out, "  {}: {}", printable(key), printable(value))?;
         }
@@ -140,11 +147,76 @@ impl<'a> Report<'a> {
     }
 }
 
+impl DirectoryReport {
+    fn print(&self, figures: Figures, pinned: &str, out: &mut impl Write) -> io::Result<()> {
+        let (files, packed) = (self.files.len(), self.files.packed());
+        let ratio = percent(self.packed_bytes, self.original_bytes);
+        line(out, "files of weights", &format!("{files}, {packed} of them packed, {pinned}"))?;
+        let Others { files, bytes } = self.other_files;
+        line(out, "other files", &format!("{files}, {}", figures.size(bytes)))?;
+        line(out, "packed", &format!("{} ({ratio} %)", figures.size(self.packed_bytes)))?;
+        line(out, "original", &figures.size(self.original_bytes))?;
+        line(out, "tensors", &self.tensors.to_string())?;
+        print_dtypes(&self.dtypes, figures, out)?;
+        if !self.faults.is_empty() {
+            line(out, "faults", &self.faults.len().to_string())?;
+        }
+        writeln!(out)?;
+        self.files.table(figures).print(out)
+    }
+}
+
+/// Prints a label and what stands behind it.
+fn line(out: &mut impl Write, label: &str, value: &str) -> io::Result<()> {
+    writeln!(out, "{label:<18}{value}")
+}
+
+fn print_dtypes(dtypes: &Dtypes, figures: Figures, out: &mut impl Write) -> io::Result<()> {
+    for (dtype, Count { tensors, raw_bytes, stored_bytes }) in dtypes {
+        let ratio = percent(*stored_bytes, *raw_bytes);
+        let (raw, stored) = (figures.cell(*raw_bytes), figures.size(*stored_bytes));
+        let label = format!("  {}", printable(dtype));
+        line(out, &label, &format!("{tensors}, {raw} -> {stored} ({ratio} %)"))?;
+    }
+    Ok(())
+}
+
 impl Info {
-    pub(crate) fn run(self) -> Result<()> {
-        let weights = Weights::open(&self.file, &OpenOptions::new())?;
+    pub(crate) fn run(self, global: &Global) -> Result<()> {
+        if self.path.is_dir() {
+            return self.of_directory(global);
+        }
+        let weights = input::open(&self.path, &OpenOptions::new())?;
         let report = Report::new(&weights);
-        if self.json { json(&report) } else { to_stdout(|out| report.print(out)) }
+        if self.json { json(&report) } else { to_stdout(|out| report.print(self.figures, out)) }
+    }
+
+    fn of_directory(self, global: &Global) -> Result<()> {
+        let mut directory = Directory::read(&self.path, global)?;
+        let (mut files, mut dtypes) = (FileList::default(), Dtypes::new());
+        let other_files = directory.each(|file, weights| {
+            files.add(file, &weights);
+            count_dtypes(&weights, &mut dtypes);
+            Ok(())
+        });
+        let (original, packed) = files.sizes();
+        let report = DirectoryReport {
+            format: "directory",
+            has_manifest: directory.contents.has_manifest,
+            original_bytes: original + other_files.bytes,
+            packed_bytes: packed + other_files.bytes,
+            tensors: files.tensors(),
+            dtypes,
+            files,
+            other_files,
+            faults: std::mem::take(&mut directory.faults),
+        };
+        if self.json {
+            json(&report)?;
+        } else {
+            to_stdout(|out| report.print(self.figures, directory.pinned_by(), out))?;
+        }
+        directory.outcome()
     }
 }
 

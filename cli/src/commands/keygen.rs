@@ -12,6 +12,7 @@ use minisign::KeyPair;
 use crate::Global;
 use crate::failure::{Failure, Result};
 use crate::output::to_stdout;
+use crate::signals;
 use crate::signature::has_terminal;
 
 /// Make a pair of keys to sign with
@@ -60,6 +61,8 @@ impl Keygen {
             KeyPair::generate_encrypted_keypair(None)
         }
         .map_err(failed)?;
+        // No signal comes between the two keys.
+        signals::catch()?;
         write_secret(&secret_key, sk.to_box(None).map_err(failed)?.to_string().as_bytes())?;
         let written = pk.to_box().map_err(failed).and_then(|public| {
             Ok(write_atomically(&public_key, false, |file| {

@@ -10,6 +10,7 @@ pub(crate) mod get;
 pub(crate) mod info;
 pub(crate) mod keygen;
 pub(crate) mod ls;
+pub(crate) mod man;
 pub(crate) mod pack;
 pub(crate) mod sign;
 pub(crate) mod unpack;

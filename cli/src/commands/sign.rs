@@ -15,6 +15,7 @@ use super::unpack::require_repository;
 use crate::Global;
 use crate::failure::{Failure, Result};
 use crate::output::{printable, to_stdout};
+use crate::signals;
 use crate::signature::{has_terminal, read_text};
 
 /// Sign a file or a packed repository
@@ -97,6 +98,8 @@ impl Sign {
                 minisign::sign(public.as_ref(), &key, &signed[..], comment, Some(UNTRUSTED))
             })
             .map_err(|error| Failure::Other(format!("{}: {error}", secret_key.display())))?;
+        // From here on there is a temporary file.
+        signals::catch()?;
         write_atomically(&output, force, |file| {
             file.write_all(signature.to_string().as_bytes()).map_err(Error::Write)
         })?;

@@ -2,33 +2,41 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use at1w_container::repository::{signed_manifest, verify_manifest};
+use at1w_container::repository::{Contents, is_repository, signed_manifest, verify_manifest};
 use at1w_container::{Digest, Error, OpenOptions, Progress, Weights};
 use clap::Args;
+use serde::Serialize;
 
 use super::pack::speed;
-use super::unpack::require_repository;
 use crate::Global;
-use crate::failure::{Failure, Reported, Result, report_error, report_faults, report_note};
+use crate::events::Events;
+use crate::failure::{
+    Failure, Reported, Result, report_failure, report_fault, report_file, report_note,
+};
+use crate::figures::human;
+use crate::input;
 use crate::output::{printable, to_stdout};
 use crate::progress::Bar;
 use crate::signature::Check;
 
-/// Check every byte of a file or of a packed repository
+/// Check every byte of files and of packed repositories
 ///
 /// Every chunk is decoded and checked, which proves the SHA-256 of every tensor and the root. In a
 /// repository, every file is checked against the manifest, which finds files of another revision
 /// too, and indices of shards are checked against the files that are there.
 ///
+/// In a directory without a manifest, as 'pack --in-place' leaves it, each packed file is checked,
+/// whatever its name is. Nothing tells then whether a file is missing, or is another one.
+///
 /// For a .safetensors, only the header is checked, and its SHA-256 with --sha256.
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Verify {
-    /// An .at1w or .safetensors file, or a packed repository
-    #[arg(value_name = "FILE-OR-DIR")]
-    path: PathBuf,
+    /// The .at1w or .safetensors files, packed repositories or other directories; - is standard
+    /// input
+    #[arg(value_name = "FILE-OR-DIR", required = true)]
+    paths: Vec<PathBuf>,
     /// The root that the file must have, as 'at1w info' shows it
     #[arg(long, value_name = "HEX")]
     root: Option<Digest>,
@@ -41,110 +49,289 @@ pub(crate) struct Verify {
     sha256: Option<Digest>,
     #[command(flatten)]
     signature: Check,
+    /// Print a line of JSON for each file, and one for the summary
+    #[arg(long)]
+    json: bool,
 }
 
 const HELP: &str = "\
 A line 'ok ROOT  FILE' is printed for each file. Without --root this shows that a file is intact,
 but not whose it is: keep the root of a model that you trust, or check the signature of who made it.
-Exit code 5 says that a repository is intact as it was packed, but is not a whole model.
+Exit code 5 says that what is there is intact, but is not a whole model, or that some of it is not
+what its name says.
 
 Examples:
   at1w verify model.at1w
   at1w verify model.at1w --root \"$(cat model.root)\" --file
   at1w verify model.safetensors --sha256 \"$(cut -d' ' -f1 model.sha256)\"
   at1w verify model.at1w --signature model.at1w.minisig --public-key at1w.pub
-  at1w verify ~/models/minilm.at1w";
+  at1w verify ~/models/minilm.at1w ~/models/llama.at1w";
 
 impl Verify {
     pub(crate) fn run(self, global: &Global) -> Result<()> {
-        if self.path.is_dir() { self.verify_directory(global) } else { self.verify_one(global) }
+        self.check_options()?;
+        let mut job = Job {
+            quiet: global.quiet,
+            events: Events::new(self.json),
+            done: Done::default(),
+            worst: None,
+            printed: Ok(()),
+        };
+        let outcome = self.verify_all(global, &mut job);
+        let Job { events, done, worst, printed, .. } = job;
+        let outcome = outcome.and(worst.map_or(printed, |worst| Err(Failure::Reported(worst))));
+        events.end(outcome, done)
     }
 
-    fn verify_one(self, global: &Global) -> Result<()> {
-        let Self { path, root, file, sha256, signature } = self;
-        let options = OpenOptions::new().root(root);
-        let weights = Weights::open(&path, &options).map_err(Failure::Refuted)?;
-        let comment = match weights.root() {
-            // The root pins the index, and so does a signature over the root.
-            Some(root) => signature.check_root(&root)?,
-            None if signature.is_given() => return Err(Error::NoRoot.in_file(&path).into()),
-            None => None,
+    /// Refuses options that pin one file where there are others.
+    fn check_options(&self) -> Result<()> {
+        let options = [
+            ("--root", self.root.is_some()),
+            ("--sha256", self.sha256.is_some()),
+            ("--signature", self.signature.is_given()),
+        ];
+        let Some((option, _)) = options.into_iter().find(|(_, given)| *given) else {
+            return Ok(());
         };
+        let problem = match &self.paths[..] {
+            [path] if !path.is_dir() => return Ok(()),
+            [path] if is_repository(path) && option == "--signature" => return Ok(()),
+            [path] if is_repository(path) => "the digests of a repository are in its manifest",
+            [_] => "this directory has no manifest",
+            _ => "name one",
+        };
+        Err(Failure::Usage(format!("{option} is for one file: {problem}")))
+    }
+
+    fn verify_all(&self, global: &Global, job: &mut Job) -> Result<()> {
+        let mut signed = Vec::new();
+        // Standard input first: it is read while a signal still ends the process.
+        let stdin = self.paths.iter().any(|path| input::is_stdin(path));
+        let mut stdin = stdin.then(|| self.open(Path::new("-")));
         let bar = Bar::new(global.quiet)?;
-        bar.begin(weights.original_len());
-        let verified = match (sha256, weights.packed()) {
-            (Some(sha256), _) => weights.verify_sha256(sha256, &bar),
-            (None, Some(reader)) if file => reader.verify_original(&bar),
-            (None, Some(reader)) => reader.verify(&bar),
-            (None, None) => Ok(()),
-        };
-        verified.map_err(|error| error.in_file(&path))?;
+        for path in &self.paths {
+            let opened = if input::is_stdin(path) { stdin.take() } else { None };
+            let checked = if !path.is_dir() {
+                opened
+                    .unwrap_or_else(|| self.open(path))
+                    .and_then(|weights| self.verify_one(path, &weights, &bar, job))
+            } else if is_repository(path) {
+                self.verify_repository(path, &bar, job)
+            } else {
+                self.verify_directory(path, &bar, job).map(|()| None)
+            };
+            match checked {
+                Ok(comment) => signed.extend(comment),
+                Err(failure) if self.paths.len() == 1 || failure.is_cancelled() => {
+                    return Err(failure);
+                }
+                Err(failure) => job.fail(path, failure, &bar),
+            }
+        }
         let (bytes, elapsed) = (bar.done(), bar.elapsed());
         drop(bar);
-        if global.quiet {
-            return Ok(());
+        job.done.seconds = elapsed.as_secs_f64();
+        job.done.bytes = bytes;
+        // On standard error: programs parse standard output.
+        if !global.quiet && bytes > 0 {
+            report_note(&format!("verified {}, {}", human(bytes), speed(bytes, elapsed)));
         }
-        let shown = match (weights.root(), sha256) {
-            (Some(root), _) => root.to_string(),
-            (None, Some(_)) => "(SHA-256 as expected)".into(),
-            (None, None) => "(well formed; nothing pins its bytes)".into(),
-        };
-        to_stdout(|out| writeln!(out, "{}", ok_line(&shown, &path)))?;
-        report_verified(bytes, elapsed, comment);
+        for comment in signed.iter().filter(|_| !global.quiet) {
+            report_note(&format!("the signature is right; its trusted comment: {comment}"));
+        }
         Ok(())
     }
 
-    fn verify_directory(self, global: &Global) -> Result<()> {
-        let Self { path, root, file, sha256, signature } = self;
-        if root.is_some() || sha256.is_some() {
-            let option = if root.is_some() { "--root" } else { "--sha256" };
-            return Err(Failure::Usage(format!(
-                "{option} is for one file: the digests of a repository are in its manifest"
+    fn open(&self, path: &Path) -> Result<Weights> {
+        let options = OpenOptions::new().root(self.root);
+        input::open(path, &options).map_err(|failure| match failure {
+            Failure::Container(error) => Failure::Refuted(error),
+            other => other,
+        })
+    }
+
+    /// Verifies one file; returns the trusted comment of its signature.
+    fn verify_one(
+        &self,
+        path: &Path,
+        weights: &Weights,
+        bar: &Bar,
+        job: &mut Job,
+    ) -> Result<Option<String>> {
+        let comment = match weights.root() {
+            // The root pins the index, and so does a signature over the root.
+            Some(root) => self.signature.check_root(&root)?,
+            None if self.signature.is_given() => {
+                return Err(Error::NoRoot.in_file(input::shown(path)).into());
+            }
+            None => None,
+        };
+        bar.begin(weights.original_len());
+        let verified = match self.sha256 {
+            Some(sha256) => weights.verify_sha256(sha256, bar),
+            None => self.verify_bytes(weights, bar),
+        };
+        verified.map_err(|error| error.in_file(input::shown(path)))?;
+        job.succeed(path, weights.root(), self.sha256.is_some(), bar);
+        Ok(comment)
+    }
+
+    /// Verifies what a file itself proves.
+    fn verify_bytes(&self, weights: &Weights, bar: &Bar) -> Result<(), Error> {
+        match weights.packed() {
+            Some(reader) if self.file => reader.verify_original(bar),
+            Some(reader) => reader.verify(bar),
+            None => Ok(()),
+        }
+    }
+
+    /// Verifies a repository against its manifest.
+    fn verify_repository(&self, path: &Path, bar: &Bar, job: &mut Job) -> Result<Option<String>> {
+        let manifest = signed_manifest(path)?;
+        let comment = self.signature.check(&manifest)?;
+        let check = verify_manifest(path, &manifest, self.file, bar)?;
+        for file in check.files {
+            let full = path.join(&file.path);
+            match file.outcome {
+                Ok(Some(root)) => job.succeed(&full, Some(root), false, bar),
+                Ok(None) => job.carried(&full, bar),
+                Err(error) => job.refuse(&full, &error, true, bar),
+            }
+        }
+        for fault in &check.faults {
+            bar.suspend(|| report_fault(path, fault));
+            job.fault(&path.join(&fault.path), &fault.problem.to_string());
+        }
+        Ok(comment)
+    }
+
+    /// Verifies the files of weights in a directory that has no manifest.
+    fn verify_directory(&self, path: &Path, bar: &Bar, job: &mut Job) -> Result<()> {
+        let contents = Contents::read(path, bar)?;
+        if !contents.left_out.is_empty() {
+            bar.note(&format!("{}: left out: {}", path.display(), contents.left_out.join(", ")));
+        }
+        contents.errors.iter().for_each(|error| job.refuse(path, error, false, bar));
+        let files = contents.distinct();
+        bar.begin(files.iter().map(|file| file.len).sum());
+        let mut packed = 0;
+        for file in files {
+            let verified = match file.open() {
+                Ok(None) => continue,
+                Ok(Some(weights)) => {
+                    packed += usize::from(weights.packed().is_some());
+                    let verified = self.verify_bytes(&weights, bar).map(|()| weights.root());
+                    verified.map_err(|error| error.in_file(&file.full))
+                }
+                Err(error) => Err(error),
+            };
+            match verified {
+                Ok(root) => job.succeed(&file.full, root, false, bar),
+                Err(Error::Cancelled) => return Err(Error::Cancelled.into()),
+                Err(error) => job.refuse(&file.full, &error, false, bar),
+            }
+        }
+        let path = path.display();
+        if packed == 0 {
+            return Err(Failure::Other(format!(
+                "{path}: has no at1w-manifest.json, and no packed file"
             )));
         }
-        require_repository(&path)?;
-        let manifest = signed_manifest(&path)?;
-        let comment = signature.check(&manifest)?;
-        let bar = Bar::new(global.quiet)?;
-        let check = verify_manifest(&path, &manifest, file, &bar)?;
-        let (bytes, elapsed) = (bar.done(), bar.elapsed());
-        drop(bar);
-        let printed = to_stdout(|out| {
-            for check in check.files.iter().filter(|_| !global.quiet) {
-                let root = match &check.outcome {
-                    Ok(Some(root)) => root.to_string(),
-                    Ok(None) => "(carried over)".into(),
-                    Err(_) => continue,
-                };
-                writeln!(out, "{}", ok_line(&root, &path.join(&check.path)))?;
-            }
-            Ok(())
-        });
-        if !global.quiet {
-            report_verified(bytes, elapsed, comment);
-        }
-        // Faults count even if nobody reads the other lines.
-        let mut worst = report_faults(&path, &check.faults);
-        for error in check.files.iter().filter_map(|check| check.outcome.as_ref().err()) {
-            report_error(&error.to_string());
-            let integrity = error.is_integrity();
-            let reported = if integrity { Reported::Damaged } else { Reported::Failed };
-            worst = worst.max(Some(reported));
-        }
-        worst.map_or(printed, |reported| Err(Failure::Reported(reported)))
+        bar.note(&format!(
+            "{path}: has no at1w-manifest.json: nothing pins which files there are, nor their roots"
+        ));
+        Ok(())
     }
 }
 
-/// Reports the speed and the trusted comment on standard error: programs parse standard output.
-fn report_verified(bytes: u64, elapsed: Duration, signed: Option<String>) {
-    if bytes > 0 {
-        report_note(&format!("verified {bytes} bytes, {}", speed(bytes, elapsed)));
-    }
-    if let Some(comment) = signed {
-        report_note(&format!("the signature is right; its trusted comment: {comment}"));
-    }
+/// A verification under way.
+struct Job {
+    quiet: bool,
+    events: Events,
+    done: Done,
+    worst: Option<Reported>,
+    /// The first failure to print. Faults count even if nobody reads the other lines.
+    printed: Result<()>,
 }
 
-fn ok_line(root: &str, path: &Path) -> String {
-    format!("ok {root:<64}  {}", printable(&path.display().to_string()))
+/// The counts of the summary.
+#[derive(Default, Serialize)]
+struct Done {
+    /// The files that are as they should be.
+    ok: u64,
+    damaged: u64,
+    failed: u64,
+    faults: u64,
+    bytes: u64,
+    seconds: f64,
+}
+
+/// The line of a file that is as it should be.
+#[derive(Serialize)]
+struct FileLine {
+    path: String,
+    root: Option<String>,
+    /// How the bytes are known to be right: "root", "sha256", "manifest", or nothing pins them.
+    pinned_by: Option<&'static str>,
+}
+
+impl Job {
+    fn succeed(&mut self, path: &Path, root: Option<Digest>, sha256: bool, bar: &Bar) {
+        let root = root.map(|root| root.to_string());
+        let (shown, pinned_by) = match &root {
+            Some(root) => (root.as_str(), Some("root")),
+            None if sha256 => ("(SHA-256 as expected)", Some("sha256")),
+            None => ("(well formed; nothing pins its bytes)", None),
+        };
+        self.ok(path, shown, pinned_by, bar);
+    }
+
+    /// Counts a file that a repository carries over.
+    fn carried(&mut self, path: &Path, bar: &Bar) {
+        self.ok(path, "(carried over)", Some("manifest"), bar);
+    }
+
+    fn ok(&mut self, path: &Path, shown: &str, pinned_by: Option<&'static str>, bar: &Bar) {
+        self.done.ok += 1;
+        let (path, root) = (path.display().to_string(), pinned_by == Some("root"));
+        let root = root.then(|| shown.to_owned());
+        if self.events.on() {
+            self.events.print("file", FileLine { path, root, pinned_by });
+        } else if !self.quiet && self.printed.is_ok() {
+            let line = format!("ok {shown:<64}  {}", printable(&path));
+            self.printed = bar.suspend(|| to_stdout(|out| writeln!(out, "{line}")));
+        }
+    }
+
+    /// Reports the error of a file, which a manifest may pin, and goes on.
+    fn refuse(&mut self, path: &Path, error: &Error, pinned: bool, bar: &Bar) {
+        let reported = bar.suspend(|| report_file(error, pinned));
+        if reported == Reported::Incomplete {
+            return self.fault(path, &error.to_string());
+        }
+        self.count(path, reported, &error.to_string());
+    }
+
+    /// Reports the failure of one of several files on the command line, and goes on.
+    fn fail(&mut self, path: &Path, failure: Failure, bar: &Bar) {
+        bar.suspend(|| report_failure(&failure));
+        self.count(path, failure.reported(), &failure.message().unwrap_or_default());
+    }
+
+    fn count(&mut self, path: &Path, reported: Reported, message: &str) {
+        let (event, count) = match reported {
+            Reported::Damaged => ("damaged", &mut self.done.damaged),
+            _ => ("failed", &mut self.done.failed),
+        };
+        *count += 1;
+        self.worst = self.worst.max(Some(reported));
+        self.events.problem(event, Some(&path.display().to_string()), message);
+    }
+
+    /// Counts a file that is missing, or is not what its name says.
+    fn fault(&mut self, path: &Path, problem: &str) {
+        self.done.faults += 1;
+        self.worst = self.worst.max(Some(Reported::Incomplete));
+        self.events.problem("fault", Some(&path.display().to_string()), problem);
+    }
 }

@@ -3,6 +3,7 @@
 
 mod carry;
 mod completeness;
+mod contents;
 mod filter;
 mod forecast;
 mod in_place;
@@ -23,6 +24,7 @@ mod unpack;
 mod verify;
 
 pub use self::carry::sha256_of;
+pub use self::contents::{ContentFile, Contents, FileId};
 pub use self::filter::Filter;
 pub use self::forecast::{Forecast, forecast};
 pub use self::in_place::{InPlace, is_hub_cache, pack_in_place, unpack_in_place};

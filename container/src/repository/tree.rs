@@ -384,14 +384,14 @@ fn is_loop(_: &io::Error) -> bool {
 }
 
 #[cfg(unix)]
-fn inode(metadata: &Metadata) -> Option<Inode> {
+pub(super) fn inode(metadata: &Metadata) -> Option<Inode> {
     use std::os::unix::fs::MetadataExt;
     Some(Inode { id: (metadata.dev(), metadata.ino()), names: metadata.nlink() })
 }
 
 /// Other systems tell too late: only of an open file.
 #[cfg(not(unix))]
-fn inode(_: &Metadata) -> Option<Inode> {
+pub(super) fn inode(_: &Metadata) -> Option<Inode> {
     None
 }
 

@@ -1,0 +1,92 @@
+//! Standard input in the place of a file.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Read, Seek, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use at1w_container::{Error, OpenOptions, Weights};
+
+use crate::failure::{Failure, Result};
+use crate::signals;
+
+/// The name of standard input in messages.
+const STDIN: &str = "standard input";
+
+/// Whether a path on the command line names standard input.
+pub(crate) fn is_stdin(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+/// Returns how a path is shown in messages.
+pub(crate) fn shown(path: &Path) -> &Path {
+    if is_stdin(path) { Path::new(STDIN) } else { path }
+}
+
+/// Opens a file of weights, or standard input for `-`; an error names it.
+pub(crate) fn open(path: &Path, options: &OpenOptions) -> Result<Weights> {
+    if !is_stdin(path) {
+        return Ok(Weights::open(path, options)?);
+    }
+    let source = Box::new(stdin_file()?);
+    Ok(Weights::new(source, options).map_err(|error| error.in_file(shown(path)))?)
+}
+
+/// Returns standard input as a file that can be read at any offset. What comes through a pipe is
+/// first written to a temporary file without a name, which is gone with the process however that
+/// ends. Called before [`signals::catch`]: a signal then ends the process while it waits for bytes.
+pub(crate) fn stdin_file() -> Result<File> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    if TAKEN.swap(true, Ordering::Relaxed) {
+        return Err(Failure::Usage("'-' is standard input, which can be read only once".into()));
+    }
+    let stdin = io::stdin();
+    if stdin.is_terminal() {
+        let problem = "standard input is a terminal: send a file to it, by '<' or a pipe";
+        return Err(Failure::Usage(problem.into()));
+    }
+    if let Some(file) = redirected() {
+        return Ok(file);
+    }
+    spool(&mut stdin.lock())
+}
+
+/// Returns the file that standard input was redirected from, if nobody has read of it yet.
+#[cfg(unix)]
+fn redirected() -> Option<File> {
+    use std::os::fd::AsFd;
+    let mut file = File::from(io::stdin().as_fd().try_clone_to_owned().ok()?);
+    let whole = file.metadata().ok()?.is_file() && file.stream_position().ok()? == 0;
+    whole.then_some(file)
+}
+
+#[cfg(not(unix))]
+fn redirected() -> Option<File> {
+    None
+}
+
+fn spool(from: &mut dyn Read) -> Result<File> {
+    let spooled = |error: io::Error| {
+        let folder = std::env::temp_dir();
+        Failure::Other(format!(
+            "{STDIN} is kept in {}: {error}: TMPDIR names a folder with more room",
+            folder.display()
+        ))
+    };
+    let mut file = tempfile::tempfile().map_err(spooled)?;
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        if signals::caught() {
+            return Err(Error::Cancelled.into());
+        }
+        let len = match from.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(len) => len,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(Failure::Other(format!("reading {STDIN}: {error}"))),
+        };
+        file.write_all(&buffer[..len]).map_err(spooled)?;
+    }
+    file.rewind().map_err(spooled)?;
+    Ok(file)
+}

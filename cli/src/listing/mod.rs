@@ -1,0 +1,6 @@
+//! Lists of tensors and of files.
+
+pub(crate) mod files;
+pub(crate) mod sort;
+mod table;
+pub(crate) mod tensors;

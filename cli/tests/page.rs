@@ -1,0 +1,175 @@
+//! The commands of docs/CLI.md do what it says, and it has every field of the JSON.
+//!
+//! In a block of `console`, a line that begins with `$` is a command. Its exit code is 0, or the
+//! one that a comment says; lines that follow are its output. A block of `sh` is a script. Blocks
+//! that are `pending` wait for options that do not exist yet.
+#![cfg(unix)]
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+use common::{Outcome, Place, model, safetensors};
+use serde_json::{Value, json};
+
+/// A block of code.
+struct Block<'a> {
+    language: &'a str,
+    pending: bool,
+    text: &'a str,
+}
+
+fn page() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/CLI.md");
+    std::fs::read_to_string(path).unwrap()
+}
+
+fn blocks(page: &str) -> Vec<Block<'_>> {
+    let fenced = page.split("\n```").skip(1).step_by(2);
+    fenced
+        .map(|block| {
+            let (head, text) = block.split_once('\n').unwrap();
+            let (language, rest) = head.split_once(' ').unwrap_or((head, ""));
+            Block { language, pending: rest == "pending", text }
+        })
+        .collect()
+}
+
+/// The folder that the commands run in.
+fn place() -> Place {
+    let place = Place::new();
+    place.write("model.safetensors", model(1));
+    place.write("old.safetensors", model(2));
+    let shard = |tensors: &[(&str, u8)]| {
+        let tensors: Vec<_> = tensors.iter().map(|(name, byte)| (*name, [*byte; 64])).collect();
+        let tensors: Vec<_> =
+            tensors.iter().map(|(name, bytes)| (*name, "U8", &[64][..], &bytes[..])).collect();
+        safetensors(&tensors)
+    };
+    let [first, second] = [1, 2].map(|at| format!("model-0000{at}-of-00002.safetensors"));
+    place.write(&format!("llama/{first}"), shard(&[("embed.weight", 1), ("embed.bias", 2)]));
+    place.write(&format!("llama/{second}"), shard(&[("head.weight", 3)]));
+    let map = json!({"embed.weight": first, "embed.bias": first, "head.weight": second});
+    place.write("llama/model.safetensors.index.json", json!({"weight_map": map}).to_string());
+    place.write("llama/config.json", "{}");
+    place
+}
+
+/// Runs a script in which `at1w` is the one that is tested.
+fn sh(place: &Place, script: &str) -> Outcome {
+    let folder = Path::new(env!("CARGO_BIN_EXE_at1w")).parent().unwrap();
+    let mut paths = vec![folder.to_owned()];
+    paths.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap()));
+    let path = std::env::join_paths(paths).unwrap();
+    place.run(Command::new("sh").args(["-c", script]).env("PATH", path))
+}
+
+/// The commands of a block, each with the exit code and the output that the page says.
+fn commands(text: &str) -> impl Iterator<Item = (&str, i32, &str)> {
+    text.split("$ ").skip(1).map(|part| {
+        let (command, output) = part.split_once('\n').unwrap_or((part, ""));
+        match command.split_once("  # exit code ") {
+            Some((command, code)) => (command, code.parse().unwrap(), output),
+            None => (command, 0, output),
+        }
+    })
+}
+
+#[test]
+fn the_commands_do_what_the_page_says() {
+    let (place, page) = (place(), page());
+    let mut count = 0;
+    for block in blocks(&page).into_iter().filter(|block| !block.pending) {
+        let commands: Vec<_> = match block.language {
+            "console" => commands(block.text).collect(),
+            "sh" => vec![(block.text, 0, "")],
+            _ => continue,
+        };
+        for (command, code, output) in commands {
+            let outcome = sh(&place, command);
+            assert_eq!(outcome.code, code, "{command}: {}", outcome.stderr);
+            if !output.is_empty() {
+                assert_eq!(String::from_utf8(outcome.stdout).unwrap(), output, "{command}");
+            }
+            count += 1;
+        }
+    }
+    assert!(count > 40, "{count}");
+}
+
+/// A block that is pending has a command that does not exist yet; one that has none should be run.
+#[test]
+fn what_is_pending_does_not_exist_yet() {
+    let page = page();
+    for block in blocks(&page).into_iter().filter(|block| block.pending) {
+        let place = place();
+        let missing = match block.language {
+            "console" => commands(block.text).any(|(command, ..)| sh(&place, command).code == 2),
+            _ => sh(&place, block.text).code == 2,
+        };
+        assert!(missing, "this works now, remove 'pending':\n{}", block.text);
+    }
+}
+
+/// Adds the names of all fields of a value. Names of dtypes and of metadata are no fields.
+fn collect_fields(value: &Value, fields: &mut BTreeSet<String>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| collect_fields(item, fields)),
+        Value::Object(entries) => {
+            for (name, value) in entries {
+                fields.insert(name.clone());
+                match (name.as_str(), value) {
+                    ("metadata", _) => {}
+                    ("dtypes", Value::Object(dtypes)) => {
+                        dtypes.values().for_each(|count| collect_fields(count, fields));
+                    }
+                    _ => collect_fields(value, fields),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn every_field_is_on_the_page() {
+    let place = place();
+    for source in ["model.safetensors", "old.safetensors", "llama"] {
+        place.ok(&["pack", source]);
+    }
+    place.write("llama/new.safetensors", model(3));
+    place.write("llama/pointer.safetensors", "Entry not found");
+    place.write("cut.at1w", &place.read("model.at1w")[..1000]);
+    let page = page();
+    for args in [
+        &["ls", "model.at1w"][..],
+        &["ls", "llama.at1w"],
+        &["ls", "-t", "llama.at1w"],
+        &["info", "model.at1w"],
+        &["info", "llama"],
+        &["diff", "old.at1w", "model.at1w"],
+        &["diff", "llama", "llama.at1w"],
+        &["verify", "llama.at1w", "cut.at1w", "missing"],
+        &["verify", "missing"],
+    ] {
+        let outcome = place.at1w(&[args, &["--json"]].concat());
+        // The files of a directory have the same fields in both.
+        let commands = if args[0] == "info" { &["info", "ls"][..] } else { &args[..1] };
+        let is_meant = |section: &&str| {
+            commands.iter().any(|command| section.starts_with(&format!("`at1w {command} ")))
+        };
+        let documented: String = page.split("\n## ").filter(is_meant).collect();
+        let text = String::from_utf8(outcome.stdout).unwrap();
+        let values = serde_json::Deserializer::from_str(&text).into_iter::<Value>();
+        let mut fields = BTreeSet::new();
+        for value in values {
+            collect_fields(&value.unwrap(), &mut fields);
+        }
+        assert!(fields.len() > 2, "{args:?}: {}", outcome.stderr);
+        for field in fields.into_iter().filter(|field| field != "event") {
+            assert!(documented.contains(&format!("`{field}`")), "{args:?}: {field}");
+        }
+    }
+}
