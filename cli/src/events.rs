@@ -1,15 +1,18 @@
 //! The lines of JSON by which a job tells what it does.
 
 use std::cell::RefCell;
+use std::path::Path;
 
 use serde::Serialize;
 
 use crate::failure::{Failure, Result};
-use crate::output::json_line;
+use crate::output::{is_stdout, json_line};
 
 /// The events of a job: a line of JSON each, or none without `--json`.
 pub(crate) struct Events {
     on: bool,
+    /// Whether standard output has the bytes of a file.
+    to_stderr: bool,
     /// The first failure to print a line. The job goes on all the same.
     failed: RefCell<Option<Failure>>,
 }
@@ -37,8 +40,9 @@ struct Summary<T> {
 }
 
 impl Events {
-    pub(crate) fn new(json: bool) -> Self {
-        Self { on: json, failed: RefCell::new(None) }
+    /// Makes the events of a job that writes to `output`.
+    pub(crate) fn new(json: bool, output: Option<&Path>) -> Self {
+        Self { on: json, to_stderr: output.is_some_and(is_stdout), failed: RefCell::new(None) }
     }
 
     /// Whether the lines take the place of what is printed for people.
@@ -51,7 +55,7 @@ impl Events {
         if !self.on {
             return;
         }
-        if let Err(failure) = json_line(&Event { event, fields }) {
+        if let Err(failure) = json_line(&Event { event, fields }, self.to_stderr) {
             self.failed.borrow_mut().get_or_insert(failure);
         }
     }

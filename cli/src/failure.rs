@@ -92,20 +92,6 @@ impl Failure {
         signals::exit_code().unwrap_or_else(|| self.code())
     }
 
-    /// Reports the failure of one source of several, and returns how bad it is, unless it ends the
-    /// work on all.
-    pub(crate) fn report_and_go_on(self) -> Result<Reported> {
-        let reported = match self.code() {
-            0 => return Err(self),
-            3 => Reported::Damaged,
-            5 => Reported::Incomplete,
-            code if code > 128 => return Err(self),
-            _ => Reported::Failed,
-        };
-        self.report();
-        Ok(reported)
-    }
-
     fn error(&self) -> Option<&Error> {
         match self {
             Self::Container(error) | Self::Refuted(error) | Self::Hidden(error, _) => Some(error),
@@ -226,12 +212,6 @@ pub(crate) fn report_failure(failure: &Failure) {
 /// Reports a file that a repository lacks, or that is not what it should be.
 pub(crate) fn report_fault(repository: &Path, Fault { path, problem, .. }: &Fault) {
     report_warning(&format!("{}: {problem}", repository.join(path).display()));
-}
-
-/// Reports the files that a repository lacks, and those that are not what they should be.
-pub(crate) fn report_faults(repository: &Path, faults: &[Fault]) -> Option<Reported> {
-    faults.iter().for_each(|fault| report_fault(repository, fault));
-    (!faults.is_empty()).then_some(Reported::Incomplete)
 }
 
 /// Reports the error of one file of several, after which the work goes on; returns how bad it is.

@@ -7,13 +7,16 @@ mod events;
 mod failure;
 mod figures;
 mod formats;
+mod in_place;
 mod input;
 mod listing;
 mod output;
 mod progress;
+mod report;
 mod sample;
 mod signals;
 mod signature;
+mod sources;
 
 use std::process::ExitCode;
 

@@ -34,14 +34,13 @@ pub(crate) fn stdout_for_bytes() -> Result<BufWriter<Stdout>> {
     Err(Failure::Usage(problem.into()))
 }
 
-#[allow(dead_code, reason = "pack and unpack print their summaries by it")]
-/// Has `write` print the summary of a command that wrote to `output`: on standard error where
-/// standard output has the bytes.
-pub(crate) fn print_summary(
-    output: &Path,
+/// Has `write` print on standard output, or on standard error where standard output has the bytes
+/// of a file.
+pub(crate) fn print_beside(
+    bytes_on_stdout: bool,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<()> {
-    if !is_stdout(output) {
+    if !bytes_on_stdout {
         return to_stdout(|out| write(out));
     }
     // There is nothing to be done about a standard error that takes no bytes.
@@ -58,15 +57,15 @@ pub(crate) fn json(value: &impl Serialize) -> Result<()> {
 }
 
 /// Prints `value` as one line of JSON, which a reader gets at once.
-pub(crate) fn json_line(value: &impl Serialize) -> Result<()> {
-    to_stdout(|out| {
+pub(crate) fn json_line(value: &impl Serialize, bytes_on_stdout: bool) -> Result<()> {
+    print_beside(bytes_on_stdout, |out| {
         write_escaped(out, &serde_json::to_string(value)?)?;
         writeln!(out)
     })
 }
 
 /// Writes JSON, and escapes the characters that [`printable`] escapes.
-fn write_escaped(out: &mut impl Write, text: &str) -> io::Result<()> {
+fn write_escaped(out: &mut (impl Write + ?Sized), text: &str) -> io::Result<()> {
     let mut rest = text;
     // Line feeds stand only between the values.
     while let Some((at, c)) = rest.char_indices().find(|&(_, c)| is_hidden(c) && c != '\n') {

@@ -1,8 +1,7 @@
 //! The commands of docs/CLI.md do what it says, and it has every field of the JSON.
 //!
 //! In a block of `console`, a line that begins with `$` is a command. Its exit code is 0, or the
-//! one that a comment says; lines that follow are its output. A block of `sh` is a script. Blocks
-//! that are `pending` wait for options that do not exist yet.
+//! one that a comment says; lines that follow are its output. A block of `sh` is a script.
 #![cfg(unix)]
 
 mod common;
@@ -17,7 +16,6 @@ use serde_json::{Value, json};
 /// A block of code.
 struct Block<'a> {
     language: &'a str,
-    pending: bool,
     text: &'a str,
 }
 
@@ -31,8 +29,7 @@ fn blocks(page: &str) -> Vec<Block<'_>> {
     fenced
         .map(|block| {
             let (head, text) = block.split_once('\n').unwrap();
-            let (language, rest) = head.split_once(' ').unwrap_or((head, ""));
-            Block { language, pending: rest == "pending", text }
+            Block { language: head, text }
         })
         .collect()
 }
@@ -81,7 +78,7 @@ fn commands(text: &str) -> impl Iterator<Item = (&str, i32, &str)> {
 fn the_commands_do_what_the_page_says() {
     let (place, page) = (place(), page());
     let mut count = 0;
-    for block in blocks(&page).into_iter().filter(|block| !block.pending) {
+    for block in blocks(&page) {
         let commands: Vec<_> = match block.language {
             "console" => commands(block.text).collect(),
             "sh" => vec![(block.text, 0, "")],
@@ -97,20 +94,6 @@ fn the_commands_do_what_the_page_says() {
         }
     }
     assert!(count > 40, "{count}");
-}
-
-/// A block that is pending has a command that does not exist yet; one that has none should be run.
-#[test]
-fn what_is_pending_does_not_exist_yet() {
-    let page = page();
-    for block in blocks(&page).into_iter().filter(|block| block.pending) {
-        let place = place();
-        let missing = match block.language {
-            "console" => commands(block.text).any(|(command, ..)| sh(&place, command).code == 2),
-            _ => sh(&place, block.text).code == 2,
-        };
-        assert!(missing, "this works now, remove 'pending':\n{}", block.text);
-    }
 }
 
 /// Adds the names of all fields of a value. Names of dtypes and of metadata are no fields.

@@ -11,13 +11,13 @@ use at1w_container::repository::{ContentFile, Contents};
 use at1w_container::{Error, OpenOptions, Slice, Weights};
 use clap::Args;
 
-use super::pack::speed;
 use crate::Global;
 use crate::failure::{Failure, Result, report_file, report_note};
 use crate::figures::human;
 use crate::formats::Format;
 use crate::input::{self, is_stdin};
 use crate::output::{is_stdout, stdout_for_bytes};
+use crate::report::speed;
 use crate::signals;
 
 /// Read one tensor, or a slice of it, verified

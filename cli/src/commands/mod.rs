@@ -26,7 +26,7 @@ fn with_suffix(path: &Path, old: &str, new: &str) -> Option<PathBuf> {
 }
 
 /// Returns the target that a command was given; an error where it follows from no name.
-fn default_target(source: &Path, target: Option<PathBuf>) -> Result<PathBuf> {
+pub(crate) fn default_target(source: &Path, target: Option<PathBuf>) -> Result<PathBuf> {
     target.ok_or_else(|| {
         let source = source.display();
         Failure::Usage(format!("the name of {source} does not say what to write: name it with -o"))

@@ -3,16 +3,20 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use at1w_container::{Progress, Reader, Summary, UnpackOptions, fs, repository, unpack_file};
+use at1w_container::fs::{check_distinct, write_atomically};
+use at1w_container::repository::{self, Filter, Options, Update, unpack_in_place};
+use at1w_container::{Error, Progress, Reader, UnpackOptions, unpack_file};
 use clap::Args;
 
-use super::pack::in_place::restore;
-use super::pack::speed;
-use super::{AT1W, SAFETENSORS, default_target, with_suffix};
-use crate::Global;
+use super::{AT1W, SAFETENSORS, with_suffix};
 use crate::failure::{Failure, Result};
-use crate::output::{printable, to_stdout};
+use crate::figures::Figures;
+use crate::input::{self, is_stdin};
+use crate::output::{is_stdout, stdout_for_bytes};
 use crate::progress::Bar;
+use crate::report::{Report, Totals, between, speed};
+use crate::sources::{self, Job};
+use crate::{Global, in_place};
 
 /// Restore the original files, byte for byte
 ///
@@ -20,83 +24,187 @@ use crate::progress::Bar;
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Unpack {
-    /// An .at1w file, or a packed repository
-    source: PathBuf,
-    /// The file or directory to make [default: model.safetensors of model.at1w, model/ of
-    /// model.at1w/]
+    /// .at1w files, packed repositories, or patterns such as 'backup/*'; - is standard input
+    #[arg(required = true, value_name = "SRC")]
+    sources: Vec<PathBuf>,
+    /// The file or directory to make; of several sources, the directory to make them in; - is
+    /// standard output [default: model.safetensors of model.at1w, model/ of model.at1w/]
     #[arg(short, long, value_name = "DST")]
     output: Option<PathBuf>,
     /// Restore each packed file under the name that it has, as it was before 'pack --in-place'
-    #[arg(long, conflicts_with_all = ["output", "force"])]
+    #[arg(long, conflicts_with_all = ["output", "force", "update"])]
     in_place: bool,
+    /// Leave files of the target that are as they would be restored, by size and time of change
+    #[arg(long, short)]
+    update: bool,
+    /// With --update, compare the SHA-256 of the files instead of their times
+    #[arg(long, requires = "update")]
+    checksum: bool,
+    /// Restore only files that match: names ('*.json'), or paths from the source ('onnx/**')
+    #[arg(long, value_name = "GLOB")]
+    include: Vec<String>,
+    /// Leave out files and directories that match
+    #[arg(long, value_name = "GLOB")]
+    exclude: Vec<String>,
     /// Replace a file that exists, or files in a directory that exists; other files there stay
     #[arg(long, short)]
     force: bool,
+    /// Print a line of JSON for each event, and one for the summary
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    figures: Figures,
 }
 
 const HELP: &str = "\
 Examples:
   at1w unpack model.at1w
   at1w unpack model.at1w -o /tmp/model.safetensors
-  at1w unpack ~/models/minilm.at1w              make ~/models/minilm/";
+  at1w unpack model.at1w -o - | sha256sum
+  at1w unpack ~/models/minilm.at1w              make ~/models/minilm/
+  at1w unpack --in-place ~/models/minilm        undo pack --in-place";
 
 impl Unpack {
     pub(crate) fn run(self, global: &Global) -> Result<()> {
-        if self.in_place {
-            return restore(&self.source, global);
-        }
-        if self.source.is_dir() { self.unpack_directory(global) } else { self.unpack_one(global) }
+        let output = self.output.as_deref();
+        let mut report = Report::new(global, self.figures, self.json, output);
+        let outcome = self.unpack_all(&mut report, global);
+        report.end(outcome)
     }
 
-    fn unpack_one(self, global: &Global) -> Result<()> {
-        let Self { source, output, force: overwrite, .. } = self;
-        let own_name = with_suffix(&source, AT1W, SAFETENSORS);
-        let target = default_target(&source, output.or(own_name))?;
-        fs::check_distinct(&source, &target)?;
-        let original_len = Reader::open(&source)?.info().original_len;
-        let bar = Bar::new(global.quiet)?;
-        bar.begin(original_len);
-        let options = UnpackOptions::new().overwrite(overwrite).progress(&bar);
-        let summary = unpack_file(&source, &target, &options)?;
-        let elapsed = bar.elapsed();
-        drop(bar);
-        if global.quiet {
-            return Ok(());
+    fn unpack_all(&self, report: &mut Report<'_>, global: &Global) -> Result<()> {
+        let output = self.output.as_deref();
+        // Before its name says nothing.
+        let directories = self.sources.iter().filter(|source| source.is_dir() && !self.in_place);
+        directories.take(1).try_for_each(|directory| require_repository(directory))?;
+        let jobs = sources::jobs(&self.sources, output, self.in_place, own_name)?;
+        if let ([_, _, ..], Some(output)) = (&jobs[..], output) {
+            sources::make_folder(output)?;
         }
-        let line = unpacked_line(&source, &target, &summary);
-        to_stdout(|out| writeln!(out, "{line}  {}", speed(original_len, elapsed)))
-    }
-
-    fn unpack_directory(self, global: &Global) -> Result<()> {
-        let Self { source, output, force: overwrite, .. } = self;
-        require_repository(&source)?;
-        let own_name = with_suffix(&source, AT1W, "");
-        let target = default_target(&source, output.or(own_name))?;
-        let bar = Bar::new(global.quiet)?;
-        let options = repository::Options::new().overwrite(overwrite).progress(&bar);
-        let summary = repository::unpack(&source, &target, &options)?;
-        let elapsed = bar.elapsed();
-        drop(bar);
-        if global.quiet {
-            return Ok(());
-        }
-        let len = summary.original_len;
-        to_stdout(|out| {
-            for file in &summary.packed {
-                let (from, to) = (source.join(&file.packed_path), target.join(&file.path));
-                writeln!(out, "{}", unpacked_line(&from, &to, &file.summary))?;
+        for job in &jobs {
+            match self.unpack(job, report, global) {
+                Err(failure) if jobs.len() > 1 => report.fail(&job.source, failure)?,
+                done => done?,
             }
-            writeln!(
-                out,
-                "{} -> {}  {len} bytes  {} unpacked, {} carried over  {}",
-                printable(&source.display().to_string()),
-                printable(&target.display().to_string()),
-                summary.packed.len(),
-                summary.carried,
-                speed(len, elapsed)
-            )
-        })
+        }
+        Ok(())
     }
+
+    fn unpack(&self, job: &Job, report: &mut Report<'_>, global: &Global) -> Result<()> {
+        if self.in_place {
+            let bar = Bar::new(global.quiet)?;
+            let done = unpack_in_place(&job.source, &self.options(&bar)?)?;
+            in_place::tell(&job.source, &done, report, bar, true);
+            Ok(())
+        } else if job.source.is_dir() {
+            self.unpack_directory(job, report, global)
+        } else {
+            self.unpack_file(job, report, global)
+        }
+    }
+
+    fn unpack_file(&self, job: &Job, report: &mut Report<'_>, global: &Global) -> Result<()> {
+        let Job { source, target } = job;
+        check_distinct(source, target)?;
+        // Standard input first: it is read while a signal still ends the process.
+        let stdin = if is_stdin(source) { Some(input::stdin_file()?) } else { None };
+        let open = || match stdin {
+            Some(file) => Reader::new(Box::new(file), &Default::default())
+                .map_err(|error| error.in_file(input::shown(source))),
+            None => Reader::open(source),
+        };
+        let reader = open()?;
+        let bar = Bar::new(global.quiet)?;
+        bar.begin(reader.info().original_len);
+        let overwrite = self.force || self.update;
+        let in_source = |error| match error {
+            Error::Write(_) => error,
+            error => error.in_file(input::shown(source)),
+        };
+        if is_stdout(target) {
+            let mut out = stdout_for_bytes()?;
+            reader.restore(&mut out, &bar).map_err(in_source)?;
+            out.flush().map_err(Failure::Output)?;
+        } else if is_stdin(source) {
+            write_atomically(target, overwrite, |out| {
+                reader.restore(out, &bar).map_err(in_source)
+            })?;
+        } else {
+            let options = UnpackOptions::new().overwrite(overwrite).progress(&bar);
+            unpack_file(source, target, &options)?;
+        }
+        let elapsed = bar.elapsed();
+        drop(bar);
+        let summary = reader.summary();
+        let speed = format!("  {}", speed(summary.original_len, elapsed));
+        report.unpacked(input::shown(source), target, &summary, &speed);
+        report.add(Totals {
+            unpacked: 1,
+            original_bytes: summary.original_len,
+            packed_bytes: summary.packed_len,
+            seconds: elapsed.as_secs_f64(),
+            ..Totals::default()
+        });
+        Ok(())
+    }
+
+    fn unpack_directory(&self, job: &Job, report: &mut Report<'_>, global: &Global) -> Result<()> {
+        let Job { source, target } = job;
+        if is_stdout(target) {
+            return Err(Failure::Usage("-o - is for one file, and not for a directory".into()));
+        }
+        require_repository(source)?;
+        let bar = Bar::new(global.quiet)?;
+        let summary = repository::unpack(source, target, &self.options(&bar)?)?;
+        let elapsed = bar.elapsed();
+        drop(bar);
+        for file in &summary.packed {
+            let (from, to) = (source.join(&file.packed_path), target.join(&file.path));
+            report.unpacked(&from, &to, &file.summary, "");
+        }
+        let (unpacked, carried) = (summary.packed.len() as u64, summary.carried);
+        let unchanged = match summary.unchanged {
+            0 => String::new(),
+            count => format!(", {count} unchanged"),
+        };
+        let size = self.figures.size(summary.original_len);
+        let speed = speed(summary.original_len, elapsed);
+        report.line(&format!(
+            "{}  {size}  {unpacked} unpacked, {carried} carried over{unchanged}  {speed}",
+            between(source, target)
+        ));
+        report.left_out(source, &summary.left_out);
+        report.add(Totals {
+            unpacked,
+            carried,
+            unchanged: summary.unchanged,
+            links: summary.links,
+            original_bytes: summary.original_len,
+            packed_bytes: summary.packed_len,
+            seconds: elapsed.as_secs_f64(),
+            ..Totals::default()
+        });
+        Ok(())
+    }
+
+    /// Returns the options for a directory.
+    fn options<'a>(&self, progress: &'a dyn Progress) -> Result<Options<'a>> {
+        let filter = Filter::new(&self.include, &self.exclude);
+        let filter = filter.map_err(|error| Failure::Usage(error.to_string()))?;
+        let update = match (self.update, self.checksum) {
+            (false, _) => Update::Nothing,
+            (true, false) => Update::ByTime,
+            (true, true) => Update::ByDigest,
+        };
+        let options = Options::new().overwrite(self.force).update(update);
+        Ok(options.filter(filter).progress(progress))
+    }
+}
+
+/// Returns the target of a source for which none is named.
+fn own_name(source: &Path) -> Option<PathBuf> {
+    let suffix = if source.is_dir() { "" } else { SAFETENSORS };
+    with_suffix(source, AT1W, suffix)
 }
 
 /// Checks that a directory has a manifest.
@@ -108,11 +216,4 @@ pub(super) fn require_repository(directory: &Path) -> Result<()> {
         "{}: is no packed repository, it has no at1w-manifest.json: name one file in it",
         directory.display()
     )))
-}
-
-fn unpacked_line(source: &Path, target: &Path, summary: &Summary) -> String {
-    let Summary { original_len, original_digest, .. } = summary;
-    let (source, target) = (source.display().to_string(), target.display().to_string());
-    let (source, target) = (printable(&source), printable(&target));
-    format!("{source} -> {target}  {original_len} bytes  SHA-256 {original_digest}")
 }

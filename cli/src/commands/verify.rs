@@ -8,7 +8,6 @@ use at1w_container::{Digest, Error, OpenOptions, Progress, Weights};
 use clap::Args;
 use serde::Serialize;
 
-use super::pack::speed;
 use crate::Global;
 use crate::events::Events;
 use crate::failure::{
@@ -18,6 +17,7 @@ use crate::figures::human;
 use crate::input;
 use crate::output::{printable, to_stdout};
 use crate::progress::Bar;
+use crate::report::speed;
 use crate::signature::Check;
 
 /// Check every byte of files and of packed repositories
@@ -72,7 +72,7 @@ impl Verify {
         self.check_options()?;
         let mut job = Job {
             quiet: global.quiet,
-            events: Events::new(self.json),
+            events: Events::new(self.json, None),
             done: Done::default(),
             worst: None,
             printed: Ok(()),

@@ -109,7 +109,7 @@ impl Reader {
     }
 
     /// Returns the facts about the packing.
-    pub(crate) fn summary(&self) -> Summary {
+    pub fn summary(&self) -> Summary {
         let info = self.info();
         Summary {
             tensors: self.len() as u64,

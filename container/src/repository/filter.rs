@@ -2,6 +2,7 @@
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
+use super::manifest::ancestors;
 use crate::error::{Error, Result};
 
 /// The files of a directory that are taken: those that some pattern of the first kind matches, or
@@ -29,6 +30,11 @@ impl Filter {
     /// Whether a file is taken that lies in directories that are.
     pub(super) fn takes(&self, path: &str) -> bool {
         self.include.as_ref().is_none_or(|include| include.is_match(path)) && !self.excludes(path)
+    }
+
+    /// Whether a file is taken, as are all directories that it lies in.
+    pub(super) fn takes_all_of(&self, path: &str) -> bool {
+        self.takes(path) && !ancestors(path).any(|folder| self.excludes(folder))
     }
 
     /// Whether a file is left out, or a directory with all that it holds.

@@ -1,28 +1,34 @@
 //! Restoring a packed repository.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
-use super::carry::carry;
+use super::carry::{carry, sha256_of};
+use super::left_out::{LeftOut, Why};
+use super::links::destination;
 use super::listed::{
     check_carried, check_link, check_listed, check_size, is_repository, open_listed, total,
     unlisted,
 };
-use super::manifest::{FileEntry, Manifest};
-use super::options::Options;
+use super::manifest::{FileEntry, LinkEntry, Manifest};
+use super::options::{Options, Update};
 use super::summary::{PackedFile, Summary};
 use super::target::{Staging, check_apart, symlink};
 use super::tree::refused;
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::Result;
+use crate::progress::check;
 use crate::read::unpack::{UnpackOptions, unpack_opened};
 
 /// Restores the packed repository `source` into the directory `target`, checking every file.
 ///
 /// A new target appears only when it is complete. With [`Options::overwrite`] the target may exist:
 /// restored files take the places of old ones only when all are there, and other files there stay.
+/// With [`Options::update`] too, and files that are as they would be restored are left.
+///
+/// Of the other options, [`Options::filter`] and [`Options::progress`] count.
 ///
 /// # Errors
 /// Those of [`crate::unpack_file`], and [`Error::Manifest`].
@@ -46,32 +52,94 @@ pub fn unpack(source: &Path, target: &Path, options: &Options<'_>) -> Result<Sum
             .progress
             .warn(&format!("{}: is not in the manifest, so it is left out", path.display()));
     }
-    options.progress.begin(total(manifest.files.iter().map(|file| file.size)));
-    let staging = Staging::new(source, target, options.overwrite)?;
-    let by_path: HashMap<&str, &FileEntry> =
-        manifest.files.iter().map(|file| (file.path.as_str(), file)).collect();
-    let mut summary = Summary { links: manifest.links.len() as u64, ..Summary::default() };
+    let mut summary = Summary::default();
+    let chosen = choose(&manifest, target, options, &mut summary)?;
+    let links = links_to_chosen(&manifest, options, &mut summary);
+    options.progress.begin(total(chosen.iter().map(|file| file.size)));
+    let may_exist = options.overwrite || options.update != Update::Nothing;
+    let staging = Staging::new(source, target, may_exist)?;
+    summary.links = links.len() as u64;
     // The first name of a file must be there before the others.
     let (others, firsts): (Vec<_>, Vec<_>) =
-        manifest.files.iter().partition(|file| file.hard_link.is_some());
-    for file in firsts {
+        chosen.into_iter().partition(|file| file.hard_link.is_some());
+    for file in &firsts {
         unpack_one(source, file, &staging, options, &mut summary)?;
     }
+    let restored: HashSet<&str> = firsts.iter().map(|file| file.path.as_str()).collect();
     for file in others {
-        let first = file.hard_link.as_deref().and_then(|first| by_path.get(first));
+        let first = file.hard_link.as_deref().filter(|first| restored.contains(first));
         let to = staging.path(source, &file.path)?;
-        let linked =
-            first.is_some_and(|first| fs::hard_link(staging.find(&first.path), &to).is_ok());
+        let linked = first.is_some_and(|first| fs::hard_link(staging.find(first), &to).is_ok());
         if !linked {
             unpack_one(source, file, &staging, options, &mut summary)?;
         }
     }
-    for link in &manifest.links {
+    for link in links {
         symlink(&link.target, &staging.path(source, &link.path)?)?;
     }
     staging.create_directories(source, &manifest.empty_directories)?;
     staging.finish(source, &[], &[])?;
     Ok(summary)
+}
+
+/// Returns the files to restore: those that the patterns take and that are not there already.
+fn choose<'m>(
+    manifest: &'m Manifest,
+    target: &Path,
+    options: &Options<'_>,
+    summary: &mut Summary,
+) -> Result<Vec<&'m FileEntry>> {
+    let mut chosen = Vec::with_capacity(manifest.files.len());
+    for file in &manifest.files {
+        check(options.progress)?;
+        if !options.filter.takes_all_of(&file.path) {
+            summary.left_out.push(LeftOut { path: file.path.clone(), why: Why::Excluded });
+        } else if is_there(&target.join(&file.path), file, options)? {
+            summary.unchanged += 1;
+            summary.count(file.size, file.stored_len().unwrap_or(file.size));
+        } else {
+            chosen.push(file);
+        }
+    }
+    Ok(chosen)
+}
+
+/// Whether a file is as it would be restored.
+fn is_there(path: &Path, file: &FileEntry, options: &Options<'_>) -> Result<bool> {
+    if options.update == Update::Nothing {
+        return Ok(false);
+    }
+    let metadata = fs::symlink_metadata(path).ok().filter(|found| found.is_file());
+    let Some(metadata) = metadata.filter(|found| found.len() == file.size) else {
+        return Ok(false);
+    };
+    match (options.update, file.modified) {
+        (Update::ByTime, Some(modified)) => Ok(metadata.modified().ok() == Some(modified)),
+        _ => Ok(sha256_of(path, options.progress)? == file.sha256),
+    }
+}
+
+/// Returns the links to restore: those that the patterns take, and whose targets they take too.
+fn links_to_chosen<'m>(
+    manifest: &'m Manifest,
+    options: &Options<'_>,
+    summary: &mut Summary,
+) -> Vec<&'m LinkEntry> {
+    let taken = |path: &str| options.filter.takes_all_of(path);
+    let files: HashSet<&str> = manifest.files.iter().map(|file| file.path.as_str()).collect();
+    let mut links = Vec::with_capacity(manifest.links.len());
+    for link in &manifest.links {
+        let path = link.path.clone();
+        let to = destination(&path, &link.target).unwrap_or_default();
+        if !taken(&path) {
+            summary.left_out.push(LeftOut { path, why: Why::Excluded });
+        } else if files.contains(to.as_str()) && !taken(&to) {
+            summary.left_out.push(LeftOut { path, why: Why::LinkToLeftOut });
+        } else {
+            links.push(link);
+        }
+    }
+    links
 }
 
 fn unpack_one(

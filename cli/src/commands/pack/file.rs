@@ -1,46 +1,79 @@
 //! Packing one file.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 
-use at1w_container::{PackOptions, Progress, Reader, pack_file, repository};
+use at1w_container::fs::write_atomically;
+use at1w_container::{Error, PackOptions, Progress, Reader, Summary, pack, pack_file, repository};
 
-use super::sources::Job;
-use super::{Pack, packed_line, speed};
+use super::Pack;
 use crate::Global;
 use crate::failure::{Failure, Result};
-use crate::output::to_stdout;
+use crate::input::{self, is_stdin};
+use crate::output::{is_stdout, stdout_for_bytes};
 use crate::progress::Bar;
+use crate::report::{Report, Totals, speed};
+use crate::sources::Job;
 
 impl Pack {
-    pub(super) fn pack_file(&self, job: &Job, global: &Global) -> Result<()> {
+    pub(super) fn pack_file(
+        &self,
+        job: &Job,
+        report: &mut Report<'_>,
+        global: &Global,
+    ) -> Result<()> {
         let Job { source, target } = job;
         if self.keep_names && self.output.is_none() {
             let problem = "--keep-names is for directories: name the target of a file with -o";
             return Err(Failure::Usage(problem.into()));
         }
+        // Standard input first: it is read while a signal still ends the process.
+        let stdin = if is_stdin(source) { Some(input::stdin_file()?) } else { None };
         let bar = Bar::new(global.quiet)?;
-        if self.update && self.is_unchanged(source, target, &bar)? {
+        if self.update && stdin.is_none() && self.is_unchanged(source, target, &bar)? {
             drop(bar);
-            if global.quiet {
-                return Ok(());
-            }
-            return to_stdout(|out| writeln!(out, "{}  unchanged", target.display()));
+            report.unchanged(target);
+            let (original_bytes, packed_bytes) = (len(source), len(target));
+            report.add(Totals { unchanged: 1, original_bytes, packed_bytes, ..Totals::default() });
+            return Ok(());
         }
-        bar.begin(fs::metadata(source).map_or(0, |metadata| metadata.len()));
         let overwrite = self.force || self.update;
         let options =
             PackOptions::new().overwrite(overwrite).level(self.level.into()).progress(&bar);
-        let summary = pack_file(source, target, &options)?;
+        let summary = match stdin {
+            _ if is_stdout(target) => {
+                let file = stdin.map_or_else(|| open(source), Ok)?;
+                bar.begin(file.metadata().map_or(0, |metadata| metadata.len()));
+                let out = stdout_for_bytes()?;
+                to_stdout(&file, out, &options).map_err(|error| error.in_file(input::shown(source)))
+            }
+            Some(file) => {
+                bar.begin(file.metadata().map_or(0, |metadata| metadata.len()));
+                write_atomically(target, overwrite, |out| {
+                    pack(&file, out, &options).map_err(|error| match error {
+                        Error::Write(_) => error,
+                        error => error.in_file(input::shown(source)),
+                    })
+                })
+            }
+            None => {
+                bar.begin(len(source));
+                pack_file(source, target, &options)
+            }
+        }?;
         let elapsed = bar.elapsed();
         drop(bar);
-        if global.quiet {
-            return Ok(());
-        }
-        let line = packed_line(source, target, &summary);
-        let speed = speed(summary.original_len, elapsed);
-        to_stdout(|out| writeln!(out, "{line}  {speed}"))
+        let speed = format!("  {}", speed(summary.original_len, elapsed));
+        report.packed(input::shown(source), target, &summary, &speed);
+        report.add(Totals {
+            packed: 1,
+            original_bytes: summary.original_len,
+            packed_bytes: summary.packed_len,
+            seconds: elapsed.as_secs_f64(),
+            ..Totals::default()
+        });
+        Ok(())
     }
 
     /// Whether the target was made of the source as it is: it packs as many bytes, and is newer.
@@ -55,4 +88,22 @@ impl Pack {
         }
         Ok(matches!((from.modified(), to.modified()), (Ok(from), Ok(to)) if from < to))
     }
+}
+
+fn len(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |metadata| metadata.len())
+}
+
+fn open(path: &Path) -> Result<File> {
+    Ok(at1w_container::open_file(path, at1w_container::Wanted::Safetensors)?)
+}
+
+fn to_stdout(
+    file: &File,
+    mut out: impl Write + Send,
+    options: &PackOptions<'_>,
+) -> at1w_container::Result<Summary> {
+    let summary = pack(file, &mut out, options)?;
+    out.flush().map_err(Error::Write)?;
+    Ok(summary)
 }

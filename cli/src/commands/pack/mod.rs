@@ -3,21 +3,22 @@
 mod directory;
 mod dry_run;
 mod file;
-pub(super) mod in_place;
-mod sources;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use at1w_container::repository::{Filter, Options, Update};
-use at1w_container::{Level, Progress, Summary};
+use at1w_container::repository::{Filter, Options, Update, is_hub_cache, pack_in_place};
+use at1w_container::{Level, Progress};
 use clap::{Args, ValueEnum};
 
-use self::sources::Job;
-use crate::Global;
+use super::{AT1W, SAFETENSORS};
 use crate::failure::{Failure, Result};
-use crate::output::{percent, printable};
+use crate::figures::Figures;
+use crate::input::is_stdin;
+use crate::progress::Bar;
+use crate::report::Report;
 use crate::sample::Sample;
+use crate::sources::{self, Job};
+use crate::{Global, in_place};
 
 /// Pack .safetensors files, or all .safetensors files of model repositories
 ///
@@ -32,11 +33,12 @@ use crate::sample::Sample;
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Pack {
-    /// .safetensors files, directories that hold some, or patterns such as 'models/*'
+    /// .safetensors files, directories that hold some, or patterns such as 'models/*'; - is standard
+    /// input
     #[arg(required = true, value_name = "SRC")]
     sources: Vec<PathBuf>,
-    /// The file or directory to make; of several sources, the directory to make them in [default:
-    /// model.at1w of model.safetensors, model.at1w/ of model/]
+    /// The file or directory to make; of several sources, the directory to make them in; - is
+    /// standard output [default: model.at1w of model.safetensors, model.at1w/ of model/]
     #[arg(short, long, value_name = "DST")]
     output: Option<PathBuf>,
     /// Replace each file by its packed form, under the same name
@@ -81,6 +83,11 @@ pub(crate) struct Pack {
     /// Replace a file that exists, or files in a directory that exists; other files there stay
     #[arg(long, short)]
     force: bool,
+    /// Print a line of JSON for each event, and one for the summary
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    figures: Figures,
 }
 
 /// A level, as it is typed.
@@ -116,33 +123,45 @@ Examples:
 
 impl Pack {
     pub(crate) fn run(self, global: &Global) -> Result<()> {
-        let jobs = sources::jobs(&self.sources, self.output.as_deref(), self.in_place)?;
-        let several = jobs.len() > 1;
-        if let (true, Some(output), false) = (several, &self.output, self.dry_run) {
-            sources::make_folder(output)?;
-        }
-        let mut worst = None;
-        for job in &jobs {
-            match self.pack(job, global) {
-                Ok(()) => {}
-                Err(failure) if several => {
-                    let code = failure.report_and_go_on()?;
-                    worst = worst.max(Some(code));
-                }
-                Err(failure) => return Err(failure),
-            }
-        }
-        worst.map_or(Ok(()), |worst| Err(Failure::Reported(worst)))
+        let output = self.output.as_deref();
+        let mut report = Report::new(global, self.figures, self.json, output);
+        let outcome = self.pack_all(&mut report, global);
+        report.end(outcome)
     }
 
-    fn pack(&self, job: &Job, global: &Global) -> Result<()> {
-        match (job.source.is_dir(), self.dry_run) {
-            _ if self.in_place => self.pack_in_place(&job.source, global),
-            (true, false) => self.pack_directory(job, global),
-            (true, true) => self.forecast_directory(job, global),
-            (false, false) => self.pack_file(job, global),
-            (false, true) => self.forecast_file(job, global),
+    fn pack_all(&self, report: &mut Report<'_>, global: &Global) -> Result<()> {
+        let output = self.output.as_deref();
+        let jobs = sources::jobs(&self.sources, output, self.in_place, own_name)?;
+        if let ([_, _, ..], Some(output), false) = (&jobs[..], output, self.dry_run) {
+            sources::make_folder(output)?;
         }
+        for job in &jobs {
+            match self.pack(job, report, global) {
+                Err(failure) if jobs.len() > 1 => report.fail(&job.source, failure)?,
+                done => done?,
+            }
+        }
+        Ok(())
+    }
+
+    fn pack(&self, job: &Job, report: &mut Report<'_>, global: &Global) -> Result<()> {
+        match (job.source.is_dir(), self.dry_run) {
+            _ if self.in_place && !self.dry_run => self.pack_in_place(&job.source, report, global),
+            (true, false) => self.pack_directory(job, report, global),
+            (true, true) => self.forecast_directory(job, report, global),
+            (false, false) => self.pack_file(job, report, global),
+            (false, true) => self.forecast_file(job, report, global),
+        }
+    }
+
+    fn pack_in_place(&self, path: &Path, report: &mut Report<'_>, global: &Global) -> Result<()> {
+        if !self.yes && is_hub_cache(path, &self.options(&())?)? {
+            in_place::ask(path)?;
+        }
+        let bar = Bar::new(global.quiet)?;
+        let done = pack_in_place(path, &self.options(&bar)?)?;
+        in_place::tell(path, &done, report, bar, false);
+        Ok(())
     }
 
     /// Returns the options for a directory.
@@ -169,16 +188,17 @@ impl Pack {
     }
 }
 
-/// Writes how fast bytes were worked on.
-pub(super) fn speed(bytes: u64, elapsed: Duration) -> String {
-    let seconds = elapsed.as_secs_f64();
-    format!("{:.0} MB/s, {seconds:.2} s", bytes as f64 / 1e6 / seconds.max(1e-6))
-}
-
-fn packed_line(source: &Path, target: &Path, summary: &Summary) -> String {
-    let Summary { original_len, packed_len, root, .. } = summary;
-    let (source, target) = (source.display().to_string(), target.display().to_string());
-    let (source, target) = (printable(&source), printable(&target));
-    let percent = percent(*packed_len, *original_len);
-    format!("{source} -> {target}  {original_len} -> {packed_len} bytes ({percent} %)  root {root}")
+/// Returns the target of a source for which none is named.
+fn own_name(source: &Path) -> Option<PathBuf> {
+    if is_stdin(source) {
+        return None;
+    }
+    let name = source.file_name()?;
+    let stem = name.to_str().filter(|_| !source.is_dir()).and_then(|name| {
+        let (stem, suffix) = name.split_at_checked(name.len().checked_sub(SAFETENSORS.len())?)?;
+        (suffix.eq_ignore_ascii_case(SAFETENSORS) && !stem.is_empty()).then_some(stem)
+    });
+    let mut name = stem.map_or(name.to_owned(), |stem| stem.into());
+    name.push(AT1W);
+    Some(source.with_file_name(name))
 }

@@ -1,4 +1,4 @@
-//! The sources that are named on the command line, and the target of each.
+//! The sources that are named on a command line of `pack` or `unpack`, and the target of each.
 
 use std::collections::HashMap;
 use std::fs;
@@ -7,17 +7,23 @@ use std::path::{Path, PathBuf};
 
 use at1w_container::Error;
 
-use super::super::{AT1W, SAFETENSORS, default_target, with_suffix};
+use crate::commands::default_target;
 use crate::failure::{Failure, Result};
 
 /// A source and its target.
-pub(super) struct Job {
-    pub(super) source: PathBuf,
-    pub(super) target: PathBuf,
+pub(crate) struct Job {
+    pub(crate) source: PathBuf,
+    pub(crate) target: PathBuf,
 }
 
-/// Returns the work on all sources. `output` is the target of one, the directory for several.
-pub(super) fn jobs(named: &[PathBuf], output: Option<&Path>, in_place: bool) -> Result<Vec<Job>> {
+/// Returns the work on all sources. `output` is the target of one, the directory for several. The
+/// target of a source for which none is named is the one that `own_name` returns.
+pub(crate) fn jobs(
+    named: &[PathBuf],
+    output: Option<&Path>,
+    in_place: bool,
+    own_name: fn(&Path) -> Option<PathBuf>,
+) -> Result<Vec<Job>> {
     let mut sources = Vec::new();
     for source in named {
         expand(source, &mut sources)?;
@@ -29,10 +35,11 @@ pub(super) fn jobs(named: &[PathBuf], output: Option<&Path>, in_place: bool) -> 
         let target = match output {
             _ if in_place => source.clone(),
             Some(output) if several => {
-                output.join(own_name(&source)?.file_name().unwrap_or_default())
+                let own = default_target(&source, own_name(&source))?;
+                output.join(own.file_name().unwrap_or_default())
             }
             Some(output) => output.to_owned(),
-            None => own_name(&source)?,
+            None => default_target(&source, own_name(&source))?,
         };
         if let Some(other) = taken.insert(target.clone(), source.clone()) {
             let (source, target, other) = (source.display(), target.display(), other.display());
@@ -42,15 +49,6 @@ pub(super) fn jobs(named: &[PathBuf], output: Option<&Path>, in_place: bool) -> 
         jobs.push(Job { source, target });
     }
     Ok(jobs)
-}
-
-/// Returns the target of a source for which none is named.
-fn own_name(source: &Path) -> Result<PathBuf> {
-    let own = source.file_name().map(|_| match with_suffix(source, SAFETENSORS, AT1W) {
-        Some(path) if !source.is_dir() => path,
-        _ => appended(source),
-    });
-    default_target(source, own)
 }
 
 /// Adds a source, or the files that match it if there is no such file: a shell that finds none
@@ -72,15 +70,8 @@ fn expand(source: &Path, sources: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// Returns `path` with `.at1w` after its name, which has no trailing slash.
-fn appended(path: &Path) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(AT1W);
-    path.with_file_name(name)
-}
-
 /// Makes the directory for the targets of several sources, unless it is there.
-pub(super) fn make_folder(path: &Path) -> Result<()> {
+pub(crate) fn make_folder(path: &Path) -> Result<()> {
     match fs::create_dir(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         Err(cause) => Err(Error::Io { path: path.to_owned(), cause }.into()),
