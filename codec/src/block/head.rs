@@ -23,7 +23,7 @@ const CHECKED: u8 = 0x80;
 
 /// The most bytes before the chunk: the layout, and the varint of at most [`MAX_RAW_LEN`].
 pub(super) const MAX_HEAD_LEN: usize = 1 + 5;
-const _: () = assert!(MAX_RAW_LEN < 1 << (7 * (MAX_HEAD_LEN - 1)));
+const _: () = assert!((MAX_RAW_LEN as u64) < 1 << (7 * (MAX_HEAD_LEN - 1)));
 
 /// Bytes of a checksum.
 pub(super) const CHECKSUM_LEN: usize = 4;
