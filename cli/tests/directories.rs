@@ -270,8 +270,14 @@ fn several_paths_are_verified_and_the_worst_counts() {
     place.fails(&["verify", "model.at1w", "repo.at1w", "--root", &root], 2, "for one file");
 
     place.write("cut.at1w", &place.read("model.at1w")[..1000]);
+    place.write("faulty/pointer.safetensors", "Entry not found");
+    place.write("faulty/model.safetensors", place.read("model.at1w"));
+    place.fails(&["verify", "faulty", "model.at1w"], 5, "pointer");
     for (paths, code) in [
         (&["missing", "model.at1w"][..], 1),
+        (&["missing", "faulty", "model.at1w"], 1),
+        (&["faulty", "missing", "model.at1w"], 1),
+        (&["faulty", "missing", "cut.at1w", "model.at1w"], 3),
         (&["missing", "cut.at1w", "model.at1w"], 3),
         (&["cut.at1w", "missing", "model.at1w"], 3),
     ] {

@@ -319,3 +319,55 @@ fn file_id(_: &Path, metadata: &Metadata) -> FileId {
 fn file_id(path: &Path, _: &Metadata) -> FileId {
     FileId(path.canonicalize().unwrap_or_else(|_| path.to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_no_content_is_left_out() {
+        let left_out =
+            |path: &str, is_dir| is_left_out(&path.split('/').collect::<Vec<_>>(), is_dir);
+        for directory in [".git", "a/.git", ".locks", ".cache/huggingface", ".a.0123.at1w-tmp"] {
+            assert!(left_out(directory, true), "{directory}");
+        }
+        assert!(left_out("models--a/blobs/0123.incomplete", false));
+        for file in [".gitattributes", ".git", "huggingface", "a.incomplete", "blobs/0123"] {
+            assert!(!left_out(file, false), "{file}");
+        }
+        assert!(!left_out(".cache", true) && !left_out("a/huggingface", true));
+    }
+
+    #[test]
+    fn files_are_known_by_their_bytes_and_links_lead_nowhere_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let mut plain = 56_u64.to_le_bytes().to_vec();
+        plain.extend(br#"{"w":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}   "#);
+        plain.push(7);
+        fs::write(path("weights"), &plain).unwrap();
+        fs::write(path("cut.safetensors"), &plain[..20]).unwrap();
+        fs::write(path("cut"), &plain[..20]).unwrap();
+        fs::write(path("short"), b"7").unwrap();
+        fs::write(path("empty"), b"").unwrap();
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::symlink;
+            symlink("weights", path("x.safetensors")).unwrap();
+            symlink(".", path("loop")).unwrap();
+            symlink("nothing", path("nowhere")).unwrap();
+        }
+        let contents = Contents::read(folder.path(), &()).unwrap();
+        assert_eq!(contents.errors.len(), usize::from(cfg!(unix)));
+        let mut found = Vec::new();
+        for file in contents.distinct() {
+            match file.open() {
+                Ok(Some(weights)) => found.push((&*file.path, weights.header().tensors().len())),
+                Ok(None) => {}
+                Err(error) => found.push((&*file.path, usize::from(error.is_integrity()))),
+            }
+        }
+        let name = if cfg!(unix) { "x.safetensors" } else { "weights" };
+        assert_eq!(found, [("cut.safetensors", 0), (name, 1)]);
+    }
+}
