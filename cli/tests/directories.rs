@@ -287,6 +287,23 @@ fn several_paths_are_verified_and_the_worst_counts() {
 }
 
 #[test]
+fn several_paths_are_described() {
+    let place = sharded();
+    place.write("model.safetensors", model(1));
+    let paths = ["model.safetensors", "repo.at1w"];
+    let reports = place.json(&[&["info", "--json"], &paths[..]].concat());
+    for (at, path) in paths.iter().enumerate() {
+        assert_eq!(reports[at], place.json(&["info", "--json", path]));
+        assert_eq!(reports[at]["path"], *path);
+    }
+    let printed = text(place.ok(&[&["info"], &paths[..]].concat()));
+    assert!(printed.starts_with("model.safetensors\n") && printed.contains("\nrepo.at1w\n"));
+    let outcome = place.fails(&["info", "--json", "missing", "repo.at1w"], 1, "missing");
+    let reports: Value = serde_json::from_slice(&outcome.stdout).unwrap();
+    assert_eq!(reports.as_array().unwrap().len(), 1);
+}
+
+#[test]
 fn jobs_tell_what_they_do_in_lines_of_json() {
     let place = sharded();
     place.write("repo/pointer.safetensors", "version https://git-lfs.github.com/spec/v1\nsize 9\n");
