@@ -206,15 +206,20 @@ pub(crate) fn report_failure(failure: &Failure) {
     }
 }
 
-/// Reports a file that a repository lacks, or that is not what it should be.
-pub(crate) fn report_fault(repository: &Path, Fault { path, problem, .. }: &Fault) {
-    report_warning(&format!("{}: {problem}", repository.join(path).display()));
-}
-
 /// Reports the files that a repository lacks, and those that are not what they should be.
 pub(crate) fn report_faults(repository: &Path, faults: &[Fault]) -> Option<Reported> {
-    faults.iter().for_each(|fault| report_fault(repository, fault));
+    for Fault { path, problem, .. } in faults {
+        report_warning(&format!("{}: {problem}", repository.join(path).display()));
+    }
     (!faults.is_empty()).then_some(Reported::Incomplete)
+}
+
+/// Returns the file that an error is about.
+pub(crate) fn path_of(error: &Error) -> Option<&Path> {
+    match error {
+        Error::Io { path, .. } | Error::InFile { path, .. } => Some(path),
+        _ => None,
+    }
 }
 
 /// Reports the error of one file of several, after which the work goes on; returns how bad it is.

@@ -13,6 +13,7 @@ mod output;
 mod progress;
 mod signals;
 mod signature;
+mod verification;
 
 use std::process::ExitCode;
 

@@ -164,6 +164,20 @@ fn sizes_are_for_people_or_exact() {
     assert_eq!(place.json(&["ls", "-H", "--json", "model.at1w"])[0]["raw_bytes"], 1_200_000);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_terminal_gets_sizes_for_people() {
+    let place = Place::packed();
+    for (args, size) in [("ls model.at1w", " 1.20 MB "), ("ls --exact model.at1w", " 1200000 ")] {
+        let command = format!("{} {args}", env!("CARGO_BIN_EXE_at1w"));
+        let mut script = std::process::Command::new("script");
+        let outcome = place.run(script.args(["-qec", &command, "/dev/null"]));
+        assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+        let table = text(outcome.stdout);
+        assert!(table.contains(size), "{table}");
+    }
+}
+
 /// A hub cache: blobs, a snapshot of links to them, and what the hub keeps for itself.
 #[cfg(unix)]
 fn hub() -> Place {

@@ -87,6 +87,20 @@ fn problems_name_standard_input() {
     place.ok(&["ls", "./-"]);
 }
 
+/// A limit on the size of files stands in for a full disk.
+#[test]
+fn input_that_has_no_room_is_named() {
+    let place = Place::packed();
+    std::fs::create_dir(place.path("tmp")).unwrap();
+    let script =
+        format!("trap '' XFSZ; ulimit -f 100; cat model.at1w | TMPDIR=tmp {AT1W} verify - --json");
+    let outcome = place.run(Command::new("sh").args(["-c", &script]));
+    assert_eq!(outcome.code, 1, "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("kept in tmp: File too large"), "{}", outcome.stderr);
+    assert!(String::from_utf8(outcome.stdout).unwrap().contains(r#""event":"summary""#));
+    assert_eq!(std::fs::read_dir(place.path("tmp")).unwrap().count(), 0);
+}
+
 #[test]
 fn bytes_go_to_standard_output_and_the_summary_does_not() {
     let place = Place::new();
