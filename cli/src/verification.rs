@@ -73,7 +73,6 @@ impl Verification {
     }
 
     /// Counts a file that is as it should be, with its root, or a SHA-256 that was expected.
-
     pub(crate) fn succeed(&mut self, path: &Path, root: Option<Digest>, sha256: bool, bar: &Bar) {
         let root = root.map(|root| root.to_string());
         let (shown, pinned_by) = match &root {
