@@ -7,7 +7,7 @@ use at1w_container::{Error, Weights};
 use serde::Serialize;
 
 use crate::Global;
-use crate::failure::{Failure, Reported, Result, report_file, report_note};
+use crate::failure::{Failure, Reported, Result, path_of, report_file, report_note};
 
 /// A directory, and the faults that were reported of its files.
 pub(crate) struct Directory {
@@ -19,6 +19,7 @@ pub(crate) struct Directory {
 /// A file that is missing, damaged, or not what its name says.
 #[derive(Serialize)]
 pub(crate) struct FaultRow {
+    pub(crate) path: Option<String>,
     pub(crate) message: String,
 }
 
@@ -46,7 +47,8 @@ impl Directory {
     /// Reports what is wrong with one file.
     pub(crate) fn report(&mut self, error: &Error) {
         self.worst = self.worst.max(Some(report_file(error, self.contents.has_manifest)));
-        self.faults.push(FaultRow { message: error.to_string() });
+        let path = path_of(error).map(|path| path.display().to_string());
+        self.faults.push(FaultRow { path, message: error.to_string() });
     }
 
     /// Opens each file of weights in turn, one at a time, and counts the others. Reports those that

@@ -214,6 +214,14 @@ pub(crate) fn report_fault(repository: &Path, Fault { path, problem, .. }: &Faul
     report_warning(&format!("{}: {problem}", repository.join(path).display()));
 }
 
+/// Returns the file that an error is about.
+pub(crate) fn path_of(error: &Error) -> Option<&Path> {
+    match error {
+        Error::Io { path, .. } | Error::InFile { path, .. } => Some(path),
+        _ => None,
+    }
+}
+
 /// Reports the error of one file of several, after which the work goes on; returns how bad it is.
 pub(crate) fn report_file(error: &Error, pinned: bool) -> Reported {
     let reported = Reported::of(error, pinned);

@@ -17,6 +17,7 @@ mod sample;
 mod signals;
 mod signature;
 mod sources;
+mod verification;
 
 use std::process::ExitCode;
 

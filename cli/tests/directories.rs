@@ -164,6 +164,20 @@ fn sizes_are_for_people_or_exact() {
     assert_eq!(place.json(&["ls", "-H", "--json", "model.at1w"])[0]["raw_bytes"], 1_200_000);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_terminal_gets_sizes_for_people() {
+    let place = Place::packed();
+    for (args, size) in [("ls model.at1w", " 1.20 MB "), ("ls --exact model.at1w", " 1200000 ")] {
+        let command = format!("{} {args}", env!("CARGO_BIN_EXE_at1w"));
+        let mut script = std::process::Command::new("script");
+        let outcome = place.run(script.args(["-qec", &command, "/dev/null"]));
+        assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+        let table = text(outcome.stdout);
+        assert!(table.contains(size), "{table}");
+    }
+}
+
 /// A hub cache: blobs, a snapshot of links to them, and what the hub keeps for itself.
 #[cfg(unix)]
 fn hub() -> Place {
@@ -269,14 +283,37 @@ fn several_paths_are_verified_and_the_worst_counts() {
     place.fails(&["verify", "model.at1w", "repo.at1w", "--root", &root], 2, "for one file");
 
     place.write("cut.at1w", &place.read("model.at1w")[..1000]);
+    place.write("faulty/pointer.safetensors", "Entry not found");
+    place.write("faulty/model.safetensors", place.read("model.at1w"));
+    place.fails(&["verify", "faulty", "model.at1w"], 5, "pointer");
     for (paths, code) in [
         (&["missing", "model.at1w"][..], 1),
+        (&["missing", "faulty", "model.at1w"], 1),
+        (&["faulty", "missing", "model.at1w"], 1),
+        (&["faulty", "missing", "cut.at1w", "model.at1w"], 3),
         (&["missing", "cut.at1w", "model.at1w"], 3),
         (&["cut.at1w", "missing", "model.at1w"], 3),
     ] {
         let outcome = place.fails(&[&["verify"], paths].concat(), code, "missing");
         assert!(text(outcome.stdout).ends_with("  model.at1w\n"));
     }
+}
+
+#[test]
+fn several_paths_are_described() {
+    let place = sharded();
+    place.write("model.safetensors", model(1));
+    let paths = ["model.safetensors", "repo.at1w"];
+    let reports = place.json(&[&["info", "--json"], &paths[..]].concat());
+    for (at, path) in paths.iter().enumerate() {
+        assert_eq!(reports[at], place.json(&["info", "--json", path]));
+        assert_eq!(reports[at]["path"], *path);
+    }
+    let printed = text(place.ok(&[&["info"], &paths[..]].concat()));
+    assert!(printed.starts_with("model.safetensors\n") && printed.contains("\nrepo.at1w\n"));
+    let outcome = place.fails(&["info", "--json", "missing", "repo.at1w"], 1, "missing");
+    let reports: Value = serde_json::from_slice(&outcome.stdout).unwrap();
+    assert_eq!(reports.as_array().unwrap().len(), 1);
 }
 
 #[test]

@@ -115,6 +115,23 @@ fn commands_that_only_read_tell_the_signal_too() {
 
 #[cfg(target_os = "linux")]
 #[test]
+fn a_signal_goes_before_damage() {
+    let place = Place::packed();
+    place.write("models/cut.at1w", &place.read("model.at1w")[..1000]);
+    write_large_model(&place, "models/large.safetensors");
+    let args = ["diff", "models", "models"];
+    for (signal, code) in SIGNALS {
+        let mut child = start(&place, &args);
+        wait_until_caught(&mut child);
+        send(&child, signal);
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{signal}");
+    }
+    fs::remove_file(place.path("models/large.safetensors")).unwrap();
+    place.fails(&args, 3, "cut.at1w");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
 fn a_signal_that_is_ignored_stays_ignored() {
     let place = Place::new();
     write_large_model(&place, "large.safetensors");

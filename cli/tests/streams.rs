@@ -29,7 +29,10 @@ fn files_come_through_a_pipe() {
     for file in ["model.at1w", "model.safetensors"] {
         for command in ["ls --json", "info --json", "ls", "info"] {
             let args: Vec<_> = command.split(' ').chain([file]).collect();
-            assert_eq!(ok(piped(&place, file, &format!("{command} -"))), place.ok(&args));
+            let printed = ok(piped(&place, file, &format!("{command} -")));
+            let named = String::from_utf8(place.ok(&args)).unwrap();
+            let named = named.replace(&format!(r#""path": "{file}""#), r#""path": "-""#);
+            assert_eq!(String::from_utf8(printed).unwrap(), named);
         }
         let all = weights(600_000, 1);
         assert!(ok(piped(&place, file, "get - embed.weight")) == all);
@@ -82,6 +85,20 @@ fn problems_name_standard_input() {
     // A file of that name has a folder before it.
     place.write("-", model(1));
     place.ok(&["ls", "./-"]);
+}
+
+/// A limit on the size of files stands in for a full disk.
+#[test]
+fn input_that_has_no_room_is_named() {
+    let place = Place::packed();
+    std::fs::create_dir(place.path("tmp")).unwrap();
+    let script =
+        format!("trap '' XFSZ; ulimit -f 100; cat model.at1w | TMPDIR=tmp {AT1W} verify - --json");
+    let outcome = place.run(Command::new("sh").args(["-c", &script]));
+    assert_eq!(outcome.code, 1, "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("kept in tmp: File too large"), "{}", outcome.stderr);
+    assert!(String::from_utf8(outcome.stdout).unwrap().contains(r#""event":"summary""#));
+    assert_eq!(std::fs::read_dir(place.path("tmp")).unwrap().count(), 0);
 }
 
 #[test]

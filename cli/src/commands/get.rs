@@ -1,6 +1,5 @@
 //! `at1w get`
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -110,16 +109,23 @@ impl Get {
     }
 }
 
+/// The number of names that are suggested for one that is not there.
+const SUGGESTED: usize = 3;
+
 /// Finds the file of a directory that holds a tensor, and opens it. Of several, an index of shards
 /// may tell which one it is.
 fn find(path: &Path, name: &str) -> Result<(PathBuf, Weights)> {
     let mut contents = Contents::read(path, &())?;
     let mut errors = std::mem::take(&mut contents.errors);
-    let (mut holders, mut near) = (Vec::new(), BTreeSet::new());
+    let (mut holders, mut near) = (Vec::new(), Vec::new());
     for file in contents.distinct() {
         match file.open() {
             Ok(Some(weights)) => match weights.header().tensor(name) {
-                Err(Error::NoTensor { near: names, .. }) => near.extend(names),
+                Err(Error::NoTensor { near: names, .. }) => {
+                    let new: Vec<_> = names.into_iter().filter(|n| !near.contains(n)).collect();
+                    near.extend(new);
+                    near.truncate(SUGGESTED);
+                }
                 _ => holders.push(file),
             },
             Ok(None) => {}
@@ -134,7 +140,6 @@ fn find(path: &Path, name: &str) -> Result<(PathBuf, Weights)> {
         ([], _) => {
             let pinned = contents.has_manifest;
             let worst = errors.iter().map(|error| report_file(error, pinned)).max();
-            let near = near.into_iter().take(3).collect();
             let missing = Error::NoTensor { name: name.to_owned(), near }.in_file(path);
             return Err(match worst {
                 // The tensor may be in a file that cannot be read.

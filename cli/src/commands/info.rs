@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use at1w_container::{FileInfo, OpenOptions, Reader, Weights};
 use clap::Args;
@@ -10,22 +10,22 @@ use serde::Serialize;
 
 use crate::Global;
 use crate::directory::{Directory, FaultRow, Others};
-use crate::failure::Result;
+use crate::failure::{Failure, Reported, Result, report_failure};
 use crate::figures::Figures;
 use crate::input;
 use crate::listing::files::{Count, Dtypes, FileList, count_dtypes, format_name};
 use crate::output::{json, percent, printable, to_stdout};
 
-/// Show sizes, digests, dtypes and metadata of a file, or the totals of a directory
+/// Show sizes, digests, dtypes and metadata of files, or the totals of directories
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Info {
-    /// An .at1w or .safetensors file, a directory, or - for standard input
-    #[arg(value_name = "FILE-OR-DIR")]
-    path: PathBuf,
+    /// The .at1w or .safetensors files, or directories; - is standard input
+    #[arg(value_name = "FILE-OR-DIR", required = true)]
+    paths: Vec<PathBuf>,
     #[command(flatten)]
     figures: Figures,
-    /// Print a JSON object
+    /// Print a JSON object, or an array of them for several files
     #[arg(long)]
     json: bool,
 }
@@ -33,17 +33,32 @@ pub(crate) struct Info {
 const HELP: &str = "\
 The root pins all content of the file: 'at1w verify FILE --root HEX' checks against it. It does not
 change when the same model is packed again. A .safetensors has none, and of the keys of --json only
-format, original_bytes, header_bytes, tensors, dtypes and metadata. A directory has format
-(\"directory\"), has_manifest, original_bytes, packed_bytes, tensors, dtypes, files (as of 'at1w
-ls'), other_files (files and bytes) and faults.
+path, format, original_bytes, header_bytes, tensors, dtypes and metadata. A directory has path,
+format (\"directory\"), has_manifest, original_bytes, packed_bytes, tensors, dtypes, files (as of
+'at1w ls'), other_files (files and bytes) and faults.
 
 Examples:
   at1w info model.at1w
   at1w info ~/models/minilm.at1w
   at1w info --json model.at1w | jq -r .root";
 
+/// The report of one path.
 #[derive(Serialize)]
-struct Report<'a> {
+struct Report {
+    path: String,
+    #[serde(flatten)]
+    facts: Facts,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Facts {
+    File(FileFacts),
+    Directory(DirectoryFacts),
+}
+
+#[derive(Serialize)]
+struct FileFacts {
     format: &'static str,
     original_bytes: u64,
     header_bytes: u64,
@@ -51,10 +66,10 @@ struct Report<'a> {
     packed: Option<Packed>,
     tensors: usize,
     dtypes: Dtypes,
-    metadata: BTreeMap<&'a str, &'a str>,
+    metadata: BTreeMap<String, String>,
 }
 
-/// The part of a report that only packed files have.
+/// The facts that only packed files have.
 #[derive(Serialize)]
 struct Packed {
     version: u32,
@@ -71,7 +86,7 @@ struct Packed {
 
 /// The totals of a directory.
 #[derive(Serialize)]
-struct DirectoryReport {
+struct DirectoryFacts {
     format: &'static str,
     has_manifest: bool,
     original_bytes: u64,
@@ -81,6 +96,8 @@ struct DirectoryReport {
     files: FileList,
     other_files: Others,
     faults: Vec<FaultRow>,
+    #[serde(skip)]
+    pinned_by: &'static str,
 }
 
 impl Packed {
@@ -100,9 +117,9 @@ impl Packed {
     }
 }
 
-impl<'a> Report<'a> {
-    fn new(weights: &'a Weights) -> Self {
-        let header = weights.header();
+impl FileFacts {
+    fn new(weights: &Weights) -> Self {
+        let (header, metadata) = (weights.header(), weights.header().metadata());
         let mut dtypes = Dtypes::new();
         count_dtypes(weights, &mut dtypes);
         Self {
@@ -112,7 +129,7 @@ impl<'a> Report<'a> {
             packed: weights.packed().map(Reader::info).map(Packed::new),
             tensors: header.tensors().len(),
             dtypes,
-            metadata: header.metadata().collect(),
+            metadata: metadata.map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
         }
     }
 
@@ -147,11 +164,35 @@ impl<'a> Report<'a> {
     }
 }
 
-impl DirectoryReport {
-    fn print(&self, figures: Figures, pinned: &str, out: &mut impl Write) -> io::Result<()> {
+impl DirectoryFacts {
+    /// Makes the report of the files of a directory, and reports those that cannot be read.
+    fn new(directory: &mut Directory) -> Self {
+        let (mut files, mut dtypes) = (FileList::default(), Dtypes::new());
+        let other_files = directory.each(|file, weights| {
+            files.add(file, &weights);
+            count_dtypes(&weights, &mut dtypes);
+            Ok(())
+        });
+        let (original, packed) = files.sizes();
+        Self {
+            format: "directory",
+            has_manifest: directory.contents.has_manifest,
+            original_bytes: original + other_files.bytes,
+            packed_bytes: packed + other_files.bytes,
+            tensors: files.tensors(),
+            dtypes,
+            files,
+            other_files,
+            faults: std::mem::take(&mut directory.faults),
+            pinned_by: directory.pinned_by(),
+        }
+    }
+
+    fn print(&self, figures: Figures, out: &mut impl Write) -> io::Result<()> {
         let (files, packed) = (self.files.len(), self.files.packed());
         let ratio = percent(self.packed_bytes, self.original_bytes);
-        line(out, "files of weights", &format!("{files}, {packed} of them packed, {pinned}"))?;
+        let pinned_by = self.pinned_by;
+        line(out, "files of weights", &format!("{files}, {packed} of them packed, {pinned_by}"))?;
         let Others { files, bytes } = self.other_files;
         line(out, "other files", &format!("{files}, {}", figures.size(bytes)))?;
         line(out, "packed", &format!("{} ({ratio} %)", figures.size(self.packed_bytes)))?;
@@ -183,40 +224,55 @@ fn print_dtypes(dtypes: &Dtypes, figures: Figures, out: &mut impl Write) -> io::
 
 impl Info {
     pub(crate) fn run(self, global: &Global) -> Result<()> {
-        if self.path.is_dir() {
-            return self.of_directory(global);
+        let (mut reports, mut worst) = (Vec::new(), None);
+        for path in &self.paths {
+            match Report::new(path, global) {
+                Ok((report, reported)) => {
+                    reports.push(report);
+                    worst = worst.max(reported);
+                }
+                Err(failure) if self.paths.len() == 1 => return Err(failure),
+                Err(failure) => {
+                    report_failure(&failure);
+                    worst = worst.max(Some(failure.reported()));
+                }
+            }
         }
-        let weights = input::open(&self.path, &OpenOptions::new())?;
-        let report = Report::new(&weights);
-        if self.json { json(&report) } else { to_stdout(|out| report.print(self.figures, out)) }
+        match &reports[..] {
+            [report] if self.json && self.paths.len() == 1 => json(report)?,
+            reports if self.json => json(&reports)?,
+            reports => to_stdout(|out| self.print(reports, out))?,
+        }
+        worst.map_or(Ok(()), |worst| Err(Failure::Reported(worst)))
     }
 
-    fn of_directory(self, global: &Global) -> Result<()> {
-        let mut directory = Directory::read(&self.path, global)?;
-        let (mut files, mut dtypes) = (FileList::default(), Dtypes::new());
-        let other_files = directory.each(|file, weights| {
-            files.add(file, &weights);
-            count_dtypes(&weights, &mut dtypes);
-            Ok(())
-        });
-        let (original, packed) = files.sizes();
-        let report = DirectoryReport {
-            format: "directory",
-            has_manifest: directory.contents.has_manifest,
-            original_bytes: original + other_files.bytes,
-            packed_bytes: packed + other_files.bytes,
-            tensors: files.tensors(),
-            dtypes,
-            files,
-            other_files,
-            faults: std::mem::take(&mut directory.faults),
-        };
-        if self.json {
-            json(&report)?;
-        } else {
-            to_stdout(|out| report.print(self.figures, directory.pinned_by(), out))?;
+    /// Prints the reports, under their paths if there are several.
+    fn print(&self, reports: &[Report], out: &mut impl Write) -> io::Result<()> {
+        for (i, report) in reports.iter().enumerate() {
+            if self.paths.len() > 1 {
+                let gap = if i > 0 { "\n" } else { "" };
+                writeln!(out, "{gap}{}", printable(&report.path))?;
+            }
+            match &report.facts {
+                Facts::File(facts) => facts.print(self.figures, out)?,
+                Facts::Directory(facts) => facts.print(self.figures, out)?,
+            }
         }
-        directory.outcome()
+        Ok(())
+    }
+}
+
+impl Report {
+    /// Makes the report of a path; returns the worst that was reported of its files, too.
+    fn new(path: &Path, global: &Global) -> Result<(Self, Option<Reported>)> {
+        let (facts, worst) = if path.is_dir() {
+            let mut directory = Directory::read(path, global)?;
+            (Facts::Directory(DirectoryFacts::new(&mut directory)), directory.worst())
+        } else {
+            let weights = input::open(path, &OpenOptions::new())?;
+            (Facts::File(FileFacts::new(&weights)), None)
+        };
+        Ok((Self { path: path.display().to_string(), facts }, worst))
     }
 }
 

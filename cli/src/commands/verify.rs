@@ -1,24 +1,19 @@
 //! `at1w verify`
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use at1w_container::repository::{Contents, is_repository, signed_manifest, verify_manifest};
 use at1w_container::{Digest, Error, OpenOptions, Progress, Weights};
 use clap::Args;
-use serde::Serialize;
 
 use crate::Global;
-use crate::events::Events;
-use crate::failure::{
-    Failure, Reported, Result, report_failure, report_fault, report_file, report_note,
-};
+use crate::failure::{Failure, Result, path_of, report_note};
 use crate::figures::human;
 use crate::input;
-use crate::output::{printable, to_stdout};
 use crate::progress::Bar;
 use crate::report::speed;
 use crate::signature::Check;
+use crate::verification::Verification;
 
 /// Check every byte of files and of packed repositories
 ///
@@ -70,17 +65,9 @@ Examples:
 impl Verify {
     pub(crate) fn run(self, global: &Global) -> Result<()> {
         self.check_options()?;
-        let mut job = Job {
-            quiet: global.quiet,
-            events: Events::new(self.json, None),
-            done: Done::default(),
-            worst: None,
-            printed: Ok(()),
-        };
+        let mut job = Verification::new(global.quiet, self.json);
         let outcome = self.verify_all(global, &mut job);
-        let Job { events, done, worst, printed, .. } = job;
-        let outcome = outcome.and(worst.map_or(printed, |worst| Err(Failure::Reported(worst))));
-        events.end(outcome, done)
+        job.end(outcome)
     }
 
     /// Refuses options that pin one file where there are others.
@@ -103,7 +90,7 @@ impl Verify {
         Err(Failure::Usage(format!("{option} is for one file: {problem}")))
     }
 
-    fn verify_all(&self, global: &Global, job: &mut Job) -> Result<()> {
+    fn verify_all(&self, global: &Global, job: &mut Verification) -> Result<()> {
         let mut signed = Vec::new();
         // Standard input first: it is read while a signal still ends the process.
         let stdin = self.paths.iter().any(|path| input::is_stdin(path));
@@ -130,8 +117,7 @@ impl Verify {
         }
         let (bytes, elapsed) = (bar.done(), bar.elapsed());
         drop(bar);
-        job.done.seconds = elapsed.as_secs_f64();
-        job.done.bytes = bytes;
+        job.took(bytes, elapsed);
         // On standard error: programs parse standard output.
         if !global.quiet && bytes > 0 {
             report_note(&format!("verified {}, {}", human(bytes), speed(bytes, elapsed)));
@@ -156,7 +142,7 @@ impl Verify {
         path: &Path,
         weights: &Weights,
         bar: &Bar,
-        job: &mut Job,
+        job: &mut Verification,
     ) -> Result<Option<String>> {
         let comment = match weights.root() {
             // The root pins the index, and so does a signature over the root.
@@ -186,7 +172,12 @@ impl Verify {
     }
 
     /// Verifies a repository against its manifest.
-    fn verify_repository(&self, path: &Path, bar: &Bar, job: &mut Job) -> Result<Option<String>> {
+    fn verify_repository(
+        &self,
+        path: &Path,
+        bar: &Bar,
+        job: &mut Verification,
+    ) -> Result<Option<String>> {
         let manifest = signed_manifest(path)?;
         let comment = self.signature.check(&manifest)?;
         let check = verify_manifest(path, &manifest, self.file, bar)?;
@@ -199,27 +190,27 @@ impl Verify {
             }
         }
         for fault in &check.faults {
-            bar.suspend(|| report_fault(path, fault));
-            job.fault(&path.join(&fault.path), &fault.problem.to_string());
+            job.fault(&path.join(&fault.path), &fault.problem.to_string(), bar);
         }
         Ok(comment)
     }
 
     /// Verifies the files of weights in a directory that has no manifest.
-    fn verify_directory(&self, path: &Path, bar: &Bar, job: &mut Job) -> Result<()> {
+    fn verify_directory(&self, path: &Path, bar: &Bar, job: &mut Verification) -> Result<()> {
         let contents = Contents::read(path, bar)?;
         if !contents.left_out.is_empty() {
             bar.note(&format!("{}: left out: {}", path.display(), contents.left_out.join(", ")));
         }
-        contents.errors.iter().for_each(|error| job.refuse(path, error, false, bar));
-        let files = contents.distinct();
-        bar.begin(files.iter().map(|file| file.len).sum());
+        for error in &contents.errors {
+            job.refuse(path_of(error).unwrap_or(path), error, false, bar);
+        }
         let mut packed = 0;
-        for file in files {
+        for file in contents.distinct() {
             let verified = match file.open() {
                 Ok(None) => continue,
                 Ok(Some(weights)) => {
                     packed += usize::from(weights.packed().is_some());
+                    bar.begin(weights.original_len());
                     let verified = self.verify_bytes(&weights, bar).map(|()| weights.root());
                     verified.map_err(|error| error.in_file(&file.full))
                 }
@@ -232,7 +223,7 @@ impl Verify {
             }
         }
         let path = path.display();
-        if packed == 0 {
+        if packed == 0 && !job.any_reported() {
             return Err(Failure::Other(format!(
                 "{path}: has no at1w-manifest.json, and no packed file"
             )));
@@ -241,97 +232,5 @@ impl Verify {
             "{path}: has no at1w-manifest.json: nothing pins which files there are, nor their roots"
         ));
         Ok(())
-    }
-}
-
-/// A verification under way.
-struct Job {
-    quiet: bool,
-    events: Events,
-    done: Done,
-    worst: Option<Reported>,
-    /// The first failure to print. Faults count even if nobody reads the other lines.
-    printed: Result<()>,
-}
-
-/// The counts of the summary.
-#[derive(Default, Serialize)]
-struct Done {
-    /// The files that are as they should be.
-    ok: u64,
-    damaged: u64,
-    failed: u64,
-    faults: u64,
-    bytes: u64,
-    seconds: f64,
-}
-
-/// The line of a file that is as it should be.
-#[derive(Serialize)]
-struct FileLine {
-    path: String,
-    root: Option<String>,
-    /// How the bytes are known to be right: "root", "sha256", "manifest", or nothing pins them.
-    pinned_by: Option<&'static str>,
-}
-
-impl Job {
-    fn succeed(&mut self, path: &Path, root: Option<Digest>, sha256: bool, bar: &Bar) {
-        let root = root.map(|root| root.to_string());
-        let (shown, pinned_by) = match &root {
-            Some(root) => (root.as_str(), Some("root")),
-            None if sha256 => ("(SHA-256 as expected)", Some("sha256")),
-            None => ("(well formed; nothing pins its bytes)", None),
-        };
-        self.ok(path, shown, pinned_by, bar);
-    }
-
-    /// Counts a file that a repository carries over.
-    fn carried(&mut self, path: &Path, bar: &Bar) {
-        self.ok(path, "(carried over)", Some("manifest"), bar);
-    }
-
-    fn ok(&mut self, path: &Path, shown: &str, pinned_by: Option<&'static str>, bar: &Bar) {
-        self.done.ok += 1;
-        let (path, root) = (path.display().to_string(), pinned_by == Some("root"));
-        let root = root.then(|| shown.to_owned());
-        if self.events.on() {
-            self.events.print("file", FileLine { path, root, pinned_by });
-        } else if !self.quiet && self.printed.is_ok() {
-            let line = format!("ok {shown:<64}  {}", printable(&path));
-            self.printed = bar.suspend(|| to_stdout(|out| writeln!(out, "{line}")));
-        }
-    }
-
-    /// Reports the error of a file, which a manifest may pin, and goes on.
-    fn refuse(&mut self, path: &Path, error: &Error, pinned: bool, bar: &Bar) {
-        let reported = bar.suspend(|| report_file(error, pinned));
-        if reported == Reported::Incomplete {
-            return self.fault(path, &error.to_string());
-        }
-        self.count(path, reported, &error.to_string());
-    }
-
-    /// Reports the failure of one of several files on the command line, and goes on.
-    fn fail(&mut self, path: &Path, failure: Failure, bar: &Bar) {
-        bar.suspend(|| report_failure(&failure));
-        self.count(path, failure.reported(), &failure.message().unwrap_or_default());
-    }
-
-    fn count(&mut self, path: &Path, reported: Reported, message: &str) {
-        let (event, count) = match reported {
-            Reported::Damaged => ("damaged", &mut self.done.damaged),
-            _ => ("failed", &mut self.done.failed),
-        };
-        *count += 1;
-        self.worst = self.worst.max(Some(reported));
-        self.events.problem(event, Some(&path.display().to_string()), message);
-    }
-
-    /// Counts a file that is missing, or is not what its name says.
-    fn fault(&mut self, path: &Path, problem: &str) {
-        self.done.faults += 1;
-        self.worst = self.worst.max(Some(Reported::Incomplete));
-        self.events.problem("fault", Some(&path.display().to_string()), problem);
     }
 }

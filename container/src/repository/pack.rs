@@ -338,3 +338,85 @@ pub(super) fn source_problem(error: Error, source: &Path) -> Result<Problem, Err
         error => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::progress::Progress;
+    use crate::read::reader::Reader;
+    use crate::repository::verify;
+
+    /// Writes another version of a file each of the first `times` times that some of it is read.
+    struct Meddler {
+        path: PathBuf,
+        times: usize,
+        done: AtomicUsize,
+    }
+
+    impl Progress for Meddler {
+        fn advance(&self, _: u64) {
+            let done = self.done.fetch_add(1, Ordering::Relaxed);
+            if done < self.times {
+                fs::write(&self.path, file(done + 2)).unwrap();
+            }
+        }
+    }
+
+    /// A safetensors file of one tensor, each version longer than the one before.
+    fn file(version: usize) -> Vec<u8> {
+        let len = 1000 + version;
+        let header =
+            format!(r#"{{"w":{{"dtype":"U8","shape":[{len}],"data_offsets":[0,{len}]}}}}"#);
+        let data = vec![version as u8; len];
+        [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &data].concat()
+    }
+
+    #[test]
+    fn a_file_that_changes_meanwhile_is_taken_again_or_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let [source, target] = ["source", "target"].map(|name| folder.path().join(name));
+        fs::create_dir(&source).unwrap();
+        let path = source.join("a.safetensors");
+        fs::write(&path, file(1)).unwrap();
+        let run = |times| {
+            let meddler = Meddler { path: path.clone(), times, done: AtomicUsize::new(0) };
+            let options = Options::new().update(Update::ByTime).progress(&meddler);
+            pack(&source, &target, &options).unwrap().faults
+        };
+        let packed = || Reader::open(&target.join("a.at1w")).unwrap().info().original_len;
+        assert!(run(1).is_empty());
+        assert_eq!(packed(), file(2).len() as u64);
+
+        fs::write(&path, file(7)).unwrap();
+        let faults = run(usize::MAX);
+        assert!(matches!(faults[..], [Fault { problem: Problem::Changed(_), .. }]), "{faults:?}");
+        // The target keeps the file as it was.
+        assert_eq!(packed(), file(2).len() as u64);
+        let check = verify(&target, true, &()).unwrap();
+        assert!(check.files.iter().all(|file| file.outcome.is_ok()));
+        assert!(run(0).is_empty());
+        assert_eq!(packed(), fs::metadata(&path).unwrap().len());
+    }
+
+    #[test]
+    fn names_that_a_target_does_not_tell_apart_are_listed() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = ["Model.safetensors", "model.safetensors", "notes.txt"];
+        names.iter().for_each(|name| fs::write(folder.path().join(name), file(1)).unwrap());
+        let tree = Tree::walk_all(folder.path(), &()).unwrap();
+        if tree.files.len() < names.len() {
+            // This file system is such a one itself.
+            return;
+        }
+        let target = folder.path().join("target");
+        let mut plan = plan(&tree, folder.path(), &target, None, &Options::new()).unwrap();
+        plan.refuse_case_clashes();
+        let [Fault { path, problem }] = &plan.faults[..] else { panic!("{:?}", plan.faults) };
+        assert_eq!(path, "model.safetensors");
+        assert!(matches!(problem, Problem::CaseClash { other } if other == "Model.safetensors"));
+        assert_eq!(plan.steps.len(), 2);
+    }
+}
