@@ -46,7 +46,11 @@ pub(crate) fn tell(path: &Path, done: &InPlace, report: &mut Report<'_>, bar: Ba
             false => report.packed(&place, &place, &file.summary, ""),
         }
     }
-    let (replaced, sizes) = (replaced.len(), report.sizes(original, packed));
+    let sizes = match restored {
+        true => report.size(original),
+        false => report.sizes(original, packed),
+    };
+    let replaced = replaced.len();
     report.line(&format!(
         "{}  {sizes}  {replaced} replaced, {unchanged} were so already, {others} others  {}",
         printable(&path.display().to_string()),

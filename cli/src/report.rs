@@ -106,14 +106,15 @@ impl<'a> Report<'a> {
     /// Tells of a file that was packed.
     pub(crate) fn packed(&mut self, source: &Path, target: &Path, summary: &Summary, rest: &str) {
         let sizes = self.sizes(summary.original_len, summary.packed_len);
-        let line = format!("{}  {sizes}  root {}{rest}", between(source, target), summary.root);
+        let root = self.figures.digest(&summary.root.to_string());
+        let line = format!("{}  {sizes}  root {root}{rest}", between(source, target));
         self.file("packed", source, target, summary, line);
     }
 
     /// Tells of a file that was restored.
     pub(crate) fn unpacked(&mut self, source: &Path, target: &Path, summary: &Summary, rest: &str) {
         let size = self.figures.size(summary.original_len);
-        let digest = summary.original_digest;
+        let digest = self.figures.digest(&summary.original_digest.to_string());
         let line = format!("{}  {size}  SHA-256 {digest}{rest}", between(source, target));
         self.file("unpacked", source, target, summary, line);
     }
@@ -231,6 +232,11 @@ impl<'a> Report<'a> {
         }
     }
 
+    /// Writes a size: 1.2 MB.
+    pub(crate) fn size(&self, bytes: u64) -> String {
+        self.figures.size(bytes)
+    }
+
     /// Writes two sizes: 1.2 MB -> 800 kB (66.7 %).
     pub(crate) fn sizes(&self, original: u64, packed: u64) -> String {
         let (from, to) = (self.figures.cell(original), self.figures.size(packed));
@@ -256,8 +262,11 @@ impl<'a> Report<'a> {
     }
 }
 
-/// Writes `source -> target`.
+/// Writes `source -> target`; a path that is both, once.
 pub(crate) fn between(source: &Path, target: &Path) -> String {
+    if source == target {
+        return printable(&source.display().to_string()).into();
+    }
     let (source, target) = (source.display().to_string(), target.display().to_string());
     format!("{} -> {}", printable(&source), printable(&target))
 }
