@@ -56,10 +56,6 @@ pub(crate) fn tell(path: &Path, done: &InPlace, report: &mut Report<'_>, bar: Ba
         printable(&path.display().to_string()),
         speed(original, elapsed)
     ));
-    if !done.outside.is_empty() {
-        let paths = done.outside.join(", ");
-        report.note(&format!("links that lead out of {} were left: {paths}", path.display()));
-    }
     let folder = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
     report.faults(folder, &done.faults);
     report.add(Totals {

@@ -16,19 +16,27 @@ pub(crate) struct Job {
     pub(crate) target: PathBuf,
 }
 
-/// Returns the work on all sources. `output` is the target of one, the directory for several. The
-/// target of a source for which none is named is the one that `own_name` returns.
+/// Returns the work on all sources. `output` is the target of one, and of several, or of a pattern,
+/// the directory for the targets, which is made if `make` says so. The target of a source for which
+/// none is named is the one that `own_name` returns.
 pub(crate) fn jobs(
     named: &[PathBuf],
     output: Option<&Path>,
     in_place: bool,
+    make: bool,
     own_name: fn(&Path) -> Option<PathBuf>,
 ) -> Result<Vec<Job>> {
     let mut sources = Vec::new();
     for source in named {
         expand(source, &mut sources)?;
     }
-    let several = sources.len() > 1;
+    // So that the place of a target does not depend on how many there are today.
+    let several = sources.len() != named.len()
+        || sources.len() > 1
+        || named.iter().zip(&sources).any(|(named, source)| named != source);
+    if let (true, Some(output)) = (several && make, output) {
+        make_folder(output)?;
+    }
     let mut jobs: Vec<Job> = Vec::with_capacity(sources.len());
     let mut taken = HashMap::new();
     for source in sources {
@@ -71,7 +79,7 @@ fn expand(source: &Path, sources: &mut Vec<PathBuf>) -> Result<()> {
 }
 
 /// Makes the directory for the targets of several sources, unless it is there.
-pub(crate) fn make_folder(path: &Path) -> Result<()> {
+fn make_folder(path: &Path) -> Result<()> {
     match fs::create_dir(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         Err(cause) => Err(Error::Io { path: path.to_owned(), cause }.into()),

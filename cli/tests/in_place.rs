@@ -85,11 +85,21 @@ fn files_out_of_the_tree_are_left() {
     let place = tree();
     place.write("outside.safetensors", model(3));
     symlink("../outside.safetensors", place.path("repo/out.safetensors")).unwrap();
-    let outcome = place.at1w(&["pack", "--in-place", "repo"]);
-    assert_eq!(outcome.code, 0, "{}", outcome.stderr);
-    assert!(outcome.stderr.contains("were left: out.safetensors"), "{}", outcome.stderr);
+    // A name of it that is reached by another link neither makes it a file of the tree.
+    fs::hard_link(place.path("outside.safetensors"), place.path("repo/hard.safetensors")).unwrap();
+    symlink("..", place.path("repo/up")).unwrap();
+    let outcome = place.fails(&["pack", "--in-place", "repo"], 5, "repo/out.safetensors: is a");
+    for left in ["repo/up: is a symbolic link", "repo/hard.safetensors: has 1 other names"] {
+        assert!(outcome.stderr.contains(left), "{left}: {}", outcome.stderr);
+    }
     assert_eq!(place.read("outside.safetensors"), model(3));
     assert!(place.path("repo/out.safetensors").is_symlink());
+    place.ok(&["verify", "repo/model.safetensors"]);
+    place.fails(
+        &["pack", "--in-place", "repo/out.safetensors"],
+        5,
+        "is a symbolic link that leads",
+    );
 }
 
 #[test]
@@ -109,6 +119,15 @@ fn a_hub_cache_is_asked_about() {
     place.ok(&["verify", link.to_str().unwrap(), "--file"]);
     place.ok(&["unpack", "--in-place", "hub"]);
     assert_eq!(fs::read(&link).unwrap(), model(1));
+}
+
+#[test]
+fn files_of_a_packed_repository_are_left() {
+    let place = tree();
+    fs::create_dir(place.path("parent")).unwrap();
+    place.ok(&["pack", "repo", "--keep-names", "-o", "parent/packed"]);
+    place.fails(&["unpack", "--in-place", "parent"], 5, "is listed by the manifest");
+    place.ok(&["verify", "parent/packed"]);
 }
 
 #[test]

@@ -348,4 +348,40 @@ fn patterns_choose_the_files() {
     place.ok(&["pack", "repo", "-o", "b", "--include", "*.safetensors", "--include", "onnx/**"]);
     assert_eq!(files("b"), ["model.safetensors", "onnx/model.onnx"]);
     place.fails(&["pack", "repo", "-o", "c", "--exclude", "a["], 2, "a[");
+    // In a hub cache the names are those of links.
+    let place = hub();
+    place.ok(&["pack", "hub", "-o", "some", "--include", "*.safetensors"]);
+    place.ok(&["verify", "some"]);
+    assert!(place.path("some/models--org--a/snapshots/r1/model.safetensors").exists());
+    assert!(place.path("some/models--org--a/blobs/cccc").symlink_metadata().is_err());
+    place.ok(&["pack", "hub", "-o", "all"]);
+    place.ok(&["unpack", "all", "-o", "json", "--include", "*.json"]);
+    assert_eq!(place.read("json/models--org--a/snapshots/r2/config.json"), b"{}");
+    assert!(!place.path("json/models--org--a/blobs/aaaa").exists());
+    // Its packed form is the same to those who compare.
+    place.ok(&["diff", "hub", "all"]);
+}
+
+#[test]
+fn a_link_to_the_target_is_not_followed() {
+    let place = Place::new();
+    place.write("repo/model.safetensors", model(1));
+    fs::create_dir(place.path("out")).unwrap();
+    link(&place, "repo/o", "../out");
+    for _ in 0..2 {
+        let problem = "repo/o: is a symbolic link that leads to the target";
+        place.fails(&["pack", "repo", "-o", "out", "--update"], 5, problem);
+    }
+    assert!(place.path("out/o").symlink_metadata().is_err());
+}
+
+#[test]
+fn links_of_strangers_are_not_walked() {
+    let place = Place::new();
+    place.write("repo/model.safetensors", model(1));
+    place.ok(&["pack", "repo"]);
+    place.write("elsewhere/other.safetensors", model(2));
+    link(&place, "repo.at1w/k", "../elsewhere");
+    let outcome = place.fails(&["verify", "repo.at1w"], 3, "repo.at1w/k: is a symbolic link");
+    assert!(!outcome.stderr.contains("other.safetensors"), "{}", outcome.stderr);
 }

@@ -163,6 +163,177 @@ fn files_directories_and_names_change_places() {
 }
 
 #[test]
+fn files_become_directories_and_links_and_back() {
+    let place = repository();
+    let remove = |path: &str| fs::remove_file(place.path(path)).unwrap();
+    // An empty directory, and one that holds something, under the names of packed files.
+    remove("repo/a.safetensors");
+    fs::create_dir(place.path("repo/a.safetensors")).unwrap();
+    remove("repo/b.safetensors");
+    write(&place, "repo/b.safetensors/part.safetensors", model(3));
+    write(&place, "repo/c.safetensors", model(4));
+    fs::create_dir(place.path("repo/c.at1w")).unwrap();
+    let check = || {
+        place.ok(&["verify", "repo.at1w"]);
+        place.ok(&["unpack", "repo.at1w", "-o", "restored"]);
+        assert_same_tree(&place.path("repo"), &place.path("restored"));
+        fs::remove_dir_all(place.path("restored")).unwrap();
+    };
+    update(&place, &[]);
+    check();
+    assert!(place.path("repo.at1w/c.safetensors").is_file(), "its other name is taken");
+    // And back.
+    fs::remove_dir(place.path("repo/a.safetensors")).unwrap();
+    fs::remove_dir_all(place.path("repo/b.safetensors")).unwrap();
+    fs::remove_dir(place.path("repo/c.at1w")).unwrap();
+    write(&place, "repo/a.safetensors", model(1));
+    write(&place, "repo/b.safetensors", model(2));
+    update(&place, &["--prune"]);
+    check();
+    #[cfg(unix)]
+    {
+        write(&place, "repo/v2/x.safetensors", model(5));
+        write(&place, "repo/v1/x.safetensors", model(6));
+        update(&place, &[]);
+        fs::remove_dir_all(place.path("repo/v1")).unwrap();
+        std::os::unix::fs::symlink("v2", place.path("repo/v1")).unwrap();
+        place.fails(&["pack", "repo", "--update"], 1, "in the way of a file: prune it");
+        update(&place, &["--prune"]);
+        check();
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn nothing_outside_of_a_target_is_removed_or_replaced() {
+    use std::os::unix::fs::symlink;
+    let place = repository();
+    place.write("victim/passwd", "secret");
+    write(&place, "repo/d/x.txt", "x");
+    update(&place, &[]);
+    // A hostile manifest that lists a file outside of the target, beyond a link.
+    fs::remove_dir_all(place.path("repo.at1w/d")).unwrap();
+    symlink("../victim", place.path("repo.at1w/d")).unwrap();
+    let manifest = String::from_utf8(place.read("repo.at1w/at1w-manifest.json")).unwrap();
+    let hostile = manifest.replacen("\"path\": \"a.at1w\"", "\"path\": \"d/passwd\"", 1);
+    assert_ne!(manifest, hostile);
+    place.write("repo.at1w/at1w-manifest.json", &hostile);
+    for more in [&[][..], &["--prune"], &["--checksum"]] {
+        let args = [&["pack", "repo", "--update"], more].concat();
+        place.fails(&args, 1, "leads out of the target");
+        fs::remove_dir_all(place.path("repo/d")).unwrap_or_default();
+        let outcome = place.at1w(&args);
+        assert_ne!(outcome.code, 3, "{}", outcome.stderr);
+        assert_eq!(place.read("victim/passwd"), b"secret");
+        write(&place, "repo/d/x.txt", "x");
+        place.write("repo.at1w/at1w-manifest.json", &hostile);
+    }
+    // Nothing was replaced before the link was seen.
+    write(&place, "repo/a.safetensors", model(7));
+    let before = place.read("repo.at1w/b.at1w");
+    place.write("repo.at1w/at1w-manifest.json", &manifest);
+    write(&place, "repo/b.safetensors", model(8));
+    place.fails(&["pack", "repo", "--update"], 1, "leads out of the target");
+    assert_eq!(place.read("repo.at1w/b.at1w"), before);
+}
+
+#[cfg(unix)]
+#[test]
+fn what_cannot_be_read_now_is_not_gone() {
+    use std::os::unix::fs::symlink;
+    let place = repository();
+    write(&place, "disk/models/m.safetensors", model(6));
+    symlink("../disk/models", place.path("repo/m")).unwrap();
+    update(&place, &[]);
+    fs::rename(place.path("disk"), place.path("unmounted")).unwrap();
+    let args = ["pack", "repo", "--update", "--prune"];
+    place.fails(&args, 5, "repo/m: is a symbolic link to nothing");
+    assert!(place.path("repo.at1w/m/m.at1w").is_file());
+    place.ok(&["verify", "repo.at1w"]);
+    fs::rename(place.path("unmounted"), place.path("disk")).unwrap();
+    assert!(update(&place, &["--prune"]).contains("4 unchanged"));
+    // A disk that holds nothing but what is left out.
+    for file in ["a.safetensors", "b.safetensors", "m"] {
+        fs::remove_file(place.path("repo").join(file)).unwrap();
+    }
+    fs::remove_dir_all(place.path("repo/sub")).unwrap();
+    place.write("repo/.git/HEAD", "");
+    place.fails(&args, 1, "is it mounted?");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_unreadable_source_keeps_its_packed_file() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::process::Command;
+    let place = repository();
+    let set = |mode| {
+        let permissions = fs::Permissions::from_mode(mode);
+        fs::set_permissions(place.path("repo/a.safetensors"), permissions).unwrap();
+    };
+    let file = File::options().write(true).open(place.path("repo/a.safetensors")).unwrap();
+    file.set_modified(SystemTime::now()).unwrap();
+    set(0o000);
+    if fs::read(place.path("repo/a.safetensors")).is_ok() {
+        // Root may read everything, so the command runs as somebody else.
+        let chown = ["-R", "65534:65534", "."];
+        assert_eq!(place.run(Command::new("chown").args(chown)).code, 0);
+    }
+    for update in ["--update", "--force"] {
+        let at1w = env!("CARGO_BIN_EXE_at1w");
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", at1w]);
+        let outcome = match Command::new("setpriv").args(["--reuid=65534", at1w, "-V"]).output() {
+            Ok(probe) if probe.status.success() => {
+                place.run(command.args(["pack", "repo", update]))
+            }
+            _ => place.at1w(&["pack", "repo", update]),
+        };
+        if outcome.code == 0 {
+            // There is no such command, or nobody may run the program.
+            return;
+        }
+        assert_eq!(outcome.code, 5, "{}", outcome.stderr);
+        place.ok(&["verify", "repo.at1w", "--file"]);
+        assert!(paths(&place).contains(&"a.safetensors".into()));
+    }
+    set(0o644);
+}
+
+#[test]
+fn a_target_that_was_left_in_the_middle_is_looked_at() {
+    let place = repository();
+    // As after a kill while new files took their places: another file of the same size.
+    let old = place.read("repo.at1w/sub/notes.txt");
+    place.write("repo.at1w/sub/notes.txt", "NOTES");
+    assert_eq!(old.len(), 5);
+    place.write("repo.at1w/.merging.at1w-tmp", "");
+    let printed = update(&place, &[]);
+    assert!(printed.contains("1 carried over, 2 unchanged"), "{printed}");
+    place.ok(&["verify", "repo.at1w"]);
+    assert!(!place.path("repo.at1w/.merging.at1w-tmp").exists());
+    // One of version 1 knows no sizes.
+    place.ok(&["pack", "repo", "-o", "one"]);
+    place.write("one/a.at1w", &place.read("one/a.at1w")[..100]);
+    let printed = place.ok(&["pack", "repo", "-o", "one", "--update"]);
+    assert!(String::from_utf8(printed).unwrap().contains("1 packed"));
+    place.ok(&["verify", "one"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn permissions_that_a_source_lost_are_taken() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = repository();
+    let mode = |path: &str| fs::metadata(place.path(path)).unwrap().permissions().mode() & 0o777;
+    for path in ["repo/a.safetensors", "repo/sub/notes.txt"] {
+        fs::set_permissions(place.path(path), fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    update(&place, &[]);
+    assert_eq!([mode("repo.at1w/a.at1w"), mode("repo.at1w/sub/notes.txt")], [0o600, 0o600]);
+}
+
+#[test]
 fn a_target_that_is_none_is_not_updated() {
     let place = Place::new();
     place.write("repo/a.safetensors", model(1));

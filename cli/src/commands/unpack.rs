@@ -77,10 +77,7 @@ impl Unpack {
         // Before its name says nothing.
         let directories = self.sources.iter().filter(|source| source.is_dir() && !self.in_place);
         directories.take(1).try_for_each(|directory| require_repository(directory))?;
-        let jobs = sources::jobs(&self.sources, output, self.in_place, own_name)?;
-        if let ([_, _, ..], Some(output)) = (&jobs[..], output) {
-            sources::make_folder(output)?;
-        }
+        let jobs = sources::jobs(&self.sources, output, self.in_place, true, own_name)?;
         for job in &jobs {
             match self.unpack(job, report, global) {
                 Err(failure) if jobs.len() > 1 => report.fail(&job.source, failure)?,

@@ -61,6 +61,12 @@ pub enum Problem {
         /// The number of links that were followed.
         followed: usize,
     },
+    /// The file is a symbolic link that leads out of the directory, and is not followed here.
+    LeadsOut,
+    /// The file is a symbolic link that leads to the target.
+    LeadsToTarget,
+    /// The manifest of a packed repository lists the file, and would be wrong if it were replaced.
+    Listed,
     /// The operating system refused to open or read the file.
     Unreadable(io::Error),
     /// The file is a pipe, a socket or a device.
@@ -115,6 +121,11 @@ impl fmt::Display for Problem {
             Self::LinkLoop => f.write_str("is a symbolic link that leads to itself or around it"),
             Self::TooManyLinks { followed } => {
                 write!(f, "is a symbolic link too many: {followed} to directories were followed")
+            }
+            Self::LeadsOut => f.write_str("is a symbolic link that leads out, and is left"),
+            Self::LeadsToTarget => f.write_str("is a symbolic link that leads to the target"),
+            Self::Listed => {
+                f.write_str("is listed by the manifest of a packed repository, and is left")
             }
             Self::Unreadable(error) => write!(f, "cannot be read: {error}"),
             Self::Special => f.write_str("is neither a file nor a directory"),

@@ -122,7 +122,7 @@ pub(crate) fn write_with_mode<T>(
     let result = write(temporary.file()).map_err(|error| error.in_file(target))?;
     // The umask may have taken permissions away, and others may have changed the target since.
     if let Some(mode) = mode.replacing(target) {
-        set_permissions(temporary.file(), mode).map_err(Error::io(target))?;
+        set_mode(temporary.file(), mode).map_err(Error::io(target))?;
     }
     if !mode.synced_later {
         temporary.file().sync_all().map_err(Error::io(target))?;
@@ -178,7 +178,12 @@ pub(crate) fn permissions(path: &Path) -> io::Result<u32> {
     }
 }
 
-fn set_permissions(file: &File, mode: u32) -> io::Result<()> {
+/// Sets the permissions of the file at `path`.
+pub(crate) fn set_permissions(path: &Path, mode: u32) -> Result<()> {
+    File::open(path).and_then(|file| set_mode(&file, mode)).map_err(Error::io(path))
+}
+
+fn set_mode(file: &File, mode: u32) -> io::Result<()> {
     #[cfg(unix)]
     {
         file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::carry::sha256_of;
 use super::filter::Filter;
-use super::listed::{check_listed, check_size, is_repository, mismatch};
+use super::listed::{check_link, check_listed, check_size, is_repository, mismatch};
 use super::manifest::Manifest;
 use super::names::{AT1W, SAFETENSORS};
 use super::shard_index::{self, is_index};
@@ -102,6 +102,7 @@ impl Contents {
 
     /// Adds the files of a manifest.
     fn list(&mut self, directory: &Path, manifest: &Manifest) {
+        let mut places = HashMap::new();
         for file in &manifest.files {
             let full = directory.join(file.stored_path());
             let found = check_listed(directory, file)
@@ -118,6 +119,7 @@ impl Contents {
             {
                 self.errors.push(error);
             }
+            places.insert(file.path.as_str(), self.files.len());
             self.files.push(ContentFile {
                 path: file.stored_path().to_owned(),
                 original_path: file.path.clone(),
@@ -131,12 +133,38 @@ impl Contents {
                 },
             });
         }
+        for link in &manifest.links {
+            let to = manifest.end_of(link);
+            let Some(&place) = to.as_deref().and_then(|to| places.get(to)) else { continue };
+            if let Err(error) = check_link(directory, link) {
+                self.errors.push(error);
+                continue;
+            }
+            let file = &self.files[place];
+            self.files.push(ContentFile {
+                path: link.path.clone(),
+                original_path: link.path.clone(),
+                full: directory.join(&link.path),
+                id: file.id.clone(),
+                ..*file
+            });
+        }
     }
 
     /// Adds all files, and the links that lead to them.
     fn walk(&mut self, root: &Path, progress: &dyn Progress) -> Result<()> {
         let filter = Filter::default();
-        let tree = Tree::walk(root, Walk { all: false, filter: &filter, tidy: false, progress })?;
+        let tree = Tree::walk(
+            root,
+            Walk {
+                all: false,
+                filter: &filter,
+                follow: &|_| true,
+                target: None,
+                tidy: false,
+                progress,
+            },
+        )?;
         let files: HashMap<&str, &TreeFile> =
             tree.files.iter().map(|file| (file.path.as_str(), file)).collect();
         let links = tree.links.iter().filter_map(|link| {

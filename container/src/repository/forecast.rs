@@ -7,9 +7,10 @@ use at1w_codec::Level;
 use super::left_out::LeftOut;
 use super::listed::{is_repository, total};
 use super::manifest::Manifest;
-use super::options::Options;
-use super::pack::find_faults;
-use super::plan::{Action, plan};
+use super::options::{Options, Update};
+use super::pack::{find_faults, walk_of};
+use super::plan::{Action, Before, plan};
+use super::settle::{Now, Settled, settle};
 use super::target::check_apart;
 use super::tree::{Tree, Walk};
 use crate::error::fault::Fault;
@@ -40,6 +41,8 @@ pub struct Forecast {
     pub gone: u64,
     /// The files of the source that are missing or are not what they should be.
     pub faults: Vec<Fault>,
+    /// Whether there is a target, which the options do not allow.
+    pub in_the_way: bool,
 }
 
 /// Returns what [`pack`](super::pack) would do with the same options, or
@@ -61,23 +64,33 @@ pub fn forecast(
     if is_repository(source) {
         return Err(Error::AlreadyPacked.in_file(&Manifest::path_in(source)));
     }
-    let Options { all, ref filter, progress, .. } = *options;
-    let walk = Walk { all, filter, tidy: false, progress };
+    let may_exist = options.overwrite || options.update != Update::Nothing;
+    let there = target.is_some_and(|target| target.symlink_metadata().is_ok());
+    let walk = Walk { target, ..walk_of(options) };
     let mut tree = if source.is_dir() { Tree::walk(source, walk)? } else { Tree::of_file(source)? };
+    let in_the_way = there && !may_exist;
     let there = target.filter(|target| is_repository(target));
     let old = there.and_then(|target| Manifest::read(target).ok());
     let target = target.unwrap_or(source);
     let mut faults = std::mem::take(&mut tree.faults);
     let left_out = std::mem::take(&mut tree.left_out);
-    let plan = plan(&tree, source, target, old.as_ref(), options)?;
-    faults.extend(find_faults(&tree, &plan, options)?.faults);
+    let before = Before { target, manifest: old.as_ref(), doubtful: false };
+    let steps = plan(&tree, &before, options)?;
+    faults.extend(find_faults(&tree, &steps, options)?.faults);
     faults.sort_by(|a, b| a.path.cmp(&b.path));
-    let (pruned, gone) = (plan.pruned.clone(), plan.gone);
+    let files = steps.iter().map(|step| (&*step.file.path, step.stored_path())).collect();
+    let settled = old.as_ref().map_or(Ok(Settled::default()), |old| {
+        let (left_out, faults) = (&left_out, &faults);
+        let (tree, folds_case) = (&tree, false);
+        settle(old, &Now { source, target, tree, left_out, faults, files, folds_case, options })
+    })?;
+    let (pruned, gone) = (settled.pruned, settled.gone);
     let links = tree.links.len() as u64;
-    let mut forecast = Forecast { links, left_out, pruned, gone, faults, ..Forecast::default() };
-    let to_pack = plan.steps.iter().filter(|step| matches!(step.action, Action::Pack(_)));
+    let mut forecast =
+        Forecast { links, left_out, pruned, gone, faults, in_the_way, ..Forecast::default() };
+    let to_pack = steps.iter().filter(|step| matches!(step.action, Action::Pack(_)));
     let share = share(total(to_pack.map(|step| step.file.len)));
-    for step in &plan.steps {
+    for step in &steps {
         let len = step.file.len;
         match &step.action {
             Action::Keep(entry) => {

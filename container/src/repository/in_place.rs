@@ -1,18 +1,18 @@
 //! Packing and restoring files where they are, under the names that they have.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use super::listed::{is_repository, total};
-use super::manifest::Manifest;
+use super::manifest::{MANIFEST_NAME, Manifest, ancestors};
 use super::names::AT1W;
 use super::options::Options;
-use super::pack::source_problem;
+use super::pack::{source_problem, walk_of};
 use super::plan::holds_weights;
 use super::summary::PackedFile;
-use super::tree::{Inode, Tree, TreeFile, Walk};
+use super::tree::{Inode, Tree, TreeFile, Walk, inode};
 use crate::error::fault::{Fault, Problem};
 use crate::error::{Error, Result};
 use crate::fs::atomic::{Mode, link_over, write_with_mode};
@@ -36,8 +36,6 @@ pub struct InPlace {
     pub unchanged: u64,
     /// The number of other files, which hold no weights.
     pub others: u64,
-    /// The files that were left as they are, since a link from outside led to them.
-    pub outside: Vec<String>,
     /// The files that could not be replaced, which are as they were.
     pub faults: Vec<Fault>,
 }
@@ -89,8 +87,7 @@ pub fn is_hub_cache(path: &Path, options: &Options<'_>) -> Result<bool> {
 }
 
 fn walk(path: &Path, options: &Options<'_>) -> Result<Tree> {
-    let Options { all, filter, progress, .. } = options;
-    Tree::walk(path, Walk { all: *all, filter, tidy: true, progress: *progress })
+    Tree::walk(path, Walk { follow: &|_| false, tidy: true, ..walk_of(options) })
 }
 
 fn run(path: &Path, options: &Options<'_>, wish: Wish) -> Result<InPlace> {
@@ -143,7 +140,6 @@ fn wanted<'t>(
         }
         let packed = is_packed(&file.full).unwrap_or(false);
         match wish {
-            _ if file.outside => done.outside.push(file.path.clone()),
             Wish::Packed if packed => done.unchanged += 1,
             Wish::Packed if holds_weights(file) => found.push(vec![file]),
             Wish::Restored if packed && file.path.ends_with(AT1W) => done.unchanged += 1,
@@ -156,7 +152,17 @@ fn wanted<'t>(
             places.insert(inode.id, found.len() - 1);
         }
     }
+    let repositories: HashSet<&str> = files
+        .iter()
+        .filter_map(|file| file.path.rsplit_once('/').filter(|(_, name)| *name == MANIFEST_NAME))
+        .map(|(folder, _)| folder)
+        .collect();
     found.retain(|names| {
+        let listed = |file: &&&TreeFile| ancestors(&file.path).any(|f| repositories.contains(f));
+        if let Some(file) = names.iter().find(listed) {
+            done.faults.push(Fault { path: file.path.clone(), problem: Problem::Listed });
+            return false;
+        }
         let known = names.len() as u64;
         let Some(Inode { names: count, .. }) = names[0].inode.filter(|i| i.names > known) else {
             return true;
@@ -189,12 +195,26 @@ fn replace(
         })?;
         look_like(&source, out).map_err(Error::Write)?;
         before.check(&source, &file.full)?;
+        // Most programs replace a file in the place of writing to it.
+        check_name(file, &file.full)?;
         Ok(summary)
     })?;
     for other in others {
+        check_name(file, &other.full)?;
         link_over(&file.full, &other.full)?;
     }
     Ok(summary)
+}
+
+/// Checks that a path is still a name of `file`.
+fn check_name(file: &TreeFile, path: &Path) -> Result<()> {
+    let found = fs::symlink_metadata(path).map_err(Error::io(path))?;
+    let same = inode(&found).map(|inode| inode.id) == file.inode.map(|inode| inode.id);
+    if same && found.is_file() && found.len() == file.len {
+        return Ok(());
+    }
+    let problem = "another file has its name now: do it again";
+    Err(Error::SourceChanged(problem.into()).in_file(path))
 }
 
 /// Packs a file, and decodes all of the result.

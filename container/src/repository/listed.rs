@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 
 use super::manifest::{
-    FileEntry, LinkEntry, MANIFEST_NAME, Manifest, Packed, README_NAME, SIGNATURE_NAME,
+    FileEntry, LinkEntry, MANIFEST_NAME, Manifest, Packed, README_NAME, SIGNATURE_NAME, ancestors,
 };
 use super::tree::Tree;
 use crate::digest::Digest;
@@ -112,7 +112,11 @@ pub(super) fn unlisted(
     if manifest.has_readme() {
         listed.insert(README_NAME);
     }
-    let Tree { files, links: found, mut faults, .. } = Tree::walk_all(directory, progress)?;
+    // Whoever could write here could make a link to anywhere. Where listed files lie is looked.
+    let folders: HashSet<_> = listed.iter().flat_map(|path| ancestors(path)).collect();
+    let follow = |path: &str| listed.contains(path) || folders.contains(path);
+    let Tree { files, links: found, mut faults, .. } =
+        Tree::walk_all(directory, &follow, progress)?;
     let paths = files.into_iter().map(|file| file.path).chain(found.into_iter().map(|l| l.path));
     // A link to nothing may be listed.
     faults.retain(|fault| !links.contains(&*fault.path));

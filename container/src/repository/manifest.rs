@@ -1,13 +1,14 @@
 //! The manifest of a packed repository: the files of its source, and the digests that pin them.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+use super::inside::Inside;
 use super::left_out::LeftOut;
 use super::links::destination;
 use crate::digest::Digest;
@@ -150,9 +151,51 @@ impl Manifest {
         Self { version: VERSION_1, note: None, files, links, empty_directories, left_out }
     }
 
-    /// Whether a text for strangers lies beside the manifest.
+    /// Whether a text for strangers lies beside the manifest: whether nothing has its name.
     pub(crate) fn has_readme(&self) -> bool {
-        self.version == VERSION_2 && !self.files.iter().any(|file| file.path == README_NAME)
+        let files = self.files.iter().map(FileEntry::stored_path);
+        let links = self.links.iter().map(|link| link.path.as_str());
+        let mut all = files.chain(links).chain(self.empty_directories.iter().map(String::as_str));
+        self.has_times() && !all.any(|path| path.split('/').next() == Some(README_NAME))
+    }
+
+    /// Whether the version is one that has times.
+    pub(crate) fn has_times(&self) -> bool {
+        self.version == VERSION_2
+    }
+
+    /// Returns the path in the source that a link leads to in the end; `None` for a circle.
+    pub(crate) fn end_of(&self, link: &LinkEntry) -> Option<String> {
+        const MAX_STEPS: usize = 40;
+        let mut path = destination(&link.path, &link.target)?;
+        for _ in 0..MAX_STEPS {
+            let next = self.links.iter().find_map(|link| {
+                let rest = path.strip_prefix(link.path.as_str())?;
+                let to = destination(&link.path, &link.target)?;
+                match rest.strip_prefix('/') {
+                    Some(rest) if to.is_empty() => Some(rest.to_owned()),
+                    Some(rest) => Some(format!("{to}/{rest}")),
+                    None => rest.is_empty().then_some(to),
+                }
+            });
+            match next {
+                Some(next) => path = next,
+                None => return Some(path),
+            }
+        }
+        None
+    }
+
+    /// Whether links, empty directories and the text for strangers are in the target.
+    pub(crate) fn is_there(&self, target: &Path) -> bool {
+        let inside = Inside::of(target);
+        let link = |link: &LinkEntry| {
+            let place = inside.place(&link.path);
+            place.is_some_and(|at| fs::read_link(at).is_ok_and(|to| to == Path::new(&link.target)))
+        };
+        self.links.iter().all(link)
+            && self.empty_directories.iter().all(|path| target.join(path).is_dir())
+            && (!self.has_readme() || target.join(README_NAME).exists())
     }
 
     /// Returns the path of the manifest of `repository`.
@@ -200,7 +243,7 @@ impl Manifest {
     }
 
     /// Checks that no path and no link leaves the repository, and that no two are the same.
-    fn check(&self) -> Result<()> {
+    pub(super) fn check(&self) -> Result<()> {
         let links: HashSet<&str> = self.links.iter().map(|link| link.path.as_str()).collect();
         let directories = self.empty_directories.iter().map(String::as_str);
         let others = directories.chain(links.iter().copied());
@@ -262,6 +305,8 @@ impl Manifest {
 
 /// Checks paths of which none may lie beyond a link.
 fn check_paths<'a>(paths: impl Iterator<Item = &'a str>, links: &HashSet<&str>) -> Result<()> {
+    let paths: Vec<&str> = paths.collect();
+    let folders: HashSet<&str> = paths.iter().flat_map(|path| ancestors(path)).collect();
     let mut seen = HashSet::new();
     for path in paths {
         let reserved =
@@ -271,6 +316,10 @@ fn check_paths<'a>(paths: impl Iterator<Item = &'a str>, links: &HashSet<&str>) 
         }
         if ancestors(path).any(|folder| links.contains(folder)) {
             return Err(Error::Manifest(format!("{path:?} lies beyond a link")));
+        }
+        if folders.contains(path) {
+            let problem = format!("{path:?} is listed, and so is a path within it");
+            return Err(Error::Manifest(problem));
         }
         if !seen.insert(path) {
             return Err(Error::Manifest(format!("{path:?} is listed twice")));

@@ -7,17 +7,19 @@ use std::path::Path;
 
 use super::carry::carry;
 use super::completeness::{Findings, inspect, is_not_weights};
-use super::listed::{check_link, is_repository, total, unlisted};
+use super::listed::{is_repository, total, unlisted};
 use super::manifest::{
     FileEntry, LinkEntry, MANIFEST_NAME, Manifest, Packed, README, README_NAME, SIGNATURE_NAME,
 };
 use super::options::{Options, Update};
-use super::plan::{Action, Plan, Step, plan};
+use super::plan::{Action, Before, Step, plan, take_case_clashes};
+use super::settle::{Now, Settled, settle};
 use super::summary::{PackedFile, Summary};
 use super::target::{Staging, check_apart, symlink};
 use super::tree::{Tree, TreeFile, Walk, refused};
 use crate::error::fault::{Fault, Problem};
 use crate::error::{Error, Result};
+use crate::fs::atomic::{mode_like, permissions, set_permissions};
 use crate::write::options::PackOptions;
 use crate::write::pack::pack_file_with_mode;
 
@@ -43,73 +45,98 @@ pub fn pack(source: &Path, target: &Path, options: &Options<'_>) -> Result<Summa
             return Err(Error::AlreadyPacked.in_file(&path));
         }
     }
-    let Options { all, ref filter, progress, .. } = *options;
-    let walk = Walk { all, filter, tidy: false, progress };
-    let mut tree = Tree::walk(source, walk)?;
+    let mut tree = Tree::walk(source, Walk { target: Some(target), ..walk_of(options) })?;
     let may_empty = !options.prune || options.prune_all || !tree.is_empty();
-    // The plan borrows the files.
-    let (tree_faults, left_out) = (mem::take(&mut tree.faults), mem::take(&mut tree.left_out));
+    // The steps borrow the files.
+    let (mut faults, left_out) = (mem::take(&mut tree.faults), mem::take(&mut tree.left_out));
     let staging = Staging::new(source, target, may_exist(target, options)?)?;
     let old = if staging.is_merge() { Old::read(target, options)? } else { None };
     if old.as_ref().is_some_and(|old| !old.manifest.files.is_empty()) && !may_empty {
         return Err(Error::NothingLeft(source.into()));
     }
-    let old_manifest = old.as_ref().map(|old| &old.manifest);
-    let mut plan = plan(&tree, source, target, old_manifest, options)?;
+    let manifest = old.as_ref().map(|old| &old.manifest);
+    let before = Before { target, manifest, doubtful: staging.doubtful };
+    let mut steps = plan(&tree, &before, options)?;
     if staging.folds_case {
-        plan.refuse_case_clashes();
+        faults.append(&mut take_case_clashes(&mut steps));
     }
-    let findings = find_faults(&tree, &plan, options)?;
-    let mut packing = Packing::new(source, &staging, old_manifest, options);
-    packing.faults.extend(findings.faults);
-    packing.faults.append(&mut plan.faults);
-    packing.run(&plan)?;
-    packing.faults.extend(tree_faults);
-    if options.strict && !packing.faults.is_empty() {
-        return Err(Error::Incomplete(packing.faults));
+    let findings = find_faults(&tree, &steps, options)?;
+    faults.extend(findings.faults);
+    let mut packing = Packing::new(source, &staging, manifest, options);
+    packing.run(&steps)?;
+    let Packing { mut entries, mut summary, faults: found, .. } = packing;
+    faults.extend(found);
+    faults.sort_by(|a, b| a.path.cmp(&b.path));
+    if options.strict && !faults.is_empty() {
+        return Err(Error::Incomplete(faults));
     }
 
+    let files = entries.iter().map(|entry| (&*entry.path, entry.stored_path())).collect();
+    let folds_case = staging.folds_case;
+    let now = Now {
+        source,
+        target,
+        tree: &tree,
+        left_out: &left_out,
+        faults: &faults,
+        files,
+        folds_case,
+        options,
+    };
+    let settled = manifest.map_or(Ok(Settled::default()), |old| settle(old, &now))?;
     let links = tree.links.iter();
     let links = links.map(|l| LinkEntry { path: l.path.clone(), target: l.target.clone() });
-    let links: Vec<_> = links.chain(mem::take(&mut plan.kept_links)).collect();
+    let links: Vec<_> = links.chain(settled.links).collect();
     for link in &links {
         symlink(&link.target, &staging.path(source, &link.path)?)?;
     }
     staging.create_directories(source, &tree.empty_directories)?;
-    let Packing { mut entries, summary, faults, .. } = packing;
-    let (links_len, gone) = (links.len() as u64, plan.gone);
-    let mut summary =
-        Summary { links: links_len, gone, pruned: mem::take(&mut plan.pruned), ..summary };
-    entries.append(&mut plan.kept);
+    summary.links = links.len() as u64;
+    summary.gone = settled.gone;
+    summary.pruned = settled.pruned;
+    entries.extend(settled.files);
     check_hard_links(&mut entries);
-    let timeless = options.update == Update::Nothing;
+    let timeless = options.update == Update::Nothing && !manifest.is_some_and(Manifest::has_times);
     let directories = tree.empty_directories.clone();
-    let manifest = Manifest::new(entries, links, directories, left_out.clone(), timeless);
-    let bytes = manifest.to_bytes()?;
-    let same = old.is_some_and(|old| old.bytes == bytes && old.is_there(target, &plan));
-    if !same {
+    let new = Manifest::new(entries, links, directories, left_out.clone(), timeless);
+    let bytes = new.to_bytes()?;
+    // A manifest that could not be read would take everything with it.
+    new.check().map_err(|error| error.in_file(&Manifest::path_in(target)))?;
+    let same = old.as_ref().is_some_and(|old| {
+        old.bytes == bytes
+            && settled.removed.is_empty()
+            && !staging.doubtful
+            && steps.iter().all(|step| matches!(step.action, Action::Keep(_)))
+            && new.is_there(target)
+    });
+    if same {
+        drop(staging);
+    } else {
         staging.write(MANIFEST_NAME, &bytes)?;
-        if manifest.has_readme() {
+        if new.has_readme() {
             staging.write(README_NAME, README.as_bytes())?;
         }
-        staging.finish(source, &plan.removed, &[MANIFEST_NAME])?;
-    } else {
-        drop(staging);
+        staging.finish(source, &settled.removed, &[MANIFEST_NAME])?;
     }
 
     summary.left_out = left_out;
     summary.faults = faults;
-    summary.faults.sort_by(|a, b| a.path.cmp(&b.path));
     let renamed = summary.packed.iter().filter(|file| file.path != file.packed_path);
     let paths = renamed.map(|file| &file.path);
     summary.singles = paths.filter(|path| !findings.shards.contains(*path)).cloned().collect();
-    for path in unlisted(target, &manifest, options.progress)?.paths {
+    for path in unlisted(target, &new, options.progress)?.paths {
         options.progress.warn(&format!(
             "{}: was there before and is not part of the repository",
             target.join(path).display()
         ));
     }
     Ok(summary)
+}
+
+/// Returns how a source is walked.
+pub(super) fn walk_of<'a>(options: &'a Options<'_>) -> Walk<'a> {
+    let Options { all, ref filter, progress, .. } = *options;
+    Walk { all, filter, follow: &|_| true, target: None, tidy: false, progress }
 }
 
 /// The manifest of a target that exists.
@@ -119,14 +146,6 @@ struct Old {
 }
 
 impl Old {
-    /// Whether nothing of the target has to change, its manifest aside.
-    fn is_there(&self, target: &Path, plan: &Plan<'_>) -> bool {
-        let kept = |step: &Step<'_>| matches!(step.action, Action::Keep(_));
-        plan.removed.is_empty()
-            && plan.steps.iter().all(kept)
-            && self.manifest.links.iter().all(|link| check_link(target, link).is_ok())
-    }
-
     fn read(target: &Path, options: &Options<'_>) -> Result<Option<Self>> {
         if !is_repository(target) {
             return Ok(None);
@@ -157,13 +176,17 @@ fn may_exist(target: &Path, options: &Options<'_>) -> Result<bool> {
 
 /// Finds missing files, and those that are not what their names say. Files that were packed before
 /// and have not changed are not read again.
-pub(super) fn find_faults(tree: &Tree, plan: &Plan<'_>, options: &Options<'_>) -> Result<Findings> {
+pub(super) fn find_faults(
+    tree: &Tree,
+    steps: &[Step<'_>],
+    options: &Options<'_>,
+) -> Result<Findings> {
     let files: HashMap<&str, &TreeFile> =
         tree.files.iter().map(|file| (file.path.as_str(), file)).collect();
     let packed_before =
         |step: &&Step<'_>| matches!(&step.action, Action::Keep(entry) if entry.packed.is_some());
     let mut sound: HashSet<&str> =
-        plan.steps.iter().filter(packed_before).map(|step| step.file.path.as_str()).collect();
+        steps.iter().filter(packed_before).map(|step| step.file.path.as_str()).collect();
     let links = tree.links.iter().filter_map(|link| {
         let file = files.get(link.leads_to.as_deref()?)?;
         Some((link.path.as_str(), *file))
@@ -203,11 +226,11 @@ impl<'a> Packing<'a> {
         Self { source, staging, options, old, entries, places, summary, faults }
     }
 
-    fn run(&mut self, plan: &Plan<'_>) -> Result<()> {
+    fn run(&mut self, steps: &[Step<'_>]) -> Result<()> {
         let work = |step: &&Step<'_>| matches!(step.action, Action::Pack(_) | Action::Carry);
-        let work = plan.steps.iter().filter(work);
+        let work = steps.iter().filter(work);
         self.options.progress.begin(total(work.map(|step| step.file.len)));
-        for step in &plan.steps {
+        for step in steps {
             self.take(step)?;
         }
         Ok(())
@@ -221,7 +244,11 @@ impl<'a> Packing<'a> {
             let taken = match &step.action {
                 Action::Keep(entry) => {
                     self.summary.unchanged += 1;
-                    self.summary.count(entry.size, entry.stored_len().unwrap_or(entry.size));
+                    if entry.hard_link.is_none() {
+                        let len = entry.stored_len().unwrap_or(entry.size);
+                        self.summary.count(entry.size, len);
+                    }
+                    restrict(&self.staging.target(entry.stored_path()), &file.full)?;
                     Ok(entry.clone())
                 }
                 Action::Pack(stored) => match self.pack(file, stored) {
@@ -239,10 +266,8 @@ impl<'a> Packing<'a> {
                 Err(Ok(problem)) => {
                     self.faults.push(Fault { path: file.path.clone(), problem });
                     // The target keeps the file as it was.
-                    match self.old.get(&*file.path) {
-                        Some(&old) => break old.clone(),
-                        None => return Ok(()),
-                    }
+                    self.entries.extend(self.old.get(&*file.path).map(|&old| old.clone()));
+                    return Ok(());
                 }
                 Err(Err(error)) if matches!(error.innermost(), Error::Write(_)) => {
                     let target = self.staging.target(step.stored_path());
@@ -299,7 +324,8 @@ impl<'a> Packing<'a> {
         let to = self.staging.path(self.source, stored)?;
         let linked = first.filter(|first| {
             let from = self.staging.find(first.stored_path());
-            (first.packed.is_some() || stored == file.path) && fs::hard_link(from, &to).is_ok()
+            (first.packed.is_some() || stored == file.path)
+                && from.is_some_and(|from| fs::hard_link(from, &to).is_ok())
         });
         match linked {
             Some(first) => {
@@ -311,6 +337,15 @@ impl<'a> Packing<'a> {
             None => self.pack(file, stored),
         }
     }
+}
+
+/// Takes permissions from a file of the target that its source does not have any more.
+fn restrict(target: &Path, source: &Path) -> Result<()> {
+    let (Ok(has), Ok(may)) = (permissions(target), mode_like(source)) else { return Ok(()) };
+    if has & !may == 0 {
+        return Ok(());
+    }
+    set_permissions(target, has & may)
 }
 
 /// Clears names of files that are not names of the same file any more: one of them was changed, or
@@ -406,17 +441,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let names = ["Model.safetensors", "model.safetensors", "notes.txt"];
         names.iter().for_each(|name| fs::write(folder.path().join(name), file(1)).unwrap());
-        let tree = Tree::walk_all(folder.path(), &()).unwrap();
+        let tree = Tree::walk_all(folder.path(), &|_| true, &()).unwrap();
         if tree.files.len() < names.len() {
             // This file system is such a one itself.
             return;
         }
         let target = folder.path().join("target");
-        let mut plan = plan(&tree, folder.path(), &target, None, &Options::new()).unwrap();
-        plan.refuse_case_clashes();
-        let [Fault { path, problem }] = &plan.faults[..] else { panic!("{:?}", plan.faults) };
+        let before = Before { target: &target, manifest: None, doubtful: false };
+        let mut steps = plan(&tree, &before, &Options::new()).unwrap();
+        let faults = take_case_clashes(&mut steps);
+        let [Fault { path, problem }] = &faults[..] else { panic!("{faults:?}") };
         assert_eq!(path, "model.safetensors");
         assert!(matches!(problem, Problem::CaseClash { other } if other == "Model.safetensors"));
-        assert_eq!(plan.steps.len(), 2);
+        assert_eq!(steps.len(), 2);
     }
 }

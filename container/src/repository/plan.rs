@@ -5,33 +5,18 @@ use std::fs;
 use std::path::Path;
 
 use super::carry::digest_of;
-use super::manifest::{FileEntry, LinkEntry, Manifest, ancestors};
+use super::inside::Inside;
+use super::manifest::{FileEntry, Manifest};
 use super::names::{packed_name, says_other};
 use super::options::{Options, Update};
-use super::tree::{Tree, TreeFile, refused};
+use super::settle::is_as_listed;
+use super::tree::{Tree, TreeFile};
 use crate::error::fault::{Fault, Problem};
 use crate::error::{Error, Result};
 use crate::format::header::Header;
 use crate::kind::Wanted;
 use crate::progress;
 use crate::recognise::open_file;
-
-/// The work on a tree.
-pub(super) struct Plan<'t> {
-    /// One step for each file, sorted by path.
-    pub(super) steps: Vec<Step<'t>>,
-    /// Files of the target that stay as they are, though they are not among the steps.
-    pub(super) kept: Vec<FileEntry>,
-    /// The same for links.
-    pub(super) kept_links: Vec<LinkEntry>,
-    /// The number of those whose sources are gone.
-    pub(super) gone: u64,
-    /// The paths in the target of what is to be removed.
-    pub(super) removed: Vec<String>,
-    /// Those of them whose sources are gone.
-    pub(super) pruned: Vec<String>,
-    pub(super) faults: Vec<Fault>,
-}
 
 /// The work on one file.
 pub(super) struct Step<'t> {
@@ -66,18 +51,31 @@ pub(super) enum Action {
     },
 }
 
-/// Plans the work on `tree`, whose target has the manifest `old` and lies in `target`.
+/// What is known of the target.
+pub(super) struct Before<'a> {
+    pub(super) target: &'a Path,
+    /// Its manifest, if it has one.
+    pub(super) manifest: Option<&'a Manifest>,
+    /// Whether a run ended in the middle of changing it: then its files may be others than those of
+    /// the manifest.
+    pub(super) doubtful: bool,
+}
+
+/// Plans the work on each file of `tree`, in their order.
 pub(super) fn plan<'t>(
     tree: &'t Tree,
-    source: &Path,
-    target: &Path,
-    old: Option<&Manifest>,
+    before: &Before<'_>,
     options: &Options<'_>,
-) -> Result<Plan<'t>> {
-    let taken: HashSet<&str> = tree.files.iter().map(|file| file.path.as_str()).collect();
+) -> Result<Vec<Step<'t>>> {
+    let files = tree.files.iter().map(|file| file.path.as_str());
+    let links = tree.links.iter().map(|link| link.path.as_str());
+    let directories = tree.directories.iter().map(String::as_str);
+    let taken: HashSet<&str> = files.chain(links).chain(directories).collect();
     let linked = tree.linked();
+    let old_files = before.manifest.iter().flat_map(|old| &old.files);
     let old_files: HashMap<&str, &FileEntry> =
-        old.iter().flat_map(|old| &old.files).map(|file| (file.path.as_str(), file)).collect();
+        old_files.map(|file| (file.path.as_str(), file)).collect();
+    let inside = Inside::of(before.target);
     let mut first: HashMap<(u64, u64), (&str, bool)> = HashMap::new();
     let mut steps = Vec::with_capacity(tree.files.len());
     for file in &tree.files {
@@ -87,9 +85,8 @@ pub(super) fn plan<'t>(
             .filter(|name| !options.keep_names && !taken.contains(name.as_str()))
             .filter(|_| !linked.contains(file.path.as_str()));
         let stored = packed_name.as_deref().unwrap_or(&file.path);
-        let old = old_files.get(file.path.as_str());
-        let kept = match old {
-            Some(old) => unchanged(file, stored, old, target, options)?,
+        let kept = match old_files.get(file.path.as_str()) {
+            Some(old) => unchanged(file, stored, old, &inside, before.doubtful, options)?,
             None => None,
         };
         let other = file.inode.and_then(|inode| first.get(&inode.id).copied());
@@ -111,116 +108,24 @@ pub(super) fn plan<'t>(
         }
         steps.push(Step { file, action });
     }
-    let mut plan = Plan {
-        steps,
-        kept: Vec::new(),
-        kept_links: Vec::new(),
-        gone: 0,
-        removed: Vec::new(),
-        pruned: Vec::new(),
-        faults: Vec::new(),
-    };
-    if let Some(old) = old {
-        plan.keep_old(tree, old, source, target, options)?;
-    }
-    Ok(plan)
+    Ok(steps)
 }
 
-impl Plan<'_> {
-    /// Decides what becomes of files of the target that are not in the tree, or that change their
-    /// names.
-    fn keep_old(
-        &mut self,
-        tree: &Tree,
-        old: &Manifest,
-        source: &Path,
-        target: &Path,
-        options: &Options<'_>,
-    ) -> Result<()> {
-        let mut stored: HashMap<String, String> = HashMap::new();
-        for step in &self.steps {
-            stored.insert(step.file.path.clone(), step.stored_path().to_owned());
+/// Takes the files out whose names differ from others in case alone, and returns them as faults.
+pub(super) fn take_case_clashes(steps: &mut Vec<Step<'_>>) -> Vec<Fault> {
+    let mut seen: HashMap<String, String> = HashMap::new();
+    let mut faults = Vec::new();
+    steps.retain(|step| {
+        let other = seen.entry(step.stored_path().to_lowercase());
+        let path = &step.file.path;
+        let other = other.or_insert_with(|| path.clone());
+        if other != path {
+            let problem = Problem::CaseClash { other: other.clone() };
+            faults.push(Fault { path: path.clone(), problem });
         }
-        let links = tree.links.iter().map(|link| (link.path.clone(), link.path.clone()));
-        stored.extend(links);
-        let places: HashSet<&str> = stored.values().map(String::as_str).collect();
-        let folders: HashSet<&str> = places.iter().flat_map(|path| ancestors(path)).collect();
-        let old_paths = old.files.iter().map(|file| (file.path.as_str(), file.stored_path()));
-        let old_links = old.links.iter().map(|link| (link.path.as_str(), link.path.as_str()));
-        let mut kept = HashSet::new();
-        for (path, place) in old_paths.chain(old_links) {
-            progress::check(options.progress)?;
-            if let Some(new_place) = stored.get(path) {
-                if new_place != place && !places.contains(place) {
-                    self.removed.push(place.to_owned());
-                }
-                continue;
-            }
-            if places.contains(place) {
-                continue;
-            }
-            // A file that cannot be read now, or is left out, is not gone.
-            let gone = is_gone(source, path);
-            if folders.contains(place) || gone && options.prune {
-                if is_ours(target, place, old)? {
-                    self.removed.push(place.to_owned());
-                    if gone {
-                        self.pruned.push(place.to_owned());
-                    }
-                } else {
-                    let path = target.join(place);
-                    options.progress.warn(&format!(
-                        "{}: is not what the manifest says, so it is left as it is",
-                        path.display()
-                    ));
-                }
-                continue;
-            }
-            if let Some(file) = ancestors(place).find(|folder| places.contains(folder)) {
-                let problem =
-                    "holds files whose sources are gone, in the way of a file: prune them";
-                return Err(refused(&target.join(file), problem));
-            }
-            self.gone += u64::from(gone);
-            kept.insert(path.to_owned());
-        }
-        self.kept = old.files.iter().filter(|file| kept.contains(&file.path)).cloned().collect();
-        self.kept_links =
-            old.links.iter().filter(|link| kept.contains(&link.path)).cloned().collect();
-        // The first name of a file may go, and the others stay.
-        let remaining: HashSet<&String> = self.kept.iter().map(|file| &file.path).collect();
-        let first = |file: &FileEntry| file.hard_link.clone().filter(|p| remaining.contains(p));
-        let firsts: Vec<_> = self.kept.iter().map(first).collect();
-        self.kept.iter_mut().zip(firsts).for_each(|(file, first)| file.hard_link = first);
-        if options.prune {
-            let folders = old.empty_directories.iter();
-            self.removed.extend(folders.filter(|path| is_gone(source, path)).cloned());
-        }
-        Ok(())
-    }
-
-    /// Takes the files out whose names differ from others in case alone.
-    pub(super) fn refuse_case_clashes(&mut self) {
-        let mut seen: HashMap<String, String> = HashMap::new();
-        let kept = self.kept.iter().map(|file| (file.stored_path(), &file.path));
-        for (stored, path) in kept {
-            seen.insert(stored.to_lowercase(), path.clone());
-        }
-        let steps = std::mem::take(&mut self.steps);
-        for step in steps {
-            let place = step.stored_path().to_lowercase();
-            match seen.get(&place) {
-                Some(other) => {
-                    let problem = Problem::CaseClash { other: other.clone() };
-                    self.faults.push(Fault { path: step.file.path.clone(), problem });
-                }
-                None => {
-                    seen.insert(place, step.file.path.clone());
-                    self.steps.push(step);
-                }
-            }
-        }
-    }
+        other == path
+    });
+    faults
 }
 
 /// Returns the entry of a file that has not changed and is in the target; `None` for any other.
@@ -228,16 +133,21 @@ fn unchanged(
     file: &TreeFile,
     stored: &str,
     old: &FileEntry,
-    target: &Path,
+    inside: &Inside,
+    doubtful: bool,
     options: &Options<'_>,
 ) -> Result<Option<FileEntry>> {
     let expected = if old.packed.is_some() { stored } else { &file.path };
     if options.update == Update::Nothing || file.len != old.size || old.stored_path() != expected {
         return Ok(None);
     }
-    let there = fs::symlink_metadata(target.join(expected)).is_ok_and(|metadata| {
-        metadata.is_file() && old.stored_len().is_none_or(|len| len == metadata.len())
-    });
+    let found = inside.place(expected).and_then(|place| fs::symlink_metadata(place).ok());
+    let Some(found) = found.filter(fs::Metadata::is_file) else { return Ok(None) };
+    let there = match old.stored_len() {
+        Some(len) if !doubtful => len == found.len(),
+        // The size tells nothing, or is not known.
+        _ => is_as_listed(inside, old, options)?,
+    };
     if !there {
         return Ok(None);
     }
@@ -251,7 +161,9 @@ fn unchanged(
             Err(_) => false,
         },
     };
-    Ok(same.then(|| FileEntry { modified: file.noted_time(), ..old.clone() }))
+    let mut entry = FileEntry { modified: file.noted_time(), ..old.clone() };
+    entry.packed.iter_mut().for_each(|packed| packed.size = Some(found.len()));
+    Ok(same.then_some(entry))
 }
 
 /// Whether a file holds weights that are not packed. A name of another format is believed.
@@ -259,34 +171,4 @@ pub(super) fn holds_weights(file: &TreeFile) -> bool {
     let read = || open_file(&file.full, Wanted::Safetensors).and_then(|open| Header::read(&open));
     let named = packed_name(&file.path).is_some();
     (named || !says_other(&file.path)) && file.len > 8 && read().is_ok()
-}
-
-/// Whether there is nothing at a path of the source any more.
-fn is_gone(source: &Path, path: &str) -> bool {
-    let missing = |error: std::io::Error| {
-        use std::io::ErrorKind::{NotADirectory, NotFound};
-        [NotFound, NotADirectory].contains(&error.kind())
-    };
-    fs::symlink_metadata(source.join(path)).err().is_some_and(missing)
-}
-
-/// Whether a file or link of the target is the one that the manifest lists.
-fn is_ours(target: &Path, place: &str, old: &Manifest) -> Result<bool> {
-    let full = target.join(place);
-    if let Some(link) = old.links.iter().find(|link| link.path == place) {
-        return Ok(fs::read_link(&full).is_ok_and(|to| to == Path::new(&link.target)));
-    }
-    let Some(file) = old.files.iter().find(|file| file.stored_path() == place) else {
-        return Ok(false);
-    };
-    match fs::symlink_metadata(&full) {
-        Ok(metadata) if metadata.is_file() => {}
-        Ok(_) => return Ok(false),
-        // There is nothing to lose.
-        Err(_) => return Ok(true),
-    }
-    match &file.packed {
-        Some(packed) => Ok(super::listed::open_listed(&full, file, packed).is_ok()),
-        None => Ok(digest_of(&full, &())? == (file.size, file.sha256)),
-    }
 }

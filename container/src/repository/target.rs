@@ -8,6 +8,7 @@ use std::{fs, io};
 use rayon::prelude::*;
 use walkdir::WalkDir;
 
+use super::inside::Inside;
 use super::links::written;
 use super::manifest::{Manifest, ancestors};
 use super::tree::refused;
@@ -55,7 +56,12 @@ pub(super) struct Staging {
     claim: Option<Claim>,
     /// Whether names that differ in case alone are the same here.
     pub(super) folds_case: bool,
+    /// Whether an earlier process ended while it gave files their places.
+    pub(super) doubtful: bool,
 }
+
+/// The name of a file in a target while new files take the places of old ones.
+const MERGING: &str = ".merging.at1w-tmp";
 
 impl Staging {
     /// Makes the directory, with no permissions that `source` does not have.
@@ -82,7 +88,9 @@ impl Staging {
         let upper = temporary.path().join("CASE");
         fs::create_dir(temporary.path().join("case")).map_err(Error::io(&upper))?;
         let folds_case = upper.exists();
-        Ok(Self { target: target.into(), directory, _temporary: temporary, claim, folds_case })
+        let doubtful = claim.is_some() && target.join(MERGING).exists();
+        let target = target.into();
+        Ok(Self { target, directory, _temporary: temporary, claim, folds_case, doubtful })
     }
 
     /// Whether the target exists.
@@ -110,9 +118,12 @@ impl Staging {
     }
 
     /// Returns the place where a file is now: that of a new one, or else of the target.
-    pub(super) fn find(&self, path: &str) -> PathBuf {
+    pub(super) fn find(&self, path: &str) -> Option<PathBuf> {
         let new = self.directory.join(path);
-        if new.symlink_metadata().is_ok() { new } else { self.target(path) }
+        if new.symlink_metadata().is_ok() {
+            return Some(new);
+        }
+        Inside::of(&self.target).place(path)
     }
 
     /// Makes directories that hold nothing.
@@ -128,9 +139,12 @@ impl Staging {
         })
     }
 
-    /// Gives the files their places. Of a target that exists, `removed` are removed, the new
-    /// files take the places of old ones, and those named `last` come last, in their order:
-    /// whoever sees these sees all others too, even after a power cut.
+    /// Gives the files their places. In a target that exists, the new files take the places of old
+    /// ones, `removed` are removed, and those named `last` come last, in their order: whoever sees
+    /// these sees all others too, even after a power cut.
+    ///
+    /// What can be checked is checked before the first change. If the work ends in the middle all
+    /// the same, the next one finds the target [`doubtful`](Self::doubtful).
     pub(super) fn finish(self, source: &Path, removed: &[String], last: &[&str]) -> Result<()> {
         sync_all(&self.directory)?;
         if !self.is_merge() {
@@ -144,61 +158,94 @@ impl Staging {
             })?;
             return sync_folder(parent);
         }
-        self.check_places(removed)?;
+        let new = self.new_files()?;
+        let in_the_way = self.check_places(&new, removed)?;
+        let marker = self.target.join(MERGING);
+        fs::File::create(&marker).map_err(Error::io(&marker))?;
+        sync_folder(&self.target)?;
         let mut touched = BTreeSet::from([self.target.clone()]);
-        for path in removed {
+        for path in &in_the_way {
             touched.extend(remove(&self.target, path)?);
         }
-        for entry in WalkDir::new(&self.directory).min_depth(1).sort_by_file_name() {
-            let entry = entry.map_err(|error| walk_error(&self.directory, error))?;
-            let inner = entry.path().strip_prefix(&self.directory).unwrap_or(entry.path());
-            let path = written(inner).unwrap_or_default();
-            if entry.file_type().is_dir() {
-                create_directory(source, &self.target, &path)?;
+        for (path, is_directory) in &new {
+            if *is_directory {
+                create_directory(source, &self.target, path)?;
                 touched.insert(self.target.join(path));
             } else if !last.contains(&path.as_str()) {
-                touched.insert(self.target.join(inner.parent().unwrap_or(inner)));
-                replace(entry.path(), &self.target.join(path))?;
+                let place = self.target.join(path);
+                replace(&self.directory.join(path), &place)?;
+                touched.extend(place.parent().map(Path::to_owned));
             }
         }
-        touched
-            .iter()
-            .filter(|folder| folder.exists())
-            .try_for_each(|folder| sync_folder(folder))?;
+        for path in removed.iter().filter(|path| !in_the_way.contains(path)) {
+            touched.extend(remove(&self.target, path)?);
+        }
+        touched.iter().filter(|folder| folder.exists()).try_for_each(|f| sync_folder(f))?;
         for name in last {
             if self.directory.join(name).exists() {
                 replace(&self.directory.join(name), &self.target.join(name))?;
             }
         }
+        sync_folder(&self.target)?;
+        fs::remove_file(&marker).map_err(Error::io(&marker))?;
         sync_folder(&self.target)
     }
 
-    /// Checks that each new file can take its place, before the first one does.
-    fn check_places(&self, removed: &[String]) -> Result<()> {
-        let removed: HashSet<PathBuf> = removed.iter().map(|path| self.target.join(path)).collect();
-        for entry in WalkDir::new(&self.directory).min_depth(1) {
+    /// Returns the paths of the new files, links and directories, and whether each is a directory;
+    /// a directory goes before what it holds.
+    fn new_files(&self) -> Result<Vec<(String, bool)>> {
+        let mut new = Vec::new();
+        for entry in WalkDir::new(&self.directory).min_depth(1).sort_by_file_name() {
             let entry = entry.map_err(|error| walk_error(&self.directory, error))?;
             let inner = entry.path().strip_prefix(&self.directory).unwrap_or(entry.path());
-            let place = self.target.join(inner);
+            new.push((written(inner).unwrap_or_default(), entry.file_type().is_dir()));
+        }
+        Ok(new)
+    }
+
+    /// Checks that each new file can take its place, and that none lies outside, before the first
+    /// one takes it. Returns those of `removed` that are in the way.
+    fn check_places<'r>(
+        &self,
+        new: &[(String, bool)],
+        removed: &'r [String],
+    ) -> Result<Vec<&'r String>> {
+        let real = |path: &Path| fs::canonicalize(path).map_err(Error::io(path));
+        let root = real(&self.target)?;
+        let mut in_the_way = HashSet::new();
+        for (path, is_directory) in new {
+            let place = self.target.join(path);
             let Ok(metadata) = fs::symlink_metadata(&place) else { continue };
-            if entry.file_type().is_dir() {
-                if !place.is_dir() && !removed.contains(&place) {
+            let beneath = |other: &&String| {
+                *other == path
+                    || other.strip_prefix(path.as_str()).is_some_and(|p| p.starts_with('/'))
+            };
+            if *is_directory {
+                if removed.contains(path) {
+                    in_the_way.insert(path.clone());
+                } else if !place.is_dir() {
                     return Err(refused(&place, "is in the way of a directory"));
+                } else if !real(&place)?.starts_with(&root) {
+                    return Err(refused(&place, LEADS_OUT));
                 }
             } else if metadata.is_dir() {
+                let gone: HashSet<PathBuf> =
+                    removed.iter().filter(beneath).map(|path| self.target.join(path)).collect();
                 let mut within = WalkDir::new(&place).into_iter().filter_map(Result::ok);
-                let stays = |path: &Path| !removed.contains(path);
-                if within.any(|entry| !entry.file_type().is_dir() && stays(entry.path())) {
+                if within.any(|e| !e.file_type().is_dir() && !gone.contains(e.path())) {
                     let problem = "is a directory that holds files, in the way of a file";
                     return Err(refused(&place, problem));
                 }
+                in_the_way.extend(removed.iter().filter(beneath).cloned());
             } else if !metadata.is_file() && !metadata.is_symlink() {
                 return Err(Error::NotAFile(place));
             }
         }
-        Ok(())
+        Ok(removed.iter().filter(|path| in_the_way.contains(*path)).collect())
     }
 }
+
+const LEADS_OUT: &str = "leads out of the target by a symbolic link";
 
 /// Makes a symbolic link.
 #[cfg(unix)]
@@ -227,9 +274,9 @@ fn replace(new: &Path, target: &Path) -> Result<()> {
 }
 
 /// Removes a file or link of the target, and the directories that hold nothing then. Returns the
-/// directories that changed.
+/// directories that changed. Nothing that a link leads to outside of the target is touched.
 fn remove(target: &Path, path: &str) -> Result<Vec<PathBuf>> {
-    let full = target.join(path);
+    let Some(full) = Inside::of(target).own(path) else { return Ok(Vec::new()) };
     match fs::symlink_metadata(&full) {
         Ok(metadata) if metadata.is_dir() => {
             // It held nothing. Whatever is there now is not ours.
@@ -237,6 +284,7 @@ fn remove(target: &Path, path: &str) -> Result<Vec<PathBuf>> {
         }
         Ok(_) => fs::remove_file(&full).map_err(Error::io(&full))?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {}
         Err(error) => return Err(Error::io(&full)(error)),
     }
     let mut folders: Vec<_> = ancestors(path).map(|folder| target.join(folder)).collect();
@@ -300,7 +348,7 @@ fn create_directory(source: &Path, root: &Path, path: &str) -> Result<()> {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 // A link in a target that exists may lead out of it, into the source even.
                 if !real(&directory)?.starts_with(real(root)?) {
-                    return Err(refused(&directory, "leads out of the target by a symbolic link"));
+                    return Err(refused(&directory, LEADS_OUT));
                 }
                 if !directory.is_dir() {
                     return Err(refused(&directory, "is in the way of a directory"));

@@ -29,6 +29,8 @@ pub(super) struct Tree {
     pub(super) files: Vec<TreeFile>,
     /// The links that stay links, sorted by path.
     pub(super) links: Vec<TreeLink>,
+    /// All directories, the root too, as an empty path.
+    pub(super) directories: HashSet<String>,
     /// The directories that hold nothing, sorted.
     pub(super) empty_directories: Vec<String>,
     pub(super) left_out: Vec<LeftOut>,
@@ -46,8 +48,8 @@ pub(super) struct TreeFile {
     pub(super) modified: Option<SystemTime>,
     /// The device and the number of the file on it, and how many names it has.
     pub(super) inode: Option<Inode>,
-    /// Whether the file lies outside of the tree, and a link leads to it.
-    pub(super) outside: bool,
+    /// Whether no pattern takes the name. It is a name of a link that may be taken.
+    taken: bool,
 }
 
 impl TreeFile {
@@ -95,6 +97,10 @@ pub(super) struct Walk<'a> {
     /// Whether nothing is left out that [`Why`] has a rule for.
     pub(super) all: bool,
     pub(super) filter: &'a Filter,
+    /// Whether to follow the link at a path, which leads out of the tree.
+    pub(super) follow: &'a dyn Fn(&str) -> bool,
+    /// The directory that is written to, which no link may lead into.
+    pub(super) target: Option<&'a Path>,
     /// Whether to remove what killed processes of this host left.
     pub(super) tidy: bool,
     pub(super) progress: &'a dyn Progress,
@@ -117,9 +123,9 @@ impl Tree {
             root,
             open: vec![real_root],
             followed: 0,
-            directories: HashSet::from([String::new()]),
+            target: options.target.and_then(|target| fs::canonicalize(target).ok()),
             empty: BTreeSet::new(),
-            tree: Self::default(),
+            tree: Self { directories: HashSet::from([String::new()]), ..Self::default() },
         };
         walker.folder(root, "", None, false)?;
         Ok(walker.finish())
@@ -130,8 +136,11 @@ impl Tree {
         let metadata = fs::metadata(full).map_err(Error::io(full))?;
         let path = full.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let (len, modified, inode) = (metadata.len(), metadata.modified().ok(), inode(&metadata));
-        let outside = full.is_symlink();
-        let file = TreeFile { path, full: full.into(), len, modified, inode, outside };
+        if full.is_symlink() {
+            let faults = vec![Fault { path, problem: Problem::LeadsOut }];
+            return Ok(Self { faults, ..Self::default() });
+        }
+        let file = TreeFile { path, full: full.into(), len, modified, inode, taken: true };
         Ok(Self { files: vec![file], ..Self::default() })
     }
 
@@ -139,13 +148,19 @@ impl Tree {
     pub(super) fn is_empty(&self) -> bool {
         self.files.is_empty()
             && self.links.is_empty()
-            && self.left_out.is_empty()
+            && !self.left_out.iter().any(|left| left.why == Why::Excluded)
             && self.faults.is_empty()
     }
 
-    /// Lists everything under `root`.
-    pub(super) fn walk_all(root: &Path, progress: &dyn Progress) -> Result<Self> {
-        Self::walk(root, Walk { all: true, filter: &Filter::default(), tidy: false, progress })
+    /// Lists everything under `root`. Of the links that lead out of it, those are followed that
+    /// `follow` says; others are faults.
+    pub(super) fn walk_all(
+        root: &Path,
+        follow: &dyn Fn(&str) -> bool,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
+        let filter = &Filter::default();
+        Self::walk(root, Walk { all: true, filter, follow, target: None, tidy: false, progress })
     }
 
     /// Returns the paths of the files that links lead to.
@@ -160,7 +175,8 @@ struct Walker<'a> {
     /// The real paths of the root, and of the directories that are being walked by way of links.
     open: Vec<PathBuf>,
     followed: usize,
-    directories: HashSet<String>,
+    /// The real path of the directory that is written to.
+    target: Option<PathBuf>,
     empty: BTreeSet<String>,
     tree: Tree,
 }
@@ -236,7 +252,7 @@ impl Walker<'_> {
         }
         match fs::symlink_metadata(&full) {
             Ok(metadata) if metadata.is_symlink() => self.link(full, path, name, beside_snapshots),
-            Ok(metadata) => self.found(full, path, name, &metadata, beside_snapshots, false),
+            Ok(metadata) => self.found(full, path, name, &metadata, beside_snapshots),
             Err(error) => self.fault(&path, Problem::Unreadable(error)),
         }
     }
@@ -248,19 +264,15 @@ impl Walker<'_> {
         name: &OsStr,
         metadata: &Metadata,
         beside_snapshots: bool,
-        outside: bool,
     ) -> Result<()> {
         if metadata.is_dir() {
-            self.directories.insert(path.clone());
+            self.tree.directories.insert(path.clone());
             return self.folder(&full, &path, Some(name), beside_snapshots);
         }
-        if !self.options.filter.takes(&path) {
-            self.tree.left_out.push(LeftOut { path, why: Why::Excluded });
-        } else if metadata.is_file() {
+        if metadata.is_file() {
             let (len, modified) = (metadata.len(), metadata.modified().ok());
-            let outside = outside || self.open.len() > 1;
-            let inode = inode(metadata);
-            self.tree.files.push(TreeFile { path, full, len, modified, inode, outside });
+            let (inode, taken) = (inode(metadata), self.options.filter.takes(&path));
+            self.tree.files.push(TreeFile { path, full, len, modified, inode, taken });
         } else {
             return self.fault(&path, Problem::Special);
         }
@@ -311,22 +323,29 @@ impl Walker<'_> {
             self.tree.links.push(TreeLink { path, target, leads_to: Some(inner) });
             return Ok(());
         }
+        if !(self.options.follow)(&path) {
+            return self.fault(&path, Problem::LeadsOut);
+        }
         let metadata = match fs::metadata(&real) {
             Ok(metadata) => metadata,
             Err(error) => return self.fault(&path, Problem::Unreadable(error)),
         };
-        if !metadata.is_dir() {
-            return self.found(full, path, name, &metadata, beside_snapshots, true);
-        }
-        if self.open.iter().any(|open| open.starts_with(&real)) {
+        if metadata.is_dir() && self.open.iter().any(|open| open.starts_with(&real)) {
             return self.fault(&path, Problem::LinkLoop);
+        }
+        let target = self.target.as_ref();
+        if target.is_some_and(|target| real.starts_with(target) || target.starts_with(&real)) {
+            return self.fault(&path, Problem::LeadsToTarget);
+        }
+        if !metadata.is_dir() {
+            return self.found(full, path, name, &metadata, beside_snapshots);
         }
         self.followed += 1;
         if self.followed > MAX_FOLLOWED {
             return self.fault(&path, Problem::TooManyLinks { followed: MAX_FOLLOWED });
         }
         self.open.push(real);
-        let done = self.found(full, path, name, &metadata, beside_snapshots, true);
+        let done = self.found(full, path, name, &metadata, beside_snapshots);
         self.open.pop();
         done
     }
@@ -337,20 +356,32 @@ impl Walker<'_> {
         Ok(())
     }
 
-    /// Sorts what was found, and leaves out links to what was left out.
+    /// Sorts what was found, and leaves out what no pattern takes, and links to what is left out.
     fn finish(self) -> Tree {
-        let Self { mut tree, mut directories, empty, .. } = self;
+        let Self { mut tree, empty, options, .. } = self;
+        // A file is also taken by the name of a link that leads to it, as in a hub cache.
+        let links = tree.links.iter().filter(|link| options.filter.takes(&link.path));
+        let by_link: HashSet<String> = links.filter_map(|link| link.leads_to.clone()).collect();
+        let (files, left): (Vec<_>, Vec<_>) =
+            tree.files.into_iter().partition(|f| f.taken || by_link.contains(&f.path));
+        let mut left_out: Vec<_> =
+            left.into_iter().map(|f| LeftOut { path: f.path, why: Why::Excluded }).collect();
+        tree.files = files;
         tree.files.sort_by(|a, b| a.path.cmp(&b.path));
         let files: HashSet<&str> = tree.files.iter().map(|file| file.path.as_str()).collect();
-        let (mut kept, mut left_out) = (Vec::new(), Vec::new());
         let paths: HashSet<String> = tree.links.iter().map(|link| link.path.clone()).collect();
+        let mut kept = Vec::new();
         for mut link in tree.links.drain(..) {
-            let there = |path: &str| files.contains(path) || directories.contains(path);
+            let there = |path: &str| files.contains(path) || tree.directories.contains(path);
+            let why = match &link.leads_to {
+                Some(leads_to) if !there(leads_to) => Some(Why::LinkToLeftOut),
+                _ => (!options.filter.takes(&link.path)).then_some(Why::Excluded),
+            };
+            if let Some(why) = why {
+                left_out.push(LeftOut { path: link.path, why });
+                continue;
+            }
             if let Some(leads_to) = &link.leads_to {
-                if !there(leads_to) {
-                    left_out.push(LeftOut { path: link.path, why: Why::LinkToLeftOut });
-                    continue;
-                }
                 // One step of several may be left out.
                 let step = destination(&link.path, &link.target);
                 let by_link = |step: &str| {
@@ -363,7 +394,6 @@ impl Walker<'_> {
             kept.push(link);
         }
         kept.sort_by(|a, b| a.path.cmp(&b.path));
-        directories.clear();
         tree.links = kept;
         tree.left_out.append(&mut left_out);
         tree.left_out.sort_by(|a, b| a.path.cmp(&b.path));

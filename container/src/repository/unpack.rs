@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::carry::{carry, sha256_of};
+use super::inside::Inside;
 use super::left_out::{LeftOut, Why};
-use super::links::destination;
 use super::listed::{
     check_carried, check_link, check_listed, check_size, is_repository, open_listed, total,
     unlisted,
@@ -69,7 +69,9 @@ pub fn unpack(source: &Path, target: &Path, options: &Options<'_>) -> Result<Sum
     for file in others {
         let first = file.hard_link.as_deref().filter(|first| restored.contains(first));
         let to = staging.path(source, &file.path)?;
-        let linked = first.is_some_and(|first| fs::hard_link(staging.find(first), &to).is_ok());
+        let linked = first
+            .and_then(|first| staging.find(first))
+            .is_some_and(|first| fs::hard_link(first, &to).is_ok());
         if !linked {
             unpack_one(source, file, &staging, options, &mut summary)?;
         }
@@ -77,7 +79,10 @@ pub fn unpack(source: &Path, target: &Path, options: &Options<'_>) -> Result<Sum
     for link in links {
         symlink(&link.target, &staging.path(source, &link.path)?)?;
     }
-    staging.create_directories(source, &manifest.empty_directories)?;
+    let directories = manifest.empty_directories.iter();
+    let directories: Vec<_> =
+        directories.filter(|path| options.filter.takes_all_of(path)).cloned().collect();
+    staging.create_directories(source, &directories)?;
     staging.finish(source, &[], &[])?;
     Ok(summary)
 }
@@ -89,12 +94,14 @@ fn choose<'m>(
     options: &Options<'_>,
     summary: &mut Summary,
 ) -> Result<Vec<&'m FileEntry>> {
+    let by_link = led_to(manifest, options);
+    let inside = Inside::of(target);
     let mut chosen = Vec::with_capacity(manifest.files.len());
     for file in &manifest.files {
         check(options.progress)?;
-        if !options.filter.takes_all_of(&file.path) {
+        if !options.filter.takes_all_of(&file.path) && !by_link.contains(&file.path) {
             summary.left_out.push(LeftOut { path: file.path.clone(), why: Why::Excluded });
-        } else if is_there(&target.join(&file.path), file, options)? {
+        } else if is_there(inside.place(&file.path), file, options)? {
             summary.unchanged += 1;
             summary.count(file.size, file.stored_len().unwrap_or(file.size));
         } else {
@@ -105,10 +112,10 @@ fn choose<'m>(
 }
 
 /// Whether a file is as it would be restored.
-fn is_there(path: &Path, file: &FileEntry, options: &Options<'_>) -> Result<bool> {
-    if options.update == Update::Nothing {
+fn is_there(place: Option<PathBuf>, file: &FileEntry, options: &Options<'_>) -> Result<bool> {
+    let Some(path) = &place.filter(|_| options.update != Update::Nothing) else {
         return Ok(false);
-    }
+    };
     let metadata = fs::symlink_metadata(path).ok().filter(|found| found.is_file());
     let Some(metadata) = metadata.filter(|found| found.len() == file.size) else {
         return Ok(false);
@@ -119,24 +126,24 @@ fn is_there(path: &Path, file: &FileEntry, options: &Options<'_>) -> Result<bool
     }
 }
 
-/// Returns the links to restore: those that the patterns take, and whose targets they take too.
+/// Returns the paths of the files that links lead to which the patterns take, as in a hub cache.
+fn led_to(manifest: &Manifest, options: &Options<'_>) -> HashSet<String> {
+    let taken = manifest.links.iter().filter(|link| options.filter.takes_all_of(&link.path));
+    taken.filter_map(|link| manifest.end_of(link)).collect()
+}
+
+/// Returns the links to restore: those that the patterns take.
 fn links_to_chosen<'m>(
     manifest: &'m Manifest,
     options: &Options<'_>,
     summary: &mut Summary,
 ) -> Vec<&'m LinkEntry> {
-    let taken = |path: &str| options.filter.takes_all_of(path);
-    let files: HashSet<&str> = manifest.files.iter().map(|file| file.path.as_str()).collect();
     let mut links = Vec::with_capacity(manifest.links.len());
     for link in &manifest.links {
-        let path = link.path.clone();
-        let to = destination(&path, &link.target).unwrap_or_default();
-        if !taken(&path) {
-            summary.left_out.push(LeftOut { path, why: Why::Excluded });
-        } else if files.contains(to.as_str()) && !taken(&to) {
-            summary.left_out.push(LeftOut { path, why: Why::LinkToLeftOut });
-        } else {
+        if options.filter.takes_all_of(&link.path) {
             links.push(link);
+        } else {
+            summary.left_out.push(LeftOut { path: link.path.clone(), why: Why::Excluded });
         }
     }
     links

@@ -63,6 +63,10 @@ impl Pack {
             report.note(&format!("{gone} files of the target would stay: --prune removes them"));
         }
         report.note(NOTE);
+        if done.in_the_way {
+            let target = target.display();
+            report.note(&format!("{target} exists: pack would need --update or --force"));
+        }
         report.faults(source, &done.faults);
         report.add(Totals {
             packed: packed as u64,

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
+use std::time::SystemTime;
 
 use at1w_container::fs::write_atomically;
 use at1w_container::{Error, PackOptions, Progress, Reader, Summary, pack, pack_file, repository};
@@ -59,7 +60,12 @@ impl Pack {
             }
             None => {
                 bar.begin(len(source));
-                pack_file(source, target, &options)
+                let modified = source.metadata().and_then(|metadata| metadata.modified()).ok();
+                let packed = pack_file(source, target, &options);
+                if let (Ok(_), Some(modified), true) = (&packed, modified, self.update) {
+                    set_modified(target, modified)?;
+                }
+                packed
             }
         }?;
         let elapsed = bar.elapsed();
@@ -76,7 +82,8 @@ impl Pack {
         Ok(())
     }
 
-    /// Whether the target was made of the source as it is: it packs as many bytes, and is newer.
+    /// Whether the target was made of the source as it is: it packs as many bytes, and `--update`
+    /// gave it the same time.
     fn is_unchanged(&self, source: &Path, target: &Path, bar: &Bar) -> Result<bool> {
         let Ok(reader) = Reader::open(target) else { return Ok(false) };
         let (Ok(from), Ok(to)) = (source.metadata(), target.metadata()) else { return Ok(false) };
@@ -86,8 +93,13 @@ impl Pack {
         if self.checksum {
             return Ok(repository::sha256_of(source, bar)? == reader.info().original_digest);
         }
-        Ok(matches!((from.modified(), to.modified()), (Ok(from), Ok(to)) if from < to))
+        Ok(matches!((from.modified(), to.modified()), (Ok(from), Ok(to)) if from == to))
     }
+}
+
+fn set_modified(path: &Path, time: SystemTime) -> Result<()> {
+    let set = File::open(path).and_then(|file| file.set_modified(time));
+    Ok(set.map_err(|cause| Error::Io { path: path.to_owned(), cause })?)
 }
 
 fn len(path: &Path) -> u64 {

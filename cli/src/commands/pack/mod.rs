@@ -117,7 +117,7 @@ Examples:
   at1w pack model.safetensors -o /backup/model-v1.at1w
   at1w pack ~/models/minilm                     make ~/models/minilm.at1w/
   at1w pack ~/models/minilm --keep-names -o minilm-packed
-  at1w pack ~/models/* -o /backup --update --prune    every night: only what has changed
+  at1w pack '~/models/*' -o /backup --update --prune  every night: only what has changed
   at1w pack --in-place ~/models/minilm          the same names, a third smaller
   at1w pack -n ~/models/minilm                  how small would it be?";
 
@@ -131,10 +131,8 @@ impl Pack {
 
     fn pack_all(&self, report: &mut Report<'_>, global: &Global) -> Result<()> {
         let output = self.output.as_deref();
-        let jobs = sources::jobs(&self.sources, output, self.in_place, own_name)?;
-        if let ([_, _, ..], Some(output), false) = (&jobs[..], output, self.dry_run) {
-            sources::make_folder(output)?;
-        }
+        let make = !self.dry_run;
+        let jobs = sources::jobs(&self.sources, output, self.in_place, make, own_name)?;
         for job in &jobs {
             match self.pack(job, report, global) {
                 Err(failure) if jobs.len() > 1 => report.fail(&job.source, failure)?,
