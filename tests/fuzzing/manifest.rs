@@ -22,7 +22,7 @@ pub(super) fn run(u: &mut Unstructured<'_>) -> Result<()> {
     let verified = verify_manifest(&source, json.as_bytes(), false, &());
     fs::write(source.join("at1w-manifest.json"), &json).expect("a new file");
     let unpacked = unpack(&source, &target, &Options::new());
-    if let Err(Error::Manifest(_)) = verified.map_err(|error| innermost(error)) {
+    if let Err(Error::Manifest(_)) = verified.map_err(innermost) {
         assert!(unpacked.is_err(), "unpacked by a manifest that is refused");
     }
     // Whatever it said, nothing was written elsewhere, and no link leads there.
