@@ -179,7 +179,13 @@ fn files_become_directories_and_links_and_back() {
         assert_same_tree(&place.path("repo"), &place.path("restored"));
         fs::remove_dir_all(place.path("restored")).unwrap();
     };
+    // A directory that is empty now, and whose file stays in the target.
+    write(&place, "repo/e/x.txt", "x");
     update(&place, &[]);
+    fs::remove_file(place.path("repo/e/x.txt")).unwrap();
+    update(&place, &[]);
+    place.ok(&["verify", "repo.at1w"]);
+    update(&place, &["--prune"]);
     check();
     assert!(place.path("repo.at1w/c.safetensors").is_file(), "its other name is taken");
     // And back.

@@ -10,6 +10,7 @@ use super::completeness::{Findings, inspect, is_not_weights};
 use super::listed::{is_repository, total, unlisted};
 use super::manifest::{
     FileEntry, LinkEntry, MANIFEST_NAME, Manifest, Packed, README, README_NAME, SIGNATURE_NAME,
+    ancestors,
 };
 use super::options::{Options, Update};
 use super::plan::{Action, Before, Step, plan, take_case_clashes};
@@ -97,7 +98,12 @@ pub fn pack(source: &Path, target: &Path, options: &Options<'_>) -> Result<Summa
     entries.extend(settled.files);
     check_hard_links(&mut entries);
     let timeless = options.update == Update::Nothing && !manifest.is_some_and(Manifest::has_times);
-    let directories = tree.empty_directories.clone();
+    // A directory that holds nothing any more may hold files that stay.
+    let paths = entries.iter().map(|entry| entry.path.as_str());
+    let held: HashSet<&str> =
+        paths.chain(links.iter().map(|link| link.path.as_str())).flat_map(ancestors).collect();
+    let directories = tree.empty_directories.iter();
+    let directories = directories.filter(|path| !held.contains(path.as_str())).cloned().collect();
     let new = Manifest::new(entries, links, directories, left_out.clone(), timeless);
     let bytes = new.to_bytes()?;
     // A manifest that could not be read would take everything with it.
