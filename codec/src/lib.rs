@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod alias;
 mod backend;
 pub mod block;
 mod builder;
@@ -20,6 +21,7 @@ mod plane;
 mod planes;
 mod position;
 mod prediction;
+mod quantise;
 mod scale;
 mod symbol;
 mod tops;

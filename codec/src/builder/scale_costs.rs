@@ -6,8 +6,8 @@ use at1w_simd::planes::Layout;
 use super::plane_statistics::PlaneStatistics;
 use super::sample::sample;
 use crate::cost::{BYTE, Cost, Counted};
-use crate::lanes;
 use crate::model::{Model, Tables};
+use crate::plane::statistics::Flush;
 use crate::planes::Planes;
 use crate::scale::{Scale, Scaled};
 
@@ -48,9 +48,9 @@ impl ScaleCosts {
         let width = self.layout.width();
         let elements = raw.len() / width;
         let (skipped, raw) = sample(width, 1, raw);
-        let counted = (raw.len() / width) as Cost;
-        let flush = lanes::flush_cost(elements) * counted / elements.max(1) as Cost;
-        self.counted += counted;
+        let counted = raw.len() / width;
+        let flush = Flush::of(elements).part(counted, elements);
+        self.counted += counted as u64;
         for candidate in &mut self.candidates {
             let position = position + skipped;
             candidate.add(backend, self.layout, position, raw, flush, &mut self.scratch);
@@ -97,7 +97,7 @@ impl Candidate {
         layout: Layout,
         position: u64,
         raw: &[u8],
-        flush: Cost,
+        flush: Flush,
         scratch: &mut Scratch,
     ) {
         let Scratch { planes, scaled } = scratch;
@@ -107,7 +107,7 @@ impl Candidate {
             Some(scale) => {
                 scaled.scale(backend, scale, layout.width(), position, raw);
                 planes.split(backend, layout, &scaled.words);
-                row_sum.count(backend, &scaled.rows, lanes::flush_cost(scaled.rows.len()));
+                row_sum.count(backend, &scaled.rows, Flush::of(scaled.rows.len()));
             }
         }
         planes.iter().zip(sums).for_each(|(plane, sum)| sum.add(backend, plane, flush));

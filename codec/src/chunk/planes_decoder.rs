@@ -4,7 +4,7 @@ use at1w_simd::Backend;
 use at1w_simd::planes;
 
 use super::method;
-use super::strips::{STRIP_LEN, Strips};
+use super::strips::{Lanes, STRIP_LEN, Strips};
 use crate::DecodeError;
 use crate::contexts::{Contexts, DecoderMemory, SymbolDecoder};
 use crate::cursor::Cursor;
@@ -129,7 +129,7 @@ impl PlanesDecoder {
             return plane.decode(backend, raw);
         }
         let (strips, planes) = (&mut self.strips, &mut self.planes);
-        let mut lanes = [const { None }; MAX_PLANES];
+        let mut lanes: [Lanes<'_>; MAX_PLANES] = Default::default();
         let mut strips =
             Strips::open(backend, layout, elements, coded, strips, planes, &mut lanes)?;
         let mut done = 0;
