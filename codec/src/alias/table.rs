@@ -273,7 +273,7 @@ impl AliasTable {
         let n = plane.len();
         // For each symbol its entry, and a unit.
         scratch.resize(scratch.len().max(3 * n), 0);
-        let (entries, rest) = scratch.split_at_mut(n);
+        let (entries, rest) = scratch[..3 * n].split_at_mut(n);
         let mut entry_of = [0; 256];
         for (symbol, entry) in (0..=u8::MAX).zip(&mut entry_of) {
             let value = usize::from(self.values.turned(symbol) >> self.values.shift);
@@ -307,8 +307,7 @@ impl AliasTable {
         let (units, _) = rest.as_chunks_mut();
         let used = alias::encode(self.kernel(), entries, states, units);
         out.extend(states.iter().flat_map(|s| s.to_le_bytes()));
-        let end = &rest[..2 * n];
-        out.extend_from_slice(&end[2 * (n - used)..]);
+        out.extend_from_slice(&rest[2 * (n - used)..]);
         lanes_log
     }
 }
