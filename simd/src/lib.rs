@@ -16,6 +16,7 @@ compile_error!(
 );
 
 pub mod alias;
+pub mod byte_contexts;
 pub mod contexts;
 pub mod histogram;
 pub mod huffman;

@@ -69,7 +69,7 @@ impl<'a> AliasDecoder<'a> {
             Exhausted::Stream => DecodeError::Truncated,
             Exhausted::Escaped => DecodeError::Escapes,
         })?;
-        self.table.turn_back(out);
+        self.table.turn_back(backend, out);
         Ok(())
     }
 

@@ -212,9 +212,9 @@ impl AliasTable {
     }
 
     /// Turns symbols back as they were.
-    pub(super) fn turn_back(&self, symbols: &mut [u8]) {
+    pub(super) fn turn_back(&self, backend: Backend, symbols: &mut [u8]) {
         if self.values.turn {
-            symbols.iter_mut().for_each(|symbol| *symbol = symbol.rotate_right(1));
+            alias::turn_back(backend, symbols);
         }
     }
 

@@ -208,7 +208,7 @@ impl<const R: usize> Bytes<R> {
 }
 
 /// For each mask of eight lanes, the bytes of the units that lanes take; zeros for the others.
-static EXPAND: [[u8; 16]; 256] = {
+pub(crate) static EXPAND: [[u8; 16]; 256] = {
     let mut table = [[u8::MAX; 16]; 256];
     let mut mask = 0;
     while mask < 256 {

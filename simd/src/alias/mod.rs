@@ -14,7 +14,7 @@
 //! discrete random variables with general distributions" (1977), which F. Giesen brought to rANS.
 
 #[cfg(target_arch = "x86_64")]
-mod avx2;
+pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod scalar;
@@ -276,6 +276,14 @@ pub fn encode(
     assert!(units.len() >= entries.len(), "a unit for each symbol");
     states.fill(START);
     scalar::encode(table, entries, states, units)
+}
+
+/// Rotates each byte right by one bit.
+pub fn turn_back(backend: Backend, bytes: &mut [u8]) {
+    backend.vectorize(
+        #[inline(always)]
+        || bytes.iter_mut().for_each(|byte| *byte = byte.rotate_right(1)),
+    );
 }
 
 /// Returns whether vector kernels take so many lanes.
