@@ -5,6 +5,7 @@ mod alias;
 mod backend;
 pub mod block;
 mod builder;
+mod byte_contexts;
 mod chunk;
 mod contexts;
 mod cost;

@@ -74,13 +74,18 @@ mod tests {
             for width in [3, 9, 17, 30, 80, 200] {
                 let plane = bell(n, width);
                 let counts = count(Backend::best(), &plane);
-                let Some((table, cost)) = AliasTable::best(&counts, flush_cost(n)) else { continue };
+                let Some((table, cost)) = AliasTable::best(&counts, flush_cost(n)) else {
+                    continue;
+                };
                 shifts |= 1 << table.shift();
                 let mut encoded = Vec::new();
                 table.encode(Backend::best(), &plane, &mut encoded, &mut scratch);
                 for backend in Backend::available() {
                     for piece in [n, 512] {
-                        assert_eq!(decode(backend, &table, &encoded, n, piece).as_ref(), Ok(&plane));
+                        assert_eq!(
+                            decode(backend, &table, &encoded, n, piece).as_ref(),
+                            Ok(&plane)
+                        );
                     }
                 }
                 let cost = (cost / BYTE) as usize;

@@ -252,9 +252,8 @@ impl AliasTable {
         }
         let total: u64 = weights.iter().sum();
         let used = weights.iter().zip(&self.freqs).filter(|&(&weight, _)| weight > 0);
-        let coded = used.map(|(&weight, &freq)| {
-            weight * (Cost::from(SLOT_BITS) * BIT - log2(freq.into()))
-        });
+        let coded =
+            used.map(|(&weight, &freq)| weight * (Cost::from(SLOT_BITS) * BIT - log2(freq.into())));
         let coded: Cost = coded.sum();
         let escaped = if self.escape { weights[self.len - 1] * BYTE } else { 0 };
         Some(coded + escaped + total * Cost::from(self.values.shift) * BIT + flush)

@@ -6,6 +6,7 @@ use at1w_simd::planes::Layout;
 use super::plane_statistics::PlaneStatistics;
 use super::sample::sample;
 use crate::cost::{BYTE, Cost, Counted};
+use crate::counts::Counts;
 use crate::model::{Model, Tables};
 use crate::plane::statistics::Flush;
 use crate::planes::Planes;
@@ -64,6 +65,11 @@ impl ScaleCosts {
                 sum.merge(other);
             }
         }
+    }
+
+    /// Returns the counts of the lowest plane without a scale.
+    pub(super) fn lowest_counts(&self) -> Counts {
+        *self.candidates[0].sums[1].counts()
     }
 
     /// Returns the cheapest model for a tensor of so many elements, with the cheapest table for

@@ -3,10 +3,10 @@
 use at1w_simd::Backend;
 use std::ops::Range;
 
-use super::packed::{self, Packing};
-use super::table::PlaneTable;
-use super::statistics::{self, Flush};
 use super::mode;
+use super::packed::{self, Packing};
+use super::statistics::{self, Flush};
+use super::table::PlaneTable;
 use crate::cost::Cost;
 use crate::counts::count;
 use crate::{lanes, varint};

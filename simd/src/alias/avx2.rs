@@ -38,10 +38,14 @@ fn decode_groups<const R: usize, const BITS: i32>(
     let own = Bytes::<R>::new(table.buckets.own);
     let aliases = Bytes::<R>::new(table.buckets.aliases);
     let offsets = table.buckets.offsets;
-    let (offsets_low, offsets_high) =
-        (Bytes::<R>::new(offsets.map(|o| o as u8)), Bytes::<R>::new(offsets.map(|o| (o >> 8) as u8)));
-    let (freqs_low, freqs_high) =
-        (Bytes::<R>::new(table.freqs.map(|f| f as u8)), Bytes::<R>::new(table.freqs.map(|f| (f >> 8) as u8)));
+    let (offsets_low, offsets_high) = (
+        Bytes::<R>::new(offsets.map(|o| o as u8)),
+        Bytes::<R>::new(offsets.map(|o| (o >> 8) as u8)),
+    );
+    let (freqs_low, freqs_high) = (
+        Bytes::<R>::new(table.freqs.map(|f| f as u8)),
+        Bytes::<R>::new(table.freqs.map(|f| (f >> 8) as u8)),
+    );
     let symbols = Bytes::<R>::new(table.symbols);
     let escape = _mm256_set1_epi8(table.escape_entry() as i8);
     let place_bits = _mm256_set1_epi16((1 << BITS) - 1);
@@ -93,10 +97,8 @@ fn decode_groups<const R: usize, const BITS: i32>(
                     _mm256_mullo_epi16(freq[half], quotient_high),
                 );
                 // One more where there is a carry.
-                let x_high = _mm256_add_epi16(
-                    _mm256_add_epi16(x_high, _mm256_set1_epi16(1)),
-                    no_carry,
-                );
+                let x_high =
+                    _mm256_add_epi16(_mm256_add_epi16(x_high, _mm256_set1_epi16(1)), no_carry);
                 group.low[half] = x_low;
                 group.high[half] = x_high;
             }
@@ -113,8 +115,7 @@ fn decode_groups<const R: usize, const BITS: i32>(
             }
             for half in 0..2 {
                 let (low, high) = (group.low[half], group.high[half]);
-                group.high[half] =
-                    _mm256_or_si256(high, _mm256_and_si256(refills[half], low));
+                group.high[half] = _mm256_or_si256(high, _mm256_and_si256(refills[half], low));
                 group.low[half] = _mm256_or_si256(
                     _mm256_andnot_si256(refills[half], low),
                     _mm256_set_m128i(expanded[2 + half], expanded[half]),

@@ -42,10 +42,8 @@ pub(super) fn decode(
             let step = unsafe { _mm256_i32gather_epi32::<4>(tables.steps.as_ptr().cast(), at) };
             symbols[g] =
                 _mm256_and_si256(_mm256_srli_epi32::<SHIFT>(step), _mm256_set1_epi32(0xff));
-            let product = _mm256_mullo_epi32(
-                _mm256_and_si256(step, slots),
-                _mm256_srli_epi32::<SHIFT>(x[g]),
-            );
+            let product =
+                _mm256_mullo_epi32(_mm256_and_si256(step, slots), _mm256_srli_epi32::<SHIFT>(x[g]));
             let next = _mm256_add_epi32(product, _mm256_srli_epi32::<20>(step));
             let refill = _mm256_cmpeq_epi32(_mm256_srli_epi32::<16>(next), zero);
             let mask = _mm256_movemask_ps(_mm256_castsi256_ps(refill)) as u8;
