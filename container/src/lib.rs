@@ -34,6 +34,7 @@ pub use self::digest::{Digest, ParseDigestError};
 pub use self::error::header::HeaderError;
 pub use self::error::{Error, Result};
 pub use self::format::chunking::MAX_CHUNK_LEN;
+pub use self::format::features::names as feature_names;
 pub use self::format::header::{Header, MAX_HEADER_LEN};
 pub use self::format::magic::VERSION;
 pub use self::format::tensor_info::TensorInfo;

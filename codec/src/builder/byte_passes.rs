@@ -3,7 +3,8 @@
 //! then choose.
 
 use super::scale_statistics::row_lens;
-use crate::byte_contexts::{ByteContexts, EncoderMemory, Shape, levels, levels_cost};
+use crate::Dtype;
+use crate::byte_contexts::{ByteContexts, EncoderMemory, Mirror, Shape, levels, levels_cost};
 use crate::cost::{BIT, BYTE, Cost, Counted};
 use crate::counts::Counts;
 use crate::model::Model;
@@ -44,8 +45,8 @@ const CLASSES: [(usize, usize); 12] = [
     (4, 4),
 ];
 
-/// Bins of the mean cost of rows: a 32nd of a bit each.
-const BINS: usize = 256;
+/// Bins of the mean spread of rows: a 16th each.
+const BINS: usize = 256 * 16;
 
 /// The model that contexts have to beat.
 #[derive(Clone, Debug)]
@@ -55,14 +56,14 @@ struct Plain {
     cost: Cost,
 }
 
-/// The first pass: what rows and columns would cost with one table for all.
+/// The first pass: how far the symbols of rows and columns are from the middle.
 #[derive(Clone, Debug)]
 pub(super) struct SpreadPass {
     plain: Plain,
     escape: u8,
-    symbol_costs: [u32; 256],
+    spreads: [u8; 256],
     columns: Vec<u64>,
-    /// For each row length, how many rows have each mean cost.
+    /// For each row length, how many rows have each mean spread.
     rows: Vec<(u64, [u64; BINS])>,
 }
 
@@ -71,12 +72,12 @@ pub(super) struct SpreadPass {
 pub(super) struct ClassesPass {
     plain: Plain,
     escape: u8,
-    symbol_costs: [u32; 256],
+    spreads: [u8; 256],
     columns: Vec<u8>,
     rows: Vec<RowClasses>,
 }
 
-/// Rows of one length, the class for each mean cost, and the counts of each pair of classes.
+/// Rows of one length, the class for each mean spread, and the counts of each pair of classes.
 #[derive(Clone, Debug)]
 struct RowClasses {
     row_len: u64,
@@ -90,6 +91,7 @@ pub(super) struct ChosenPass {
     contexts: ByteContexts,
     shape: Shape,
     escape: u8,
+    mirror: Mirror,
     columns: Vec<u8>,
     counts: Vec<Counts>,
     memory: EncoderMemory,
@@ -98,6 +100,7 @@ pub(super) struct ChosenPass {
 impl SpreadPass {
     /// Begins the pass over a tensor with these counts, if it is one that may have contexts.
     pub(super) fn new(
+        dtype: Dtype,
         model: &Model,
         cost: Cost,
         counts: &Counts,
@@ -118,7 +121,7 @@ impl SpreadPass {
         Some(Self {
             plain: Plain { model: model.clone(), cost },
             escape,
-            symbol_costs: levels::symbol_costs(&levels::make(counts, escape), escape),
+            spreads: spreads(dtype, counts),
             columns: vec![0; columns as usize],
             rows: rows.into_iter().map(|row_len| (row_len, [0; BINS])).collect(),
         })
@@ -129,11 +132,11 @@ impl SpreadPass {
         let mut places = (0..self.columns.len()).cycle().skip(first as usize);
         for &symbol in raw {
             let place = places.next().expect("a cycle");
-            self.columns[place] += u64::from(self.symbol_costs[usize::from(symbol)]);
+            self.columns[place] += u64::from(self.spreads[usize::from(symbol)]);
         }
         for (row_len, bins) in &mut self.rows {
             for row in one_class(*row_len).rows(position, raw.len()) {
-                bins[bin(&self.symbol_costs, &raw[row])] += 1;
+                bins[bin(&self.spreads, &raw[row])] += 1;
             }
         }
     }
@@ -167,7 +170,7 @@ impl SpreadPass {
             rows: rows.collect(),
             plain: self.plain,
             escape: self.escape,
-            symbol_costs: self.symbol_costs,
+            spreads: self.spreads,
             columns,
         }
     }
@@ -177,7 +180,7 @@ impl ClassesPass {
     pub(super) fn add(&mut self, position: u64, raw: &[u8]) {
         for rows in &mut self.rows {
             for row in one_class(rows.row_len).rows(position, raw.len()) {
-                let class = usize::from(rows.classes[bin(&self.symbol_costs, &raw[row.clone()])]);
+                let class = usize::from(rows.classes[bin(&self.spreads, &raw[row.clone()])]);
                 let counts = &mut rows.counts[class * COLUMN_CLASSES..][..COLUMN_CLASSES];
                 let first = (position + row.start as u64) % self.columns.len() as u64;
                 let columns = self.columns.iter().cycle().skip(first as usize);
@@ -208,23 +211,27 @@ impl ClassesPass {
                     column_classes,
                 };
                 let counts = rows.merged(shape);
-                let (coded, tables) = levels_cost(&counts, self.escape);
                 let counted = counts.iter().flatten().sum();
                 let classes = elements / rows.row_len * Cost::from(row_classes.ilog2()) * BIT
                     + shape.columns * Cost::from(column_classes.ilog2()) * BIT;
-                let cost = Counted { elements, counted }.extend(coded) + tables + classes;
+                let cost = |mirror: Mirror| {
+                    let (coded, tables) = levels_cost(&counts, self.escape, mirror);
+                    Counted { elements, counted }.extend(coded) + tables + classes
+                };
+                let costs = Mirror::ALL.map(|mirror| (cost(mirror), mirror));
+                let (cost, mirror) = costs.into_iter().min_by_key(|cost| cost.0).expect("three");
                 if cost < limit {
-                    (best, limit) = (Some((shape, counts)), cost);
+                    (best, limit) = (Some((shape, mirror, counts)), cost);
                 }
             }
         }
-        let (shape, counts) = best.ok_or(self.plain.model)?;
+        let (shape, mirror, counts) = best.ok_or(self.plain.model)?;
         let merged = (COLUMN_CLASSES / shape.column_classes) as u8;
         let columns = match shape.column_classes {
             1 => Vec::new(),
             _ => self.columns.iter().map(|class| class / merged).collect(),
         };
-        Ok(ChosenPass::new(shape, self.escape, columns, &counts))
+        Ok(ChosenPass::new(shape, self.escape, mirror, columns, &counts))
     }
 }
 
@@ -243,11 +250,12 @@ impl RowClasses {
 }
 
 impl ChosenPass {
-    fn new(shape: Shape, escape: u8, columns: Vec<u8>, counts: &[Counts]) -> Self {
+    fn new(shape: Shape, escape: u8, mirror: Mirror, columns: Vec<u8>, counts: &[Counts]) -> Self {
         Self {
-            contexts: byte_contexts(shape, escape, &columns, counts),
+            contexts: byte_contexts(shape, escape, mirror, &columns, counts),
             shape,
             escape,
+            mirror,
             columns,
             counts: vec![[0; 256]; shape.contexts()],
             memory: EncoderMemory::default(),
@@ -266,13 +274,25 @@ impl ChosenPass {
     }
 
     pub(super) fn build(self) -> Model {
-        Model::of_bytes(byte_contexts(self.shape, self.escape, &self.columns, &self.counts))
+        Model::of_bytes(byte_contexts(
+            self.shape,
+            self.escape,
+            self.mirror,
+            &self.columns,
+            &self.counts,
+        ))
     }
 }
 
-fn byte_contexts(shape: Shape, escape: u8, columns: &[u8], counts: &[Counts]) -> ByteContexts {
-    let levels = counts.iter().map(|counts| levels::make(counts, escape)).collect();
-    ByteContexts::new(shape, escape, columns.to_vec(), levels)
+fn byte_contexts(
+    shape: Shape,
+    escape: u8,
+    mirror: Mirror,
+    columns: &[u8],
+    counts: &[Counts],
+) -> ByteContexts {
+    let levels = counts.iter().map(|counts| levels::make(counts, escape, mirror)).collect();
+    ByteContexts::new(shape, escape, mirror, columns.to_vec(), levels)
 }
 
 fn add_counts(sums: &mut [Counts], counts: &[Counts]) {
@@ -285,8 +305,23 @@ fn one_class(row_len: u64) -> Shape {
     Shape { row_len, columns: 1, row_classes: 1, column_classes: 1 }
 }
 
-/// Returns the bin of the mean cost of a row.
-fn bin(symbol_costs: &[u32; 256], row: &[u8]) -> usize {
-    let sum: u64 = row.iter().map(|&symbol| u64::from(symbol_costs[usize::from(symbol)])).sum();
-    (sum as usize / row.len().max(1) / 8).min(BINS - 1)
+/// Returns how far each symbol is from the middle.
+fn spreads(dtype: Dtype, counts: &Counts) -> [u8; 256] {
+    let (mut sum, mut total) = (0, 0);
+    for (symbol, count) in (0..).zip(counts) {
+        (sum, total) = (sum + symbol * count, total + count);
+    }
+    let mean = (sum / total.max(1)) as u8;
+    let floats = [Dtype::F8E5M2, Dtype::F8E4M3, Dtype::F8E4M3Fnuz, Dtype::F8E5M2Fnuz];
+    std::array::from_fn(|symbol| match dtype {
+        dtype if floats.contains(&dtype) => symbol as u8 % 128,
+        Dtype::I8 => (symbol as u8).cast_signed().unsigned_abs(),
+        _ => mean.abs_diff(symbol as u8),
+    })
+}
+
+/// Returns the bin of the mean spread of a row.
+fn bin(spreads: &[u8; 256], row: &[u8]) -> usize {
+    let sum: u64 = row.iter().map(|&symbol| u64::from(spreads[usize::from(symbol)])).sum();
+    (16 * sum as usize / row.len().max(1)).min(BINS - 1)
 }

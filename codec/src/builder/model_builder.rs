@@ -58,6 +58,7 @@ impl Model {
 #[derive(Clone, Debug)]
 pub struct ModelBuilder {
     backend: Backend,
+    dtype: Dtype,
     layout: Layout,
     level: Level,
     elements: u64,
@@ -104,15 +105,24 @@ impl ModelBuilder {
         let statistics = ScaleStatistics::new(dtype, level, elements, shape);
         let pass = match statistics.is_needed() {
             true => Pass::ScaleStatistics(statistics),
-            false => Pass::costs(layout, statistics),
+            false => Pass::costs(layout, level, statistics),
         };
-        let bytes = level == Level::Max && layout == Layout::BYTES;
+        let bytes = has_byte_contexts(layout, level);
         let mut shape = if bytes { shape.to_vec() } else { Vec::new() };
         // Of packed elements, as many bytes as a row has.
         if let Some(last) = shape.last_mut() {
             *last = last.saturating_mul(dtype.bits().into()) / 8;
         }
-        Self { backend: default_backend(), layout, level, elements, symbol_shift, shape, pass }
+        Self {
+            backend: default_backend(),
+            dtype,
+            layout,
+            level,
+            elements,
+            symbol_shift,
+            shape,
+            pass,
+        }
     }
 
     /// Returns the builder on another back-end than [`default_backend`]. The model is the same on
@@ -183,16 +193,16 @@ impl ModelBuilder {
 
     /// Ends the pass.
     pub fn next(self) -> Next {
-        let Self { backend, layout, level, elements, symbol_shift, shape, pass } = self;
+        let Self { backend, dtype, layout, level, elements, symbol_shift, shape, pass } = self;
         let pass = match pass {
-            Pass::ScaleStatistics(statistics) => Pass::costs(layout, statistics),
+            Pass::ScaleStatistics(statistics) => Pass::costs(layout, level, statistics),
             Pass::ScaleCosts { statistics, costs } => {
-                let counts = costs.lowest_counts();
+                let counts = costs.bytes();
                 let (model, cost) = costs.build(elements);
-                if level == Level::Max
-                    && layout == Layout::BYTES
-                    && let Some(spread) = SpreadPass::new(&model, cost, &counts, &shape, elements)
-                {
+                let spread = counts.and_then(|counts| {
+                    SpreadPass::new(dtype, &model, cost, &counts, &shape, elements)
+                });
+                if let Some(spread) = spread {
                     Pass::Spread(Box::new(spread))
                 } else if level < Level::Max || !statistics.is_needed() {
                     return Next::Done(model);
@@ -216,13 +226,27 @@ impl ModelBuilder {
                 return Next::Done(counts.build(layout, symbol_shift, elements));
             }
         };
-        Next::Pass(Box::new(Self { backend, layout, level, elements, symbol_shift, shape, pass }))
+        Next::Pass(Box::new(Self {
+            backend,
+            dtype,
+            layout,
+            level,
+            elements,
+            symbol_shift,
+            shape,
+            pass,
+        }))
     }
 }
 
 impl Pass {
-    fn costs(layout: Layout, statistics: ScaleStatistics) -> Self {
-        let costs = ScaleCosts::new(layout, statistics.scales());
+    fn costs(layout: Layout, level: Level, statistics: ScaleStatistics) -> Self {
+        let costs = ScaleCosts::new(layout, statistics.scales(), has_byte_contexts(layout, level));
         Self::ScaleCosts { statistics, costs }
     }
+}
+
+/// Returns whether tensors may get byte contexts.
+fn has_byte_contexts(layout: Layout, level: Level) -> bool {
+    level == Level::Max && layout == Layout::BYTES
 }

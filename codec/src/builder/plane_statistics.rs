@@ -47,11 +47,6 @@ impl PlaneStatistics {
         self.random += other.random;
     }
 
-    /// Returns the counts of the chunks in which the plane does not look random.
-    pub(super) fn counts(&self) -> &Counts {
-        &self.counts
-    }
-
     /// Returns the cheapest table, if one is worth it, and the cost of the plane with it in the
     /// chunks that were seen.
     pub(super) fn best(&self) -> (Option<PlaneTable>, Cost) {

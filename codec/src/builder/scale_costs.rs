@@ -6,7 +6,7 @@ use at1w_simd::planes::Layout;
 use super::plane_statistics::PlaneStatistics;
 use super::sample::sample;
 use crate::cost::{BYTE, Cost, Counted};
-use crate::counts::Counts;
+use crate::counts::{Counts, count};
 use crate::model::{Model, Tables};
 use crate::plane::statistics::Flush;
 use crate::planes::Planes;
@@ -22,6 +22,8 @@ pub(super) struct ScaleCosts {
     /// How many elements were counted.
     counted: u64,
     candidates: Vec<Candidate>,
+    /// Counts of bytes, also of those that look random; only of tensors that may get byte contexts.
+    bytes: Option<Box<Counts>>,
     scratch: Scratch,
 }
 
@@ -40,9 +42,10 @@ struct Scratch {
 }
 
 impl ScaleCosts {
-    pub(super) fn new(layout: Layout, scales: Vec<Option<Scale>>) -> Self {
+    pub(super) fn new(layout: Layout, scales: Vec<Option<Scale>>, bytes: bool) -> Self {
         let candidates = scales.into_iter().map(|scale| Candidate::new(layout, scale)).collect();
-        Self { layout, counted: 0, candidates, scratch: Scratch::default() }
+        let bytes = bytes.then(|| Box::new([0; 256]));
+        Self { layout, counted: 0, candidates, bytes, scratch: Scratch::default() }
     }
 
     pub(super) fn add(&mut self, backend: Backend, position: u64, raw: &[u8]) {
@@ -52,6 +55,9 @@ impl ScaleCosts {
         let counted = raw.len() / width;
         let flush = Flush::of(elements).part(counted, elements);
         self.counted += counted as u64;
+        if let Some(sums) = &mut self.bytes {
+            sums.iter_mut().zip(count(backend, raw)).for_each(|(sum, count)| *sum += count);
+        }
         for candidate in &mut self.candidates {
             let position = position + skipped;
             candidate.add(backend, self.layout, position, raw, flush, &mut self.scratch);
@@ -60,6 +66,9 @@ impl ScaleCosts {
 
     pub(super) fn merge(&mut self, other: &Self) {
         self.counted += other.counted;
+        if let (Some(sums), Some(other)) = (&mut self.bytes, &other.bytes) {
+            sums.iter_mut().zip(&**other).for_each(|(sum, count)| *sum += count);
+        }
         for (candidate, other) in self.candidates.iter_mut().zip(&other.candidates) {
             for (sum, other) in candidate.sums.iter_mut().zip(&other.sums) {
                 sum.merge(other);
@@ -67,9 +76,9 @@ impl ScaleCosts {
         }
     }
 
-    /// Returns the counts of the lowest plane without a scale.
-    pub(super) fn lowest_counts(&self) -> Counts {
-        *self.candidates[0].sums[1].counts()
+    /// Returns the counts of bytes, of a tensor that may get byte contexts.
+    pub(super) fn bytes(&self) -> Option<Counts> {
+        self.bytes.as_deref().copied()
     }
 
     /// Returns the cheapest model for a tensor of so many elements, with the cheapest table for

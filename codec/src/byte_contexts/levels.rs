@@ -10,6 +10,53 @@ use crate::counts::Counts;
 /// The level of each symbol; 0 for one without slots.
 pub(crate) type Levels = [u8; 256];
 
+/// The symbols whose levels follow from those of others, which the model leaves out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mirror {
+    /// None.
+    None,
+    /// Those with the top bit set have the levels of those without: floats that differ in sign.
+    Sign,
+    /// Those above 128 have the levels of their negatives mod 256.
+    Negative,
+}
+
+impl Mirror {
+    pub(crate) const ALL: [Self; 3] = [Self::None, Self::Sign, Self::Negative];
+
+    /// Counts the levels that are stored: those of the first symbols.
+    pub(super) fn stored(self) -> usize {
+        match self {
+            Self::None => 256,
+            Self::Sign => 128,
+            Self::Negative => 129,
+        }
+    }
+
+    /// Returns the symbol whose level is stored for a symbol.
+    fn source(self, symbol: usize) -> usize {
+        match self {
+            _ if symbol < self.stored() => symbol,
+            Self::Sign => symbol - 128,
+            _ => 256 - symbol,
+        }
+    }
+
+    /// Returns weights that are equal where levels must be.
+    fn fold(self, counts: &Counts) -> Counts {
+        let (mut sums, mut symbols) = ([0; 256], [0; 256]);
+        for (symbol, count) in counts.iter().enumerate() {
+            sums[self.source(symbol)] += count;
+            symbols[self.source(symbol)] += 1;
+        }
+        std::array::from_fn(|s| 2 * sums[self.source(s)] / symbols[self.source(s)])
+    }
+}
+
+/// A level stays as the one before where its count, times the square of the difference, is less:
+/// that costs two bits, no more than another difference does.
+const SMOOTH: u64 = 400;
+
 /// The highest level.
 const MAX_LEVEL: u8 = 8 * 13;
 
@@ -55,24 +102,38 @@ pub(super) fn freqs(levels: &Levels) -> Option<[u16; 256]> {
 
 /// Makes the levels for symbols with these counts. The escape has slots in any case, and stands for
 /// itself and for all symbols that have none.
-pub(crate) fn make(counts: &Counts, escape: u8) -> Levels {
+pub(crate) fn make(counts: &Counts, escape: u8, mirror: Mirror) -> Levels {
+    let counts = &mirror.fold(counts);
+    let escape = mirror.source(escape.into()) as u8;
     let total: u64 = counts.iter().sum();
     let is_listed = |symbol: usize| {
-        symbol != usize::from(escape) && counts[symbol] * LISTED >= total && counts[symbol] > 0
+        mirror.source(symbol) != usize::from(escape)
+            && counts[symbol] * LISTED >= total
+            && counts[symbol] > 0
     };
     let mut weights: Counts = std::array::from_fn(|s| if is_listed(s) { counts[s] } else { 0 });
     let listed: u64 = weights.iter().sum();
     weights[usize::from(escape)] = (total - listed).max(1);
     let most = weights.iter().copied().max().unwrap_or(1);
-    let mut levels = weights.map(|count| match count {
+    let mut levels: Levels = weights.map(|count| match count {
         0 => 0,
         count => {
             level_of((u128::from(count) * u128::from(weight(MAX_LEVEL)) / u128::from(most)) as u64)
         }
     });
+    let mut before = 0;
+    for (level, &count) in levels.iter_mut().zip(counts) {
+        let difference = u64::from(level.abs_diff(before));
+        if *level > 0 && before > 0 && count.saturating_mul(difference * difference) < SMOOTH {
+            *level = before;
+        }
+        before = *level;
+    }
+    levels = std::array::from_fn(|symbol| levels[mirror.source(symbol)]);
     // A context of one symbol has another one, which two slots at most belong to.
     if levels.iter().filter(|&&level| level > 0).count() < 2 {
-        levels[usize::from(escape ^ 1)] = 1;
+        let other = mirror.source(usize::from(escape ^ 1));
+        levels = std::array::from_fn(|s| if mirror.source(s) == other { 1 } else { levels[s] });
     }
     // Each has a slot for certain if it has a share as large. Raising the least raises the sum.
     loop {
@@ -105,21 +166,21 @@ pub(crate) fn symbol_costs(levels: &Levels, escape: u8) -> [u32; 256] {
 
 /// Returns the cost of symbols with these counts, each context with its own levels, and the cost of
 /// the levels.
-pub(crate) fn levels_cost(counts: &[Counts], escape: u8) -> (Cost, Cost) {
+pub(crate) fn levels_cost(counts: &[Counts], escape: u8, mirror: Mirror) -> (Cost, Cost) {
     let (mut coded, mut tables) = (0, 0);
     for counts in counts {
-        let levels = make(counts, escape);
+        let levels = make(counts, escape, mirror);
         let costs = symbol_costs(&levels, escape);
         let of_symbols = costs.iter().zip(counts).map(|(&cost, &count)| Cost::from(cost) * count);
         coded += of_symbols.sum::<Cost>() * 256;
-        tables += table_cost(&levels);
+        tables += table_cost(&levels, mirror);
     }
     (coded, tables)
 }
 
 /// Returns about what the levels take: the bits of Elias's gamma code for each difference.
-fn table_cost(levels: &Levels) -> Cost {
-    let differences = differences(levels);
+fn table_cost(levels: &Levels, mirror: Mirror) -> Cost {
+    let differences = &differences(levels)[..mirror.stored()];
     differences.iter().map(|&d| Cost::from(2 * (u32::from(d) + 1).ilog2() + 1) * BIT).sum()
 }
 
@@ -133,8 +194,8 @@ pub(super) fn differences(levels: &Levels) -> [u8; 256] {
     })
 }
 
-/// Undoes [`differences`].
-pub(super) fn read(differences: &[u8; 256]) -> Result<Levels, DecodeError> {
+/// Undoes [`differences`], of which those that are stored are left.
+pub(super) fn read(differences: &[u8], mirror: Mirror) -> Result<Levels, DecodeError> {
     let mut levels = [0; 256];
     let mut before = 0_i16;
     for (level, &difference) in levels.iter_mut().zip(differences) {
@@ -145,7 +206,7 @@ pub(super) fn read(differences: &[u8; 256]) -> Result<Levels, DecodeError> {
             _ => return Err(DecodeError::Contexts),
         }
     }
-    Ok(levels)
+    Ok(std::array::from_fn(|symbol| levels[mirror.source(symbol)]))
 }
 
 #[cfg(test)]
@@ -160,12 +221,15 @@ mod tests {
         let mut two = spike;
         two[200] = 1;
         for (counts, escape) in [(bell, 0), (spike, 9), (spike, 7), (two, 7), ([0; 256], 3)] {
-            let levels = make(&counts, escape);
-            assert_eq!(read(&differences(&levels)), Ok(levels));
-            let freqs = freqs(&levels).unwrap();
-            assert!(freqs[usize::from(escape)] > 0);
-            assert!(levels.iter().zip(freqs).all(|(&level, freq)| (level > 0) == (freq > 0)));
-            assert_eq!(freqs.iter().map(|&f| usize::from(f)).sum::<usize>(), SLOTS);
+            for mirror in Mirror::ALL {
+                let levels = make(&counts, escape, mirror);
+                let stored = &differences(&levels)[..mirror.stored()];
+                assert_eq!(read(stored, mirror), Ok(levels));
+                let freqs = freqs(&levels).unwrap();
+                assert!(freqs[usize::from(escape)] > 0);
+                assert!(levels.iter().zip(freqs).all(|(&level, freq)| (level > 0) == (freq > 0)));
+                assert_eq!(freqs.iter().map(|&f| usize::from(f)).sum::<usize>(), SLOTS);
+            }
         }
     }
 
@@ -176,7 +240,7 @@ mod tests {
         let mut down = [0; 256];
         down[9] = 1;
         for differences in [up, down] {
-            assert_eq!(read(&differences), Err(DecodeError::Contexts));
+            assert_eq!(read(&differences, Mirror::None), Err(DecodeError::Contexts));
         }
         assert_eq!(freqs(&[0; 256]), None);
     }

@@ -9,5 +9,5 @@ mod model;
 
 pub(crate) use decoder::decode;
 pub(crate) use encoder::EncoderMemory;
-pub(crate) use levels::levels_cost;
+pub(crate) use levels::{Mirror, levels_cost};
 pub(crate) use model::{ByteContexts, Shape};

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use at1w_simd::byte_contexts::{ByteTables, MAX_CONTEXTS};
 
-use super::levels::{self, Levels};
+use super::levels::{self, Levels, Mirror};
 use crate::cursor::Cursor;
 use crate::plane::alone;
 use crate::scale::MAX_ROW_LEN;
@@ -56,6 +56,7 @@ pub(crate) struct ByteContexts {
     pub(super) shape: Shape,
     /// The symbol that stands for itself and for those without slots.
     pub(super) escape: u8,
+    mirror: Mirror,
     /// The class of each column; empty if there is one class.
     classes: Vec<u8>,
     levels: Vec<Levels>,
@@ -64,9 +65,15 @@ pub(crate) struct ByteContexts {
 
 impl ByteContexts {
     /// Makes contexts of levels that all have slots.
-    pub(crate) fn new(shape: Shape, escape: u8, classes: Vec<u8>, levels: Vec<Levels>) -> Self {
+    pub(crate) fn new(
+        shape: Shape,
+        escape: u8,
+        mirror: Mirror,
+        classes: Vec<u8>,
+        levels: Vec<Levels>,
+    ) -> Self {
         debug_assert_eq!(levels.len(), shape.contexts(), "levels for each context");
-        Self { shape, escape, classes, levels, tables: OnceLock::new() }
+        Self { shape, escape, mirror, classes, levels, tables: OnceLock::new() }
     }
 
     pub(crate) fn row_len(&self) -> u64 {
@@ -105,21 +112,26 @@ impl ByteContexts {
         let Shape { row_len, columns, row_classes, column_classes } = self.shape;
         varint::write(row_len, out);
         varint::write(columns, out);
-        out.extend([(row_classes - 1) as u8 | ((column_classes - 1) << 4) as u8, self.escape]);
+        out.push((row_classes - 1) as u8 | ((column_classes - 1) << 4) as u8);
+        out.extend([self.escape, self.mirror as u8]);
         if column_classes > 1 {
             alone::write(&self.classes, out);
         }
-        alone::write(&self.levels.iter().flat_map(levels::differences).collect::<Vec<_>>(), out);
+        let stored = self.mirror.stored();
+        let differences = self.levels.iter().map(levels::differences);
+        let differences = differences.flat_map(|levels| levels.into_iter().take(stored));
+        alone::write(&differences.collect::<Vec<_>>(), out);
     }
 
     /// Reads what [`ByteContexts::write`] wrote.
     pub(crate) fn read(input: &mut Cursor<'_>) -> Result<Self, DecodeError> {
         let (row_len, columns) = (input.varint()?, input.varint()?);
-        let [classes, escape] = input.array()?;
+        let [classes, escape, mirror] = input.array()?;
         let (row_classes, column_classes) =
             (usize::from(classes & 0xf) + 1, usize::from(classes >> 4) + 1);
         let shape = Shape { row_len, columns, row_classes, column_classes };
         let lens = 1..=MAX_ROW_LEN;
+        let mirror = Mirror::ALL.get(usize::from(mirror)).copied().ok_or(DecodeError::Contexts)?;
         if !lens.contains(&row_len) || !lens.contains(&columns) || shape.contexts() > MAX_CONTEXTS {
             return Err(DecodeError::Contexts);
         }
@@ -130,13 +142,14 @@ impl ByteContexts {
                 return Err(DecodeError::Contexts);
             }
         }
-        let differences = alone::read(256 * shape.contexts(), input)?;
-        let levels = differences.as_chunks().0.iter().map(levels::read);
+        let differences = alone::read(mirror.stored() * shape.contexts(), input)?;
+        let levels = differences.chunks_exact(mirror.stored());
+        let levels = levels.map(|differences| levels::read(differences, mirror));
         let levels: Vec<_> = levels.collect::<Result<_, _>>()?;
         if levels.iter().any(|levels| levels::freqs(levels).is_none()) {
             return Err(DecodeError::Contexts);
         }
-        Ok(Self::new(shape, escape, classes, levels))
+        Ok(Self::new(shape, escape, mirror, classes, levels))
     }
 
     /// Puts the class of each column into `classes`, for `n` elements from `position` on.
