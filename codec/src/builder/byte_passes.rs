@@ -4,8 +4,8 @@
 
 use super::scale_statistics::row_lens;
 use crate::Dtype;
-use crate::byte_contexts::{ByteContexts, EncoderMemory, Mirror, Shape, levels, levels_cost};
-use crate::cost::{BIT, BYTE, Cost, Counted};
+use crate::byte_contexts::{self, ByteContexts, EncoderMemory, Mirror, Shape, levels, levels_cost};
+use crate::cost::{BIT, BYTE, Cost, Counted, entropy_floor};
 use crate::counts::Counts;
 use crate::model::Model;
 use crate::scale::MAX_ROW_LEN;
@@ -14,7 +14,7 @@ use crate::scale::MAX_ROW_LEN;
 const MIN_BYTES_GAIN: u64 = 512;
 
 /// Tensors of fewer elements are not tried.
-const MIN_ELEMENTS: u64 = 1 << 14;
+const MIN_ELEMENTS: u64 = 1 << 12;
 
 /// Rows of fewer elements have no classes: these would take more than they save.
 const MIN_ROW_LEN: u64 = 24;
@@ -88,12 +88,17 @@ struct RowClasses {
 /// The third pass: how often each symbol occurs in each context that is chosen for it.
 #[derive(Clone, Debug)]
 pub(super) struct ChosenPass {
+    plain: Plain,
     contexts: ByteContexts,
     shape: Shape,
     escape: u8,
     mirror: Mirror,
     columns: Vec<u8>,
     counts: Vec<Counts>,
+    /// How many rows have each class.
+    rows: [u64; ROW_CLASSES],
+    /// The cost of the lanes of chunks beside their symbols.
+    flush: Cost,
     memory: EncoderMemory,
 }
 
@@ -118,8 +123,10 @@ impl SpreadPass {
         if columns > BLOCK && columns % BLOCK == 0 {
             rows.push(BLOCK);
         }
+        // Its tables are in its cost twice: in that of the plane, and in that of the model.
+        let twice = model.to_bytes().len() as Cost * BYTE;
         Some(Self {
-            plain: Plain { model: model.clone(), cost },
+            plain: Plain { model: model.clone(), cost: cost.saturating_sub(twice) },
             escape,
             spreads: spreads(dtype, counts),
             columns: vec![0; columns as usize],
@@ -225,13 +232,13 @@ impl ClassesPass {
                 }
             }
         }
-        let (shape, mirror, counts) = best.ok_or(self.plain.model)?;
+        let Some((shape, mirror, counts)) = best else { return Err(self.plain.model) };
         let merged = (COLUMN_CLASSES / shape.column_classes) as u8;
         let columns = match shape.column_classes {
             1 => Vec::new(),
             _ => self.columns.iter().map(|class| class / merged).collect(),
         };
-        Ok(ChosenPass::new(shape, self.escape, mirror, columns, &counts))
+        Ok(ChosenPass::new(self.plain, shape, self.escape, mirror, columns, &counts))
     }
 }
 
@@ -250,20 +257,32 @@ impl RowClasses {
 }
 
 impl ChosenPass {
-    fn new(shape: Shape, escape: u8, mirror: Mirror, columns: Vec<u8>, counts: &[Counts]) -> Self {
+    fn new(
+        plain: Plain,
+        shape: Shape,
+        escape: u8,
+        mirror: Mirror,
+        columns: Vec<u8>,
+        counts: &[Counts],
+    ) -> Self {
         Self {
-            contexts: byte_contexts(shape, escape, mirror, &columns, counts),
+            contexts: make_contexts(shape, escape, mirror, &columns, counts),
+            plain,
             shape,
             escape,
             mirror,
             columns,
             counts: vec![[0; 256]; shape.contexts()],
+            rows: [0; ROW_CLASSES],
+            flush: 0,
             memory: EncoderMemory::default(),
         }
     }
 
     pub(super) fn add(&mut self, position: u64, raw: &[u8]) {
         self.contexts.choose(position, raw, &mut self.memory);
+        self.flush += byte_contexts::flush_cost(raw.len());
+        self.memory.rows().iter().for_each(|&class| self.rows[usize::from(class)] += 1);
         for (&context, &symbol) in self.memory.contexts().iter().zip(raw) {
             self.counts[usize::from(context)][usize::from(symbol)] += 1;
         }
@@ -271,20 +290,26 @@ impl ChosenPass {
 
     pub(super) fn merge(&mut self, other: &Self) {
         add_counts(&mut self.counts, &other.counts);
+        self.rows.iter_mut().zip(&other.rows).for_each(|(sum, count)| *sum += count);
+        self.flush += other.flush;
     }
 
-    pub(super) fn build(self) -> Model {
-        Model::of_bytes(byte_contexts(
-            self.shape,
-            self.escape,
-            self.mirror,
-            &self.columns,
-            &self.counts,
-        ))
+    /// Returns the model with contexts, or that without them if these are not worth it after all.
+    pub(super) fn build(self, elements: u64) -> Model {
+        let contexts =
+            make_contexts(self.shape, self.escape, self.mirror, &self.columns, &self.counts);
+        let (coded, _) = levels_cost(&self.counts, self.escape, self.mirror);
+        let counted = self.counts.iter().flatten().sum();
+        let counted = Counted { elements, counted };
+        let model = Model::of_bytes(contexts);
+        let cost = counted.extend(coded + self.flush + entropy_floor(&self.rows))
+            + model.to_bytes().len() as Cost * BYTE;
+        let gain = elements * BYTE / MIN_BYTES_GAIN;
+        if cost < self.plain.cost.saturating_sub(gain) { model } else { self.plain.model }
     }
 }
 
-fn byte_contexts(
+fn make_contexts(
     shape: Shape,
     escape: u8,
     mirror: Mirror,

@@ -221,7 +221,7 @@ impl ModelBuilder {
                 Ok(chosen) => Pass::Chosen(Box::new(chosen)),
                 Err(plain) => return Next::Done(plain),
             },
-            Pass::Chosen(chosen) => return Next::Done(chosen.build()),
+            Pass::Chosen(chosen) => return Next::Done(chosen.build(elements)),
             Pass::Counts(counts) => {
                 return Next::Done(counts.build(layout, symbol_shift, elements));
             }

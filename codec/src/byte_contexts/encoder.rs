@@ -4,12 +4,19 @@ use at1w_simd::Backend;
 use at1w_simd::byte_contexts::{LANES, SLOT_BITS, START};
 
 use super::model::ByteContexts;
+use crate::cost::{BIT, BYTE, Cost};
 use crate::plane::{Choice, Stream};
 use crate::varint;
 
 /// Returns how many lanes a plane of `n` symbols is coded with: 1 << this.
 fn lanes_log(n: usize) -> u8 {
     if n < 1 << 14 { 2 } else { LANES.ilog2() as u8 }
+}
+
+/// Returns the cost of a chunk of `n` symbols beside these and the classes of rows: 32 bits of state
+/// for each lane, of which the symbols use 8 on average, and what says where things are.
+pub(crate) fn flush_cost(n: usize) -> Cost {
+    (24 << lanes_log(n)) * BIT + 16 * BYTE
 }
 
 /// Working memory, kept from one chunk to the next.
@@ -26,6 +33,11 @@ pub(crate) struct EncoderMemory {
 }
 
 impl EncoderMemory {
+    /// Returns the classes of the rows that contexts were chosen for last.
+    pub(crate) fn rows(&self) -> &[u8] {
+        &self.rows
+    }
+
     /// Returns the context of each element that contexts were chosen for last.
     pub(crate) fn contexts(&self) -> &[u8] {
         &self.contexts

@@ -8,6 +8,6 @@ pub(crate) mod levels;
 mod model;
 
 pub(crate) use decoder::decode;
-pub(crate) use encoder::EncoderMemory;
+pub(crate) use encoder::{EncoderMemory, flush_cost};
 pub(crate) use levels::{Mirror, levels_cost};
 pub(crate) use model::{ByteContexts, Shape};

@@ -61,6 +61,8 @@ pub(crate) struct ByteContexts {
     classes: Vec<u8>,
     levels: Vec<Levels>,
     tables: OnceLock<ByteTables>,
+    /// The cost of each symbol in each context, in 1/256 bit, made when something is encoded.
+    costs: OnceLock<Vec<[u32; 256]>>,
 }
 
 impl ByteContexts {
@@ -73,7 +75,15 @@ impl ByteContexts {
         levels: Vec<Levels>,
     ) -> Self {
         debug_assert_eq!(levels.len(), shape.contexts(), "levels for each context");
-        Self { shape, escape, mirror, classes, levels, tables: OnceLock::new() }
+        Self {
+            shape,
+            escape,
+            mirror,
+            classes,
+            levels,
+            tables: OnceLock::new(),
+            costs: OnceLock::new(),
+        }
     }
 
     pub(crate) fn row_len(&self) -> u64 {
@@ -102,8 +112,11 @@ impl ByteContexts {
     }
 
     /// Returns the cost of each symbol in each context, in 1/256 bit.
-    pub(super) fn symbol_costs(&self) -> Vec<[u32; 256]> {
-        self.levels.iter().map(|levels| levels::symbol_costs(levels, self.escape)).collect()
+    pub(super) fn symbol_costs(&self) -> &[[u32; 256]] {
+        self.costs.get_or_init(|| {
+            let costs = self.levels.iter().map(|levels| levels::symbol_costs(levels, self.escape));
+            costs.collect()
+        })
     }
 
     /// Appends the row length and the number of columns, the number of classes of each, the escape,
