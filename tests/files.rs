@@ -21,8 +21,8 @@ pub const FILES: [SmallFile; 7] = [
     SmallFile { name: "fast", level: Level::Fast, original: small },
     SmallFile { name: "contexts", level: Level::Max, original: || leaning(1) },
     SmallFile { name: "prediction", level: Level::Max, original: || leaning(2) },
-    SmallFile { name: "alias lanes", level: Level::Default, original: || bytes(75) },
-    SmallFile { name: "byte contexts", level: Level::Max, original: || bytes(150) },
+    SmallFile { name: "alias lanes", level: Level::Default, original: || bytes(false, 400) },
+    SmallFile { name: "byte contexts", level: Level::Max, original: || bytes(true, 150) },
     SmallFile { name: "chunks, shared", level: Level::Default, original: chunks },
 ];
 
@@ -53,9 +53,9 @@ fn leaning(kind: u64) -> Vec<u8> {
 }
 
 /// Makes a matrix of 8-bit weights.
-fn bytes(columns: usize) -> Vec<u8> {
-    let data = quantised(false, 40, columns, &mut Random::new(7));
-    safetensors(&[Tensor::new("w", Dtype::I8, &[40, columns as u64], data)])
+fn bytes(sparse: bool, columns: usize) -> Vec<u8> {
+    let data = quantised(false, sparse, 80, columns, &mut Random::new(7));
+    safetensors(&[Tensor::new("w", Dtype::I8, &[80, columns as u64], data)])
 }
 
 /// Makes a tensor of several small chunks, twice, and a tensor without bytes.

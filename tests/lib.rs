@@ -45,12 +45,22 @@ pub fn safetensors(tensors: &[Tensor]) -> Vec<u8> {
     with_header(&header, &data)
 }
 
-/// Makes a matrix of bytes as quantised weights have them: half of them 0, the others in rows and
-/// columns that spread differently. With a sign bit, or in two's complement.
-pub fn quantised(sign: bool, rows: usize, columns: usize, random: &mut Random) -> Vec<u8> {
+/// Makes a matrix of bytes as quantised weights have them, with a sign bit or in two's complement:
+/// three of four 0, and rows and columns that spread differently, or all values equally often.
+pub fn quantised(
+    sign: bool,
+    sparse: bool,
+    rows: usize,
+    columns: usize,
+    random: &mut Random,
+) -> Vec<u8> {
     let element = |i: usize| {
-        let width = (1 + i / columns % 5 + 2 * (i % columns % 3)) as f32;
-        let value = if random.bits() % 2 == 0 { 0 } else { (random.normal() * width * 3.0) as i8 };
+        let width = ((1 + i % columns % 3) << (i / columns % 4)) as f32;
+        let value = match random.bits() {
+            bits if !sparse => (bits % 91) as i8 - 45,
+            bits if bits % 4 > 0 => 0,
+            _ => (random.normal() * width * 4.0) as i8,
+        };
         match sign && value < 0 {
             true => value.unsigned_abs() | 0x80,
             false => value as u8,
@@ -59,24 +69,22 @@ pub fn quantised(sign: bool, rows: usize, columns: usize, random: &mut Random) -
     (0..rows * columns).map(element).collect()
 }
 
-/// Makes a safetensors file of weights of 4 and 8 bits and of F16.
+/// Makes a safetensors file of weights of 8 bits and of F16.
 pub fn quantised_file() -> Vec<u8> {
     let mut random = Random::new(5);
-    let (rows, columns) = (60, 150);
-    let shape = [rows as u64, columns as u64];
-    let mut tensors = Vec::new();
-    for dtype in [Dtype::I8, Dtype::U8, Dtype::F8E4M3] {
-        let data = quantised(dtype == Dtype::F8E4M3, rows, columns, &mut random);
-        tensors.push(Tensor::new(dtype.name(), dtype, &shape, data));
-    }
-    let packed: Vec<u8> = quantised(false, rows, columns, &mut random)
-        .into_iter()
-        .map(|byte| byte & 0x0f | (random.normal().abs() * 4.0) as u8 * 16)
-        .collect();
-    tensors.push(Tensor::new("F4", Dtype::F4, &[rows as u64, 2 * columns as u64], packed));
-    let half = scaled_weights(Dtype::F16, rows, 2 * columns, &mut random);
-    tensors.push(Tensor::new("F16", Dtype::F16, &[rows as u64, 2 * columns as u64], half));
-    safetensors(&tensors)
+    let tensor = |dtype: Dtype, columns: usize, random: &mut Random| {
+        let data = match dtype {
+            Dtype::F16 => weights(dtype, 100 * columns, random),
+            _ => quantised(dtype == Dtype::F8E4M3, dtype == Dtype::U8, 100, columns, random),
+        };
+        Tensor::new(dtype.name(), dtype, &[100, columns as u64], data)
+    };
+    safetensors(&[
+        tensor(Dtype::I8, 300, &mut random),
+        tensor(Dtype::U8, 200, &mut random),
+        tensor(Dtype::F8E4M3, 300, &mut random),
+        tensor(Dtype::F16, 200, &mut random),
+    ])
 }
 
 /// Makes a file of this header and this data.

@@ -119,18 +119,18 @@ fn hostile_alias_streams_are_refused() {
         [&[1, mode][..], &len, low, states, units].concat()
     };
     let decode = |payload: &[u8]| decode(Backend::best(), &model, Position::START, payload, 1);
-    // Slot 0 is number 0 of the first entry, which makes 2048 * 32 + 0, where lanes end.
+    // Slot 0x880 is number 0 of the first entry, which makes 2048 * 32 + 0, where lanes end.
     let step = |x: u32| [&x.to_le_bytes()[..], &start[4..]].concat();
-    let good = payload(7, 258, &[3, 0], &step(0x20000), &[]);
+    let good = payload(7, 258, &[3, 0], &step(0x20880), &[]);
     assert_eq!(decode(&good), Ok(vec![3]));
     let refused = |payload: &[u8]| decode(payload).unwrap_err();
     let unknown = DecodeError::UnknownMode { plane: 0, mode: 0x27 };
     assert_eq!(refused(&payload(0x27, 258, &[3, 0], &start, &[])), unknown);
-    assert_eq!(refused(&payload(7, 258, &[7, 0], &step(0x20000), &[])), DecodeError::Packing);
+    assert_eq!(refused(&payload(7, 258, &[7, 0], &step(0x20880), &[])), DecodeError::Packing);
     assert_eq!(refused(&payload(7, 258, &[3, 0], &step(0xffff), &[])), DecodeError::LaneState);
-    assert_eq!(refused(&payload(7, 259, &[3, 0], &step(0x20000), &[0])), DecodeError::LaneEnd);
-    assert_eq!(refused(&payload(7, 258, &[3, 0], &step(0x1f000), &[])), DecodeError::Truncated);
-    assert_eq!(refused(&payload(7, 260, &[3, 0], &step(0x20000), &[0, 0])), DecodeError::LaneEnd);
+    assert_eq!(refused(&payload(7, 259, &[3, 0], &step(0x20880), &[0])), DecodeError::LaneEnd);
+    assert_eq!(refused(&payload(7, 258, &[3, 0], &step(0x1f880), &[])), DecodeError::Truncated);
+    assert_eq!(refused(&payload(7, 260, &[3, 0], &step(0x20880), &[0, 0])), DecodeError::LaneEnd);
     assert_eq!(refused(&good[..good.len() - 1]), DecodeError::Truncated);
     let plain = Model::plain(Layout::BYTES);
     let missing = Decoder::new().decode(&plain, Position::START, &good, &mut [0]);

@@ -87,7 +87,7 @@ fn data(u: &mut Unstructured<'_>, dtype: Dtype, elements: usize) -> Result<Vec<u
         3 => random.bytes(1 + len / 9).repeat(10),
         6 if dtype.bits() <= 8 => {
             let columns = 1 + random.bits() as usize % 200;
-            quantised(u.arbitrary()?, len.div_ceil(columns), columns, random)
+            quantised(u.arbitrary()?, u.arbitrary()?, len.div_ceil(columns), columns, random)
         }
         4 if float => weights(dtype, elements, random),
         5 if matches!(dtype, Dtype::BF16 | Dtype::F16 | Dtype::F32 | Dtype::F64) => {

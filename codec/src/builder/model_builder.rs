@@ -93,8 +93,8 @@ impl ModelBuilder {
     /// Makes a builder before the first pass. The shape is a hint, as for [`Model::of`].
     pub fn new(dtype: Dtype, level: Level, shape: &[u64]) -> Self {
         let layout = dtype.layout();
-        let bytes = u64::from(dtype.bits()).div_ceil(8);
-        let elements = shape.iter().fold(bytes, |n, &dim| n.saturating_mul(dim));
+        let bits = u64::from(dtype.bits());
+        let elements = shape.iter().fold(bits, |n, &dim| n.saturating_mul(dim)) / 8;
         // More than any tensor has, and little enough for costs: the shape may be any.
         let elements = (elements / layout.width() as u64).min(MAX_ELEMENTS);
         let symbol_shift = match dtype {
