@@ -123,8 +123,11 @@ impl SpreadPass {
         if columns > BLOCK && columns % BLOCK == 0 {
             rows.push(BLOCK);
         }
-        // Its tables are in its cost twice: in that of the plane, and in that of the model.
-        let twice = model.to_bytes().len() as Cost * BYTE;
+        // Its tables may be in its cost twice: in that of the plane, and in that of the model.
+        let twice = match model.has_fine_bytes() {
+            true => 0,
+            false => model.to_bytes().len() as Cost * BYTE,
+        };
         Some(Self {
             plain: Plain { model: model.clone(), cost: cost.saturating_sub(twice) },
             escape,

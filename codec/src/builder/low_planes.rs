@@ -42,7 +42,7 @@ impl LowPlanes {
         let mut tables = Tables::none(layout);
         let mut total = 0;
         for (table, sum) in tables.planes_mut().iter_mut().zip(&self.sums) {
-            let (best, cost) = sum.best();
+            let (best, cost) = sum.best(true);
             *table = best.map(Box::new);
             total += cost;
         }

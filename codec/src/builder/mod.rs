@@ -2,6 +2,7 @@
 //! for.
 
 mod byte_passes;
+mod byte_statistics;
 mod column_moments;
 mod context_choice;
 mod low_planes;

@@ -105,9 +105,9 @@ impl ModelBuilder {
         let statistics = ScaleStatistics::new(dtype, level, elements, shape);
         let pass = match statistics.is_needed() {
             true => Pass::ScaleStatistics(statistics),
-            false => Pass::costs(layout, level, statistics),
+            false => Pass::costs(layout, statistics),
         };
-        let bytes = has_byte_contexts(layout, level);
+        let bytes = level == Level::Max && layout == Layout::BYTES;
         let mut shape = if bytes { shape.to_vec() } else { Vec::new() };
         // Of packed elements, as many bytes as a row has.
         if let Some(last) = shape.last_mut() {
@@ -195,9 +195,9 @@ impl ModelBuilder {
     pub fn next(self) -> Next {
         let Self { backend, dtype, layout, level, elements, symbol_shift, shape, pass } = self;
         let pass = match pass {
-            Pass::ScaleStatistics(statistics) => Pass::costs(layout, level, statistics),
+            Pass::ScaleStatistics(statistics) => Pass::costs(layout, statistics),
             Pass::ScaleCosts { statistics, costs } => {
-                let counts = costs.bytes();
+                let counts = costs.byte_counts().filter(|_| level == Level::Max);
                 let (model, cost) = costs.build(elements);
                 let spread = counts.and_then(|counts| {
                     SpreadPass::new(dtype, &model, cost, &counts, &shape, elements)
@@ -240,13 +240,8 @@ impl ModelBuilder {
 }
 
 impl Pass {
-    fn costs(layout: Layout, level: Level, statistics: ScaleStatistics) -> Self {
-        let costs = ScaleCosts::new(layout, statistics.scales(), has_byte_contexts(layout, level));
+    fn costs(layout: Layout, statistics: ScaleStatistics) -> Self {
+        let costs = ScaleCosts::new(layout, statistics.scales());
         Self::ScaleCosts { statistics, costs }
     }
-}
-
-/// Returns whether tensors may get byte contexts.
-fn has_byte_contexts(layout: Layout, level: Level) -> bool {
-    level == Level::Max && layout == Layout::BYTES
 }

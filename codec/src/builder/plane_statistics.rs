@@ -49,11 +49,18 @@ impl PlaneStatistics {
 
     /// Returns the cheapest table, if one is worth it, and the cost of the plane with it in the
     /// chunks that were seen.
-    pub(super) fn best(&self) -> (Option<PlaneTable>, Cost) {
+    /// Only for one of several planes, the table may be an alias table: see [`ByteStatistics`].
+    ///
+    /// [`ByteStatistics`]: super::byte_statistics::ByteStatistics
+    pub(super) fn best(&self, several: bool) -> (Option<PlaneTable>, Cost) {
         let packed = Packing::best(&self.counts).map(|(_, cost)| cost);
         let limit = statistics::limit(self.counts.iter().sum());
         let limit = limit.min(packed.unwrap_or(Cost::MAX));
-        match PlaneTable::best(&self.counts, self.flush, limit) {
+        let best = match several {
+            true => PlaneTable::best(&self.counts, self.flush, limit),
+            false => PlaneTable::best_own(&self.counts, self.flush, limit),
+        };
+        match best {
             Some((table, cost)) => (Some(table), self.random + cost),
             None => (None, self.random + limit),
         }

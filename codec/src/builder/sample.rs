@@ -8,7 +8,7 @@ const MAX_COUNTED: usize = 1 << 15;
 pub(super) fn sample(width: usize, unit: u64, raw: &[u8]) -> (u64, &[u8]) {
     let unit = unit as usize;
     let units = raw.len() / width / unit;
-    let counted = if width == 1 { units } else { units.min((MAX_COUNTED / unit).max(1)) };
+    let counted = units.min((MAX_COUNTED / unit).max(1));
     let skipped = (units - counted) / 2 * unit;
     (skipped as u64, &raw[width * skipped..][..width * counted * unit])
 }

@@ -32,7 +32,17 @@ impl PlaneTable {
     /// Returns the cheapest table for a model, for symbols with these counts, its own bytes
     /// included, and its cost, if that is less than `limit`.
     pub(crate) fn best(counts: &Counts, flush: Flush, limit: Cost) -> Option<(Self, Cost)> {
-        let best = Self::best_own(counts, flush, limit);
+        Self::or_alias(Self::best_own(counts, flush, limit), counts, flush, limit)
+    }
+
+    /// Returns an alias table if it is cheap enough beside the best other one, which costs less than
+    /// `limit`.
+    pub(crate) fn or_alias(
+        best: Option<(Self, Cost)>,
+        counts: &Counts,
+        flush: Flush,
+        limit: Cost,
+    ) -> Option<(Self, Cost)> {
         // Alias lanes decode slower than others, and faster than Huffman codes.
         let limit = match best {
             Some((Self::Lanes(_), cost)) => cost - cost / MIN_CODING_GAIN,
@@ -77,6 +87,15 @@ impl PlaneTable {
             Self::Huffman(table) => table.write(out),
             Self::Lanes(table) => table.write(out),
             Self::Alias(table) => table.write(out),
+        }
+    }
+
+    /// Counts the bytes that [`PlaneTable::write`] appends.
+    pub(crate) fn written_len(&self) -> usize {
+        match self {
+            Self::Huffman(table) => table.written_len(),
+            Self::Lanes(table) => table.written_len(),
+            Self::Alias(table) => table.written_len(),
         }
     }
 
