@@ -25,7 +25,8 @@ fn quantised(dtype: Dtype, rows: usize, columns: usize, seed: u64) -> Vec<u8> {
             match dtype {
                 Dtype::U8 => raw.push((value + 128) as u8),
                 Dtype::F8E4M3 => {
-                    raw.push((value.unsigned_abs() as u8 & 127) | (value < 0) as u8 * 128);
+                    let sign = if value < 0 { 0x80 } else { 0 };
+                    raw.push(value.unsigned_abs() as u8 & 127 | sign);
                 }
                 Dtype::F16 => raw.extend((0x3000 ^ (value as u16) << 5).to_le_bytes()),
                 _ => raw.push(value as u8),

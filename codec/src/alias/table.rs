@@ -23,7 +23,7 @@ const TURN_FLAG: u8 = 0x40;
 const MAX_SHIFT: u8 = 3;
 
 /// More than [`FEW_ENTRIES`] entries have to win one part in this: look-ups are slower.
-const MIN_ENTRIES_GAIN: u64 = 512;
+const MIN_ENTRIES_GAIN: u64 = 256;
 
 /// Frequencies of the values of the upper bits of symbols, from one value on.
 #[derive(Clone, Debug)]
@@ -127,9 +127,9 @@ impl Candidate {
 }
 
 impl AliasTable {
-    /// Returns the best table for symbols with these counts, and their cost with it; `None` where
-    /// less than two values occur. `flush` is the cost of lanes beside their symbols.
-    pub(crate) fn best(counts: &Counts, flush: Cost) -> Option<(Self, Cost)> {
+    /// Returns the best table for symbols with these counts, its own bytes included, and its cost,
+    /// if that is less than `limit`. `flush` is the cost of lanes beside their symbols.
+    pub(crate) fn best(counts: &Counts, flush: Cost, limit: Cost) -> Option<(Self, Cost)> {
         let best = |most: usize| {
             let values = [false, true].into_iter().flat_map(|turn| {
                 (0..=MAX_SHIFT).map(move |shift| Values { turn, shift, first: 0 })
@@ -137,8 +137,8 @@ impl AliasTable {
             let candidates = values.filter_map(|values| Candidate::new(values, most, counts));
             let best = candidates.min_by_key(|candidate| candidate.cost)?;
             let table = Self::new(&best);
-            let cost = table.cost(counts, flush)?;
-            Some((table, cost))
+            let cost = table.cost(counts, flush)? + table.written_len() as Cost * BYTE;
+            (cost < limit).then_some((table, cost))
         };
         let (few, many) = (best(FEW_ENTRIES), best(MAX_ENTRIES));
         match (few, many) {

@@ -208,7 +208,7 @@ impl ClassesPass {
     }
 
     /// Chooses the cheapest classes; the model without them if none is worth it.
-    pub(super) fn next(self, elements: u64) -> Result<ChosenPass, Model> {
+    pub(super) fn next(self, elements: u64) -> Result<ChosenPass, Box<Model>> {
         let gain = elements * BYTE / MIN_BYTES_GAIN;
         let mut limit = self.plain.cost.saturating_sub(gain);
         let mut best = None;
@@ -235,7 +235,7 @@ impl ClassesPass {
                 }
             }
         }
-        let Some((shape, mirror, counts)) = best else { return Err(self.plain.model) };
+        let Some((shape, mirror, counts)) = best else { return Err(Box::new(self.plain.model)) };
         let merged = (COLUMN_CLASSES / shape.column_classes) as u8;
         let columns = match shape.column_classes {
             1 => Vec::new(),

@@ -219,7 +219,7 @@ impl ModelBuilder {
             Pass::Spread(spread) => Pass::Classes(Box::new(spread.next())),
             Pass::Classes(classes) => match classes.next(elements) {
                 Ok(chosen) => Pass::Chosen(Box::new(chosen)),
-                Err(plain) => return Next::Done(plain),
+                Err(plain) => return Next::Done(*plain),
             },
             Pass::Chosen(chosen) => return Next::Done(chosen.build(elements)),
             Pass::Counts(counts) => {

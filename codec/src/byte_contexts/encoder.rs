@@ -93,7 +93,8 @@ impl ByteContexts {
         let lanes_log = lanes_log(symbols.len());
         let mut states = [START; LANES];
         let states = &mut states[..1 << lanes_log];
-        (escapes.clear(), units.clear());
+        escapes.clear();
+        units.clear();
         for (i, (&symbol, &context)) in symbols.iter().zip(&*contexts).enumerate().rev() {
             let mut range = tables.range(context, symbol);
             if range.0 == 0 || symbol == self.escape {

@@ -22,6 +22,10 @@ pub(crate) enum PlaneTable {
     Alias(AliasTable),
 }
 
+/// An alias table has to win one part in this over a Huffman table: parts of a chunk that have no
+/// table of the model would be larger for it.
+const MIN_ALIAS_GAIN: u64 = 1024;
+
 /// Kinds of a stored table.
 const NONE: u8 = 0;
 const HUFFMAN: u8 = 1;
@@ -46,17 +50,14 @@ impl PlaneTable {
         // Alias lanes decode slower than others, and faster than Huffman codes.
         let limit = match best {
             Some((Self::Lanes(_), cost)) => cost - cost / MIN_CODING_GAIN,
-            Some((_, cost)) => cost,
+            Some((_, cost)) => cost - cost / MIN_ALIAS_GAIN,
             None => limit,
         };
         if cost::entropy_floor(counts) + flush.alias >= limit {
             return best;
         }
-        let alias = AliasTable::best(counts, flush.alias).and_then(|(table, cost)| {
-            let cost = cost + table.written_len() as Cost * BYTE;
-            (cost < limit).then_some((Self::Alias(table), cost))
-        });
-        alias.or(best)
+        let alias = AliasTable::best(counts, flush.alias, limit);
+        alias.map(|(table, cost)| (Self::Alias(table), cost)).or(best)
     }
 
     /// Returns the cheapest table that a stream can begin with, as [`PlaneTable::best`] does.

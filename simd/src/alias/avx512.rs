@@ -92,7 +92,7 @@ fn decode_groups<const G: usize, const BITS: u32, const ABOVE: u32>(
         let mut taken = 0;
         for (g, out) in round.as_chunks_mut::<WIDTH>().0.iter_mut().enumerate() {
             let mut entries = [_mm512_setzero_si512(); 2];
-            for half in 0..2 {
+            for (half, entries) in entries.iter_mut().enumerate() {
                 let (low, high) = (groups[g].low[half], groups[g].high[half]);
                 // A permute takes the low bits of an index, as many as there are buckets.
                 let bucket = _mm512_srli_epi16::<BITS>(low);
@@ -101,7 +101,7 @@ fn decode_groups<const G: usize, const BITS: u32, const ABOVE: u32>(
                 let reached = _mm512_or_si512(_mm512_slli_epi16::<ABOVE>(low), below_place);
                 let aliased = _mm512_cmpge_epu16_mask(reached, head);
                 let entry = _mm512_mask_mov_epi16(bucket, aliased, head);
-                entries[half] = entry;
+                *entries = entry;
                 let freq = look_up::<BITS>(freqs, entry);
                 let place = _mm512_and_si512(low, place_bits);
                 let number =
