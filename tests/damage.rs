@@ -1,9 +1,11 @@
 //! Checks that damage is reported, or changes nothing that is read.
 
 use at1w_codec::Dtype;
-use at1w_container::{Error, Model};
+use at1w_container::{Error, Level, Model};
 use at1w_tests::fuzzing::seal;
-use at1w_tests::{Random, Tensor, open, packed, restored, safetensors, small, weights};
+use at1w_tests::{
+    Random, Tensor, open, packed, packed_at, quantised_file, restored, safetensors, small, weights,
+};
 
 /// Asks a reader for everything that it offers. Returns the first error.
 fn read_everything(packed: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
@@ -121,6 +123,21 @@ fn other_versions_and_features_are_refused_by_name() {
         open(&with_trailer(&packed, 156, &[2])),
         Err(Error::Version { found: 2, .. })
     ));
+}
+
+#[test]
+fn a_feature_is_named_by_the_file_that_uses_it() {
+    let original = quantised_file();
+    for level in [Level::Fast, Level::Default, Level::Max] {
+        let packed = packed_at(level, &original).unwrap();
+        assert_eq!(open(&packed).unwrap().info().required_features, 1);
+        // Without the bit, its models are of no version that there is.
+        let error = restored(&with_trailer(&packed, 136, &[0])).unwrap_err().to_string();
+        assert!(error.contains("fine-bytes"), "{error}");
+        let error = open(&with_trailer(&packed, 136, &[3])).err().unwrap().to_string();
+        assert!(error.contains("(bit 1)"), "{error}");
+    }
+    assert_eq!(open(&packed(&small()).unwrap()).unwrap().info().required_features, 0);
 }
 
 #[test]

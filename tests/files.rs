@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use at1w_codec::Dtype;
 use at1w_container::{Level, Result};
 
-use crate::{Random, Tensor, open, packed_at, safetensors, small, weights};
+use crate::{Random, Tensor, open, packed_at, quantised, safetensors, small, weights};
 
 /// A small file, to be packed.
 pub struct SmallFile {
@@ -16,11 +16,13 @@ pub struct SmallFile {
 }
 
 /// Makes one file of every kind.
-pub const FILES: [SmallFile; 5] = [
+pub const FILES: [SmallFile; 7] = [
     SmallFile { name: "default", level: Level::Default, original: small },
     SmallFile { name: "fast", level: Level::Fast, original: small },
     SmallFile { name: "contexts", level: Level::Max, original: || leaning(1) },
     SmallFile { name: "prediction", level: Level::Max, original: || leaning(2) },
+    SmallFile { name: "alias lanes", level: Level::Default, original: || bytes(false, 400) },
+    SmallFile { name: "byte contexts", level: Level::Max, original: || bytes(true, 150) },
     SmallFile { name: "chunks, shared", level: Level::Default, original: chunks },
 ];
 
@@ -48,6 +50,12 @@ fn leaning(kind: u64) -> Vec<u8> {
         }
     }
     safetensors(&[Tensor::new("w", Dtype::BF16, &[rows, columns as u64], data)])
+}
+
+/// Makes a matrix of 8-bit weights.
+fn bytes(sparse: bool, columns: usize) -> Vec<u8> {
+    let data = quantised(false, sparse, 80, columns, &mut Random::new(7));
+    safetensors(&[Tensor::new("w", Dtype::I8, &[80, columns as u64], data)])
 }
 
 /// Makes a tensor of several small chunks, twice, and a tensor without bytes.

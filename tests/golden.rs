@@ -3,13 +3,15 @@
 //! writes the files anew.
 //!
 //! `version-1` has files of the day when version 1 of the format froze. They stay readable for
-//! ever, and are never written anew.
+//! ever, and are never written anew. `fine-bytes` has those of the day when that feature froze.
 
 use std::path::PathBuf;
 use std::process::Command;
 
 use at1w_container::Level;
-use at1w_tests::{everything, packed_at, restored, safetensors, skewed, small, with_header};
+use at1w_tests::{
+    everything, open, packed_at, quantised_file, restored, safetensors, skewed, small, with_header,
+};
 
 fn check(name: &str, original: &[u8]) {
     check_at(Level::Default, name, original);
@@ -41,6 +43,22 @@ fn files_of_version_1_are_still_read() {
 }
 
 #[test]
+fn files_with_fine_bytes_are_still_read() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden/fine-bytes");
+    for name in ["quantised.at1w", "quantised-max.at1w"] {
+        let packed = std::fs::read(folder.join(name)).unwrap();
+        assert!(restored(&packed).unwrap() == quantised_file(), "{name}");
+        assert_eq!(open(&packed).unwrap().info().required_features, 1, "{name}");
+    }
+}
+
+#[test]
+fn quantised_weights_are_packed_as_before() {
+    check("quantised.at1w", &quantised_file());
+    check_at(Level::Max, "quantised-max.at1w", &quantised_file());
+}
+
+#[test]
 fn everything_is_packed_as_before() {
     check("everything.at1w", &everything());
 }
@@ -68,12 +86,13 @@ fn every_back_end_packs_the_same_bytes() {
     for backend in at1w_simd::Backend::available() {
         let output = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "everything_is_packed_as_before", "every_level_packs_as_before"])
+            .arg("quantised_weights_are_packed_as_before")
             .env("AT1W_SIMD", backend.isa().name())
             .env_remove("AT1W_BLESS")
             .output()
             .unwrap();
         let report = String::from_utf8_lossy(&output.stdout);
         // A name that matches no test would also succeed.
-        assert!(report.contains("2 passed; 0 failed"), "{backend} packs to other bytes: {report}");
+        assert!(report.contains("3 passed; 0 failed"), "{backend} packs to other bytes: {report}");
     }
 }

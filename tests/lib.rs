@@ -45,6 +45,48 @@ pub fn safetensors(tensors: &[Tensor]) -> Vec<u8> {
     with_header(&header, &data)
 }
 
+/// Makes a matrix of bytes as quantised weights have them, with a sign bit or in two's complement:
+/// three of four 0, and rows and columns that spread differently, or all values equally often.
+pub fn quantised(
+    sign: bool,
+    sparse: bool,
+    rows: usize,
+    columns: usize,
+    random: &mut Random,
+) -> Vec<u8> {
+    let element = |i: usize| {
+        let width = ((1 + i % columns % 3) << (i / columns % 4)) as f32;
+        let value = match random.bits() {
+            bits if !sparse => (bits % 91) as i8 - 45,
+            bits if bits % 4 > 0 => 0,
+            _ => (random.normal() * width * 4.0) as i8,
+        };
+        match sign && value < 0 {
+            true => value.unsigned_abs() | 0x80,
+            false => value as u8,
+        }
+    };
+    (0..rows * columns).map(element).collect()
+}
+
+/// Makes a safetensors file of weights of 8 bits and of F16.
+pub fn quantised_file() -> Vec<u8> {
+    let mut random = Random::new(5);
+    let tensor = |dtype: Dtype, columns: usize, random: &mut Random| {
+        let data = match dtype {
+            Dtype::F16 => weights(dtype, 100 * columns, random),
+            _ => quantised(dtype == Dtype::F8E4M3, dtype == Dtype::U8, 100, columns, random),
+        };
+        Tensor::new(dtype.name(), dtype, &[100, columns as u64], data)
+    };
+    safetensors(&[
+        tensor(Dtype::I8, 300, &mut random),
+        tensor(Dtype::U8, 200, &mut random),
+        tensor(Dtype::F8E4M3, 300, &mut random),
+        tensor(Dtype::F16, 200, &mut random),
+    ])
+}
+
 /// Makes a file of this header and this data.
 pub fn with_header(header: &str, data: &[u8]) -> Vec<u8> {
     let mut file = (header.len() as u64).to_le_bytes().to_vec();

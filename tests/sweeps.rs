@@ -24,6 +24,11 @@ fn files_are_of_the_kinds_that_they_are_named_for() {
     };
     assert!(models("contexts").iter().any(|model| model.ends_with("contexts")));
     assert!(models("prediction").iter().any(|model| model.ends_with("prediction")));
+    assert!(models("byte contexts").iter().any(|model| model.ends_with("bytes")));
+    for name in ["alias lanes", "byte contexts"] {
+        let file = FILES.iter().find(|file| file.name == name).unwrap().packed();
+        assert_eq!(open(&file).unwrap().info().required_features, 1, "{name}");
+    }
     let file = FILES.iter().find(|file| file.name == "chunks, shared").unwrap().packed();
     let reader = open(&file).unwrap();
     assert!(reader.tensors().any(|tensor| tensor.chunk_count() > 1 && tensor.stored_len() == 0));

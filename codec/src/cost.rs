@@ -3,8 +3,6 @@
 //! Costs are in units of 2^-16 bit. They use integers only, so that the same input is packed to
 //! the same bytes on every machine.
 
-use crate::counts::Counts;
-
 /// A cost or a saving in units of 2^-16 bit.
 pub(crate) type Cost = u64;
 
@@ -78,7 +76,7 @@ impl Counted {
 }
 
 /// Returns a lower bound of the bits that any order-0 coder needs for symbols with these counts.
-pub(crate) fn entropy_floor(counts: &Counts) -> Cost {
+pub(crate) fn entropy_floor(counts: &[u64]) -> Cost {
     let total: u64 = counts.iter().sum();
     if total == 0 {
         return 0;

@@ -1,9 +1,11 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod alias;
 mod backend;
 pub mod block;
 mod builder;
+mod byte_contexts;
 mod chunk;
 mod contexts;
 mod cost;
@@ -20,6 +22,7 @@ mod plane;
 mod planes;
 mod position;
 mod prediction;
+mod quantise;
 mod scale;
 mod symbol;
 mod tops;

@@ -6,6 +6,7 @@ use std::fmt;
 use at1w_simd::planes::Layout;
 
 use crate::DecodeError;
+use crate::byte_contexts::ByteContexts;
 use crate::contexts::Contexts;
 use crate::cursor::Cursor;
 use crate::limits::MAX_PLANES;
@@ -18,6 +19,7 @@ use crate::scale::{self, Scale};
 impl fmt::Display for Model {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match &self.scale {
+            None if self.bytes.is_some() => self.bytes.as_ref().map_or("", |bytes| bytes.name()),
             None if self.is_empty() => "none",
             None => "tables",
             Some(Scale { contexts: Some(contexts), rows, .. })
@@ -59,8 +61,13 @@ impl fmt::Display for Model {
 pub struct Model {
     layout: Layout,
     scale: Option<Scale>,
+    /// The contexts of bytes, which go with neither a scale nor tables.
+    bytes: Option<Box<ByteContexts>>,
     tables: Tables,
 }
+
+/// The first byte of a model of byte contexts.
+const BYTE_CONTEXTS: u8 = 16;
 
 /// A table for each plane that needs one. They are boxed one by one, so that a model without any
 /// takes no memory.
@@ -106,7 +113,11 @@ impl Model {
 
     pub(crate) fn new(layout: Layout, scale: Option<Scale>, tables: Tables) -> Self {
         debug_assert_eq!(tables.width, layout.width(), "a table for each plane");
-        Self { layout, scale, tables }
+        Self { layout, scale, bytes: None, tables }
+    }
+
+    pub(crate) fn of_bytes(contexts: ByteContexts) -> Self {
+        Self { bytes: Some(Box::new(contexts)), ..Self::plain(Layout::BYTES) }
     }
 
     /// Returns how the elements of this model split into planes.
@@ -117,7 +128,8 @@ impl Model {
     /// Counts the elements of a row, 1 for a model without rows. Its memory grows with them: a
     /// tensor of fewer elements has no use for it.
     pub fn row_len(&self) -> u64 {
-        self.scale.as_ref().map_or(1, |scale| scale.row_len)
+        let of_bytes = self.bytes.as_ref().map_or(1, |bytes| bytes.row_len());
+        self.scale.as_ref().map_or(of_bytes, |scale| scale.row_len)
     }
 
     pub(crate) fn scale(&self) -> Option<&Scale> {
@@ -128,6 +140,20 @@ impl Model {
     pub(crate) fn contexts(&self) -> Option<(&Scale, &Contexts)> {
         let scale = self.scale.as_ref()?;
         Some((scale, scale.contexts.as_deref()?))
+    }
+
+    /// Returns the contexts of bytes.
+    pub(crate) fn byte_contexts(&self) -> Option<&ByteContexts> {
+        self.bytes.as_deref()
+    }
+
+    /// Returns whether a reader needs the feature of finer statistics of bytes: alias tables or
+    /// byte contexts.
+    pub fn has_fine_bytes(&self) -> bool {
+        let alias = |table: &Option<Box<PlaneTable>>| {
+            table.as_deref().is_some_and(|table| matches!(table, PlaneTable::Alias(_)))
+        };
+        self.bytes.is_some() || self.tables.all().iter().any(alias)
     }
 
     pub(crate) fn table(&self, plane: usize) -> Option<&PlaneTable> {
@@ -149,6 +175,11 @@ impl Model {
         if self.is_empty() {
             return out;
         }
+        if let Some(bytes) = &self.bytes {
+            out.push(BYTE_CONTEXTS);
+            bytes.write(&mut out);
+            return out;
+        }
         match &self.scale {
             Some(scale) => scale.write(&mut out),
             None => out.push(scale::NONE),
@@ -161,7 +192,9 @@ impl Model {
     }
 
     fn is_empty(&self) -> bool {
-        self.scale.is_none() && self.tables.all().iter().all(Option::is_none)
+        self.scale.is_none()
+            && self.bytes.is_none()
+            && self.tables.all().iter().all(Option::is_none)
     }
 
     /// Reads the model that [`Model::to_bytes`] wrote, for elements of `layout`.
@@ -173,6 +206,14 @@ impl Model {
             return Ok(Self::plain(layout));
         }
         let mut input = Cursor::new(bytes);
+        if let [BYTE_CONTEXTS, ..] = bytes
+            && layout == Layout::BYTES
+        {
+            input.u8()?;
+            let model = Self::of_bytes(ByteContexts::read(&mut input)?);
+            input.end()?;
+            return Ok(model);
+        }
         let mut model = Self::plain(layout);
         model.scale = Scale::read(layout, &mut input)?;
         if model.has_rows() {

@@ -36,6 +36,7 @@ pub use self::error::header::HeaderError;
 pub use self::error::{Error, Result};
 pub use self::estimate::{Estimate, estimate};
 pub use self::format::chunking::MAX_CHUNK_LEN;
+pub use self::format::features::names as feature_names;
 pub use self::format::header::{Header, MAX_HEADER_LEN};
 pub use self::format::magic::VERSION;
 pub use self::format::tensor_info::TensorInfo;

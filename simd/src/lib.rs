@@ -15,6 +15,8 @@ compile_error!(
     "at1w reads and writes little-endian words in place: big-endian targets are not supported"
 );
 
+pub mod alias;
+pub mod byte_contexts;
 pub mod contexts;
 pub mod histogram;
 pub mod huffman;

@@ -5,10 +5,12 @@ use arbitrary::{Result, Unstructured};
 use at1w_simd::planes::{self, Layout};
 use at1w_simd::prediction::{self, ROWS};
 use at1w_simd::scale::{self, Offsets, Rows};
-use at1w_simd::{Backend, contexts, histogram, huffman, lanes, packing, sha256};
+use at1w_simd::{
+    Backend, alias, byte_contexts, contexts, histogram, huffman, lanes, packing, sha256,
+};
 
 pub(super) fn run(u: &mut Unstructured<'_>) -> Result<()> {
-    match u.int_in_range(0..=8)? {
+    match u.int_in_range(0..=10)? {
         0 => planes(u),
         1 => lanes(u),
         2 => huffman(u),
@@ -17,6 +19,8 @@ pub(super) fn run(u: &mut Unstructured<'_>) -> Result<()> {
         5 => digests(u),
         6 => contexts(u),
         7 => values(u),
+        8 => alias(u),
+        9 => byte_contexts(u),
         _ => histogram(u),
     }
 }
@@ -229,6 +233,68 @@ fn contexts(u: &mut Unstructured<'_>) -> Result<()> {
     all_equal(|backend| {
         let (mut states, mut units, mut out) = (states, units, vec![0; symbols]);
         let done = contexts::decode(backend, &tables, &mut states, &mut units, &contexts, &mut out);
+        out.truncate(done);
+        (states, units.len(), out)
+    });
+    Ok(())
+}
+
+/// Gives all of `total` slots, in a few steps, to some of so many symbols.
+fn shares(u: &mut Unstructured<'_>, symbols: usize, total: u16) -> Vec<u16> {
+    let mut freqs = vec![0; symbols];
+    let mut left = total;
+    while left > 0 {
+        let take = u.int_in_range(1..=left).unwrap_or(left);
+        freqs[usize::from(u.arbitrary::<u8>().unwrap_or(0)) % symbols] += take;
+        left -= take;
+    }
+    freqs
+}
+
+fn alias(u: &mut Unstructured<'_>) -> Result<()> {
+    let entries = u.int_in_range(1..=alias::MAX_ENTRIES)?;
+    let escape: bool = u.arbitrary()?;
+    let symbols: Vec<u8> = (0..entries - usize::from(escape)).map(|i| i as u8 * 4).collect();
+    let freqs = shares(u, entries, alias::SLOTS as u16);
+    let Some(table) = alias::AliasTable::new(&symbols, &freqs) else { return Ok(()) };
+    let count = *u.choose(&[64, 128, 1, 65])?;
+    let states: Vec<u32> = (0..count).map(|_| u.arbitrary()).collect::<Result<_>>()?;
+    let out = vec![3; u.int_in_range(0..=2000)?];
+    let escaped = u.bytes(u.len() / 4)?;
+    let (units, _) = rest(u)?.as_chunks::<2>();
+    all_equal(|backend| {
+        let (mut states, mut out) = (states.clone(), out.clone());
+        let mut input = alias::Input { units, escaped };
+        let done = alias::decode(backend, &table, &mut states, &mut input, &mut out);
+        // The output after a failure is not specified.
+        done.map(|()| (states, out, input.units.len(), input.escaped.len()))
+    });
+    all_equal(|backend| {
+        let mut bytes = escaped.to_vec();
+        alias::turn_back(backend, &mut bytes);
+        bytes
+    });
+    Ok(())
+}
+
+fn byte_contexts(u: &mut Unstructured<'_>) -> Result<()> {
+    let count = u.int_in_range(1..=16u8)?;
+    let mut tables = byte_contexts::ByteTables::default();
+    for _ in 0..count {
+        let mut freqs: [u16; 256] = [0; 256];
+        // Two symbols have a slot in any case.
+        freqs.copy_from_slice(&shares(u, 256, byte_contexts::SLOTS as u16 - 2));
+        (freqs[0], freqs[255]) = (freqs[0] + 1, freqs[255] + 1);
+        tables.push(&freqs);
+    }
+    let states: [u32; byte_contexts::LANES] = u.arbitrary()?;
+    let symbols = u.int_in_range(0..=20)? * byte_contexts::LANES;
+    let of: Vec<u8> =
+        (0..symbols).map(|_| u.arbitrary().map(|c: u8| c % count)).collect::<Result<_>>()?;
+    let (units, _) = rest(u)?.as_chunks::<2>();
+    all_equal(|backend| {
+        let (mut states, mut units, mut out) = (states, units, vec![0; symbols]);
+        let done = byte_contexts::decode(backend, &tables, &mut states, &mut units, &of, &mut out);
         out.truncate(done);
         (states, units.len(), out)
     });

@@ -19,7 +19,7 @@ use at1w_container::{Digest, Level, Limits, OpenOptions, ReadAt, Reader};
 
 pub use seal::{plain_header, seal};
 
-use crate::{Random, scaled_weights, weights};
+use crate::{Random, quantised, scaled_weights, weights};
 
 /// A fuzz target: its name, and its function, which panics if an input shows a fault.
 pub type Target = (&'static str, fn(&[u8]));
@@ -82,11 +82,15 @@ fn data(u: &mut Unstructured<'_>, dtype: Dtype, elements: usize) -> Result<Vec<u
     let len = (elements * dtype.bits() as usize).div_ceil(8);
     let float = matches!(dtype, Dtype::BF16 | Dtype::F16 | Dtype::F32 | Dtype::F64 | Dtype::C64);
     let random = &mut Random::new(u.arbitrary()?);
-    let mut bytes = match u.int_in_range(0..=6)? {
+    let mut bytes = match u.int_in_range(0..=7)? {
         0 => vec![u.arbitrary()?; len],
         1 => random.bytes(len),
         2 => (0..len).map(|_| random.bits().leading_zeros() as u8).collect(),
         3 => random.bytes(1 + len / 9).repeat(10),
+        6 if dtype.bits() <= 8 => {
+            let columns = 1 + random.bits() as usize % 200;
+            quantised(u.arbitrary()?, u.arbitrary()?, len.div_ceil(columns), columns, random)
+        }
         4 if float => weights(dtype, elements, random),
         5 if matches!(dtype, Dtype::BF16 | Dtype::F16 | Dtype::F32 | Dtype::F64) => {
             let columns = 1 + random.bits() as usize % 60;

@@ -34,6 +34,8 @@ BITS |= dict.fromkeys(["I64", "U64", "F64", "C64"], 64)
 ROTATED = {"F16", "BF16", "F32", "C64", "F64"}
 FIELDS = ("dtype", "shape", "data_offsets")
 
+FINE_BYTES = 1  # the only feature that there is (section 2)
+
 
 class At1wError(ValueError):
     """A file that the page does not allow."""
@@ -218,7 +220,16 @@ def packed_stream(cursor, n, field, fill):
     for _ in symbols:
         places.append(next_place + cursor.varint())
         next_place = places[-1] + 1
-    plane = bytearray()
+    plane = bytearray(fill | value << shift for value in packed_fields(cursor, n, width))
+    cursor.end()
+    require(next_place <= n, cursor.where, "an exception lies beyond the plane")
+    for place, symbol in zip(places, symbols):
+        plane[place] = symbol
+    return plane
+
+
+def packed_fields(cursor, n, width):
+    values = bytearray()
     for start in range(0, n, 512):
         group = min(512, n - start)
         block = -(-group // 8)
@@ -227,20 +238,89 @@ def packed_stream(cursor, n, field, fill):
         columns = [int.from_bytes(data[j::block], "little") for j in range(block)]
         fields = [c >> k * width & (1 << width) - 1 for k in range(8) for c in columns]
         require(not any(fields[group:]), cursor.where, "a group is not filled up with zeros")
-        plane += bytes(fill | value << shift for value in fields[:group])
-    cursor.end()
-    require(next_place <= n, cursor.where, "an exception lies beyond the plane")
-    for place, symbol in zip(places, symbols):
-        plane[place] = symbol
+        values += bytes(fields[:group])
+    return values
+
+
+# Alias lanes (section 7.5)
+
+
+class AliasTable:
+    def __init__(self, cursor):
+        where, head, first = cursor.where, cursor.number(1), cursor.number(1)
+        entries = cursor.number(1) + 1
+        self.shift, self.turned, self.escape = head & 63, head >> 6 & 1, head >> 7
+        require(self.shift <= 3, where, "the shift is more than 3")
+        require(2 <= entries <= 64, where, "the number of entries is out of range")
+        values = 256 >> self.shift
+        listed = entries - self.escape
+        require(first < values and listed <= values, where, "there are not so many values")
+        freqs = [cursor.varint() for _ in range(entries - 1)]
+        freqs.append(4096 - sum(freqs))
+        require(0 <= freqs[-1] and max(freqs) < 4096, where, "the frequencies do not add up")
+        symbols = [(first + i) % values << self.shift for i in range(listed)]
+        self.slots = alias_slots(symbols + [None] * self.escape, freqs)
+
+
+def alias_slots(symbols, freqs):
+    """Returns for each slot the symbol (None is the escape), the frequency, and the number."""
+    buckets = 32 if len(freqs) <= 32 else 64
+    size = 4096 // buckets
+    left = freqs + [0] * (buckets - len(freqs))
+    own, alias, offset = [0] * buckets, list(range(buckets)), [0] * buckets
+    givers = iter([i for i in range(buckets) if left[i] > size])
+    below = [i for i in range(buckets) if left[i] < size]
+    giver = next(givers, None)
+    for b in below:
+        while left[b] < size and giver is not None:
+            left[giver] -= size - left[b]
+            own[b], alias[b], offset[b] = left[b], giver, left[giver] - left[b]
+            b = giver
+            if left[giver] < size:
+                giver = next(givers, None)
+    slots = []
+    for b in range(buckets):
+        for place in range(size):
+            mine = place < own[b]
+            entry, number = (b, place) if mine else (alias[b], offset[b] + place)
+            slots.append((symbols[entry], freqs[entry], number))
+    return slots
+
+
+def alias_stream(cursor, n, lanes, table):
+    escaped = iter(cursor.take(cursor.varint()) if table.escape else b"")
+    low = packed_fields(cursor, n, table.shift) if table.shift else bytes(n)
+    states = [cursor.number(4) for _ in range(lanes)]
+    require(min(states) >= 1 << 16, cursor.where, "a lane state is below 65536")
+    units = read_units(cursor)
+    plane = bytearray()
+    try:
+        for i in range(n):
+            x = states[i % lanes]
+            symbol, freq, number = table.slots[x & 4095]
+            symbol = (next(escaped) if symbol is None else symbol) + low[i] & 255
+            plane.append(symbol >> 1 | (symbol & 1) << 7 if table.turned else symbol)
+            x = freq * (x >> 12) + number
+            states[i % lanes] = x << 16 | next(units) if x < 1 << 16 else x
+    except StopIteration:
+        raise At1wError(f"{cursor.where}: the units or escaped symbols run out") from None
+    require(set(states) == {1 << 16}, cursor.where, "a lane does not end at 65536")
+    require(not list(units) + list(escaped), cursor.where, "units or symbols are left over")
     return plane
 
 
-# Models and payloads (sections 8 to 13)
+def read_units(cursor):
+    rest = cursor.rest()
+    require(not len(rest) % 2, cursor.where, "half a unit is left over")
+    return iter(struct.unpack(f"<{len(rest) // 2}H", rest))
+
+
+# Models and payloads (sections 8 to 13, and 17)
 
 
 def read_table(kind, cursor):
-    require(kind <= 2, cursor.where, "unknown kind of table")
-    return (lambda _: None, huffman_table, lane_table)[kind](cursor)
+    require(kind <= 3, cursor.where, "unknown kind of table")
+    return (lambda _: None, huffman_table, lane_table, AliasTable)[kind](cursor)
 
 
 NO_TABLE = (0, None)
@@ -249,22 +329,32 @@ NO_TABLE = (0, None)
 class Model:
     """The scale, and the kind and the table of each plane (sections 8 and 10)."""
 
-    def __init__(self, data, planes, rotated, where):
+    def __init__(self, data, planes, rotated, where, features=0):
         self.planes, self.rotated = planes, rotated
         self.flags = self.base = self.shift = 0
         self.row_length, self.columns = 1, b""
-        self.contexts = None
+        self.contexts = self.byte_contexts = None
         self.rows_table, self.tables = NO_TABLE, [NO_TABLE] * planes
         if not data:
             return
         cursor = Cursor(data, f"{where}, model")
         self.flags = cursor.number(1)
+        if self.flags == 16:
+            require(features & FINE_BYTES, where, "the file does not have the feature fine-bytes")
+            require(planes == 1, where, "byte contexts of several planes")
+            self.flags, self.byte_contexts = 0, ByteContexts(cursor)
+            self.row_length = max(self.byte_contexts.row_length, self.byte_contexts.columns)
+            cursor.end()
+            return
         if self.flags:
             self.read_scale(cursor)
         if self.rows:
             self.rows_table = self.read_kind(cursor)
         self.tables = [self.read_kind(cursor) for _ in range(planes)]
         cursor.end()
+        fine = any(kind == 3 for kind, _ in [self.rows_table, *self.tables])
+        known = not fine or features & FINE_BYTES
+        require(known, where, "the file does not have the feature fine-bytes")
         says = self.flags or any(kind for kind, _ in self.tables)
         require(says, cursor.where, "has neither a scale nor a table, yet has bytes")
 
@@ -369,9 +459,7 @@ class Contexts:
         require(log <= 5, cursor.where, "too many lanes")
         states = [cursor.number(4) for _ in range(1 << log)]
         require(min(states) >= 1 << 16, cursor.where, "a lane state is below 65536")
-        rest = cursor.rest()
-        require(not len(rest) % 2, cursor.where, "half a unit is left over")
-        units = iter(struct.unpack(f"<{len(rest) // 2}H", rest))
+        units = read_units(cursor)
         symbols, tops, mask = [0] * len(below), [], (1 << self.shift) - 1
         order = self.prediction.order if self.prediction else self.order
         try:
@@ -459,6 +547,87 @@ class Prediction:
         return -value if symbol & 128 else value
 
 
+class ByteContexts:
+    """The byte contexts of a model (section 17)."""
+
+    def __init__(self, cursor):
+        where = cursor.where
+        self.row_length, self.columns = cursor.varint(), cursor.varint()
+        lengths = range(1, (1 << 18) + 1)
+        require(self.row_length in lengths and self.columns in lengths, where, "unknown rows")
+        classes, self.escape, mirror = cursor.take(3)
+        self.row_classes, self.column_classes = (classes & 15) + 1, (classes >> 4) + 1
+        contexts = self.row_classes * self.column_classes
+        require(contexts <= 16, where, "too many contexts")
+        require(mirror <= 2, where, "unknown mirror")
+        self.of_columns = bytes(1)
+        if self.column_classes > 1:
+            self.of_columns = read_plane(cursor, self.columns)
+            known = max(self.of_columns) < self.column_classes
+            require(known, where, "a column has an unknown class")
+        stored = (256, 128, 129)[mirror]
+        differences = read_plane(cursor, stored * contexts)
+        self.tables = []
+        for at in range(0, len(differences), stored):
+            levels = [0]
+            for d in differences[at : at + stored]:
+                levels.append(levels[-1] + (-(d + 1) // 2 if d % 2 else d // 2))
+            known = 0 <= min(levels) and max(levels) <= 104
+            require(known, where, "a level is out of range")
+            levels = levels[1:]
+            if mirror == 1:
+                levels += levels
+            elif mirror == 2:
+                levels += levels[127:0:-1]
+            self.tables.append(self.table(levels, where))
+
+    @staticmethod
+    def table(levels, where):
+        """Returns for each slot the symbol, the frequency, and slot - start."""
+        weights = [8 + (v - 1) % 8 << (v - 1) // 8 if v else 0 for v in levels]
+        total, before, slots = sum(weights), 0, []
+        require(total, where, "a context has no symbols")
+        for symbol, weight in enumerate(weights):
+            freq = 4096 * (before + weight) // total - 4096 * before // total
+            require(freq < 4096, where, "a context has one symbol alone")
+            slots += [(symbol, freq, i) for i in range(freq)]
+            before += weight
+        return slots
+
+    def decode(self, cursor, n, position):
+        first = position // self.row_length
+        rows = bytes((position + n - 1) // self.row_length - first + 1)
+        if self.row_classes > 1:
+            entry = read_entry(cursor, len(rows))
+            stream = Cursor(cursor.take(entry[-1]), f"{cursor.where}, rows")
+            rows = decode_plane(entry, stream, len(rows), NO_TABLE)
+            stream.end()
+            known = max(rows) < self.row_classes
+            require(known, cursor.where, "a row has an unknown class")
+        escaped = iter(cursor.take(cursor.varint()))
+        log = cursor.number(1)
+        require(log <= 5, cursor.where, "too many lanes")
+        states = [cursor.number(4) for _ in range(1 << log)]
+        require(min(states) >= 1 << 16, cursor.where, "a lane state is below 65536")
+        units, raw = read_units(cursor), bytearray()
+        try:
+            for i in range(n):
+                at, lane = position + i, i & (1 << log) - 1
+                context = rows[at // self.row_length - first] * self.column_classes
+                if self.column_classes > 1:
+                    context += self.of_columns[at % self.columns]
+                x = states[lane]
+                symbol, freq, number = self.tables[context][x & 4095]
+                x = freq * (x >> 12) + number
+                states[lane] = x << 16 | next(units) if x < 1 << 16 else x
+                raw.append(next(escaped) if symbol == self.escape else symbol)
+        except StopIteration:
+            raise At1wError(f"{cursor.where}: the units or escapes run out") from None
+        require(set(states) == {1 << 16}, cursor.where, "a lane does not end at 65536")
+        require(not list(units) + list(escaped), cursor.where, "units or escapes are left over")
+        return bytes(raw)
+
+
 def signed(symbols):
     return [symbol - 256 if symbol > 127 else symbol for symbol in symbols]
 
@@ -475,9 +644,9 @@ def read_plane(cursor, n):
 def read_entry(cursor, n):
     """Returns the mode, its high bits, what else the entry holds, and the stream length."""
     high, mode = divmod(cursor.number(1), 16)
-    require(mode <= 6, cursor.where, "unknown mode")
-    require(high <= (2 if mode in (4, 5) else 0), cursor.where, "unknown mode")
-    more = cursor.take((0, 1, 0, 0, 0, 0, 2)[mode])
+    require(mode <= 7, cursor.where, "unknown mode")
+    require(high <= {4: 2, 5: 2, 7: 1}.get(mode, 0), cursor.where, "unknown mode")
+    more = cursor.take((0, 1, 0, 0, 0, 0, 2, 0)[mode])
     return mode, high, more, (n, 0)[mode] if mode < 2 else cursor.varint()
 
 
@@ -489,6 +658,9 @@ def decode_plane(entry, stream, n, model):
         return more * n
     if mode == 6:
         return packed_stream(stream, n, *more)
+    if mode == 7:
+        require(model[0] == 3, stream.where, "the model lacks its table")
+        return alias_stream(stream, n, 64 << high, model[1])
     kind, own = divmod(mode, 2)
     require(own or model[0] == kind, stream.where, "the model lacks its table")
     table = read_table(kind, stream) if own else model[1]
@@ -502,15 +674,20 @@ def decode_payload(payload, length, model, position, where, inner=False):
     require(len(payload) <= length + 1, where, "the payload is longer than the raw bytes plus one")
     cursor = Cursor(payload, where)
     method = cursor.number(1) if length else 0
-    require(method <= (1 if inner else 3), where, f"unknown method {method}")
+    known = method <= 1 if inner else method in (0, 1, 2, 3, 6)
+    require(known, where, f"unknown method {method}")
     n = length // model.planes
     if method == 0:
         raw = cursor.take(length)
     elif method == 1:
         plain = Model(b"", model.planes, model.rotated, where)
-        raw = decode_planes(cursor, n, plain if model.contexts else model, position)
+        has_contexts = model.contexts or model.byte_contexts
+        raw = decode_planes(cursor, n, plain if has_contexts else model, position)
     elif method == 2:
         raw = decode_matches(cursor, n, model)
+    elif method == 6:
+        require(model.byte_contexts, where, "the model has no byte contexts")
+        raw = model.byte_contexts.decode(cursor, n, position)
     else:
         require(model.contexts, where, "the model has no contexts")
         raw = decode_contexts(cursor, n, model, position)
@@ -673,7 +850,8 @@ def chunk_length(length, dtype, shape):
 
 
 class Tensor:
-    def __init__(self, name, dtype, shape, length, digest, stored, model_length):
+    def __init__(self, name, dtype, shape, length, digest, stored, model_length, features):
+        self.features = features
         self.name, self.dtype, self.shape, self.digest = name, dtype, shape, digest
         self.stored, self.model_length = stored, model_length
         self.where = f"tensor {name!r}"
@@ -696,7 +874,7 @@ class Tensor:
         """Decodes and verifies the raw bytes."""
         # Each part of a C64 is an element; those below 8 bits are taken as bytes.
         planes = 4 if self.dtype == "C64" else BITS.get(self.dtype, 8) // 8 or 1
-        model = Model(self.model, planes, self.dtype in ROTATED, self.where)
+        model = Model(self.model, planes, self.dtype in ROTATED, self.where, self.features)
         elements = sum(self.lengths) // planes
         require(model.row_length <= max(elements, 1), self.where, "rows of more than all elements")
         payloads = Cursor(self.payloads, self.where)
@@ -727,7 +905,8 @@ class File:
         require(end_magic == END_MAGIC, "trailer", "does not end with the magic")
         require(version == 1, "trailer", f"unknown version {version}")
         require(sha256(trailer[:160]).digest()[:8] == checksum, "trailer", "wrong checksum")
-        require(required == 0, "trailer", f"unknown required features {required:#x}")
+        unknown = required & ~FINE_BYTES
+        require(not unknown, "trailer", f"unknown required features {unknown:#x}")
         require(encoding <= 1, "trailer", f"unknown header encoding {encoding}")
         require(not any(zeros), "trailer", "bytes 153 to 155 are not 0")
         require(header_length <= 100_000_000, "trailer", "the header is too long")
@@ -761,7 +940,8 @@ class File:
                 same = (other.dtype, other.shape, other.digest) == (dtype, shape, digest)
                 require(same and not other.shared, f"tensor {name!r}", "shares another tensor")
                 payloads, model_length = other.stored, other.model_length
-            tensor = Tensor(name, dtype, shape, end - begin, digest, payloads, model_length)
+            length = end - begin
+            tensor = Tensor(name, dtype, shape, length, digest, payloads, model_length, required)
             listed = digests.take(32) if tensor.states else digest
             require(listed == tensor.content_digest, tensor.where, "wrong content digest")
             tensor.shared = flags

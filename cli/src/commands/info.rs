@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use at1w_container::{FileInfo, OpenOptions, Reader, Weights};
+use at1w_container::{FileInfo, OpenOptions, Reader, Weights, feature_names};
 use clap::Args;
 use serde::Serialize;
 
@@ -279,6 +279,7 @@ impl Report {
 fn features(required: u64, optional: u64) -> String {
     match (required, optional) {
         (0, 0) => "none".into(),
-        _ => format!("required {required:#x}, optional {optional:#x}"),
+        (_, 0) => feature_names(required),
+        _ => format!("{}; optional {}", feature_names(required), feature_names(optional)),
     }
 }

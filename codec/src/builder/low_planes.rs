@@ -5,8 +5,8 @@ use at1w_simd::planes::Layout;
 
 use super::plane_statistics::PlaneStatistics;
 use crate::cost::{Cost, Counted};
-use crate::lanes;
 use crate::model::Tables;
+use crate::plane::statistics::Flush;
 use crate::planes::Planes;
 
 /// Statistics of the low planes. Scales and contexts leave these as they are.
@@ -27,7 +27,7 @@ impl LowPlanes {
         self.counted += (raw.len() / layout.width()) as u64;
         self.planes.split(backend, layout.unrotated(), raw);
         let sums = self.planes.iter().zip(&mut self.sums);
-        sums.for_each(|(plane, sum)| sum.add(backend, plane, lanes::flush_cost(plane.len())));
+        sums.for_each(|(plane, sum)| sum.add(backend, plane, Flush::of(plane.len())));
     }
 
     pub(super) fn merge(&mut self, other: &Self) {
@@ -42,7 +42,7 @@ impl LowPlanes {
         let mut tables = Tables::none(layout);
         let mut total = 0;
         for (table, sum) in tables.planes_mut().iter_mut().zip(&self.sums) {
-            let (best, cost) = sum.best();
+            let (best, cost) = sum.best(true);
             *table = best.map(Box::new);
             total += cost;
         }

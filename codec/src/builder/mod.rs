@@ -1,6 +1,8 @@
 //! From the elements of a tensor to its model, in as many passes over its chunks as the level asks
 //! for.
 
+mod byte_passes;
+mod byte_statistics;
 mod column_moments;
 mod context_choice;
 mod low_planes;

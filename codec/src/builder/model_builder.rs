@@ -3,6 +3,7 @@
 use at1w_simd::Backend;
 use at1w_simd::planes::Layout;
 
+use super::byte_passes::{ChosenPass, ClassesPass, SpreadPass};
 use super::refinement::{CountsPass, MomentsPass};
 use super::scale_costs::ScaleCosts;
 use super::scale_statistics::ScaleStatistics;
@@ -57,11 +58,14 @@ impl Model {
 #[derive(Clone, Debug)]
 pub struct ModelBuilder {
     backend: Backend,
+    dtype: Dtype,
     layout: Layout,
     level: Level,
     elements: u64,
     /// Bits of the top 16 below the symbols of contexts.
     symbol_shift: u8,
+    /// The shape of an 8-bit tensor.
+    shape: Vec<u64>,
     pass: Pass,
 }
 
@@ -80,14 +84,17 @@ enum Pass {
     ScaleCosts { statistics: ScaleStatistics, costs: ScaleCosts },
     Moments(Box<MomentsPass>),
     Counts(Box<CountsPass>),
+    Spread(Box<SpreadPass>),
+    Classes(Box<ClassesPass>),
+    Chosen(Box<ChosenPass>),
 }
 
 impl ModelBuilder {
     /// Makes a builder before the first pass. The shape is a hint, as for [`Model::of`].
     pub fn new(dtype: Dtype, level: Level, shape: &[u64]) -> Self {
         let layout = dtype.layout();
-        let bytes = u64::from(dtype.bits()).div_ceil(8);
-        let elements = shape.iter().fold(bytes, |n, &dim| n.saturating_mul(dim));
+        let bits = u64::from(dtype.bits());
+        let elements = shape.iter().fold(bits, |n, &dim| n.saturating_mul(dim)) / 8;
         // More than any tensor has, and little enough for costs: the shape may be any.
         let elements = (elements / layout.width() as u64).min(MAX_ELEMENTS);
         let symbol_shift = match dtype {
@@ -100,7 +107,22 @@ impl ModelBuilder {
             true => Pass::ScaleStatistics(statistics),
             false => Pass::costs(layout, statistics),
         };
-        Self { backend: default_backend(), layout, level, elements, symbol_shift, pass }
+        let bytes = level == Level::Max && layout == Layout::BYTES;
+        let mut shape = if bytes { shape.to_vec() } else { Vec::new() };
+        // Of packed elements, as many bytes as a row has.
+        if let Some(last) = shape.last_mut() {
+            *last = last.saturating_mul(dtype.bits().into()) / 8;
+        }
+        Self {
+            backend: default_backend(),
+            dtype,
+            layout,
+            level,
+            elements,
+            symbol_shift,
+            shape,
+            pass,
+        }
     }
 
     /// Returns the builder on another back-end than [`default_backend`]. The model is the same on
@@ -144,6 +166,9 @@ impl ModelBuilder {
             Pass::Counts(counts) => {
                 counts.add(backend, self.layout, self.symbol_shift, position, raw);
             }
+            Pass::Spread(spread) => spread.add(position, raw),
+            Pass::Classes(classes) => classes.add(position, raw),
+            Pass::Chosen(chosen) => chosen.add(position, raw),
         }
         Ok(())
     }
@@ -159,33 +184,58 @@ impl ModelBuilder {
             (Pass::ScaleCosts { costs: a, .. }, Pass::ScaleCosts { costs: b, .. }) => a.merge(b),
             (Pass::Moments(a), Pass::Moments(b)) => a.merge(b),
             (Pass::Counts(a), Pass::Counts(b)) => a.merge(b),
+            (Pass::Spread(a), Pass::Spread(b)) => a.merge(b),
+            (Pass::Classes(a), Pass::Classes(b)) => a.merge(b),
+            (Pass::Chosen(a), Pass::Chosen(b)) => a.merge(b),
             _ => panic!("both must be in one pass"),
         }
     }
 
     /// Ends the pass.
     pub fn next(self) -> Next {
-        let Self { backend, layout, level, elements, symbol_shift, pass } = self;
+        let Self { backend, dtype, layout, level, elements, symbol_shift, shape, pass } = self;
         let pass = match pass {
             Pass::ScaleStatistics(statistics) => Pass::costs(layout, statistics),
             Pass::ScaleCosts { statistics, costs } => {
+                let counts = costs.byte_counts().filter(|_| level == Level::Max);
                 let (model, cost) = costs.build(elements);
-                if level < Level::Max || !statistics.is_needed() {
+                let spread = counts.and_then(|counts| {
+                    SpreadPass::new(dtype, &model, cost, &counts, &shape, elements)
+                });
+                if let Some(spread) = spread {
+                    Pass::Spread(Box::new(spread))
+                } else if level < Level::Max || !statistics.is_needed() {
                     return Next::Done(model);
+                } else {
+                    let scale = match model.scale() {
+                        Some(scale) if scale.rows || scale.has_columns() => scale.clone(),
+                        _ => statistics.one_scale(),
+                    };
+                    let scale = scale.for_contexts(symbol_shift);
+                    Pass::Moments(Box::new(MomentsPass::new(model, cost, scale, elements)))
                 }
-                let scale = match model.scale() {
-                    Some(scale) if scale.rows || scale.has_columns() => scale.clone(),
-                    _ => statistics.one_scale(),
-                };
-                let scale = scale.for_contexts(symbol_shift);
-                Pass::Moments(Box::new(MomentsPass::new(model, cost, scale, elements)))
             }
             Pass::Moments(moments) => Pass::Counts(Box::new(moments.next(layout, elements))),
+            Pass::Spread(spread) => Pass::Classes(Box::new(spread.next())),
+            Pass::Classes(classes) => match classes.next(elements) {
+                Ok(chosen) => Pass::Chosen(Box::new(chosen)),
+                Err(plain) => return Next::Done(*plain),
+            },
+            Pass::Chosen(chosen) => return Next::Done(chosen.build(elements)),
             Pass::Counts(counts) => {
                 return Next::Done(counts.build(layout, symbol_shift, elements));
             }
         };
-        Next::Pass(Box::new(Self { backend, layout, level, elements, symbol_shift, pass }))
+        Next::Pass(Box::new(Self {
+            backend,
+            dtype,
+            layout,
+            level,
+            elements,
+            symbol_shift,
+            shape,
+            pass,
+        }))
     }
 }
 

@@ -5,7 +5,7 @@ use at1w_simd::Backend;
 use crate::cost::{BYTE, Cost};
 use crate::counts::{Counts, count};
 use crate::plane::packed::Packing;
-use crate::plane::statistics;
+use crate::plane::statistics::{self, Flush};
 use crate::plane::table::PlaneTable;
 
 /// Sums over the chunks that were seen.
@@ -13,21 +13,20 @@ use crate::plane::table::PlaneTable;
 pub(super) struct PlaneStatistics {
     /// Counts of the chunks in which the plane does not look random.
     counts: Counts,
-    /// The cost of lanes beside their symbols.
-    flush: Cost,
+    flush: Flush,
     /// The cost of the plane in the chunks in which it looks random.
     random: Cost,
 }
 
 impl Default for PlaneStatistics {
     fn default() -> Self {
-        Self { counts: [0; 256], flush: 0, random: 0 }
+        Self { counts: [0; 256], flush: Flush::default(), random: 0 }
     }
 }
 
 impl PlaneStatistics {
-    /// Takes the plane of a chunk, for which lanes would cost `flush`.
-    pub(super) fn add(&mut self, backend: Backend, plane: &[u8], flush: Cost) {
+    /// Takes the plane of a chunk, for which lanes would cost `flush` beside their symbols.
+    pub(super) fn add(&mut self, backend: Backend, plane: &[u8], flush: Flush) {
         match statistics::random_sample(backend, plane) {
             Some(sample) => self.random += random_cost(plane.len() as u64, &sample),
             None => self.count(backend, plane, flush),
@@ -35,26 +34,33 @@ impl PlaneStatistics {
     }
 
     /// Takes the plane of a chunk, even if it looks random.
-    pub(super) fn count(&mut self, backend: Backend, plane: &[u8], flush: Cost) {
+    pub(super) fn count(&mut self, backend: Backend, plane: &[u8], flush: Flush) {
         let counts = count(backend, plane);
         self.counts.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
-        self.flush += flush;
+        self.flush.add(flush);
     }
 
     /// Takes the chunks that another one has seen.
     pub(super) fn merge(&mut self, other: &Self) {
         self.counts.iter_mut().zip(&other.counts).for_each(|(sum, count)| *sum += count);
-        self.flush += other.flush;
+        self.flush.add(other.flush);
         self.random += other.random;
     }
 
     /// Returns the cheapest table, if one is worth it, and the cost of the plane with it in the
     /// chunks that were seen.
-    pub(super) fn best(&self) -> (Option<PlaneTable>, Cost) {
+    /// Only for one of several planes, the table may be an alias table: see [`ByteStatistics`].
+    ///
+    /// [`ByteStatistics`]: super::byte_statistics::ByteStatistics
+    pub(super) fn best(&self, several: bool) -> (Option<PlaneTable>, Cost) {
         let packed = Packing::best(&self.counts).map(|(_, cost)| cost);
         let limit = statistics::limit(self.counts.iter().sum());
         let limit = limit.min(packed.unwrap_or(Cost::MAX));
-        match PlaneTable::best(&self.counts, self.flush, limit) {
+        let best = match several {
+            true => PlaneTable::best(&self.counts, self.flush, limit),
+            false => PlaneTable::best_own(&self.counts, self.flush, limit),
+        };
+        match best {
             Some((table, cost)) => (Some(table), self.random + cost),
             None => (None, self.random + limit),
         }

@@ -3,11 +3,13 @@
 use at1w_simd::Backend;
 use at1w_simd::planes::Layout;
 
+use super::byte_statistics::ByteStatistics;
 use super::plane_statistics::PlaneStatistics;
 use super::sample::sample;
 use crate::cost::{BYTE, Cost, Counted};
-use crate::lanes;
+use crate::counts::Counts;
 use crate::model::{Model, Tables};
+use crate::plane::statistics::Flush;
 use crate::planes::Planes;
 use crate::scale::{Scale, Scaled};
 
@@ -21,6 +23,8 @@ pub(super) struct ScaleCosts {
     /// How many elements were counted.
     counted: u64,
     candidates: Vec<Candidate>,
+    /// Statistics of all bytes, if the layout is one plane.
+    bytes: Option<Box<ByteStatistics>>,
     scratch: Scratch,
 }
 
@@ -41,16 +45,20 @@ struct Scratch {
 impl ScaleCosts {
     pub(super) fn new(layout: Layout, scales: Vec<Option<Scale>>) -> Self {
         let candidates = scales.into_iter().map(|scale| Candidate::new(layout, scale)).collect();
-        Self { layout, counted: 0, candidates, scratch: Scratch::default() }
+        let bytes = (layout == Layout::BYTES).then(Box::default);
+        Self { layout, counted: 0, candidates, bytes, scratch: Scratch::default() }
     }
 
     pub(super) fn add(&mut self, backend: Backend, position: u64, raw: &[u8]) {
         let width = self.layout.width();
         let elements = raw.len() / width;
+        if let Some(bytes) = &mut self.bytes {
+            bytes.add(backend, raw);
+        }
         let (skipped, raw) = sample(width, 1, raw);
-        let counted = (raw.len() / width) as Cost;
-        let flush = lanes::flush_cost(elements) * counted / elements.max(1) as Cost;
-        self.counted += counted;
+        let counted = raw.len() / width;
+        let flush = Flush::of(elements).part(counted, elements);
+        self.counted += counted as u64;
         for candidate in &mut self.candidates {
             let position = position + skipped;
             candidate.add(backend, self.layout, position, raw, flush, &mut self.scratch);
@@ -59,11 +67,19 @@ impl ScaleCosts {
 
     pub(super) fn merge(&mut self, other: &Self) {
         self.counted += other.counted;
+        if let (Some(bytes), Some(other)) = (&mut self.bytes, &other.bytes) {
+            bytes.merge(other);
+        }
         for (candidate, other) in self.candidates.iter_mut().zip(&other.candidates) {
             for (sum, other) in candidate.sums.iter_mut().zip(&other.sums) {
                 sum.merge(other);
             }
         }
+    }
+
+    /// Returns the counts of all bytes, if the layout is one plane.
+    pub(super) fn byte_counts(&self) -> Option<Counts> {
+        Some(self.bytes.as_ref()?.counts)
     }
 
     /// Returns the cheapest model for a tensor of so many elements, with the cheapest table for
@@ -74,6 +90,14 @@ impl ScaleCosts {
         let mut candidates = self.candidates.into_iter();
         let plain = candidates.next().expect("none is always one of them");
         let (mut model, mut cost) = plain.build(self.layout, counted);
+        if let Some(bytes) = &self.bytes
+            && let Some((table, alias_cost)) = bytes.alias(model.table(0))
+        {
+            let mut tables = Tables::none(self.layout);
+            tables.planes_mut()[0] = Some(Box::new(table));
+            model = Model::new(self.layout, None, tables);
+            cost = Counted { elements, counted: bytes.total() }.extend(alias_cost);
+        }
         let mut limit = cost.saturating_sub(gain);
         for candidate in candidates {
             let (other, other_cost) = candidate.build(self.layout, counted);
@@ -97,7 +121,7 @@ impl Candidate {
         layout: Layout,
         position: u64,
         raw: &[u8],
-        flush: Cost,
+        flush: Flush,
         scratch: &mut Scratch,
     ) {
         let Scratch { planes, scaled } = scratch;
@@ -107,7 +131,7 @@ impl Candidate {
             Some(scale) => {
                 scaled.scale(backend, scale, layout.width(), position, raw);
                 planes.split(backend, layout, &scaled.words);
-                row_sum.count(backend, &scaled.rows, lanes::flush_cost(scaled.rows.len()));
+                row_sum.count(backend, &scaled.rows, Flush::of(scaled.rows.len()));
             }
         }
         planes.iter().zip(sums).for_each(|(plane, sum)| sum.add(backend, plane, flush));
@@ -118,7 +142,7 @@ impl Candidate {
         let mut total = 0;
         let mut tables = Tables::none(layout);
         for (table, sum) in tables.all_mut().iter_mut().zip(&self.sums) {
-            let (best, cost) = sum.best();
+            let (best, cost) = sum.best(layout != Layout::BYTES);
             *table = best.map(Box::new);
             total += cost;
         }

@@ -111,7 +111,7 @@ impl ScaleStatistics {
 
 /// Returns the ways to fold a tensor into a matrix: the elements of a row, for its first dimension
 /// by all others, its first two by all others, and so on.
-fn row_lens(parts: u64, shape: &[u64]) -> Vec<u64> {
+pub(super) fn row_lens(parts: u64, shape: &[u64]) -> Vec<u64> {
     const MOST: usize = 3;
     let mut len = parts;
     let mut lens: Vec<u64> = Vec::new();

@@ -174,7 +174,9 @@ impl Encoder {
             _ => model,
         };
         let mut len = self.planes.encode(self.backend, model, position, raw, out);
-        if model.contexts().is_some() && len > raw.len() / 8 * 7 {
+        if (model.contexts().is_some() || model.byte_contexts().is_some())
+            && len > raw.len() / 8 * 7
+        {
             // The contexts don't suit this chunk.
             self.other.resize(max_chunk_len(raw.len()), 0);
             let other_len =

@@ -12,3 +12,6 @@ pub(super) const MATCHES: u8 = 2;
 
 /// As [`PLANES`], with symbols in the place of the highest plane.
 pub(super) const CONTEXTS: u8 = 3;
+
+/// Bytes in contexts follow, with the classes of their rows. 4 and 5 are reserved.
+pub(super) const BYTE_CONTEXTS: u8 = 6;

@@ -4,8 +4,9 @@ use at1w_simd::Backend;
 use at1w_simd::planes;
 
 use super::method;
-use super::strips::{STRIP_LEN, Strips};
+use super::strips::{Lanes, STRIP_LEN, Strips};
 use crate::DecodeError;
+use crate::byte_contexts;
 use crate::contexts::{Contexts, DecoderMemory, SymbolDecoder};
 use crate::cursor::Cursor;
 use crate::limits::MAX_PLANES;
@@ -24,6 +25,8 @@ pub(super) struct PlanesDecoder {
     /// Whole planes, of coders that can't stop half-way.
     planes: Vec<u8>,
     contexts: DecoderMemory,
+    /// The context of each byte.
+    byte_contexts: Vec<u8>,
 }
 
 /// The steps of rows, and the offsets that these make.
@@ -88,7 +91,7 @@ impl PlanesDecoder {
                 raw.copy_from_slice(input.split(raw.len())?);
                 input.end()
             }
-            method::PLANES if model.contexts().is_none() => {
+            method::PLANES if model.contexts().is_none() && model.byte_contexts().is_none() => {
                 self.decode_planes(backend, model, position, input, raw)
             }
             // The contexts did not suit the chunk.
@@ -98,6 +101,12 @@ impl PlanesDecoder {
             method::CONTEXTS => {
                 let contexts = model.contexts().ok_or(DecodeError::NoContexts)?;
                 self.decode_contexts(backend, model, contexts, position, input, raw)
+            }
+            method::BYTE_CONTEXTS => {
+                let contexts = model.byte_contexts().ok_or(DecodeError::NoContexts)?;
+                let Self { rows, own, byte_contexts: of_elements, .. } = self;
+                let memory = (&mut rows.steps, of_elements);
+                byte_contexts::decode(backend, contexts, position, input, memory, &mut own[0], raw)
             }
             method => Err(DecodeError::UnknownMethod(method)),
         }
@@ -129,7 +138,7 @@ impl PlanesDecoder {
             return plane.decode(backend, raw);
         }
         let (strips, planes) = (&mut self.strips, &mut self.planes);
-        let mut lanes = [const { None }; MAX_PLANES];
+        let mut lanes: [Lanes<'_>; MAX_PLANES] = Default::default();
         let mut strips =
             Strips::open(backend, layout, elements, coded, strips, planes, &mut lanes)?;
         let mut done = 0;

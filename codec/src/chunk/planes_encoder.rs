@@ -1,6 +1,7 @@
 //! Encoding a chunk by its planes, the highest one by contexts if the model has them.
 
 use super::method;
+use crate::byte_contexts;
 use crate::contexts::EncoderMemory;
 use crate::limits::{MAX_PLANES, max_chunk_len};
 use crate::model::Model;
@@ -15,6 +16,7 @@ use at1w_simd::Backend;
 pub(super) struct PlanesEncoder {
     scaled: Scaled,
     contexts: EncoderMemory,
+    bytes: byte_contexts::EncoderMemory,
     planes: Planes,
     directory: Vec<u8>,
     streams: Vec<u8>,
@@ -58,10 +60,15 @@ impl PlanesEncoder {
         }
         let layout = model.layout();
         let width = layout.width();
-        let Self { scaled, contexts: memory, planes, directory, streams, scratch } = self;
+        let Self { scaled, contexts: memory, bytes, planes, directory, streams, scratch } = self;
         directory.clear();
         streams.clear();
         let mut list = StreamList::new();
+        if let Some(contexts) = model.byte_contexts() {
+            directory.push(method::BYTE_CONTEXTS);
+            contexts.encode(backend, position, raw, bytes, directory);
+            return assemble(raw, directory, &list, streams, out);
+        }
         let contexts = model.contexts();
         directory.push(if contexts.is_some() { method::CONTEXTS } else { method::PLANES });
         if let Some(scale) = model.scale() {

@@ -5,6 +5,7 @@ use at1w_simd::packing;
 use at1w_simd::planes::{self, Layout};
 
 use crate::DecodeError;
+use crate::alias::AliasDecoder;
 use crate::lanes::{LaneDecoder, MAX_LANES};
 use crate::limits::MAX_PLANES;
 use crate::plane::CodedPlane;
@@ -24,6 +25,7 @@ enum PlaneStrips<'s, 'a> {
     /// Strips are decoded into memory.
     Packed(PackedDecoder<'a>, &'a mut [u8]),
     Lanes(&'s mut LaneDecoder<'a>, &'a mut [u8]),
+    Alias(&'s mut AliasDecoder<'a>, &'a mut [u8]),
 }
 
 impl PlaneStrips<'_, '_> {
@@ -34,6 +36,10 @@ impl PlaneStrips<'_, '_> {
             Self::Same(strip) => Ok(&strip[..n]),
             Self::Packed(packed, strip) => {
                 packed.decode(backend, &mut strip[..n])?;
+                Ok(&strip[..n])
+            }
+            Self::Alias(lanes, strip) => {
+                lanes.decode(backend, &mut strip[..n])?;
                 Ok(&strip[..n])
             }
             Self::Lanes(lanes, strip) => {
@@ -49,12 +55,17 @@ impl PlaneStrips<'_, '_> {
             Self::Decoded(_) | Self::Same(_) => Ok(()),
             Self::Packed(packed, _) => packed.finish(),
             Self::Lanes(lanes, _) => lanes.finish(),
+            Self::Alias(lanes, _) => lanes.finish(),
         }
     }
 }
 
-/// Places for the lanes of each plane of a chunk, which are a kilobyte each and are never moved.
-pub(super) type Lanes<'a> = [Option<LaneDecoder<'a>>; MAX_PLANES];
+/// The place for the lanes of a plane, which are half a kilobyte and are never moved.
+#[derive(Default)]
+pub(super) struct Lanes<'a> {
+    lanes: Option<LaneDecoder<'a>>,
+    alias: Option<AliasDecoder<'a>>,
+}
 
 /// The strips of all planes of a chunk.
 pub(super) struct Strips<'s, 'a> {
@@ -73,7 +84,7 @@ impl<'s, 'a> Strips<'s, 'a> {
         coded: [Option<CodedPlane<'a>>; MAX_PLANES],
         strips: &'a mut Vec<u8>,
         planes: &'a mut Vec<u8>,
-        lanes: &'s mut Lanes<'a>,
+        lanes: &'s mut [Lanes<'a>; MAX_PLANES],
     ) -> Result<Self, DecodeError> {
         let whole = coded.iter().flatten().filter(|c| matches!(c, CodedPlane::Huffman(..))).count();
         planes.resize(planes.len().max(whole * elements), 0);
@@ -93,8 +104,12 @@ impl<'s, 'a> Strips<'s, 'a> {
                 }
                 CodedPlane::Packed(packed) => PlaneStrips::Packed(packed, memory),
                 CodedPlane::Lanes(table, lanes_log, stream) => {
-                    let lanes = lanes.insert(LaneDecoder::new(table, lanes_log, stream)?);
+                    let lanes = lanes.lanes.insert(LaneDecoder::new(table, lanes_log, stream)?);
                     PlaneStrips::Lanes(lanes, memory)
+                }
+                CodedPlane::Alias(table, lanes_log, stream) => {
+                    let decoder = AliasDecoder::new(table, lanes_log, elements, stream)?;
+                    PlaneStrips::Alias(lanes.alias.insert(decoder), memory)
                 }
                 CodedPlane::Huffman(..) => {
                     let plane = planes.next().expect("counted above");

@@ -4,10 +4,15 @@ use super::mode;
 use super::packed::{PackedDecoder, Packing};
 use super::table::PlaneTable;
 use crate::DecodeError;
+use crate::alias::{self, AliasDecoder, AliasTable};
 use crate::cursor::Cursor;
 use crate::huffman::HuffmanTable;
 use crate::lanes::{LaneDecoder, LaneTable, MAX_LANES_LOG};
 use at1w_simd::Backend;
+use at1w_simd::packing::GROUP;
+
+/// Symbols that are decoded at a time where this takes several steps: whole packed groups.
+const PIECE: usize = 16 * GROUP;
 
 /// The directory entry of a plane.
 #[derive(Clone, Copy)]
@@ -55,7 +60,8 @@ impl Entry {
             }
             (mode::PACKED, 0) => entry.packing = Some(Packing::read(input.array()?)?),
             (mode::HUFFMAN_SHARED | mode::HUFFMAN_OWN, 0)
-            | (mode::LANES_SHARED | mode::LANES_OWN, 0..=MAX_LANES_LOG) => {}
+            | (mode::LANES_SHARED | mode::LANES_OWN, 0..=MAX_LANES_LOG)
+            | (mode::ALIAS_SHARED, 0..=alias::MAX_LANES_LOG) => {}
             _ => return Err(DecodeError::UnknownMode { plane, mode: byte }),
         }
         entry.len = input.length()?;
@@ -86,7 +92,10 @@ impl Entry {
             (mode::LANES_SHARED, Some(PlaneTable::Lanes(table)), _) => {
                 CodedPlane::Lanes(table, lanes_log, stream.rest())
             }
-            (mode::HUFFMAN_SHARED | mode::LANES_SHARED, ..) => {
+            (mode::ALIAS_SHARED, Some(PlaneTable::Alias(table)), _) => {
+                CodedPlane::Alias(table, lanes_log, stream.rest())
+            }
+            (mode::HUFFMAN_SHARED | mode::LANES_SHARED | mode::ALIAS_SHARED, ..) => {
                 return Err(DecodeError::NoTable { plane });
             }
             (mode::HUFFMAN_OWN, ..) => {
@@ -110,6 +119,8 @@ pub(crate) enum CodedPlane<'a> {
     Huffman(&'a HuffmanTable, &'a [u8]),
     /// The table, how many lanes as [`LaneDecoder::new`] takes it, and the stream.
     Lanes(&'a LaneTable, u8, &'a [u8]),
+    /// The same, as [`AliasDecoder::new`] takes it.
+    Alias(&'a AliasTable, u8, &'a [u8]),
 }
 
 impl CodedPlane<'_> {
@@ -126,6 +137,12 @@ impl CodedPlane<'_> {
             Self::Lanes(table, lanes_log, stream) => {
                 let mut lanes = LaneDecoder::new(table, lanes_log, stream)?;
                 lanes.decode(backend, plane)?;
+                lanes.finish()?;
+            }
+            Self::Alias(table, lanes_log, stream) => {
+                let mut lanes = AliasDecoder::new(table, lanes_log, plane.len(), stream)?;
+                // What a piece is made of stays in L1.
+                plane.chunks_mut(PIECE).try_for_each(|piece| lanes.decode(backend, piece))?;
                 lanes.finish()?;
             }
         }

@@ -3,9 +3,10 @@
 use at1w_simd::Backend;
 use std::ops::Range;
 
+use super::mode;
 use super::packed::{self, Packing};
+use super::statistics::{self, Flush};
 use super::table::PlaneTable;
-use super::{mode, statistics};
 use crate::cost::Cost;
 use crate::counts::count;
 use crate::{lanes, varint};
@@ -54,7 +55,7 @@ impl<'a> Choice<'a> {
             };
         }
         let counts = count(backend, plane);
-        let flush = lanes::flush_cost(plane.len());
+        let flush = Flush::of(plane.len());
         let mut limit = statistics::limit(plane.len() as u64);
         let mut choice = Self::Raw;
         let mut consider = |new: Self, cost: Option<Cost>| {
@@ -72,7 +73,7 @@ impl<'a> Choice<'a> {
         if let Some(table) = shared {
             consider(Self::Shared(table), table.cost(&counts, flush));
         }
-        match PlaneTable::best(&counts, flush, limit) {
+        match PlaneTable::best_own(&counts, flush, limit) {
             Some((table, _)) => Self::Own(table),
             None => choice,
         }
@@ -114,6 +115,10 @@ impl<'a> Choice<'a> {
             PlaneTable::Huffman(table) => {
                 directory.push(if own { mode::HUFFMAN_OWN } else { mode::HUFFMAN_SHARED });
                 table.encode(backend, plane, streams);
+            }
+            PlaneTable::Alias(table) => {
+                let lanes_log = table.encode(backend, plane, streams, scratch);
+                directory.push(mode::ALIAS_SHARED | (lanes_log << 4));
             }
             PlaneTable::Lanes(table) => {
                 let lanes_log = lanes::lanes_log(plane.len());

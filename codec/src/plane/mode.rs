@@ -1,5 +1,5 @@
-//! Modes: the low four bits of the mode byte. The high four are
-//! [`lanes_log`](crate::lanes::lanes_log) in the two lane modes, and 0 in the others.
+//! Modes: the low four bits of the mode byte. The high four are the logarithm of a 64th of the
+//! number of lanes in the modes that have lanes, and 0 in the others.
 
 pub(super) const RAW: u8 = 0;
 pub(super) const CONSTANT: u8 = 1;
@@ -8,3 +8,4 @@ pub(super) const HUFFMAN_OWN: u8 = 3;
 pub(super) const LANES_SHARED: u8 = 4;
 pub(super) const LANES_OWN: u8 = 5;
 pub(super) const PACKED: u8 = 6;
+pub(super) const ALIAS_SHARED: u8 = 7;

@@ -157,9 +157,7 @@ impl<'a> PackedDecoder<'a> {
     /// Decodes the next symbols: whole groups of them, or all that are left.
     pub(crate) fn decode(&mut self, backend: Backend, out: &mut [u8]) -> Result<(), DecodeError> {
         let Packing { field, fill } = self.packing;
-        let packed = self.packed.split(field.packed_len(out.len()))?;
-        packing::unpack(backend, field, fill, packed, out);
-        check_padding(backend, field, packed, out.len())?;
+        decode_fields(backend, field, fill, &mut self.packed, out)?;
 
         while let Some(at) = self.next
             && let Some(place) = usize::try_from(at).ok().and_then(|at| out.get_mut(at))
@@ -181,6 +179,19 @@ impl<'a> PackedDecoder<'a> {
             _ => Err(DecodeError::Exceptions),
         }
     }
+}
+
+/// Takes the packed fields of the next symbols, whole groups or all that are left, and decodes them.
+pub(crate) fn decode_fields(
+    backend: Backend,
+    field: Field,
+    fill: u8,
+    packed: &mut Cursor<'_>,
+    out: &mut [u8],
+) -> Result<(), DecodeError> {
+    let packed = packed.split(field.packed_len(out.len()))?;
+    packing::unpack(backend, field, fill, packed, out);
+    check_padding(backend, field, packed, out.len())
 }
 
 /// Checks that the values which fill up the last group are zeros.

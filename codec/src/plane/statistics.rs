@@ -6,6 +6,7 @@ use at1w_simd::histogram;
 use super::packed::Packing;
 use crate::cost::{self, BYTE, Cost};
 use crate::counts::Counts;
+use crate::{alias, lanes};
 
 /// A coder has to win one part in this of a plane over a simpler one, or it is not worth the time
 /// that every reader would spend on it.
@@ -13,6 +14,32 @@ pub(crate) const MIN_CODING_GAIN: u64 = 128;
 
 /// Symbols of a sample of a large plane: this many pieces of this many.
 const SAMPLE: (usize, usize) = (16, 1024);
+
+/// The cost of the lanes of planes beside their symbols, for each kind of lanes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Flush {
+    pub(crate) lanes: Cost,
+    pub(crate) alias: Cost,
+}
+
+impl Flush {
+    /// Returns the cost for a plane of `n` symbols.
+    pub(crate) fn of(n: usize) -> Self {
+        Self { lanes: lanes::flush_cost(n), alias: alias::flush_cost(n) }
+    }
+
+    /// Returns the cost for a part of the symbols of a plane.
+    pub(crate) fn part(self, symbols: usize, of: usize) -> Self {
+        let part = |cost: Cost| cost * symbols as Cost / of.max(1) as Cost;
+        Self { lanes: part(self.lanes), alias: part(self.alias) }
+    }
+
+    /// Adds the cost for another plane.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.lanes += other.lanes;
+        self.alias += other.alias;
+    }
+}
 
 /// Returns the cost that coding a plane of `n` symbols must stay below, or it is kept raw.
 pub(crate) fn limit(n: u64) -> Cost {

@@ -1,8 +1,9 @@
-//! The table of an entropy coder, of either kind: a model keeps it for a plane, or a stream begins
+//! The table of an entropy coder, of any kind: a model keeps it for a plane, or a stream begins
 //! with it.
 
-use super::statistics::MIN_CODING_GAIN;
+use super::statistics::{Flush, MIN_CODING_GAIN};
 use crate::DecodeError;
+use crate::alias::AliasTable;
 use crate::cost::{self, BYTE, Cost};
 use crate::counts::Counts;
 use crate::cursor::Cursor;
@@ -17,17 +18,51 @@ use crate::lanes::LaneTable;
 pub(crate) enum PlaneTable {
     Huffman(HuffmanTable),
     Lanes(LaneTable),
+    /// Only in a model.
+    Alias(AliasTable),
 }
+
+/// An alias table has to win one part in this over a Huffman table: parts of a chunk that have no
+/// table of the model would be larger for it.
+const MIN_ALIAS_GAIN: u64 = 1024;
 
 /// Kinds of a stored table.
 const NONE: u8 = 0;
 const HUFFMAN: u8 = 1;
 const LANES: u8 = 2;
+const ALIAS: u8 = 3;
 
 impl PlaneTable {
-    /// Returns the cheapest table for symbols with these counts, its own bytes included, and its
-    /// cost, if that is less than `limit`. `flush` is the cost of lanes beside their symbols.
-    pub(crate) fn best(counts: &Counts, flush: Cost, limit: Cost) -> Option<(Self, Cost)> {
+    /// Returns the cheapest table for a model, for symbols with these counts, its own bytes
+    /// included, and its cost, if that is less than `limit`.
+    pub(crate) fn best(counts: &Counts, flush: Flush, limit: Cost) -> Option<(Self, Cost)> {
+        Self::or_alias(Self::best_own(counts, flush, limit), counts, flush, limit)
+    }
+
+    /// Returns an alias table if it is cheap enough beside the best other one, which costs less than
+    /// `limit`.
+    pub(crate) fn or_alias(
+        best: Option<(Self, Cost)>,
+        counts: &Counts,
+        flush: Flush,
+        limit: Cost,
+    ) -> Option<(Self, Cost)> {
+        // Alias lanes decode slower than others, and faster than Huffman codes.
+        let limit = match best {
+            Some((Self::Lanes(_), cost)) => cost - cost / MIN_CODING_GAIN,
+            Some((_, cost)) => cost - cost / MIN_ALIAS_GAIN,
+            None => limit,
+        };
+        if cost::entropy_floor(counts) + flush.alias >= limit {
+            return best;
+        }
+        let alias = AliasTable::best(counts, flush.alias, limit);
+        alias.map(|(table, cost)| (Self::Alias(table), cost)).or(best)
+    }
+
+    /// Returns the cheapest table that a stream can begin with, as [`PlaneTable::best`] does.
+    pub(crate) fn best_own(counts: &Counts, flush: Flush, limit: Cost) -> Option<(Self, Cost)> {
+        let flush = flush.lanes;
         // Most tables of small planes can't win, as their least costs show without building them.
         let floor = cost::entropy_floor(counts);
         let lanes = (floor + flush < limit).then(|| LaneTable::from_counts(counts)).flatten();
@@ -52,6 +87,16 @@ impl PlaneTable {
         match self {
             Self::Huffman(table) => table.write(out),
             Self::Lanes(table) => table.write(out),
+            Self::Alias(table) => table.write(out),
+        }
+    }
+
+    /// Counts the bytes that [`PlaneTable::write`] appends.
+    pub(crate) fn written_len(&self) -> usize {
+        match self {
+            Self::Huffman(table) => table.written_len(),
+            Self::Lanes(table) => table.written_len(),
+            Self::Alias(table) => table.written_len(),
         }
     }
 
@@ -61,6 +106,7 @@ impl PlaneTable {
             None => NONE,
             Some(Self::Huffman(_)) => HUFFMAN,
             Some(Self::Lanes(_)) => LANES,
+            Some(Self::Alias(_)) => ALIAS,
         });
         if let Some(table) = table {
             table.write(out);
@@ -82,15 +128,17 @@ impl PlaneTable {
                 Some(table)
             }
             LANES => Some(Box::new(Self::Lanes(LaneTable::read(input)?))),
+            ALIAS => Some(Box::new(Self::Alias(AliasTable::read(input)?))),
             kind => return Err(DecodeError::UnknownTable { plane, kind }),
         })
     }
 
     /// Returns the cost of a plane with these counts; `None` if this table can't code it.
-    pub(crate) fn cost(&self, counts: &Counts, flush: Cost) -> Option<Cost> {
+    pub(crate) fn cost(&self, counts: &Counts, flush: Flush) -> Option<Cost> {
         match self {
             Self::Huffman(table) => table.cost(counts),
-            Self::Lanes(table) => table.cost(counts, flush),
+            Self::Lanes(table) => table.cost(counts, flush.lanes),
+            Self::Alias(table) => table.cost(counts, flush.alias),
         }
     }
 }

@@ -16,6 +16,7 @@ use thiserror::Error;
 use self::fault::Fault;
 use self::header::HeaderError;
 use crate::digest::Digest;
+use crate::format::features;
 use crate::kind::{FileKind, Wanted, WrongKind};
 
 /// An error: what is wrong, where, and what to do about it.
@@ -91,8 +92,8 @@ pub enum Error {
     },
     /// The file needs features that this reader does not know.
     #[error(
-        "the file needs features that this reader does not have (bits {0:#x}): a newer at1w is \
-         needed"
+        "the file needs features that this reader does not have ({}): a newer at1w is needed",
+        features::names(*.0)
     )]
     Features(u64),
     /// `AT1W_SIMD` names a back-end that this machine does not have.

@@ -3,6 +3,7 @@
 
 pub(crate) mod chunk_table;
 pub(crate) mod chunking;
+pub(crate) mod features;
 pub(crate) mod header;
 mod header_json;
 pub(crate) mod magic;

@@ -2,6 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::features;
 use super::magic::{END_MAGIC, VERSION};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
@@ -70,9 +71,9 @@ impl Trailer {
         if trailer.reserved != [0; 3] {
             return Err(damaged("reserved bytes are not 0"));
         }
-        let required = u64::from_le_bytes(trailer.required_features);
-        if required != 0 {
-            return Err(Error::Features(required));
+        let unknown = features::unknown(u64::from_le_bytes(trailer.required_features));
+        if unknown != 0 {
+            return Err(Error::Features(unknown));
         }
         Ok(trailer)
     }

@@ -152,7 +152,8 @@ impl Reader {
     pub(super) fn at(&self, index: usize) -> Tensor<'_> {
         let info = &self.index.header.tensors()[index];
         let entry = self.index.entry(index);
-        let stored = Stored { source: &*self.source, info, entry, backend: self.backend };
+        let features = self.index.info.required_features;
+        let stored = Stored { source: &*self.source, info, entry, backend: self.backend, features };
         Tensor::new(stored, self.limits)
     }
 

@@ -7,6 +7,7 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::format::chunk_table::chunk_table_len;
 use crate::format::chunking::Chunking;
+use crate::format::features::FINE_BYTES;
 use crate::format::tensor_info::TensorInfo;
 use crate::source::{self, ReadAt};
 
@@ -17,6 +18,8 @@ pub(crate) struct Stored<'a> {
     pub(crate) info: &'a TensorInfo,
     pub(crate) entry: Entry<'a>,
     pub(crate) backend: Backend,
+    /// The features that the file requires.
+    pub(crate) features: u64,
 }
 
 impl Stored<'_> {
@@ -47,6 +50,10 @@ impl Stored<'_> {
     pub(crate) fn parse_model(&self, offset: u64, bytes: &[u8]) -> Result<Model> {
         let model = Model::from_bytes(self.info.coded_as().layout(), bytes)
             .map_err(|e| self.damaged(None, offset, format!("its model: {e}")))?;
+        if model.has_fine_bytes() && self.features & FINE_BYTES == 0 {
+            let problem = "its model needs the feature fine-bytes, which the file does not name";
+            return Err(self.damaged(None, offset, problem.into()));
+        }
         let elements = self.raw_len() / model.layout().width() as u64;
         // A few bytes can describe a long row. Only the tensor says how much memory it may take.
         if model.row_len() > elements.max(1) {

@@ -3,6 +3,8 @@
 
 use at1w_codec::{Backend, Decoder, Dtype, Encoder, Level, Model, Position};
 
+use crate::format::features::FINE_BYTES;
+
 /// A model as it was made, as it is stored, and as readers read it. The first form knows more about
 /// how to encode well.
 pub(super) struct StoredModel {
@@ -17,6 +19,11 @@ impl StoredModel {
         let bytes = made.to_bytes();
         let read = Model::from_bytes(made.layout(), &bytes).ok()?;
         Some(Self { made, bytes, read })
+    }
+
+    /// Returns the features that readers of the model need.
+    pub(super) fn features(&self) -> u64 {
+        if self.read.has_fine_bytes() { FINE_BYTES } else { 0 }
     }
 
     /// Returns the number of bytes of an element.

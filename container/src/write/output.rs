@@ -36,6 +36,8 @@ pub(super) struct Output<'a> {
     records: Vec<TensorRecord>,
     /// The content digests of the tensors of several chunks.
     content_digests: Vec<Digest>,
+    /// The features that readers need.
+    required_features: u64,
 }
 
 impl<'a> Output<'a> {
@@ -58,6 +60,7 @@ impl<'a> Output<'a> {
             start: 0,
             records: Vec::with_capacity(header.tensors().len()),
             content_digests: Vec::new(),
+            required_features: 0,
         };
         output.write(&MAGIC)?;
         output.start = output.len;
@@ -115,6 +118,7 @@ impl<'a> Output<'a> {
             return Ok(());
         }
         self.write(&model.bytes)?;
+        self.required_features |= model.features();
         let (payload_lens, states) =
             (std::mem::take(&mut self.payload_lens), std::mem::take(&mut self.states));
         self.write(&payload_lens)?;
@@ -167,7 +171,7 @@ impl<'a> Output<'a> {
             root: root.0,
             original_len: original_len.to_le_bytes(),
             original_digest: original_digest.0,
-            required_features: [0; 8],
+            required_features: self.required_features.to_le_bytes(),
             optional_features: [0; 8],
             header_encoding,
             reserved: [0; 3],

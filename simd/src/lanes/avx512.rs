@@ -270,7 +270,7 @@ fn high_bytes(even: __m512i, odd: __m512i) -> __m512i {
 /// Puts the next escaped symbols where the mask has a bit.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi2,popcnt")]
-fn escape_into(symbols: __m512i, mask: __mmask64, escapes: &mut Escapes<'_>) -> __m512i {
+pub(crate) fn escape_into(symbols: __m512i, mask: __mmask64, escapes: &mut Escapes<'_>) -> __m512i {
     let Some(window) = escapes.rest.first_chunk::<WIDTH>() else {
         let mut bytes: [u8; WIDTH] = cast(symbols);
         escapes.put(mask, &mut bytes);
@@ -283,7 +283,7 @@ fn escape_into(symbols: __m512i, mask: __mmask64, escapes: &mut Escapes<'_>) -> 
 /// Merges high and low bytes to words, and rotates each word right by one bit.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi2")]
-fn float16(high: __m512i, low: __m512i) -> [__m512i; 2] {
+pub(crate) fn float16(high: __m512i, low: __m512i) -> [__m512i; 2] {
     // Bytes are zipped within rows of 16: the first halves of all rows make the first vector.
     let order = _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7);
     let high = _mm512_permutexvar_epi64(order, high);
@@ -337,7 +337,7 @@ fn store<const G: usize>(low: [__m512i; G], high: [__m512i; G], states: &mut [u1
 }
 
 /// Returns the indices `start`, `start + step` and so on.
-const fn bytes_from(start: u8, step: u8) -> [u8; WIDTH] {
+pub(crate) const fn bytes_from(start: u8, step: u8) -> [u8; WIDTH] {
     let mut indices = [start; WIDTH];
     let mut i = 1;
     while i < WIDTH {
@@ -348,7 +348,7 @@ const fn bytes_from(start: u8, step: u8) -> [u8; WIDTH] {
 }
 
 /// Returns the indices from `start` on in two vectors, in turn from the one and the other.
-const fn pairs_from(start: u8) -> [u8; WIDTH] {
+pub(crate) const fn pairs_from(start: u8) -> [u8; WIDTH] {
     let mut indices = [start; WIDTH];
     let mut i = 0;
     while i < WIDTH {

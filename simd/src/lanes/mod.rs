@@ -11,7 +11,7 @@
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
-mod avx512;
+pub(crate) mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod scalar;
@@ -216,7 +216,7 @@ fn decode_pieces<const W: usize>(
     mut out: &mut [u8],
 ) -> Result<(), Exhausted> {
     let lanes = states.len();
-    let mut escapes = Escapes { rest: input.escaped, exhausted: false };
+    let mut escapes = Escapes::new(input.escaped);
     // A kernel decodes whole rounds while the stream has a byte for each lane: over the stream,
     // then over its last bytes with zeros after them.
     if has_vectors(table, lanes) {
@@ -236,8 +236,8 @@ fn decode_pieces<const W: usize>(
     }
     let taken = scalar::decode::<W>(table, states, input.stream, &mut escapes, low, out);
     input.stream = input.stream.get(taken..).ok_or(Exhausted::Stream)?;
-    input.escaped = escapes.rest;
-    if escapes.exhausted { Err(Exhausted::Escaped) } else { Ok(()) }
+    input.escaped = escapes.finish()?;
+    Ok(())
 }
 
 /// Decodes whole rounds, a symbol of each lane, while the stream has a byte for each lane; returns
@@ -266,15 +266,24 @@ fn decode_rounds<const W: usize>(
 }
 
 /// The rest of the escaped symbols.
-struct Escapes<'a> {
+pub(crate) struct Escapes<'a> {
     rest: &'a [u8],
     exhausted: bool,
 }
 
-impl Escapes<'_> {
+impl<'a> Escapes<'a> {
+    pub(crate) fn new(escaped: &'a [u8]) -> Self {
+        Self { rest: escaped, exhausted: false }
+    }
+
+    /// Returns the symbols that were not taken.
+    pub(crate) fn finish(self) -> Result<&'a [u8], Exhausted> {
+        if self.exhausted { Err(Exhausted::Escaped) } else { Ok(self.rest) }
+    }
+
     /// Takes the next symbol; zeros at the end.
     #[cold]
-    fn next(&mut self) -> u8 {
+    pub(crate) fn next(&mut self) -> u8 {
         match self.rest.split_first() {
             Some((&symbol, rest)) => {
                 self.rest = rest;
@@ -290,7 +299,7 @@ impl Escapes<'_> {
     /// Puts the next symbols where the mask has a bit.
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     #[cold]
-    fn put(&mut self, mut mask: u64, symbols: &mut [u8]) {
+    pub(crate) fn put(&mut self, mut mask: u64, symbols: &mut [u8]) {
         while mask != 0 {
             symbols[mask.trailing_zeros() as usize] = self.next();
             mask &= mask - 1;
@@ -299,7 +308,7 @@ impl Escapes<'_> {
 }
 
 /// Merges the high and the low byte of a 16-bit word, and rotates it right by one bit.
-fn float16(high: u8, low: u8) -> [u8; 2] {
+pub(crate) fn float16(high: u8, low: u8) -> [u8; 2] {
     u16::from_le_bytes([low, high]).rotate_right(1).to_le_bytes()
 }
 
