@@ -35,7 +35,7 @@ pub use self::error::header::HeaderError;
 pub use self::error::{Error, Result};
 pub use self::format::chunking::MAX_CHUNK_LEN;
 pub use self::format::header::{Header, MAX_HEADER_LEN};
-pub use self::format::magic::VERSION;
+pub use self::format::magic::{MAGIC as FIRST_BYTES, VERSION};
 pub use self::format::tensor_info::TensorInfo;
 pub use self::kind::{FileKind, Wanted, WrongKind};
 pub use self::printable::{is_hidden, printable};
@@ -53,4 +53,7 @@ pub use self::source::{Mapped, ReadAt};
 pub use self::summary::Summary;
 pub use self::write::options::PackOptions;
 pub use self::write::pack::{pack, pack_file};
+pub use self::write::parts::{
+    Part, Parts, Place, StoredLen, TensorStore, pack_parts, replace_parts,
+};
 pub use self::write::staged::{Staged, StagedTensor};

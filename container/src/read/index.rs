@@ -55,7 +55,8 @@ impl Index {
         let file_len = source::size(source)?;
         let guess = file_len.saturating_sub(TAIL_GUESS);
         let ranges = [0..file_len.min(MAGIC.len() as u64), guess..file_len];
-        let [start, tail] = source::read_ranges(source, &ranges)?;
+        let answers = source::read_ranges(source, &ranges)?;
+        let [start, tail] = answers.try_into().expect("there are as many answers as ranges");
         if *start != MAGIC {
             return Err(misbegun(source));
         }

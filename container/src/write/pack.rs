@@ -6,11 +6,13 @@ use std::path::Path;
 use super::batch_encoder::BatchEncoder;
 use super::buffers::Buffers;
 use super::options::PackOptions;
-use super::output::Output;
+use super::output::{Finished, Output};
+use super::parts::Known;
 use crate::backend::chosen;
 use crate::batches::batches;
 use crate::error::{Error, Result};
 use crate::format::header::Header;
+use crate::format::magic::MAGIC;
 use crate::fs::atomic::{check_distinct, write_like};
 use crate::fs::identity::Identity;
 use crate::kind::Wanted;
@@ -37,13 +39,13 @@ pub fn pack_file(source: &Path, target: &Path, options: &PackOptions<'_>) -> Res
         .map_err(|error| explain(&file, error, Wanted::Safetensors).in_file(source))?;
     write_like(source, target, options.overwrite, |out| {
         let mut out = BufWriter::with_capacity(64 << 10, out);
-        let summary = encode(&file, &header, &mut out, options).map_err(|error| match error {
+        let packed = whole(&file, &header, &mut out, options).map_err(|error| match error {
             Error::Write(_) => error,
             error => error.in_file(source),
         })?;
         out.flush().map_err(Error::Write)?;
         before.check(&file, source)?;
-        Ok(summary)
+        Ok(packed)
     })
 }
 
@@ -71,19 +73,34 @@ pub fn pack(
 ) -> Result<Summary> {
     let header =
         Header::read(source).map_err(|error| explain(source, error, Wanted::Safetensors))?;
-    encode(source, &header, sink, options)
+    whole(source, &header, sink, options)
 }
 
-/// Encodes batch after batch: while one is encoded, the one before is hashed and written.
-fn encode(
+/// Writes the whole file.
+fn whole(
     source: &dyn ReadAt,
     header: &Header,
     sink: &mut (dyn Write + Send),
     options: &PackOptions<'_>,
 ) -> Result<Summary> {
+    sink.write_all(&MAGIC).map_err(Error::Write)?;
+    let file = encode(source, header, sink, &[], options)?;
+    sink.write_all(&file.tail).map_err(Error::Write)?;
+    Ok(file.summary)
+}
+
+/// Encodes batch after batch: while one is encoded, the one before is hashed and written. Writes
+/// the stored bytes of all tensors but those that are `known`.
+pub(super) fn encode(
+    source: &dyn ReadAt,
+    header: &Header,
+    sink: &mut (dyn Write + Send),
+    known: &[Option<Known>],
+    options: &PackOptions<'_>,
+) -> Result<Finished> {
     let backend = chosen(options.backend)?;
-    let mut encoder = BatchEncoder::new(backend, source, header, options)?;
-    let mut output = Output::new(backend, sink, header)?;
+    let mut encoder = BatchEncoder::new(backend, source, header, known, options)?;
+    let mut output = Output::new(backend, sink, header);
     let buffers = Buffers::default();
     let mut pending = Vec::new();
     for batch in batches(header) {
@@ -97,5 +114,5 @@ fn encode(
         pending = encoded?;
     }
     output.append(&mut pending, &buffers, options.progress)?;
-    output.finish(header)
+    Ok(output.finish(header))
 }
