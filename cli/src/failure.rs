@@ -1,5 +1,6 @@
 //! The ways in which a command fails: their messages, hints and exit codes.
 
+use std::fmt;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
@@ -15,6 +16,8 @@ pub(crate) enum Failure {
     /// Standard output could not be written to.
     Output(io::Error),
     Container(Error),
+    /// A store of repositories failed.
+    Store(at1w_registry::Error),
     /// A signature does not fit the public key.
     Signature(String),
     /// A file that was to be verified is another kind of file, or is damaged.
@@ -54,6 +57,7 @@ impl Failure {
     fn error(&self) -> Option<&Error> {
         match self {
             Self::Container(error) | Self::Refuted(error) => Some(error),
+            Self::Store(at1w_registry::Error::Container(error)) => Some(error),
             Self::Trouble(failure) => failure.error(),
             _ => None,
         }
@@ -68,6 +72,7 @@ impl Failure {
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
             Self::Output(error) => Some(format!("writing to standard output: {error}")),
             Self::Container(error) | Self::Refuted(error) => Some(error.to_string()),
+            Self::Store(error) => Some(error.to_string()),
             Self::Trouble(failure) => failure.message(),
             Self::Reported(_) | Self::Different => None,
         }
@@ -92,7 +97,18 @@ impl Failure {
                 _ => 2,
             },
             Self::Container(error) => code_of(error),
+            Self::Store(at1w_registry::Error::Container(error)) => code_of(error),
+            Self::Store(at1w_registry::Error::Name { .. }) => 2,
+            Self::Store(error) if error.is_not_found() => 4,
+            Self::Store(error) if error.is_integrity() => 3,
+            Self::Store(_) => 1,
         }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.message().as_deref().unwrap_or_default())
     }
 }
 
@@ -108,6 +124,12 @@ fn code_of(error: &Error) -> u8 {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::Container(error)
+    }
+}
+
+impl From<at1w_registry::Error> for Failure {
+    fn from(error: at1w_registry::Error) -> Self {
+        Self::Store(error)
     }
 }
 

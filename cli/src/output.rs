@@ -19,16 +19,23 @@ pub(crate) fn to_stdout(
 
 /// Prints `value` as JSON. Escapes the characters that [`printable`] escapes.
 pub(crate) fn json(value: &impl Serialize) -> Result<()> {
+    to_stdout(|out| write_escaped(out, &serde_json::to_string_pretty(value)?))
+}
+
+/// Prints each value as a line of JSON.
+pub(crate) fn lines(values: &[impl Serialize]) -> Result<()> {
     to_stdout(|out| {
-        let text = serde_json::to_string_pretty(value)?;
-        let mut rest = &text[..];
-        // Line feeds stand only between the values.
-        while let Some((at, c)) = rest.char_indices().find(|&(_, c)| is_hidden(c) && c != '\n') {
-            write!(out, "{}\\u{:04x}", &rest[..at], u32::from(c))?;
-            rest = &rest[at + c.len_utf8()..];
-        }
-        writeln!(out, "{rest}")
+        values.iter().try_for_each(|value| write_escaped(out, &serde_json::to_string(value)?))
     })
+}
+
+fn write_escaped(out: &mut impl Write, mut rest: &str) -> io::Result<()> {
+    // Line feeds stand only between the values.
+    while let Some((at, c)) = rest.char_indices().find(|&(_, c)| is_hidden(c) && c != '\n') {
+        write!(out, "{}\\u{:04x}", &rest[..at], u32::from(c))?;
+        rest = &rest[at + c.len_utf8()..];
+    }
+    writeln!(out, "{rest}")
 }
 
 /// Writes a shape as `[2,3]`.

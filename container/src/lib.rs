@@ -54,6 +54,6 @@ pub use self::summary::Summary;
 pub use self::write::options::PackOptions;
 pub use self::write::pack::{pack, pack_file};
 pub use self::write::parts::{
-    Part, Parts, Place, StoredLen, TensorStore, pack_parts, replace_parts,
+    Part, Parts, Place, StoredLen, TensorStore, pack_parts, part_len, replace_parts,
 };
 pub use self::write::staged::{Staged, StagedTensor};

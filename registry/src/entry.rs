@@ -91,6 +91,10 @@ pub struct Ref {
     pub tree: Digest,
     /// The copy of the tree that was written or found.
     pub(crate) copy: String,
+    /// The number of files in the tree.
+    pub files: u64,
+    /// The length of the originals in the tree, in bytes.
+    pub bytes: u64,
 }
 
 /// A commit: a tree, and the commit that it follows.

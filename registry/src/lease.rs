@@ -31,6 +31,9 @@ struct State {
     stop: (Mutex<()>, Condvar),
 }
 
+/// The number of times that the store is asked whether a lease is there.
+const TRIES: u32 = 4;
+
 /// The key of the first object of a lease.
 fn first(folder: &str) -> String {
     format!("{folder}/{:08}", 0)
@@ -69,9 +72,16 @@ impl Lease {
         Ok(())
     }
 
-    /// Whether the collector has not given up on the push: after its entry is appended.
-    pub(crate) fn holds(&self) -> Result<bool> {
-        Ok(self.objects.head(&first(&self.folder))?.is_some())
+    /// Whether the collector has not given up on the push: after its entry for `repo` is appended.
+    pub(crate) fn holds(&self, repo: &str) -> Result<bool> {
+        let mut cause = String::new();
+        for _ in 0..TRIES {
+            match self.objects.head(&first(&self.folder)) {
+                Ok(found) => return Ok(found.is_some()),
+                Err(error) => cause = error.to_string(),
+            }
+        }
+        Err(Error::Unknown { repo: repo.into(), cause })
     }
 }
 

@@ -101,11 +101,6 @@ impl<'a> Packs<'a> {
             }
         }
     }
-
-    /// Whether a pack was written here.
-    pub(crate) fn wrote(&self, pack: &str) -> bool {
-        self.lens.contains_key(pack)
-    }
 }
 
 /// Stored bytes on their way: in memory while they are few.

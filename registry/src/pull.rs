@@ -84,8 +84,6 @@ pub struct Pulled {
     pub bytes: u64,
     /// The number of files that were there already, whole.
     pub kept: u64,
-    /// The signature over the tree, where the commit has one.
-    pub signature: Option<String>,
 }
 
 impl Store {
@@ -101,16 +99,9 @@ impl Store {
         target: &Path,
         options: &PullOptions<'_>,
     ) -> Result<Pulled> {
-        let head = self.head(&revision.repo)?;
-        let found = self.resolve(&head, &revision.repo, revision.name())?;
         let namespace = &revision.repo.namespace;
-        let tree = Tree::read(&self.objects, namespace, found.tree, &found.copy)?;
+        let (found, tree) = self.tree(revision)?;
         check_root(revision, &found.tree, &tree, options.root)?;
-        let at = crate::keys::entry(&head.log, found.seq);
-        let signature = match &head.entry.commit {
-            Some(commit) if commit.id == found.commit => commit.signature.clone(),
-            _ => crate::log::Head::at(&self.objects, &at)?.entry.commit.and_then(|c| c.signature),
-        };
         options.progress.begin(tree.bytes());
         fs::create_dir_all(target).map_err(Error::io(target))?;
         let mut pulled = Pulled {
@@ -119,7 +110,6 @@ impl Store {
             files: tree.files.len() as u64,
             bytes: tree.bytes(),
             kept: 0,
-            signature,
         };
         for (path, file) in &tree.files {
             if options.progress.cancelled() {

@@ -237,7 +237,7 @@ impl Store {
             return Ok(done_before(commit));
         }
         let (namespace, level) = (&repo.namespace, options.level);
-        let mut stage = Stage::new(self, namespace, &lease, level, options.progress)?;
+        let mut stage = Stage::new(self, namespace, &lease, level, &|_| true, options.progress)?;
         // The files of an older revision may be collected by now; those of the head are not.
         let nothing = Tree::default();
         let before = if options.parent.is_none() { &base.1 } else { &nothing };
@@ -420,7 +420,7 @@ impl Store {
         branch: &str,
         before: Option<&str>,
     ) -> Result<()> {
-        if lease.holds()? {
+        if lease.holds(&done.entry.name)? {
             return Ok(());
         }
         let ours = done.entry.branches.get(branch).cloned();

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use at1w_container::{Digest, StoredLen, replace_parts};
+use at1w_container::{Digest, StoredLen, part_len, replace_parts};
 use at1w_remote::Objects;
 use serde::{Deserialize, Serialize};
 
@@ -101,9 +101,11 @@ impl Recipe {
         (0..self.segments.len()).map(|segment| self.location(segment))
     }
 
-    /// Returns the number of bytes that are stored for the file, each place once.
-    pub(crate) fn stored(&self) -> u64 {
-        self.segments.iter().collect::<HashSet<_>>().iter().map(|segment| segment.len).sum()
+    /// Returns the length of the model of the tensor of a segment; 0 for a file that is not packed.
+    pub(crate) fn model_len(&self, segment: usize) -> Result<u32> {
+        let Some(packed) = &self.packed else { return Ok(0) };
+        let tensor = packed.tensors[segment] as usize;
+        Ok(part_len(&self.tail, tensor)?.model_len)
     }
 
     /// Has segments lie elsewhere: each is named with its new place, and for a tensor with the

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use crate::entry::{Action, Entry, Ref, State};
 use crate::error::{Error, Result};
+use crate::history::{ancestors, commits, tips};
 use crate::keys;
 use crate::lease::Lease;
 use crate::log::{self, Appended, Head, append};
@@ -40,7 +41,7 @@ impl Store {
             }
             let found = self.resolve(head, repo, revision.name())?;
             // A commit that no ref leads to may be on its way out.
-            self.check_kept(repo, &found)?;
+            self.check_kept(repo, head, &found)?;
             let refs = if action == Action::Tag { &mut entry.tags } else { &mut entry.branches };
             refs.insert(name.into(), found.clone());
             Ok(found)
@@ -93,7 +94,7 @@ impl Store {
             let (branch, found) = entries.iter().rev().find_map(was).ok_or_else(|| {
                 Error::NoRevision { repo: repo.to_string(), revision: name.clone() }
             })?;
-            self.check_kept(repo, &found)?;
+            self.check_kept(repo, head, &found)?;
             let refs = if branch { &mut entry.branches } else { &mut entry.tags };
             refs.insert(name.clone(), found);
             Ok(())
@@ -113,7 +114,7 @@ impl Store {
             let mut entry = head.next(Action::Restore, &self.actor);
             entry.state = State::Live;
             for found in entry.branches.values().chain(entry.tags.values()) {
-                self.check_kept(repo, found)?;
+                self.check_kept(repo, &head, found)?;
             }
             lease.check(&repo.to_string())?;
             if let Appended::Done(done) = append(&self.objects, &head.log, head.birth, &entry)? {
@@ -144,7 +145,7 @@ impl Store {
 
     /// Takes an entry back if the collector had given up on its writer when it was appended.
     fn confirm_edit(&self, lease: &Lease, done: &Head, before: &Entry) -> Result<()> {
-        if lease.holds()? {
+        if lease.holds(&before.name)? {
             return Ok(());
         }
         let mut entry = done.next(Action::Withdraw, &self.actor);
@@ -156,25 +157,33 @@ impl Store {
         Err(Error::Expired(before.name.clone()))
     }
 
-    /// Checks that nothing of a revision is collected, or condemned to be.
-    fn check_kept(&self, repo: &RepoName, found: &Ref) -> Result<()> {
+    /// Checks that nothing of a revision and of those before it is collected, or condemned to be.
+    fn check_kept(&self, repo: &RepoName, head: &Head, found: &Ref) -> Result<()> {
+        if head.is_live() && tips(&head.entry).any(|commit| commit == found.commit) {
+            return Ok(());
+        }
         let namespace = &repo.namespace;
-        let collected = || Error::Collected(format!("{repo}@{}", &found.commit[..12]));
+        let collected = || Error::Collected(format!("{repo}@{}", found.commit));
+        let entries = log::read_all(&self.objects, &head.log, head.entry.seq)?;
+        let commits = commits(&entries);
         let condemned = condemned(&self.objects, namespace)?;
-        let tree = match Tree::read(&self.objects, namespace, found.tree, &found.copy) {
-            Err(Error::Damaged { .. }) => return Err(collected()),
-            tree => tree?,
-        };
-        let folder = keys::tree(namespace, found.tree);
-        let copies = self.objects.list(&folder)?;
-        if copies.iter().all(|meta| condemned.contains(&meta.key)) {
-            return Err(collected());
+        let mut files = HashSet::new();
+        for commit in ancestors(&commits, std::iter::once(found.commit.as_str())) {
+            let tree = match Tree::read(&self.objects, namespace, commit.tree, &commit.copy) {
+                Err(Error::Damaged { .. }) => return Err(collected()),
+                tree => tree?,
+            };
+            let copies = self.objects.list(&keys::tree(namespace, commit.tree))?;
+            if copies.iter().all(|meta| condemned.contains(&meta.key)) {
+                return Err(collected());
+            }
+            files.extend(tree.files.values().map(|file| file.sha256));
         }
         let mut packs = HashSet::new();
-        for file in tree.files.values() {
-            let newest = Recipe::newest(&self.objects, namespace, file.sha256)?;
+        for sha256 in files {
+            let newest = Recipe::newest(&self.objects, namespace, sha256)?;
             let (name, recipe) = newest.ok_or_else(collected)?;
-            let key = format!("{}/{name}", keys::recipes(namespace, file.sha256));
+            let key = format!("{}/{name}", keys::recipes(namespace, sha256));
             if condemned.contains(&key) {
                 return Err(collected());
             }

@@ -41,12 +41,11 @@ pub(crate) fn relocate(
             let meta = store.objects.head(&keys::pack(namespace, &pack.id))?;
             pack.len = meta.map_or(0, |meta| meta.len);
         }
-        let key = format!(
-            "{}/{}",
-            keys::recipes(namespace, recipe.sha256),
-            keys::next(Some(&name))
-        );
+        let folder = keys::recipes(namespace, recipe.sha256);
+        let key = format!("{folder}/{}", keys::next(Some(&name)));
         store.objects.put(&key, moved.to_bytes())?;
+        // Trees that name the old one find the newer one.
+        store.objects.delete(&[format!("{folder}/{name}")])?;
         written += 1;
     }
     let marks = marks(&store.objects, namespace)?;

@@ -48,7 +48,7 @@ pub(crate) struct Stage<'a> {
     /// The stored bytes of tensors that were written.
     new: Vec<Stored>,
     /// The recipes to write, each with the name of the one before.
-    recipes: Vec<(Recipe, Option<String>)>,
+    recipes: HashMap<Digest, (Recipe, Option<String>)>,
     /// The names of recipes of files of this commit.
     names: HashMap<Digest, String>,
     /// The newest recipes of the namespace, where all were listed.
@@ -81,12 +81,13 @@ impl TensorStore for Known<'_> {
 }
 
 impl<'a> Stage<'a> {
-    /// Begins after the lease did.
+    /// Begins after the lease did. Tensors that are stored are relied on where `accept` says so.
     pub(crate) fn new(
         store: &'a Store,
         namespace: &'a str,
         lease: &Lease,
         level: Level,
+        accept: &dyn Fn(&Stored) -> bool,
         progress: &'a dyn Progress,
     ) -> Result<Self> {
         let view = View::load(&store.objects, namespace, lease, store.times.promise)?;
@@ -95,7 +96,9 @@ impl<'a> Stage<'a> {
         for run in store.runs.load(&store.objects, namespace)? {
             for stored in run.iter() {
                 if view.usable(namespace, &stored.location) {
-                    index.insert(stored.clone());
+                    if accept(stored) {
+                        index.insert(stored.clone());
+                    }
                 } else if view.marks.contains_key(&stored.location) {
                     damaged.entry(stored.key).or_default().push(stored.location.clone());
                 }
@@ -110,7 +113,7 @@ impl<'a> Stage<'a> {
             index,
             packs: Packs::new(&store.objects, namespace),
             new: Vec::new(),
-            recipes: Vec::new(),
+            recipes: HashMap::new(),
             names: HashMap::new(),
             listed: None,
             relied: HashSet::new(),
@@ -120,6 +123,11 @@ impl<'a> Stage<'a> {
             tensors: (0, 0),
             faults: Vec::new(),
         })
+    }
+
+    /// Returns the recipe that will be written for a file; `None` where there is the same already.
+    pub(crate) fn recipe_of(&self, sha256: Digest) -> Option<&Recipe> {
+        self.recipes.get(&sha256).map(|(recipe, _)| recipe)
     }
 
     /// Stores all files; `before` is the tree that the commit follows.
@@ -311,7 +319,7 @@ impl<'a> Stage<'a> {
         }
         let git = if file.len < SMALL { blob(&small) } else { pointer(sha256, size) };
         let entry = tree::File { size, sha256, git, root: None, recipe: None };
-        if self.names.contains_key(&sha256) || self.found_plain(sha256)? {
+        if self.has(sha256) || self.found_plain(sha256)? {
             return Ok(entry);
         }
         let mut recipe = Recipe::new(size, sha256, None);
@@ -390,9 +398,14 @@ impl<'a> Stage<'a> {
         self.relied.extend(packs.filter(|&pack| self.view.packs.contains_key(pack)).cloned());
     }
 
+    /// Whether a file of this commit was stored or found before.
+    fn has(&self, sha256: Digest) -> bool {
+        self.names.contains_key(&sha256) || self.recipe_of(sha256).is_some()
+    }
+
     /// Keeps the recipe of a file, unless there is the same already.
     fn keep(&mut self, file: tree::File, recipe: Recipe) -> Result<tree::File> {
-        if self.names.contains_key(&file.sha256) {
+        if self.has(file.sha256) {
             return Ok(file);
         }
         let bad = self.bad.remove(&file.sha256).unwrap_or_default();
@@ -409,7 +422,7 @@ impl<'a> Stage<'a> {
             return Ok(file);
         }
         self.rely_on(&recipe);
-        self.recipes.push((recipe, newest.map(|(name, _)| name)));
+        self.recipes.insert(file.sha256, (recipe, newest.map(|(name, _)| name)));
         Ok(file)
     }
 
@@ -427,15 +440,18 @@ impl<'a> Stage<'a> {
     /// the commit relies on is there.
     pub(crate) fn finish(&mut self) -> Result<()> {
         self.packs.flush()?;
-        let mut objects = Vec::new();
-        for (mut recipe, before) in std::mem::take(&mut self.recipes) {
+        let (mut objects, mut superseded) = (Vec::new(), Vec::new());
+        for (mut recipe, before) in std::mem::take(&mut self.recipes).into_values() {
             self.fill_in(&mut recipe);
             let name = keys::next(before.as_deref());
             let folder = keys::recipes(self.namespace, recipe.sha256);
             self.names.insert(recipe.sha256, name.clone());
             objects.push((format!("{folder}/{name}"), recipe.to_bytes()));
+            superseded.extend(before.map(|before| format!("{folder}/{before}")));
         }
         self.store.objects.put_all(objects)?;
+        // Trees that name them find the newer ones.
+        self.store.objects.delete(&superseded)?;
         crate::index::write(&self.store.objects, self.namespace, self.new.clone())?;
         // A list may be late: each pack of others is asked for by its name.
         for pack in &self.relied {

@@ -1,6 +1,6 @@
 //! A store: where it is, and what is in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use std::{env, fs};
@@ -9,8 +9,9 @@ use at1w_container::{OpenOptions, ReadAt, Reader, Weights};
 use at1w_remote::{Created, Objects};
 use serde::{Deserialize, Serialize};
 
-use crate::entry::{Entry, Ref};
+use crate::entry::{Commit, Entry, Ref};
 use crate::error::{Error, Result};
+use crate::history::{ancestors, commits, tips};
 use crate::index::Runs;
 use crate::keys;
 use crate::log::{self, Head};
@@ -316,6 +317,46 @@ impl Store {
         Ok(repos)
     }
 
+    /// Finds the commit of a revision.
+    ///
+    /// # Errors
+    /// [`Error::NoRepo`], [`Error::NoRevision`], and those of the store.
+    pub fn commit_of(&self, revision: &Revision) -> Result<Commit> {
+        let head = self.head(&revision.repo)?;
+        let found = self.resolve(&head, &revision.repo, revision.name())?;
+        let entry = match &head.entry.commit {
+            Some(commit) if commit.id == found.commit => return Ok(commit.clone()),
+            _ => Head::at(&self.objects, &keys::entry(&head.log, found.seq))?.entry,
+        };
+        entry.commit.filter(|commit| commit.id == found.commit).ok_or_else(|| Error::Log {
+            repo: revision.repo.to_string(),
+            seq: found.seq,
+            problem: "it does not bring the commit that a later one names".into(),
+        })
+    }
+
+    /// Returns the commits that lead to a revision, the last one first; of all branches and tags
+    /// where the revision names none.
+    ///
+    /// # Errors
+    /// [`Error::NoRepo`], [`Error::NoRevision`], [`Error::Log`], and those of the store.
+    pub fn history(&self, revision: &Revision) -> Result<(Entry, Vec<Commit>)> {
+        let head = self.head(&revision.repo)?;
+        let entries = log::read_all(&self.objects, &head.log, head.entry.seq)?;
+        let commits = commits(&entries);
+        let found = match &revision.revision {
+            Some(name) => {
+                let found = self.resolve(&head, &revision.repo, name)?;
+                ancestors(&commits, std::iter::once(found.commit.as_str()))
+            }
+            None => ancestors(&commits, tips(&head.entry)),
+        };
+        let wanted: HashSet<_> = found.iter().map(|commit| commit.id.as_str()).collect();
+        let all = entries.iter().rev().filter_map(|entry| entry.commit.as_ref());
+        let all = all.filter(|commit| wanted.contains(commit.id.as_str())).cloned().collect();
+        Ok((head.entry, all))
+    }
+
     /// Reads the log of a repository, the first entry first, and checks its chain.
     ///
     /// # Errors
@@ -327,9 +368,9 @@ impl Store {
 }
 
 /// Returns what names a commit that entry `seq` brought.
-pub(crate) fn of_commit(commit: &crate::Commit, seq: u64) -> Ref {
+pub(crate) fn of_commit(commit: &Commit, seq: u64) -> Ref {
     let (id, tree, copy) = (commit.id.clone(), commit.tree, commit.copy.clone());
-    Ref { commit: id, seq, tree, copy }
+    Ref { commit: id, seq, tree, copy, files: commit.files, bytes: commit.bytes }
 }
 
 /// Returns the user and the machine.

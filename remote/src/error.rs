@@ -22,6 +22,16 @@ pub enum Error {
     /// The object was replaced while it was read.
     #[error("{0}: the object was replaced while it was read: open it again")]
     Replaced(String),
+    /// The object is shorter than what was asked for.
+    #[error("{object}: {came} bytes came where {asked} were asked for")]
+    Short {
+        /// The object.
+        object: String,
+        /// The number of bytes that came.
+        came: u64,
+        /// The number of bytes that were asked for.
+        asked: u64,
+    },
     /// The store refuses these credentials, or there are none.
     #[error("{object}: the store refuses access ({credentials}): {cause}")]
     Refused {
@@ -93,6 +103,7 @@ impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         let kind = match &error {
             Error::NotFound(_) => io::ErrorKind::NotFound,
+            Error::Short { .. } => io::ErrorKind::UnexpectedEof,
             Error::Refused { .. } => io::ErrorKind::PermissionDenied,
             _ => io::ErrorKind::Other,
         };

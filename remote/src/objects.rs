@@ -219,8 +219,8 @@ impl Objects {
                 let answer = async { self.store.get_opts(&path, options).await?.bytes().await };
                 let bytes = answer.await.map_err(&failed)?;
                 if bytes.len() as u64 != asked {
-                    let cause = format!("{} bytes came where {asked} were asked for", bytes.len());
-                    return Err(Error::Failed { object: path.to_string(), cause });
+                    let (object, came) = (path.to_string(), bytes.len() as u64);
+                    return Err(Error::Short { object, came, asked });
                 }
                 Ok(bytes)
             }

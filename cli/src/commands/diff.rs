@@ -8,6 +8,7 @@ use at1w_container::{Digest, OpenOptions, TensorInfo, Weights};
 use clap::Args;
 use serde::Serialize;
 
+use super::revisions;
 use crate::Global;
 use crate::failure::{Failure, Result};
 use crate::output::{json, printable, shape, to_stdout};
@@ -22,10 +23,10 @@ use crate::progress::Bar;
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Diff {
-    /// An .at1w or .safetensors file
+    /// An .at1w or .safetensors file, or a revision in a store: STORE#NS/NAME@REV
     #[arg(value_name = "A")]
     old: PathBuf,
-    /// Another such file
+    /// Another such file or revision
     #[arg(value_name = "B")]
     new: PathBuf,
     /// Print a JSON object
@@ -42,6 +43,7 @@ Exit codes: 0 the same, 1 different, 2 a file could not be compared, 3 a file is
 
 Examples:
   at1w diff old.at1w new.at1w
+  at1w diff models#lab/minilm@v1 models#lab/minilm
   at1w diff model.safetensors model.at1w";
 
 #[derive(Default, Serialize)]
@@ -69,10 +71,10 @@ struct Renaming {
 
 /// The properties that make two tensors the same.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize)]
-struct Entry {
-    dtype: String,
-    shape: Vec<u64>,
-    sha256: String,
+pub(super) struct Entry {
+    pub(super) dtype: String,
+    pub(super) shape: Vec<u64>,
+    pub(super) sha256: String,
 }
 
 impl Diff {
@@ -88,6 +90,10 @@ impl Diff {
     }
 
     fn compare(&self, global: &Global) -> Result<Differences> {
+        if let (Some(old), Some(new)) = (revisions::named(&self.old), revisions::named(&self.new)) {
+            let (old, new) = (revisions::entries(old)?, revisions::entries(new)?);
+            return Ok(Differences::of(old, new));
+        }
         let bar = Bar::new(global.quiet)?;
         let open = |path: &Path| Weights::open(path, &OpenOptions::new());
         let (old, new) = (open(&self.old)?, open(&self.new)?);
@@ -113,7 +119,7 @@ impl Diff {
 }
 
 impl Entry {
-    fn new(tensor: &TensorInfo, digest: Digest) -> Self {
+    pub(super) fn new(tensor: &TensorInfo, digest: Digest) -> Self {
         let (dtype, shape) = (tensor.dtype_name().to_owned(), tensor.shape().to_vec());
         Self { dtype, shape, sha256: digest.to_string() }
     }

@@ -11,7 +11,12 @@ pub(crate) mod info;
 pub(crate) mod keygen;
 pub(crate) mod ls;
 pub(crate) mod pack;
+pub(crate) mod pull;
+pub(crate) mod push;
+pub(crate) mod repo;
+mod revisions;
 pub(crate) mod sign;
+pub(crate) mod store;
 pub(crate) mod unpack;
 pub(crate) mod verify;
 

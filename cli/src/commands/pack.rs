@@ -48,7 +48,7 @@ pub(crate) struct Pack {
 
 /// A level, as it is typed.
 #[derive(Clone, Copy, ValueEnum)]
-enum LevelName {
+pub(super) enum LevelName {
     /// Tables for each plane: the fastest to pack and to load
     Fast,
     /// Scales of rows and columns as well: up to two points smaller

@@ -177,7 +177,7 @@ impl Kind {
         match self {
             Self::File { mode } => {
                 let mut options = File::options();
-                options.write(true).create_new(true);
+                options.read(true).write(true).create_new(true);
                 #[cfg(unix)]
                 std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
                 #[cfg(not(unix))]

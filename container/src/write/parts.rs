@@ -2,6 +2,7 @@
 //! again, the others come back to back, and the index and the trailer apart.
 
 use std::io::Write;
+use std::ops::Range;
 
 use rayon::prelude::*;
 
@@ -159,36 +160,60 @@ fn hash(
     Ok(chain.finish())
 }
 
+/// Splits the tail of a packed file in the index, which is checked, and the trailer.
+fn split_tail(tail: &[u8]) -> Result<(&[u8], Trailer)> {
+    let index_len = tail.len().checked_sub(TRAILER_LEN as usize);
+    let index_len = index_len.ok_or_else(|| damaged("it is too short"))?;
+    let (index, trailer) = tail.split_at(index_len);
+    let trailer = Trailer::parse(trailer, tail.len() as u64)?;
+    if Digest::of(index).0 != trailer.index_digest {
+        return Err(damaged("its SHA-256 does not match"));
+    }
+    Ok((index, trailer))
+}
+
+fn damaged(problem: &str) -> Error {
+    Error::Damaged { section: "index", offset: 0, problem: problem.into() }
+}
+
+/// Returns the range of the record of a tensor within the index.
+fn record_range(index: &[u8], tensor: usize) -> Result<Range<usize>> {
+    let start = tensor.saturating_mul(RECORD_LEN as usize);
+    let range = start..start.saturating_add(RECORD_LEN as usize);
+    if range.end > index.len() {
+        return Err(damaged("it has fewer tensors"));
+    }
+    Ok(range)
+}
+
+/// Returns the lengths of the stored bytes of a tensor, named by its index, from the tail of a
+/// packed file.
+///
+/// # Errors
+/// [`Error::Damaged`] for a tail that is none, or has fewer tensors.
+pub fn part_len(tail: &[u8], tensor: usize) -> Result<StoredLen> {
+    let (index, _) = split_tail(tail)?;
+    let record: TensorRecord = bytemuck::pod_read_unaligned(&index[record_range(index, tensor)?]);
+    Ok(StoredLen { stored_len: record.stored_len(), model_len: record.model_len() })
+}
+
 /// Makes the tail of a packed file anew for tensors, named by their index, whose content is stored
 /// in other bytes now.
 ///
 /// # Errors
-/// [`Error::Damaged`] for a tail that is none.
+/// [`Error::Damaged`] for a tail that is none, or a tensor that shares the bytes of another.
 pub fn replace_parts(tail: &[u8], changed: &[(usize, StoredLen)]) -> Result<Vec<u8>> {
-    let damaged = |problem: &str| Error::Damaged {
-        section: "index",
-        offset: 0,
-        problem: problem.into(),
-    };
-    let index_len = tail.len().checked_sub(TRAILER_LEN as usize);
-    let index_len = index_len.ok_or_else(|| damaged("it is too short"))?;
-    let (index, trailer) = tail.split_at(index_len);
-    let mut trailer = Trailer::parse(trailer, tail.len() as u64)?;
-    if Digest::of(index).0 != trailer.index_digest {
-        return Err(damaged("its SHA-256 does not match"));
-    }
+    let (index, mut trailer) = split_tail(tail)?;
     let mut index = index.to_vec();
     let mut index_offset = u64::from_le_bytes(trailer.index_offset);
     for &(tensor, StoredLen { stored_len, model_len }) in changed {
-        let at = tensor.saturating_mul(RECORD_LEN as usize);
-        let bytes = index.get_mut(at..at.saturating_add(RECORD_LEN as usize));
-        let bytes = bytes.ok_or_else(|| damaged("it has fewer tensors"))?;
-        let before: TensorRecord = bytemuck::pod_read_unaligned(bytes);
+        let range = record_range(&index, tensor)?;
+        let before: TensorRecord = bytemuck::pod_read_unaligned(&index[range.clone()]);
         if before.is_shared() {
             return Err(damaged("the tensor shares the bytes of another"));
         }
         let after = TensorRecord::stored(before.digest, stored_len, model_len);
-        bytes.copy_from_slice(bytemuck::bytes_of(&after));
+        index[range].copy_from_slice(bytemuck::bytes_of(&after));
         index_offset = index_offset
             .checked_sub(before.stored_len())
             .and_then(|offset| offset.checked_add(stored_len))
