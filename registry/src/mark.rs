@@ -128,9 +128,19 @@ fn mark_files(store: &Store, namespace: &str, marked: &mut Marked) -> Result<()>
     let newest: Vec<_> = newest.into_iter().collect();
     let listed: Vec<_> = newest.iter().map(|(_, key)| key.clone()).collect();
     for ((sha256, key), bytes) in newest.into_iter().zip(store.objects.get_all(&listed)?) {
-        let bytes = bytes.ok_or_else(|| Error::damaged(&key, "it was listed and is gone"))?;
-        let recipe =
-            Recipe::parse_for(&bytes, sha256).map_err(|problem| Error::damaged(&key, problem))?;
+        let (key, recipe) = match bytes {
+            Some(bytes) => {
+                let recipe = Recipe::parse_for(&bytes, sha256);
+                let recipe = recipe.map_err(|problem| Error::damaged(&key, problem))?;
+                (key, recipe)
+            }
+            // It was superseded meanwhile.
+            None => {
+                let newest = Recipe::newest(&store.objects, namespace, sha256)?;
+                let newest = newest.ok_or_else(|| Error::damaged(&key, "it is gone"))?;
+                (format!("{}/{}", keys::recipes(namespace, sha256), newest.0), newest.1)
+            }
+        };
         for location in recipe.locations() {
             marked.keys.insert(keys::pack(namespace, &location.pack));
             marked.places.entry(location.pack.clone()).or_default().insert(location);

@@ -12,6 +12,9 @@ use crate::{hexadecimal, keys};
 /// The version that this module writes and reads.
 const VERSION: u32 = 1;
 
+/// The number of times that recipes are listed while others supersede them.
+const TRIES: u32 = 4;
+
 /// The recipe of an original file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -199,12 +202,18 @@ impl Recipe {
     ) -> Result<Option<(String, Self)>> {
         let folder = keys::recipes(namespace, sha256);
         let mut problem = None;
-        for meta in objects.list(&folder)?.iter().rev() {
-            // One that was listed may be collected by now; there is a newer one then.
-            let Some(bytes) = objects.get(&meta.key)? else { continue };
-            match Self::parse_for(&bytes, sha256) {
-                Ok(recipe) => return Ok(Some((keys::last_part(&meta.key).to_owned(), recipe))),
-                Err(error) => problem = Some(Error::damaged(&meta.key, error)),
+        for _ in 0..TRIES {
+            let listed = objects.list(&folder)?;
+            for meta in listed.iter().rev() {
+                // One that was listed may be superseded by now: there is a newer one then.
+                let Some(bytes) = objects.get(&meta.key)? else { continue };
+                match Self::parse_for(&bytes, sha256) {
+                    Ok(recipe) => return Ok(Some((keys::last_part(&meta.key).into(), recipe))),
+                    Err(error) => problem = Some(Error::damaged(&meta.key, error)),
+                }
+            }
+            if listed.is_empty() || problem.is_some() {
+                break;
             }
         }
         problem.map_or(Ok(None), Err)

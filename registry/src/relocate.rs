@@ -78,9 +78,15 @@ pub(crate) fn newest_recipes(
     let keys: Vec<_> = newest.iter().map(|(_, key)| key.clone()).collect();
     let mut recipes = HashMap::new();
     for ((sha256, key), bytes) in newest.into_iter().zip(store.objects.get_all(&keys)?) {
-        let recipe = bytes.and_then(|bytes| Recipe::parse_for(&bytes, sha256).ok());
-        if let Some(recipe) = recipe {
-            recipes.insert(sha256, (keys::last_part(&key).to_owned(), recipe));
+        let name = keys::last_part(&key).to_owned();
+        match bytes.map(|bytes| Recipe::parse_for(&bytes, sha256)) {
+            Some(Ok(recipe)) => _ = recipes.insert(sha256, (name, recipe)),
+            Some(Err(_)) => {}
+            // It was superseded meanwhile.
+            None => {
+                let newest = Recipe::newest(&store.objects, namespace, sha256)?;
+                recipes.extend(newest.map(|newest| (sha256, newest)));
+            }
         }
     }
     Ok(recipes)

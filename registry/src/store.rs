@@ -344,11 +344,10 @@ impl Store {
         let head = self.head(&revision.repo)?;
         let entries = log::read_all(&self.objects, &head.log, head.entry.seq)?;
         let commits = commits(&entries);
-        let found = match &revision.revision {
-            Some(name) => {
-                let found = self.resolve(&head, &revision.repo, name)?;
-                ancestors(&commits, std::iter::once(found.commit.as_str()))
-            }
+        let named = revision.revision.as_ref();
+        let named = named.map(|name| self.resolve(&head, &revision.repo, name)).transpose()?;
+        let found = match &named {
+            Some(found) => ancestors(&commits, std::iter::once(found.commit.as_str())),
             None => ancestors(&commits, tips(&head.entry)),
         };
         let wanted: HashSet<_> = found.iter().map(|commit| commit.id.as_str()).collect();

@@ -103,25 +103,24 @@ fn a_pack_that_is_cut_or_gone_is_repaired_from_a_replica() {
     assert!(copied.objects > 5);
     let again = place.real().copy_to(&replica, &()).unwrap();
     assert_eq!(again.objects, 0);
-    let all = files(&place.root());
-    for key in all.keys().filter(|key| key.starts_with("packs") || key.starts_with("files")) {
-        let path = place.root().join(key);
-        for cut in [true, false] {
-            match cut {
-                true => fs::write(&path, &all[key][..all[key].len() / 2]).unwrap(),
+    let mut expected = owned(&two());
+    expected.insert("config.json".into(), b"{}".to_vec());
+    for cut in [true, false] {
+        let mut mended = 0;
+        for key in place.keys("packs").into_iter().chain(place.keys("files")) {
+            let path = place.root().join(&key);
+            let Ok(bytes) = fs::read(&path) else { continue };
+            match cut && key.starts_with("packs") {
+                true => fs::write(&path, &bytes[..bytes.len() / 2]).unwrap(),
                 false => fs::remove_file(&path).unwrap(),
             }
-            if key.starts_with("files") && cut {
-                // A cut recipe is replaced once it is gone.
-                fs::remove_file(&path).unwrap();
-            }
             let done = place.real().repair(&replica, &()).unwrap();
-            assert!(done.left.is_empty() && done.copied + done.repaired > 0, "{key} {done:?}");
-            let mut expected = owned(&two());
-            expected.insert("config.json".into(), b"{}".to_vec());
+            assert!(done.left.is_empty(), "{key} {done:?}");
+            mended += done.copied + done.repaired;
             assert_eq!(place.pulled("lab/one").unwrap(), expected, "{key}");
             assert!(scrub(&place.real()).damaged.is_empty());
         }
+        assert!(mended > 3, "{mended}");
     }
     // A replica with commits of its own is no copy.
     let source = place.source("other", &[("x", b"1".to_vec())]);
@@ -148,7 +147,7 @@ fn repacking_keeps_everything_but_bytes() {
     before.packed().unwrap().verify_original(&()).unwrap();
     let collected =
         place.store().collect(&CollectOptions::new().grace(Duration::ZERO)).unwrap();
-    assert!(collected.deleted >= 2, "{collected:?}");
+    assert!(collected.deleted >= 1, "{collected:?}");
     assert_eq!(place.pulled("lab/one").unwrap(), owned(&weights));
     assert!(before.packed().unwrap().verify_original(&()).is_err());
 }
