@@ -4,6 +4,8 @@ use std::collections::HashSet;
 
 use at1w_container::{Digest, StoredLen, part_len, replace_parts};
 use at1w_remote::Objects;
+use miniz_oxide::deflate::compress_to_vec;
+use miniz_oxide::inflate::decompress_to_vec_with_limit;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -142,16 +144,31 @@ impl Recipe {
         Ok(recipe)
     }
 
+    /// Returns the bytes to store: the length and the deflated form of JSON, a line feed and the
+    /// tail.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = serde_json::to_vec(self).expect("a recipe is plain data");
-        bytes.push(b'\n');
-        bytes.extend_from_slice(&self.tail);
+        let mut plain = serde_json::to_vec(self).expect("a recipe is plain data");
+        plain.push(b'\n');
+        plain.extend_from_slice(&self.tail);
+        let mut bytes = (plain.len() as u64).to_le_bytes().to_vec();
+        bytes.extend(compress_to_vec(&plain, 8));
         bytes
     }
 
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
-        let end = bytes.iter().position(|&byte| byte == b'\n').ok_or("it is cut short")?;
-        let (json, tail) = bytes.split_at(end);
+        let (len, deflated) = bytes.split_first_chunk().ok_or("it is cut short")?;
+        let len = u64::from_le_bytes(*len);
+        // Deflate makes a byte of no more than about a thousand.
+        if len / 1100 > bytes.len() as u64 {
+            return Err("it claims to be longer than it can be".into());
+        }
+        let plain = decompress_to_vec_with_limit(deflated, len as usize);
+        let plain = plain.map_err(|error| format!("it does not inflate: {error}"))?;
+        if plain.len() as u64 != len {
+            return Err("it is cut short".into());
+        }
+        let end = plain.iter().position(|&byte| byte == b'\n').ok_or("it is cut short")?;
+        let (json, tail) = plain.split_at(end);
         let mut recipe: Self = serde_json::from_slice(json).map_err(|error| error.to_string())?;
         if recipe.version != VERSION {
             return Err(format!("it has version {}, known is {VERSION}", recipe.version));
