@@ -318,9 +318,7 @@ impl Store {
             let Some((log, birth, mut entry)) = self.place(&mut head, repo)? else { continue };
             let before = entry.branches.get(changes.branch).cloned();
             let current = match &before {
-                Some(found) => {
-                    Tree::read(&self.objects, &repo.namespace, found.tree, &found.copy)?
-                }
+                Some(found) => Tree::read(&self.objects, &repo.namespace, found.tree, &found.copy)?,
                 None => Tree::default(),
             };
             let tree = changes.apply(&current)?;
@@ -477,7 +475,8 @@ impl Store {
         self.objects.put(&key, Vec::new())?;
         let meta = self.objects.head(&key)?;
         self.objects.delete(std::slice::from_ref(&key))?;
-        let meta = meta.ok_or_else(|| Error::damaged(&key, "an object that was written is gone"))?;
+        let meta =
+            meta.ok_or_else(|| Error::damaged(&key, "an object that was written is gone"))?;
         Ok(meta.modified)
     }
 }

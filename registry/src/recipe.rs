@@ -77,7 +77,8 @@ pub(crate) struct Location {
 
 impl Recipe {
     pub(crate) fn new(size: u64, sha256: Digest, packed: Option<(Packed, Vec<u8>)>) -> Self {
-        let (packed, tail) = packed.map_or((None, Vec::new()), |(packed, tail)| (Some(packed), tail));
+        let (packed, tail) =
+            packed.map_or((None, Vec::new()), |(packed, tail)| (Some(packed), tail));
         let (packs, segments) = (Vec::new(), Vec::new());
         Self { version: VERSION, size, sha256, packed, packs, segments, tail }
     }
@@ -180,7 +181,8 @@ impl Recipe {
                 return Err("it names bytes beyond the end of a pack".into());
             }
         }
-        let stored = recipe.segments.iter().try_fold(0_u64, |sum, segment| sum.checked_add(segment.len));
+        let stored =
+            recipe.segments.iter().try_fold(0_u64, |sum, segment| sum.checked_add(segment.len));
         let fits = match &recipe.packed {
             Some(packed) => packed.tensors.len() == recipe.segments.len() && stored.is_some(),
             None => stored == Some(recipe.size) && recipe.tail.is_empty(),

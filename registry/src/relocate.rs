@@ -74,7 +74,8 @@ pub(crate) fn newest_recipes(
     store: &Store,
     namespace: &str,
 ) -> Result<HashMap<Digest, (String, Recipe)>> {
-    let newest: Vec<_> = newest(&store.objects.list(&keys::files(namespace))?).into_iter().collect();
+    let newest: Vec<_> =
+        newest(&store.objects.list(&keys::files(namespace))?).into_iter().collect();
     let keys: Vec<_> = newest.iter().map(|(_, key)| key.clone()).collect();
     let mut recipes = HashMap::new();
     for ((sha256, key), bytes) in newest.into_iter().zip(store.objects.get_all(&keys)?) {

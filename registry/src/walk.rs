@@ -73,7 +73,9 @@ pub(crate) fn walk(source: &Path) -> Result<Vec<SourceFile>> {
         let parts: Option<Vec<_>> = parts.map(|part| part.as_os_str().to_str()).collect();
         let path = parts.ok_or_else(|| refused(&full, "its name is not valid UTF-8"))?.join("/");
         let metadata = entry.metadata().map_err(|error| {
-            error.into_io_error().map_or_else(|| refused(&full, "is not readable"), Error::io(&full))
+            error
+                .into_io_error()
+                .map_or_else(|| refused(&full, "is not readable"), Error::io(&full))
         })?;
         files.push(SourceFile::new(path, full, &metadata)?);
     }

@@ -31,7 +31,11 @@ pub(crate) fn plan(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
 }
 
 /// Copies `range` out of the answers to the requests that [`plan`] made for it.
-pub(crate) fn gather(range: &Range<u64>, requests: &[Range<u64>], answers: &[impl AsRef<[u8]>]) -> Vec<u8> {
+pub(crate) fn gather(
+    range: &Range<u64>,
+    requests: &[Range<u64>],
+    answers: &[impl AsRef<[u8]>],
+) -> Vec<u8> {
     let mut out = Vec::with_capacity((range.end.saturating_sub(range.start)) as usize);
     let first = requests.partition_point(|request| request.end <= range.start);
     for (request, answer) in requests[first..].iter().zip(&answers[first..]) {
