@@ -15,6 +15,12 @@ use crate::file::{File, parse_digest};
 use crate::save::parse_level;
 use crate::work::watched_by;
 
+/// A tensor: its name, and its dtype, shape and SHA-256.
+type Tensor = (String, (String, Vec<u64>, String));
+
+/// What is wrong, and the revisions that need it.
+type Damaged = (String, Vec<String>);
+
 /// A store of model repositories.
 #[pyclass(frozen, module = "at1w._at1w")]
 pub(crate) struct Store(Registry);
@@ -181,7 +187,7 @@ impl Store {
         py: Python<'_>,
         repo: &str,
         revision_: Option<&str>,
-    ) -> PyResult<Vec<(String, (String, Vec<u64>, String))>> {
+    ) -> PyResult<Vec<Tensor>> {
         let revision = revision(repo, revision_)?;
         let tensors = py.detach(|| self.0.tensors(&revision)).map_err(raised)?;
         let entry = |(name, entry): (String, at1w_registry::TensorEntry)| {
@@ -197,7 +203,7 @@ impl Store {
         py: Python<'_>,
         repo: Option<&str>,
         callback: Option<Py<PyAny>>,
-    ) -> PyResult<(u64, Vec<(String, Vec<String>)>)> {
+    ) -> PyResult<(u64, Vec<Damaged>)> {
         let repo = repo.map(parse).transpose()?.map(|revision| revision.repo);
         let work = |watch: &crate::work::Watch| {
             self.0.scrub(&ScrubOptions::new().repo(repo.as_ref()).progress(watch))

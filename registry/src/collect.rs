@@ -21,7 +21,7 @@ use crate::recipe::Location;
 use crate::relocate::relocate;
 use crate::stats::write_summary;
 use crate::store::Store;
-use crate::view::{Tombstone, condemned};
+use crate::view::{Tombstone, condemned, marks};
 
 /// The time that clocks of one store may differ by: some tell whole seconds only.
 const SLACK: Duration = Duration::from_secs(2);
@@ -133,6 +133,7 @@ impl Store {
             if !options.dry_run {
                 done.rewritten += run.rewrite(&listed)?;
                 run.merge_runs()?;
+                run.forget()?;
                 write_summary(self, &namespace, marked, &listed)?;
             }
         }
@@ -341,5 +342,14 @@ impl Run<'_> {
         index::write(objects, self.namespace, kept)?;
         let merged: Vec<_> = listed.into_iter().map(|meta| meta.key).collect();
         Ok(objects.delete(&merged)?)
+    }
+
+    /// Deletes the marks of places that are gone.
+    fn forget(&self) -> Result<()> {
+        let packs = pack_lens(self.store, self.namespace)?;
+        let marks = marks(&self.store.objects, self.namespace)?;
+        let gone = marks.into_iter().filter(|(place, _)| !packs.contains_key(&place.pack));
+        let gone: Vec<_> = gone.flat_map(|(_, keys)| keys).collect();
+        Ok(self.store.objects.delete(&gone)?)
     }
 }

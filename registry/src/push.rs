@@ -376,7 +376,9 @@ impl Store {
                     self.confirm(lease, &done, changes.branch, commit.parent.as_deref())?;
                     return Ok((commit, true));
                 }
-                Appended::Behind(_) => head = Head::find(&self.objects, repo)?,
+                Appended::Behind(known) => {
+                    head = Some(Head::find_after(&self.objects, repo, known)?);
+                }
             }
         }
     }
@@ -400,10 +402,10 @@ impl Store {
                 let mut entry = found.next(Action::End, &self.actor);
                 entry.state = State::Ended;
                 let appended = append(&self.objects, &found.log, found.birth, &entry)?;
-                *head = match appended {
-                    Appended::Done(head) => Some(head),
-                    Appended::Behind(_) => Head::find(&self.objects, repo)?,
-                };
+                *head = Some(match appended {
+                    Appended::Done(head) => head,
+                    Appended::Behind(known) => Head::find_after(&self.objects, repo, known)?,
+                });
                 Ok(None)
             }
         }

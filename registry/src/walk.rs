@@ -54,8 +54,8 @@ pub(crate) fn walk(source: &Path) -> Result<Vec<SourceFile>> {
     let mut files = Vec::new();
     let entries = WalkDir::new(source).follow_links(true).min_depth(1).into_iter();
     for entry in entries.filter_entry(|entry| {
-        !(entry.depth() == 1 && entry.file_name() == ".git")
-            && !entry.file_name().to_string_lossy().ends_with(TEMPORARY)
+        let git = entry.depth() == 1 && entry.file_name() == ".git";
+        !git && !entry.file_name().to_string_lossy().ends_with(TEMPORARY)
     }) {
         let entry = entry.map_err(|error| {
             let path = error.path().unwrap_or(source).to_owned();
