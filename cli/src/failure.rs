@@ -1,5 +1,6 @@
 //! The ways in which a command fails: their messages, hints and exit codes.
 
+use std::fmt;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
@@ -17,6 +18,8 @@ pub(crate) enum Failure {
     /// Standard output could not be written to.
     Output(io::Error),
     Container(Error),
+    /// A store of repositories failed.
+    Store(at1w_registry::Error),
     /// A signature does not fit the public key.
     Signature(String),
     /// A file that was to be verified is another kind of file, or is damaged.
@@ -95,6 +98,7 @@ impl Failure {
     fn error(&self) -> Option<&Error> {
         match self {
             Self::Container(error) | Self::Refuted(error) | Self::Hidden(error, _) => Some(error),
+            Self::Store(at1w_registry::Error::Container(error)) => Some(error),
             Self::Trouble(failure) => failure.error(),
             _ => None,
         }
@@ -111,6 +115,7 @@ impl Failure {
             Self::Container(error) | Self::Refuted(error) | Self::Hidden(error, _) => {
                 Some(error.to_string())
             }
+            Self::Store(error) => Some(error.to_string()),
             Self::Trouble(failure) => failure.message(),
             Self::NoMatch(patterns) => {
                 let is_file = patterns.iter().any(|pattern| Path::new(pattern).exists());
@@ -140,12 +145,23 @@ impl Failure {
                 _ => 2,
             },
             Self::Container(error) => code_of(error),
+            Self::Store(at1w_registry::Error::Container(error)) => code_of(error),
+            Self::Store(at1w_registry::Error::Name { .. }) => 2,
+            Self::Store(error) if error.is_not_found() => 4,
+            Self::Store(error) if error.is_integrity() => 3,
+            Self::Store(_) => 1,
         }
     }
 }
 
 /// The exit code of work that was cancelled, where no signal says more.
 const INTERRUPTED: u8 = 130;
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.message().as_deref().unwrap_or_default())
+    }
+}
 
 fn code_of(error: &Error) -> u8 {
     match error.innermost() {
@@ -165,6 +181,12 @@ impl From<Error> for Failure {
 impl From<NoHandler> for Failure {
     fn from(error: NoHandler) -> Self {
         Self::Other(error.to_string())
+    }
+}
+
+impl From<at1w_registry::Error> for Failure {
+    fn from(error: at1w_registry::Error) -> Self {
+        Self::Store(error)
     }
 }
 

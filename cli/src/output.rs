@@ -56,6 +56,11 @@ pub(crate) fn json(value: &impl Serialize) -> Result<()> {
     })
 }
 
+/// Prints each value as a line of JSON.
+pub(crate) fn lines(values: &[impl Serialize]) -> Result<()> {
+    values.iter().try_for_each(|value| json_line(value, false))
+}
+
 /// Prints `value` as one line of JSON, which a reader gets at once.
 pub(crate) fn json_line(value: &impl Serialize, bytes_on_stdout: bool) -> Result<()> {
     print_beside(bytes_on_stdout, |out| {

@@ -55,7 +55,7 @@ pub(crate) fn has_terminal() -> bool {
 }
 
 /// Reads a public key, which is spelled out or in a file.
-fn public_key(text: &str) -> Result<PublicKey> {
+pub(crate) fn public_key(text: &str) -> Result<PublicKey> {
     if let Ok(key) = PublicKey::from_base64(text) {
         return Ok(key);
     }

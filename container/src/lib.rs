@@ -38,7 +38,7 @@ pub use self::estimate::{Estimate, estimate};
 pub use self::format::chunking::MAX_CHUNK_LEN;
 pub use self::format::features::names as feature_names;
 pub use self::format::header::{Header, MAX_HEADER_LEN};
-pub use self::format::magic::VERSION;
+pub use self::format::magic::{MAGIC as FIRST_BYTES, VERSION};
 pub use self::format::tensor_info::TensorInfo;
 pub use self::kind::{FileKind, Wanted, WrongKind};
 pub use self::printable::{is_hidden, printable};
@@ -54,6 +54,10 @@ pub use self::recognise::{begins_packed, is_packed, open_file};
 pub use self::signature::signed_message;
 pub use self::source::{Mapped, ReadAt};
 pub use self::summary::Summary;
+pub use self::write::known::StoredLen;
 pub use self::write::options::PackOptions;
 pub use self::write::pack::{pack, pack_file};
+pub use self::write::parts::{
+    Part, Parts, Place, TensorStore, pack_parts, part_len, replace_parts,
+};
 pub use self::write::staged::{Staged, StagedTensor};

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 
@@ -64,7 +65,43 @@ pub trait ReadAt: Send + Sync {
     fn read_ranges(&self, ranges: &[Range<u64>]) -> io::Result<Vec<Cow<'_, [u8]>>> {
         ranges.iter().map(|range| self.read_at(range.clone())).collect()
     }
+
+    /// Returns the number of bytes that cost as much to read as one more request: readers then read
+    /// a little more at once, and hand their ranges over together. 0 for a source in memory or on a
+    /// local disk, whose requests cost nothing.
+    fn request_cost(&self) -> u64 {
+        0
+    }
 }
+
+/// Passes every method on to the source that is pointed to.
+macro_rules! pass_on {
+    ($($pointer:ident)*) => {$(
+        impl<T: ReadAt + ?Sized> ReadAt for $pointer<T> {
+            fn size(&self) -> io::Result<u64> {
+                (**self).size()
+            }
+
+            fn read_at(&self, range: Range<u64>) -> io::Result<Cow<'_, [u8]>> {
+                (**self).read_at(range)
+            }
+
+            fn read_into(&self, range: Range<u64>, buffer: Vec<u8>) -> io::Result<Cow<'_, [u8]>> {
+                (**self).read_into(range, buffer)
+            }
+
+            fn read_ranges(&self, ranges: &[Range<u64>]) -> io::Result<Vec<Cow<'_, [u8]>>> {
+                (**self).read_ranges(ranges)
+            }
+
+            fn request_cost(&self) -> u64 {
+                (**self).request_cost()
+            }
+        }
+    )*};
+}
+
+pass_on!(Arc Box);
 
 impl ReadAt for [u8] {
     fn size(&self) -> io::Result<u64> {
@@ -182,17 +219,16 @@ pub(crate) fn read(source: &dyn ReadAt, range: Range<u64>) -> Result<Cow<'_, [u8
 }
 
 /// [`ReadAt::read_ranges`] with the crate's error.
-pub(crate) fn read_ranges<'a, const N: usize>(
+pub(crate) fn read_ranges<'a>(
     source: &'a dyn ReadAt,
-    ranges: &[Range<u64>; N],
-) -> Result<[Cow<'a, [u8]>; N]> {
+    ranges: &[Range<u64>],
+) -> Result<Vec<Cow<'a, [u8]>>> {
     let offset = ranges.iter().map(|range| range.start).min().unwrap_or(0);
-    let answers: [_; N] = source
-        .read_ranges(ranges)
-        .map_err(failed_at(offset))?
-        .try_into()
-        .map_err(|_| io::Error::other("the source answered another number of ranges"))
-        .map_err(failed_at(offset))?;
+    let answers = source.read_ranges(ranges).map_err(failed_at(offset))?;
+    if answers.len() != ranges.len() {
+        let problem = "the source answered another number of ranges";
+        return Err(failed_at(offset)(io::Error::other(problem)));
+    }
     for (range, answer) in ranges.iter().zip(&answers) {
         check_len(range, answer)?;
     }

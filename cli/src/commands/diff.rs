@@ -7,6 +7,7 @@ use at1w_container::{OpenOptions, Weights};
 use clap::Args;
 use serde::Serialize;
 
+use super::revisions;
 use crate::Global;
 use crate::comparison::directories::{DirectoryDifferences, Files, all_tensors, read_files};
 use crate::comparison::tensors::{Content, Differences, Tensors};
@@ -28,7 +29,8 @@ use crate::progress::Bar;
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Diff {
-    /// An .at1w or .safetensors file, a directory, or - for standard input
+    /// An .at1w or .safetensors file, a directory, a revision in a store (STORE#NS/NAME@REV), or -
+    /// for standard input
     #[arg(value_name = "A")]
     old: PathBuf,
     /// Another of these
@@ -52,12 +54,14 @@ Exit codes: 0 the same, 1 different, 2 something could not be compared, 3 a file
 Examples:
   at1w diff old.at1w new.at1w
   at1w diff model.safetensors model.at1w
+  at1w diff models#lab/minilm@v1 models#lab/minilm
   at1w diff ~/models/minilm ~/models/minilm.at1w";
 
 /// What is compared, opened.
 enum Side {
     File(PathBuf, Box<Weights>),
     Directory(PathBuf, Directory),
+    Revision(Tensors),
 }
 
 /// The differences of the two.
@@ -110,6 +114,9 @@ impl Side {
         if path.is_dir() {
             return Ok(Self::Directory(path.to_owned(), Directory::read(path, global)?));
         }
+        if let Some(revision) = revisions::named(path) {
+            return Ok(Self::Revision(revisions::tensors(revision)?));
+        }
         let weights = input::open(path, &OpenOptions::new())?;
         Ok(Self::File(input::shown(path).to_owned(), Box::new(weights)))
     }
@@ -119,7 +126,7 @@ impl Side {
             Self::File(path, weights) => {
                 Ok(Content::read(weights, bar).map_err(|error| error.in_file(path))?)
             }
-            Self::Directory(..) => {
+            Self::Directory(..) | Self::Revision(_) => {
                 Ok(Content { tensors: self.tensors(bar)?, ..Content::default() })
             }
         }
@@ -127,7 +134,11 @@ impl Side {
 
     /// Returns all tensors, of whichever file.
     fn tensors(&mut self, bar: &Bar) -> Result<Tensors> {
-        let Self::Directory(path, directory) = self else { return Ok(self.content(bar)?.tensors) };
+        let (path, directory) = match self {
+            Self::Directory(path, directory) => (path, directory),
+            Self::Revision(tensors) => return Ok(tensors.clone()),
+            Self::File(..) => return Ok(self.content(bar)?.tensors),
+        };
         let files: Files = read_files(directory, bar)?;
         all_tensors(&files).map_err(|name| {
             let path = path.display();
@@ -138,7 +149,7 @@ impl Side {
     /// Returns the worst that was reported of its files.
     fn worst(&self) -> Option<Reported> {
         match self {
-            Self::File(..) => None,
+            Self::File(..) | Self::Revision(_) => None,
             Self::Directory(_, directory) => directory.worst(),
         }
     }

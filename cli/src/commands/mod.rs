@@ -12,7 +12,12 @@ pub(crate) mod keygen;
 pub(crate) mod ls;
 pub(crate) mod man;
 pub(crate) mod pack;
+pub(crate) mod pull;
+pub(crate) mod push;
+pub(crate) mod repo;
+mod revisions;
 pub(crate) mod sign;
+pub(crate) mod store;
 pub(crate) mod unpack;
 pub(crate) mod verify;
 

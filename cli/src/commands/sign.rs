@@ -82,26 +82,11 @@ impl Sign {
         if comment.contains(char::is_control) {
             return Err(Failure::Usage("a trusted comment is one line of plain text".into()));
         }
-        let key = read_text(&secret_key)?;
-        if !has_terminal() && has_password(&key) {
-            return Err(Failure::Other(format!(
-                "{}: its password is typed on a terminal, and there is none: sign with a key \
-                 without one (keygen --no-password)",
-                secret_key.display()
-            )));
-        }
-        let signature = unlocked(&key)
-            .and_then(|key| {
-                // The public key lets minisign refuse a damaged secret key.
-                let public = Some(PublicKey::from_secret_key(&key)?);
-                let comment = Some(comment.trim());
-                minisign::sign(public.as_ref(), &key, &signed[..], comment, Some(UNTRUSTED))
-            })
-            .map_err(|error| Failure::Other(format!("{}: {error}", secret_key.display())))?;
+        let signature = sign_message(&secret_key, &signed, comment.trim())?;
         // From here on there is a temporary file.
         signals::catch()?;
         write_atomically(&output, force, |file| {
-            file.write_all(signature.to_string().as_bytes()).map_err(Error::Write)
+            file.write_all(signature.as_bytes()).map_err(Error::Write)
         })?;
         if global.quiet {
             return Ok(());
@@ -109,6 +94,26 @@ impl Sign {
         let (from, to) = (path.display().to_string(), output.display().to_string());
         to_stdout(|out| writeln!(out, "{} -> {}", printable(&from), printable(&to)))
     }
+}
+
+/// Signs a message with a secret key, whose password is asked for; returns the signature.
+pub(super) fn sign_message(secret_key: &Path, message: &[u8], comment: &str) -> Result<String> {
+    let key = read_text(secret_key)?;
+    if !has_terminal() && has_password(&key) {
+        return Err(Failure::Other(format!(
+            "{}: its password is typed on a terminal, and there is none: sign with a key \
+             without one (keygen --no-password)",
+            secret_key.display()
+        )));
+    }
+    let signature = unlocked(&key).and_then(|key| {
+        // The public key lets minisign refuse a damaged secret key.
+        let public = Some(PublicKey::from_secret_key(&key)?);
+        minisign::sign(public.as_ref(), &key, message, Some(comment), Some(UNTRUSTED))
+    });
+    let signature =
+        signature.map_err(|error| Failure::Other(format!("{}: {error}", secret_key.display())))?;
+    Ok(signature.to_string())
 }
 
 /// Whether a secret key is protected by a password.

@@ -15,9 +15,9 @@ pub(crate) type Tensors = BTreeMap<String, Entry>;
 /// The properties that make two tensors the same.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize)]
 pub(crate) struct Entry {
-    dtype: String,
-    shape: Vec<u64>,
-    sha256: String,
+    pub(crate) dtype: String,
+    pub(crate) shape: Vec<u64>,
+    pub(crate) sha256: String,
 }
 
 /// The differences of two files.

@@ -5,7 +5,7 @@ pub const VERSION: u32 = 1;
 
 /// The first bytes of a file. As the length of a safetensors header they are absurd, so that
 /// readers of safetensors refuse the file; the line ends show damage by text conversion.
-pub(crate) const MAGIC: [u8; 8] = *b"at1w\r\n\x1a\n";
+pub const MAGIC: [u8; 8] = *b"at1w\r\n\x1a\n";
 
 /// The last bytes of a file.
 pub(crate) const END_MAGIC: [u8; 8] = *b"\nat1wEND";

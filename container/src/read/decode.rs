@@ -9,10 +9,12 @@ use at1w_simd::sha256;
 use rayon::prelude::*;
 
 use super::plan::Plan;
+use super::stored::Stored;
 use crate::digest::{self, Expected};
 use crate::error::Result;
 use crate::pool;
 use crate::progress::{Progress, report};
+use crate::source::{self, ReadAt};
 
 /// A chunk to decode into memory of its size.
 pub(crate) struct Job<'j, 'a> {
@@ -45,10 +47,15 @@ fn with_scratch<T>(work: impl FnOnce(&mut Scratch) -> T) -> T {
     result
 }
 
+/// The least number of chunks that a thread takes at a time where a request costs something.
+const REMOTE_GROUP: usize = 8;
+
 /// Returns how many of `chunks` chunks a thread should take at a time: as many as are hashed side
-/// by side, unless other threads would get none.
-pub(crate) fn group_len(backend: Backend, chunks: usize) -> usize {
-    chunks.div_ceil(rayon::current_num_threads()).clamp(1, sha256::width(backend))
+/// by side, or are worth a request, unless other threads would get none.
+pub(crate) fn group_len(source: &dyn ReadAt, backend: Backend, chunks: usize) -> usize {
+    let least = if source.request_cost() > 0 { REMOTE_GROUP } else { 1 };
+    let most = sha256::width(backend).max(least);
+    chunks.div_ceil(rayon::current_num_threads()).clamp(1, most)
 }
 
 /// Decodes and verifies chunks on all threads. On failure, each byte of memory is verified, zero,
@@ -59,7 +66,8 @@ pub(crate) fn all(jobs: &mut [Job<'_, '_>], progress: &dyn Progress) -> Result<(
         // One chunk is not worth waking other threads for.
         [_] => some(jobs, progress),
         [first, ..] => pool::run(|| {
-            let len = group_len(first.plan.tensor.backend, jobs.len());
+            let Stored { source, backend, .. } = first.plan.tensor;
+            let len = group_len(source, backend, jobs.len());
             let groups = jobs.par_chunks_mut(len);
             groups.try_for_each(|jobs| some(jobs, progress))
         }),
@@ -72,6 +80,23 @@ fn some(jobs: &mut [Job<'_, '_>], progress: &dyn Progress) -> Result<()> {
     report(progress, jobs.iter().map(|job| job.out.len() as u64).sum())
 }
 
+/// Reads the payloads of chunks of one file together, where a request costs something; returns
+/// none where it costs nothing, and each is read when its turn comes.
+fn fetch<'j>(jobs: &[Job<'j, '_>]) -> Result<Vec<Cow<'j, [u8]>>> {
+    let Some(source) = jobs.first().map(|job| job.plan.tensor.source) else { return Ok(vec![]) };
+    if source.request_cost() == 0 {
+        return Ok(vec![]);
+    }
+    let missing = jobs.iter().filter(|job| job.plan.payload_read(job.chunk).is_none());
+    let ranges: Vec<_> = missing.map(|job| job.plan.payload_range(job.chunk)).collect();
+    let mut answers = source::read_ranges(source, &ranges)?.into_iter();
+    let payload = |job: &Job<'j, '_>| match job.plan.payload_read(job.chunk) {
+        Some(payload) => Cow::Borrowed(payload),
+        None => answers.next().expect("there are as many answers as ranges"),
+    };
+    Ok(jobs.iter().map(payload).collect())
+}
+
 /// Decodes and verifies chunks on this thread. On failure, memory holds unverified bytes.
 fn group(jobs: &mut [Job<'_, '_>]) -> Result<()> {
     // All chunks are of one file.
@@ -82,8 +107,12 @@ fn group(jobs: &mut [Job<'_, '_>]) -> Result<()> {
             *decoder = std::mem::take(decoder).with_backend(backend);
             *used = Some(backend);
         }
+        let mut fetched = fetch(jobs)?.into_iter();
         for Job { plan, chunk, out } in &mut *jobs {
-            let encoded = plan.payload(*chunk, std::mem::take(payload))?;
+            let encoded = match fetched.next() {
+                Some(encoded) => encoded,
+                None => plan.payload(*chunk, std::mem::take(payload))?,
+            };
             decoder.decode(&plan.model, plan.position(*chunk), &encoded, out).map_err(|e| {
                 plan.tensor.damaged(Some(*chunk), plan.offset(*chunk), e.to_string())
             })?;
@@ -109,7 +138,8 @@ fn group(jobs: &mut [Job<'_, '_>]) -> Result<()> {
 pub(crate) fn verify(chunks: &[Chunk<'_, '_>], progress: &dyn Progress) -> Result<()> {
     let Some(first) = chunks.first() else { return Ok(()) };
     pool::run(|| {
-        let groups = chunks.par_chunks(group_len(first.plan.tensor.backend, chunks.len()));
+        let Stored { source, backend, .. } = first.plan.tensor;
+        let groups = chunks.par_chunks(group_len(source, backend, chunks.len()));
         groups.try_for_each(|group| verify_group(group, progress))
     })
 }
@@ -146,7 +176,8 @@ pub(crate) fn parts(
         // One chunk is not worth waking other threads for.
         [_] => group(parts),
         _ => pool::run(|| {
-            let len = group_len(plan.tensor.backend, parts.len());
+            let Stored { source, backend, .. } = plan.tensor;
+            let len = group_len(source, backend, parts.len());
             parts.par_chunks_mut(len).try_for_each(group)
         }),
     }

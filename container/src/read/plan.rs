@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use at1w_codec::{Encoder, Model, Position};
+use rayon::prelude::*;
 
 use super::index::Entry;
 use super::stored::Stored;
@@ -21,56 +22,96 @@ pub(crate) struct Plan<'a> {
     payloads: Vec<Range<u64>>,
     /// The SHA-256 state after each chunk but the last.
     states: Vec<State>,
-    /// The only payload of a tensor with one chunk, which was read with the model.
-    payload: Option<Cow<'a, [u8]>>,
+    /// The bytes of all payloads, where they were read with the model.
+    read: Option<Cow<'a, [u8]>>,
 }
 
 impl<'a> Plan<'a> {
-    /// Reads the model and the chunk table; for a tensor with one chunk also its payload.
+    /// Reads the model and the chunk table; the payloads as well where they are one chunk, or where
+    /// another request would cost more.
     pub(crate) fn read(tensor: Stored<'a>) -> Result<Self> {
+        let range = Self::range(tensor);
+        Self::parse(tensor, range.start, source::read(tensor.source, range)?)
+    }
+
+    /// [`Plan::read`] for several tensors of one file.
+    pub(crate) fn read_all(tensors: &[Stored<'a>]) -> Result<Vec<Self>> {
+        match tensors {
+            [first, _, ..] if first.source.request_cost() > 0 => {
+                let ranges: Vec<_> = tensors.iter().map(|&tensor| Self::range(tensor)).collect();
+                let answers = source::read_ranges(first.source, &ranges)?;
+                let read = tensors.iter().zip(&ranges).zip(answers);
+                read.map(|((&tensor, range), bytes)| Self::parse(tensor, range.start, bytes))
+                    .collect()
+            }
+            _ => tensors.par_iter().map(|&tensor| Self::read(tensor)).collect(),
+        }
+    }
+
+    /// Returns the range of the file that a plan is read from.
+    fn range(tensor: Stored<'a>) -> Range<u64> {
+        let Entry { start, end, .. } = tensor.entry;
+        let chunks = tensor.chunk_count();
+        if chunks == 1 || end - start <= tensor.source.request_cost() {
+            return start..end;
+        }
+        end - chunk_table_len(chunks) - tensor.entry.model_len()..end
+    }
+
+    /// Makes a plan of the bytes of its range, which begins at `first`.
+    fn parse(tensor: Stored<'a>, first: u64, bytes: Cow<'a, [u8]>) -> Result<Self> {
         let Entry { start, end, .. } = tensor.entry;
         let chunks = tensor.chunk_count();
         let table_len = chunk_table_len(chunks);
         let model_start = end - table_len - tensor.entry.model_len();
-        let first = if chunks == 1 { start } else { model_start };
-        let bytes = source::read(tensor.source, first..end)?;
         // The lengths fit: opening checked the index.
         let table = &bytes[bytes.len() - table_len as usize..];
         let model = &bytes[(model_start - first) as usize..][..tensor.entry.model_len() as usize];
         let model = tensor.parse_model(model_start, model)?;
-        let mut plan =
-            Self { tensor, model, payloads: Vec::new(), states: Vec::new(), payload: None };
+        let mut plan = Self { tensor, model, payloads: Vec::new(), states: Vec::new(), read: None };
         if chunks == 1 {
             plan.add_payload(start, model_start - start)?;
+        } else {
+            plan.add_table(table)?;
+        }
+        if first == start {
             let len = (model_start - start) as usize;
-            plan.payload = Some(match bytes {
+            plan.read = Some(match bytes {
                 Cow::Borrowed(bytes) => Cow::Borrowed(&bytes[..len]),
                 Cow::Owned(mut bytes) => {
                     bytes.truncate(len);
                     Cow::Owned(bytes)
                 }
             });
-            return Ok(plan);
         }
+        Ok(plan)
+    }
 
+    /// Adds the payloads and the states of the chunk table of a tensor of several chunks.
+    fn add_table(&mut self, table: &[u8]) -> Result<()> {
+        let tensor = self.tensor;
+        let Entry { start, end, .. } = tensor.entry;
+        let chunks = tensor.chunk_count();
+        let table_len = table.len() as u64;
+        let model_start = end - table_len - tensor.entry.model_len();
         let (lens, states) = table.split_at((chunks * PAYLOAD_LEN) as usize);
         if content_digest(states, tensor.digest()) != tensor.entry.content_digest {
             let problem = "its chunk states do not match its content digest".into();
             return Err(tensor.damaged(None, end - (chunks - 1) * STATE_LEN, problem));
         }
-        plan.payloads.reserve_exact(chunks as usize);
+        self.payloads.reserve_exact(chunks as usize);
         let mut at = start;
         for len in lens.as_chunks().0 {
             let len = u64::from(u32::from_le_bytes(*len));
-            plan.add_payload(at, len)?;
+            self.add_payload(at, len)?;
             at += len;
         }
         if at != model_start {
             let problem = "its payload lengths do not add up".into();
             return Err(tensor.damaged(None, end - table_len, problem));
         }
-        plan.states.extend(states.as_chunks().0.iter().map(State::from_bytes));
-        Ok(plan)
+        self.states.extend(states.as_chunks().0.iter().map(State::from_bytes));
+        Ok(())
     }
 
     /// Adds the payload of the next chunk. Checks that it is no longer than any encoding.
@@ -105,13 +146,22 @@ impl<'a> Plan<'a> {
 
     /// Returns the payload of a chunk, read into `buffer` where it is not in memory.
     pub(crate) fn payload(&self, chunk: u64, buffer: Vec<u8>) -> Result<Cow<'_, [u8]>> {
-        match &self.payload {
+        match self.payload_read(chunk) {
             Some(payload) => Ok(Cow::Borrowed(payload)),
-            None => {
-                let range = self.payloads[chunk as usize].clone();
-                source::read_into(self.tensor.source, range, buffer)
-            }
+            None => source::read_into(self.tensor.source, self.payload_range(chunk), buffer),
         }
+    }
+
+    /// Returns the payload of a chunk where it is in memory.
+    pub(crate) fn payload_read(&self, chunk: u64) -> Option<&[u8]> {
+        let Range { start, end } = self.payload_range(chunk);
+        let first = self.tensor.entry.start;
+        self.read.as_deref().map(|read| &read[(start - first) as usize..(end - first) as usize])
+    }
+
+    /// Returns the range of the payload of a chunk in the file.
+    pub(crate) fn payload_range(&self, chunk: u64) -> Range<u64> {
+        self.payloads[chunk as usize].clone()
     }
 
     /// Returns the bytes of a chunk with the SHA-256 states that the index has for it.

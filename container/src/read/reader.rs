@@ -204,9 +204,10 @@ impl Reader {
         report(progress, shared.iter().map(Tensor::raw_len).sum())?;
         pool::run(|| {
             large.into_par_iter().try_for_each(|tensor| tensor.verify(progress))?;
-            small.par_chunks(decode::group_len(self.backend, small.len())).try_for_each(|tensors| {
-                let plans = tensors.iter().map(|&tensor| Plan::read(tensor.stored));
-                let plans = plans.collect::<Result<Vec<_>>>()?;
+            let len = decode::group_len(&*self.source, self.backend, small.len());
+            small.par_chunks(len).try_for_each(|tensors| {
+                let tensors: Vec<_> = tensors.iter().map(|tensor| tensor.stored).collect();
+                let plans = Plan::read_all(&tensors)?;
                 let chunks: Vec<_> = plans.iter().map(|plan| Chunk { plan, chunk: 0 }).collect();
                 decode::verify_group(&chunks, progress)
             })
@@ -221,8 +222,8 @@ fn read_batch(
     progress: &dyn Progress,
 ) -> Result<()> {
     pool::run(|| {
-        let plans: Vec<_> =
-            tensors.par_iter().map(|&tensor| Plan::read(tensor.stored)).collect::<Result<_>>()?;
+        let stored: Vec<_> = tensors.iter().map(|tensor| tensor.stored).collect();
+        let plans = Plan::read_all(&stored)?;
         let mut jobs = Vec::new();
         for (plan, (_, out)) in plans.iter().zip(wanted) {
             let mut rest = &mut **out;

@@ -3,8 +3,6 @@
 use std::io::{self, Write};
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::buffer::reserve;
 use super::decode::{self, Job};
 use super::plan::Plan;
@@ -70,10 +68,9 @@ impl Reader {
         let tensors: Vec<usize> =
             batch.chunk_by(|a, b| a.tensor == b.tensor).map(|chunks| chunks[0].tensor).collect();
         let kept = last.take().filter(|(tensor, _)| tensors.first() == Some(tensor));
-        let new = tensors.par_iter().skip(kept.iter().len());
-        let new: Vec<_> = new
-            .map(|&tensor| Ok((tensor, Plan::read(self.at(tensor).stored)?)))
-            .collect::<Result<_>>()?;
+        let new = &tensors[kept.iter().len()..];
+        let stored: Vec<_> = new.iter().map(|&tensor| self.at(tensor).stored).collect();
+        let new = new.iter().copied().zip(Plan::read_all(&stored)?);
         let mut plans: Vec<_> = kept.into_iter().chain(new).collect();
 
         let mut raw = vec![0; batch.iter().map(ChunkRef::len).sum()];

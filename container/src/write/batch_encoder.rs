@@ -10,6 +10,7 @@ use super::buffers::Buffers;
 use super::chunk::{EncodedChunk, Payload};
 use super::coder::{Coder, StoredModel};
 use super::dedup;
+use super::known::Known;
 use super::measure::measure;
 use super::options::PackOptions;
 use crate::batches::ChunkRef;
@@ -27,6 +28,8 @@ pub(super) struct BatchEncoder<'a> {
     progress: &'a dyn Progress,
     /// For each tensor with the content of an earlier one, the index of the earlier one.
     shared: HashMap<usize, u32>,
+    /// For each tensor that is stored elsewhere, its stored bytes.
+    known: &'a [Option<Known>],
     /// The last tensor of several chunks, and its model: the tensor may go on in the next batch.
     model: Option<(usize, Arc<StoredModel>)>,
 }
@@ -37,11 +40,12 @@ impl<'a> BatchEncoder<'a> {
         backend: Backend,
         source: &'a dyn ReadAt,
         header: &'a Header,
+        known: &'a [Option<Known>],
         options: &PackOptions<'a>,
     ) -> Result<Self> {
         let PackOptions { level, progress, .. } = *options;
         let shared = dedup::find(source, header)?;
-        Ok(Self { source, header, backend, level, progress, shared, model: None })
+        Ok(Self { source, header, backend, level, progress, shared, known, model: None })
     }
 
     /// Reads and encodes the chunks of a batch on all threads.
@@ -66,7 +70,7 @@ impl<'a> BatchEncoder<'a> {
     /// Returns the model of a tensor of several chunks, which is made for its first chunk. A tensor
     /// of one chunk, or one that shares its bytes, has none.
     fn shared_model(&mut self, at: &ChunkRef) -> Result<Option<Arc<StoredModel>>> {
-        if at.count == 1 || self.shared.contains_key(&at.tensor) {
+        if at.count == 1 || self.stored_already(at.tensor).is_some() {
             return Ok(None);
         }
         if let Some((tensor, model)) = &self.model
@@ -79,6 +83,12 @@ impl<'a> BatchEncoder<'a> {
         let model = self.stored(at, model)?;
         self.model = Some((at.tensor, model.clone()));
         Ok(Some(model))
+    }
+
+    /// Says where the bytes of a tensor are that are not stored here.
+    fn stored_already(&self, tensor: usize) -> Option<Payload> {
+        let shared = self.shared.get(&tensor).map(|&other| Payload::Shared(other));
+        shared.or_else(|| Some(Payload::Known((*self.known.get(tensor)?)?)))
     }
 
     fn stored(&self, at: &ChunkRef, model: Model) -> Result<Arc<StoredModel>> {
@@ -101,8 +111,7 @@ impl<'a> BatchEncoder<'a> {
         let start = self.header.data_start() + info.data.start;
         let range = start + at.range.start..start + at.range.end;
         let raw = source::read_into(self.source, range, buffers.take(at.len()))?;
-        if let Some(&other) = self.shared.get(&at.tensor) {
-            let payload = Payload::Shared(other);
+        if let Some(payload) = self.stored_already(at.tensor) {
             return Ok(EncodedChunk { at, raw, payload });
         }
         let model = match model {

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::coder::StoredModel;
+use super::known::Known;
 use crate::batches::ChunkRef;
 
 /// A chunk that is read and encoded.
@@ -19,4 +20,6 @@ pub(super) enum Payload {
     Own { bytes: Vec<u8>, len: usize, model: Arc<StoredModel> },
     /// As the chunk of the earlier tensor with this index.
     Shared(u32),
+    /// Not at all: the tensor is stored elsewhere.
+    Known(Known),
 }

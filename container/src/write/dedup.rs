@@ -58,7 +58,7 @@ fn like(info: &TensorInfo) -> Like<'_> {
 }
 
 /// Returns the bytes at the start and in the middle of a tensor; all of them for a small one.
-fn samples(source: &dyn ReadAt, header: &Header, info: &TensorInfo) -> Result<Vec<u8>> {
+pub(super) fn samples(source: &dyn ReadAt, header: &Header, info: &TensorInfo) -> Result<Vec<u8>> {
     let len = info.raw_len();
     let read = |range| source::read(source, within(header, info, range));
     if len <= 2 * SAMPLE_LEN {
@@ -86,7 +86,7 @@ fn same_bytes(
 }
 
 /// Returns the range in the file of a range of a tensor.
-fn within(header: &Header, info: &TensorInfo, bytes: Range<u64>) -> Range<u64> {
+pub(super) fn within(header: &Header, info: &TensorInfo, bytes: Range<u64>) -> Range<u64> {
     let start = header.data_start() + info.data.start;
     start + bytes.start..start + bytes.end
 }

@@ -1,10 +1,12 @@
 //! The packed file as it grows: payloads, models and chunk tables, then the index and the trailer.
+//! The stored bytes of tensors that lie elsewhere are counted and not written.
 
 use std::io::Write;
 
 use super::buffers::Buffers;
 use super::chunk::{EncodedChunk, Payload};
 use super::coder::StoredModel;
+use super::known::Known;
 use at1w_codec::Backend;
 
 use crate::batches::ChunkRef;
@@ -23,6 +25,7 @@ use crate::summary::Summary;
 /// The file as it grows, written from start to end.
 pub(super) struct Output<'a> {
     sink: &'a mut (dyn Write + Send),
+    /// The length of the file so far, with the bytes that lie elsewhere.
     len: u64,
     /// The SHA-256 of the original file.
     original: Chain,
@@ -36,35 +39,39 @@ pub(super) struct Output<'a> {
     records: Vec<TensorRecord>,
     /// The content digests of the tensors of several chunks.
     content_digests: Vec<Digest>,
-    /// The features that readers need.
-    required_features: u64,
+    /// The features that readers of each tensor need.
+    features: Vec<u64>,
+}
+
+/// A file whose tensors are written.
+pub(super) struct Finished {
+    pub(super) records: Vec<TensorRecord>,
+    /// The features that readers of each tensor need.
+    pub(super) features: Vec<u64>,
+    /// The index and the trailer.
+    pub(super) tail: Vec<u8>,
+    pub(super) summary: Summary,
 }
 
 impl<'a> Output<'a> {
-    /// Begins the file.
-    pub(super) fn new(
-        backend: Backend,
-        sink: &'a mut (dyn Write + Send),
-        header: &Header,
-    ) -> Result<Self> {
+    /// Begins the file after its first bytes.
+    pub(super) fn new(backend: Backend, sink: &'a mut (dyn Write + Send), header: &Header) -> Self {
         let mut original = Chain::new(backend);
         original.update(&header.prefix());
         original.update(header.bytes());
-        let mut output = Self {
+        let len = MAGIC.len() as u64;
+        Self {
             sink,
-            len: 0,
+            len,
             original,
             tensor: Chain::new(backend),
             payload_lens: Vec::new(),
             states: Vec::new(),
-            start: 0,
+            start: len,
             records: Vec::with_capacity(header.tensors().len()),
             content_digests: Vec::new(),
-            required_features: 0,
-        };
-        output.write(&MAGIC)?;
-        output.start = output.len;
-        Ok(output)
+            features: Vec::with_capacity(header.tensors().len()),
+        }
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
@@ -94,6 +101,7 @@ impl<'a> Output<'a> {
                     self.end_chunk(&chunk.at, *len, model, digest)?;
                 }
                 Payload::Shared(other) => self.end_shared(&chunk.at, *other, digest)?,
+                Payload::Known(known) => self.end_known(&chunk.at, *known, digest)?,
             }
             let len = chunk.raw.len() as u64;
             buffers.give_back(chunk);
@@ -118,7 +126,7 @@ impl<'a> Output<'a> {
             return Ok(());
         }
         self.write(&model.bytes)?;
-        self.required_features |= model.features();
+        self.features.push(model.features());
         let (payload_lens, states) =
             (std::mem::take(&mut self.payload_lens), std::mem::take(&mut self.states));
         self.write(&payload_lens)?;
@@ -132,33 +140,57 @@ impl<'a> Output<'a> {
         Ok(())
     }
 
-    /// Adds the state after a chunk that is stored already; the last chunk ends the tensor.
+    /// Adds a chunk of a tensor that shares the bytes of an earlier one.
     fn end_shared(&mut self, at: &ChunkRef, other: u32, digest: [u8; 32]) -> Result<()> {
+        let record = TensorRecord::shared(digest, other);
+        self.end_stored(at, digest, self.records[other as usize].digest, record, 0)
+    }
+
+    /// Adds a chunk of a tensor whose bytes lie elsewhere.
+    fn end_known(&mut self, at: &ChunkRef, known: Known, digest: [u8; 32]) -> Result<()> {
+        let (model_len, features) = known.len.model();
+        let record = TensorRecord::stored(known.digest.0, known.len.stored_len, model_len);
+        self.end_stored(at, digest, known.digest.0, record, features)
+    }
+
+    /// Adds the state after a chunk that is stored already; the last chunk ends the tensor, whose
+    /// digest is checked.
+    fn end_stored(
+        &mut self,
+        at: &ChunkRef,
+        digest: [u8; 32],
+        expected: [u8; 32],
+        record: TensorRecord,
+        features: u64,
+    ) -> Result<()> {
         if !at.is_last() {
             self.states.extend(digest);
             return Ok(());
         }
+        self.features.push(features);
         let states = std::mem::take(&mut self.states);
         if !states.is_empty() {
             self.content_digests.push(content_digest(&states, Digest(digest)));
         }
-        if self.records[other as usize].digest != digest {
-            let problem = "two tensors that were the same are not: pack it again";
+        if digest != expected {
+            let problem = "a tensor is not what it was a moment ago: pack it again";
             return Err(Error::SourceChanged(problem.into()));
         }
-        self.records.push(TensorRecord::shared(digest, other));
+        self.len += record.stored_len();
+        self.start = self.len;
+        self.records.push(record);
         Ok(())
     }
 
-    /// Writes the index and the trailer.
-    pub(super) fn finish(mut self, header: &Header) -> Result<Summary> {
+    /// Makes the index and the trailer.
+    pub(super) fn finish(self, header: &Header) -> Finished {
         let index_offset = self.len;
         let (header_encoding, stored) = stored_header::store(header.bytes());
         let mut index = bytemuck::cast_slice(&self.records).to_vec();
         index.extend(self.content_digests.iter().flat_map(|d| d.0));
         index.extend_from_slice(&stored);
-        self.write(&index)?;
 
+        let required_features = self.features.iter().fold(0, |all, features| all | features);
         let root = root(header.bytes(), self.all_content_digests(header));
         let original_len = header.data_start() + header.data_len();
         let original_digest = self.original.clone().finish();
@@ -171,7 +203,7 @@ impl<'a> Output<'a> {
             root: root.0,
             original_len: original_len.to_le_bytes(),
             original_digest: original_digest.0,
-            required_features: self.required_features.to_le_bytes(),
+            required_features: required_features.to_le_bytes(),
             optional_features: [0; 8],
             header_encoding,
             reserved: [0; 3],
@@ -179,14 +211,16 @@ impl<'a> Output<'a> {
             checksum: [0; 8],
             magic: [0; 8],
         };
-        self.write(bytemuck::bytes_of(&trailer.seal()))?;
-        Ok(Summary {
+        let mut tail = index;
+        tail.extend_from_slice(bytemuck::bytes_of(&trailer.seal()));
+        let summary = Summary {
             tensors: self.records.len() as u64,
             original_len,
-            packed_len: self.len,
+            packed_len: self.len + tail.len() as u64,
             root,
             original_digest,
-        })
+        };
+        Finished { records: self.records, features: self.features, tail, summary }
     }
 
     /// Returns the content digest of each tensor.

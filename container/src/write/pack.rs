@@ -5,12 +5,14 @@ use std::path::Path;
 
 use super::batch_encoder::BatchEncoder;
 use super::buffers::Buffers;
+use super::known::Known;
 use super::options::PackOptions;
-use super::output::Output;
+use super::output::{Finished, Output};
 use crate::backend::chosen;
 use crate::batches::batches;
 use crate::error::{Error, Result};
 use crate::format::header::Header;
+use crate::format::magic::MAGIC;
 use crate::fs::atomic::{Mode, check_distinct, write_with_mode};
 use crate::fs::identity::Identity;
 use crate::kind::Wanted;
@@ -47,13 +49,13 @@ pub(crate) fn pack_file_with_mode(
         .map_err(|error| explain(&file, error, Wanted::Safetensors).in_file(source))?;
     write_with_mode(mode, target, options.overwrite, |out| {
         let mut out = BufWriter::with_capacity(64 << 10, out);
-        let summary = encode(&file, &header, &mut out, options).map_err(|error| match error {
+        let packed = whole(&file, &header, &mut out, options).map_err(|error| match error {
             Error::Write(_) => error,
             error => error.in_file(source),
         })?;
         out.flush().map_err(Error::Write)?;
         before.check(&file, source)?;
-        Ok(summary)
+        Ok(packed)
     })
 }
 
@@ -81,19 +83,34 @@ pub fn pack(
 ) -> Result<Summary> {
     let header =
         Header::read(source).map_err(|error| explain(source, error, Wanted::Safetensors))?;
-    encode(source, &header, sink, options)
+    whole(source, &header, sink, options)
 }
 
-/// Encodes batch after batch: while one is encoded, the one before is hashed and written.
-fn encode(
+/// Writes the whole file.
+fn whole(
     source: &dyn ReadAt,
     header: &Header,
     sink: &mut (dyn Write + Send),
     options: &PackOptions<'_>,
 ) -> Result<Summary> {
+    sink.write_all(&MAGIC).map_err(Error::Write)?;
+    let file = encode(source, header, sink, &[], options)?;
+    sink.write_all(&file.tail).map_err(Error::Write)?;
+    Ok(file.summary)
+}
+
+/// Encodes batch after batch: while one is encoded, the one before is hashed and written. Writes
+/// the stored bytes of all tensors but those that are `known`.
+pub(super) fn encode(
+    source: &dyn ReadAt,
+    header: &Header,
+    sink: &mut (dyn Write + Send),
+    known: &[Option<Known>],
+    options: &PackOptions<'_>,
+) -> Result<Finished> {
     let backend = chosen(options.backend)?;
-    let mut encoder = BatchEncoder::new(backend, source, header, options)?;
-    let mut output = Output::new(backend, sink, header)?;
+    let mut encoder = BatchEncoder::new(backend, source, header, known, options)?;
+    let mut output = Output::new(backend, sink, header);
     let buffers = Buffers::default();
     let mut pending = Vec::new();
     for batch in batches(header) {
@@ -107,5 +124,5 @@ fn encode(
         pending = encoded?;
     }
     output.append(&mut pending, &buffers, options.progress)?;
-    output.finish(header)
+    Ok(output.finish(header))
 }

@@ -92,7 +92,7 @@ pub(crate) struct Pack {
 
 /// A level, as it is typed.
 #[derive(Clone, Copy, ValueEnum)]
-enum LevelName {
+pub(crate) enum LevelName {
     /// Tables for each plane: the fastest to pack and to load
     Fast,
     /// Scales of rows and columns as well: up to two points smaller

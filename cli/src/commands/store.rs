@@ -1,0 +1,378 @@
+//! `at1w store`
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use at1w_registry::{CollectOptions, RepoName, ScrubOptions};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::pack::LevelName;
+use super::repo::parse_span;
+use super::sign::sign_message;
+use crate::Global;
+use crate::failure::{Failure, Reported, Result};
+use crate::output::{json as print_json, lines, printable, to_stdout};
+use crate::progress::Bar;
+
+/// Look after a store: make, check, scrub, collect, repack, repair and copy it
+#[derive(Args)]
+pub(crate) struct Store {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make a store at an absent or empty place
+    Init {
+        #[arg(value_name = "STORE")]
+        store: String,
+    },
+    /// Check that several writers can share the place, and that all logs are whole
+    Check {
+        #[arg(value_name = "STORE")]
+        store: String,
+        /// Print a line of JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Add up what each namespace holds
+    Stats {
+        #[arg(value_name = "STORE")]
+        store: String,
+        /// Print a JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Read and prove every byte that is in use, and name the revisions that need what is damaged
+    Scrub {
+        #[arg(value_name = "STORE")]
+        store: String,
+        /// A namespace or a repository [default: everything]
+        #[arg(value_name = "NS[/NAME]")]
+        what: Option<String>,
+        /// Prove a part only, chosen at random: 10% or 10GB
+        #[arg(long, value_name = "PART")]
+        sample: Option<String>,
+        /// Sign the record of the scrub with this secret key
+        #[arg(long, value_name = "FILE", env = "AT1W_SECRET_KEY")]
+        secret_key: Option<PathBuf>,
+        /// Print lines of JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Delete what nothing has named for as long as the grace
+    ///
+    /// A first run condemns what is in no use; a later one, at least the grace after it, deletes
+    /// what is condemned and still in no use.
+    Gc {
+        #[arg(value_name = "STORE")]
+        store: String,
+        /// How long what is in no use is kept: 28d, 12h, 30m or 10s
+        #[arg(long, value_name = "SPAN", default_value = "28d", value_parser = parse_span)]
+        grace: Duration,
+        /// Say what would be done, and do nothing
+        #[arg(long, short = 'n')]
+        dry_run: bool,
+        /// Print a line of JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Store the same content in fewer bytes
+    Repack {
+        #[arg(value_name = "STORE")]
+        store: String,
+        /// A namespace or a repository [default: everything]
+        #[arg(value_name = "NS[/NAME]")]
+        what: Option<String>,
+        /// How hard to look for a small encoding
+        #[arg(short, long, value_name = "LEVEL", default_value = "max")]
+        level: LevelName,
+        /// Print a line of JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take what is missing or damaged from a replica
+    Repair {
+        #[arg(value_name = "STORE")]
+        store: String,
+        /// A copy of the store
+        #[arg(long, value_name = "STORE2")]
+        replica: String,
+        /// Print a line of JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Copy what is in use to another place; what is there already is not copied again
+    Copy {
+        #[arg(value_name = "STORE")]
+        store: String,
+        #[arg(value_name = "STORE2")]
+        target: String,
+        /// Print a line of JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+fn open(address: &str) -> Result<at1w_registry::Store> {
+    Ok(at1w_registry::Store::open(address)?)
+}
+
+/// Splits `NS[/NAME]`.
+fn split(what: Option<&str>) -> Result<(Option<String>, Option<RepoName>)> {
+    match what {
+        Some(what) if what.contains('/') => {
+            let repo: RepoName = what.parse()?;
+            Ok((Some(repo.namespace.clone()), Some(repo)))
+        }
+        what => Ok((what.map(str::to_owned), None)),
+    }
+}
+
+impl Store {
+    pub(crate) fn run(self, global: &Global) -> Result<()> {
+        match self.command {
+            Command::Init { store } => {
+                let made = open(&store)?.init()?;
+                let outcome = if made { "store made" } else { "is a store already" };
+                say(global, false, json!({}), &format!("{store}: {outcome}"))
+            }
+            Command::Check { store, json } => {
+                let checked = open(&store)?.check()?;
+                let text = format!(
+                    "{store}: fit for several writers ({} entries raced, none lost); {} logs with \
+                     {} entries, all whole",
+                    checked.raced, checked.logs, checked.entries
+                );
+                let line = json!({
+                    "event": "summary", "raced": checked.raced, "logs": checked.logs,
+                    "entries": checked.entries,
+                });
+                say(global, json, line, &text)
+            }
+            Command::Stats { store, json } => stats(&store, json),
+            Command::Scrub { store, what, sample, secret_key, json } => {
+                scrub(global, &store, what.as_deref(), sample.as_deref(), secret_key, json)
+            }
+            Command::Gc { store, grace, dry_run, json } => {
+                let options = CollectOptions::new().grace(grace).dry_run(dry_run);
+                let done = open(&store)?.collect(&options)?;
+                let would = if dry_run { "would be " } else { "" };
+                let text = format!(
+                    "{store}: {} objects with {} bytes {would}deleted, {} with {} bytes \
+                     {would}condemned, {} packs rewritten",
+                    done.deleted, done.freed, done.condemned, done.condemned_bytes, done.rewritten
+                );
+                let line = json!({
+                    "event": "summary", "dry_run": dry_run, "deleted": done.deleted,
+                    "freed_bytes": done.freed, "condemned": done.condemned,
+                    "condemned_bytes": done.condemned_bytes, "rewritten": done.rewritten,
+                    "leases": done.leases,
+                });
+                say(global, json, line, &text)
+            }
+            Command::Repack { store, what, level, json } => {
+                repack(global, &store, what.as_deref(), level, json)
+            }
+            Command::Repair { store, replica, json } => {
+                let bar = Bar::new(global.quiet)?;
+                let done = open(&store)?.repair(&open(&replica)?, &bar)?;
+                drop(bar);
+                let text = format!(
+                    "{store}: {} objects copied, {} places repaired, {} left",
+                    done.copied,
+                    done.repaired,
+                    done.left.len()
+                );
+                let line = json!({
+                    "event": "summary", "copied": done.copied, "repaired": done.repaired,
+                    "left": done.left,
+                });
+                say(global, json, line, &text)?;
+                match done.left.is_empty() {
+                    true => Ok(()),
+                    false => Err(Failure::Reported(Reported::Damaged)),
+                }
+            }
+            Command::Copy { store, target, json } => {
+                let bar = Bar::new(global.quiet)?;
+                let done = open(&store)?.copy_to(&open(&target)?, &bar)?;
+                drop(bar);
+                let text = format!(
+                    "{store} -> {target}  {} objects with {} bytes copied, {} were there",
+                    done.objects, done.bytes, done.kept
+                );
+                let line = json!({
+                    "event": "summary", "objects": done.objects, "bytes": done.bytes,
+                    "kept": done.kept,
+                });
+                say(global, json, line, &text)
+            }
+        }
+    }
+}
+
+/// Prints a line of JSON, or of text.
+fn say(global: &Global, as_json: bool, line: Value, text: &str) -> Result<()> {
+    match (as_json, global.quiet) {
+        (true, _) => lines(&[line]),
+        (false, true) => Ok(()),
+        (false, false) => to_stdout(|out| writeln!(out, "{}", printable(text))),
+    }
+}
+
+fn stats(store: &str, as_json: bool) -> Result<()> {
+    let all = open(store)?.stats()?;
+    if as_json {
+        let namespaces: Vec<_> = all
+            .iter()
+            .map(|(name, summary)| {
+                json!({
+                    "name": name, "time": summary.time, "repositories": summary.repos,
+                    "commits": summary.commits, "logical_bytes": summary.logical,
+                    "unique_bytes": summary.unique, "stored_bytes": summary.stored,
+                    "used_bytes": summary.used,
+                })
+            })
+            .collect();
+        return print_json(&json!({ "namespaces": namespaces }));
+    }
+    to_stdout(|out| {
+        for (name, summary) in &all {
+            writeln!(
+                out,
+                "{}: {} repositories, {} commits  {} bytes in all revisions, {} each once, {} \
+                 stored, {} of them in use",
+                printable(name),
+                summary.repos,
+                summary.commits,
+                summary.logical,
+                summary.unique,
+                summary.stored,
+                summary.used
+            )?;
+        }
+        Ok(())
+    })
+}
+
+fn scrub(
+    global: &Global,
+    store: &str,
+    what: Option<&str>,
+    sample: Option<&str>,
+    secret_key: Option<PathBuf>,
+    as_json: bool,
+) -> Result<()> {
+    let (namespace, repo) = split(what)?;
+    let opened = open(store)?;
+    let sample = match sample {
+        Some(text) => part(text, &opened)?,
+        None => 1.0,
+    };
+    let bar = Bar::new(global.quiet)?;
+    let sign = |message: &str| match &secret_key {
+        Some(key) => {
+            sign_message(key, message.as_bytes(), "scrub").map_err(|failure| failure.to_string())
+        }
+        None => Err("there is no key".into()),
+    };
+    let sign = secret_key.is_some().then_some(&sign as &at1w_registry::Signer<'_>);
+    let options = ScrubOptions::new()
+        .namespace(namespace.as_deref())
+        .repo(repo.as_ref())
+        .sample(sample)
+        .sign(sign)
+        .progress(&bar);
+    let done = opened.scrub(&options)?;
+    drop(bar);
+    let mut events: Vec<_> = done
+        .damaged
+        .iter()
+        .map(|damage| {
+            json!({
+                "event": "damaged", "namespace": damage.namespace, "file": damage.file,
+                "tensor": damage.tensor, "object": damage.pack, "offset": damage.offset,
+                "bytes": damage.len, "problem": damage.problem, "revisions": damage.revisions,
+            })
+        })
+        .collect();
+    events.push(json!({
+        "event": "summary", "bytes": done.bytes, "proven": done.proven,
+        "damaged": done.damaged.len(), "lifted": done.lifted,
+    }));
+    if as_json {
+        lines(&events)?;
+    } else {
+        for damage in &done.damaged {
+            let tensor = damage.tensor.as_deref().map(|name| format!("tensor {name:?} "));
+            crate::failure::report_error(&format!(
+                "damaged: {}in {} at {}: {}; needed by {}",
+                tensor.unwrap_or_default(),
+                damage.pack,
+                damage.offset,
+                damage.problem,
+                damage.revisions.join(", ")
+            ));
+        }
+        let text = format!(
+            "{store}: {} bytes read, {} places proven, {} damaged, {} marks lifted",
+            done.bytes,
+            done.proven,
+            done.damaged.len(),
+            done.lifted
+        );
+        say(global, false, Value::Null, &text)?;
+    }
+    match done.damaged.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::Reported(Reported::Damaged)),
+    }
+}
+
+/// Returns the part of a store that `10%` or `10GB` is.
+fn part(text: &str, store: &at1w_registry::Store) -> Result<f64> {
+    let wrong = || Failure::Usage(format!("--sample {text}: write 10% or 10GB"));
+    if let Some(percent) = text.strip_suffix('%') {
+        let percent: f64 = percent.parse().map_err(|_| wrong())?;
+        return if (0.0..=100.0).contains(&percent) { Ok(percent / 100.0) } else { Err(wrong()) };
+    }
+    let units = [("TB", 1e12), ("GB", 1e9), ("MB", 1e6)];
+    let found = units.iter().find_map(|(unit, size)| Some((text.strip_suffix(unit)?, size)));
+    let (number, size) = found.ok_or_else(wrong)?;
+    let wanted = number.parse::<f64>().map_err(|_| wrong())? * size;
+    let all: u64 = store.stats()?.iter().map(|(_, summary)| summary.used).sum();
+    Ok(if all == 0 { 1.0 } else { (wanted / all as f64).min(1.0) })
+}
+
+fn repack(
+    global: &Global,
+    store: &str,
+    what: Option<&str>,
+    level: LevelName,
+    as_json: bool,
+) -> Result<()> {
+    let (namespace, repo) = split(what)?;
+    let opened = open(store)?;
+    let namespaces = match namespace {
+        Some(namespace) => vec![namespace],
+        None => opened.namespaces()?,
+    };
+    let bar = Bar::new(global.quiet)?;
+    let (mut files, mut before, mut after) = (0, 0, 0);
+    for namespace in namespaces {
+        let done = opened.repack(&namespace, repo.as_ref(), level.into(), &bar)?;
+        files += done.files;
+        before += done.before;
+        after += done.after;
+    }
+    drop(bar);
+    let text = format!("{store}: {files} files stored in {after} bytes that took {before}");
+    let line = json!({
+        "event": "summary", "files": files, "before_bytes": before, "after_bytes": after,
+    });
+    say(global, as_json, line, &text)
+}

@@ -1,0 +1,355 @@
+//! Collecting what nothing names any more.
+//!
+//! A first run condemns, a later one deletes what is condemned for longer than the grace and still
+//! in no use. A push holds a lease from before its first look, and does not rely on what it sees
+//! condemned. So whatever a running push relies on was condemned after its lease began, if at all,
+//! and stays while the lease lives. Times are those of the store.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::time::{Duration, SystemTime};
+
+use at1w_remote::Meta;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::index::{self, Stored};
+use crate::keys;
+use crate::lease::{Lease, Leases};
+use crate::mark::{Marked, mark};
+use crate::prove::{Proof, pack_lens};
+use crate::recipe::Location;
+use crate::relocate::relocate;
+use crate::stats::write_summary;
+use crate::store::Store;
+use crate::view::{Tombstone, condemned, marks};
+
+/// The time that clocks of one store may differ by: some tell whole seconds only.
+const SLACK: Duration = Duration::from_secs(2);
+
+/// The number of runs of an index from which on they are merged.
+const MANY_RUNS: usize = 8;
+
+/// How a store is collected.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct CollectOptions {
+    /// How long what is in no use is kept. Default 28 days.
+    pub grace: Duration,
+    /// Whether to say what would be done, and do nothing.
+    pub dry_run: bool,
+}
+
+impl Default for CollectOptions {
+    fn default() -> Self {
+        Self { grace: Duration::from_secs(28 * 24 * 3600), dry_run: false }
+    }
+}
+
+impl CollectOptions {
+    /// Returns the defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets how long what is in no use is kept.
+    #[must_use]
+    pub fn grace(self, grace: Duration) -> Self {
+        Self { grace, ..self }
+    }
+
+    /// Sets whether to do nothing.
+    #[must_use]
+    pub fn dry_run(self, dry_run: bool) -> Self {
+        Self { dry_run, ..self }
+    }
+}
+
+/// The outcome of a collection.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Collected {
+    /// The number of objects that were deleted.
+    pub deleted: u64,
+    /// Their length, in bytes.
+    pub freed: u64,
+    /// The number of objects that were condemned.
+    pub condemned: u64,
+    /// Their length, in bytes.
+    pub condemned_bytes: u64,
+    /// The number of packs that were rewritten because less than half of them was in use.
+    pub rewritten: u64,
+    /// The number of pushes that run.
+    pub leases: u64,
+}
+
+impl Store {
+    /// Collects what nothing names: deletes what was condemned at least the grace ago, and condemns
+    /// what is in no use now.
+    ///
+    /// # Errors
+    /// [`Error::Grace`] while somebody pushes; [`Error::Damaged`] and [`Error::Log`] if what is in
+    /// use cannot be told, and nothing is deleted then.
+    pub fn collect(&self, options: &CollectOptions) -> Result<Collected> {
+        self.require()?;
+        let first = self.collect_once(options)?;
+        if !options.grace.is_zero() || options.dry_run {
+            return Ok(first);
+        }
+        // Nobody pushes: what was condemned a moment ago goes as well.
+        let second = self.collect_once(options)?;
+        Ok(Collected {
+            deleted: first.deleted + second.deleted,
+            freed: first.freed + second.freed,
+            rewritten: first.rewritten + second.rewritten,
+            ..second
+        })
+    }
+
+    fn collect_once(&self, options: &CollectOptions) -> Result<Collected> {
+        let now = self.now()?;
+        // Leases first: a push that is over by now has its entry in the log, and is marked.
+        let leases = Leases::list(&self.objects, now, self.times.lease)?;
+        let least = self.times.least_grace();
+        if !leases.live.is_empty() && options.grace < least {
+            return Err(Error::Grace {
+                grace: options.grace.as_secs(),
+                least: least.as_secs(),
+                leases: leases.live.len(),
+            });
+        }
+        if !options.dry_run {
+            // The end of a lease is told to its push before anything is marked.
+            self.objects.delete(&leases.ended)?;
+        }
+        let marked = mark(self, now, options.grace)?;
+        let mut done = Collected { leases: leases.live.len() as u64, ..Collected::default() };
+        for namespace in self.all_namespaces(&marked)? {
+            let nothing = Marked::default();
+            let marked = marked.get(&namespace).unwrap_or(&nothing);
+            let run = Run { store: self, namespace: &namespace, marked, leases: &leases, now };
+            let listed = run.list()?;
+            run.delete(options, &listed, &mut done)?;
+            run.condemn(options, &listed, &mut done)?;
+            if !options.dry_run {
+                done.rewritten += run.rewrite(&listed)?;
+                run.merge_runs()?;
+                run.forget()?;
+                write_summary(self, &namespace, marked, &listed)?;
+            }
+        }
+        if !options.dry_run {
+            let before = now.checked_sub(options.grace.max(self.times.lease));
+            let before =
+                if leases.live.is_empty() && options.grace.is_zero() { Some(now) } else { before };
+            done.deleted += self.objects.sweep(before.unwrap_or(SystemTime::UNIX_EPOCH))?;
+        }
+        Ok(done)
+    }
+
+    /// Lists namespaces, also those whose repositories never came to be.
+    fn all_namespaces(&self, marked: &BTreeMap<String, Marked>) -> Result<BTreeSet<String>> {
+        let mut namespaces: BTreeSet<_> = marked.keys().cloned().collect();
+        for folder in ["packs", "files", "trees", "tombstones"] {
+            namespaces.extend(self.objects.folders(folder)?);
+        }
+        Ok(namespaces)
+    }
+}
+
+/// A collection of one namespace.
+struct Run<'a> {
+    store: &'a Store,
+    namespace: &'a str,
+    marked: &'a Marked,
+    leases: &'a Leases,
+    now: SystemTime,
+}
+
+impl Run<'_> {
+    /// Lists the objects that can be collected.
+    fn list(&self) -> Result<Vec<Meta>> {
+        let mut listed = Vec::new();
+        for folder in
+            [keys::packs(self.namespace), keys::files(self.namespace), keys::trees(self.namespace)]
+        {
+            listed.extend(self.store.objects.list(&folder)?);
+        }
+        Ok(listed)
+    }
+
+    /// Deletes what was condemned long enough ago, and is in no use.
+    fn delete(
+        &self,
+        options: &CollectOptions,
+        listed: &[Meta],
+        done: &mut Collected,
+    ) -> Result<()> {
+        let objects = &self.store.objects;
+        let lens: HashMap<_, _> = listed.iter().map(|meta| (meta.key.as_str(), meta.len)).collect();
+        let tombstones = objects.list(&keys::tombstones(self.namespace))?;
+        for tombstone in tombstones {
+            let age = self.now.duration_since(tombstone.modified);
+            if !options.grace.is_zero() && age.unwrap_or_default() < options.grace {
+                continue;
+            }
+            // A push that began before may rely on what it could not see condemned.
+            let relied = self.leases.live.iter().any(|&began| began <= tombstone.modified + SLACK);
+            if relied {
+                continue;
+            }
+            let Some(bytes) = objects.get(&tombstone.key)? else { continue };
+            let condemned = Tombstone::parse(&tombstone.key, &bytes)?.keys;
+            let unused = condemned.iter().filter(|key| !self.marked.keys.contains(*key));
+            let unused: Vec<_> = unused.cloned().collect();
+            let there = unused.iter().filter_map(|key| lens.get(key.as_str()));
+            done.deleted += there.clone().count() as u64;
+            done.freed += there.sum::<u64>();
+            if !options.dry_run {
+                objects.delete(&unused)?;
+                // Only then: who sees no tombstone must not see what it named either.
+                objects.delete(&[tombstone.key])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Condemns what is in no use.
+    fn condemn(
+        &self,
+        options: &CollectOptions,
+        listed: &[Meta],
+        done: &mut Collected,
+    ) -> Result<()> {
+        let objects = &self.store.objects;
+        let before = condemned(objects, self.namespace)?;
+        // What is younger than a running push may be its own.
+        let oldest = self.leases.live.iter().min();
+        let unused: Vec<_> = listed
+            .iter()
+            .filter(|meta| !self.marked.keys.contains(&meta.key) && !before.contains(&meta.key))
+            .filter(|meta| oldest.is_none_or(|&began| meta.modified + SLACK < began))
+            .collect();
+        // Some were deleted a moment ago.
+        let there: HashSet<_> = self.list()?.into_iter().map(|meta| meta.key).collect();
+        let unused: Vec<_> = unused.into_iter().filter(|meta| there.contains(&meta.key)).collect();
+        done.condemned += unused.len() as u64;
+        done.condemned_bytes += unused.iter().map(|meta| meta.len).sum::<u64>();
+        if options.dry_run || unused.is_empty() {
+            return Ok(());
+        }
+        let keys = unused.iter().map(|meta| meta.key.clone()).collect();
+        let json = serde_json::to_vec(&Tombstone { keys }).expect("a tombstone is plain data");
+        let key = format!("{}/{}", keys::tombstones(self.namespace), keys::next(None));
+        Ok(objects.put(&key, json)?)
+    }
+
+    /// Copies what is in use out of packs of which less than half is; the rest of them is collected
+    /// later.
+    fn rewrite(&self, listed: &[Meta]) -> Result<u64> {
+        let mut moves = HashMap::new();
+        let mut new = Vec::new();
+        let mut rewritten = 0;
+        let known = self.store.runs.load(&self.store.objects, self.namespace)?;
+        let known: HashMap<&Location, &Stored> = known
+            .iter()
+            .flat_map(|run| run.iter())
+            .map(|stored| (&stored.location, stored))
+            .collect();
+        let mut lease = None;
+        let mut proof = Proof::default();
+        let lens = pack_lens(self.store, self.namespace)?;
+        for meta in listed {
+            let pack = keys::last_part(&meta.key);
+            let Some(places) = self.marked.places.get(pack) else { continue };
+            if meta.key != keys::pack(self.namespace, pack) {
+                continue;
+            }
+            let used: u64 = places.iter().map(|place| place.len).sum();
+            if used >= meta.len / 2 {
+                continue;
+            }
+            // Copies are young, and the young are relied on: only what is proven is copied.
+            for (_, recipe) in self.marked.recipes.values() {
+                let wanted = |place: &Location| places.contains(place);
+                proof.add(self.store, self.namespace, recipe, &lens, &wanted, &())?;
+            }
+            let mut places: Vec<_> = places.iter().filter(|p| proof.good.contains(p)).collect();
+            if places.is_empty() {
+                continue;
+            }
+            places.sort();
+            if lease.is_none() {
+                lease = Some(Lease::begin(&self.store.objects, self.store.times.lease)?);
+            }
+            let (id, mut offset) = (keys::random(), 0);
+            let mut upload = self.store.objects.upload(&keys::pack(self.namespace, &id))?;
+            for place in places {
+                let source =
+                    at1w_remote::RemoteFile::known(self.store.objects.clone(), &meta.key, meta.len);
+                let mut at = place.offset;
+                while at < place.offset + place.len {
+                    let to = (place.offset + place.len).min(at + (8 << 20));
+                    let bytes = at1w_container::ReadAt::read_at(&source, at..to)
+                        .map_err(|cause| Error::Io { path: meta.key.clone(), cause })?;
+                    std::io::Write::write_all(&mut upload, &bytes)
+                        .map_err(|cause| Error::Io { path: meta.key.clone(), cause })?;
+                    at = to;
+                }
+                let location = Location { pack: id.clone(), offset, len: place.len };
+                offset += place.len;
+                let stored = known.get(place).copied();
+                let model_len = self.model_len(place, stored)?;
+                moves.insert(place.clone(), (location.clone(), model_len));
+                if let Some(stored) = stored {
+                    new.push(Stored { location, ..stored.clone() });
+                }
+            }
+            upload.finish()?;
+            rewritten += 1;
+        }
+        relocate(self.store, self.namespace, &moves)?;
+        index::write(&self.store.objects, self.namespace, new)?;
+        drop(lease);
+        Ok(rewritten)
+    }
+
+    /// Returns the length of the model of a stored tensor; 0 for a file that is stored as it is.
+    fn model_len(&self, place: &Location, stored: Option<&Stored>) -> Result<u32> {
+        if let Some(stored) = stored {
+            return Ok(stored.model_len);
+        }
+        for (_, recipe) in self.marked.recipes.values().filter(|(_, r)| r.packed.is_some()) {
+            if let Some(segment) = recipe.locations().position(|location| location == *place) {
+                return recipe.model_len(segment);
+            }
+        }
+        Ok(0)
+    }
+
+    /// Merges the runs of the index into one, without what lies in packs that are gone.
+    fn merge_runs(&self) -> Result<()> {
+        let objects = &self.store.objects;
+        let listed = objects.list(&keys::index(self.namespace))?;
+        let packs = objects.list(&keys::packs(self.namespace))?;
+        let packs: HashSet<_> = packs.iter().map(|meta| keys::last_part(&meta.key)).collect();
+        let runs = self.store.runs.load(objects, self.namespace)?;
+        let all = || runs.iter().flat_map(|run| run.iter());
+        let gone = all().filter(|stored| !packs.contains(&*stored.location.pack)).count();
+        if listed.len() < MANY_RUNS && gone == 0 {
+            return Ok(());
+        }
+        let kept = all().filter(|stored| packs.contains(&*stored.location.pack)).cloned().collect();
+        index::write(objects, self.namespace, kept)?;
+        let merged: Vec<_> = listed.into_iter().map(|meta| meta.key).collect();
+        Ok(objects.delete(&merged)?)
+    }
+
+    /// Deletes the marks of places that are gone.
+    fn forget(&self) -> Result<()> {
+        let packs = pack_lens(self.store, self.namespace)?;
+        let marks = marks(&self.store.objects, self.namespace)?;
+        let gone = marks.into_iter().filter(|(place, _)| !packs.contains_key(&place.pack));
+        let gone: Vec<_> = gone.flat_map(|(_, keys)| keys).collect();
+        Ok(self.store.objects.delete(&gone)?)
+    }
+}

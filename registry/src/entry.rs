@@ -1,0 +1,144 @@
+//! The entries of the log of a repository.
+
+use std::collections::BTreeMap;
+
+use at1w_container::Digest;
+use serde::{Deserialize, Serialize};
+
+use crate::hexadecimal;
+
+/// The version of entries that this module writes and reads.
+pub(crate) const VERSION: u32 = 1;
+
+/// An entry of the log of a repository: what was done, and the state after it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Entry {
+    pub(crate) version: u32,
+    /// The number of the entry, from 0.
+    pub seq: u64,
+    /// A random name, by which its writer knows it again.
+    pub(crate) id: String,
+    /// The SHA-256 of the entry before; that of no bytes in the first one.
+    #[serde(with = "hexadecimal")]
+    pub(crate) prev: Digest,
+    /// The time, in RFC 3339; never before that of the entry before.
+    pub time: String,
+    /// The user and machine that wrote it.
+    pub actor: String,
+    /// The kind of change.
+    pub action: Action,
+    /// The name of the repository, spelled as its creator spelled it.
+    pub name: String,
+    /// Whether the repository is there.
+    pub state: State,
+    /// All branches.
+    pub branches: BTreeMap<String, Ref>,
+    /// All tags.
+    pub tags: BTreeMap<String, Ref>,
+    /// The commit that the entry brings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<Commit>,
+    /// The key of the request, which counts while this entry is the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) request: Option<String>,
+}
+
+/// The kind of change that an entry makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Action {
+    /// A commit.
+    Push,
+    /// A tag was made.
+    Tag,
+    /// A branch was made.
+    Branch,
+    /// A branch, a tag or the repository was removed.
+    Remove,
+    /// A branch, a tag or the repository was restored.
+    Restore,
+    /// A commit was taken back whose writer had lost its lease.
+    Withdraw,
+    /// Another repository took the name; nothing follows.
+    End,
+}
+
+/// Whether a repository is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum State {
+    /// It is there.
+    Live,
+    /// It was removed, and can be restored until it is collected.
+    Deleted,
+    /// Its log has ended.
+    Ended,
+}
+
+/// A branch or a tag.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Ref {
+    /// The commit.
+    pub commit: String,
+    /// The number of the entry that brought it.
+    pub seq: u64,
+    /// The SHA-256 of its tree.
+    #[serde(with = "hexadecimal")]
+    pub tree: Digest,
+    /// The copy of the tree that was written or found.
+    pub(crate) copy: String,
+    /// The number of files in the tree.
+    pub files: u64,
+    /// The length of the originals in the tree, in bytes.
+    pub bytes: u64,
+}
+
+/// A commit: a tree, and the commit that it follows.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Commit {
+    /// 40 hexadecimal digits.
+    pub id: String,
+    /// The commit before on its branch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
+    /// The SHA-256 of its tree.
+    #[serde(with = "hexadecimal")]
+    pub tree: Digest,
+    pub(crate) copy: String,
+    /// The message.
+    pub message: String,
+    /// The time, in RFC 3339.
+    pub time: String,
+    /// The user and machine that wrote it.
+    pub author: String,
+    /// The number of files in the tree.
+    pub files: u64,
+    /// The length of the originals in the tree, in bytes.
+    pub bytes: u64,
+    /// The number of bytes that were stored for it.
+    pub stored: u64,
+    /// A signature over the tree, in the format of minisign.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
+}
+
+impl Commit {
+    /// Fills in the name, which is the SHA-256 of everything else, cut.
+    pub(crate) fn named(mut self, entry: &str) -> Self {
+        self.id = String::new();
+        let json = serde_json::to_vec(&(&self, entry)).expect("a commit is plain data");
+        self.id = Digest::of(&json).to_string()[..40].to_owned();
+        self
+    }
+}
+
+impl Entry {
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("an entry is plain data")
+    }
+}

@@ -1,0 +1,261 @@
+//! The index of a namespace: where the stored bytes of each tensor lie. A wrong or missing run costs
+//! space and never data: what a push relies on is checked when it relies on it.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use at1w_container::{Digest, StoredLen, TensorInfo};
+use at1w_remote::Objects;
+
+use crate::error::Result;
+use crate::keys;
+use crate::recipe::Location;
+
+/// The first bytes of a run.
+const MAGIC: [u8; 8] = *b"at1wrun1";
+
+/// The length of an entry: key, samples, pack, length of the model, offset, length.
+const ENTRY_LEN: usize = 64;
+
+/// The length of a row of the table of packs: id, level, encoder.
+const PACK_LEN: usize = 48;
+
+/// The name of a tensor in a namespace: the SHA-256 of its dtype, shape and SHA-256.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct TensorKey([u8; 32]);
+
+impl TensorKey {
+    pub(crate) fn of(tensor: &TensorInfo, digest: Digest) -> Self {
+        Self(Digest::of(&described(b"at1w tensor key", tensor, &digest.0)).0)
+    }
+}
+
+/// The start of the SHA-256 of dtype, shape and a few bytes of a tensor: two tensors of one content
+/// have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Samples([u8; 8]);
+
+impl Samples {
+    pub(crate) fn of(tensor: &TensorInfo, samples: &[u8]) -> Self {
+        let Digest(digest) = Digest::of(&described(b"at1w samples", tensor, samples));
+        let mut start = [0; 8];
+        start.copy_from_slice(&digest[..8]);
+        Self(start)
+    }
+}
+
+fn described(tag: &[u8], tensor: &TensorInfo, content: &[u8]) -> Vec<u8> {
+    let mut bytes = tag.to_vec();
+    bytes.push(0);
+    bytes.extend_from_slice(tensor.dtype_name().as_bytes());
+    bytes.push(0);
+    bytes.extend((tensor.shape().len() as u64).to_le_bytes());
+    bytes.extend(tensor.shape().iter().flat_map(|dim| dim.to_le_bytes()));
+    bytes.extend_from_slice(content);
+    bytes
+}
+
+/// Stored bytes of a tensor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stored {
+    pub(crate) key: TensorKey,
+    pub(crate) samples: Samples,
+    pub(crate) location: Location,
+    pub(crate) model_len: u32,
+    pub(crate) level: String,
+    pub(crate) encoder: String,
+}
+
+impl Stored {
+    pub(crate) fn len(&self) -> StoredLen {
+        StoredLen { stored_len: self.location.len, model_len: self.model_len }
+    }
+}
+
+/// Returns the bytes of a run: a table of packs, entries sorted by key, and the SHA-256 of both.
+pub(crate) fn run(mut entries: Vec<Stored>) -> Vec<u8> {
+    entries.sort_by(|a, b| (a.key, &a.location).cmp(&(b.key, &b.location)));
+    entries.dedup_by(|a, b| (a.key, &a.location) == (b.key, &b.location));
+    let mut packs: HashMap<(&str, &str, &str), u32> = HashMap::new();
+    let mut table = Vec::new();
+    let mut rows = Vec::with_capacity(entries.len() * ENTRY_LEN);
+    for entry in &entries {
+        let Location { pack, offset, len } = &entry.location;
+        let next = packs.len() as u32;
+        let at = *packs.entry((pack, &entry.level, &entry.encoder)).or_insert_with(|| {
+            table.extend(padded::<32>(pack));
+            table.extend(padded::<8>(&entry.level));
+            table.extend(padded::<8>(&entry.encoder));
+            next
+        });
+        rows.extend(entry.key.0);
+        rows.extend(entry.samples.0);
+        rows.extend(at.to_le_bytes());
+        rows.extend(entry.model_len.to_le_bytes());
+        rows.extend(offset.to_le_bytes());
+        rows.extend(len.to_le_bytes());
+    }
+    let counts = [packs.len() as u64, entries.len() as u64];
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend(counts.iter().flat_map(|count| count.to_le_bytes()));
+    bytes.extend(table);
+    bytes.extend(rows);
+    let digest = Digest::of(&bytes);
+    bytes.extend(digest.0);
+    bytes
+}
+
+fn padded<const N: usize>(text: &str) -> [u8; N] {
+    let mut bytes = [0; N];
+    let len = text.len().min(N);
+    bytes[..len].copy_from_slice(&text.as_bytes()[..len]);
+    bytes
+}
+
+/// Parses a run; `None` for a damaged one.
+fn parse(bytes: &[u8]) -> Option<Vec<Stored>> {
+    let (content, digest) = bytes.split_at_checked(bytes.len().checked_sub(32)?)?;
+    if Digest::of(content).0 != digest {
+        return None;
+    }
+    let rest = content.strip_prefix(&MAGIC)?;
+    let (counts, rest) = rest.split_at_checked(16)?;
+    let number = |bytes: &[u8]| Some(u64::from_le_bytes(bytes.try_into().ok()?));
+    let packs = usize::try_from(number(&counts[..8])?).ok()?;
+    let (table, rows) = rest.split_at_checked(packs.checked_mul(PACK_LEN)?)?;
+    let text = |bytes: &[u8]| {
+        let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+        String::from_utf8(bytes[..end].to_vec()).ok()
+    };
+    let pack = |row: &[u8]| Some((text(&row[..32])?, text(&row[32..40])?, text(&row[40..])?));
+    let table: Vec<_> = table.chunks_exact(PACK_LEN).map(pack).collect::<Option<_>>()?;
+    let entry = |row: &[u8]| {
+        let pack = u32::from_le_bytes(row[40..44].try_into().ok()?);
+        let (pack, level, encoder) = table.get(pack as usize)?.clone();
+        let location = Location { pack, offset: number(&row[48..56])?, len: number(&row[56..64])? };
+        Some(Stored {
+            key: TensorKey(row[..32].try_into().ok()?),
+            samples: Samples(row[32..40].try_into().ok()?),
+            location,
+            model_len: u32::from_le_bytes(row[44..48].try_into().ok()?),
+            level,
+            encoder,
+        })
+    };
+    rows.chunks_exact(ENTRY_LEN).map(entry).collect()
+}
+
+/// The runs that were read before, so that only new ones are.
+#[derive(Debug, Default)]
+pub(crate) struct Runs(Mutex<HashMap<String, Arc<Vec<Stored>>>>);
+
+impl Runs {
+    /// Returns all runs of a namespace. A damaged one counts as missing.
+    pub(crate) fn load(&self, objects: &Objects, namespace: &str) -> Result<Vec<Arc<Vec<Stored>>>> {
+        let listed = objects.list(&keys::index(namespace))?;
+        let listed: Vec<_> = listed.into_iter().map(|meta| meta.key).collect();
+        let missing: Vec<_> = {
+            let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            listed.iter().filter(|key| !known.contains_key(*key)).cloned().collect()
+        };
+        let read = objects.get_all(&missing)?;
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let folder = format!("{}/", keys::index(namespace));
+        let there: HashSet<_> = listed.iter().collect();
+        known.retain(|key, _| !key.starts_with(&folder) || there.contains(key));
+        for (key, bytes) in missing.into_iter().zip(read) {
+            let entries = bytes.as_deref().and_then(parse).unwrap_or_default();
+            known.insert(key, Arc::new(entries));
+        }
+        Ok(listed.iter().filter_map(|key| known.get(key).cloned()).collect())
+    }
+}
+
+/// Writes a run of new entries.
+pub(crate) fn write(objects: &Objects, namespace: &str, entries: Vec<Stored>) -> Result<()> {
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let key = format!("{}/{}", keys::index(namespace), keys::next(None));
+    Ok(objects.put(&key, run(entries))?)
+}
+
+/// The tensors that a push may rely on.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    tensors: HashMap<TensorKey, Stored>,
+    samples: HashSet<Samples>,
+}
+
+impl Index {
+    pub(crate) fn insert(&mut self, stored: Stored) {
+        self.samples.insert(stored.samples);
+        self.tensors.entry(stored.key).or_insert(stored);
+    }
+
+    /// Forgets the stored bytes of a tensor, which turned out to be damaged.
+    pub(crate) fn remove(&mut self, key: TensorKey) -> Option<Stored> {
+        self.tensors.remove(&key)
+    }
+
+    pub(crate) fn get(&self, key: TensorKey) -> Option<&Stored> {
+        self.tensors.get(&key)
+    }
+
+    pub(crate) fn may_have(&self, samples: Samples) -> bool {
+        self.samples.contains(&samples)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored(n: u8, pack: &str) -> Stored {
+        Stored {
+            key: TensorKey([n; 32]),
+            samples: Samples([n; 8]),
+            location: Location { pack: pack.into(), offset: n.into(), len: 7 },
+            model_len: 3,
+            level: "default".into(),
+            encoder: "0.1.0".into(),
+        }
+    }
+
+    #[test]
+    fn runs_round_trip_sorted_and_damage_is_noticed() {
+        let id = "0123456789abcdef0123456789abcdef";
+        let bytes = run(vec![stored(9, id), stored(1, "b"), stored(9, id)]);
+        assert_eq!(parse(&bytes).unwrap(), [stored(1, "b"), stored(9, id)]);
+        for at in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1;
+            assert_eq!(parse(&flipped), None);
+            assert_eq!(parse(&bytes[..at]), None);
+        }
+    }
+
+    #[test]
+    fn many_tensors_are_read_in_few_bytes_and_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let objects = Objects::in_directory(folder.path()).unwrap();
+        for run in 0..10_u64 {
+            let entry = |n: u64| {
+                let mut stored = stored(0, &format!("{:032x}", n % 50));
+                stored.key.0[..8].copy_from_slice(&(run * 10_000 + n).to_be_bytes());
+                stored.location.offset = n;
+                stored
+            };
+            write(&objects, "lab", (0..10_000).map(entry).collect()).unwrap();
+        }
+        let runs = Runs::default();
+        let count = |runs: Vec<Arc<Vec<Stored>>>| runs.iter().map(|run| run.len()).sum::<usize>();
+        assert_eq!(count(runs.load(&objects, "lab").unwrap()), 100_000);
+        let cold = objects.received();
+        assert!(cold < 10_000_000, "{cold}");
+        write(&objects, "lab", vec![stored(1, "b")]).unwrap();
+        assert_eq!(count(runs.load(&objects, "lab").unwrap()), 100_001);
+        // Nothing but the new run.
+        assert!(objects.received() - cold < 1000);
+    }
+}

@@ -1,0 +1,113 @@
+//! The keys of the objects of a store, as `docs/REGISTRY.md` lists them.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use at1w_container::Digest;
+
+use crate::name::RepoName;
+
+pub(crate) const STORE: &str = "store.json";
+pub(crate) const LEASES: &str = "leases";
+pub(crate) const REPOS: &str = "repos";
+pub(crate) const PROBES: &str = "probes";
+
+/// Returns the folder of a kind of objects of a namespace.
+pub(crate) fn packs(namespace: &str) -> String {
+    format!("packs/{namespace}")
+}
+
+pub(crate) fn pack(namespace: &str, id: &str) -> String {
+    format!("packs/{namespace}/{id}")
+}
+
+pub(crate) fn files(namespace: &str) -> String {
+    format!("files/{namespace}")
+}
+
+/// Returns the folder of the recipes of a file.
+pub(crate) fn recipes(namespace: &str, sha256: Digest) -> String {
+    let sha256 = sha256.to_string();
+    format!("files/{namespace}/{}/{sha256}", &sha256[..2])
+}
+
+pub(crate) fn trees(namespace: &str) -> String {
+    format!("trees/{namespace}")
+}
+
+/// Returns the folder of the copies of a tree.
+pub(crate) fn tree(namespace: &str, sha256: Digest) -> String {
+    let sha256 = sha256.to_string();
+    format!("trees/{namespace}/{}/{sha256}", &sha256[..2])
+}
+
+pub(crate) fn index(namespace: &str) -> String {
+    format!("index/{namespace}")
+}
+
+pub(crate) fn tombstones(namespace: &str) -> String {
+    format!("tombstones/{namespace}")
+}
+
+pub(crate) fn marks(namespace: &str) -> String {
+    format!("scrub/{namespace}/marks")
+}
+
+pub(crate) fn scrubs(namespace: &str) -> String {
+    format!("scrub/{namespace}/done")
+}
+
+pub(crate) fn summaries(namespace: &str) -> String {
+    format!("summaries/{namespace}")
+}
+
+/// Returns the folder of all logs that a name has had.
+pub(crate) fn name(repo: &RepoName) -> String {
+    format!("{REPOS}/{}/{}", repo.namespace, repo.folded())
+}
+
+/// Returns the folder of the log of the `birth`-th repository of a name.
+pub(crate) fn log(repo: &RepoName, birth: u32) -> String {
+    format!("{}/{birth:04}/log", name(repo))
+}
+
+/// Returns the key of an entry of a log.
+pub(crate) fn entry(log: &str, seq: u64) -> String {
+    format!("{log}/{seq:08}")
+}
+
+/// Returns 128 random bits in hexadecimal: a name that nobody else chooses.
+pub(crate) fn random() -> String {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("the operating system has random bytes");
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Returns a name that nobody else chooses, and that sorts after those that were chosen before, and
+/// after `last`.
+pub(crate) fn next(last: Option<&str>) -> String {
+    let now =
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as u64);
+    let last = last.and_then(|last| u64::from_str_radix(last.split_once('-')?.0, 16).ok());
+    let stamp = now.max(last.map_or(0, |last| last.saturating_add(1)));
+    format!("{stamp:012x}-{}", &random()[..16])
+}
+
+/// Returns the last part of a key.
+pub(crate) fn last_part(key: &str) -> &str {
+    key.rsplit_once('/').map_or(key, |(_, last)| last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn later_names_sort_later() {
+        let first = next(None);
+        let second = next(Some(&first));
+        assert!(first < second);
+        // Also where the clock is behind.
+        let ahead = "ffff00000000-0000000000000000";
+        assert!(next(Some(ahead)).as_str() > ahead);
+    }
+}

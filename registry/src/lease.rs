@@ -1,0 +1,150 @@
+//! The lease of a running push, by which the collector knows that it runs.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime};
+
+use at1w_remote::{Meta, Objects};
+
+use crate::error::{Error, Result};
+use crate::keys;
+
+/// A lease: it is held from before the first look-up of a push until its entry is in the log, and
+/// renewed meanwhile. Each renewal is an object of its own, so that the store's time of the first
+/// one tells when the push began.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    objects: Arc<Objects>,
+    folder: String,
+    /// The time of the store when the lease began.
+    pub(crate) began: SystemTime,
+    ttl: Duration,
+    state: Arc<State>,
+    renewer: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct State {
+    renewed: Mutex<Instant>,
+    stopped: AtomicBool,
+    stop: (Mutex<()>, Condvar),
+}
+
+/// The number of times that the store is asked whether a lease is there.
+const TRIES: u32 = 4;
+
+/// The key of the first object of a lease.
+fn first(folder: &str) -> String {
+    format!("{folder}/{:08}", 0)
+}
+
+impl Lease {
+    /// Begins a lease that ends `ttl` after its last renewal.
+    pub(crate) fn begin(objects: &Arc<Objects>, ttl: Duration) -> Result<Self> {
+        let folder = format!("{}/{}", keys::LEASES, keys::random());
+        let began = Instant::now();
+        objects.put(&first(&folder), Vec::new())?;
+        let meta = objects.head(&first(&folder))?;
+        let meta = meta.ok_or_else(|| Error::damaged(&folder, "the lease is not there"))?;
+        let state = Arc::new(State {
+            renewed: Mutex::new(began),
+            stopped: AtomicBool::new(false),
+            stop: (Mutex::new(()), Condvar::new()),
+        });
+        let renewer = {
+            let (objects, folder, state) = (objects.clone(), folder.clone(), state.clone());
+            thread::Builder::new()
+                .name("at1w lease".into())
+                .spawn(move || renew(&objects, &folder, ttl / 15, &state))
+                .map_err(at1w_remote::Error::Threads)?
+        };
+        let objects = objects.clone();
+        Ok(Self { objects, folder, began: meta.modified, ttl, state, renewer: Some(renewer) })
+    }
+
+    /// Checks that the collector cannot have given up on the push: before its entry is appended.
+    pub(crate) fn check(&self, what: &str) -> Result<()> {
+        let renewed = *self.state.renewed.lock().unwrap_or_else(PoisonError::into_inner);
+        if renewed.elapsed() > self.ttl / 2 {
+            return Err(Error::Expired(what.into()));
+        }
+        Ok(())
+    }
+
+    /// Whether the collector has not given up on the push: after its entry for `repo` is appended.
+    pub(crate) fn holds(&self, repo: &str) -> Result<bool> {
+        let mut cause = String::new();
+        for _ in 0..TRIES {
+            match self.objects.head(&first(&self.folder)) {
+                Ok(found) => return Ok(found.is_some()),
+                Err(error) => cause = error.to_string(),
+            }
+        }
+        Err(Error::Unknown { repo: repo.into(), cause })
+    }
+}
+
+fn renew(objects: &Objects, folder: &str, every: Duration, state: &State) {
+    let (lock, stop) = &state.stop;
+    let mut seq = 0;
+    let mut guard = lock.lock().unwrap_or_else(PoisonError::into_inner);
+    while !state.stopped.load(Ordering::Relaxed) {
+        let waited = stop.wait_timeout(guard, every).unwrap_or_else(PoisonError::into_inner);
+        guard = waited.0;
+        if state.stopped.load(Ordering::Relaxed) {
+            return;
+        }
+        seq += 1;
+        let began = Instant::now();
+        // A lease that the collector has ended is not begun again: its end is noticed.
+        if objects.put(&format!("{folder}/{seq:08}"), Vec::new()).is_ok() {
+            *state.renewed.lock().unwrap_or_else(PoisonError::into_inner) = began;
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.state.stopped.store(true, Ordering::Relaxed);
+        self.state.stop.1.notify_all();
+        if let Some(renewer) = self.renewer.take() {
+            let _ = renewer.join();
+        }
+        // Best effort: a lease that is left ends by itself.
+        if let Ok(listed) = self.objects.list(&self.folder) {
+            let keys: Vec<_> = listed.into_iter().map(|meta| meta.key).collect();
+            let _ = self.objects.delete(&keys);
+        }
+    }
+}
+
+/// The leases of a store, as the collector sees them.
+#[derive(Debug, Default)]
+pub(crate) struct Leases {
+    /// The beginnings of those that are held.
+    pub(crate) live: Vec<SystemTime>,
+    /// The objects of those that have ended.
+    pub(crate) ended: Vec<String>,
+}
+
+impl Leases {
+    /// Lists the leases of a store whose clock says `now`.
+    pub(crate) fn list(objects: &Objects, now: SystemTime, ttl: Duration) -> Result<Self> {
+        let listed = objects.list(keys::LEASES)?;
+        let folder = |meta: &Meta| meta.key.rsplit_once('/').map(|(folder, _)| folder.to_owned());
+        let mut leases = Self::default();
+        for lease in listed.chunk_by(|a, b| folder(a) == folder(b)) {
+            let began = lease.iter().map(|meta| meta.modified).min().unwrap_or(now);
+            let renewed = lease.iter().map(|meta| meta.modified).max().unwrap_or(now);
+            // Without its first object a lease was ended before, and renewed once more.
+            let whole = lease.first().is_some_and(|meta| keys::last_part(&meta.key) == "00000000");
+            if whole && now.duration_since(renewed).unwrap_or_default() <= ttl {
+                leases.live.push(began);
+            } else {
+                leases.ended.extend(lease.iter().map(|meta| meta.key.clone()));
+            }
+        }
+        Ok(leases)
+    }
+}

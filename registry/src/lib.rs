@@ -1,0 +1,55 @@
+//! A store of model repositories: every tensor once, every revision whole or absent, in a directory
+//! or a bucket, with no database.
+//!
+//! [`Store::push`] makes a commit of files, and [`Store::pull`] gives them back byte for byte.
+//! Nothing is ever overwritten: objects are made under names that are used once, and the collector
+//! ([`Store::collect`]) deletes what nothing names any more. `docs/REGISTRY.md` has the layout.
+
+mod check;
+mod collect;
+mod copy;
+mod entry;
+mod error;
+mod hexadecimal;
+mod history;
+mod index;
+mod keys;
+mod lease;
+mod log;
+mod mark;
+mod name;
+mod packs;
+mod prove;
+mod pull;
+mod push;
+mod recipe;
+mod refs;
+mod relocate;
+mod repack;
+mod repair;
+mod scrub;
+mod stage;
+mod stats;
+mod store;
+mod stored_file;
+mod tensors;
+mod time;
+mod tree;
+mod view;
+mod walk;
+
+pub use self::check::Checked;
+pub use self::collect::{CollectOptions, Collected};
+pub use self::copy::Copied;
+pub use self::entry::{Action, Commit, Entry, Ref, State};
+pub use self::error::{Error, Result};
+pub use self::name::{MAIN, RepoName, Revision};
+pub use self::pull::{PullOptions, Pulled};
+pub use self::push::{PushOptions, Pushed, Signer, signed_tree};
+pub use self::repack::Repacked;
+pub use self::repair::Repaired;
+pub use self::scrub::{Damage, ScrubOptions, Scrubbed};
+pub use self::stats::Summary;
+pub use self::store::{Store, Times};
+pub use self::tensors::TensorEntry;
+pub use self::tree::{File, Tree};

@@ -1,0 +1,200 @@
+//! The log of a repository: numbered entries, each made if absent, each with the hash of the one
+//! before.
+
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use at1w_container::Digest;
+use at1w_remote::{Created, Objects};
+
+use crate::entry::{Action, Entry, State, VERSION};
+use crate::error::{Error, Result};
+use crate::keys;
+use crate::name::RepoName;
+use crate::time::rfc3339;
+
+/// The number of times that an entry is sent again while the store does not say whether it is there.
+const TRIES: u32 = 8;
+
+/// The last entry of a log, and where it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Head {
+    /// The folder of the log.
+    pub(crate) log: String,
+    /// Which repository of its name it is.
+    pub(crate) birth: u32,
+    pub(crate) entry: Entry,
+    /// The SHA-256 of the entry.
+    pub(crate) digest: Digest,
+}
+
+impl Head {
+    /// Finds the last entry of the repository that has a name; `None` if there never was one.
+    pub(crate) fn find(objects: &Objects, repo: &RepoName) -> Result<Option<Self>> {
+        let listed = objects.list(&keys::name(repo))?;
+        let Some(last) = listed.last() else { return Ok(None) };
+        Self::at(objects, &last.key).map(Some)
+    }
+
+    /// [`Head::find`] for a caller who knows an entry of the repository: a list may be late.
+    pub(crate) fn find_after(objects: &Objects, repo: &RepoName, known: Self) -> Result<Self> {
+        let found = Self::find(objects, repo)?;
+        let newer = |found: &Self| (found.birth, found.entry.seq) > (known.birth, known.entry.seq);
+        Ok(found.filter(newer).unwrap_or(known))
+    }
+
+    /// Reads the entry with a key, which is the last one of its log as far as the caller knows.
+    pub(crate) fn at(objects: &Objects, key: &str) -> Result<Self> {
+        let bytes = objects.get(key)?;
+        let bytes = bytes.ok_or_else(|| Error::damaged(key, "it was listed and is not there"))?;
+        Self::of(key, &bytes)
+    }
+
+    /// Parses the entry with a key.
+    pub(crate) fn of(key: &str, bytes: &[u8]) -> Result<Self> {
+        let mut parts = key.rsplitn(4, '/');
+        let (seq, _, birth) = (parts.next(), parts.next(), parts.next());
+        let number = |text: Option<&str>| text.and_then(|text| text.parse().ok());
+        let (Some(seq), Some(birth)) = (number(seq), number(birth)) else {
+            return Err(Error::damaged(key, "it is no entry of a log"));
+        };
+        let log = key.rsplit_once('/').map_or("", |(log, _)| log).to_owned();
+        let entry = parse(&log, seq, bytes)?;
+        Ok(Self { log, birth: birth as u32, entry, digest: Digest::of(bytes) })
+    }
+
+    /// Whether the repository is there.
+    pub(crate) fn is_live(&self) -> bool {
+        self.entry.state == State::Live
+    }
+
+    /// Returns an entry that leaves everything as it is, to be changed and appended.
+    pub(crate) fn next(&self, action: Action, actor: &str) -> Entry {
+        Entry {
+            seq: self.entry.seq + 1,
+            id: keys::random(),
+            prev: self.digest,
+            // Times never go back, whatever the clocks of the writers say.
+            time: rfc3339(SystemTime::now()).max(self.entry.time.clone()),
+            actor: actor.into(),
+            action,
+            commit: None,
+            request: None,
+            ..self.entry.clone()
+        }
+    }
+}
+
+/// Returns the first entry of a new log, to be filled and appended.
+pub(crate) fn first(repo: &RepoName, actor: &str) -> Entry {
+    Entry {
+        version: VERSION,
+        seq: 0,
+        id: keys::random(),
+        prev: Digest::of(b""),
+        time: rfc3339(SystemTime::now()),
+        actor: actor.into(),
+        action: Action::Push,
+        name: repo.to_string(),
+        state: State::Live,
+        branches: Default::default(),
+        tags: Default::default(),
+        commit: None,
+        request: None,
+    }
+}
+
+/// Parses entry `seq` of a log.
+fn parse(log: &str, seq: u64, bytes: &[u8]) -> Result<Entry> {
+    /// Parsed first, so that an error names a later version instead of its unknown parts.
+    #[derive(serde::Deserialize)]
+    struct Version {
+        version: u32,
+    }
+
+    let broken = |problem: String| Error::Log { repo: log.into(), seq, problem };
+    let version: Version =
+        serde_json::from_slice(bytes).map_err(|error| broken(error.to_string()))?;
+    if version.version != VERSION {
+        let what = keys::entry(log, seq);
+        return Err(Error::Version { what, found: version.version, known: VERSION });
+    }
+    let entry: Entry = serde_json::from_slice(bytes).map_err(|error| broken(error.to_string()))?;
+    if entry.seq != seq {
+        return Err(broken(format!("it says that it is entry {}", entry.seq)));
+    }
+    Ok(entry)
+}
+
+/// What became of an entry.
+#[derive(Debug)]
+pub(crate) enum Appended {
+    /// It is in the log.
+    Done(Head),
+    /// Another one has its number: look at it, and try again after it.
+    Behind(Head),
+}
+
+/// Appends an entry to a log: makes the object of its number if there is none. On any doubt it is
+/// read back: the store may have written it and lost the answer.
+pub(crate) fn append(objects: &Objects, log: &str, birth: u32, entry: &Entry) -> Result<Appended> {
+    let key = keys::entry(log, entry.seq);
+    let bytes = entry.to_bytes();
+    let mut cause = String::new();
+    for attempt in 0..TRIES {
+        if attempt > 0 {
+            thread::sleep(Duration::from_millis(10 << attempt));
+        }
+        match objects.create(&key, bytes.clone()) {
+            Ok(Created::Made) => {
+                let digest = Digest::of(&bytes);
+                let head = Head { log: log.into(), birth, entry: entry.clone(), digest };
+                return Ok(Appended::Done(head));
+            }
+            Ok(Created::Existed) => {}
+            Err(error @ at1w_remote::Error::Refused { .. }) => return Err(error.into()),
+            Err(error) => cause = error.to_string(),
+        }
+        match objects.get(&key) {
+            Ok(Some(found)) => {
+                let head = Head::of(&key, &found)?;
+                let ours = head.entry.id == entry.id;
+                return Ok(if ours { Appended::Done(head) } else { Appended::Behind(head) });
+            }
+            // The same bytes are sent again under the same name: two of them do no harm.
+            Ok(None) => {}
+            Err(error) => cause = error.to_string(),
+        }
+    }
+    Err(Error::Unknown { repo: entry.name.clone(), cause })
+}
+
+/// Reads all entries of a log that ends with `head`, and checks that each follows the one before.
+pub(crate) fn read_all(objects: &Objects, log: &str, last: u64) -> Result<Vec<Entry>> {
+    let keys: Vec<_> = (0..=last).map(|seq| keys::entry(log, seq)).collect();
+    check_chain(log, objects.get_all(&keys)?.iter().map(|bytes| bytes.as_deref()))
+}
+
+/// Parses the entries of a log, and checks that each follows the one before.
+pub(crate) fn check_chain<'a>(
+    log: &str,
+    entries: impl Iterator<Item = Option<&'a [u8]>>,
+) -> Result<Vec<Entry>> {
+    let mut before = (Digest::of(b""), String::new());
+    let mut chain = Vec::new();
+    for (seq, bytes) in entries.enumerate() {
+        let seq = seq as u64;
+        let broken = |problem: &str| Error::Log { repo: log.into(), seq, problem: problem.into() };
+        let bytes = bytes.ok_or_else(|| broken("the entry is missing"))?;
+        let entry = parse(log, seq, bytes)?;
+        if entry.prev != before.0 {
+            return Err(broken("it does not follow the entry before: one of the two was changed"));
+        }
+        if entry.time < before.1 {
+            return Err(broken("its time is before that of the entry before"));
+        }
+        before = (Digest::of(bytes), entry.time.clone());
+        chain.push(entry);
+    }
+    Ok(chain)
+}

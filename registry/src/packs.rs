@@ -1,0 +1,137 @@
+//! Writing packs: stored bytes back to back, under names that are chosen before the first byte.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::mem;
+
+use at1w_remote::{Objects, Upload};
+
+use crate::error::Result;
+use crate::keys;
+use crate::recipe::{Location, Recipe};
+
+/// Stored bytes of fewer bytes than this share a pack with others.
+const SMALL: usize = 1 << 20;
+
+/// The length at which a pack of small ones is written, in bytes.
+const FULL: usize = 32 << 20;
+
+/// The packs that a push writes.
+#[derive(Debug)]
+pub(crate) struct Packs<'a> {
+    objects: &'a Objects,
+    namespace: &'a str,
+    /// The pack that small ones share.
+    shared: String,
+    small: Vec<u8>,
+    /// The lengths of the packs that are there.
+    lens: HashMap<String, u64>,
+    written: u64,
+}
+
+impl<'a> Packs<'a> {
+    pub(crate) fn new(objects: &'a Objects, namespace: &'a str) -> Self {
+        let (shared, small, lens) = (keys::random(), Vec::new(), HashMap::new());
+        Self { objects, namespace, shared, small, lens, written: 0 }
+    }
+
+    /// Begins a pack for the stored bytes of one file. Few bytes come to lie in a shared pack.
+    pub(crate) fn begin(&self) -> Spool<'a> {
+        let id = keys::random();
+        let key = keys::pack(self.namespace, &id);
+        Spool { objects: self.objects, id, key, buffer: Vec::new(), upload: None, len: 0 }
+    }
+
+    /// Completes a pack; returns where its bytes came to lie: the pack, and the offset of the first.
+    pub(crate) fn end(&mut self, spool: Spool<'a>) -> Result<(String, u64)> {
+        let Spool { id, buffer, upload, len, .. } = spool;
+        self.written += len;
+        match upload {
+            Some(upload) => {
+                upload.finish()?;
+                self.lens.insert(id.clone(), len);
+                Ok((id, 0))
+            }
+            None => self.add(&buffer),
+        }
+    }
+
+    /// Adds a few bytes to the pack that small ones share.
+    fn add(&mut self, bytes: &[u8]) -> Result<(String, u64)> {
+        if self.small.len() + bytes.len() > FULL {
+            self.flush()?;
+        }
+        let offset = self.small.len() as u64;
+        self.small.extend_from_slice(bytes);
+        Ok((self.shared.clone(), offset))
+    }
+
+    /// Adds the few bytes of a file as they are.
+    pub(crate) fn add_small(&mut self, bytes: &[u8]) -> Result<Location> {
+        self.written += bytes.len() as u64;
+        let (pack, offset) = self.add(bytes)?;
+        Ok(Location { pack, offset, len: bytes.len() as u64 })
+    }
+
+    /// Writes the pack that small ones share, if there are any.
+    pub(crate) fn flush(&mut self) -> Result<()> {
+        let id = mem::replace(&mut self.shared, keys::random());
+        let small = mem::take(&mut self.small);
+        if !small.is_empty() {
+            let len = small.len() as u64;
+            self.objects.put(&keys::pack(self.namespace, &id), small)?;
+            self.lens.insert(id, len);
+        } else {
+            // Segments without bytes may name the pack all the same.
+            self.shared = id;
+        }
+        Ok(())
+    }
+
+    /// Returns the number of bytes that were written, with those that wait to be.
+    pub(crate) fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Fills in the lengths of the packs that were written.
+    pub(crate) fn fill_in(&self, recipe: &mut Recipe) {
+        for pack in &mut recipe.packs {
+            if let Some(&len) = self.lens.get(&pack.id) {
+                pack.len = len;
+            }
+        }
+    }
+}
+
+/// Stored bytes on their way: in memory while they are few.
+#[derive(Debug)]
+pub(crate) struct Spool<'a> {
+    objects: &'a Objects,
+    id: String,
+    key: String,
+    buffer: Vec<u8>,
+    upload: Option<Upload<'a>>,
+    len: u64,
+}
+
+impl Write for Spool<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.upload {
+            Some(upload) => upload.write_all(bytes)?,
+            None => {
+                self.buffer.extend_from_slice(bytes);
+                if self.buffer.len() >= SMALL {
+                    let mut upload = self.objects.upload(&self.key)?;
+                    upload.write_all(&mem::take(&mut self.buffer))?;
+                    self.upload = Some(upload);
+                }
+            }
+        }
+        self.len += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,295 @@
+//! Pulling: the files of a revision, byte for byte, each checked before it has its name.
+
+use std::fmt;
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+
+use at1w_container::fs::write_atomically;
+use at1w_container::{Digest, Error as Packing, OpenOptions, Progress, ReadAt, Reader};
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+use crate::error::{Error, Result};
+use crate::name::Revision;
+use crate::store::Store;
+use crate::tree::{File, Tree};
+
+/// The number of bytes that are read at a time.
+const PIECE: u64 = 8 << 20;
+
+/// How a revision is pulled.
+#[derive(Clone, Copy)]
+#[non_exhaustive]
+pub struct PullOptions<'a> {
+    /// Whether files are laid down packed, as packing the directory does.
+    pub packed: bool,
+    /// The SHA-256 that the tree must have, or the root of its one packed file.
+    pub root: Option<Digest>,
+    /// The listener that is told about the work.
+    pub progress: &'a dyn Progress,
+}
+
+impl Default for PullOptions<'_> {
+    fn default() -> Self {
+        Self { packed: false, root: None, progress: &() }
+    }
+}
+
+impl fmt::Debug for PullOptions<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PullOptions")
+            .field("packed", &self.packed)
+            .field("root", &self.root)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> PullOptions<'a> {
+    /// Returns the defaults: the originals, of any root.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets whether files are laid down packed.
+    #[must_use]
+    pub fn packed(self, packed: bool) -> Self {
+        Self { packed, ..self }
+    }
+
+    /// Sets the SHA-256 that the tree must have, or the root of its one packed file.
+    #[must_use]
+    pub fn root(self, root: impl Into<Option<Digest>>) -> Self {
+        Self { root: root.into(), ..self }
+    }
+
+    /// Sets the listener that is told about the work.
+    #[must_use]
+    pub fn progress(self, progress: &'a dyn Progress) -> Self {
+        Self { progress, ..self }
+    }
+}
+
+/// The outcome of a pull.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Pulled {
+    /// The commit.
+    pub commit: String,
+    /// The SHA-256 of its tree.
+    pub tree: Digest,
+    /// The number of files.
+    pub files: u64,
+    /// The length of their originals, in bytes.
+    pub bytes: u64,
+    /// The number of files that were there already, whole.
+    pub kept: u64,
+}
+
+impl Store {
+    /// Writes the files of a revision into a directory. Files that are there already and are right
+    /// stay, so that a pull that was ended goes on; others of the same names are replaced.
+    ///
+    /// # Errors
+    /// [`Error::NoRepo`], [`Error::NoRevision`], [`Error::Root`], [`Error::Damaged`], and those of
+    /// reading and writing.
+    pub fn pull(
+        &self,
+        revision: &Revision,
+        target: &Path,
+        options: &PullOptions<'_>,
+    ) -> Result<Pulled> {
+        let namespace = &revision.repo.namespace;
+        let (found, tree) = self.tree(revision)?;
+        check_root(revision, &found.tree, &tree, options.root)?;
+        options.progress.begin(tree.bytes());
+        fs::create_dir_all(target).map_err(Error::io(target))?;
+        let mut pulled = Pulled {
+            commit: found.commit,
+            tree: found.tree,
+            files: tree.files.len() as u64,
+            bytes: tree.bytes(),
+            kept: 0,
+        };
+        for (path, file) in &tree.files {
+            if options.progress.cancelled() {
+                return Err(Packing::Cancelled.into());
+            }
+            let stored = if options.packed { stored_path(path, file) } else { path.clone() };
+            let place = place(target, &stored)?;
+            pulled.kept += u64::from(!self.pull_file(namespace, file, &place, options)?);
+        }
+        if options.packed {
+            write_manifest(target, &tree)?;
+        }
+        Ok(pulled)
+    }
+
+    /// Writes a file; returns whether it was not there already.
+    fn pull_file(
+        &self,
+        namespace: &str,
+        file: &File,
+        place: &Path,
+        options: &PullOptions<'_>,
+    ) -> Result<bool> {
+        if is_there(file, place, options.packed) {
+            options.progress.advance(file.size);
+            return Ok(false);
+        }
+        let (source, open) = self.stored(namespace, file)?;
+        let fail = |error: Packing| Error::from(error.in_file(place));
+        if file.root.is_none() {
+            let write = |out: &mut fs::File| {
+                let digest = copy(&source, out, options.progress)?;
+                check(digest, file.sha256)
+            };
+            write_atomically(place, true, write).map_err(fail)?;
+            return Ok(true);
+        }
+        let write = |out: &mut fs::File| {
+            if options.packed {
+                copy(&source, out, &())?;
+                // All of it is read back: the copy is what was promised, or there is none.
+                let again = out.try_clone().map_err(Packing::Write)?;
+                let reader = Reader::new(Box::new(again), &open)?;
+                check(reader.info().original_digest, file.sha256)?;
+                return reader.verify_original(options.progress);
+            }
+            let reader = Reader::new(Box::new(source), &open)?;
+            check(reader.info().original_digest, file.sha256)?;
+            reader.restore(out, options.progress)
+        };
+        write_atomically(place, true, write).map_err(fail)?;
+        Ok(true)
+    }
+}
+
+fn check(actual: Digest, expected: Digest) -> Result<(), Packing> {
+    match actual == expected {
+        true => Ok(()),
+        false => Err(Packing::OtherFile { expected, actual }),
+    }
+}
+
+fn check_root(
+    revision: &Revision,
+    digest: &Digest,
+    tree: &Tree,
+    root: Option<Digest>,
+) -> Result<()> {
+    let Some(expected) = root else { return Ok(()) };
+    let roots: Vec<_> = tree.files.values().filter_map(|file| file.root).collect();
+    if expected == *digest || roots == [expected] {
+        return Ok(());
+    }
+    let actual = match &roots[..] {
+        [root] => format!("{root}, of the tree {digest}"),
+        _ => digest.to_string(),
+    };
+    Err(Error::Root { what: revision.to_string(), expected: expected.to_string(), actual })
+}
+
+/// Returns the place of a file in a directory, whose folders are made.
+fn place(target: &Path, path: &str) -> Result<std::path::PathBuf> {
+    let place = target.join(path);
+    if let Some(folder) = place.parent() {
+        fs::create_dir_all(folder).map_err(Error::io(folder))?;
+        // A link in a target that exists may lead out of it.
+        let real = |path: &Path| fs::canonicalize(path).map_err(Error::io(path));
+        if !real(folder)?.starts_with(real(target)?) {
+            let problem = "leads out of the target by a symbolic link";
+            let cause = io::Error::new(io::ErrorKind::InvalidInput, problem);
+            return Err(Error::io(folder)(cause));
+        }
+    }
+    Ok(place)
+}
+
+/// Whether a file is there already, whole and right.
+fn is_there(file: &File, place: &Path, packed: bool) -> bool {
+    let right = || {
+        if !place.symlink_metadata().ok()?.is_file() {
+            return None;
+        }
+        if let (true, Some(root)) = (packed, file.root) {
+            let reader = Reader::open_with(place, &OpenOptions::new().root(root)).ok()?;
+            reader.verify_original(&()).ok()?;
+            return Some(());
+        }
+        let there = fs::File::open(place).ok()?;
+        let same = there.metadata().ok()?.len() == file.size
+            && copy(&there, &mut io::sink(), &()).ok()? == file.sha256;
+        same.then_some(())
+    };
+    right().is_some()
+}
+
+fn copy(
+    source: &dyn ReadAt,
+    sink: &mut dyn Write,
+    progress: &dyn Progress,
+) -> Result<Digest, Packing> {
+    let failed = |offset: u64| move |cause: io::Error| Packing::Read { offset, cause };
+    let (mut hasher, mut at) = (Sha256::new(), 0);
+    let len = source.size().map_err(failed(0))?;
+    while at < len {
+        if progress.cancelled() {
+            return Err(Packing::Cancelled);
+        }
+        let to = len.min(at + PIECE);
+        let bytes = source.read_at(at..to).map_err(failed(at))?;
+        hasher.update(&bytes);
+        sink.write_all(&bytes).map_err(Packing::Write)?;
+        progress.advance(to - at);
+        at = to;
+    }
+    Ok(Digest(hasher.finalize().into()))
+}
+
+/// Returns the path of a file in a packed directory.
+fn stored_path(path: &str, file: &File) -> String {
+    match (file.root, path.strip_suffix(".safetensors")) {
+        (Some(_), Some(stem)) => format!("{stem}.at1w"),
+        (Some(_), None) => format!("{path}.at1w"),
+        (None, _) => path.to_owned(),
+    }
+}
+
+/// Writes the manifest of a packed directory, as packing does.
+fn write_manifest(target: &Path, tree: &Tree) -> Result<()> {
+    #[derive(Serialize)]
+    struct Manifest {
+        version: u32,
+        files: Vec<Entry>,
+        empty_directories: [String; 0],
+    }
+    #[derive(Serialize)]
+    struct Entry {
+        path: String,
+        size: u64,
+        sha256: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        packed: Option<Packed>,
+    }
+    #[derive(Serialize)]
+    struct Packed {
+        path: String,
+        root: String,
+    }
+
+    let files = tree.files.iter().map(|(path, file)| Entry {
+        path: path.clone(),
+        size: file.size,
+        sha256: file.sha256.to_string(),
+        packed: file
+            .root
+            .map(|root| Packed { path: stored_path(path, file), root: root.to_string() }),
+    });
+    let manifest = Manifest { version: 1, files: files.collect(), empty_directories: [] };
+    let mut json = serde_json::to_vec_pretty(&manifest).expect("a manifest is plain data");
+    json.push(b'\n');
+    let place = target.join("at1w-manifest.json");
+    let write = |out: &mut fs::File| out.write_all(&json).map_err(Packing::Write);
+    Ok(write_atomically(&place, true, write)?)
+}

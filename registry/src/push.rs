@@ -1,0 +1,484 @@
+//! Pushing: files become a commit of a branch, whole or not at all.
+
+use std::fmt;
+use std::path::Path;
+use std::time::SystemTime;
+
+use at1w_container::{Digest, Level, Progress};
+
+use crate::entry::{Action, Commit, Ref, State};
+use crate::error::{Error, Result};
+use crate::keys;
+use crate::lease::Lease;
+use crate::log::{self, Appended, Head, append};
+use crate::name::{MAIN, RepoName, check_name};
+use crate::relocate::relocate;
+use crate::stage::Stage;
+use crate::store::{Store, of_commit};
+use crate::tree::{File, Tree};
+use crate::walk::walk;
+
+/// How files are pushed.
+#[derive(Clone, Copy)]
+#[non_exhaustive]
+pub struct PushOptions<'a> {
+    /// The branch.
+    pub branch: &'a str,
+    /// The message of the commit.
+    pub message: &'a str,
+    /// The revision that the push is made for: files that somebody else has changed since are not
+    /// replaced. `None` is the head of the branch when the push begins.
+    pub parent: Option<&'a str>,
+    /// Whether the branch becomes what the source is: files that are not there are removed.
+    pub delete: bool,
+    /// How hard to look for a small encoding.
+    pub level: Level,
+    /// The key of the request: where the last entry has the same, nothing is done again.
+    pub request: Option<&'a str>,
+    /// Signs the message over a tree ([`signed_tree`]); returns the signature.
+    pub sign: Option<&'a Signer<'a>>,
+    /// The listener that is told about the work.
+    pub progress: &'a dyn Progress,
+}
+
+/// Signs a message; returns the signature, or why there is none.
+pub type Signer<'a> = dyn Fn(&str) -> Result<String, String> + Sync + 'a;
+
+impl Default for PushOptions<'_> {
+    fn default() -> Self {
+        Self {
+            branch: MAIN,
+            message: "",
+            parent: None,
+            delete: false,
+            level: Level::default(),
+            request: None,
+            sign: None,
+            progress: &(),
+        }
+    }
+}
+
+impl fmt::Debug for PushOptions<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PushOptions")
+            .field("branch", &self.branch)
+            .field("parent", &self.parent)
+            .field("delete", &self.delete)
+            .field("level", &self.level)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> PushOptions<'a> {
+    /// Returns the defaults: files are added to the branch `main`, or replaced there.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the branch.
+    #[must_use]
+    pub fn branch(self, branch: &'a str) -> Self {
+        Self { branch, ..self }
+    }
+
+    /// Sets the message of the commit.
+    #[must_use]
+    pub fn message(self, message: &'a str) -> Self {
+        Self { message, ..self }
+    }
+
+    /// Sets the revision that the push is made for.
+    #[must_use]
+    pub fn parent(self, parent: impl Into<Option<&'a str>>) -> Self {
+        Self { parent: parent.into(), ..self }
+    }
+
+    /// Sets whether files that are not in the source are removed.
+    #[must_use]
+    pub fn delete(self, delete: bool) -> Self {
+        Self { delete, ..self }
+    }
+
+    /// Sets how hard to look for a small encoding.
+    #[must_use]
+    pub fn level(self, level: Level) -> Self {
+        Self { level, ..self }
+    }
+
+    /// Sets the key of the request.
+    #[must_use]
+    pub fn request(self, request: impl Into<Option<&'a str>>) -> Self {
+        Self { request: request.into(), ..self }
+    }
+
+    /// Sets what signs the commit.
+    #[must_use]
+    pub fn sign(self, sign: impl Into<Option<&'a Signer<'a>>>) -> Self {
+        Self { sign: sign.into(), ..self }
+    }
+
+    /// Sets the listener that is told about the work.
+    #[must_use]
+    pub fn progress(self, progress: &'a dyn Progress) -> Self {
+        Self { progress, ..self }
+    }
+}
+
+/// Returns the message that is signed for a commit.
+pub fn signed_tree(tree: &Digest) -> String {
+    format!("at1w tree v1 {tree}\n")
+}
+
+/// The outcome of a push.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Pushed {
+    /// The commit that the branch is at.
+    pub commit: String,
+    /// The SHA-256 of its tree.
+    pub tree: Digest,
+    /// Whether there is a new commit; otherwise all was there already.
+    pub new: bool,
+    /// The number of files that were pushed.
+    pub files: u64,
+    /// Their length, in bytes.
+    pub bytes: u64,
+    /// The number of bytes that were stored for them.
+    pub stored: u64,
+    /// The number of tensors in them.
+    pub tensors: u64,
+    /// The number of tensors that the store did not have.
+    pub new_tensors: u64,
+    /// The number of damaged places that the push brought good copies for.
+    pub healed: u64,
+    /// The files whose names say weights and that hold none, with what they are.
+    pub faults: Vec<(String, String)>,
+}
+
+/// The files that a push changes.
+struct Changes<'a> {
+    repo: &'a RepoName,
+    branch: &'a str,
+    /// The name of the revision that they are made for, and its tree.
+    base: (String, Tree),
+    files: Vec<(String, File)>,
+    delete: bool,
+}
+
+impl Changes<'_> {
+    /// Returns the tree of a branch whose tree is `current`, with the changes.
+    fn apply(&self, current: &Tree) -> Result<Tree> {
+        let (name, base) = &self.base;
+        let moved = base.changes(current);
+        let conflict = |what: String| Error::Conflict {
+            repo: self.repo.to_string(),
+            branch: self.branch.into(),
+            parent: name.clone(),
+            what,
+        };
+        if self.delete {
+            if !moved.is_empty() {
+                return Err(conflict(format!("{} files have changed since", moved.len())));
+            }
+            return Ok(Tree { files: self.files.iter().cloned().collect() });
+        }
+        let mut tree = current.clone();
+        for (path, file) in &self.files {
+            let there = current.files.get(path);
+            let same = there.is_some_and(|there| there.sha256 == file.sha256);
+            if moved.binary_search(&path.as_str()).is_ok() && !same {
+                return Err(conflict(format!("{path} was changed there as well")));
+            }
+            tree.files.insert(path.clone(), file.clone());
+        }
+        if let Some((a, b)) = nested(&tree) {
+            return Err(conflict(format!("{b} would lie in the file {a}")));
+        }
+        Ok(tree)
+    }
+}
+
+/// Finds a file that another one would lie in.
+fn nested(tree: &Tree) -> Option<(&str, &str)> {
+    tree.files.keys().find_map(|path| {
+        let folders = path.match_indices('/').map(|(at, _)| &path[..at]);
+        let found = folders.into_iter().find(|folder| tree.files.contains_key(*folder));
+        let folder = found?;
+        Some((folder, path.as_str()))
+    })
+}
+
+impl Store {
+    /// Pushes a file, or the files of a directory, as one commit. Makes the store at an absent or
+    /// empty place, and the repository if there is none.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] if somebody else changed the same files, [`Error::NotEmpty`],
+    /// [`Error::Name`], [`Error::NoRevision`], and those of reading and storing. Nothing is
+    /// committed then; but for [`Error::Unknown`], where the store did not say.
+    pub fn push(
+        &self,
+        source: &Path,
+        repo: &RepoName,
+        options: &PushOptions<'_>,
+    ) -> Result<Pushed> {
+        check_name(options.branch)?;
+        let files = walk(source)?;
+        options.progress.begin(files.iter().fold(0, |sum, file| sum.saturating_add(file.len)));
+        self.init()?;
+        let lease = Lease::begin(&self.objects, self.times.lease)?;
+        let head = Head::find(&self.objects, repo)?;
+        let base = self.base(repo, head.as_ref(), options)?;
+        if let (Some(head), Some(request)) = (&head, options.request)
+            && head.entry.request.as_deref() == Some(request)
+            && let Some(commit) = &head.entry.commit
+        {
+            return Ok(done_before(commit));
+        }
+        let (namespace, level) = (&repo.namespace, options.level);
+        let mut stage = Stage::new(self, namespace, &lease, level, &|_| true, options.progress)?;
+        // The files of an older revision may be collected by now; those of the head are not.
+        let nothing = Tree::default();
+        let before = if options.parent.is_none() { &base.1 } else { &nothing };
+        let added = stage.add_all(&files, before)?;
+        stage.finish()?;
+        let name = |(path, mut file): (String, File)| {
+            file.recipe = stage.recipe_name(file.sha256).cloned().or(file.recipe);
+            (path, file)
+        };
+        let files: Vec<_> = added.into_iter().map(name).collect();
+        let bytes = files.iter().fold(0_u64, |sum, (_, file)| sum.saturating_add(file.size));
+        let count = files.len() as u64;
+        let changes = Changes { repo, branch: options.branch, base, files, delete: options.delete };
+        let (commit, new) = self.commit(head, &changes, &lease, stage.written(), options)?;
+        let healed = stage.healed.len() as u64;
+        // The commit is acknowledged: what follows only makes others whole again.
+        if let Err(error) = relocate(self, namespace, &stage.healed) {
+            options.progress.warn(&format!("damaged tensors elsewhere were not healed: {error}"));
+        }
+        Ok(Pushed {
+            commit: commit.id,
+            tree: commit.tree,
+            new,
+            files: count,
+            bytes,
+            stored: stage.written(),
+            tensors: stage.tensors.0,
+            new_tensors: stage.tensors.1,
+            healed,
+            faults: stage.faults,
+        })
+    }
+
+    /// Returns the revision that a push is made for.
+    fn base(
+        &self,
+        repo: &RepoName,
+        head: Option<&Head>,
+        options: &PushOptions<'_>,
+    ) -> Result<(String, Tree)> {
+        let missing = |revision: &str| Error::NoRevision {
+            repo: repo.to_string(),
+            revision: revision.into(),
+        };
+        let Some(head) = head.filter(|head| head.is_live()) else {
+            return match options.parent {
+                Some(parent) => Err(missing(parent)),
+                None => Ok(("nothing".into(), Tree::default())),
+            };
+        };
+        if head.entry.name != repo.to_string() {
+            let problem = format!("differs from {} by case only", head.entry.name);
+            return Err(Error::Name { name: repo.to_string(), problem });
+        }
+        let found = match options.parent {
+            Some(parent) => self.resolve(head, repo, parent)?,
+            None => {
+                let found = head.entry.branches.get(options.branch);
+                found.cloned().ok_or_else(|| missing(options.branch))?
+            }
+        };
+        let tree = Tree::read(&self.objects, &repo.namespace, found.tree, &found.copy)?;
+        Ok((found.commit, tree))
+    }
+
+    /// Appends the commit of a push to the log, after whatever others have appended meanwhile.
+    fn commit(
+        &self,
+        mut head: Option<Head>,
+        changes: &Changes<'_>,
+        lease: &Lease,
+        stored: u64,
+        options: &PushOptions<'_>,
+    ) -> Result<(Commit, bool)> {
+        let repo = changes.repo;
+        let mut written: Option<(Digest, String)> = None;
+        loop {
+            let Some((log, birth, mut entry)) = self.place(&mut head, repo)? else { continue };
+            let before = entry.branches.get(changes.branch).cloned();
+            let current = match &before {
+                Some(found) => Tree::read(&self.objects, &repo.namespace, found.tree, &found.copy)?,
+                None => Tree::default(),
+            };
+            let tree = changes.apply(&current)?;
+            if let (Some(before), true) = (&before, tree.changes(&current).is_empty()) {
+                let commit = Commit {
+                    id: before.commit.clone(),
+                    parent: None,
+                    tree: before.tree,
+                    copy: before.copy.clone(),
+                    message: String::new(),
+                    time: entry.time.clone(),
+                    author: String::new(),
+                    files: tree.files.len() as u64,
+                    bytes: tree.bytes(),
+                    stored: 0,
+                    signature: None,
+                };
+                return Ok((commit, false));
+            }
+            let (bytes, digest) = tree.to_bytes();
+            let copy = match &written {
+                Some((same, copy)) if *same == digest => copy.clone(),
+                _ => {
+                    let copy = keys::next(None);
+                    let folder = keys::tree(&repo.namespace, digest);
+                    self.objects.put(&format!("{folder}/{copy}"), bytes)?;
+                    written = Some((digest, copy.clone()));
+                    copy
+                }
+            };
+            let signature = match options.sign {
+                Some(sign) => Some(sign(&signed_tree(&digest)).map_err(Error::Unfit)?),
+                None => None,
+            };
+            let commit = Commit {
+                id: String::new(),
+                parent: before.map(|before| before.commit),
+                tree: digest,
+                copy,
+                message: options.message.into(),
+                time: entry.time.clone(),
+                author: self.actor.clone(),
+                files: tree.files.len() as u64,
+                bytes: tree.bytes(),
+                stored,
+                signature,
+            };
+            let commit = commit.named(&entry.id);
+            entry.branches.insert(changes.branch.into(), of_commit(&commit, entry.seq));
+            entry.commit = Some(commit.clone());
+            entry.request = options.request.map(str::to_owned);
+            lease.check(&repo.to_string())?;
+            match append(&self.objects, &log, birth, &entry)? {
+                Appended::Done(done) => {
+                    self.confirm(lease, &done, changes.branch, commit.parent.as_deref())?;
+                    return Ok((commit, true));
+                }
+                Appended::Behind(known) => {
+                    head = Some(Head::find_after(&self.objects, repo, known)?);
+                }
+            }
+        }
+    }
+
+    /// Returns the log to append to, and the entry to fill in. Ends the log of a repository that was
+    /// removed, so that nobody restores it any more; `None` if somebody else was faster.
+    fn place(
+        &self,
+        head: &mut Option<Head>,
+        repo: &RepoName,
+    ) -> Result<Option<(String, u32, crate::Entry)>> {
+        let new = |birth: u32| (keys::log(repo, birth), birth, log::first(repo, &self.actor));
+        let Some(found) = head else { return Ok(Some(new(0))) };
+        match found.entry.state {
+            State::Live => {
+                let entry = found.next(Action::Push, &self.actor);
+                Ok(Some((found.log.clone(), found.birth, entry)))
+            }
+            State::Ended => Ok(Some(new(found.birth + 1))),
+            State::Deleted => {
+                let mut entry = found.next(Action::End, &self.actor);
+                entry.state = State::Ended;
+                let appended = append(&self.objects, &found.log, found.birth, &entry)?;
+                *head = Some(match appended {
+                    Appended::Done(head) => head,
+                    Appended::Behind(known) => Head::find_after(&self.objects, repo, known)?,
+                });
+                Ok(None)
+            }
+        }
+    }
+
+    /// Checks that the collector had not given up on the push when its entry was appended. If it
+    /// had, what the commit relies on may be deleted: the commit is taken back.
+    fn confirm(
+        &self,
+        lease: &Lease,
+        done: &Head,
+        branch: &str,
+        before: Option<&str>,
+    ) -> Result<()> {
+        if lease.holds(&done.entry.name)? {
+            return Ok(());
+        }
+        let ours = done.entry.branches.get(branch).cloned();
+        let before = match before {
+            Some(_) => self.branch_before(done, branch)?,
+            None => None,
+        };
+        let mut head = done.clone();
+        loop {
+            let mut entry = head.next(Action::Withdraw, &self.actor);
+            // Others may have built on the commit meanwhile: theirs stays.
+            if entry.branches.get(branch) != ours.as_ref() {
+                break;
+            }
+            match &before {
+                Some(before) => _ = entry.branches.insert(branch.into(), before.clone()),
+                None => _ = entry.branches.remove(branch),
+            }
+            match append(&self.objects, &head.log, head.birth, &entry)? {
+                Appended::Done(_) => break,
+                Appended::Behind(next) => head = next,
+            }
+        }
+        Err(Error::Expired(done.entry.name.clone()))
+    }
+
+    /// Returns where a branch was before an entry.
+    fn branch_before(&self, head: &Head, branch: &str) -> Result<Option<Ref>> {
+        let Some(seq) = head.entry.seq.checked_sub(1) else { return Ok(None) };
+        let before = Head::at(&self.objects, &keys::entry(&head.log, seq))?;
+        Ok(before.entry.branches.get(branch).cloned())
+    }
+}
+
+fn done_before(commit: &Commit) -> Pushed {
+    Pushed {
+        commit: commit.id.clone(),
+        tree: commit.tree,
+        new: false,
+        files: commit.files,
+        bytes: commit.bytes,
+        stored: 0,
+        tensors: 0,
+        new_tensors: 0,
+        healed: 0,
+        faults: Vec::new(),
+    }
+}
+
+impl Store {
+    /// Returns the time of the store's clock.
+    pub(crate) fn now(&self) -> Result<SystemTime> {
+        let key = format!("{}/{}", keys::PROBES, keys::random());
+        self.objects.put(&key, Vec::new())?;
+        let meta = self.objects.head(&key)?;
+        self.objects.delete(std::slice::from_ref(&key))?;
+        let meta =
+            meta.ok_or_else(|| Error::damaged(&key, "an object that was written is gone"))?;
+        Ok(meta.modified)
+    }
+}

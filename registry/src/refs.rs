@@ -1,0 +1,209 @@
+//! Branches and tags, removing and restoring.
+
+use std::collections::HashSet;
+
+use crate::entry::{Action, Entry, Ref, State};
+use crate::error::{Error, Result};
+use crate::history::{ancestors, commits, tips};
+use crate::keys;
+use crate::lease::Lease;
+use crate::log::{self, Appended, Head, append};
+use crate::name::{RepoName, Revision, check_name};
+use crate::recipe::Recipe;
+use crate::store::Store;
+use crate::tree::Tree;
+use crate::view::condemned;
+
+impl Store {
+    /// Makes a tag for a revision. A tag is never moved.
+    ///
+    /// # Errors
+    /// [`Error::Exists`], [`Error::Name`], [`Error::NoRevision`], [`Error::Collected`].
+    pub fn tag(&self, revision: &Revision, tag: &str) -> Result<Ref> {
+        self.add_ref(revision, tag, Action::Tag)
+    }
+
+    /// Makes a branch that begins at a revision.
+    ///
+    /// # Errors
+    /// As [`Store::tag`].
+    pub fn branch(&self, revision: &Revision, branch: &str) -> Result<Ref> {
+        self.add_ref(revision, branch, Action::Branch)
+    }
+
+    fn add_ref(&self, revision: &Revision, name: &str, action: Action) -> Result<Ref> {
+        check_name(name)?;
+        let repo = &revision.repo;
+        let lease = Lease::begin(&self.objects, self.times.lease)?;
+        self.edit(repo, action, &lease, |head, entry| {
+            if entry.branches.contains_key(name) || entry.tags.contains_key(name) {
+                return Err(Error::Exists(format!("{repo}@{name}")));
+            }
+            let found = self.resolve(head, repo, revision.name())?;
+            // A commit that no ref leads to may be on its way out.
+            self.check_kept(repo, head, &found)?;
+            let refs = if action == Action::Tag { &mut entry.tags } else { &mut entry.branches };
+            refs.insert(name.into(), found.clone());
+            Ok(found)
+        })
+    }
+
+    /// Removes a branch or a tag, or the whole repository where the revision names none. What was
+    /// removed can be restored until it is collected.
+    ///
+    /// # Errors
+    /// [`Error::NoRepo`] and [`Error::NoRevision`].
+    pub fn remove(&self, revision: &Revision) -> Result<()> {
+        let repo = &revision.repo;
+        let lease = Lease::begin(&self.objects, self.times.lease)?;
+        self.edit(repo, Action::Remove, &lease, |_, entry| {
+            match &revision.revision {
+                None => entry.state = State::Deleted,
+                Some(name) => {
+                    let removed = entry.branches.remove(name).or_else(|| entry.tags.remove(name));
+                    removed.ok_or_else(|| Error::NoRevision {
+                        repo: repo.to_string(),
+                        revision: name.clone(),
+                    })?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Restores a repository that was removed; where the revision names a branch or a tag, that one.
+    ///
+    /// # Errors
+    /// [`Error::Collected`] if its content is being collected, [`Error::NoRepo`],
+    /// [`Error::NoRevision`], and [`Error::Exists`] if it was not removed.
+    pub fn restore(&self, revision: &Revision) -> Result<()> {
+        let repo = &revision.repo;
+        let lease = Lease::begin(&self.objects, self.times.lease)?;
+        let Some(name) = &revision.revision else {
+            return self.restore_repo(repo, &lease);
+        };
+        self.edit(repo, Action::Restore, &lease, |head, entry| {
+            if entry.branches.contains_key(name) || entry.tags.contains_key(name) {
+                return Err(Error::Exists(format!("{repo}@{name}")));
+            }
+            let entries = log::read_all(&self.objects, &head.log, head.entry.seq)?;
+            let was = |entry: &Entry| {
+                let branch = entry.branches.get(name).map(|found| (true, found.clone()));
+                branch.or_else(|| Some((false, entry.tags.get(name)?.clone())))
+            };
+            let (branch, found) = entries.iter().rev().find_map(was).ok_or_else(|| {
+                Error::NoRevision { repo: repo.to_string(), revision: name.clone() }
+            })?;
+            self.check_kept(repo, head, &found)?;
+            let refs = if branch { &mut entry.branches } else { &mut entry.tags };
+            refs.insert(name.clone(), found);
+            Ok(())
+        })
+    }
+
+    fn restore_repo(&self, repo: &RepoName, lease: &Lease) -> Result<()> {
+        loop {
+            let head = Head::find(&self.objects, repo)?;
+            let Some(head) = head.filter(|head| head.entry.state != State::Ended) else {
+                let hint = String::new();
+                return Err(Error::NoRepo { repo: repo.to_string(), hint });
+            };
+            if head.is_live() {
+                return Err(Error::Exists(repo.to_string()));
+            }
+            let mut entry = head.next(Action::Restore, &self.actor);
+            entry.state = State::Live;
+            for found in entry.branches.values().chain(entry.tags.values()) {
+                self.check_kept(repo, &head, found)?;
+            }
+            lease.check(&repo.to_string())?;
+            if let Appended::Done(done) = append(&self.objects, &head.log, head.birth, &entry)? {
+                return self.confirm_edit(lease, &done, &head.entry);
+            }
+        }
+    }
+
+    /// Appends a change of the last entry of a repository, made again after whatever others append.
+    fn edit<T>(
+        &self,
+        repo: &RepoName,
+        action: Action,
+        lease: &Lease,
+        change: impl Fn(&Head, &mut Entry) -> Result<T>,
+    ) -> Result<T> {
+        let mut head = self.head(repo)?;
+        loop {
+            let mut entry = head.next(action, &self.actor);
+            let outcome = change(&head, &mut entry)?;
+            lease.check(&repo.to_string())?;
+            match append(&self.objects, &head.log, head.birth, &entry)? {
+                Appended::Done(done) => {
+                    self.confirm_edit(lease, &done, &head.entry)?;
+                    return Ok(outcome);
+                }
+                Appended::Behind(known) => {
+                    head = Head::find_after(&self.objects, repo, known)?;
+                    if !head.is_live() {
+                        let hint = ": it was removed a moment ago".into();
+                        return Err(Error::NoRepo { repo: repo.to_string(), hint });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes an entry back if the collector had given up on its writer when it was appended.
+    fn confirm_edit(&self, lease: &Lease, done: &Head, before: &Entry) -> Result<()> {
+        if lease.holds(&before.name)? {
+            return Ok(());
+        }
+        let mut entry = done.next(Action::Withdraw, &self.actor);
+        entry.branches.clone_from(&before.branches);
+        entry.tags.clone_from(&before.tags);
+        entry.state = before.state;
+        // If somebody has built on it already, theirs stays.
+        append(&self.objects, &done.log, done.birth, &entry)?;
+        Err(Error::Expired(before.name.clone()))
+    }
+
+    /// Checks that nothing of a revision and of those before it is collected, or condemned to be.
+    fn check_kept(&self, repo: &RepoName, head: &Head, found: &Ref) -> Result<()> {
+        if head.is_live() && tips(&head.entry).any(|commit| commit == found.commit) {
+            return Ok(());
+        }
+        let namespace = &repo.namespace;
+        let collected = || Error::Collected(format!("{repo}@{}", found.commit));
+        let entries = log::read_all(&self.objects, &head.log, head.entry.seq)?;
+        let commits = commits(&entries);
+        let condemned = condemned(&self.objects, namespace)?;
+        let mut files = HashSet::new();
+        for commit in ancestors(&commits, std::iter::once(found.commit.as_str())) {
+            let tree = match Tree::read(&self.objects, namespace, commit.tree, &commit.copy) {
+                Err(Error::Damaged { .. }) => return Err(collected()),
+                tree => tree?,
+            };
+            let copies = self.objects.list(&keys::tree(namespace, commit.tree))?;
+            if copies.iter().all(|meta| condemned.contains(&meta.key)) {
+                return Err(collected());
+            }
+            files.extend(tree.files.values().map(|file| file.sha256));
+        }
+        let mut packs = HashSet::new();
+        for sha256 in files {
+            let newest = Recipe::newest(&self.objects, namespace, sha256)?;
+            let (name, recipe) = newest.ok_or_else(collected)?;
+            let key = format!("{}/{name}", keys::recipes(namespace, sha256));
+            if condemned.contains(&key) {
+                return Err(collected());
+            }
+            packs.extend(recipe.packs.into_iter().map(|pack| pack.id));
+        }
+        for pack in packs {
+            let key = keys::pack(namespace, &pack);
+            if condemned.contains(&key) || self.objects.head(&key)?.is_none() {
+                return Err(collected());
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,94 @@
+//! Repacking: the same content in fewer bytes. Commits, roots and digests stay; files get new
+//! recipes, and what they leave behind is collected later.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::io;
+use std::ops::Range;
+use std::time::Duration;
+
+use at1w_container::{Level, Progress, ReadAt, Reader};
+
+use crate::error::Result;
+use crate::index::Stored;
+use crate::lease::Lease;
+use crate::mark::mark;
+use crate::name::RepoName;
+use crate::stage::{ENCODER, Stage, level_name};
+use crate::store::Store;
+
+/// The outcome of a repack. Lengths are in bytes.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Repacked {
+    /// The number of files that have new recipes.
+    pub files: u64,
+    /// The length of what their old recipes name, and new ones do not.
+    pub before: u64,
+    /// The length of what was written for them.
+    pub after: u64,
+}
+
+/// The original of a packed file.
+struct Original(Reader);
+
+impl ReadAt for Original {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.0.info().original_len)
+    }
+
+    fn read_at(&self, range: Range<u64>) -> io::Result<Cow<'_, [u8]>> {
+        self.0.read_original(range).map(Cow::Owned).map_err(io::Error::other)
+    }
+}
+
+impl Store {
+    /// Stores the tensors of the packed files of a namespace, or of a repository, at another level,
+    /// where they are not.
+    ///
+    /// # Errors
+    /// [`crate::Error::NoRepo`], and those of reading and storing.
+    pub fn repack(
+        &self,
+        namespace: &str,
+        repo: Option<&RepoName>,
+        level: Level,
+        progress: &dyn Progress,
+    ) -> Result<Repacked> {
+        self.require()?;
+        if let Some(repo) = repo {
+            self.head(repo)?;
+        }
+        let lease = Lease::begin(&self.objects, self.times.lease)?;
+        let marked = mark(self, lease.began, Duration::ZERO)?;
+        let mut done = Repacked::default();
+        let Some(marked) = marked.get(namespace) else { return Ok(done) };
+        let commits = marked.commits.iter();
+        let commits =
+            commits.filter(|commit| repo.is_none_or(|repo| commit.repo == repo.to_string()));
+        let mut wanted: Vec<_> = commits
+            .flat_map(|commit| commit.tree.files.values().map(|file| file.sha256))
+            .collect::<HashSet<_>>()
+            .into_iter()
+            .collect();
+        wanted.sort_by_key(|digest| digest.0);
+        let name = level_name(level);
+        let accept = |stored: &Stored| stored.level == name && stored.encoder == ENCODER;
+        let mut stage = Stage::new(self, namespace, &lease, level, &accept, progress)?;
+        for sha256 in wanted {
+            let Some((_, recipe)) = marked.recipes.get(&sha256) else { continue };
+            if recipe.packed.is_none() {
+                continue;
+            }
+            let before: HashSet<_> = recipe.locations().collect();
+            let kept = stage.add_packed(&Original(self.reader(namespace, recipe)?))?;
+            let Some(after) = stage.recipe_of(kept.sha256) else { continue };
+            let after: HashSet<_> = after.locations().collect();
+            done.files += 1;
+            done.before += before.difference(&after).map(|place| place.len).sum::<u64>();
+        }
+        stage.finish()?;
+        done.after = stage.written();
+        Ok(done)
+    }
+}

@@ -1,0 +1,252 @@
+//! Scrubbing: reads and proves every byte that is in use, and names the revisions that need what is
+//! damaged.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::time::{Duration, SystemTime};
+
+use at1w_container::Progress;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::keys;
+use crate::mark::{Marked, mark};
+use crate::name::RepoName;
+use crate::prove::{Proof, pack_lens, tensor_name};
+use crate::push::Signer;
+use crate::recipe::Location;
+use crate::stage;
+use crate::store::Store;
+use crate::time::rfc3339;
+use crate::view::{Proven, marks};
+
+/// How a store is scrubbed.
+#[derive(Clone, Copy)]
+#[non_exhaustive]
+pub struct ScrubOptions<'a> {
+    /// The namespace; `None` is all of them.
+    pub namespace: Option<&'a str>,
+    /// The repository; `None` is all of the namespace.
+    pub repo: Option<&'a RepoName>,
+    /// The part of the bytes to prove, from 0 to 1, chosen at random.
+    pub sample: f64,
+    /// Signs the record; returns the signature.
+    pub sign: Option<&'a Signer<'a>>,
+    /// The listener that is told about the work.
+    pub progress: &'a dyn Progress,
+}
+
+impl Default for ScrubOptions<'_> {
+    fn default() -> Self {
+        Self { namespace: None, repo: None, sample: 1.0, sign: None, progress: &() }
+    }
+}
+
+impl fmt::Debug for ScrubOptions<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ScrubOptions")
+            .field("namespace", &self.namespace)
+            .field("repo", &self.repo)
+            .field("sample", &self.sample)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> ScrubOptions<'a> {
+    /// Returns the defaults: everything.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the namespace.
+    #[must_use]
+    pub fn namespace(self, namespace: impl Into<Option<&'a str>>) -> Self {
+        Self { namespace: namespace.into(), ..self }
+    }
+
+    /// Sets the repository.
+    #[must_use]
+    pub fn repo(self, repo: impl Into<Option<&'a RepoName>>) -> Self {
+        Self { repo: repo.into(), ..self }
+    }
+
+    /// Sets the part of the bytes to prove.
+    #[must_use]
+    pub fn sample(self, sample: f64) -> Self {
+        Self { sample, ..self }
+    }
+
+    /// Sets what signs the record.
+    #[must_use]
+    pub fn sign(self, sign: impl Into<Option<&'a Signer<'a>>>) -> Self {
+        Self { sign: sign.into(), ..self }
+    }
+
+    /// Sets the listener that is told about the work.
+    #[must_use]
+    pub fn progress(self, progress: &'a dyn Progress) -> Self {
+        Self { progress, ..self }
+    }
+}
+
+/// A tensor or a file that is damaged.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Damage {
+    /// The namespace.
+    pub namespace: String,
+    /// The SHA-256 of an original file that needs it.
+    pub file: String,
+    /// The name of the tensor in that file; `None` for a file that is not packed.
+    pub tensor: Option<String>,
+    /// The object that holds the damaged bytes, and their range.
+    pub pack: String,
+    /// The first damaged byte.
+    pub offset: u64,
+    /// The number of bytes.
+    pub len: u64,
+    /// What is wrong.
+    pub problem: String,
+    /// The revisions that need it: repository, commit and path.
+    pub revisions: Vec<String>,
+}
+
+/// The outcome of a scrub.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Scrubbed {
+    /// The number of stored bytes that were read.
+    pub bytes: u64,
+    /// The number of places that were proven.
+    pub proven: u64,
+    /// What is damaged.
+    pub damaged: Vec<Damage>,
+    /// The number of marks that were lifted, since what they marked is good again.
+    pub lifted: u64,
+}
+
+impl Store {
+    /// Reads and proves what is in use, marks what is damaged so that nobody relies on it, and lifts
+    /// the marks of what is good.
+    ///
+    /// # Errors
+    /// Those of the store. Damage is an outcome and no error.
+    pub fn scrub(&self, options: &ScrubOptions<'_>) -> Result<Scrubbed> {
+        self.require()?;
+        let now = self.now()?;
+        let mut done = Scrubbed::default();
+        let asked = options.namespace.or(options.repo.map(|repo| repo.namespace.as_str()));
+        if let Some(repo) = options.repo {
+            self.head(repo)?;
+        }
+        for (namespace, marked) in mark(self, now, Duration::ZERO)? {
+            if asked.is_none_or(|asked| asked == namespace) {
+                self.scrub_namespace(&namespace, &marked, options, &mut done)?;
+            }
+        }
+        Ok(done)
+    }
+
+    fn scrub_namespace(
+        &self,
+        namespace: &str,
+        marked: &Marked,
+        options: &ScrubOptions<'_>,
+        done: &mut Scrubbed,
+    ) -> Result<()> {
+        let lens = pack_lens(self, namespace)?;
+        // The revisions that need each file.
+        let mut revisions: HashMap<_, Vec<String>> = HashMap::new();
+        for in_use in &marked.commits {
+            if options.repo.is_some_and(|repo| repo.to_string() != in_use.repo) {
+                continue;
+            }
+            for (path, file) in &in_use.tree.files {
+                let revision = format!("{}@{} {path}", in_use.repo, &in_use.commit.id[..12]);
+                revisions.entry(file.sha256).or_default().push(revision);
+            }
+        }
+        let chance = RandomState::new();
+        let limit = (options.sample.clamp(0.0, 1.0) * u64::MAX as f64) as u64;
+        let wanted = |location: &Location| chance.hash_one(location) <= limit;
+        let mut proof = Proof::default();
+        let recipes = || marked.recipes.values().filter(|(_, r)| revisions.contains_key(&r.sha256));
+        options.progress.begin(recipes().map(|(_, recipe)| recipe.size).sum());
+        for (_, recipe) in recipes() {
+            proof.add(self, namespace, recipe, &lens, &wanted, options.progress)?;
+        }
+        let before = marks(&self.objects, namespace)?;
+        for (location, problem) in &proof.bad {
+            if !before.contains_key(location) {
+                stage::mark(self, namespace, location, problem)?;
+            }
+        }
+        let lifted = before.iter().filter(|(location, _)| proof.good.contains(location));
+        let lifted: Vec<_> = lifted.flat_map(|(_, keys)| keys.clone()).collect();
+        self.objects.delete(&lifted)?;
+        for (_, recipe) in recipes() {
+            let mut reader = None;
+            for (segment, location) in recipe.locations().enumerate() {
+                let Some(problem) = proof.bad.get(&location) else { continue };
+                if reader.is_none() && recipe.packed.is_some() {
+                    reader = self.reader(namespace, recipe).ok();
+                }
+                let tensor = reader.as_ref().and_then(|r| tensor_name(r, recipe, segment));
+                done.damaged.push(Damage {
+                    namespace: namespace.into(),
+                    file: recipe.sha256.to_string(),
+                    tensor,
+                    pack: keys::pack(namespace, &location.pack),
+                    offset: location.offset,
+                    len: location.len,
+                    problem: problem.clone(),
+                    revisions: revisions.get(&recipe.sha256).cloned().unwrap_or_default(),
+                });
+            }
+        }
+        done.damaged
+            .sort_by(|a, b| (&a.pack, a.offset, &a.file).cmp(&(&b.pack, b.offset, &b.file)));
+        done.bytes += proof.bytes;
+        done.proven += proof.good.len() as u64;
+        done.lifted += lifted.len() as u64;
+        self.write_record(namespace, &proof, &lens, options)
+    }
+
+    /// Writes which packs were proven in full, signed where a key is given.
+    fn write_record(
+        &self,
+        namespace: &str,
+        proof: &Proof,
+        lens: &HashMap<String, u64>,
+        options: &ScrubOptions<'_>,
+    ) -> Result<()> {
+        #[derive(Serialize)]
+        struct Record {
+            #[serde(flatten)]
+            proven: Proven,
+            bytes: u64,
+            damaged: Vec<Location>,
+            signature: Option<String>,
+        }
+
+        let mut covered: HashMap<&str, u64> = HashMap::new();
+        for location in &proof.good {
+            *covered.entry(&location.pack).or_default() += location.len;
+        }
+        let whole = covered.into_iter().filter(|(pack, bytes)| lens.get(*pack) == Some(bytes));
+        let mut packs: Vec<_> = whole.map(|(pack, _)| pack.to_owned()).collect();
+        packs.sort();
+        let mut damaged: Vec<_> = proof.bad.keys().cloned().collect();
+        damaged.sort();
+        let proven = Proven { packs, time: rfc3339(SystemTime::now()) };
+        let mut record = Record { proven, bytes: proof.bytes, damaged, signature: None };
+        if let Some(sign) = options.sign {
+            let json = serde_json::to_string(&record).expect("a record is plain data");
+            record.signature = Some(sign(&json).map_err(Error::Unfit)?);
+        }
+        let json = serde_json::to_vec(&record).expect("a record is plain data");
+        let key = format!("{}/{}", keys::scrubs(namespace), keys::next(None));
+        Ok(self.objects.put(&key, json)?)
+    }
+}

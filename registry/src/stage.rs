@@ -1,0 +1,558 @@
+//! Storing files: what is not there yet is written to packs, and each file gets a recipe.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::{Read, Write};
+
+use at1w_container::{
+    Digest, Error as Packing, Level, PackOptions, Parts, Place, Progress, ReadAt, StoredLen,
+    TensorInfo, TensorStore, pack_parts,
+};
+use sha1::Sha1;
+use sha2::{Digest as _, Sha256};
+
+use crate::error::{Error, Result};
+use crate::index::{Index, Samples, Stored, TensorKey};
+use crate::keys;
+use crate::lease::Lease;
+use crate::packs::Packs;
+use crate::recipe::{Location, Packed, Recipe};
+use crate::store::Store;
+use crate::stored_file::StoredFile;
+use crate::time::rfc3339;
+use crate::tree;
+use crate::view::{Mark, View};
+use crate::walk::SourceFile;
+
+/// Files of fewer bytes than this share a pack with others.
+const SMALL: u64 = 1 << 20;
+
+/// The number of files from which on all recipes are listed at once.
+const MANY: usize = 16;
+
+/// The number of bytes that are read at a time.
+const PIECE: usize = 1 << 20;
+
+/// The version that stored tensors are made by.
+pub(crate) const ENCODER: &str = env!("CARGO_PKG_VERSION");
+
+/// The files that are being stored for one commit.
+pub(crate) struct Stage<'a> {
+    store: &'a Store,
+    namespace: &'a str,
+    level: Level,
+    progress: &'a dyn Progress,
+    view: View,
+    index: Index,
+    packs: Packs<'a>,
+    /// The stored bytes of tensors that were written.
+    new: Vec<Stored>,
+    /// The recipes to write, each with the name of the one before.
+    recipes: HashMap<Digest, (Recipe, Option<String>)>,
+    /// The names of recipes of files of this commit.
+    names: HashMap<Digest, String>,
+    /// The newest recipes of the namespace, where all were listed.
+    listed: Option<HashMap<Digest, String>>,
+    /// The packs that the commit relies on and that others wrote.
+    relied: HashSet<String>,
+    /// Damaged places by the tensor that should be there.
+    damaged: HashMap<TensorKey, Vec<Location>>,
+    /// Damaged places, and the good copies of what should be there.
+    pub(crate) healed: HashMap<Location, (Location, u32)>,
+    /// The damaged places of files that are stored as they are.
+    bad: HashMap<Digest, Vec<Location>>,
+    /// The number of tensors of all files, and of those that were written.
+    pub(crate) tensors: (u64, u64),
+    /// The files whose names say weights and that hold none.
+    pub(crate) faults: Vec<(String, String)>,
+}
+
+/// The tensors that packing need not encode.
+struct Known<'a>(&'a Index);
+
+impl TensorStore for Known<'_> {
+    fn may_have(&self, tensor: &TensorInfo, samples: &[u8]) -> bool {
+        self.0.may_have(Samples::of(tensor, samples))
+    }
+
+    fn find(&self, tensor: &TensorInfo, digest: Digest) -> Option<StoredLen> {
+        self.0.get(TensorKey::of(tensor, digest)).map(Stored::len)
+    }
+}
+
+impl<'a> Stage<'a> {
+    /// Begins after the lease did. Tensors that are stored are relied on where `accept` says so.
+    pub(crate) fn new(
+        store: &'a Store,
+        namespace: &'a str,
+        lease: &Lease,
+        level: Level,
+        accept: &dyn Fn(&Stored) -> bool,
+        progress: &'a dyn Progress,
+    ) -> Result<Self> {
+        let view = View::load(&store.objects, namespace, lease, store.times.promise)?;
+        let mut index = Index::default();
+        let mut damaged: HashMap<_, Vec<_>> = HashMap::new();
+        for run in store.runs.load(&store.objects, namespace)? {
+            for stored in run.iter() {
+                if view.usable(namespace, &stored.location) {
+                    if accept(stored) {
+                        index.insert(stored.clone());
+                    }
+                } else if view.marks.contains_key(&stored.location) {
+                    damaged.entry(stored.key).or_default().push(stored.location.clone());
+                }
+            }
+        }
+        Ok(Self {
+            store,
+            namespace,
+            level,
+            progress,
+            view,
+            index,
+            packs: Packs::new(&store.objects, namespace),
+            new: Vec::new(),
+            recipes: HashMap::new(),
+            names: HashMap::new(),
+            listed: None,
+            relied: HashSet::new(),
+            damaged,
+            healed: HashMap::new(),
+            bad: HashMap::new(),
+            tensors: (0, 0),
+            faults: Vec::new(),
+        })
+    }
+
+    /// Returns the recipe that will be written for a file; `None` where there is the same already.
+    pub(crate) fn recipe_of(&self, sha256: Digest) -> Option<&Recipe> {
+        self.recipes.get(&sha256).map(|(recipe, _)| recipe)
+    }
+
+    /// Stores all files; `before` is the tree that the commit follows.
+    pub(crate) fn add_all(
+        &mut self,
+        files: &[SourceFile],
+        before: &tree::Tree,
+    ) -> Result<Vec<(String, tree::File)>> {
+        if files.len() > MANY {
+            let mut listed = HashMap::new();
+            for meta in self.store.objects.list(&keys::files(self.namespace))? {
+                let mut parts = meta.key.rsplitn(3, '/');
+                let (name, sha256) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
+                if let Ok(sha256) = sha256.parse() {
+                    listed.insert(sha256, name.to_owned());
+                }
+            }
+            self.listed = Some(listed);
+        }
+        let mut added = Vec::with_capacity(files.len());
+        for file in files {
+            if self.progress.cancelled() {
+                return Err(Packing::Cancelled.into());
+            }
+            let entry = self.add(file, before.files.get(&file.path))?;
+            file.check()?;
+            added.push((file.path.clone(), entry));
+        }
+        Ok(added)
+    }
+
+    fn add(&mut self, file: &SourceFile, before: Option<&tree::File>) -> Result<tree::File> {
+        let source = File::open(&file.full).map_err(Error::io(&file.full))?;
+        if file.path.to_ascii_lowercase().ends_with(".safetensors") {
+            match self.add_packed(&source) {
+                Err(Error::Container(error)) => match error.innermost() {
+                    Packing::Safetensors(_) | Packing::WrongKind(_) => {
+                        self.faults.push((file.path.clone(), error.to_string()));
+                    }
+                    _ => return Err(error.in_file(&file.full).into()),
+                },
+                added => return added,
+            }
+        }
+        self.add_plain(source, file, before)
+    }
+
+    /// Stores the tensors of a safetensors file that are not there yet.
+    pub(crate) fn add_packed(&mut self, source: &dyn ReadAt) -> Result<tree::File> {
+        let (parts, recipe) = loop {
+            let mut spool = self.packs.begin();
+            let options = PackOptions::new().level(self.level).progress(self.progress);
+            let parts = pack_parts(source, &mut spool, &Known(&self.index), &options)?;
+            let (pack, start) = self.packs.end(spool)?;
+            let recipe = self.cook(&parts, &pack, start)?;
+            // Stored bytes that nobody has proven lately are proven now, or are made anew.
+            let refuted = self.refuted(&parts, &recipe)?;
+            if refuted.is_empty() {
+                break (parts, recipe);
+            }
+            for (key, location, problem) in refuted {
+                self.index.remove(key);
+                mark(self.store, self.namespace, &location, &problem)?;
+                self.damaged.entry(key).or_default().push(location);
+            }
+        };
+        let summary = &parts.summary;
+        let new = parts.tensors.iter().filter(|part| matches!(part.place, Place::New { .. }));
+        self.tensors.0 += parts.tensors.len() as u64;
+        self.tensors.1 += new.count() as u64;
+        let file = tree::File {
+            size: summary.original_len,
+            sha256: summary.original_digest,
+            git: pointer(summary.original_digest, summary.original_len),
+            root: Some(summary.root),
+            recipe: None,
+        };
+        self.keep(file, recipe)
+    }
+
+    /// Makes the recipe of a file whose new tensors lie in `pack` from `start` on.
+    fn cook(&mut self, parts: &Parts, pack: &str, start: u64) -> Result<Recipe> {
+        let summary = &parts.summary;
+        let level = level_name(self.level);
+        let packed = Packed {
+            root: summary.root,
+            level: level.into(),
+            encoder: ENCODER.into(),
+            tensors: Vec::new(),
+        };
+        let (size, sha256) = (summary.original_len, summary.original_digest);
+        let mut recipe = Recipe::new(size, sha256, Some((packed, parts.tail.clone())));
+        let mut tensors = Vec::with_capacity(parts.tensors.len());
+        let infos = parts.header.tensors();
+        for (at, (info, part)) in infos.iter().zip(&parts.tensors).enumerate() {
+            let key = TensorKey::of(info, part.digest);
+            let location = match part.place {
+                Place::Shared(_) => continue,
+                Place::Found => {
+                    let stored = self.index.get(key);
+                    let stored =
+                        stored.ok_or_else(|| Error::damaged("index", "a tensor is gone"))?;
+                    stored.location.clone()
+                }
+                Place::New { offset } => {
+                    let (pack, len) = (pack.to_owned(), part.len.stored_len);
+                    let location = Location { pack, offset: start + offset, len };
+                    let stored = Stored {
+                        key,
+                        samples: Samples::of(info, &part.samples),
+                        location: location.clone(),
+                        model_len: part.len.model_len,
+                        level: level.into(),
+                        encoder: ENCODER.into(),
+                    };
+                    for damaged in self.damaged.remove(&key).unwrap_or_default() {
+                        self.healed.insert(damaged, (location.clone(), stored.model_len));
+                    }
+                    self.index.insert(stored.clone());
+                    self.new.push(stored);
+                    location
+                }
+            };
+            recipe.push(&location);
+            tensors.push(at as u32);
+        }
+        if let Some(packed) = &mut recipe.packed {
+            packed.tensors = tensors;
+        }
+        Ok(recipe)
+    }
+
+    /// Proves the found tensors of a file whose packs nobody has proven lately; returns those that
+    /// are damaged.
+    fn refuted(
+        &self,
+        parts: &Parts,
+        recipe: &Recipe,
+    ) -> Result<Vec<(TensorKey, Location, String)>> {
+        let tensors = recipe.packed.iter().flat_map(|packed| &packed.tensors).enumerate();
+        let stale = tensors.filter(|&(segment, &tensor)| {
+            let pack = &recipe.packs[recipe.segments[segment].pack as usize].id;
+            let found = parts.tensors[tensor as usize].place == Place::Found;
+            found && self.view.packs.contains_key(pack) && !self.view.is_fresh(pack)
+        });
+        let stale: Vec<_> = stale.map(|(segment, &tensor)| (segment, tensor as usize)).collect();
+        if stale.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut recipe = recipe.clone();
+        self.fill_in(&mut recipe);
+        let reader = self.store.reader(self.namespace, &recipe)?;
+        let all: Vec<_> = reader.tensors().collect();
+        let mut refuted = Vec::new();
+        for (segment, tensor) in stale {
+            match all[tensor].verify(self.progress) {
+                Ok(()) => {}
+                Err(Packing::Cancelled) => return Err(Packing::Cancelled.into()),
+                Err(error) => {
+                    let info = &parts.header.tensors()[tensor];
+                    let key = TensorKey::of(info, parts.tensors[tensor].digest);
+                    refuted.push((key, recipe.location(segment), error.to_string()));
+                }
+            }
+        }
+        Ok(refuted)
+    }
+
+    /// Stores a file as it is.
+    fn add_plain(
+        &mut self,
+        mut source: File,
+        file: &SourceFile,
+        before: Option<&tree::File>,
+    ) -> Result<tree::File> {
+        let at = &file.full;
+        let mut small = Vec::new();
+        let sha256 = if file.len < SMALL {
+            let mut limited = (&source).take(SMALL);
+            limited.read_to_end(&mut small).map_err(Error::io(at))?;
+            Digest::of(&small)
+        } else {
+            copy(&mut source, &mut std::io::sink(), self.progress).map_err(Error::io(at))?.1
+        };
+        let size = if file.len < SMALL { small.len() as u64 } else { file.len };
+        self.progress.advance(size);
+        let unchanged = before.filter(|before| before.sha256 == sha256 && before.size == size);
+        if let (Some(before), true) = (unchanged, self.view.marks.is_empty()) {
+            return Ok(before.clone());
+        }
+        let git = if file.len < SMALL { blob(&small) } else { pointer(sha256, size) };
+        let entry = tree::File { size, sha256, git, root: None, recipe: None };
+        if self.has(sha256) || self.found_plain(sha256)? {
+            return Ok(entry);
+        }
+        let mut recipe = Recipe::new(size, sha256, None);
+        if file.len < SMALL {
+            if size > 0 {
+                recipe.push(&self.packs.add_small(&small)?);
+            }
+        } else {
+            let mut spool = self.packs.begin();
+            std::io::Seek::rewind(&mut source).map_err(Error::io(at))?;
+            let (len, again) =
+                copy(&mut source, &mut spool, self.progress).map_err(Error::io(at))?;
+            if (len, again) != (size, sha256) {
+                let problem = "it was read twice, and was another file each time: push again";
+                let error = Packing::SourceChanged(problem.into());
+                return Err(error.in_file(at).into());
+            }
+            let (pack, offset) = self.packs.end(spool)?;
+            recipe.push(&Location { pack, offset, len });
+        }
+        self.keep(entry, recipe)
+    }
+
+    /// Whether a file is stored as it is, with good bytes that may be relied on.
+    fn found_plain(&mut self, sha256: Digest) -> Result<bool> {
+        let Some((name, recipe)) = self.newest(sha256)? else { return Ok(false) };
+        if recipe.packed.is_some() {
+            return Ok(false);
+        }
+        if !self.may_rely_on(&name, &recipe) {
+            if recipe.locations().any(|location| self.view.marks.contains_key(&location)) {
+                self.bad.insert(sha256, recipe.locations().collect());
+            }
+            return Ok(false);
+        }
+        let fresh = |location: &Location| self.view.is_fresh(&location.pack);
+        if !recipe.locations().all(|location| fresh(&location)) {
+            let stored = StoredFile::open(&self.store.objects, self.namespace, &recipe);
+            let proven = hash(&stored, self.progress).is_ok_and(|digest| digest == sha256);
+            if !proven {
+                for location in recipe.locations() {
+                    mark(self.store, self.namespace, &location, "its SHA-256 does not match")?;
+                }
+                self.bad.insert(sha256, recipe.locations().collect());
+                return Ok(false);
+            }
+        }
+        self.rely_on(&recipe);
+        self.names.insert(sha256, name);
+        Ok(true)
+    }
+
+    /// Returns the newest recipe of a file.
+    fn newest(&self, sha256: Digest) -> Result<Option<(String, Recipe)>> {
+        if let Some(listed) = &self.listed
+            && !listed.contains_key(&sha256)
+        {
+            return Ok(None);
+        }
+        match Recipe::newest(&self.store.objects, self.namespace, sha256) {
+            // A damaged recipe is replaced.
+            Err(Error::Damaged { .. }) => Ok(None),
+            newest => newest,
+        }
+    }
+
+    fn may_rely_on(&self, name: &str, recipe: &Recipe) -> bool {
+        let key = format!("{}/{name}", keys::recipes(self.namespace, recipe.sha256));
+        let condemned = self.view.condemned.contains(&key);
+        let usable = |location: Location| self.view.usable(self.namespace, &location);
+        !condemned && recipe.locations().all(usable)
+    }
+
+    fn rely_on(&mut self, recipe: &Recipe) {
+        let packs = recipe.packs.iter().map(|pack| &pack.id);
+        self.relied.extend(packs.filter(|&pack| self.view.packs.contains_key(pack)).cloned());
+    }
+
+    /// Whether a file of this commit was stored or found before.
+    fn has(&self, sha256: Digest) -> bool {
+        self.names.contains_key(&sha256) || self.recipe_of(sha256).is_some()
+    }
+
+    /// Keeps the recipe of a file, unless there is the same already.
+    fn keep(&mut self, file: tree::File, recipe: Recipe) -> Result<tree::File> {
+        if self.has(file.sha256) {
+            return Ok(file);
+        }
+        let bad = self.bad.remove(&file.sha256).unwrap_or_default();
+        let good = recipe.locations().map(|location| (location, 0));
+        self.healed.extend(bad.into_iter().zip(good));
+        let newest = self.newest(file.sha256)?;
+        if let Some((name, found)) = &newest
+            && found.segments.len() == recipe.segments.len()
+            && found.locations().eq(recipe.locations())
+            && self.may_rely_on(name, found)
+        {
+            self.rely_on(found);
+            self.names.insert(file.sha256, name.clone());
+            return Ok(file);
+        }
+        self.rely_on(&recipe);
+        self.recipes.insert(file.sha256, (recipe, newest.map(|(name, _)| name)));
+        Ok(file)
+    }
+
+    /// Fills in the lengths of packs.
+    fn fill_in(&self, recipe: &mut Recipe) {
+        for pack in &mut recipe.packs {
+            if let Some(&(len, _)) = self.view.packs.get(&pack.id) {
+                pack.len = len;
+            }
+        }
+        self.packs.fill_in(recipe);
+    }
+
+    /// Writes what is left: packs of small files, recipes, and a run of the index. Checks that what
+    /// the commit relies on is there.
+    pub(crate) fn finish(&mut self) -> Result<()> {
+        self.packs.flush()?;
+        let (mut objects, mut superseded) = (Vec::new(), Vec::new());
+        for (mut recipe, before) in std::mem::take(&mut self.recipes).into_values() {
+            self.fill_in(&mut recipe);
+            let name = keys::next(before.as_deref());
+            let folder = keys::recipes(self.namespace, recipe.sha256);
+            self.names.insert(recipe.sha256, name.clone());
+            objects.push((format!("{folder}/{name}"), recipe.to_bytes()));
+            superseded.extend(before.map(|before| format!("{folder}/{before}")));
+        }
+        self.store.objects.put_all(objects)?;
+        // Trees that name them find the newer ones.
+        self.store.objects.delete(&superseded)?;
+        crate::index::write(&self.store.objects, self.namespace, self.new.clone())?;
+        // A list may be late: each pack of others is asked for by its name.
+        for pack in &self.relied {
+            let key = keys::pack(self.namespace, pack);
+            if self.store.objects.head(&key)?.is_none() {
+                return Err(Error::damaged(key, "a pack that was listed is gone: push again"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the name of the recipe of a file.
+    pub(crate) fn recipe_name(&self, sha256: Digest) -> Option<&String> {
+        self.names.get(&sha256)
+    }
+
+    /// Returns the number of bytes that were written.
+    pub(crate) fn written(&self) -> u64 {
+        self.packs.written()
+    }
+}
+
+/// Marks a damaged place, so that nobody relies on it.
+pub(crate) fn mark(
+    store: &Store,
+    namespace: &str,
+    location: &Location,
+    problem: &str,
+) -> Result<()> {
+    let time = rfc3339(std::time::SystemTime::now());
+    let mark = Mark { location: location.clone(), problem: problem.into(), time };
+    let json = serde_json::to_vec(&mark).expect("a mark is plain data");
+    let key = format!("{}/{}", keys::marks(namespace), keys::next(None));
+    Ok(store.objects.put(&key, json)?)
+}
+
+/// Returns the SHA-256 of all bytes of a source.
+pub(crate) fn hash(source: &dyn ReadAt, progress: &dyn Progress) -> std::io::Result<Digest> {
+    let (mut hasher, mut at, len) = (Sha256::new(), 0, source.size()?);
+    while at < len {
+        let to = len.min(at + (8 << 20));
+        hasher.update(&source.read_at(at..to)?);
+        progress.advance(to - at);
+        at = to;
+    }
+    Ok(Digest(hasher.finalize().into()))
+}
+
+fn copy(
+    source: &mut File,
+    sink: &mut dyn Write,
+    progress: &dyn Progress,
+) -> std::io::Result<(u64, Digest)> {
+    let (mut hasher, mut len, mut buffer) = (Sha256::new(), 0, vec![0; PIECE]);
+    loop {
+        let read = match source.read(&mut buffer) {
+            Ok(0) => return Ok((len, Digest(hasher.finalize().into()))),
+            Ok(read) => read,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        if progress.cancelled() {
+            return Err(std::io::Error::other("interrupted"));
+        }
+        hasher.update(&buffer[..read]);
+        sink.write_all(&buffer[..read])?;
+        len += read as u64;
+    }
+}
+
+/// Returns the name that git gives to a file.
+fn blob(content: &[u8]) -> String {
+    let mut hasher = Sha1::new_with_prefix(format!("blob {}\0", content.len()));
+    hasher.update(content);
+    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Returns the name that git gives to the pointer of Git LFS to a file.
+fn pointer(sha256: Digest, size: u64) -> String {
+    let spec = "version https://git-lfs.github.com/spec/v1";
+    blob(format!("{spec}\noid sha256:{sha256}\nsize {size}\n").as_bytes())
+}
+
+/// Returns the name of a level.
+pub(crate) fn level_name(level: Level) -> &'static str {
+    match level {
+        Level::Fast => "fast",
+        Level::Default => "default",
+        Level::Max => "max",
+        _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blobs_have_the_names_that_git_gives() {
+        assert_eq!(blob(b""), "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391");
+        assert_eq!(blob(b"hello\n"), "ce013625030ba8dba906f756967f9e9ca394464a");
+    }
+}

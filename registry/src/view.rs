@@ -1,0 +1,136 @@
+//! The packs that a push may rely on.
+
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, SystemTime};
+
+use at1w_remote::Objects;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::keys;
+use crate::lease::Lease;
+use crate::recipe::Location;
+
+/// What the collector has condemned: it is deleted after the grace, unless it is in use again.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Tombstone {
+    pub(crate) keys: Vec<String>,
+}
+
+impl Tombstone {
+    pub(crate) fn parse(key: &str, bytes: &[u8]) -> Result<Self> {
+        serde_json::from_slice(bytes).map_err(|error| Error::damaged(key, error))
+    }
+}
+
+/// A tensor or a file that a scrub found damaged.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Mark {
+    pub(crate) location: Location,
+    pub(crate) problem: String,
+    pub(crate) time: String,
+}
+
+/// The packs of which every byte was read and proven by a scrub.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Proven {
+    pub(crate) packs: Vec<String>,
+    pub(crate) time: String,
+}
+
+/// The state of a namespace, as a push sees it after its lease began.
+#[derive(Debug)]
+pub(crate) struct View {
+    /// Objects that the collector has condemned.
+    pub(crate) condemned: HashSet<String>,
+    /// The packs that are there: their lengths, and whether they were proven lately.
+    pub(crate) packs: HashMap<String, (u64, bool)>,
+    /// Damaged places, with the objects that mark them.
+    pub(crate) marks: HashMap<Location, Vec<String>>,
+}
+
+impl View {
+    /// Looks at a namespace. The order matters: what is condemned is read before the list of packs,
+    /// so that a pack whose condemnation was lifted by its deletion is not on the list.
+    pub(crate) fn load(
+        objects: &Objects,
+        namespace: &str,
+        lease: &Lease,
+        promise: Duration,
+    ) -> Result<Self> {
+        let condemned = condemned(objects, namespace)?;
+        let listed = objects.list(&keys::packs(namespace))?;
+        let marks = marks(objects, namespace)?;
+        let proven = proven(objects, namespace, lease.began, promise)?;
+        let packs = listed.iter().map(|meta| {
+            let id = keys::last_part(&meta.key).to_owned();
+            let young = lease.began.duration_since(meta.modified).unwrap_or_default() <= promise;
+            let fresh = young || proven.contains(&id);
+            (id, (meta.len, fresh))
+        });
+        let packs = packs.collect();
+        Ok(Self { condemned, packs, marks })
+    }
+
+    /// Whether a push may rely on stored bytes: their pack is there and not condemned, and they are
+    /// not known to be damaged.
+    pub(crate) fn usable(&self, namespace: &str, location: &Location) -> bool {
+        self.packs.contains_key(&location.pack)
+            && !self.condemned.contains(&keys::pack(namespace, &location.pack))
+            && !self.marks.contains_key(location)
+    }
+
+    /// Whether the bytes of a pack were proven lately, so that a hit on them is a promise.
+    pub(crate) fn is_fresh(&self, pack: &str) -> bool {
+        self.packs.get(pack).is_some_and(|&(_, fresh)| fresh)
+    }
+}
+
+/// Reads what is condemned in a namespace.
+pub(crate) fn condemned(objects: &Objects, namespace: &str) -> Result<HashSet<String>> {
+    let mut condemned = HashSet::new();
+    let listed = objects.list(&keys::tombstones(namespace))?;
+    let listed: Vec<_> = listed.into_iter().map(|meta| meta.key).collect();
+    for (key, bytes) in listed.iter().zip(objects.get_all(&listed)?) {
+        // One that was listed and is gone by now has done its work: what it named is deleted.
+        let Some(bytes) = bytes else { continue };
+        condemned.extend(Tombstone::parse(key, &bytes)?.keys);
+    }
+    Ok(condemned)
+}
+
+/// Reads the marks of damaged places.
+pub(crate) fn marks(objects: &Objects, namespace: &str) -> Result<HashMap<Location, Vec<String>>> {
+    let mut marks: HashMap<Location, Vec<String>> = HashMap::new();
+    let listed = objects.list(&keys::marks(namespace))?;
+    let listed: Vec<_> = listed.into_iter().map(|meta| meta.key).collect();
+    for (key, bytes) in listed.iter().zip(objects.get_all(&listed)?) {
+        let Some(bytes) = bytes else { continue };
+        let mark: Mark =
+            serde_json::from_slice(&bytes).map_err(|error| Error::damaged(key, error))?;
+        marks.entry(mark.location).or_default().push(key.clone());
+    }
+    Ok(marks)
+}
+
+/// Reads which packs were proven within the time that a promise lasts.
+fn proven(
+    objects: &Objects,
+    namespace: &str,
+    now: SystemTime,
+    promise: Duration,
+) -> Result<HashSet<String>> {
+    let listed = objects.list(&keys::scrubs(namespace))?;
+    let recent = listed
+        .into_iter()
+        .filter(|meta| now.duration_since(meta.modified).unwrap_or_default() <= promise);
+    let recent: Vec<_> = recent.map(|meta| meta.key).collect();
+    let mut packs = HashSet::new();
+    for (key, bytes) in recent.iter().zip(objects.get_all(&recent)?) {
+        let Some(bytes) = bytes else { continue };
+        let proven: Proven =
+            serde_json::from_slice(&bytes).map_err(|error| Error::damaged(key, error))?;
+        packs.extend(proven.packs);
+    }
+    Ok(packs)
+}

@@ -1,0 +1,246 @@
+//! Pushing and pulling.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use at1w_container::{Level, PackOptions, pack};
+use at1w_registry::{Error, PullOptions, PushOptions, Revision, Store};
+use common::{Place, files, model, owned};
+
+fn small() -> Vec<(&'static str, Vec<u8>)> {
+    let weights = model(&[("a", 1, 1000), ("b", 2, 400_000), ("c", 1, 1000)], "one");
+    vec![("model.safetensors", weights), ("config.json", b"{}".to_vec()), ("a/empty", vec![])]
+}
+
+#[test]
+fn what_is_pushed_comes_back() {
+    let place = Place::new();
+    let pushed = place.push("lab/model", &small());
+    assert!(pushed.new && pushed.files == 3 && pushed.new_tensors == 2, "{pushed:?}");
+    assert_eq!(place.pulled("lab/model").unwrap(), owned(&small()));
+    assert_eq!(place.pulled(&format!("lab/model@{}", &pushed.commit[..8])).unwrap().len(), 3);
+    // The same once more is no new commit.
+    let again = place.push("lab/model", &small());
+    assert!(!again.new && again.stored == 0 && again.commit == pushed.commit, "{again:?}");
+    // And as users open it, with files of the store read as files.
+    let target = place.path("back");
+    let revision: Revision = "lab/model".parse().unwrap();
+    place.real().pull(&revision, &target, &PullOptions::new()).unwrap();
+    assert_eq!(files(&target), owned(&small()));
+    let kept = place.real().pull(&revision, &target, &PullOptions::new()).unwrap();
+    assert_eq!(kept.kept, 3);
+    fs::write(target.join("config.json"), "[]").unwrap();
+    let kept = place.real().pull(&revision, &target, &PullOptions::new()).unwrap();
+    assert_eq!(kept.kept, 2);
+    assert_eq!(files(&target), owned(&small()));
+}
+
+#[test]
+fn a_recipe_is_the_packed_file() {
+    let place = Place::new();
+    let weights = model(&[("a", 1, 1000), ("b", 2, 700_000), ("c", 1, 1000), ("e", 9, 0)], "one");
+    let other = model(&[("b", 2, 700_000), ("d", 3, 10), ("a", 1, 1000)], "two");
+    place.push("lab/a", &[("m.safetensors", weights.clone())]);
+    let pushed = place.push("lab/b", &[("m.safetensors", other.clone())]);
+    assert_eq!((pushed.tensors, pushed.new_tensors), (3, 1));
+    for (repo, original) in [("lab/a", &weights), ("lab/b", &other)] {
+        let mut packed = Vec::new();
+        pack(original, &mut packed, &PackOptions::new()).unwrap();
+        let target = place.path(&repo.replace('/', "-"));
+        let revision: Revision = repo.parse().unwrap();
+        place.real().pull(&revision, &target, &PullOptions::new().packed(true)).unwrap();
+        assert!(fs::read(target.join("m.at1w")).unwrap() == packed);
+        at1w_container::repository::signed_manifest(&target).unwrap();
+        let unpacked = place.path(&format!("{}-back", repo.replace('/', "-")));
+        let options = at1w_container::repository::Options::new();
+        at1w_container::repository::unpack(&target, &unpacked, &options).unwrap();
+        assert!(fs::read(unpacked.join("m.safetensors")).unwrap() == *original);
+        let pulled = place.real().pull(&revision, &target, &PullOptions::new().packed(true));
+        assert_eq!(pulled.unwrap().kept, 1);
+    }
+    // Tensors of several levels mix: another file, with the same root.
+    let mixed = model(&[("b", 2, 700_000), ("x", 7, 5000)], "two");
+    let source = place.source("source", &[("m.safetensors", mixed.clone())]);
+    let options = PushOptions::new().level(Level::Max);
+    place.store().push(&source, &"lab/c".parse().unwrap(), &options).unwrap();
+    let weights = place.store().open_file(&"lab/c".parse().unwrap(), "m.safetensors").unwrap();
+    let mut packed = Vec::new();
+    let summary = pack(&mixed, &mut packed, &PackOptions::new()).unwrap();
+    assert_eq!(weights.root(), Some(summary.root));
+    weights.packed().unwrap().verify_original(&()).unwrap();
+}
+
+#[test]
+fn files_are_added_and_only_delete_removes() {
+    let place = Place::new();
+    let repo = "lab/model".parse().unwrap();
+    let push = |files: &[(&str, Vec<u8>)], options: &PushOptions<'_>| {
+        place.store().push(&place.source("source", files), &repo, options)
+    };
+    let first = push(&[("a", b"1".to_vec()), ("b", b"1".to_vec())], &PushOptions::new()).unwrap();
+    push(&[("b", b"2".to_vec())], &PushOptions::new()).unwrap();
+    let now = place.pulled("lab/model").unwrap();
+    assert_eq!(now, owned(&[("a", b"1".to_vec()), ("b", b"2".to_vec())]));
+    // Made for the first commit: `a` has not changed since, `b` has.
+    let stale = PushOptions::new().parent(&*first.commit);
+    push(&[("a", b"3".to_vec())], &stale).unwrap();
+    assert!(matches!(push(&[("b", b"3".to_vec())], &stale), Err(Error::Conflict { .. })));
+    assert!(matches!(push(&[("a", vec![])], &stale.delete(true)), Err(Error::Conflict { .. })));
+    // The same content is no conflict.
+    push(&[("b", b"2".to_vec()), ("c", b"1".to_vec())], &stale).unwrap();
+    push(&[("c", b"4".to_vec())], &PushOptions::new().delete(true)).unwrap();
+    assert_eq!(place.pulled("lab/model").unwrap(), owned(&[("c", b"4".to_vec())]));
+    // A file and a folder of one name.
+    assert!(push(&[("c/d", b"5".to_vec())], &PushOptions::new()).is_err());
+    assert!(matches!(
+        push(&[("c", vec![])], &PushOptions::new().branch("other")),
+        Err(Error::NoRevision { .. })
+    ));
+}
+
+#[test]
+fn a_request_that_is_sent_twice_counts_once_while_it_is_the_last() {
+    let place = Place::new();
+    let repo = "lab/model".parse().unwrap();
+    let push = |content: &str, request: &str| {
+        let source = place.source("source", &[("a", content.into())]);
+        place.store().push(&source, &repo, &PushOptions::new().request(request)).unwrap()
+    };
+    let a = push("A", "a");
+    assert_eq!(push("A", "a").commit, a.commit);
+    let b = push("B", "b");
+    // A, B, A are three commits.
+    let c = push("A", "a");
+    assert!(c.new && c.commit != a.commit && c.commit != b.commit);
+    assert_eq!(place.store().log(&repo).unwrap().len(), 3);
+}
+
+#[test]
+fn stores_appear_only_where_nothing_is() {
+    let place = Place::new();
+    let source = place.source("source", &small());
+    let repo = "lab/model".parse().unwrap();
+    fs::create_dir_all(place.root()).unwrap();
+    fs::write(place.root().join("thesis.tex"), "").unwrap();
+    let pushed = place.real().push(&source, &repo, &PushOptions::new());
+    assert!(matches!(pushed, Err(Error::NotEmpty(_))), "{pushed:?}");
+    assert_eq!(files(&place.root()).len(), 1);
+    fs::remove_file(place.root().join("thesis.tex")).unwrap();
+    assert!(matches!(place.real().repos(None), Err(Error::NoStore(_))));
+    place.real().push(&source, &repo, &PushOptions::new()).unwrap();
+    // Later versions are refused, whatever they hold.
+    let about = place.root().join("store.json");
+    let json = fs::read_to_string(&about).unwrap().replace("\"at1w_store\":1", "\"at1w_store\":2");
+    fs::write(&about, json).unwrap();
+    assert!(matches!(
+        place.real().push(&source, &repo, &PushOptions::new()),
+        Err(Error::Version { found: 2, .. })
+    ));
+    assert!(Store::open("ftp://somewhere").is_err());
+}
+
+#[test]
+fn names_that_differ_by_case_only_are_refused() {
+    let place = Place::new();
+    place.push("lab/Model", &small());
+    let source = place.source("source", &small());
+    let pushed = place.store().push(&source, &"lab/model".parse().unwrap(), &PushOptions::new());
+    assert!(matches!(pushed, Err(Error::Name { .. })));
+}
+
+#[test]
+fn two_namespaces_share_nothing_and_two_repositories_share_all() {
+    let place = Place::new();
+    let first = place.push("lab/a", &small());
+    assert_eq!(place.push("lab/b", &small()).stored, 0);
+    assert_eq!(place.push("other/a", &small()).stored, first.stored);
+}
+
+#[test]
+fn the_log_of_commits_is_a_chain() {
+    let place = Place::new();
+    let repo = "lab/model".parse().unwrap();
+    for content in ["1", "2", "3", "4"] {
+        place.push("lab/model", &[("a", content.into())]);
+    }
+    assert_eq!(place.store().log(&repo).unwrap().len(), 4);
+    place.store().check().unwrap();
+    let log = place.root().join("repos/lab/model/0000/log");
+    let path = |seq| log.join(format!("{seq:08}"));
+    let forged = fs::read_to_string(path(1)).unwrap();
+    fs::write(path(1), forged.replace("\"files\":1", "\"files\":2")).unwrap();
+    for found in [place.store().log(&repo).map(drop), place.store().check().map(drop)] {
+        assert!(matches!(found, Err(Error::Log { seq: 2, .. })), "{found:?}");
+    }
+    fs::remove_file(path(1)).unwrap();
+    let found = place.store().log(&repo);
+    assert!(matches!(found, Err(Error::Log { seq: 1, .. })), "{found:?}");
+    assert!(place.store().collect(&at1w_registry::CollectOptions::new()).is_err());
+}
+
+#[test]
+fn refs_are_made_removed_and_restored() {
+    let place = Place::new();
+    let store = place.store();
+    let revision = |text: &str| text.parse::<Revision>().unwrap();
+    place.push("lab/model", &[("a", "1".into())]);
+    store.tag(&revision("lab/model"), "v1").unwrap();
+    assert!(matches!(store.tag(&revision("lab/model"), "v1"), Err(Error::Exists(_))));
+    store.branch(&revision("lab/model@v1"), "next").unwrap();
+    place.push("lab/model", &[("a", "2".into())]);
+    assert_eq!(place.pulled("lab/model@v1").unwrap()["a"], b"1");
+    store.remove(&revision("lab/model@v1")).unwrap();
+    assert!(matches!(place.pulled("lab/model@v1"), Err(Error::NoRevision { .. })));
+    store.restore(&revision("lab/model@v1")).unwrap();
+    assert_eq!(place.pulled("lab/model@v1").unwrap()["a"], b"1");
+    store.remove(&revision("lab/model")).unwrap();
+    assert!(matches!(place.pulled("lab/model"), Err(Error::NoRepo { .. })));
+    assert!(store.repos(None).unwrap().is_empty());
+    store.restore(&revision("lab/model")).unwrap();
+    assert_eq!(place.pulled("lab/model").unwrap()["a"], b"2");
+    // A name that is taken again: numbers go on elsewhere, and the old one stays gone.
+    store.remove(&revision("lab/model")).unwrap();
+    place.push("lab/model", &[("b", "3".into())]);
+    let all: BTreeMap<_, _> = place.pulled("lab/model").unwrap();
+    assert_eq!(all, owned(&[("b", b"3".to_vec())]));
+    assert_eq!(store.log(&"lab/model".parse().unwrap()).unwrap().len(), 1);
+    assert!(matches!(store.restore(&revision("lab/model")), Err(Error::Exists(_))));
+    assert_eq!(place.keys("repos/lab/model/0000").len(), 10);
+}
+
+#[test]
+fn weights_that_are_none_are_carried_and_named() {
+    let place = Place::new();
+    let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n".to_vec();
+    let pushed = place.push("lab/model", &[("m.safetensors", pointer.clone())]);
+    assert_eq!(pushed.faults.len(), 1);
+    assert_eq!(place.pulled("lab/model").unwrap()["m.safetensors"], pointer);
+}
+
+#[test]
+fn large_files_of_other_formats_come_back() {
+    let place = Place::new();
+    let large: Vec<u8> = (0..3_000_000_u32).map(|i| (i ^ (i >> 9)) as u8).collect();
+    let files = [("data.bin", large.clone()), ("copy.bin", large)];
+    let pushed = place.push("lab/model", &files);
+    assert_eq!(pushed.stored, 3_000_000);
+    assert_eq!(place.pulled("lab/model").unwrap(), owned(&files));
+    assert_eq!(place.push("lab/other", &files).stored, 0);
+}
+
+#[test]
+fn what_a_second_revision_adds_is_what_changed() {
+    let place = Place::new();
+    let first = model(&[("a", 1, 300_000), ("b", 2, 300_000), ("c", 3, 300_000)], "one");
+    let all = place.push("lab/model", &[("m.safetensors", first)]).stored;
+    for (changed, most) in [
+        (model(&[("a", 1, 300_000), ("b", 2, 300_000), ("c", 3, 300_000)], "two"), 0),
+        (model(&[("c", 1, 300_000), ("b", 2, 300_000), ("a", 3, 300_000)], "one"), 0),
+        (model(&[("a", 1, 300_000), ("b", 9, 300_000), ("c", 3, 300_000)], "one"), all / 3 + 1000),
+    ] {
+        let pushed = place.push("lab/model", &[("m.safetensors", changed)]);
+        assert!(pushed.new && pushed.stored <= most, "{pushed:?}");
+    }
+}

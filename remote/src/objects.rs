@@ -1,0 +1,395 @@
+//! The objects of one store: a directory, or a place in a bucket.
+
+use std::fmt;
+use std::fs;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use object_store::local::LocalFileSystem;
+use object_store::{
+    GetOptions, GetRange, MultipartUpload, ObjectStore, ObjectStoreExt, PutMode, PutOptions, path,
+};
+
+use crate::error::{Error, Result};
+use crate::runtime::block_on;
+
+/// The number of requests that are sent side by side. With pieces of 8 MiB, at most 128 MiB are on
+/// their way.
+pub(crate) const SIDE_BY_SIDE: usize = 16;
+
+/// The number of keys in one answer to a request for a list.
+const PAGE: u64 = 1000;
+
+/// The objects of a store.
+pub struct Objects {
+    store: Arc<dyn ObjectStore>,
+    /// The directory, where it is one.
+    root: Option<PathBuf>,
+    /// The place in the bucket.
+    prefix: path::Path,
+    /// The address, for messages.
+    address: String,
+    /// Where the credentials come from, for messages.
+    credentials: String,
+    requests: AtomicU64,
+    received: AtomicU64,
+}
+
+impl fmt::Debug for Objects {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Objects").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+/// The facts that a store states about an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Meta {
+    /// The key within the store.
+    pub key: String,
+    /// The length, in bytes.
+    pub len: u64,
+    /// The time of the last change, by the clock of the store.
+    pub modified: SystemTime,
+    /// The mark that changes when the object is replaced, where the store has one.
+    pub etag: Option<String>,
+}
+
+/// The outcome of making an object that must not exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Created {
+    /// It was made.
+    Made,
+    /// There is one of that name: of somebody else, or of a request of ours whose answer was lost.
+    Existed,
+}
+
+impl Objects {
+    /// Opens the store in a directory, which need not exist. What is written survives a power cut.
+    ///
+    /// # Errors
+    /// [`Error::Address`] for a path that is no directory.
+    pub fn in_directory(root: &Path) -> Result<Self> {
+        let problem =
+            |problem: String| Error::Address { address: root.display().to_string(), problem };
+        if root.exists() && !root.is_dir() {
+            return Err(problem("is no directory".into()));
+        }
+        let root = std::path::absolute(root).map_err(|error| problem(error.to_string()))?;
+        let store = LocalFileSystem::new().with_fsync(true);
+        let prefix = path::Path::from_absolute_path(&root);
+        let prefix = prefix.map_err(|error| problem(error.to_string()))?;
+        let address = root.display().to_string();
+        let store = Self::new(Arc::new(store), prefix.as_ref());
+        Ok(Self { root: Some(root), address, ..store })
+    }
+
+    /// Opens the store in any object store, under a prefix of its keys.
+    pub fn new(store: Arc<dyn ObjectStore>, prefix: &str) -> Self {
+        Self {
+            address: format!("{store}"),
+            store,
+            root: None,
+            prefix: path::Path::parse(prefix).unwrap_or_else(|_| path::Path::from(prefix)),
+            credentials: String::new(),
+            requests: AtomicU64::new(0),
+            received: AtomicU64::new(0),
+        }
+    }
+
+    /// Says for messages what the address is, and where the credentials come from.
+    pub(crate) fn described(self, address: &str, credentials: String) -> Self {
+        Self { address: address.into(), credentials, ..self }
+    }
+
+    /// Returns the address.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Returns the directory, where the store is one.
+    pub fn root(&self) -> Option<&Path> {
+        self.root.as_deref()
+    }
+
+    /// Returns the number of requests that were sent so far, retries aside.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Returns the number of bytes that were received so far.
+    pub fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    fn count(&self, requests: u64) {
+        self.requests.fetch_add(requests, Ordering::Relaxed);
+    }
+
+    pub(crate) fn path(&self, key: &str) -> path::Path {
+        let full = match self.prefix.as_ref() {
+            "" => key.to_owned(),
+            prefix => format!("{prefix}/{key}"),
+        };
+        path::Path::parse(&full).unwrap_or_else(|_| path::Path::from(full))
+    }
+
+    /// Returns the file that an object is, where the store is a directory.
+    pub fn file(&self, key: &str) -> Option<PathBuf> {
+        self.root.as_ref().map(|root| root.join(key))
+    }
+
+    fn failed<'a>(&'a self, key: &str) -> impl Fn(object_store::Error) -> Error + use<'a> {
+        let object = format!("{}/{key}", self.address);
+        move |error| Error::of(&object, &self.credentials, error)
+    }
+
+    fn run<T>(&self, key: &str, work: impl Future<Output = object_store::Result<T>>) -> Result<T> {
+        block_on(work).map_err(Error::Threads)?.map_err(self.failed(key))
+    }
+
+    /// Reads an object; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] and [`Error::Failed`].
+    pub fn get(&self, key: &str) -> Result<Option<Bytes>> {
+        self.count(1);
+        let path = self.path(key);
+        let answer = self.run(key, async { self.store.get(&path).await?.bytes().await });
+        if let Ok(bytes) = &answer {
+            self.received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        }
+        found(answer)
+    }
+
+    /// Reads several objects side by side, in their order.
+    ///
+    /// # Errors
+    /// As [`Objects::get`].
+    pub fn get_all(&self, keys: &[String]) -> Result<Vec<Option<Bytes>>> {
+        self.count(keys.len() as u64);
+        let get = |key: &String| {
+            let (path, failed) = (self.path(key), self.failed(key));
+            async move {
+                let answer = async { self.store.get(&path).await?.bytes().await };
+                found(answer.await.map_err(failed))
+            }
+        };
+        let work = stream::iter(keys.iter().map(get)).buffered(SIDE_BY_SIDE).try_collect();
+        let answers: Vec<Option<Bytes>> = block_on(work).map_err(Error::Threads)??;
+        let len: usize = answers.iter().flatten().map(Bytes::len).sum();
+        self.received.fetch_add(len as u64, Ordering::Relaxed);
+        Ok(answers)
+    }
+
+    /// Reads ranges of objects, each by one request, side by side. An object of another `etag` is
+    /// refused.
+    pub(crate) fn get_pieces(
+        &self,
+        pieces: &[(&str, Option<&str>, Range<u64>)],
+    ) -> Result<Vec<Bytes>> {
+        self.count(pieces.len() as u64);
+        let get = |(key, etag, range): &(&str, Option<&str>, Range<u64>)| {
+            let (path, failed) = (self.path(key), self.failed(key));
+            let options = GetOptions {
+                range: Some(GetRange::Bounded(range.clone())),
+                if_match: etag.map(str::to_owned),
+                ..GetOptions::default()
+            };
+            let asked = range.end - range.start;
+            async move {
+                let answer = async { self.store.get_opts(&path, options).await?.bytes().await };
+                let bytes = answer.await.map_err(&failed)?;
+                if bytes.len() as u64 != asked {
+                    let (object, came) = (path.to_string(), bytes.len() as u64);
+                    return Err(Error::Short { object, came, asked });
+                }
+                Ok(bytes)
+            }
+        };
+        let work = stream::iter(pieces.iter().map(get)).buffered(SIDE_BY_SIDE).try_collect();
+        let answers: Vec<Bytes> = block_on(work).map_err(Error::Threads)??;
+        let len: usize = answers.iter().map(Bytes::len).sum();
+        self.received.fetch_add(len as u64, Ordering::Relaxed);
+        Ok(answers)
+    }
+
+    /// Returns the facts about an object; `None` where there is none.
+    ///
+    /// # Errors
+    /// As [`Objects::get`].
+    pub fn head(&self, key: &str) -> Result<Option<Meta>> {
+        self.count(1);
+        let path = self.path(key);
+        let meta = found(self.run(key, self.store.head(&path)))?;
+        Ok(meta.map(|meta| self.meta(meta)))
+    }
+
+    fn meta(&self, meta: object_store::ObjectMeta) -> Meta {
+        let key = meta.location.as_ref();
+        let key = match self.prefix.as_ref() {
+            "" => key,
+            prefix => key.strip_prefix(prefix).and_then(|key| key.strip_prefix('/')).unwrap_or(key),
+        };
+        let key = key.to_owned();
+        Meta { key, len: meta.size, modified: meta.last_modified.into(), etag: meta.e_tag }
+    }
+
+    /// Writes an object whose name is used by nobody else.
+    ///
+    /// # Errors
+    /// As [`Objects::get`].
+    pub fn put(&self, key: &str, bytes: impl Into<Bytes>) -> Result<()> {
+        self.count(1);
+        let path = self.path(key);
+        let bytes = bytes.into();
+        self.run(key, self.store.put(&path, bytes.into())).map(drop)
+    }
+
+    /// Writes several objects side by side, whose names are used by nobody else.
+    ///
+    /// # Errors
+    /// As [`Objects::get`].
+    pub fn put_all(&self, objects: Vec<(String, Vec<u8>)>) -> Result<()> {
+        self.count(objects.len() as u64);
+        let put = |(key, bytes): (String, Vec<u8>)| {
+            let (path, failed) = (self.path(&key), self.failed(&key));
+            async move { self.store.put(&path, bytes.into()).await.map_err(failed) }
+        };
+        let work = stream::iter(objects.into_iter().map(put)).buffered(SIDE_BY_SIDE);
+        let done: Result<Vec<_>> = block_on(work.try_collect()).map_err(Error::Threads)?;
+        done.map(drop)
+    }
+
+    /// Makes an object if there is none of that name. After an error it may have been made all the
+    /// same: read it back.
+    ///
+    /// # Errors
+    /// As [`Objects::get`].
+    pub fn create(&self, key: &str, bytes: impl Into<Bytes>) -> Result<Created> {
+        self.count(1);
+        let path = self.path(key);
+        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        let payload = bytes.into().into();
+        let put = block_on(self.store.put_opts(&path, payload, options)).map_err(Error::Threads)?;
+        match put {
+            Ok(_) => Ok(Created::Made),
+            Err(
+                object_store::Error::AlreadyExists { .. }
+                | object_store::Error::Precondition { .. },
+            ) => Ok(Created::Existed),
+            Err(error) => Err(self.failed(key)(error)),
+        }
+    }
+
+    pub(crate) fn multipart(&self, key: &str) -> Result<Box<dyn MultipartUpload>> {
+        self.count(1);
+        let path = self.path(key);
+        self.run(key, self.store.put_multipart(&path))
+    }
+
+    pub(crate) fn finish<T>(
+        &self,
+        key: &str,
+        requests: u64,
+        work: impl Future<Output = object_store::Result<T>>,
+    ) -> Result<T> {
+        self.count(requests);
+        self.run(key, work)
+    }
+
+    /// Deletes objects. Those that are not there are no error.
+    ///
+    /// # Errors
+    /// As [`Objects::get`].
+    pub fn delete(&self, keys: &[String]) -> Result<()> {
+        self.count(keys.len() as u64);
+        let delete = |key: &String| {
+            let (path, failed) = (self.path(key), self.failed(key));
+            async move { found(self.store.delete(&path).await.map_err(failed)).map(drop) }
+        };
+        let work = stream::iter(keys.iter().map(delete)).buffered(SIDE_BY_SIDE).try_collect();
+        block_on(work).map_err(Error::Threads)?
+    }
+
+    /// Lists the objects under a folder (which ends in no slash; empty for all), sorted by key.
+    ///
+    /// # Errors
+    /// As [`Objects::get`].
+    pub fn list(&self, folder: &str) -> Result<Vec<Meta>> {
+        let path = self.path(folder);
+        let listed = self.run(folder, self.store.list(Some(&path)).try_collect::<Vec<_>>());
+        let listed = found(listed)?.unwrap_or_default();
+        self.count((listed.len() as u64).div_ceil(PAGE).max(1));
+        let mut metas: Vec<_> = listed.into_iter().map(|meta| self.meta(meta)).collect();
+        metas.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(metas)
+    }
+
+    /// Lists the folders in a folder, by their names.
+    ///
+    /// # Errors
+    /// As [`Objects::get`].
+    pub fn folders(&self, folder: &str) -> Result<Vec<String>> {
+        self.count(1);
+        let path = self.path(folder);
+        let listed = found(self.run(folder, self.store.list_with_delimiter(Some(&path))))?;
+        let prefixes = listed.map(|listed| listed.common_prefixes).unwrap_or_default();
+        let names = prefixes.iter().filter_map(|path| path.filename().map(str::to_owned));
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// Removes the temporary files that killed writers have left in a directory and that are older
+    /// than `before`; returns their number. In a bucket, a rule of the bucket ends unfinished
+    /// uploads.
+    ///
+    /// # Errors
+    /// [`Error::Failed`].
+    pub fn sweep(&self, before: SystemTime) -> Result<u64> {
+        let Some(root) = &self.root else { return Ok(0) };
+        let failed = |path: &Path, error: std::io::Error| Error::Failed {
+            object: path.display().to_string(),
+            cause: error.to_string(),
+        };
+        let mut swept = 0;
+        let mut folders = vec![root.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(&folder).map_err(|error| failed(&folder, error))? {
+                let entry = entry.map_err(|error| failed(&folder, error))?;
+                let (path, name) = (entry.path(), entry.file_name());
+                // Others may remove what is listed here.
+                let Ok(meta) = entry.metadata() else { continue };
+                if meta.is_dir() {
+                    folders.push(path);
+                } else if is_staged(&name.to_string_lossy())
+                    && meta.modified().is_ok_and(|modified| modified <= before)
+                    && fs::remove_file(&path).is_ok()
+                {
+                    swept += 1;
+                }
+            }
+        }
+        Ok(swept)
+    }
+}
+
+/// Whether a file is one that is still written: `object_store` ends their names in `#` and a number.
+fn is_staged(name: &str) -> bool {
+    let number = name.rsplit_once('#').map_or("", |(_, number)| number);
+    !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn found<T>(answer: Result<T>) -> Result<Option<T>> {
+    match answer {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,125 @@
+//! An object that is written piece by piece.
+
+use std::io::{self, Write};
+use std::mem;
+
+use object_store::{MultipartUpload, UploadPart};
+use tokio::task::JoinSet;
+
+use crate::error::{Error, Result};
+use crate::objects::Objects;
+use crate::runtime;
+
+/// The length of a piece, in bytes: the largest object then has 80 GB on S3, which allows ten
+/// thousand pieces.
+const PIECE: usize = 8 << 20;
+
+/// The number of pieces that are on their way at a time.
+const SIDE_BY_SIDE: usize = 4;
+
+/// An object that is written piece by piece, and appears when [`Upload::finish`] has returned. One
+/// that is dropped before leaves nothing.
+#[derive(Debug)]
+pub struct Upload<'a> {
+    objects: &'a Objects,
+    key: String,
+    upload: Option<Box<dyn MultipartUpload>>,
+    piece: Vec<u8>,
+    sent: JoinSet<object_store::Result<()>>,
+    pieces: u64,
+    len: u64,
+}
+
+impl Objects {
+    /// Begins an object that is written piece by piece, whose name is used by nobody else. It
+    /// appears when it is complete.
+    ///
+    /// # Errors
+    /// As [`Objects::get`].
+    pub fn upload(&self, key: &str) -> Result<Upload<'_>> {
+        Ok(Upload::new(self, key, self.multipart(key)?))
+    }
+}
+
+impl<'a> Upload<'a> {
+    fn new(objects: &'a Objects, key: &str, upload: Box<dyn MultipartUpload>) -> Self {
+        let (piece, sent) = (Vec::with_capacity(PIECE), JoinSet::new());
+        let (key, upload) = (key.to_owned(), Some(upload));
+        Self { objects, key, upload, piece, sent, pieces: 0, len: 0 }
+    }
+
+    /// Returns the number of bytes that were written so far.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether nothing was written so far.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    fn send(&mut self) -> Result<()> {
+        let Some(upload) = &mut self.upload else { return Ok(()) };
+        let piece = mem::replace(&mut self.piece, Vec::with_capacity(PIECE));
+        let part: UploadPart = upload.put_part(piece.into());
+        self.pieces += 1;
+        let runtime = runtime::current().map_err(Error::Threads)?;
+        self.sent.spawn_on(part, runtime.handle());
+        self.wait(SIDE_BY_SIDE - 1)
+    }
+
+    /// Waits until at most `left` pieces are on their way.
+    fn wait(&mut self, left: usize) -> Result<()> {
+        while self.sent.len() > left {
+            let sent = &mut self.sent;
+            let done = async {
+                match sent.join_next().await {
+                    None => Ok(()),
+                    Some(Ok(done)) => done,
+                    Some(Err(error)) => Err(error.into()),
+                }
+            };
+            self.objects.finish(&self.key, 0, done)?;
+        }
+        Ok(())
+    }
+
+    /// Completes the object.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] and [`Error::Failed`]; there is no object then.
+    pub fn finish(mut self) -> Result<()> {
+        if !self.piece.is_empty() || self.pieces == 0 {
+            self.send()?;
+        }
+        self.wait(0)?;
+        let Some(mut upload) = self.upload.take() else { return Ok(()) };
+        let pieces = self.pieces;
+        self.objects.finish(&self.key, pieces + 1, upload.complete()).map(drop)
+    }
+}
+
+impl Write for Upload<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let len = bytes.len().min(PIECE - self.piece.len());
+        self.piece.extend_from_slice(&bytes[..len]);
+        self.len += len as u64;
+        if self.piece.len() == PIECE {
+            self.send()?;
+        }
+        Ok(len)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Upload<'_> {
+    fn drop(&mut self) {
+        if let Some(mut upload) = self.upload.take() {
+            // Best effort: what is left is collected later.
+            let _ = runtime::block_on(upload.abort());
+        }
+    }
+}
