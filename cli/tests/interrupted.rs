@@ -27,6 +27,15 @@ fn write_large_model(place: &Place, name: &str) {
 /// The signals that end a command, each with its exit code.
 const SIGNALS: [(&str, i32); 3] = [("-HUP", 129), ("-INT", 130), ("-TERM", 143)];
 
+/// Returns the signals that this process does not ignore: what it starts would ignore them too, as
+/// under `nohup`.
+fn signals() -> impl Iterator<Item = (&'static str, i32)> {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    SIGNALS.into_iter().filter(move |(_, code)| mask & (1 << (code - 129)) == 0)
+}
+
 /// Sends a signal once there is a temporary file, and expects the process to clean up and to tell
 /// the signal by its exit code.
 fn interrupt(place: &Place, mut child: Child, (signal, code): (&str, i32)) {
@@ -55,7 +64,7 @@ fn start(place: &Place, args: &[&str]) -> Child {
 fn signals_leave_no_partial_file() {
     let place = Place::new();
     write_large_model(&place, "large.safetensors");
-    for signal in SIGNALS {
+    for signal in signals() {
         interrupt(&place, start(&place, &["pack", "large.safetensors"]), signal);
     }
     assert_eq!(place.names(), ["large.safetensors"]);
@@ -66,7 +75,7 @@ fn signals_leave_no_partial_directory() {
     let place = Place::new();
     place.write("repo/a.safetensors", model(1));
     write_large_model(&place, "repo/large.safetensors");
-    for signal in SIGNALS {
+    for signal in signals() {
         interrupt(&place, start(&place, &["pack", "repo"]), signal);
     }
     assert_eq!(place.names(), ["repo"]);
@@ -102,7 +111,7 @@ fn commands_that_only_read_tell_the_signal_too() {
         // Which is neither a difference nor trouble.
         &["diff", "large.safetensors", "large.safetensors"],
     ] {
-        for (signal, code) in SIGNALS {
+        for (signal, code) in signals() {
             let mut child = start(&place, args);
             wait_until_caught(&mut child);
             send(&child, signal);
@@ -120,7 +129,7 @@ fn a_signal_goes_before_damage() {
     place.write("models/cut.at1w", &place.read("model.at1w")[..1000]);
     write_large_model(&place, "models/large.safetensors");
     let args = ["diff", "models", "models"];
-    for (signal, code) in SIGNALS {
+    for (signal, code) in signals() {
         let mut child = start(&place, &args);
         wait_until_caught(&mut child);
         send(&child, signal);
