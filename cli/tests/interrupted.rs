@@ -6,7 +6,7 @@ mod common;
 use std::fs::{self, File};
 use std::process::{Child, Command, Stdio};
 
-use common::{Place, model, safetensors};
+use common::{Place, ignores, model, safetensors};
 
 const AT1W: &str = env!("CARGO_BIN_EXE_at1w");
 
@@ -27,13 +27,9 @@ fn write_large_model(place: &Place, name: &str) {
 /// The signals that end a command, each with its exit code.
 const SIGNALS: [(&str, i32); 3] = [("-HUP", 129), ("-INT", 130), ("-TERM", 143)];
 
-/// Returns the signals that this process does not ignore: what it starts would ignore them too, as
-/// under `nohup`.
+/// Returns the signals that the commands of this process do not ignore.
 fn signals() -> impl Iterator<Item = (&'static str, i32)> {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
-    SIGNALS.into_iter().filter(move |(_, code)| mask & (1 << (code - 129)) == 0)
+    SIGNALS.into_iter().filter(|(_, code)| !ignores(code - 128))
 }
 
 /// Sends a signal once there is a temporary file, and expects the process to clean up and to tell

@@ -95,6 +95,15 @@ impl Place {
     }
 }
 
+/// Whether this process ignores the signal with this number: what it starts would ignore it too, as
+/// SIGHUP under `nohup`.
+pub(crate) fn ignores(signal: i32) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    mask & (1 << (signal - 1)) != 0
+}
+
 /// The bytes of a safetensors file of tensors of (name, dtype, shape, data).
 pub(crate) fn safetensors(tensors: &[(&str, &str, &[u64], &[u8])]) -> Vec<u8> {
     let mut header = json!({"__metadata__": {"format": "pt"}});
