@@ -9,6 +9,8 @@ use at1w_container::Error;
 
 use crate::commands::default_target;
 use crate::failure::{Failure, Result};
+use crate::output::is_stdout;
+use crate::report::Report;
 
 /// A source and its target.
 pub(crate) struct Job {
@@ -34,8 +36,12 @@ pub(crate) fn jobs(
     let several = sources.len() != named.len()
         || sources.len() > 1
         || named.iter().zip(&sources).any(|(named, source)| named != source);
-    if let (true, Some(output)) = (several && make, output) {
-        make_folder(output)?;
+    match output.filter(|_| several) {
+        Some(output) if is_stdout(output) => {
+            return Err(Failure::Usage("-o - is for one file, and not for several".into()));
+        }
+        Some(output) if make => make_folder(output)?,
+        _ => {}
     }
     let mut jobs: Vec<Job> = Vec::with_capacity(sources.len());
     let mut taken = HashMap::new();
@@ -57,6 +63,21 @@ pub(crate) fn jobs(
         jobs.push(Job { source, target });
     }
     Ok(jobs)
+}
+
+/// Works on one source after the other. One of several that fails does not end the others.
+pub(crate) fn each(
+    jobs: &[Job],
+    report: &mut Report<'_>,
+    mut work: impl FnMut(&Job, &mut Report<'_>) -> Result<()>,
+) -> Result<()> {
+    for job in jobs {
+        match work(job, report) {
+            Err(failure) if jobs.len() > 1 => report.fail(&job.source, failure)?,
+            done => done?,
+        }
+    }
+    Ok(())
 }
 
 /// Adds a source, or the files that match it if there is no such file: a shell that finds none

@@ -377,6 +377,11 @@ fn several_sources_have_targets_in_one_directory() {
     let outcome = place.fails(&nightly, 3, "at1w-manifest.json");
     assert!(String::from_utf8(outcome.stdout).unwrap().contains("1 packed"));
     place.fails(&["pack", "models/x*"], 1, "matches nothing");
+    for command in ["pack", "unpack"] {
+        place.fails(&[command, "models/a", "models/b", "-o", "-"], 2, "-o - is for one file");
+    }
+    assert!(!place.path("-").exists());
+    place.fails(&["pack", "-", "-n", "-o", "x"], 2, "a dry run takes samples of a file");
     place.fails(&["pack", "models/a", "models/a/", "-o", "new"], 2, "would both become");
 }
 

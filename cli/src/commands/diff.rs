@@ -21,7 +21,8 @@ use crate::progress::Bar;
 ///
 /// Two tensors are the same if name, dtype, shape and SHA-256 are. Of a packed file the digests on
 /// record are compared, which proves nothing of its content: 'at1w verify' does. A .safetensors is
-/// read and hashed. The entries of the metadata are compared too, but not the layout of the headers.
+/// read and hashed. The entries of the metadata are compared too, but not the layout of the
+/// headers.
 ///
 /// In directories, packed or not, files are compared that have the same path before packing, and
 /// tensors are found that have moved to another file. A file and a directory are compared by the
@@ -46,8 +47,8 @@ Each line begins with '-' for a tensor that is only in A, '+' for one that is on
 that changed, and '>' for one that has another name in B. --json prints an object with the keys same
 (a count), removed, added, changed, renamed (objects with from and to) and metadata_changed. Of
 directories, files has such an object for each file that is not the same, with path and change
-(removed, added, changed or renamed); same_files counts the others, tensors has the totals, and moved
-the tensors that are in another file.
+(removed, added, changed or renamed); same_files counts the others, tensors has the totals, and
+moved the tensors that are in another file.
 
 Exit codes: 0 the same, 1 different, 2 something could not be compared, 3 a file is damaged.
 

@@ -74,17 +74,15 @@ impl Unpack {
 
     fn unpack_all(&self, report: &mut Report<'_>, global: &Global) -> Result<()> {
         let output = self.output.as_deref();
-        // Before its name says nothing.
-        let directories = self.sources.iter().filter(|source| source.is_dir() && !self.in_place);
-        directories.take(1).try_for_each(|directory| require_repository(directory))?;
-        let jobs = sources::jobs(&self.sources, output, self.in_place, true, own_name)?;
-        for job in &jobs {
-            match self.unpack(job, report, global) {
-                Err(failure) if jobs.len() > 1 => report.fail(&job.source, failure)?,
-                done => done?,
-            }
+        if let [source] = &self.sources[..]
+            && source.is_dir()
+            && !self.in_place
+        {
+            // Says more than that its name is no name of a packed repository.
+            require_repository(source)?;
         }
-        Ok(())
+        let jobs = sources::jobs(&self.sources, output, self.in_place, true, own_name)?;
+        sources::each(&jobs, report, |job, report| self.unpack(job, report, global))
     }
 
     fn unpack(&self, job: &Job, report: &mut Report<'_>, global: &Global) -> Result<()> {

@@ -1,6 +1,6 @@
-//! Alias lanes, for the upper bits of planes whose alphabet is too large for [`lanes`](crate::lanes):
-//! the table and the stream around the kernels of [`at1w_simd::alias`]. The low bits of symbols,
-//! which say next to nothing, are packed.
+//! Alias lanes, for the upper bits of planes whose alphabet is too large for
+//! [`lanes`](crate::lanes): the table and the stream around the kernels of [`at1w_simd::alias`].
+//! The low bits of symbols, which say next to nothing, are packed.
 
 mod decoder;
 mod table;

@@ -13,8 +13,8 @@ fn lanes_log(n: usize) -> u8 {
     if n < 1 << 14 { 2 } else { LANES.ilog2() as u8 }
 }
 
-/// Returns the cost of a chunk of `n` symbols beside these and the classes of rows: 32 bits of state
-/// for each lane, of which the symbols use 8 on average, and what says where things are.
+/// Returns the cost of a chunk of `n` symbols beside these and the classes of rows: 32 bits of
+/// state for each lane, of which the symbols use 8 on average, and what says where things are.
 pub(crate) fn flush_cost(n: usize) -> Cost {
     (24 << lanes_log(n)) * BIT + 16 * BYTE
 }

@@ -75,8 +75,8 @@ pub(super) struct Strips<'s, 'a> {
 }
 
 impl<'s, 'a> Strips<'s, 'a> {
-    /// Opens the planes of a chunk of so many elements. `strips` and `planes` are memory that grows:
-    /// for a strip of each plane, and for whole planes of coders that can't stop half-way.
+    /// Opens the planes of a chunk of so many elements. `strips` and `planes` are memory that
+    /// grows: for a strip of each plane, and for whole planes of coders that can't stop half-way.
     pub(super) fn open(
         backend: Backend,
         layout: Layout,

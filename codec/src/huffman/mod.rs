@@ -104,8 +104,8 @@ impl HuffmanTable {
         written_len(span(counts, |&count| count > 0))
     }
 
-    /// Reads what [`HuffmanTable::write`] wrote over another table, for a plane of `n` symbols. There
-    /// is no table to use after an error.
+    /// Reads what [`HuffmanTable::write`] wrote over another table, for a plane of `n` symbols.
+    /// There is no table to use after an error.
     ///
     /// Tables of tiny tensors are read often, and moving one costs as much as decoding with it.
     pub(crate) fn read_over(

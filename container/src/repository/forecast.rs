@@ -4,13 +4,13 @@ use std::path::Path;
 
 use at1w_codec::Level;
 
+use super::earlier_runs::{Now, Settled, settle};
 use super::left_out::LeftOut;
 use super::listed::{is_repository, total};
 use super::manifest::Manifest;
 use super::options::{Options, Update};
 use super::pack::{find_faults, walk_of};
 use super::plan::{Action, Before, plan};
-use super::settle::{Now, Settled, settle};
 use super::target::check_apart;
 use super::tree::{Tree, Walk};
 use crate::error::fault::Fault;

@@ -4,6 +4,7 @@
 mod carry;
 mod completeness;
 mod contents;
+mod earlier_runs;
 mod filter;
 mod forecast;
 mod in_place;
@@ -16,7 +17,6 @@ mod names;
 mod options;
 mod pack;
 mod plan;
-mod settle;
 mod shard_index;
 mod signature;
 mod summary;

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::carry::carry;
 use super::completeness::{Findings, inspect, is_not_weights};
+use super::earlier_runs::{Now, Settled, settle};
 use super::listed::{is_repository, total, unlisted};
 use super::manifest::{
     FileEntry, LinkEntry, MANIFEST_NAME, Manifest, Packed, README, README_NAME, SIGNATURE_NAME,
@@ -14,7 +15,6 @@ use super::manifest::{
 };
 use super::options::{Options, Update};
 use super::plan::{Action, Before, Step, plan, take_case_clashes};
-use super::settle::{Now, Settled, settle};
 use super::summary::{PackedFile, Summary};
 use super::target::{Staging, check_apart, symlink};
 use super::tree::{Tree, TreeFile, Walk, refused};
@@ -130,7 +130,9 @@ pub fn pack(source: &Path, target: &Path, options: &Options<'_>) -> Result<Summa
     let renamed = summary.packed.iter().filter(|file| file.path != file.packed_path);
     let paths = renamed.map(|file| &file.path);
     summary.singles = paths.filter(|path| !findings.shards.contains(*path)).cloned().collect();
-    for path in unlisted(target, &new, options.progress)?.paths {
+    let strangers = unlisted(target, &new, options.progress)?;
+    let faults = strangers.faults.into_iter().map(|fault| fault.path);
+    for path in strangers.paths.into_iter().chain(faults) {
         options.progress.warn(&format!(
             "{}: was there before and is not part of the repository",
             target.join(path).display()

@@ -5,11 +5,11 @@ use std::fs;
 use std::path::Path;
 
 use super::carry::digest_of;
+use super::earlier_runs::is_as_listed;
 use super::inside::Inside;
 use super::manifest::{FileEntry, Manifest};
 use super::names::{packed_name, says_other};
 use super::options::{Options, Update};
-use super::settle::is_as_listed;
 use super::tree::{Tree, TreeFile};
 use crate::error::fault::{Fault, Problem};
 use crate::error::{Error, Result};

@@ -8,7 +8,8 @@ use at1w_container::{Wanted, estimate, open_file};
 
 use super::Pack;
 use crate::Global;
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
+use crate::input::is_stdin;
 use crate::output::printable;
 use crate::progress::Bar;
 use crate::report::{Report, Totals};
@@ -21,6 +22,9 @@ impl Pack {
         report: &mut Report<'_>,
         global: &Global,
     ) -> Result<()> {
+        if is_stdin(&job.source) {
+            return Err(Failure::Usage("a dry run takes samples of a file: name one".into()));
+        }
         let source = open_file(&job.source, Wanted::Safetensors)?;
         let bar = Bar::new(global.quiet)?;
         let share = self.sample.share_of(fs::metadata(&job.source).map_or(0, |m| m.len()));
@@ -54,8 +58,8 @@ impl Pack {
         let Forecast { carried, unchanged, links, gone, total, .. } = done;
         let (packed, sizes) = (done.packed.len(), report.estimated(&total));
         report.line(&format!(
-            "{}  {sizes}  {packed} to pack, {carried} to carry over, {unchanged} unchanged, {links} \
-             links",
+            "{}  {sizes}  {packed} to pack, {carried} to carry over, {unchanged} unchanged, \
+             {links} links",
             printable(&source.display().to_string()),
         ));
         report.left_out(source, &done.left_out);

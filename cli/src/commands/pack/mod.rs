@@ -33,8 +33,8 @@ use crate::{Global, in_place};
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Pack {
-    /// .safetensors files, directories that hold some, or patterns such as 'models/*'; - is standard
-    /// input
+    /// .safetensors files, directories that hold some, or patterns such as 'models/*'; - is
+    /// standard input
     #[arg(required = true, value_name = "SRC")]
     sources: Vec<PathBuf>,
     /// The file or directory to make; of several sources, the directory to make them in; - is
@@ -133,13 +133,7 @@ impl Pack {
         let output = self.output.as_deref();
         let make = !self.dry_run;
         let jobs = sources::jobs(&self.sources, output, self.in_place, make, own_name)?;
-        for job in &jobs {
-            match self.pack(job, report, global) {
-                Err(failure) if jobs.len() > 1 => report.fail(&job.source, failure)?,
-                done => done?,
-            }
-        }
-        Ok(())
+        sources::each(&jobs, report, |job, report| self.pack(job, report, global))
     }
 
     fn pack(&self, job: &Job, report: &mut Report<'_>, global: &Global) -> Result<()> {
