@@ -137,27 +137,26 @@ impl Store {
             options.progress.advance(file.size);
             return Ok(false);
         }
-        let source = self.source(namespace, file)?;
+        let (source, open) = self.stored(namespace, file)?;
         let fail = |error: Packing| Error::from(error.in_file(place));
-        let Some(root) = file.root else {
+        if file.root.is_none() {
             let write = |out: &mut fs::File| {
-                let digest = copy(&*source, out, options.progress)?;
+                let digest = copy(&source, out, options.progress)?;
                 check(digest, file.sha256)
             };
             write_atomically(place, true, write).map_err(fail)?;
             return Ok(true);
-        };
-        let open = OpenOptions::new().root(root);
+        }
         let write = |out: &mut fs::File| {
             if options.packed {
-                copy(&*source, out, &())?;
+                copy(&source, out, &())?;
                 // All of it is read back: the copy is what was promised, or there is none.
                 let again = out.try_clone().map_err(Packing::Write)?;
                 let reader = Reader::new(Box::new(again), &open)?;
                 check(reader.info().original_digest, file.sha256)?;
                 return reader.verify_original(options.progress);
             }
-            let reader = Reader::new(source, &open)?;
+            let reader = Reader::new(Box::new(source), &open)?;
             check(reader.info().original_digest, file.sha256)?;
             reader.restore(out, options.progress)
         };

@@ -248,8 +248,8 @@ impl Store {
             repo: revision.to_string(),
             path: path.into(),
         })?;
-        let source = self.source(&revision.repo.namespace, file)?;
-        Ok(Weights::new(source, &OpenOptions::new().root(file.root))?)
+        let (source, options) = self.stored(&revision.repo.namespace, file)?;
+        Ok(Weights::new(Box::new(source), &options)?)
     }
 
     /// Opens the stored bytes of a file of a namespace: a virtual `.at1w` where it is packed.
@@ -257,22 +257,28 @@ impl Store {
     /// # Errors
     /// [`Error::Damaged`], and those of the store.
     pub fn source(&self, namespace: &str, file: &File) -> Result<Box<dyn ReadAt>> {
+        Ok(Box::new(self.stored(namespace, file)?.0))
+    }
+
+    /// Opens the stored bytes of a file of a namespace; returns how they are opened as a packed
+    /// file as well.
+    pub(crate) fn stored(&self, namespace: &str, file: &File) -> Result<(StoredFile, OpenOptions)> {
         let hint = file.recipe.as_deref();
         let recipe = Recipe::read(&self.objects, namespace, file.sha256, hint)?;
-        if recipe.size != file.size || recipe.packed.is_some() != file.root.is_some() {
+        let root = recipe.packed.as_ref().map(|packed| packed.root);
+        if recipe.size != file.size || root != file.root {
             return Err(Error::damaged(
                 format!("recipe of {}", file.sha256),
                 "it is not what the tree says",
             ));
         }
-        Ok(Box::new(StoredFile::open(&self.objects, namespace, &recipe)))
+        Ok((StoredFile::open(&self.objects, namespace, &recipe), open_options(&recipe)))
     }
 
     /// Opens a packed file of a namespace by its recipe.
     pub(crate) fn reader(&self, namespace: &str, recipe: &Recipe) -> Result<Reader> {
         let source = StoredFile::open(&self.objects, namespace, recipe);
-        let root = recipe.packed.as_ref().map(|packed| packed.root);
-        Ok(Reader::new(Box::new(source), &OpenOptions::new().root(root))?)
+        Ok(Reader::new(Box::new(source), &open_options(recipe))?)
     }
 
     /// Lists the namespaces of the store.
@@ -364,6 +370,12 @@ impl Store {
         let head = self.head(repo)?;
         log::read_all(&self.objects, &head.log, head.entry.seq)
     }
+}
+
+/// Returns how the file of a recipe is opened: pinned by its root, its index in memory.
+fn open_options(recipe: &Recipe) -> OpenOptions {
+    let root = recipe.packed.as_ref().map(|packed| packed.root);
+    OpenOptions::new().root(root).tail_len(recipe.tail.len() as u64)
 }
 
 /// Returns what names a commit that entry `seq` brought.

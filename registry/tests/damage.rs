@@ -120,7 +120,7 @@ fn a_pack_that_is_cut_or_gone_is_repaired_from_a_replica() {
             assert_eq!(place.pulled("lab/one").unwrap(), expected, "{key}");
             assert!(scrub(&place.real()).damaged.is_empty());
         }
-        assert!(mended > 3, "{mended}");
+        assert!(mended > 1, "{mended}");
     }
     // A replica with commits of its own is no copy.
     let source = place.source("other", &[("x", b"1".to_vec())]);

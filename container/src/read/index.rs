@@ -53,7 +53,7 @@ impl Index {
     /// Reads the index of a file and checks it.
     pub(crate) fn read(source: &dyn ReadAt, options: &OpenOptions) -> Result<Self> {
         let file_len = source::size(source)?;
-        let guess = file_len.saturating_sub(TAIL_GUESS);
+        let guess = file_len.saturating_sub(options.tail_len.unwrap_or(TAIL_GUESS));
         let ranges = [0..file_len.min(MAGIC.len() as u64), guess..file_len];
         let answers = source::read_ranges(source, &ranges)?;
         let [start, tail] = answers.try_into().expect("there are as many answers as ranges");
@@ -61,7 +61,7 @@ impl Index {
             return Err(misbegun(source));
         }
         let trailer_offset = match file_len.checked_sub(TRAILER_LEN) {
-            Some(offset) if tail.ends_with(&END_MAGIC) => offset,
+            Some(offset) if tail.len() as u64 >= TRAILER_LEN && tail.ends_with(&END_MAGIC) => offset,
             _ => return Err(misended(&tail, file_len)),
         };
         let trailer = Trailer::parse(&tail[tail.len() - TRAILER_LEN as usize..], file_len)?;

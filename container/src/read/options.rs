@@ -66,6 +66,9 @@ pub struct OpenOptions {
     pub backend: Option<Backend>,
     /// The root that the file must have.
     pub root: Option<Digest>,
+    /// The number of bytes at the end of the file to read first, for a caller who knows how long
+    /// index and trailer are. `None` is a guess that is enough for most files.
+    pub tail_len: Option<u64>,
 }
 
 impl OpenOptions {
@@ -90,5 +93,11 @@ impl OpenOptions {
     #[must_use]
     pub fn root(self, root: impl Into<Option<Digest>>) -> Self {
         Self { root: root.into(), ..self }
+    }
+
+    /// Sets the number of bytes at the end of the file to read first.
+    #[must_use]
+    pub fn tail_len(self, tail_len: impl Into<Option<u64>>) -> Self {
+        Self { tail_len: tail_len.into(), ..self }
     }
 }
