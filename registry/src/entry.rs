@@ -36,6 +36,9 @@ pub struct Entry {
     pub branches: BTreeMap<String, Ref>,
     /// All tags.
     pub tags: BTreeMap<String, Ref>,
+    /// Whether only those may read it who may write to its namespace.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub private: bool,
     /// The commit that the entry brings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<Commit>,
@@ -61,6 +64,8 @@ pub enum Action {
     Restore,
     /// A commit was taken back whose writer had lost its lease.
     Withdraw,
+    /// A setting of the repository was changed.
+    Settings,
     /// Another repository took the name; nothing follows.
     End,
 }
