@@ -18,6 +18,7 @@ use url::Url;
 
 use crate::error::{Error, Result};
 use crate::objects::Objects;
+use crate::runtime::choose_encryption;
 use crate::source::RemoteFile;
 
 /// The time after which a request that was not answered is sent again.
@@ -94,6 +95,7 @@ fn hub_url(address: &str, rest: &str) -> Result<String> {
 }
 
 fn client() -> ClientOptions {
+    choose_encryption();
     // Without encryption to this machine only; a bucket elsewhere needs AWS_ALLOW_HTTP.
     ClientOptions::new().with_timeout(TIMEOUT).with_connect_timeout(CONNECT_TIMEOUT)
 }

@@ -27,11 +27,15 @@ pub(crate) fn current() -> io::Result<Arc<Runtime>> {
     {
         return Ok(runtime.clone());
     }
-    // reqwest was built without a provider of its own; a provider that the program has chosen stays.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = Builder::new_multi_thread().worker_threads(THREADS).enable_all().build()?;
     let runtime = Arc::new(runtime);
     // The pool of a parent is never dropped: dropping waits for threads that are not there.
     mem::forget(current.replace((process, runtime.clone())));
     Ok(runtime)
+}
+
+/// Chooses how connections are encrypted, unless the program has chosen: reqwest was built without
+/// a choice of its own.
+pub(crate) fn choose_encryption() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
 }
