@@ -143,6 +143,11 @@ impl Commit {
 }
 
 impl Entry {
+    /// Whether the entry was written for the request with this key.
+    pub fn was_for(&self, request: &str) -> bool {
+        self.request.as_deref() == Some(request)
+    }
+
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("an entry is plain data")
     }

@@ -115,8 +115,9 @@ impl Query {
         self.all(name).next()
     }
 
-    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
+    pub(crate) fn all<'a>(&'a self, name: &str) -> std::vec::IntoIter<&'a str> {
+        let of = self.0.iter().filter(|(known, _)| known == name);
+        of.map(|(_, value)| value.as_str()).collect::<Vec<_>>().into_iter()
     }
 
     /// Whether a parameter says yes.
