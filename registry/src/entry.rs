@@ -64,6 +64,8 @@ pub enum Action {
     Restore,
     /// A commit was taken back whose writer had lost its lease.
     Withdraw,
+    /// The repository was given another name.
+    Rename,
     /// A setting of the repository was changed.
     Settings,
     /// Another repository took the name; nothing follows.

@@ -27,6 +27,7 @@ mod push;
 mod recipe;
 mod refs;
 mod relocate;
+mod rename;
 mod repack;
 mod repair;
 mod scrub;

@@ -26,6 +26,7 @@ mod route;
 mod send;
 mod serve;
 mod sign;
+mod sweep;
 mod token;
 mod xet;
 
@@ -33,3 +34,5 @@ pub use self::config::{Anonymous, Config, Limits, LogForm};
 pub use self::error::{Error, Result};
 pub use self::serve::serve;
 pub use self::token::{NewToken, Role, Token, Tokens};
+#[doc(hidden)]
+pub use self::xet::parse as parse_upload;

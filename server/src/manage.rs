@@ -168,7 +168,9 @@ pub(crate) async fn rename(call: Arc<Call>, body: Body) -> Answer {
                            upload it to the other one";
             return Err(Problem::bad(message));
         }
-        Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "Repositories are not moved yet"))
+        record(&call, "move", &from, json!({ "to": to.repo.to_string() }))?;
+        call.hub.store.acting_as(call.who.name()).rename(&from.repo, &to.repo.name)?;
+        Ok(answer(&json!({})))
     })
     .await
 }

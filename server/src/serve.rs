@@ -66,6 +66,7 @@ async fn run(hub: Arc<Hub>, ready: impl FnOnce(&str, &str)) -> Result<()> {
         .header_read_timeout(Duration::from_secs(limits.header_time.max(1)))
         .max_headers(100)
         .max_buf_size(64 << 10);
+    tokio::spawn(crate::sweep::run(Arc::clone(&hub)));
     let graceful = GracefulShutdown::new();
     let mut end = std::pin::pin!(asked_to_end());
     loop {
