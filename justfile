@@ -69,6 +69,14 @@ crashes KILLS='':
 sweeps:
     ci/sweeps
 
+# Runs the commands of `docs/REGISTRY.md`
+registry:
+    ci/registry
+
+# Runs the tests of a store in a bucket, on a server of S3 from PyPI
+bucket:
+    ci/bucket
+
 # Checks signatures against Debian's minisign
 minisign:
     ci/minisign

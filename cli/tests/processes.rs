@@ -1,5 +1,5 @@
 //! Several processes on one store, and processes that are killed: nothing that was acknowledged is
-//! lost. In a directory; with `ci/s3` in a bucket as well.
+//! lost. In a directory; with `ci/bucket` in a bucket as well.
 
 mod common;
 
@@ -135,14 +135,14 @@ fn bucket(name: &str) -> Option<String> {
 }
 
 #[test]
-#[ignore = "needs a server of S3: ci/s3"]
+#[ignore = "needs a server of S3: ci/bucket"]
 fn many_processes_share_a_bucket() {
     let Some(store) = bucket("race") else { return };
     race(&Place::new(), &store, 8, 20);
 }
 
 #[test]
-#[ignore = "needs a server of S3: ci/s3"]
+#[ignore = "needs a server of S3: ci/bucket"]
 fn many_processes_are_killed_in_a_bucket() {
     let Some(store) = bucket("kill") else { return };
     kill(&Place::new(), &store, 50);

@@ -51,9 +51,10 @@ pub use self::recognise::{begins_packed, is_packed, open_file};
 pub use self::signature::signed_message;
 pub use self::source::{Mapped, ReadAt};
 pub use self::summary::Summary;
+pub use self::write::known::StoredLen;
 pub use self::write::options::PackOptions;
 pub use self::write::pack::{pack, pack_file};
 pub use self::write::parts::{
-    Part, Parts, Place, StoredLen, TensorStore, pack_parts, part_len, replace_parts,
+    Part, Parts, Place, TensorStore, pack_parts, part_len, replace_parts,
 };
 pub use self::write::staged::{Staged, StagedTensor};

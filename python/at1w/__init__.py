@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ._errors import IncompleteWarning, IntegrityError, SafetensorError
     from ._open import _safe_open_handle as _safe_open_handle
     from ._open import load_tensor, safe_open
+    from ._store import Store
 
 # The module that defines each name. It is imported when the name is first asked for, because the
 # hook imports this package with safetensors, whether or not it will be used.
@@ -34,12 +35,14 @@ _HOMES = {
     "_safe_open_handle": "_open",
     "load_tensor": "_open",
     "safe_open": "_open",
+    "Store": "_store",
 }
 
 __all__ = [
     "IncompleteWarning",
     "IntegrityError",
     "SafetensorError",
+    "Store",
     "TensorSpec",
     "__version__",
     "convert_safetensors",

@@ -89,3 +89,40 @@ def verify(
     original: bool,
     progress: Progress,
 ) -> tuple[list[tuple[str, Optional[str]]], list[str]]: ...
+
+class Store:
+    def __init__(self, url: str) -> None: ...
+    @property
+    def url(self) -> str: ...
+    def push(
+        self,
+        source: Union[str, os.PathLike[str]],
+        repo: str,
+        branch: str,
+        message: str,
+        parent: Optional[str],
+        delete: bool,
+        level: str,
+        callback: Optional[Callable[[int, int], object]],
+    ) -> dict[str, Any]: ...
+    def pull(
+        self,
+        repo: str,
+        target: Union[str, os.PathLike[str]],
+        revision_: Optional[str],
+        packed: bool,
+        root: Optional[str],
+        callback: Optional[Callable[[int, int], object]],
+    ) -> str: ...
+    def file(self, repo: str, path: str, revision_: Optional[str]) -> File: ...
+    def repos(self, namespace: Optional[str]) -> list[tuple[str, str, int, int]]: ...
+    def log(self, repo: str, revision_: Optional[str]) -> list[dict[str, Any]]: ...
+    def tensors(
+        self, repo: str, revision_: Optional[str]
+    ) -> list[tuple[str, tuple[str, list[int], str]]]: ...
+    def scrub(
+        self, repo: Optional[str], callback: Optional[Callable[[int, int], object]]
+    ) -> tuple[int, list[tuple[str, list[str]]]]: ...
+    def repack(
+        self, repo: str, level: str, callback: Optional[Callable[[int, int], object]]
+    ) -> tuple[int, int]: ...

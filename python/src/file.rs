@@ -169,6 +169,18 @@ impl File {
 }
 
 impl File {
+    /// Opens a file of a store, which messages name by `label`.
+    pub(crate) fn of_store(
+        source: Box<dyn ReadAt>,
+        options: &OpenOptions,
+        label: PathBuf,
+    ) -> Result<Self> {
+        let count = Count::default();
+        let weights = Weights::new(Box::new(Counted(source, count.clone())), options);
+        let weights = weights.map_err(|error| error.in_file(&label))?;
+        Ok(Self { weights, path: Some(label), count })
+    }
+
     fn new(source: impl ReadAt + 'static, root: Option<Digest>) -> Result<Self> {
         let count = Count::default();
         let source = Box::new(Counted(source, count.clone()));

@@ -7,6 +7,7 @@ mod file;
 mod memory;
 mod save;
 mod source;
+mod store;
 mod work;
 
 use pyo3::prelude::*;
@@ -22,6 +23,8 @@ mod _at1w {
     use crate::file::{File, deserialize};
     #[pymodule_export]
     use crate::save::{TensorSpec, serialize, serialize_file};
+    #[pymodule_export]
+    use crate::store::Store;
 
     use super::*;
 

@@ -45,6 +45,10 @@ impl<S: ReadAt> ReadAt for Counted<S> {
         ranges.iter().for_each(|range| self.1.add(range));
         self.0.read_ranges(ranges)
     }
+
+    fn request_cost(&self) -> u64 {
+        self.0.request_cost()
+    }
 }
 
 /// The bytes of a Python object.

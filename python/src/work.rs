@@ -69,6 +69,16 @@ pub(crate) fn watched<T: Send>(
     callback: Option<&Py<PyAny>>,
     work: impl FnOnce(&Watch) -> Result<T, Error> + Send,
 ) -> PyResult<T> {
+    watched_by(py, callback, work, exception)
+}
+
+/// [`watched`] for work with errors of its own, which `raised` converts.
+pub(crate) fn watched_by<T: Send, E: Send>(
+    py: Python<'_>,
+    callback: Option<&Py<PyAny>>,
+    work: impl FnOnce(&Watch) -> Result<T, E> + Send,
+    raised: impl Fn(E) -> PyErr + Send,
+) -> PyResult<T> {
     let watch = &Watch::default();
     py.detach(|| {
         thread::scope(|scope| {
@@ -89,7 +99,7 @@ pub(crate) fn watched<T: Send>(
             let result = worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             attended?;
             Python::attach(|py| watch.attend(py, callback))?;
-            result.map_err(exception)
+            result.map_err(raised)
         })
     })
 }

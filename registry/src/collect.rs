@@ -16,12 +16,12 @@ use crate::index::{self, Stored};
 use crate::keys;
 use crate::lease::{Lease, Leases};
 use crate::mark::{Marked, mark};
-use crate::recipe::Location;
 use crate::prove::{Proof, pack_lens};
+use crate::recipe::Location;
 use crate::relocate::relocate;
 use crate::stats::write_summary;
 use crate::store::Store;
-use crate::view::{Tombstone, condemned};
+use crate::view::{Tombstone, condemned, marks};
 
 /// The time that clocks of one store may differ by: some tell whole seconds only.
 const SLACK: Duration = Duration::from_secs(2);
@@ -133,16 +133,14 @@ impl Store {
             if !options.dry_run {
                 done.rewritten += run.rewrite(&listed)?;
                 run.merge_runs()?;
+                run.forget()?;
                 write_summary(self, &namespace, marked, &listed)?;
             }
         }
         if !options.dry_run {
             let before = now.checked_sub(options.grace.max(self.times.lease));
-            let before = if leases.live.is_empty() && options.grace.is_zero() {
-                Some(now)
-            } else {
-                before
-            };
+            let before =
+                if leases.live.is_empty() && options.grace.is_zero() { Some(now) } else { before };
             done.deleted += self.objects.sweep(before.unwrap_or(SystemTime::UNIX_EPOCH))?;
         }
         Ok(done)
@@ -216,7 +214,12 @@ impl Run<'_> {
     }
 
     /// Condemns what is in no use.
-    fn condemn(&self, options: &CollectOptions, listed: &[Meta], done: &mut Collected) -> Result<()> {
+    fn condemn(
+        &self,
+        options: &CollectOptions,
+        listed: &[Meta],
+        done: &mut Collected,
+    ) -> Result<()> {
         let objects = &self.store.objects;
         let before = condemned(objects, self.namespace)?;
         // What is younger than a running push may be its own.
@@ -247,8 +250,11 @@ impl Run<'_> {
         let mut new = Vec::new();
         let mut rewritten = 0;
         let known = self.store.runs.load(&self.store.objects, self.namespace)?;
-        let known: HashMap<&Location, &Stored> =
-            known.iter().flat_map(|run| run.iter()).map(|stored| (&stored.location, stored)).collect();
+        let known: HashMap<&Location, &Stored> = known
+            .iter()
+            .flat_map(|run| run.iter())
+            .map(|stored| (&stored.location, stored))
+            .collect();
         let mut lease = None;
         let mut proof = Proof::default();
         let lens = pack_lens(self.store, self.namespace)?;
@@ -278,11 +284,8 @@ impl Run<'_> {
             let (id, mut offset) = (keys::random(), 0);
             let mut upload = self.store.objects.upload(&keys::pack(self.namespace, &id))?;
             for place in places {
-                let source = at1w_remote::RemoteFile::known(
-                    self.store.objects.clone(),
-                    &meta.key,
-                    meta.len,
-                );
+                let source =
+                    at1w_remote::RemoteFile::known(self.store.objects.clone(), &meta.key, meta.len);
                 let mut at = place.offset;
                 while at < place.offset + place.len {
                     let to = (place.offset + place.len).min(at + (8 << 20));
@@ -339,5 +342,14 @@ impl Run<'_> {
         index::write(objects, self.namespace, kept)?;
         let merged: Vec<_> = listed.into_iter().map(|meta| meta.key).collect();
         Ok(objects.delete(&merged)?)
+    }
+
+    /// Deletes the marks of places that are gone.
+    fn forget(&self) -> Result<()> {
+        let packs = pack_lens(self.store, self.namespace)?;
+        let marks = marks(&self.store.objects, self.namespace)?;
+        let gone = marks.into_iter().filter(|(place, _)| !packs.contains_key(&place.pack));
+        let gone: Vec<_> = gone.flat_map(|(_, keys)| keys).collect();
+        Ok(self.store.objects.delete(&gone)?)
     }
 }

@@ -94,7 +94,9 @@ pub enum Error {
         problem: String,
     },
     /// The store did not say whether an entry was written.
-    #[error("{repo}: the store did not answer whether the commit was made: look at the log: {cause}")]
+    #[error(
+        "{repo}: the store did not answer whether the commit was made: look at the log: {cause}"
+    )]
     Unknown {
         /// The repository.
         repo: String,

@@ -6,7 +6,10 @@ use crate::entry::{Commit, Entry};
 
 /// All commits of a log, by name.
 pub(crate) fn commits(entries: &[Entry]) -> HashMap<&str, &Commit> {
-    entries.iter().filter_map(|entry| Some((entry.commit.as_ref()?.id.as_str(), entry.commit.as_ref()?))).collect()
+    entries
+        .iter()
+        .filter_map(|entry| Some((entry.commit.as_ref()?.id.as_str(), entry.commit.as_ref()?)))
+        .collect()
 }
 
 /// Returns the commits that lead to some commit, that one and those before it.

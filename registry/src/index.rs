@@ -233,7 +233,29 @@ mod tests {
             assert_eq!(parse(&flipped), None);
             assert_eq!(parse(&bytes[..at]), None);
         }
-        // 100,000 tensors are read in less than 10 MB.
-        assert!(ENTRY_LEN * 100_000 + 100 * PACK_LEN < 10_000_000);
+    }
+
+    #[test]
+    fn many_tensors_are_read_in_few_bytes_and_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let objects = Objects::in_directory(folder.path()).unwrap();
+        for run in 0..10_u64 {
+            let entry = |n: u64| {
+                let mut stored = stored(0, &format!("{:032x}", n % 50));
+                stored.key.0[..8].copy_from_slice(&(run * 10_000 + n).to_be_bytes());
+                stored.location.offset = n;
+                stored
+            };
+            write(&objects, "lab", (0..10_000).map(entry).collect()).unwrap();
+        }
+        let runs = Runs::default();
+        let count = |runs: Vec<Arc<Vec<Stored>>>| runs.iter().map(|run| run.len()).sum::<usize>();
+        assert_eq!(count(runs.load(&objects, "lab").unwrap()), 100_000);
+        let cold = objects.received();
+        assert!(cold < 10_000_000, "{cold}");
+        write(&objects, "lab", vec![stored(1, "b")]).unwrap();
+        assert_eq!(count(runs.load(&objects, "lab").unwrap()), 100_001);
+        // Nothing but the new run.
+        assert!(objects.received() - cold < 1000);
     }
 }

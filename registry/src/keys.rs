@@ -85,7 +85,8 @@ pub(crate) fn random() -> String {
 /// Returns a name that nobody else chooses, and that sorts after those that were chosen before, and
 /// after `last`.
 pub(crate) fn next(last: Option<&str>) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as u64);
+    let now =
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as u64);
     let last = last.and_then(|last| u64::from_str_radix(last.split_once('-')?.0, 16).ok());
     let stamp = now.max(last.map_or(0, |last| last.saturating_add(1)));
     format!("{stamp:012x}-{}", &random()[..16])

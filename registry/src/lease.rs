@@ -57,7 +57,7 @@ impl Lease {
             thread::Builder::new()
                 .name("at1w lease".into())
                 .spawn(move || renew(&objects, &folder, ttl / 15, &state))
-                .map_err(|error| at1w_remote::Error::Threads(error))?
+                .map_err(at1w_remote::Error::Threads)?
         };
         let objects = objects.clone();
         Ok(Self { objects, folder, began: meta.modified, ttl, state, renewer: Some(renewer) })

@@ -36,6 +36,13 @@ impl Head {
         Self::at(objects, &last.key).map(Some)
     }
 
+    /// [`Head::find`] for a caller who knows an entry of the repository: a list may be late.
+    pub(crate) fn find_after(objects: &Objects, repo: &RepoName, known: Self) -> Result<Self> {
+        let found = Self::find(objects, repo)?;
+        let newer = |found: &Self| (found.birth, found.entry.seq) > (known.birth, known.entry.seq);
+        Ok(found.filter(newer).unwrap_or(known))
+    }
+
     /// Reads the entry with a key, which is the last one of its log as far as the caller knows.
     pub(crate) fn at(objects: &Objects, key: &str) -> Result<Self> {
         let bytes = objects.get(key)?;

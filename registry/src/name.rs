@@ -10,8 +10,19 @@ const MAX_LEN: usize = 96;
 
 /// First segments that addresses of a server have a meaning for.
 const RESERVED: [&str; 13] = [
-    "api", "datasets", "spaces", "cas", "metrics", "healthz", "readyz", "static", "v1", "v2",
-    "login", ".well-known", "admin",
+    "api",
+    "datasets",
+    "spaces",
+    "cas",
+    "metrics",
+    "healthz",
+    "readyz",
+    "static",
+    "v1",
+    "v2",
+    "login",
+    ".well-known",
+    "admin",
 ];
 
 /// The name of a repository: a namespace and a name in it.

@@ -44,7 +44,9 @@ impl Proof {
     ) -> Result<()> {
         let mut todo = Vec::new();
         for (segment, location) in recipe.locations().enumerate() {
-            if self.good.contains(&location) || self.bad.contains_key(&location) || !wanted(&location)
+            if self.good.contains(&location)
+                || self.bad.contains_key(&location)
+                || !wanted(&location)
             {
                 continue;
             }
@@ -88,12 +90,13 @@ impl Proof {
             Err(error) => return Err(error),
         };
         let all: Vec<_> = reader.tensors().collect();
-        let verify = |(segment, location): (usize, Location)| {
-            match all[packed.tensors[segment] as usize].verify(progress) {
-                Ok(()) => Ok((location, None)),
-                Err(error) if is_damage(&error) => Ok((location, Some(error.to_string()))),
-                Err(error) => Err(error),
-            }
+        let verify = |(segment, location): (usize, Location)| match all
+            [packed.tensors[segment] as usize]
+            .verify(progress)
+        {
+            Ok(()) => Ok((location, None)),
+            Err(error) if is_damage(&error) => Ok((location, Some(error.to_string()))),
+            Err(error) => Err(error),
         };
         let proven: Vec<_> = todo.into_par_iter().map(verify).collect::<Result<_, Packing>>()?;
         for (location, problem) in proven {

@@ -337,9 +337,7 @@ impl Store {
             let Some((log, birth, mut entry)) = self.place(&mut head, repo)? else { continue };
             let before = entry.branches.get(changes.branch).cloned();
             let current = match &before {
-                Some(found) => {
-                    Tree::read(&self.objects, &repo.namespace, found.tree, &found.copy)?
-                }
+                Some(found) => Tree::read(&self.objects, &repo.namespace, found.tree, &found.copy)?,
                 None => Tree::default(),
             };
             let tree = changes.apply(&current)?;
@@ -398,7 +396,9 @@ impl Store {
                     self.confirm(lease, &done, changes.branch, commit.parent.as_deref())?;
                     return Ok((commit, true));
                 }
-                Appended::Behind(_) => head = Head::find(&self.objects, repo)?,
+                Appended::Behind(known) => {
+                    head = Some(Head::find_after(&self.objects, repo, known)?);
+                }
             }
         }
     }
@@ -422,10 +422,10 @@ impl Store {
                 let mut entry = found.next(Action::End, &self.actor);
                 entry.state = State::Ended;
                 let appended = append(&self.objects, &found.log, found.birth, &entry)?;
-                *head = match appended {
-                    Appended::Done(head) => Some(head),
-                    Appended::Behind(_) => Head::find(&self.objects, repo)?,
-                };
+                *head = Some(match appended {
+                    Appended::Done(head) => head,
+                    Appended::Behind(known) => Head::find_after(&self.objects, repo, known)?,
+                });
                 Ok(None)
             }
         }
@@ -497,7 +497,8 @@ impl Store {
         self.objects.put(&key, Vec::new())?;
         let meta = self.objects.head(&key)?;
         self.objects.delete(std::slice::from_ref(&key))?;
-        let meta = meta.ok_or_else(|| Error::damaged(&key, "an object that was written is gone"))?;
+        let meta =
+            meta.ok_or_else(|| Error::damaged(&key, "an object that was written is gone"))?;
         Ok(meta.modified)
     }
 }

@@ -4,6 +4,8 @@ use std::collections::HashSet;
 
 use at1w_container::{Digest, StoredLen, part_len, replace_parts};
 use at1w_remote::Objects;
+use miniz_oxide::deflate::compress_to_vec;
+use miniz_oxide::inflate::decompress_to_vec_with_limit;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -75,7 +77,8 @@ pub(crate) struct Location {
 
 impl Recipe {
     pub(crate) fn new(size: u64, sha256: Digest, packed: Option<(Packed, Vec<u8>)>) -> Self {
-        let (packed, tail) = packed.map_or((None, Vec::new()), |(packed, tail)| (Some(packed), tail));
+        let (packed, tail) =
+            packed.map_or((None, Vec::new()), |(packed, tail)| (Some(packed), tail));
         let (packs, segments) = (Vec::new(), Vec::new());
         Self { version: VERSION, size, sha256, packed, packs, segments, tail }
     }
@@ -142,16 +145,31 @@ impl Recipe {
         Ok(recipe)
     }
 
+    /// Returns the bytes to store: the length and the deflated form of JSON, a line feed and the
+    /// tail.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = serde_json::to_vec(self).expect("a recipe is plain data");
-        bytes.push(b'\n');
-        bytes.extend_from_slice(&self.tail);
+        let mut plain = serde_json::to_vec(self).expect("a recipe is plain data");
+        plain.push(b'\n');
+        plain.extend_from_slice(&self.tail);
+        let mut bytes = (plain.len() as u64).to_le_bytes().to_vec();
+        bytes.extend(compress_to_vec(&plain, 8));
         bytes
     }
 
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
-        let end = bytes.iter().position(|&byte| byte == b'\n').ok_or("it is cut short")?;
-        let (json, tail) = bytes.split_at(end);
+        let (len, deflated) = bytes.split_first_chunk().ok_or("it is cut short")?;
+        let len = u64::from_le_bytes(*len);
+        // Deflate makes a byte of no more than about a thousand.
+        if len / 1100 > bytes.len() as u64 {
+            return Err("it claims to be longer than it can be".into());
+        }
+        let plain = decompress_to_vec_with_limit(deflated, len as usize);
+        let plain = plain.map_err(|error| format!("it does not inflate: {error}"))?;
+        if plain.len() as u64 != len {
+            return Err("it is cut short".into());
+        }
+        let end = plain.iter().position(|&byte| byte == b'\n').ok_or("it is cut short")?;
+        let (json, tail) = plain.split_at(end);
         let mut recipe: Self = serde_json::from_slice(json).map_err(|error| error.to_string())?;
         if recipe.version != VERSION {
             return Err(format!("it has version {}, known is {VERSION}", recipe.version));
@@ -163,7 +181,8 @@ impl Recipe {
                 return Err("it names bytes beyond the end of a pack".into());
             }
         }
-        let stored = recipe.segments.iter().try_fold(0_u64, |sum, segment| sum.checked_add(segment.len));
+        let stored =
+            recipe.segments.iter().try_fold(0_u64, |sum, segment| sum.checked_add(segment.len));
         let fits = match &recipe.packed {
             Some(packed) => packed.tensors.len() == recipe.segments.len() && stored.is_some(),
             None => stored == Some(recipe.size) && recipe.tail.is_empty(),

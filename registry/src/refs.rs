@@ -131,14 +131,23 @@ impl Store {
         lease: &Lease,
         change: impl Fn(&Head, &mut Entry) -> Result<T>,
     ) -> Result<T> {
+        let mut head = self.head(repo)?;
         loop {
-            let head = self.head(repo)?;
             let mut entry = head.next(action, &self.actor);
             let outcome = change(&head, &mut entry)?;
             lease.check(&repo.to_string())?;
-            if let Appended::Done(done) = append(&self.objects, &head.log, head.birth, &entry)? {
-                self.confirm_edit(lease, &done, &head.entry)?;
-                return Ok(outcome);
+            match append(&self.objects, &head.log, head.birth, &entry)? {
+                Appended::Done(done) => {
+                    self.confirm_edit(lease, &done, &head.entry)?;
+                    return Ok(outcome);
+                }
+                Appended::Behind(known) => {
+                    head = Head::find_after(&self.objects, repo, known)?;
+                    if !head.is_live() {
+                        let hint = ": it was removed a moment ago".into();
+                        return Err(Error::NoRepo { repo: repo.to_string(), hint });
+                    }
+                }
             }
         }
     }

@@ -59,7 +59,7 @@ pub(crate) fn relocate(
 pub(crate) fn newest(listed: &[Meta]) -> HashMap<Digest, String> {
     let mut newest = HashMap::new();
     for meta in listed {
-        let sha256 = meta.key.rsplitn(3, '/').nth(1).unwrap_or_default();
+        let sha256 = meta.key.rsplit('/').nth(1).unwrap_or_default();
         if let Ok(sha256) = sha256.parse() {
             // They are sorted: the last one is the newest.
             newest.insert(sha256, meta.key.clone());
@@ -74,7 +74,8 @@ pub(crate) fn newest_recipes(
     store: &Store,
     namespace: &str,
 ) -> Result<HashMap<Digest, (String, Recipe)>> {
-    let newest: Vec<_> = newest(&store.objects.list(&keys::files(namespace))?).into_iter().collect();
+    let newest: Vec<_> =
+        newest(&store.objects.list(&keys::files(namespace))?).into_iter().collect();
     let keys: Vec<_> = newest.iter().map(|(_, key)| key.clone()).collect();
     let mut recipes = HashMap::new();
     for ((sha256, key), bytes) in newest.into_iter().zip(store.objects.get_all(&keys)?) {

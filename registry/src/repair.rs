@@ -106,7 +106,8 @@ impl Store {
                     .filter_map(|meta| meta.key.rsplit_once('/').map(|(folder, _)| folder))
                     .collect();
                 for meta in replica.objects.list(&folder)? {
-                    let missing = meta.key.rsplit_once('/').is_some_and(|(f, _)| !there.contains(f));
+                    let missing =
+                        meta.key.rsplit_once('/').is_some_and(|(f, _)| !there.contains(f));
                     if let (true, Some(bytes)) = (missing, replica.objects.get(&meta.key)?) {
                         self.objects.put(&meta.key, bytes)?;
                         copied += 1;

@@ -205,7 +205,8 @@ impl Store {
                 });
             }
         }
-        done.damaged.sort_by(|a, b| (&a.pack, a.offset, &a.file).cmp(&(&b.pack, b.offset, &b.file)));
+        done.damaged
+            .sort_by(|a, b| (&a.pack, a.offset, &a.file).cmp(&(&b.pack, b.offset, &b.file)));
         done.bytes += proof.bytes;
         done.proven += proof.good.len() as u64;
         done.lifted += lifted.len() as u64;

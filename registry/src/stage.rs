@@ -229,7 +229,8 @@ impl<'a> Stage<'a> {
                 Place::Shared(_) => continue,
                 Place::Found => {
                     let stored = self.index.get(key);
-                    let stored = stored.ok_or_else(|| Error::damaged("index", "a tensor is gone"))?;
+                    let stored =
+                        stored.ok_or_else(|| Error::damaged("index", "a tensor is gone"))?;
                     stored.location.clone()
                 }
                 Place::New { offset } => {
@@ -494,7 +495,12 @@ impl<'a> Stage<'a> {
 }
 
 /// Marks a damaged place, so that nobody relies on it.
-pub(crate) fn mark(store: &Store, namespace: &str, location: &Location, problem: &str) -> Result<()> {
+pub(crate) fn mark(
+    store: &Store,
+    namespace: &str,
+    location: &Location,
+    problem: &str,
+) -> Result<()> {
     let time = rfc3339(std::time::SystemTime::now());
     let mark = Mark { location: location.clone(), problem: problem.into(), time };
     let json = serde_json::to_vec(&mark).expect("a mark is plain data");

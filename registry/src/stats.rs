@@ -40,8 +40,7 @@ pub(crate) fn write_summary(
     listed: &[Meta],
 ) -> Result<()> {
     let folder = keys::summaries(namespace);
-    let before: Vec<_> =
-        store.objects.list(&folder)?.into_iter().map(|meta| meta.key).collect();
+    let before: Vec<_> = store.objects.list(&folder)?.into_iter().map(|meta| meta.key).collect();
     let json = serde_json::to_vec(&summary(marked, listed)).expect("a summary is plain data");
     let last = before.last().map(|key| keys::last_part(key));
     store.objects.put(&format!("{folder}/{}", keys::next(last)), json)?;

@@ -166,8 +166,8 @@ impl Store {
     /// Whether there is a store, of a version that this crate knows.
     fn is_there(&self) -> Result<bool> {
         let Some(bytes) = self.objects.get(keys::STORE)? else { return Ok(false) };
-        let about: About = serde_json::from_slice(&bytes)
-            .map_err(|error| Error::damaged(keys::STORE, error))?;
+        let about: About =
+            serde_json::from_slice(&bytes).map_err(|error| Error::damaged(keys::STORE, error))?;
         if about.at1w_store != VERSION {
             let what = format!("the store {}", self.address());
             return Err(Error::Version { what, found: about.at1w_store, known: VERSION });
@@ -243,13 +243,27 @@ impl Store {
     /// # Errors
     /// Those of [`Store::tree`], [`Error::NoFile`], and those of opening.
     pub fn open_file(&self, revision: &Revision, path: &str) -> Result<Weights> {
+        let (source, options) = self.open_source(revision, path)?;
+        Ok(Weights::new(source, &options)?)
+    }
+
+    /// Opens the stored bytes of a file of a revision; returns how they are opened as a file of
+    /// weights as well.
+    ///
+    /// # Errors
+    /// Those of [`Store::tree`] and [`Error::NoFile`].
+    pub fn open_source(
+        &self,
+        revision: &Revision,
+        path: &str,
+    ) -> Result<(Box<dyn ReadAt>, OpenOptions)> {
         let (_, tree) = self.tree(revision)?;
-        let file = tree.files.get(path).ok_or_else(|| Error::NoFile {
-            repo: revision.to_string(),
-            path: path.into(),
-        })?;
+        let file = tree
+            .files
+            .get(path)
+            .ok_or_else(|| Error::NoFile { repo: revision.to_string(), path: path.into() })?;
         let (source, options) = self.stored(&revision.repo.namespace, file)?;
-        Ok(Weights::new(Box::new(source), &options)?)
+        Ok((Box::new(source), options))
     }
 
     /// Opens the stored bytes of a file of a namespace: a virtual `.at1w` where it is packed.

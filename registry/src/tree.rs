@@ -55,7 +55,8 @@ impl Tree {
         let mut bytes = serde_json::to_vec(&pinned).expect("a tree is plain data");
         let digest = Digest::of(&bytes);
         bytes.push(b'\n');
-        let recipes = self.files.iter().filter_map(|(path, file)| Some((path, file.recipe.as_ref()?)));
+        let recipes =
+            self.files.iter().filter_map(|(path, file)| Some((path, file.recipe.as_ref()?)));
         let recipes: BTreeMap<_, _> = recipes.collect();
         bytes.extend(serde_json::to_vec(&recipes).expect("a map is plain data"));
         (bytes, digest)
@@ -77,8 +78,7 @@ impl Tree {
             check_path(path).map_err(|error| error.to_string())?;
         }
         // Hints only: a wrong one costs a request.
-        let recipes: BTreeMap<String, String> =
-            serde_json::from_slice(recipes).unwrap_or_default();
+        let recipes: BTreeMap<String, String> = serde_json::from_slice(recipes).unwrap_or_default();
         for (path, recipe) in recipes {
             if let Some(file) = files.get_mut(&path) {
                 file.recipe = Some(recipe);

@@ -121,9 +121,9 @@ fn proven(
     promise: Duration,
 ) -> Result<HashSet<String>> {
     let listed = objects.list(&keys::scrubs(namespace))?;
-    let recent = listed.into_iter().filter(|meta| {
-        now.duration_since(meta.modified).unwrap_or_default() <= promise
-    });
+    let recent = listed
+        .into_iter()
+        .filter(|meta| now.duration_since(meta.modified).unwrap_or_default() <= promise);
     let recent: Vec<_> = recent.map(|meta| meta.key).collect();
     let mut packs = HashSet::new();
     for (key, bytes) in recent.iter().zip(objects.get_all(&recent)?) {

@@ -54,8 +54,8 @@ pub(crate) fn walk(source: &Path) -> Result<Vec<SourceFile>> {
     let mut files = Vec::new();
     let entries = WalkDir::new(source).follow_links(true).min_depth(1).into_iter();
     for entry in entries.filter_entry(|entry| {
-        !(entry.depth() == 1 && entry.file_name() == ".git")
-            && !entry.file_name().to_string_lossy().ends_with(TEMPORARY)
+        let git = entry.depth() == 1 && entry.file_name() == ".git";
+        !git && !entry.file_name().to_string_lossy().ends_with(TEMPORARY)
     }) {
         let entry = entry.map_err(|error| {
             let path = error.path().unwrap_or(source).to_owned();
@@ -73,7 +73,9 @@ pub(crate) fn walk(source: &Path) -> Result<Vec<SourceFile>> {
         let parts: Option<Vec<_>> = parts.map(|part| part.as_os_str().to_str()).collect();
         let path = parts.ok_or_else(|| refused(&full, "its name is not valid UTF-8"))?.join("/");
         let metadata = entry.metadata().map_err(|error| {
-            error.into_io_error().map_or_else(|| refused(&full, "is not readable"), Error::io(&full))
+            error
+                .into_io_error()
+                .map_or_else(|| refused(&full, "is not readable"), Error::io(&full))
         })?;
         files.push(SourceFile::new(path, full, &metadata)?);
     }

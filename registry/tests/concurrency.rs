@@ -44,7 +44,12 @@ fn weights(seed: u64) -> Vec<(&'static str, Vec<u8>)> {
     vec![("m.safetensors", model(&[("a", seed, 300_000), ("b", seed + 1, 10)], "m"))]
 }
 
-fn push(store: &Store, place: &Place, folder: &str, files: &[(&str, Vec<u8>)]) -> Result<(), Error> {
+fn push(
+    store: &Store,
+    place: &Place,
+    folder: &str,
+    files: &[(&str, Vec<u8>)],
+) -> Result<(), Error> {
     let source = place.source(folder, files);
     store.push(&source, &"lab/model".parse().unwrap(), &PushOptions::new()).map(drop)
 }
@@ -73,98 +78,145 @@ fn what_is_removed_is_collected_after_the_grace_and_not_before() {
     assert_eq!(place.pulled("lab/model").unwrap(), owned(&weights(1)));
 }
 
-#[test]
-fn a_push_does_not_rely_on_what_is_condemned() {
-    let place = Place::short(Duration::from_millis(100));
+/// Makes the objects in a folder older.
+fn age(place: &Place, folder: &str, seconds: u64) {
+    let time = std::time::SystemTime::now() - Duration::from_secs(seconds);
+    for key in place.keys(folder) {
+        let file = std::fs::File::options().write(true).open(place.root().join(key)).unwrap();
+        file.set_modified(time).unwrap();
+    }
+}
+
+/// The time after which a push of these tests is given up: a grace of 12 s is allowed then.
+const LEASE: Duration = Duration::from_secs(3);
+
+/// A place with a repository that was removed long ago, and what it leaves behind.
+fn abandoned() -> Arc<Place> {
+    let place = Place::short(LEASE);
     place.push("lab/old", &weights(1));
     place.store().remove(&revision("lab/old")).unwrap();
-    thread::sleep(Duration::from_millis(60));
-    // Condemned, and not yet deleted.
-    let done = place.store().collect(&grace(0.05)).unwrap();
-    assert!(done.condemned > 0 && done.deleted == 0, "{done:?}");
-    push(&place.store(), &place, "source", &weights(1)).unwrap();
-    thread::sleep(Duration::from_millis(60));
-    let done = place.store().collect(&grace(0.05)).unwrap();
-    assert!(done.deleted > 0, "{done:?}");
-    assert_eq!(place.pulled("lab/model").unwrap(), owned(&weights(1)));
+    for folder in ["packs", "files", "trees", "repos"] {
+        age(&place, folder, 3600);
+    }
+    Arc::new(place)
 }
 
 #[test]
-fn what_a_push_has_found_stays_until_it_is_committed() {
-    // The push looks, finds the tensors of a repository that was removed, and is slow: meanwhile
-    // they are condemned, the grace ends, and the collector comes again.
-    let place = Arc::new(Place::short(Duration::from_secs(30)));
-    place.push("lab/old", &weights(1));
-    place.store().remove(&revision("lab/old")).unwrap();
+fn a_push_does_not_rely_on_what_is_condemned() {
+    let place = abandoned();
+    let done = place.store().collect(&grace(12.0)).unwrap();
+    assert!(done.condemned == 3 && done.deleted == 0, "{done:?}");
+    age(&place, "tombstones", 60);
+    // The push begins after that, and is about to commit when the collector comes again.
     let others = place.clone();
-    let slow = place.hooked(once(Op::Put, "trees/lab", move || {
-        // Another collector has other times: its leases are short, and its grace may be.
-        let hasty = |lease| {
-            let times = others.times.lease(Duration::from_millis(lease));
-            others.store().times(times)
-        };
-        let condemn = hasty(3000).collect(&grace(12.0));
-        assert!(matches!(condemn, Ok(ref done) if done.leases == 1), "{condemn:?}");
-        // Tombstones of long ago.
-        let old = others.root().join("tombstones");
-        for (key, _) in common::files(&old) {
-            let file = std::fs::File::options().write(true).open(old.join(key)).unwrap();
-            file.set_modified(std::time::SystemTime::now() - Duration::from_secs(13)).unwrap();
-        }
-        let lease = &others.keys("leases")[0];
-        let lease = std::fs::File::options().write(true).open(others.root().join(lease)).unwrap();
-        lease.set_modified(std::time::SystemTime::now() - Duration::from_secs(14)).unwrap();
-        let times = others.times.lease(Duration::from_secs(30));
-        let done = others.store().times(times).collect(&grace(120.0)).unwrap();
-        assert_eq!(done.deleted, 0);
+    let slow = place.hooked(once(Op::Put, "repos/lab", move || {
+        let done = others.store().collect(&grace(12.0)).unwrap();
+        assert!(done.leases == 1 && done.deleted >= 2, "{done:?}");
     }));
     push(&slow, &place, "source", &weights(1)).unwrap();
     assert_eq!(place.pulled("lab/model").unwrap(), owned(&weights(1)));
 }
 
 #[test]
-fn a_push_that_ends_while_the_collector_marks_is_kept() {
-    // The collector has listed leases and logs are next: the push that was found running commits.
-    let place = Arc::new(Place::new());
-    place.push("lab/old", &weights(1));
-    place.store().remove(&revision("lab/old")).unwrap();
-    place.store().collect(&grace(0.0).dry_run(true)).unwrap();
+fn what_a_push_has_found_stays_until_it_is_committed() {
+    // The push looks, and finds the tensors of a repository that was removed. It is about to commit
+    // when they are condemned, the grace ends, and the collector comes again.
+    let place = abandoned();
     let others = place.clone();
-    let collector = place.hooked(once(Op::List, "repos", move || {
-        push(&others.store(), &others, "source", &weights(1)).unwrap();
+    let slow = place.hooked(once(Op::Put, "repos/lab", move || {
+        let done = others.store().collect(&grace(12.0)).unwrap();
+        assert!(done.leases == 1 && done.condemned > 0, "{done:?}");
+        // Its lease is renewed, and is as old as all this takes.
+        thread::sleep(Duration::from_millis(500));
+        age(&others, "tombstones", 13);
+        let first = others.keys("leases").into_iter().find(|key| key.ends_with("/00000000"));
+        age(&others, &first.unwrap(), 20);
+        let done = others.store().collect(&grace(12.0)).unwrap();
+        assert!(done.leases == 1 && done.deleted == 0, "{done:?}");
     }));
-    collector.collect(&grace(0.0)).unwrap();
+    push(&slow, &place, "source", &weights(1)).unwrap();
     assert_eq!(place.pulled("lab/model").unwrap(), owned(&weights(1)));
 }
 
 #[test]
-fn a_pack_that_goes_while_a_push_looks_is_not_relied_on() {
-    // The push has begun, and has not looked yet. The collector deletes a pack, and after it the
-    // tombstone: who reads tombstones first and packs later sees neither.
-    let place = Arc::new(Place::new());
-    place.push("lab/old", &weights(1));
-    place.store().remove(&revision("lab/old")).unwrap();
-    let dry = place.store().collect(&grace(0.0).dry_run(true)).unwrap();
-    assert_eq!(dry.condemned, 3);
-    for folder in ["tombstones/lab", "packs/lab", "index/lab", "scrub/lab/marks"] {
-        let place = Arc::new(Place::new());
-        place.push("lab/old", &weights(1));
-        place.store().remove(&revision("lab/old")).unwrap();
-        let others = place.clone();
-        let slow = place.hooked(once(Op::List, folder, move || {
-            // The lease of the push holds the collector off, unless it is given up.
-            let lease = others.keys("leases");
-            for key in &lease {
-                std::fs::remove_file(others.root().join(key)).unwrap();
-            }
-            others.store().collect(&grace(0.0)).unwrap();
-        }));
-        let pushed = push(&slow, &place, "source", &weights(1));
-        // Held up and given up: nothing was committed, and nobody was told that it was.
-        match pushed {
-            Ok(()) => assert_eq!(place.pulled("lab/model").unwrap(), owned(&weights(1))),
-            Err(_) => assert!(place.pulled("lab/model").is_err()),
+fn what_is_condemned_is_read_before_the_list_of_packs() {
+    // The collector deletes a pack and after it the tombstone, between the two looks of a push: who
+    // lists packs first takes the pack for one that is there.
+    let place = abandoned();
+    place.store().collect(&grace(12.0)).unwrap();
+    age(&place, "tombstones", 60);
+    let others = place.clone();
+    let looks = AtomicU64::new(0);
+    let slow = place.hooked(Box::new(move |op, key| {
+        let looked = ["packs/lab", "tombstones/lab"].contains(&key) && op == Op::List;
+        if looked && looks.fetch_add(1, Ordering::SeqCst) == 1 {
+            let others = others.clone();
+            let collect = move || {
+                // The run of the index is as it was: another collector may not have merged it.
+                let run = others.root().join(&others.keys("index")[0]);
+                let bytes = std::fs::read(&run).unwrap();
+                assert_eq!(others.store().collect(&grace(12.0)).unwrap().deleted, 3);
+                std::fs::write(&run, bytes).unwrap();
+            };
+            thread::spawn(collect).join().unwrap();
         }
+        Fate::Answered
+    }));
+    push(&slow, &place, "source", &weights(1)).unwrap();
+    assert_eq!(place.pulled("lab/model").unwrap(), owned(&weights(1)));
+}
+
+#[test]
+fn a_short_grace_is_refused_while_somebody_pushes() {
+    let place = abandoned();
+    let others = place.clone();
+    let slow = place.hooked(once(Op::Put, "repos/lab", move || {
+        let done = others.store().collect(&grace(11.0));
+        assert!(matches!(done, Err(Error::Grace { leases: 1, .. })), "{done:?}");
+    }));
+    push(&slow, &place, "source", &weights(1)).unwrap();
+}
+
+#[test]
+fn a_push_that_ends_while_the_collector_looks_is_kept() {
+    // Whatever the collector lists first, a push that ran is over when it lists the second: leases
+    // before logs, or the push is in neither.
+    for folder in ["leases", "repos"] {
+        let place = abandoned();
+        let (begun, go) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let pushing = {
+            let (place, begun, go) = (place.clone(), begun.clone(), go.clone());
+            thread::spawn(move || {
+                let slow = place.hooked(once(Op::Put, "repos/lab", move || {
+                    begun.store(true, Ordering::SeqCst);
+                    while !go.load(Ordering::SeqCst) {
+                        thread::sleep(Duration::from_millis(5));
+                    }
+                }));
+                push(&slow, &place, "source", &weights(1)).unwrap();
+            })
+        };
+        while !begun.load(Ordering::SeqCst) {
+            thread::sleep(Duration::from_millis(5));
+        }
+        // Condemned since the push began.
+        place.store().collect(&grace(12.0)).unwrap();
+        age(&place, "tombstones", 13);
+        let pushing = Mutex::new(Some(pushing));
+        let looks = AtomicU64::new(0);
+        let collector = place.hooked(Box::new(move |op, key| {
+            let looked = op == Op::List && ["leases", "repos"].contains(&key);
+            // Between the two lists, or before both.
+            let now =
+                looked && looks.fetch_add(1, Ordering::SeqCst) == u64::from(folder == "repos");
+            if now && let Some(pushing) = pushing.lock().unwrap().take() {
+                go.store(true, Ordering::SeqCst);
+                pushing.join().unwrap();
+            }
+            Fate::Answered
+        }));
+        collector.collect(&grace(12.0)).unwrap();
+        assert_eq!(place.pulled("lab/model").unwrap(), owned(&weights(1)), "{folder}");
     }
 }
 

@@ -7,9 +7,7 @@ use std::fs;
 use std::time::Duration;
 
 use at1w_container::Level;
-use at1w_registry::{
-    CollectOptions, Error, PushOptions, Revision, ScrubOptions, Store, Times,
-};
+use at1w_registry::{CollectOptions, Error, PushOptions, Revision, ScrubOptions, Store, Times};
 use common::{Place, files, model, owned};
 
 fn two() -> Vec<(&'static str, Vec<u8>)> {
@@ -21,7 +19,8 @@ fn two() -> Vec<(&'static str, Vec<u8>)> {
 
 /// Flips a bit in the middle of the pack that holds `a` and `b`, or the data.
 fn flip(place: &Place, longest: bool) {
-    let mut packs: Vec<_> = place.keys("packs").into_iter().map(|key| place.root().join(key)).collect();
+    let mut packs: Vec<_> =
+        place.keys("packs").into_iter().map(|key| place.root().join(key)).collect();
     packs.sort_by_key(|path| fs::metadata(path).unwrap().len());
     let path = if longest { packs.pop().unwrap() } else { packs.remove(0) };
     let mut bytes = fs::read(&path).unwrap();
@@ -145,8 +144,7 @@ fn repacking_keeps_everything_but_bytes() {
     assert_eq!((found.commit, found.tree), (pushed.commit, pushed.tree));
     // The old stays readable until it is collected.
     before.packed().unwrap().verify_original(&()).unwrap();
-    let collected =
-        place.store().collect(&CollectOptions::new().grace(Duration::ZERO)).unwrap();
+    let collected = place.store().collect(&CollectOptions::new().grace(Duration::ZERO)).unwrap();
     assert!(collected.deleted >= 1, "{collected:?}");
     assert_eq!(place.pulled("lab/one").unwrap(), owned(&weights));
     assert!(before.packed().unwrap().verify_original(&()).is_err());

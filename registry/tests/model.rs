@@ -54,7 +54,8 @@ struct Expected {
 }
 
 fn content(seeds: &[u64]) -> Vec<(&'static str, Vec<u8>)> {
-    let tensors: Vec<_> = seeds.iter().enumerate().map(|(i, seed)| (["a", "b", "c"][i], *seed, 3000)).collect();
+    let tensors: Vec<_> =
+        seeds.iter().enumerate().map(|(i, seed)| (["a", "b", "c"][i], *seed, 3000)).collect();
     let name = ["x.safetensors", "y.safetensors"][seeds[0] as usize % 2];
     vec![(name, model(&tensors, "m")), ("config.json", format!("{seeds:?}").into_bytes())]
 }

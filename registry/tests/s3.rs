@@ -1,4 +1,4 @@
-//! A store in a bucket: `ci/s3` starts a server and runs these.
+//! A store in a bucket: `ci/bucket` starts a server and runs these.
 
 mod common;
 
@@ -11,13 +11,13 @@ use common::{Place, files, model, owned};
 
 /// A place of its own in the bucket of `AT1W_S3`, such as `s3://bucket`.
 fn address(name: &str) -> String {
-    let bucket = std::env::var("AT1W_S3").expect("ci/s3 starts a server and names its bucket");
+    let bucket = std::env::var("AT1W_S3").expect("ci/bucket starts a server and names its bucket");
     let id = std::process::id();
     format!("{bucket}/{name}-{id}")
 }
 
 #[test]
-#[ignore = "needs a server of S3: ci/s3"]
+#[ignore = "needs a server of S3: ci/bucket"]
 fn one_tensor_takes_five_requests_cold_and_one_warm() {
     let place = Place::new();
     let names: Vec<_> = (0..200).map(|i| format!("layer.{i}")).collect();
@@ -50,7 +50,7 @@ fn one_tensor_takes_five_requests_cold_and_one_warm() {
 }
 
 #[test]
-#[ignore = "needs a server of S3: ci/s3"]
+#[ignore = "needs a server of S3: ci/bucket"]
 fn a_bucket_holds_a_store() {
     let place = Place::new();
     let content = [
@@ -76,7 +76,7 @@ fn a_bucket_holds_a_store() {
 }
 
 #[test]
-#[ignore = "needs a server of S3: ci/s3"]
+#[ignore = "needs a server of S3: ci/bucket"]
 fn an_object_that_is_replaced_is_noticed() {
     let store = Store::open(&address("replaced")).unwrap();
     let weights = model(&[("a", 1, 3_000_000)], "m");
@@ -92,7 +92,7 @@ fn an_object_that_is_replaced_is_noticed() {
 }
 
 #[test]
-#[ignore = "needs a server of S3: ci/s3"]
+#[ignore = "needs a server of S3: ci/bucket"]
 fn a_thousand_repositories_are_listed_by_few_requests() {
     let store = Store::open(&address("many")).unwrap();
     let place = Place::new();

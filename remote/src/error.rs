@@ -64,15 +64,18 @@ impl Error {
         let object = object.to_owned();
         match error {
             object_store::Error::NotFound { .. } => Self::NotFound(object),
-            object_store::Error::Precondition { .. }
-            | object_store::Error::NotModified { .. } => Self::Replaced(object),
+            object_store::Error::Precondition { .. } | object_store::Error::NotModified { .. } => {
+                Self::Replaced(object)
+            }
             object_store::Error::PermissionDenied { source, .. }
             | object_store::Error::Unauthenticated { source, .. }
                 if !credentials.is_empty() =>
             {
                 Self::Refused { object, credentials: credentials.into(), cause: chain(&*source) }
             }
-            object_store::Error::Generic { source, .. } if credentials.starts_with("none found") => {
+            object_store::Error::Generic { source, .. }
+                if credentials.starts_with("none found") =>
+            {
                 Self::Refused { object, credentials: credentials.into(), cause: chain(&*source) }
             }
             error => Self::Failed { object, cause: chain(&error) },

@@ -7,6 +7,7 @@
 mod error;
 mod location;
 mod objects;
+mod open;
 mod ranges;
 mod runtime;
 mod source;
@@ -15,7 +16,8 @@ mod upload;
 pub use object_store::ObjectStore;
 
 pub use self::error::{Error, Result};
-pub use self::location::{is_remote, open_url};
+pub use self::location::is_remote;
 pub use self::objects::{Created, Meta, Objects};
+pub use self::open::open_url;
 pub use self::source::{RemoteFile, read_many};
 pub use self::upload::Upload;

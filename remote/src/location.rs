@@ -17,9 +17,7 @@ use object_store::{
 use url::Url;
 
 use crate::error::{Error, Result};
-use crate::objects::Objects;
 use crate::runtime::choose_encryption;
-use crate::source::RemoteFile;
 
 /// The time after which a request that was not answered is sent again.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -40,6 +38,11 @@ pub fn is_remote(text: &str) -> bool {
         .any(|scheme| text.starts_with(scheme))
 }
 
+/// Whether an address names a place in a bucket.
+pub(crate) fn is_bucket(address: &str) -> bool {
+    ["s3://", "gs://", "az://"].iter().any(|scheme| address.starts_with(scheme))
+}
+
 /// Returns the directory that an address names; `None` for a bucket.
 pub(crate) fn directory(address: &str) -> Option<PathBuf> {
     if let Some(path) = address.strip_prefix("file://") {
@@ -48,42 +51,16 @@ pub(crate) fn directory(address: &str) -> Option<PathBuf> {
     (!address.contains("://")).then(|| PathBuf::from(address))
 }
 
-/// Opens one file by its address: `http(s)://`, `s3://`, `gs://`, `az://`, or
-/// `hf://ns/name[@rev]/path` (the hub of `HF_ENDPOINT`, the token of `HF_TOKEN`).
-///
-/// # Errors
-/// [`Error::Address`], and those of [`RemoteFile::open`].
-pub fn open_url(address: &str) -> Result<RemoteFile> {
-    let (objects, key) = if address.starts_with("s3://")
-        || address.starts_with("gs://")
-        || address.starts_with("az://")
-    {
-        let (store, path, credentials) = bucket(address)?;
-        (Objects::new(store, "").with_credentials(credentials), path.to_string())
-    } else {
-        let (address, token) = match address.strip_prefix("hf://") {
-            Some(rest) => (hub_url(address, rest)?, env::var("HF_TOKEN").ok()),
-            None => (address.to_owned(), None),
-        };
-        let url = parse(&address)?;
-        let store = web(&url, token.as_deref()).map_err(|error| problem(&address, error))?;
-        let path = path::Path::from_url_path(url.path());
-        let path = path.map_err(|error| problem(&address, error))?;
-        (Objects::new(store, ""), path.to_string())
-    };
-    RemoteFile::open(Arc::new(objects), &key)
-}
-
-fn problem(address: &str, error: impl ToString) -> Error {
+pub(crate) fn problem(address: &str, error: impl ToString) -> Error {
     Error::Address { address: address.into(), problem: error.to_string() }
 }
 
-fn parse(address: &str) -> Result<Url> {
+pub(crate) fn parse(address: &str) -> Result<Url> {
     Url::parse(address).map_err(|error| problem(address, error))
 }
 
 /// Returns the web address of `ns/name[@rev]/path`.
-fn hub_url(address: &str, rest: &str) -> Result<String> {
+pub(crate) fn hub_url(address: &str, rest: &str) -> Result<String> {
     let mut parts = rest.splitn(3, '/');
     let (Some(namespace), Some(name), Some(path)) = (parts.next(), parts.next(), parts.next())
     else {
@@ -108,7 +85,7 @@ fn retry() -> RetryConfig {
     }
 }
 
-fn web(url: &Url, token: Option<&str>) -> Result<Arc<dyn ObjectStore>, String> {
+pub(crate) fn web(url: &Url, token: Option<&str>) -> Result<Arc<dyn ObjectStore>, String> {
     let mut client = client().with_allow_http(true);
     if let Some(token) = token {
         let mut headers = HeaderMap::new();
@@ -125,8 +102,7 @@ fn web(url: &Url, token: Option<&str>) -> Result<Arc<dyn ObjectStore>, String> {
 /// Opens the bucket of an address; returns it, the place in it, and where the credentials come from.
 pub(crate) fn bucket(address: &str) -> Result<(Arc<dyn ObjectStore>, path::Path, String)> {
     let url = parse(address)?;
-    let (scheme, path) =
-        ObjectStoreScheme::parse(&url).map_err(|error| problem(address, error))?;
+    let (scheme, path) = ObjectStoreScheme::parse(&url).map_err(|error| problem(address, error))?;
     let failed = |error: object_store::Error| problem(address, error);
     let (store, credentials): (Arc<dyn ObjectStore>, _) = match scheme {
         ObjectStoreScheme::AmazonS3 => {
@@ -190,9 +166,8 @@ fn amazon(address: &str) -> Result<(AmazonS3Builder, String)> {
             Ok((token.into_iter().fold(builder, AmazonS3Builder::with_token), from))
         }
         None if set("AWS_PROFILE") || env::var_os("AWS_EC2_METADATA_DISABLED").is_some() => {
-            let problem_ = format!(
-                "no credentials: AWS_ACCESS_KEY_ID is not set, and there is no {from}"
-            );
+            let problem_ =
+                format!("no credentials: AWS_ACCESS_KEY_ID is not set, and there is no {from}");
             Err(problem(address, problem_))
         }
         None => Ok((

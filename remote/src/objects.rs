@@ -11,12 +11,12 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use object_store::local::LocalFileSystem;
-use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions, path};
+use object_store::{
+    GetOptions, GetRange, MultipartUpload, ObjectStore, ObjectStoreExt, PutMode, PutOptions, path,
+};
 
 use crate::error::{Error, Result};
-use crate::location;
 use crate::runtime::block_on;
-use crate::upload::Upload;
 
 /// The number of requests that are sent side by side. With pieces of 8 MiB, at most 128 MiB are on
 /// their way.
@@ -70,27 +70,13 @@ pub enum Created {
 }
 
 impl Objects {
-    /// Opens the store at an address: a path, `file://`, `s3://`, `gs://` or `az://`.
-    ///
-    /// # Errors
-    /// [`Error::Address`].
-    pub fn open(address: &str) -> Result<Self> {
-        match location::directory(address) {
-            Some(root) => Self::in_directory(&root),
-            None => {
-                let (store, prefix, credentials) = location::bucket(address)?;
-                let store = Self::new(store, prefix.as_ref());
-                Ok(Self { address: address.into(), credentials, ..store })
-            }
-        }
-    }
-
     /// Opens the store in a directory, which need not exist. What is written survives a power cut.
     ///
     /// # Errors
     /// [`Error::Address`] for a path that is no directory.
     pub fn in_directory(root: &Path) -> Result<Self> {
-        let problem = |problem: String| Error::Address { address: root.display().to_string(), problem };
+        let problem =
+            |problem: String| Error::Address { address: root.display().to_string(), problem };
         if root.exists() && !root.is_dir() {
             return Err(problem("is no directory".into()));
         }
@@ -116,8 +102,9 @@ impl Objects {
         }
     }
 
-    pub(crate) fn with_credentials(self, credentials: String) -> Self {
-        Self { credentials, ..self }
+    /// Says for messages what the address is, and where the credentials come from.
+    pub(crate) fn described(self, address: &str, credentials: String) -> Self {
+        Self { address: address.into(), credentials, ..self }
     }
 
     /// Returns the address.
@@ -293,22 +280,17 @@ impl Objects {
         match put {
             Ok(_) => Ok(Created::Made),
             Err(
-                object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. },
+                object_store::Error::AlreadyExists { .. }
+                | object_store::Error::Precondition { .. },
             ) => Ok(Created::Existed),
             Err(error) => Err(self.failed(key)(error)),
         }
     }
 
-    /// Begins an object that is written piece by piece, whose name is used by nobody else. It
-    /// appears when it is complete.
-    ///
-    /// # Errors
-    /// As [`Objects::get`].
-    pub fn upload(&self, key: &str) -> Result<Upload<'_>> {
+    pub(crate) fn multipart(&self, key: &str) -> Result<Box<dyn MultipartUpload>> {
         self.count(1);
         let path = self.path(key);
-        let upload = self.run(key, self.store.put_multipart(&path))?;
-        Ok(Upload::new(self, key, upload))
+        self.run(key, self.store.put_multipart(&path))
     }
 
     pub(crate) fn finish<T>(

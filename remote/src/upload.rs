@@ -30,8 +30,19 @@ pub struct Upload<'a> {
     len: u64,
 }
 
+impl Objects {
+    /// Begins an object that is written piece by piece, whose name is used by nobody else. It
+    /// appears when it is complete.
+    ///
+    /// # Errors
+    /// As [`Objects::get`].
+    pub fn upload(&self, key: &str) -> Result<Upload<'_>> {
+        Ok(Upload::new(self, key, self.multipart(key)?))
+    }
+}
+
 impl<'a> Upload<'a> {
-    pub(crate) fn new(objects: &'a Objects, key: &str, upload: Box<dyn MultipartUpload>) -> Self {
+    fn new(objects: &'a Objects, key: &str, upload: Box<dyn MultipartUpload>) -> Self {
         let (piece, sent) = (Vec::with_capacity(PIECE), JoinSet::new());
         let (key, upload) = (key.to_owned(), Some(upload));
         Self { objects, key, upload, piece, sent, pieces: 0, len: 0 }

@@ -58,6 +58,10 @@ impl ReadAt for Remote {
         })
     }
 
+    fn request_cost(&self) -> u64 {
+        u64::from(self.answer()) << 4
+    }
+
     fn read_ranges(&self, ranges: &[Range<u64>]) -> io::Result<Vec<Cow<'_, [u8]>>> {
         let count = ranges.len() - usize::from(self.answer() == 255);
         ranges[..count].iter().map(|range| self.read_at(range.clone())).collect()

@@ -119,7 +119,7 @@ impl Diff {
 }
 
 impl Entry {
-    pub(super) fn new(tensor: &TensorInfo, digest: Digest) -> Self {
+    fn new(tensor: &TensorInfo, digest: Digest) -> Self {
         let (dtype, shape) = (tensor.dtype_name().to_owned(), tensor.shape().to_vec());
         Self { dtype, shape, sha256: digest.to_string() }
     }

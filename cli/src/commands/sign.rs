@@ -108,8 +108,8 @@ pub(super) fn sign_message(secret_key: &Path, message: &[u8], comment: &str) -> 
         let public = Some(PublicKey::from_secret_key(&key)?);
         minisign::sign(public.as_ref(), &key, message, Some(comment), Some(UNTRUSTED))
     });
-    let signature = signature
-        .map_err(|error| Failure::Other(format!("{}: {error}", secret_key.display())))?;
+    let signature =
+        signature.map_err(|error| Failure::Other(format!("{}: {error}", secret_key.display())))?;
     Ok(signature.to_string())
 }
 

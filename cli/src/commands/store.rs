@@ -164,11 +164,7 @@ impl Store {
                 let text = format!(
                     "{store}: {} objects with {} bytes {would}deleted, {} with {} bytes \
                      {would}condemned, {} packs rewritten",
-                    done.deleted,
-                    done.freed,
-                    done.condemned,
-                    done.condemned_bytes,
-                    done.rewritten
+                    done.deleted, done.freed, done.condemned, done.condemned_bytes, done.rewritten
                 );
                 let line = json!({
                     "event": "summary", "dry_run": dry_run, "deleted": done.deleted,
@@ -279,8 +275,9 @@ fn scrub(
     };
     let bar = Bar::new(global.quiet)?;
     let sign = |message: &str| match &secret_key {
-        Some(key) => sign_message(key, message.as_bytes(), "scrub")
-            .map_err(|failure| failure.to_string()),
+        Some(key) => {
+            sign_message(key, message.as_bytes(), "scrub").map_err(|failure| failure.to_string())
+        }
         None => Err("there is no key".into()),
     };
     let sign = secret_key.is_some().then_some(&sign as &at1w_registry::Signer<'_>);

@@ -61,7 +61,9 @@ impl Index {
             return Err(misbegun(source));
         }
         let trailer_offset = match file_len.checked_sub(TRAILER_LEN) {
-            Some(offset) if tail.len() as u64 >= TRAILER_LEN && tail.ends_with(&END_MAGIC) => offset,
+            Some(offset) if tail.len() as u64 >= TRAILER_LEN && tail.ends_with(&END_MAGIC) => {
+                offset
+            }
             _ => return Err(misended(&tail, file_len)),
         };
         let trailer = Trailer::parse(&tail[tail.len() - TRAILER_LEN as usize..], file_len)?;

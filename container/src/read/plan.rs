@@ -30,7 +30,8 @@ impl<'a> Plan<'a> {
     /// Reads the model and the chunk table; the payloads as well where they are one chunk, or where
     /// another request would cost more.
     pub(crate) fn read(tensor: Stored<'a>) -> Result<Self> {
-        Self::parse(tensor, source::read(tensor.source, Self::range(tensor))?)
+        let range = Self::range(tensor);
+        Self::parse(tensor, range.start, source::read(tensor.source, range)?)
     }
 
     /// [`Plan::read`] for several tensors of one file.
@@ -39,7 +40,9 @@ impl<'a> Plan<'a> {
             [first, _, ..] if first.source.request_cost() > 0 => {
                 let ranges: Vec<_> = tensors.iter().map(|&tensor| Self::range(tensor)).collect();
                 let answers = source::read_ranges(first.source, &ranges)?;
-                tensors.iter().zip(answers).map(|(&tensor, bytes)| Self::parse(tensor, bytes)).collect()
+                let read = tensors.iter().zip(&ranges).zip(answers);
+                read.map(|((&tensor, range), bytes)| Self::parse(tensor, range.start, bytes))
+                    .collect()
             }
             _ => tensors.par_iter().map(|&tensor| Self::read(tensor)).collect(),
         }
@@ -55,10 +58,9 @@ impl<'a> Plan<'a> {
         end - chunk_table_len(chunks) - tensor.entry.model_len()..end
     }
 
-    /// Makes a plan of the bytes of its range.
-    fn parse(tensor: Stored<'a>, bytes: Cow<'a, [u8]>) -> Result<Self> {
+    /// Makes a plan of the bytes of its range, which begins at `first`.
+    fn parse(tensor: Stored<'a>, first: u64, bytes: Cow<'a, [u8]>) -> Result<Self> {
         let Entry { start, end, .. } = tensor.entry;
-        let first = Self::range(tensor).start;
         let chunks = tensor.chunk_count();
         let table_len = chunk_table_len(chunks);
         let model_start = end - table_len - tensor.entry.model_len();
@@ -146,9 +148,7 @@ impl<'a> Plan<'a> {
     pub(crate) fn payload(&self, chunk: u64, buffer: Vec<u8>) -> Result<Cow<'_, [u8]>> {
         match self.payload_read(chunk) {
             Some(payload) => Ok(Cow::Borrowed(payload)),
-            None => {
-                source::read_into(self.tensor.source, self.payload_range(chunk), buffer)
-            }
+            None => source::read_into(self.tensor.source, self.payload_range(chunk), buffer),
         }
     }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::coder::StoredModel;
-use super::parts::Known;
+use super::known::Known;
 use crate::batches::ChunkRef;
 
 /// A chunk that is read and encoded.

@@ -9,6 +9,7 @@ mod buffers;
 mod chunk;
 mod coder;
 mod dedup;
+pub(crate) mod known;
 mod measure;
 pub(crate) mod options;
 mod output;

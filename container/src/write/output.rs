@@ -6,7 +6,7 @@ use std::io::Write;
 use super::buffers::Buffers;
 use super::chunk::{EncodedChunk, Payload};
 use super::coder::StoredModel;
-use super::parts::{Known, StoredLen};
+use super::known::{Known, StoredLen};
 use at1w_codec::Backend;
 
 use crate::batches::ChunkRef;
@@ -51,11 +51,7 @@ pub(super) struct Finished {
 
 impl<'a> Output<'a> {
     /// Begins the file after its first bytes.
-    pub(super) fn new(
-        backend: Backend,
-        sink: &'a mut (dyn Write + Send),
-        header: &Header,
-    ) -> Self {
+    pub(super) fn new(backend: Backend, sink: &'a mut (dyn Write + Send), header: &Header) -> Self {
         let mut original = Chain::new(backend);
         original.update(&header.prefix());
         original.update(header.bytes());

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use super::batch_encoder::BatchEncoder;
 use super::buffers::Buffers;
+use super::known::Known;
 use super::options::PackOptions;
 use super::output::{Finished, Output};
-use super::parts::Known;
 use crate::backend::chosen;
 use crate::batches::batches;
 use crate::error::{Error, Result};

@@ -7,6 +7,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::dedup::{samples, within};
+use super::known::{Known, StoredLen};
 use super::options::PackOptions;
 use super::pack::encode;
 use crate::backend::chosen;
@@ -25,15 +26,6 @@ use crate::{Error, pool};
 
 /// The number of bytes that are hashed at a time.
 const PIECE: u64 = 1 << 20;
-
-/// The lengths of the stored bytes of a tensor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StoredLen {
-    /// The length of payloads, model and chunk table together, in bytes.
-    pub stored_len: u64,
-    /// The length of the model among them, in bytes.
-    pub model_len: u32,
-}
 
 /// A store of tensors, as packing asks it.
 pub trait TensorStore: Sync {
@@ -119,28 +111,22 @@ pub fn pack_parts(
     let file = encode(source, &header, sink, &known, options)?;
 
     let mut offset = 0;
-    let parts = file.records.iter().zip(known).zip(all_samples).map(|((record, known), samples)| {
-        let stored_len = record.stored_len();
-        let (place, model_len) = match (record.is_shared(), known) {
-            (true, _) => (Place::Shared(record.model_len()), 0),
-            (false, Some(_)) => (Place::Found, record.model_len()),
-            (false, None) => {
-                offset += stored_len;
-                (Place::New { offset: offset - stored_len }, record.model_len())
-            }
-        };
-        let len = StoredLen { stored_len, model_len };
-        Part { digest: Digest(record.digest), samples, place, len }
-    });
+    let parts =
+        file.records.iter().zip(known).zip(all_samples).map(|((record, known), samples)| {
+            let stored_len = record.stored_len();
+            let (place, model_len) = match (record.is_shared(), known) {
+                (true, _) => (Place::Shared(record.model_len()), 0),
+                (false, Some(_)) => (Place::Found, record.model_len()),
+                (false, None) => {
+                    offset += stored_len;
+                    (Place::New { offset: offset - stored_len }, record.model_len())
+                }
+            };
+            let len = StoredLen { stored_len, model_len };
+            Part { digest: Digest(record.digest), samples, place, len }
+        });
     let tensors = parts.collect();
     Ok(Parts { tensors, tail: file.tail, summary: file.summary, header })
-}
-
-/// The stored bytes of a tensor that are not made again.
-#[derive(Clone, Copy)]
-pub(super) struct Known {
-    pub(super) digest: Digest,
-    pub(super) len: StoredLen,
 }
 
 fn hash(

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use at1w_registry::{PullOptions, PushOptions, Pushed, Revision, Store, Times};
 use at1w_remote::Objects;
-use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
@@ -88,7 +88,12 @@ impl fmt::Display for Hooked {
 
 #[async_trait]
 impl ObjectStore for Hooked {
-    async fn put_opts(&self, key: &Key, bytes: PutPayload, options: PutOptions) -> Result<PutResult> {
+    async fn put_opts(
+        &self,
+        key: &Key,
+        bytes: PutPayload,
+        options: PutOptions,
+    ) -> Result<PutResult> {
         let fate = self.before(Op::Put, key)?;
         after(fate, self.inner.put_opts(key, bytes, options).await?)
     }
@@ -209,10 +214,7 @@ impl Place {
 
     /// All keys of a kind of objects.
     pub fn keys(&self, folder: &str) -> Vec<String> {
-        files(&self.root())
-            .into_keys()
-            .filter(|key| key.starts_with(folder))
-            .collect()
+        files(&self.root()).into_keys().filter(|key| key.starts_with(folder)).collect()
     }
 }
 
@@ -265,7 +267,10 @@ pub fn model(tensors: &[(&str, u64, usize)], metadata: &str) -> Vec<u8> {
     let data: Vec<_> = tensors.iter().map(|&(_, seed, elements)| tensor(seed, elements)).collect();
     let views = tensors.iter().zip(&data).map(|(&(name, _, elements), data)| {
         let dtype = safetensors::Dtype::BF16;
-        (name.to_owned(), safetensors::tensor::TensorView::new(dtype, vec![elements], data).unwrap())
+        (
+            name.to_owned(),
+            safetensors::tensor::TensorView::new(dtype, vec![elements], data).unwrap(),
+        )
     });
     let metadata = [("about".to_owned(), metadata.to_owned())].into();
     safetensors::serialize(views, Some(metadata)).unwrap()
