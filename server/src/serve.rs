@@ -1,5 +1,6 @@
 //! Listening: connections, their limits, and a graceful end.
 
+use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +43,7 @@ fn log(form: LogForm) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("AT1W_LOG");
     let filter = filter.unwrap_or_else(|_| "info".into());
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = lines.with_ansi(std::io::stderr().is_terminal());
     // Whoever embeds the server may have chosen a log of his own.
     let _ = match form {
         LogForm::Text => lines.with_target(false).try_init(),

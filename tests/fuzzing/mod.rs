@@ -11,6 +11,7 @@ mod remote;
 mod round_trip;
 mod seal;
 mod slices;
+mod upload;
 
 use arbitrary::{Result, Unstructured};
 use at1w_codec::Dtype;
@@ -24,7 +25,7 @@ use crate::{Random, scaled_weights, weights};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     ("backends", |input| run(backends::run, input)),
     ("container", container::run),
     ("decode", |input| run(decode::run, input)),
@@ -34,6 +35,7 @@ pub const TARGETS: [Target; 9] = [
     ("remote", |input| run(remote::run, input)),
     ("round_trip", |input| run(round_trip::run, input)),
     ("slices", |input| run(slices::run, input)),
+    ("upload", upload::run),
 ];
 
 /// Runs the target of this name.

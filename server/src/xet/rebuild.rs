@@ -64,21 +64,20 @@ impl<'a> Rebuild<'a> {
 
     fn file(&mut self, file: &File) -> Answer<()> {
         let _quota = Quota::take(self.hub, file.len)?;
-        let mut staged = NamedTempFile::new_in(&self.hub.staging)?;
+        let staged = NamedTempFile::new_in(&self.hub.staging)?;
         let mut out = Hashing {
             hasher: Sha256::new(),
-            out: BufWriter::with_capacity(256 << 10, staged.as_file_mut()),
+            out: BufWriter::with_capacity(256 << 10, staged.reopen()?),
         };
         for term in &file.terms {
             if self.progress.cancelled() {
                 return Err(Problem::busy("The client is gone"));
             }
             self.term(term, &mut out)?;
-            let _ = self.progress.advance(term.len.into());
+            self.progress.advance(term.len.into());
         }
-        out.out.flush()?;
+        out.flush()?;
         let sha256 = Digest(out.hasher.finalize().into());
-        drop(out.out);
         if sha256 != file.sha256 {
             let message = format!("A file has the SHA-256 {sha256}, not {}", file.sha256);
             return Err(Problem::bad(message));
