@@ -117,6 +117,7 @@ def bucket():
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_REGION": "us-east-1",
         "AWS_ENDPOINT": f"http://127.0.0.1:{port}",
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
         "AWS_ALLOW_HTTP": "true",
     }
     request = urllib.request.Request(f"http://127.0.0.1:{port}/bucket", method="PUT")
