@@ -8,6 +8,7 @@ use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, HOST};
 
 use crate::address::RepoId;
+use crate::claim::Owner;
 use crate::config::Anonymous;
 use crate::error::{Answer, Problem};
 use crate::hub::Hub;
@@ -87,7 +88,7 @@ impl Who {
     }
 
     /// Checks that the caller may write to a namespace.
-    pub(crate) fn write_namespace(&self, namespace: &str) -> Answer<()> {
+    pub(crate) fn write_namespace(&self, hub: &Hub, namespace: &str) -> Answer<()> {
         if self.token().is_none() {
             return Err(Problem::needs_token());
         }
@@ -95,7 +96,7 @@ impl Who {
             let message = format!("This token may not write to {namespace}");
             return Err(Problem::forbidden(message));
         }
-        Ok(())
+        hub.claim(namespace, Owner::Local)
     }
 
     /// Returns the last entry of a repository that the caller may write to.
@@ -104,7 +105,7 @@ impl Who {
             return Err(Problem::needs_token());
         }
         let entry = self.read(hub, id)?;
-        self.write_namespace(&id.repo.namespace)?;
+        self.write_namespace(hub, &id.repo.namespace)?;
         Ok(entry)
     }
 }

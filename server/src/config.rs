@@ -31,6 +31,30 @@ pub struct Config {
     pub log: LogForm,
     /// What a client may take.
     pub limits: Limits,
+    /// Another hub whose repositories are kept here.
+    pub mirror: Mirror,
+}
+
+/// Another hub whose repositories are fetched when they are asked for, and kept.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Mirror {
+    /// Its address; empty is none.
+    pub upstream: String,
+    /// The file with the token for it; empty is none.
+    pub token_file: PathBuf,
+    /// The largest sum of what is kept, in bytes.
+    pub quota: u64,
+    /// The seconds for which a branch is believed to be where it was.
+    pub lifetime: u64,
+}
+
+impl Default for Mirror {
+    fn default() -> Self {
+        let (upstream, token_file) = (String::new(), PathBuf::new());
+        Self { upstream, token_file, quota: 1 << 40, lifetime: 300 }
+    }
 }
 
 /// Who may read what is not private without a token.
@@ -95,6 +119,7 @@ impl Default for Config {
             anonymous: Anonymous::Loopback,
             log: LogForm::Text,
             limits: Limits::default(),
+            mirror: Mirror::default(),
         }
     }
 }

@@ -120,6 +120,10 @@ impl Problem {
         Self { cause: Some(cause.to_string()), ..problem }
     }
 
+    pub(crate) fn cause(self, cause: impl Into<String>) -> Self {
+        Self { cause: Some(cause.into()), ..self }
+    }
+
     pub(crate) fn code(self, code: &'static str) -> Self {
         Self { code: Some(code), ..self }
     }

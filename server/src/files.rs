@@ -16,6 +16,7 @@ use tracing::error;
 use crate::address::{RepoId, encode};
 use crate::call::{Call, blocking};
 use crate::error::{Answer, Problem, header_value};
+use crate::mirror::ensure;
 use crate::packed;
 use crate::revision::find;
 use crate::send::{Read, Wanted, respond, send, wanted};
@@ -54,6 +55,7 @@ pub(crate) async fn answer(
     if call.method != Method::GET && call.method != Method::HEAD {
         return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD"));
     }
+    ensure(&call, &id, &revision, false).await?;
     let (asked, namespace) = (Arc::clone(&call), id.repo.namespace.clone());
     let (commit, file, path) = blocking(move || {
         let (call, hub) = (&asked, &asked.hub);

@@ -14,8 +14,10 @@ use at1w_registry::{File, Original, Ref, Store, Tree};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
+use crate::claim::Owner;
 use crate::config::Config;
 use crate::error::{Answer, Error, Problem, Result};
+use crate::mirror::Mirror;
 use crate::rate::Rate;
 use crate::sign::Key;
 use crate::token::{NewToken, Role, Tokens};
@@ -37,6 +39,8 @@ pub(crate) struct Hub {
     pub(crate) decoding: Semaphore,
     pub(crate) requests: Rate,
     pub(crate) downloads: Rate,
+    pub(crate) mirror: Option<Mirror>,
+    owners: Mutex<HashMap<String, Owner>>,
     trees: Mutex<HashMap<(String, Digest), Arc<Tree>>>,
     originals: Mutex<HashMap<(String, Digest), Arc<Original>>>,
     /// The files that were found damaged.
@@ -71,7 +75,9 @@ impl Hub {
             decoding: Semaphore::new(decoding),
             requests: Rate::new("api", config.limits.requests),
             downloads: Rate::new("resolvers", config.limits.downloads),
+            mirror: Mirror::new(config.mirror.clone())?,
             config,
+            owners: Mutex::default(),
             trees: Mutex::default(),
             originals: Mutex::default(),
             damaged: Mutex::default(),
@@ -107,6 +113,17 @@ impl Hub {
     pub(crate) fn forget(&self, namespace: &str, sha256: Digest) {
         let mut originals = self.originals.lock().unwrap_or_else(PoisonError::into_inner);
         originals.remove(&(namespace.to_owned(), sha256));
+    }
+
+    /// Returns the owner of a namespace, where it was looked up before: it never changes.
+    pub(crate) fn known_owner(&self, namespace: &str) -> Option<Owner> {
+        let owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        owners.get(namespace).copied()
+    }
+
+    pub(crate) fn learn_owner(&self, namespace: &str, owner: Owner) {
+        let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        owners.insert(namespace.into(), owner);
     }
 
     /// Notes that a file is damaged: it is refused until it is read whole again.

@@ -13,7 +13,7 @@ use crate::address::{Kind, RepoId, decode, encode};
 use crate::call::{Call, json as answer, parse};
 use crate::error::{Answer, Problem, header_value};
 use crate::files::{etag, is_large, pointer};
-use crate::revision::{find, pull_number};
+use crate::revision::{find, is_commit, pull_number};
 
 /// The number of entries of a page. Some clients follow no pages.
 const PAGE: usize = 5000;
@@ -235,13 +235,16 @@ fn form(body: &[u8], field: &str) -> Answer<Vec<String>> {
 pub(crate) fn refs(call: &Call, id: &RepoId) -> Answer {
     let entry = call.who.read(&call.hub, id)?;
     let named = |folder: &str, name: &str, found: &Ref| {
-        json!({ "name": name, "ref": format!("{folder}{name}"), "targetCommit": found.commit })
+        let commit = find(&call.hub, id, &entry, name).map_or(found.commit.clone(), |at| at.commit);
+        json!({ "name": name, "ref": format!("{folder}{name}"), "targetCommit": commit })
     };
-    let branches = entry.branches.iter().filter(|(name, _)| pull_number(name).is_none());
+    let shown = |name: &str| pull_number(name).is_none() && !is_commit(name);
+    let branches = entry.branches.iter().filter(|(name, _)| shown(name));
+    let tags = entry.tags.iter().filter(|(name, _)| shown(name));
     let mut refs = json!({
         "branches": branches.map(|(name, at)| named("refs/heads/", name, at)).collect::<Value>(),
         "converts": [],
-        "tags": entry.tags.iter().map(|(name, at)| named("refs/tags/", name, at)).collect::<Value>(),
+        "tags": tags.map(|(name, at)| named("refs/tags/", name, at)).collect::<Value>(),
     });
     if call.query.get("include_prs").is_some() || call.query.get("include_pull_requests").is_some() {
         let pulls = entry.branches.iter().filter_map(|(name, found)| {

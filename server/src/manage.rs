@@ -14,7 +14,7 @@ use crate::address::{Kind, RepoId};
 use crate::body::{SHORT, read};
 use crate::call::{Call, blocking, json as answer, parse, text};
 use crate::error::{Answer, Problem};
-use crate::revision::stored;
+use crate::revision::{is_commit, pull_number, stored};
 use crate::token::Role;
 
 /// The first file of a repository: uploads ask for `main` before they make it.
@@ -86,7 +86,7 @@ pub(crate) async fn create(call: Arc<Call>, body: Body) -> Answer {
     blocking(move || {
         let named: Named = parse(&body)?;
         let id = named.id(&call)?;
-        call.who.write_namespace(&id.repo.namespace)?;
+        call.who.write_namespace(&call.hub, &id.repo.namespace)?;
         let shown = id.shown();
         let url = format!("{}/{}{shown}", call.base(), id.kind.folder());
         let there = || {
@@ -162,7 +162,7 @@ pub(crate) async fn rename(call: Arc<Call>, body: Body) -> Answer {
         };
         let (from, to) = (id(&asked.from_repo)?, id(&asked.to_repo)?);
         call.who.write(&call.hub, &from)?;
-        call.who.write_namespace(&to.repo.namespace)?;
+        call.who.write_namespace(&call.hub, &to.repo.namespace)?;
         if from.repo.namespace != to.repo.namespace {
             let message = "A repository stays in its namespace, which its tensors are shared in: \
                            upload it to the other one";
@@ -205,7 +205,7 @@ pub(crate) async fn branch(call: Arc<Call>, id: RepoId, name: String, body: Body
     let body = read(&call, body, SHORT).await?;
     blocking(move || {
         call.who.write(&call.hub, &id)?;
-        at1w_registry::check_name(&name)?;
+        check_new(&name)?;
         let store = call.hub.store.acting_as(call.who.name());
         if call.method == Method::DELETE {
             return remove(&call, &id, name);
@@ -232,6 +232,7 @@ pub(crate) async fn tag(call: Arc<Call>, id: RepoId, segment: String, body: Body
             return remove(&call, &id, segment);
         }
         let Tag { tag } = parse(&body)?;
+        check_new(&tag)?;
         let revision = Some(stored(&segment)?);
         record(&call, "tag", &id, json!({ "tag": tag, "from": revision }))?;
         let store = call.hub.store.acting_as(call.who.name());
@@ -239,6 +240,15 @@ pub(crate) async fn tag(call: Arc<Call>, id: RepoId, segment: String, body: Body
         Ok(text(StatusCode::CREATED, ""))
     })
     .await
+}
+
+/// Checks the name of a new branch or tag, which must not be taken for a commit or a pull request.
+fn check_new(name: &str) -> Answer<()> {
+    at1w_registry::check_name(name)?;
+    if is_commit(name) || pull_number(name).is_some() {
+        return Err(Problem::bad(format!("{name} is no name for a branch or a tag")));
+    }
+    Ok(())
 }
 
 /// Removes a branch or a tag.

@@ -3,6 +3,7 @@
 use at1w_registry::{Entry, Ref, Revision, check_name};
 
 use crate::address::RepoId;
+use crate::claim::Owner;
 use crate::error::{Answer, Problem};
 use crate::hub::Hub;
 
@@ -35,6 +36,27 @@ pub(crate) fn pull_number(branch: &str) -> Option<u64> {
 /// Finds a revision of a repository.
 pub(crate) fn find(hub: &Hub, id: &RepoId, entry: &Entry, revision: &str) -> Answer<Ref> {
     let name = stored(revision)?;
+    let mut found = resolve(hub, id, entry, name)?;
+    if hub.owner(&id.repo.namespace)? != Some(Owner::Upstream) {
+        return Ok(found);
+    }
+    // What was fetched from upstream keeps the name that it has there.
+    let Entry { branches, tags, .. } = entry;
+    let upstream = tags.iter().chain(branches).find(|(name, other)| {
+        other.commit == found.commit && is_commit(name)
+    });
+    if let Some((name, _)) = upstream {
+        found.commit.clone_from(name);
+    }
+    Ok(found)
+}
+
+/// Whether a name is one of a commit.
+pub(crate) fn is_commit(name: &str) -> bool {
+    name.len() == 40 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn resolve(hub: &Hub, id: &RepoId, entry: &Entry, name: String) -> Answer<Ref> {
     let Entry { branches, tags, .. } = entry;
     if let Some(found) = branches.get(&name).or_else(|| tags.get(&name)) {
         return Ok(found.clone());

@@ -18,7 +18,7 @@ use crate::address::{Kind, Query, RepoId, segments};
 use crate::call::{Call, blocking, json, text};
 use crate::error::{Answer, Problem};
 use crate::hub::{Hub, random};
-use crate::{commit, files, lfs, listing, manage, xet};
+use crate::{commit, files, lfs, listing, manage, mirror, xet};
 
 /// Answers a request, whatever happens.
 pub(crate) async fn answer(
@@ -164,6 +164,11 @@ async fn of_api(call: Arc<Call>, id: RepoId, segments: &[&str], body: Body) -> A
     let method = call.method.clone();
     let (get, post, delete) = (Method::GET, Method::POST, Method::DELETE);
     let own = |segments: &[&str]| segments.join("/");
+    let reads = matches!(segments.first(), None | Some(&("revision" | "tree" | "paths-info" | "refs" | "commits")));
+    if reads {
+        let revision = revision(segments.get(1..).unwrap_or_default()).0;
+        mirror::ensure(&call, &id, &revision, true).await?;
+    }
     match segments {
         [] if method == get => blocking(move || listing::info(&call, &id, None)).await,
         ["revision", rest @ ..] if method == get => {

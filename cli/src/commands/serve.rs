@@ -27,6 +27,9 @@ pub(crate) struct Serve {
     /// A configuration in TOML
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Another hub: a repository that is not here is fetched from there, and kept
+    #[arg(long, value_name = "URL")]
+    upstream: Option<String>,
 }
 
 const HELP: &str = "\
@@ -42,6 +45,7 @@ impl Serve {
             None => Config::default(),
         };
         config.listen = self.listen.unwrap_or(config.listen);
+        config.mirror.upstream = self.upstream.unwrap_or(config.mirror.upstream);
         let store = Store::open(&self.store)?;
         Ok(serve(store, config, |address, secrets| {
             if !global.quiet {
