@@ -23,6 +23,8 @@ pub(crate) struct InUse {
     pub(crate) repo: String,
     pub(crate) commit: Commit,
     pub(crate) tree: Tree,
+    /// Whether a branch or a tag leads to it now; otherwise one did that was removed lately.
+    pub(crate) current: bool,
 }
 
 /// What is in use in a namespace.
@@ -80,23 +82,35 @@ fn mark_log(
         let time = times.get(&seq);
         time.is_none_or(|time| now.duration_since(*time).unwrap_or_default() < grace)
     };
-    let mut from = Vec::new();
+    let (mut current, mut removed) = (Vec::new(), Vec::new());
     for (at, entry) in entries.iter().enumerate() {
-        let counts = match entries.get(at + 1) {
+        match entries.get(at + 1) {
             // What a later entry has removed is kept for a while.
-            Some(next) => young(next.seq),
-            None => entry.state == State::Live || entry.state == State::Deleted && young(entry.seq),
-        };
-        if counts {
-            from.extend(tips(entry));
+            Some(next) if young(next.seq) => removed.extend(tips(entry)),
+            Some(_) => {}
+            None if entry.state == State::Live => current.extend(tips(entry)),
+            None if entry.state == State::Deleted && young(entry.seq) => {
+                removed.extend(tips(entry))
+            }
+            None => {}
         }
     }
     let Some(head) = entries.last() else { return Ok(()) };
     marked.repos += u64::from(head.state == State::Live);
-    for commit in ancestors(&commits(&entries), from.into_iter()) {
-        let tree = Tree::read(&store.objects, namespace, commit.tree, &commit.copy)?;
+    let commits = commits(&entries);
+    let current = ancestors(&commits, current.into_iter());
+    let known: HashSet<_> = current.iter().map(|commit| commit.id.as_str()).collect();
+    let removed = ancestors(&commits, removed.into_iter());
+    let removed = removed.into_iter().filter(|commit| !known.contains(commit.id.as_str()));
+    let all = current.iter().map(|commit| (*commit, true));
+    for (commit, current) in all.chain(removed.map(|commit| (commit, false))) {
+        let tree = match Tree::read(&store.objects, namespace, commit.tree, &commit.copy) {
+            // It was collected before, with a shorter grace.
+            Err(Error::Damaged { .. }) if !current => continue,
+            tree => tree?,
+        };
         let (repo, commit) = (head.name.clone(), commit.clone());
-        marked.commits.push(InUse { repo, commit, tree });
+        marked.commits.push(InUse { repo, commit, tree, current });
     }
     Ok(())
 }
@@ -114,14 +128,18 @@ fn mark_files(store: &Store, namespace: &str, marked: &mut Marked) -> Result<()>
             marked.keys.insert(key);
         }
     }
-    let mut wanted: HashSet<Digest> = HashSet::new();
-    for InUse { commit, tree, .. } in &marked.commits {
+    // The files in use, and whether they are now.
+    let mut wanted: HashMap<Digest, bool> = HashMap::new();
+    for InUse { commit, tree, current, .. } in &marked.commits {
         marked.keys.insert(format!("{}/{}", keys::tree(namespace, commit.tree), commit.copy));
-        wanted.extend(tree.files.values().map(|file| file.sha256));
+        for file in tree.files.values() {
+            *wanted.entry(file.sha256).or_default() |= current;
+        }
     }
     let mut newest = newest(&store.objects.list(&keys::files(namespace))?);
-    newest.retain(|sha256, _| wanted.contains(sha256));
-    if let Some(missing) = wanted.iter().find(|sha256| !newest.contains_key(*sha256)) {
+    newest.retain(|sha256, _| wanted.contains_key(sha256));
+    let missing = |(sha256, current): &(&Digest, &bool)| **current && !newest.contains_key(*sha256);
+    if let Some((missing, _)) = wanted.iter().find(missing) {
         let recipe = format!("recipe {}", keys::recipes(namespace, *missing));
         return Err(Error::damaged(recipe, "it is missing, and nothing is collected"));
     }

@@ -73,6 +73,9 @@ fn what_is_removed_is_collected_after_the_grace_and_not_before() {
     assert_eq!(place.keys("packs").len(), 1);
     assert!(matches!(place.store().restore(&revision("lab/model")), Err(Error::Collected(_))));
     assert_eq!(place.pulled("lab/kept").unwrap(), owned(&weights(5)));
+    // A longer grace later does not ask for what is gone.
+    let done = place.store().collect(&grace(3600.0)).unwrap();
+    assert_eq!((done.condemned, done.deleted), (0, 0));
     // What was collected is pushed again, under a new life of the name.
     place.push("lab/model", &weights(1));
     assert_eq!(place.pulled("lab/model").unwrap(), owned(&weights(1)));
@@ -313,6 +316,59 @@ fn writers_of_disjoint_files_all_win() {
     assert_eq!(log.len(), 20);
     let checked = place.store().check().unwrap();
     assert_eq!((checked.logs, checked.entries), (1, 20));
+}
+
+#[test]
+fn a_collector_that_runs_all_the_while_loses_nothing() {
+    // The shortest grace that leases allow, and pushes that take turns with removals.
+    let lease = Duration::from_millis(800);
+    let place = Arc::new(Place::short(lease));
+    place.store().init().unwrap();
+    let over = AtomicBool::new(false);
+    let kept: Vec<BTreeMap<String, u64>> = thread::scope(|scope| {
+        let collector = scope.spawn(|| {
+            let mut deleted = 0;
+            while !over.load(Ordering::SeqCst) {
+                deleted += place.store().collect(&grace(3.2)).unwrap().deleted;
+            }
+            deleted
+        });
+        let pusher = |writer: u64| {
+            let place = place.clone();
+            move || {
+                let mut random = common::Random(writer + 1);
+                let mut kept = BTreeMap::new();
+                let begin = std::time::Instant::now();
+                while begin.elapsed() < Duration::from_secs(9) {
+                    let repo = format!("lab/r{writer}-{}", random.below(3));
+                    if kept.contains_key(&repo) && random.below(2) == 0 {
+                        place.store().remove(&revision(&repo)).unwrap();
+                        kept.remove(&repo);
+                        continue;
+                    }
+                    // Few contents: most pushes find what others have pushed, and removed.
+                    let seed = random.next() % 6;
+                    let source = place.source(&format!("source-{writer}"), &weights(seed));
+                    let name = revision(&repo).repo;
+                    match place.store().push(&source, &name, &PushOptions::new()) {
+                        Ok(_) => _ = kept.insert(repo, seed),
+                        // Held up by the other tests: not acknowledged.
+                        Err(Error::Expired(_)) => {}
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+                kept
+            }
+        };
+        let pushers: Vec<_> = (0..3).map(|writer| scope.spawn(pusher(writer))).collect();
+        let kept = pushers.into_iter().map(|pusher| pusher.join().unwrap()).collect();
+        over.store(true, Ordering::SeqCst);
+        collector.join().unwrap();
+        kept
+    });
+    for (repo, seed) in kept.into_iter().flatten() {
+        assert_eq!(place.pulled(&repo).unwrap(), owned(&weights(seed)), "{repo}");
+    }
 }
 
 #[test]

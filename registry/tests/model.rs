@@ -18,7 +18,7 @@ enum Step {
     Restore { repo: usize },
     Tag { repo: usize, tag: usize },
     Untag { repo: usize, tag: usize },
-    Collect,
+    Collect { now: bool },
     Repack { max: bool },
     Scrub,
 }
@@ -34,7 +34,7 @@ fn step() -> impl Strategy<Value = (Step, Option<(usize, Fate)>)> {
         1 => repo.clone().prop_map(|repo| Step::Restore { repo }),
         1 => (repo.clone(), 0..2_usize).prop_map(|(repo, tag)| Step::Tag { repo, tag }),
         1 => (repo, 0..2_usize).prop_map(|(repo, tag)| Step::Untag { repo, tag }),
-        3 => Just(Step::Collect),
+        3 => prop::bool::weighted(0.8).prop_map(|now| Step::Collect { now }),
         1 => any::<bool>().prop_map(|max| Step::Repack { max }),
         1 => Just(Step::Scrub),
     ];
@@ -121,8 +121,9 @@ fn take(
             store.remove(&tagged(repo, tag))?;
             expected.repos.get_mut(repo).unwrap().1.remove(tag).unwrap();
         }
-        Step::Collect => {
-            store.collect(&CollectOptions::new().grace(Duration::ZERO))?;
+        Step::Collect { now } => {
+            let grace = if *now { Duration::ZERO } else { Duration::from_secs(3600) };
+            store.collect(&CollectOptions::new().grace(grace))?;
         }
         Step::Repack { max } => {
             let level = if *max { Level::Max } else { Level::Default };
