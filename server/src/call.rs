@@ -33,9 +33,11 @@ impl Call {
         }
         let host = self.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte);
+        let tls = !self.hub.config.tls.certificate.as_os_str().is_empty();
+        let scheme = if tls { "https" } else { "http" };
         match !host.is_empty() && host.bytes().all(plain) {
-            true => format!("http://{host}"),
-            false => format!("http://{}", self.hub.config.listen),
+            true => format!("{scheme}://{host}"),
+            false => format!("{scheme}://{}", self.hub.config.listen),
         }
     }
 

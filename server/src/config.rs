@@ -33,6 +33,19 @@ pub struct Config {
     pub limits: Limits,
     /// Another hub whose repositories are kept here.
     pub mirror: Mirror,
+    /// The certificate, where no proxy has one.
+    pub tls: Tls,
+}
+
+/// A certificate and its key, in files of PEM. Without them the server speaks plain HTTP.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Tls {
+    /// The certificate, and those that lead to one that clients know.
+    pub certificate: PathBuf,
+    /// The key.
+    pub key: PathBuf,
 }
 
 /// Another hub whose repositories are fetched when they are asked for, and kept.
@@ -120,6 +133,7 @@ impl Default for Config {
             log: LogForm::Text,
             limits: Limits::default(),
             mirror: Mirror::default(),
+            tls: Tls::default(),
         }
     }
 }

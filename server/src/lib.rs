@@ -29,10 +29,11 @@ mod send;
 mod serve;
 mod sign;
 mod sweep;
+mod tls;
 mod token;
 mod xet;
 
-pub use self::config::{Anonymous, Config, Limits, LogForm, Mirror};
+pub use self::config::{Anonymous, Config, Limits, LogForm, Mirror, Tls};
 pub use self::error::{Error, Result};
 pub use self::serve::serve;
 pub use self::token::{NewToken, Role, Token, Tokens};

@@ -6,21 +6,20 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep};
 
 /// A connection with a clock for writing. Reading has clocks of its own, where bodies are read.
-pub(crate) struct Patient {
-    stream: TcpStream,
+pub(crate) struct Patient<S> {
+    stream: S,
     idle: Duration,
     waiting: bool,
     clock: Pin<Box<Sleep>>,
     _permit: OwnedSemaphorePermit,
 }
 
-impl Patient {
-    pub(crate) fn new(stream: TcpStream, idle: Duration, permit: OwnedSemaphorePermit) -> Self {
+impl<S> Patient<S> {
+    pub(crate) fn new(stream: S, idle: Duration, permit: OwnedSemaphorePermit) -> Self {
         Self { stream, idle, waiting: false, clock: Box::pin(sleep(idle)), _permit: permit }
     }
 
@@ -43,7 +42,7 @@ impl Patient {
     }
 }
 
-impl AsyncRead for Patient {
+impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -53,7 +52,7 @@ impl AsyncRead for Patient {
     }
 }
 
-impl AsyncWrite for Patient {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -11,6 +11,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 use tracing::{debug, info, warn};
 
 use crate::config::{Config, LogForm};
@@ -18,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::hub::Hub;
 use crate::patient::Patient;
 use crate::route::answer;
+use crate::tls::{acceptor, choose_provider};
 
 /// How long requests may go on after the server was asked to end.
 const GRACE: Duration = Duration::from_secs(30);
@@ -32,8 +34,10 @@ pub fn serve(store: Store, config: Config, ready: impl FnOnce(&str, &str)) -> Re
     let failed = |cause| Error::Io { what: "starting threads".into(), cause };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(failed)?;
+    choose_provider();
+    let tls = acceptor(&config.tls)?;
     let hub = Arc::new(Hub::open(store, config)?);
-    let outcome = runtime.block_on(run(hub, ready));
+    let outcome = runtime.block_on(run(hub, tls, ready));
     // What runs on other threads, such as a packing, ends with the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
     outcome
@@ -51,21 +55,27 @@ fn log(form: LogForm) {
     };
 }
 
-async fn run(hub: Arc<Hub>, ready: impl FnOnce(&str, &str)) -> Result<()> {
+async fn run(
+    hub: Arc<Hub>,
+    tls: Option<TlsAcceptor>,
+    ready: impl FnOnce(&str, &str),
+) -> Result<()> {
     let address = hub.config.listen;
     let failed = |cause| Error::Io { what: format!("listening on {address}"), cause };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     let secrets = hub.config.secrets_of(&hub.store);
-    ready(&format!("http://{address}"), &secrets.display().to_string());
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    ready(&format!("{scheme}://{address}"), &secrets.display().to_string());
     info!(%address, store = hub.store.address(), "listening");
     let limits = &hub.config.limits;
     let connections = Arc::new(Semaphore::new(limits.connections.max(1)));
     let idle = Duration::from_secs(limits.idle_time.max(1));
+    let shake = Duration::from_secs(limits.header_time.max(1));
     let mut server = http1::Builder::new();
     server
         .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_secs(limits.header_time.max(1)))
+        .header_read_timeout(shake)
         .max_headers(100)
         .max_buf_size(64 << 10);
     tokio::spawn(crate::sweep::run(Arc::clone(&hub)));
@@ -93,10 +103,23 @@ async fn run(hub: Arc<Hub>, ready: impl FnOnce(&str, &str)) -> Result<()> {
         let _ = stream.set_nodelay(true);
         let hub = Arc::clone(&hub);
         let service = service_fn(move |request| answer(Arc::clone(&hub), peer, request));
-        let io = TokioIo::new(Patient::new(stream, idle, permit));
-        let connection = graceful.watch(server.serve_connection(io, service));
+        let (server, watcher, tls) = (server.clone(), graceful.watcher(), tls.clone());
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
+            let outcome = match tls {
+                None => {
+                    let io = TokioIo::new(Patient::new(stream, idle, permit));
+                    watcher.watch(server.serve_connection(io, service)).await
+                }
+                Some(tls) => {
+                    let stream = match tokio::time::timeout(shake, tls.accept(stream)).await {
+                        Ok(Ok(stream)) => stream,
+                        _ => return debug!(%peer, "no agreement about TLS"),
+                    };
+                    let io = TokioIo::new(Patient::new(stream, idle, permit));
+                    watcher.watch(server.serve_connection(io, service)).await
+                }
+            };
+            if let Err(error) = outcome {
                 debug!(%peer, %error, "a connection broke");
             }
         });

@@ -32,6 +32,7 @@ class Server:
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = open(self.folder / "log", "ab")
         self.process = None
+        self.context = None
 
     def start(self):
         command = [AT1W, "serve", self.store, "--listen", f"127.0.0.1:{self.port}"]
@@ -39,7 +40,7 @@ class Server:
         self.process = subprocess.Popen(command, stderr=self.log)
         for _ in range(200):
             try:
-                urllib.request.urlopen(f"{self.url}/healthz").read()
+                urllib.request.urlopen(f"{self.url}/healthz", context=self.context).read()
                 return self
             except OSError:
                 if self.process.poll() is not None:
@@ -86,7 +87,7 @@ class Server:
         if token:
             request.add_header("Authorization", f"Bearer {token}")
         try:
-            with urllib.request.urlopen(request) as answer:
+            with urllib.request.urlopen(request, context=self.context) as answer:
                 return answer.status, answer.headers, answer.read()
         except urllib.error.HTTPError as answer:
             return answer.code, answer.headers, answer.read()

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import ssl
 import subprocess
 import time
 
@@ -101,3 +102,23 @@ def test_repositories_move_with_their_history(server, home, model):
         assert done.returncode == 0, done
     upload(server, home, model)
     assert server.ask("/api/models/lab/model")[0] == 200
+
+
+def test_tls(tmp_path, home, model, bucket):
+    if bucket:
+        pytest.skip("one store is enough")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate]
+    subprocess.run(command, check=True, capture_output=True)
+    config = f'[tls]\ncertificate = "{certificate}"\nkey = "{key}"\n'
+    server = Server(tmp_path / "server", config=config)
+    server.url = f"https://localhost:{server.port}"
+    server.context = ssl.create_default_context(cafile=certificate)
+    server.start()
+    more = {"HF_HUB_DISABLE_XET": "1", "SSL_CERT_FILE": str(certificate)}
+    upload(server, home, model, **more)
+    back = ["hf", "download", "lab/model", "--local-dir", str(tmp_path / "back")]
+    server.run(tmp_path / "o", *back, **more)
+    same(model, tmp_path / "back")
+    server.stop()
