@@ -81,10 +81,7 @@ fn check_claim(call: &Call, limit: u64) -> Answer<Option<u64>> {
 }
 
 /// Returns the next piece of a body.
-async fn next(
-    stream: &mut axum::body::BodyDataStream,
-    idle: Duration,
-) -> Answer<Option<Bytes>> {
+async fn next(stream: &mut axum::body::BodyDataStream, idle: Duration) -> Answer<Option<Bytes>> {
     let late = || Problem::new(StatusCode::REQUEST_TIMEOUT, "The body came too slowly");
     match tokio::time::timeout(idle, stream.next()).await.map_err(|_| late())? {
         None => Ok(None),

@@ -1,7 +1,7 @@
 //! Commits: what is to be uploaded how, and the changes that become a revision.
 
-use std::io::{BufRead, BufReader, Read, Write};
 use std::borrow::Cow;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::sync::Arc;
 
 use at1w_container::Digest;
@@ -33,12 +33,7 @@ pub(crate) const LINE: u64 = 48 << 20;
 const CHANGES: usize = 100_000;
 
 /// Says for each file how it is to be uploaded, and what is there now.
-pub(crate) async fn preupload(
-    call: Arc<Call>,
-    id: RepoId,
-    revision: String,
-    body: Body,
-) -> Answer {
+pub(crate) async fn preupload(call: Arc<Call>, id: RepoId, revision: String, body: Body) -> Answer {
     #[derive(Deserialize)]
     struct Asked {
         files: Vec<AskedFile>,
@@ -152,7 +147,11 @@ impl Parsed {
     fn add(&mut self, hub: &Hub, namespace: &str, line: Line<'_>) -> Answer<()> {
         let (path, change) = match line {
             Line::Header { summary, description, parent_commit } => {
-                let rest = if description.is_empty() { String::new() } else { format!("\n\n{description}") };
+                let rest = if description.is_empty() {
+                    String::new()
+                } else {
+                    format!("\n\n{description}")
+                };
                 self.message = format!("{summary}{rest}");
                 self.parent = parent_commit;
                 return Ok(());
@@ -225,14 +224,17 @@ fn make(call: &Call, id: &RepoId, revision: &str, body: &Spooled) -> Answer {
         Some(number) => (pull_request(number), Some(number)),
         None => (name, None),
     };
-    let moved = || Problem::new(
-        StatusCode::PRECONDITION_FAILED,
-        "A commit has happened since. Please refresh and try again.",
-    );
+    let moved = || {
+        Problem::new(
+            StatusCode::PRECONDITION_FAILED,
+            "A commit has happened since. Please refresh and try again.",
+        )
+    };
     if let Some(parent) = &parsed.parent
         && !entry.was_for(&request)
     {
-        let head = entry.branches.get(&branch).or_else(|| entry.branches.get(&stored(revision).ok()?));
+        let head =
+            entry.branches.get(&branch).or_else(|| entry.branches.get(&stored(revision).ok()?));
         if head.is_none_or(|head| !head.commit.starts_with(parent.as_str())) {
             return Err(moved());
         }

@@ -49,10 +49,16 @@ pub(crate) struct Problem {
     /// The code that clients know.
     code: Option<&'static str>,
     message: String,
+    more: Option<Box<More>>,
+}
+
+/// What few answers have.
+#[derive(Debug, Default)]
+struct More {
     headers: Vec<(HeaderName, String)>,
     body: Option<Value>,
     /// What the log says and the client does not learn.
-    pub(crate) cause: Option<String>,
+    cause: String,
 }
 
 /// The result of a request.
@@ -60,8 +66,7 @@ pub(crate) type Answer<T = Response<Body>> = std::result::Result<T, Problem>;
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        let message = message.into();
-        Self { status, code: None, message, headers: Vec::new(), body: None, cause: None }
+        Self { status, code: None, message: message.into(), more: None }
     }
 
     pub(crate) fn bad(message: impl Into<String>) -> Self {
@@ -116,24 +121,36 @@ impl Problem {
 
     pub(crate) fn internal(cause: impl ToString) -> Self {
         let message = "The server failed; its log says why, by the request id";
-        let problem = Self::new(StatusCode::INTERNAL_SERVER_ERROR, message);
-        Self { cause: Some(cause.to_string()), ..problem }
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, message).because(cause)
     }
 
-    pub(crate) fn cause(self, cause: impl Into<String>) -> Self {
-        Self { cause: Some(cause.into()), ..self }
+    fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
+    }
+
+    /// Adds what the log says.
+    pub(crate) fn because(mut self, cause: impl ToString) -> Self {
+        self.more().cause = cause.to_string();
+        self
+    }
+
+    /// Returns what the log says: the cause, or else the message.
+    pub(crate) fn cause(&self) -> &str {
+        let cause = self.more.as_deref().map(|more| more.cause.as_str());
+        cause.filter(|cause| !cause.is_empty()).unwrap_or(&self.message)
     }
 
     pub(crate) fn code(self, code: &'static str) -> Self {
         Self { code: Some(code), ..self }
     }
 
-    pub(crate) fn body(self, body: Value) -> Self {
-        Self { body: Some(body), ..self }
+    pub(crate) fn body(mut self, body: Value) -> Self {
+        self.more().body = Some(body);
+        self
     }
 
     pub(crate) fn header(mut self, name: HeaderName, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
+        self.more().headers.push((name, value.into()));
         self
     }
 
@@ -142,7 +159,8 @@ impl Problem {
     }
 
     pub(crate) fn into_response(self) -> Response<Body> {
-        let body = self.body.unwrap_or_else(|| json!({ "error": self.message }));
+        let More { headers: own, body, .. } = self.more.map(|more| *more).unwrap_or_default();
+        let body = body.unwrap_or_else(|| json!({ "error": self.message }));
         let mut response = Response::new(Body::from(body.to_string()));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
@@ -151,7 +169,7 @@ impl Problem {
             headers.insert("x-error-code", HeaderValue::from_static(code));
         }
         headers.insert("x-error-message", header_value(&self.message));
-        for (name, value) in self.headers {
+        for (name, value) in own {
             headers.insert(name, header_value(&value));
         }
         response
@@ -173,18 +191,14 @@ impl From<at1w_registry::Error> for Problem {
             Store::NoRevision { revision, .. } => Self::no_revision(&revision),
             Store::NoFile { path, .. } => Self::no_entry(&path),
             Store::Name { .. } => Self::bad(error.to_string()),
-            Store::Conflict { .. } => {
-                Self::new(StatusCode::PRECONDITION_FAILED, error.to_string())
-            }
+            Store::Conflict { .. } => Self::new(StatusCode::PRECONDITION_FAILED, error.to_string()),
             Store::Exists(_) | Store::Collected(_) => Self::conflict(error.to_string()),
             Store::Expired(_) | Store::Unknown { .. } => Self::busy(error.to_string()),
             Store::Remote(_) | Store::NoStore(_) => {
-                let problem = Self::busy("The store does not answer: try again");
-                Self { cause: Some(error.to_string()), ..problem }
+                Self::busy("The store does not answer: try again").because(error)
             }
             Store::Container(at1w_container::Error::Read { .. }) => {
-                let problem = Self::busy("The store could not be read: try again");
-                Self { cause: Some(error.to_string()), ..problem }
+                Self::busy("The store could not be read: try again").because(error)
             }
             error if error.is_integrity() => {
                 let problem = Self::internal(&error);
@@ -215,8 +229,7 @@ impl From<std::io::Error> for Problem {
     fn from(error: std::io::Error) -> Self {
         match error.kind() {
             std::io::ErrorKind::StorageFull => {
-                let problem = Self::busy("The disk of the server is full");
-                Self { cause: Some(error.to_string()), ..problem }
+                Self::busy("The disk of the server is full").because(error)
             }
             _ => Self::internal(error),
         }

@@ -152,7 +152,8 @@ impl Hub {
 
     /// Records an action in the audit log of the store, before it is acknowledged.
     pub(crate) fn audit(&self, mut record: Value) -> Answer<()> {
-        let millis = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis());
+        let millis =
+            SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis());
         record["time"] = (millis as u64 / 1000).into();
         let key = format!("audit/{millis:012x}-{}", random());
         Ok(self.store.objects().put(&key, record.to_string().into_bytes())?)

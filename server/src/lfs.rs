@@ -120,12 +120,12 @@ fn describe(
         return Ok((json!({ "oid": oid, "size": size }), false));
     }
     let token = call.who.token().map_or(String::new(), |token| token.sha256().to_owned());
-    let claim =
-        Claim { token, namespace, oid: oid.clone(), size: *size, upload: None, part: None };
+    let claim = Claim { token, namespace, oid: oid.clone(), size: *size, upload: None, part: None };
     let base = call.base();
     let url = |claim: &Claim| format!("{base}/lfs/{}", call.hub.key.sign("lfs", claim, GOOD));
     let shown = format!("{}{}", id.kind.folder(), id.shown());
-    let verify = json!({ "href": format!("{base}/{shown}.git/info/lfs/objects/verify"), "header": {} });
+    let verify =
+        json!({ "href": format!("{base}/{shown}.git/info/lfs/objects/verify"), "header": {} });
     let parts = multipart && *size > ONE_PART;
     let upload = if parts {
         let part = PART.max(size.div_ceil(PARTS));

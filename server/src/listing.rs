@@ -36,9 +36,9 @@ fn page(call: &Call, items: Vec<Value>, default: usize) -> Answer {
     let mut response = answer(&&items[from..to]);
     if to < items.len() {
         let kept = ["recursive", "expand", "search", "author", "sort", "full"];
-        let kept = kept.iter().filter_map(|name| {
-            Some(format!("{name}={}&", encode(call.query.get(name)?)))
-        });
+        let kept = kept
+            .iter()
+            .filter_map(|name| Some(format!("{name}={}&", encode(call.query.get(name)?))));
         let kept: String = kept.collect();
         let url = format!("{}{}?{kept}limit={limit}&cursor={to}", call.base(), call.path);
         response.headers_mut().insert(LINK, header_value(&format!("<{url}>; rel=\"next\"")));
@@ -121,9 +121,8 @@ pub(crate) fn info(call: &Call, id: &RepoId, revision: Option<&str>) -> Answer {
         object["safetensors"] = parameters(call, id, &tree)?;
     }
     if !expanded.is_empty() {
-        let kept = |name: &String| {
-            name == "id" || name == "_id" || expanded.contains(&name.as_str())
-        };
+        let kept =
+            |name: &String| name == "id" || name == "_id" || expanded.contains(&name.as_str());
         let all = object.as_object_mut().map(std::mem::take).unwrap_or_default();
         object = all.into_iter().filter(|(name, _)| kept(name)).collect::<Map<_, _>>().into();
     }
@@ -246,7 +245,8 @@ pub(crate) fn refs(call: &Call, id: &RepoId) -> Answer {
         "converts": [],
         "tags": tags.map(|(name, at)| named("refs/tags/", name, at)).collect::<Value>(),
     });
-    if call.query.get("include_prs").is_some() || call.query.get("include_pull_requests").is_some() {
+    if call.query.get("include_prs").is_some() || call.query.get("include_pull_requests").is_some()
+    {
         let pulls = entry.branches.iter().filter_map(|(name, found)| {
             let name = format!("refs/pr/{}", pull_number(name)?);
             Some(json!({ "name": name, "ref": name, "targetCommit": found.commit }))

@@ -123,8 +123,7 @@ impl Mirror {
 }
 
 fn unreachable(cause: &str) -> Problem {
-    let problem = Problem::busy("Upstream cannot be reached: try again");
-    problem.cause(cause)
+    Problem::busy("Upstream cannot be reached: try again").because(cause)
 }
 
 /// Returns the next bytes of an answer.
@@ -149,10 +148,8 @@ pub(crate) async fn ensure(
     let Ok(name) = stored(revision) else { return Ok(()) };
     let key = format!("{}@{name}", id.repo);
     let pinned = is_commit(&name);
-    let (hub, wanted) = (Arc::clone(&call.hub), Revision {
-        repo: id.repo.clone(),
-        revision: Some(name.clone()),
-    });
+    let (hub, wanted) =
+        (Arc::clone(&call.hub), Revision { repo: id.repo.clone(), revision: Some(name.clone()) });
     let state = blocking(move || {
         if hub.owner(&wanted.repo.namespace)? == Some(Owner::Local) {
             return Ok(None);
@@ -183,10 +180,11 @@ pub(crate) async fn ensure(
                         jobs.remove(&key);
                     }
                     if let Err(problem) = &outcome {
-                        let cause = problem.cause.as_deref().unwrap_or(problem.message());
+                        let cause = problem.cause();
                         warn!(repo = %id.repo, revision = name, cause, "was not mirrored");
                     }
-                    let shared = outcome.map_err(|error| (error.status, error.message().to_owned()));
+                    let shared =
+                        outcome.map_err(|error| (error.status, error.message().to_owned()));
                     let _ = sender.send(Some(shared));
                 });
                 job
@@ -275,9 +273,7 @@ async fn fetch_file(
     check_path(path)?;
     let namespace = id.repo.namespace.clone();
     let sha256 = match &sibling.lfs {
-        Some(large) => {
-            Some(large.sha256.parse::<Digest>().map_err(|_| unreachable("no SHA-256"))?)
-        }
+        Some(large) => Some(large.sha256.parse::<Digest>().map_err(|_| unreachable("no SHA-256"))?),
         None => None,
     };
     if let Some(sha256) = sha256 {

@@ -17,7 +17,8 @@ const TYPE: &str = "application/vnd.at1w";
 
 /// Whether a client asks for the packed form at the plain address.
 pub(crate) fn is_wanted(call: &Call) -> bool {
-    call.header(ACCEPT.as_str()).is_some_and(|accept| accept.split(',').any(|one| one.trim() == TYPE))
+    call.header(ACCEPT.as_str())
+        .is_some_and(|accept| accept.split(',').any(|one| one.trim() == TYPE))
 }
 
 /// Sends a client to the address of the packed form.

@@ -42,9 +42,10 @@ pub(crate) fn find(hub: &Hub, id: &RepoId, entry: &Entry, revision: &str) -> Ans
     }
     // What was fetched from upstream keeps the name that it has there.
     let Entry { branches, tags, .. } = entry;
-    let upstream = tags.iter().chain(branches).find(|(name, other)| {
-        other.commit == found.commit && is_commit(name)
-    });
+    let upstream = tags
+        .iter()
+        .chain(branches)
+        .find(|(name, other)| other.commit == found.commit && is_commit(name));
     if let Some((name, _)) = upstream {
         found.commit.clone_from(name);
     }

@@ -36,7 +36,7 @@ pub(crate) async fn answer(
     let answer = work.await.unwrap_or_else(|_| Err(Problem::internal("a panic")));
     let mut response = answer.unwrap_or_else(|problem| {
         if problem.status.is_server_error() {
-            let cause = problem.cause.as_deref().unwrap_or_default();
+            let cause = problem.cause();
             error!(request = id, %method, path, cause, "{}", problem.message());
         }
         problem.into_response()
@@ -51,12 +51,7 @@ pub(crate) async fn answer(
     Ok(response)
 }
 
-async fn handle(
-    hub: Arc<Hub>,
-    peer: SocketAddr,
-    id: String,
-    request: Request<Incoming>,
-) -> Answer {
+async fn handle(hub: Arc<Hub>, peer: SocketAddr, id: String, request: Request<Incoming>) -> Answer {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
     match path.as_str() {
@@ -87,7 +82,11 @@ async fn handle(
         _ => peer.ip().to_string(),
     };
     let download = segments.iter().any(|segment| matches!(*segment, "resolve" | "raw"));
-    if download { hub.downloads.count(&caller)? } else { hub.requests.count(&caller)? }
+    if download {
+        hub.downloads.count(&caller)?
+    } else {
+        hub.requests.count(&caller)?
+    }
     let method = parts.method;
     let call = Arc::new(Call { hub, who, method, path: path.clone(), query, headers, id });
     let body = Body::new(body);
@@ -164,7 +163,10 @@ async fn of_api(call: Arc<Call>, id: RepoId, segments: &[&str], body: Body) -> A
     let method = call.method.clone();
     let (get, post, delete) = (Method::GET, Method::POST, Method::DELETE);
     let own = |segments: &[&str]| segments.join("/");
-    let reads = matches!(segments.first(), None | Some(&("revision" | "tree" | "paths-info" | "refs" | "commits")));
+    let reads = matches!(
+        segments.first(),
+        None | Some(&("revision" | "tree" | "paths-info" | "refs" | "commits"))
+    );
     if reads {
         let revision = revision(segments.get(1..).unwrap_or_default()).0;
         mirror::ensure(&call, &id, &revision, true).await?;
@@ -198,7 +200,11 @@ async fn of_api(call: Arc<Call>, id: RepoId, segments: &[&str], body: Body) -> A
             let write = *rest == ["write"];
             blocking(move || {
                 let hub = &call.hub;
-                if write { call.who.write(hub, &id)? } else { call.who.read(hub, &id)? };
+                if write {
+                    call.who.write(hub, &id)?
+                } else {
+                    call.who.read(hub, &id)?
+                };
                 Ok(text(StatusCode::OK, "OK"))
             })
             .await

@@ -5,9 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
-use axum::http::header::{
-    CONTENT_LENGTH, CONTENT_RANGE, IF_NONE_MATCH, IF_RANGE, RANGE,
-};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_RANGE, IF_NONE_MATCH, IF_RANGE, RANGE};
 use axum::http::{HeaderMap, Method, Response, StatusCode};
 use futures_util::stream;
 use tokio::sync::mpsc;
@@ -151,8 +149,14 @@ async fn produce(
         };
         let failed = piece.is_err();
         if let Err(problem) = &piece {
-            let cause = problem.cause.as_deref().unwrap_or(problem.message());
-            warn!(request = call.id, path = call.path, offset = at, cause, "a download ended early");
+            let cause = problem.cause();
+            warn!(
+                request = call.id,
+                path = call.path,
+                offset = at,
+                cause,
+                "a download ended early"
+            );
         }
         if sender.send(piece).await.is_err() || failed {
             return;

@@ -22,10 +22,8 @@ pub(crate) fn acceptor(tls: &Tls) -> Result<Option<TlsAcceptor>> {
     if certificate.as_os_str().is_empty() && key.as_os_str().is_empty() {
         return Ok(None);
     }
-    let failed = |path: &Path, problem: String| Error::Config {
-        path: path.display().to_string(),
-        problem,
-    };
+    let failed =
+        |path: &Path, problem: String| Error::Config { path: path.display().to_string(), problem };
     let chain = CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect);
     let chain: Vec<_> = chain.map_err(|error| failed(certificate, error.to_string()))?;
     let secret = PrivateKeyDer::from_pem_file(key);

@@ -88,12 +88,14 @@ pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
+/// What was found for the SHA-256 of a secret, and when.
+type Found = (Instant, Option<Arc<Token>>);
+
 /// The tokens of a store.
 #[derive(Debug)]
 pub struct Tokens {
     objects: Arc<Objects>,
-    /// What was found for the SHA-256 of a secret, and when.
-    known: Mutex<HashMap<String, (Instant, Option<Arc<Token>>)>>,
+    known: Mutex<HashMap<String, Found>>,
 }
 
 impl Tokens {

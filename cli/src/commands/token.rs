@@ -121,12 +121,8 @@ impl Create {
         let store = Store::open(&self.store)?;
         store.init()?;
         let tokens = Tokens::new(store.objects().clone());
-        let new = NewToken {
-            name: self.name,
-            role,
-            namespaces: self.namespace,
-            lifetime: self.expires,
-        };
+        let new =
+            NewToken { name: self.name, role, namespaces: self.namespace, lifetime: self.expires };
         let (secret, _) = tokens.create(&new)?;
         to_stdout(|out| writeln!(out, "{secret}"))
     }

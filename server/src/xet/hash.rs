@@ -81,7 +81,7 @@ fn group_len(nodes: &[(Hash, u64)]) -> usize {
         return nodes.len();
     }
     let most = most.min(nodes.len());
-    let ends = |at: &usize| nodes[*at].0.words()[3] % 4 == 0;
+    let ends = |at: &usize| nodes[*at].0.words()[3].is_multiple_of(4);
     (least - 1..most).find(ends).map_or(most, |at| at + 1)
 }
 

@@ -127,7 +127,8 @@ async fn take_xorb(call: Arc<Call>, namespace: String, hash: Hash, body: Body) -
         }
         let mut bytes = Vec::with_capacity(body.len as usize);
         body.file.reopen()?.read_to_end(&mut bytes)?;
-        let actual = xorb::hash(&bytes).map_err(|problem| Problem::bad(format!("The xorb: {problem}")))?;
+        let actual =
+            xorb::hash(&bytes).map_err(|problem| Problem::bad(format!("The xorb: {problem}")))?;
         if actual != hash {
             return Err(Problem::bad("The xorb is not the one that its address names"));
         }
@@ -159,10 +160,12 @@ impl Progress for Job {
 /// Takes a shard: its files are rebuilt, checked and packed before the answer ends.
 async fn take_shard(call: Arc<Call>, namespace: String, stream: bool, body: Body) -> Answer {
     let bytes = read(&call, body, call.hub.config.limits.shard).await?;
-    let files = shard::parse(&bytes).map_err(|problem| Problem::bad(format!("The shard: {problem}")))?;
+    let files =
+        shard::parse(&bytes).map_err(|problem| Problem::bad(format!("The shard: {problem}")))?;
     drop(bytes);
     // Each byte is rebuilt once and packed once.
-    let total = files.iter().fold(0_u64, |sum, file| sum.saturating_add(file.len)).saturating_mul(2);
+    let total =
+        files.iter().fold(0_u64, |sum, file| sum.saturating_add(file.len)).saturating_mul(2);
     let job = Arc::new(Job::default());
     let work = {
         let (call, job) = (Arc::clone(&call), Arc::clone(&job));
@@ -222,7 +225,7 @@ async fn report(
         Ok(()) => json!({ "type": "result" }),
         Err(problem) => {
             let retryable = problem.status.is_server_error();
-            let cause = problem.cause.as_deref().unwrap_or_default();
+            let cause = problem.cause();
             tracing::warn!(request = call.id, cause, "a shard failed: {}", problem.message());
             json!({ "type": "error", "message": problem.message(), "retryable": retryable })
         }

@@ -53,7 +53,8 @@ impl<'a> Rebuild<'a> {
         let limit = self.hub.config.limits.file;
         // Before anything is decoded: a shard of a few bytes can claim any number of them.
         if let Some(file) = files.iter().find(|file| file.len > limit) {
-            let message = format!("{} has {} bytes, at most {limit} are taken", file.sha256, file.len);
+            let message =
+                format!("{} has {} bytes, at most {limit} are taken", file.sha256, file.len);
             return Err(Problem::too_large(message));
         }
         for file in files {
@@ -95,9 +96,7 @@ impl<'a> Rebuild<'a> {
 
     /// Writes the raw bytes of a term.
     fn term(&mut self, term: &Term, out: &mut impl Write) -> Answer<()> {
-        let wrong = |problem: &str| {
-            Problem::bad(format!("Xorb {}: {problem}", term.xorb.text()))
-        };
+        let wrong = |problem: &str| Problem::bad(format!("Xorb {}: {problem}", term.xorb.text()));
         match &*self.xorb(term.xorb)? {
             Xorb::Sent { bytes, chunks } => {
                 let chunks = chunks.get(term.first as usize..term.end as usize);
