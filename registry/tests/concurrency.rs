@@ -81,6 +81,24 @@ fn what_is_removed_is_collected_after_the_grace_and_not_before() {
     assert_eq!(place.pulled("lab/model").unwrap(), owned(&weights(1)));
 }
 
+#[test]
+fn a_branch_that_is_removed_is_kept_within_the_grace() {
+    let place = Place::new();
+    place.push("lab/model", &[("config.json", b"{}".to_vec())]);
+    place.store().branch(&revision("lab/model"), "next").unwrap();
+    let source = place.source("source", &weights(1));
+    let options = PushOptions::new().branch("next");
+    place.store().push(&source, &"lab/model".parse().unwrap(), &options).unwrap();
+    place.store().remove(&revision("lab/model@next")).unwrap();
+    assert_eq!(place.store().collect(&grace(3600.0)).unwrap().condemned, 0);
+    place.store().restore(&revision("lab/model@next")).unwrap();
+    assert_eq!(place.pulled("lab/model@next").unwrap().len(), 2);
+    place.store().remove(&revision("lab/model@next")).unwrap();
+    assert!(place.store().collect(&grace(0.0)).unwrap().deleted > 0);
+    let restored = place.store().restore(&revision("lab/model@next"));
+    assert!(matches!(restored, Err(Error::Collected(_))), "{restored:?}");
+}
+
 /// Makes the objects in a folder older.
 fn age(place: &Place, folder: &str, seconds: u64) {
     let time = std::time::SystemTime::now() - Duration::from_secs(seconds);
