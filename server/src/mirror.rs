@@ -1,4 +1,5 @@
-//! Mirroring: a repository that is not here is fetched from upstream once, checked, packed and kept.
+//! Mirroring: a repository that is not here is fetched from upstream once, checked, packed and
+//! kept.
 
 use std::collections::HashMap;
 use std::io::Write;

@@ -1,5 +1,5 @@
-//! Uploads by Xet, which is how clients upload by default: a token, xorbs of chunks, and shards that
-//! tell how files are made of them.
+//! Uploads by Xet, which is how clients upload by default: a token, xorbs of chunks, and shards
+//! that tell how files are made of them.
 
 mod hash;
 mod places;
@@ -29,7 +29,8 @@ use crate::call::{Call, blocking, json as respond};
 use crate::error::{Answer, Problem, header_value};
 use crate::token::{Role, now};
 
-/// How long a token of the protocol is good, in seconds. It ends with the one that it was given for.
+/// How long a token of the protocol is good, in seconds. It ends with the one that it was given
+/// for.
 const GOOD: u64 = 3600;
 
 /// How often a client is told how far its files are.
