@@ -1,8 +1,7 @@
-#!/usr/bin/env python3
 """Loads a server with mixed HEAD, range and full reads for some seconds, hashes every answer, and
 reports errors, wrong bytes, throughput and memory.
 
-ci/hub-load AT1W [CONNECTIONS] [SECONDS]
+load.py [CONNECTIONS] [SECONDS]; AT1W is the command line.
 """
 
 import hashlib
@@ -16,12 +15,10 @@ import tempfile
 import threading
 import time
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tests" / "hub"))
-os.environ["AT1W"] = sys.argv[1]
-from conftest import Server, weights  # noqa: E402
+from conftest import AT1W, Server, weights
 
-CONNECTIONS = int(sys.argv[2]) if len(sys.argv) > 2 else 200
-SECONDS = int(sys.argv[3]) if len(sys.argv) > 3 else 60
+CONNECTIONS = int(sys.argv[1]) if len(sys.argv) > 1 else 200
+SECONDS = int(sys.argv[2]) if len(sys.argv) > 2 else 60
 PATH = "/lab/model/resolve/main/model.safetensors"
 
 
@@ -70,7 +67,7 @@ def main():
         weights(place / "model" / "model.safetensors", 26)
         content = (place / "model" / "model.safetensors").read_bytes()
         server = Server(place / "server", config="[limits]\nrequests = 0\ndownloads = 0\n")
-        push = [sys.argv[1], "push", str(place / "model"), server.store, "lab/model", "-q"]
+        push = [AT1W, "push", str(place / "model"), server.store, "lab/model", "-q"]
         subprocess.check_call(push)
         server.start()
         counts, lock = {}, threading.Lock()

@@ -1,8 +1,7 @@
-#!/usr/bin/env python3
 """Kills a server during uploads by unmodified clients, and starts it again. Checks that the client's
 retry succeeds, and that no revision is half there.
 
-ci/hub-kill AT1W [KILLS]    (in an environment with huggingface_hub)
+kill.py [KILLS]; AT1W is the command line.
 """
 
 import os
@@ -14,11 +13,9 @@ import tempfile
 import threading
 import time
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tests" / "hub"))
-os.environ["AT1W"] = sys.argv[1]
-from conftest import Server, same, weights  # noqa: E402
+from conftest import AT1W, Server, same, weights
 
-KILLS = int(sys.argv[2]) if len(sys.argv) > 2 else 50
+KILLS = int(sys.argv[1]) if len(sys.argv) > 1 else 50
 
 
 def main():
@@ -52,7 +49,7 @@ def main():
             download = ["hf", "download", "lab/model", "--local-dir", str(back)]
             server.run(place / "other", *download)
             same(model, back)
-        scrub = subprocess.run([sys.argv[1], "store", "scrub", server.store], capture_output=True)
+        scrub = subprocess.run([AT1W, "store", "scrub", server.store], capture_output=True)
         assert scrub.returncode == 0, scrub.stdout.decode() + scrub.stderr.decode()
         server.stop()
         print(f"{KILLS} uploads, {killed} servers killed meanwhile, {failed} clients started again,"
