@@ -1,12 +1,12 @@
 //! The state that all requests share.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use at1w_container::Digest;
 use at1w_container::fs::write_secret;
@@ -24,6 +24,9 @@ use crate::token::{NewToken, Role, Tokens};
 
 /// The number of trees and of opened files that are remembered.
 const REMEMBERED: usize = 64;
+
+/// How long a damaged file is refused without another look: it may be repaired meanwhile.
+const REFUSED: Duration = Duration::from_secs(600);
 
 /// The state of a server.
 pub(crate) struct Hub {
@@ -43,8 +46,8 @@ pub(crate) struct Hub {
     owners: Mutex<HashMap<String, Owner>>,
     trees: Mutex<HashMap<(String, Digest), Arc<Tree>>>,
     originals: Mutex<HashMap<(String, Digest), Arc<Original>>>,
-    /// The files that were found damaged.
-    damaged: Mutex<HashSet<(String, Digest)>>,
+    /// The files that were found damaged, and when.
+    damaged: Mutex<HashMap<(String, Digest), Instant>>,
     /// The number of times that damage was found.
     pub(crate) verify_failures: AtomicU64,
 }
@@ -126,17 +129,18 @@ impl Hub {
         owners.insert(namespace.into(), owner);
     }
 
-    /// Notes that a file is damaged: it is refused until it is read whole again.
+    /// Notes that a file is damaged: it is refused for a while.
     pub(crate) fn mark_damaged(&self, namespace: &str, sha256: Digest) {
         self.verify_failures.fetch_add(1, Ordering::Relaxed);
         let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
-        damaged.insert((namespace.to_owned(), sha256));
+        damaged.insert((namespace.to_owned(), sha256), Instant::now());
     }
 
     /// Checks that a file is not known to be damaged.
     pub(crate) fn check_damage(&self, namespace: &str, sha256: Digest) -> Answer<()> {
         let damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
-        if damaged.contains(&(namespace.to_owned(), sha256)) {
+        let since = damaged.get(&(namespace.to_owned(), sha256)).map(Instant::elapsed);
+        if since.is_some_and(|since| since < REFUSED) {
             return Err(Problem::internal(format!("{sha256} was found damaged before")));
         }
         Ok(())

@@ -74,9 +74,23 @@ async fn handle(hub: Arc<Hub>, peer: SocketAddr, id: String, request: Request<In
     let who = if signed {
         Who::Nobody
     } else {
-        let (hub, headers) = (Arc::clone(&hub), headers.clone());
-        blocking(move || Who::of(&hub, &headers, peer)).await?
+        let (asked, headers) = (Arc::clone(&hub), headers.clone());
+        match blocking(move || Who::of(&asked, &headers, peer)).await {
+            Ok(who) => who,
+            Err(problem) => {
+                // Guessing is limited as well.
+                hub.requests.count(&peer.ip().to_string())?;
+                return Err(problem);
+            }
+        }
     };
+    // No body of somebody unknown is read, but for the list of paths that he asks about.
+    let asks = matches!(parts.method, Method::GET | Method::HEAD)
+        || segments.contains(&"paths-info")
+        || segments == ["api", "validate-yaml"];
+    if !signed && !asks && who.token().is_none() {
+        return Err(Problem::needs_token());
+    }
     let caller = match &who {
         Who::Token(token) => token.id.clone(),
         _ => peer.ip().to_string(),

@@ -24,16 +24,17 @@ def main():
         model = place / "model"
         model.mkdir()
         server = Server(place / "server").start()
-        killed, failed = 0, 0
-        for number in range(KILLS):
-            weights(model / "model.safetensors", 10, seed=number)
+        number, killed, failed = 0, 0, 0
+        while killed < KILLS:
+            number += 1
+            weights(model / "model.safetensors", 26, seed=number)
             (model / "config.json").write_text(f'{{"number": {number}}}')
             way = {"HF_HUB_DISABLE_XET": "1"} if number % 2 else {}
             command = ["hf", "upload", "lab/model", str(model)]
             environment = server.environment(place / "home", server.admin, **way)
             client = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE,
                                       stderr=subprocess.STDOUT)
-            time.sleep(random.uniform(0.8, 3.5))
+            time.sleep(random.uniform(0.6, 2.0))
             if client.poll() is None:
                 killed += 1
             server.kill()
@@ -52,7 +53,7 @@ def main():
         scrub = subprocess.run([AT1W, "store", "scrub", server.store], capture_output=True)
         assert scrub.returncode == 0, scrub.stdout.decode() + scrub.stderr.decode()
         server.stop()
-        print(f"{KILLS} uploads, {killed} servers killed meanwhile, {failed} clients started again,"
+        print(f"{number} uploads, {killed} servers killed meanwhile, {failed} clients started again,"
               " all revisions whole, the store proven")
 
 
