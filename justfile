@@ -73,6 +73,10 @@ sweeps:
 registry:
     ci/registry
 
+# Runs unmodified clients against a server, or `load`, or `kill`
+hub *ARG:
+    ci/hub {{ ARG }}
+
 # Runs the tests of a store in a bucket, on a server of S3 from PyPI
 bucket:
     ci/bucket

@@ -36,6 +36,9 @@ pub struct Entry {
     pub branches: BTreeMap<String, Ref>,
     /// All tags.
     pub tags: BTreeMap<String, Ref>,
+    /// Whether only those may read it who may write to its namespace.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub private: bool,
     /// The commit that the entry brings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<Commit>,
@@ -61,6 +64,10 @@ pub enum Action {
     Restore,
     /// A commit was taken back whose writer had lost its lease.
     Withdraw,
+    /// The repository was given another name.
+    Rename,
+    /// A setting of the repository was changed.
+    Settings,
     /// Another repository took the name; nothing follows.
     End,
 }
@@ -138,6 +145,11 @@ impl Commit {
 }
 
 impl Entry {
+    /// Whether the entry was written for the request with this key.
+    pub fn was_for(&self, request: &str) -> bool {
+        self.request.as_deref() == Some(request)
+    }
+
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("an entry is plain data")
     }

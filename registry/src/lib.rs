@@ -5,6 +5,7 @@
 //! Nothing is ever overwritten: objects are made under names that are used once, and the collector
 //! ([`Store::collect`]) deletes what nothing names any more. `docs/REGISTRY.md` has the layout.
 
+mod change;
 mod check;
 mod collect;
 mod copy;
@@ -18,6 +19,7 @@ mod lease;
 mod log;
 mod mark;
 mod name;
+mod original;
 mod packs;
 mod prove;
 mod pull;
@@ -25,6 +27,7 @@ mod push;
 mod recipe;
 mod refs;
 mod relocate;
+mod rename;
 mod repack;
 mod repair;
 mod scrub;
@@ -38,12 +41,14 @@ mod tree;
 mod view;
 mod walk;
 
+pub use self::change::Change;
 pub use self::check::Checked;
 pub use self::collect::{CollectOptions, Collected};
 pub use self::copy::Copied;
 pub use self::entry::{Action, Commit, Entry, Ref, State};
 pub use self::error::{Error, Result};
-pub use self::name::{MAIN, RepoName, Revision};
+pub use self::name::{MAIN, RepoName, Revision, check_name, check_namespace, check_path};
+pub use self::original::Original;
 pub use self::pull::{PullOptions, Pulled};
 pub use self::push::{PushOptions, Pushed, Signer, signed_tree};
 pub use self::repack::Repacked;

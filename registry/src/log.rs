@@ -99,6 +99,7 @@ pub(crate) fn first(repo: &RepoName, actor: &str) -> Entry {
         state: State::Live,
         branches: Default::default(),
         tags: Default::default(),
+        private: false,
         commit: None,
         request: None,
     }

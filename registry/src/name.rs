@@ -108,7 +108,10 @@ impl FromStr for Revision {
 pub const MAIN: &str = "main";
 
 /// Checks the name of a namespace, which is a folder of the store and the start of addresses.
-pub(crate) fn check_namespace(name: &str) -> Result<()> {
+///
+/// # Errors
+/// [`Error::Name`].
+pub fn check_namespace(name: &str) -> Result<()> {
     check_name(name)?;
     if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
         return Err(refused(name, "has capital letters: namespaces are spelled in small ones"));
@@ -120,7 +123,10 @@ pub(crate) fn check_namespace(name: &str) -> Result<()> {
 }
 
 /// Checks the name of a repository, a branch or a tag.
-pub(crate) fn check_name(name: &str) -> Result<()> {
+///
+/// # Errors
+/// [`Error::Name`].
+pub fn check_name(name: &str) -> Result<()> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     let problem = if name.is_empty() || name.len() > MAX_LEN {
         "is no name: one has 1 to 96 characters"
@@ -135,7 +141,10 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
 }
 
 /// Checks the path of a file in a tree, which must stay within a directory on every system.
-pub(crate) fn check_path(path: &str) -> Result<()> {
+///
+/// # Errors
+/// [`Error::Name`].
+pub fn check_path(path: &str) -> Result<()> {
     let apart = |part: &str| matches!(part, "" | "." | "..");
     if path.contains('\\') || path.chars().any(char::is_control) || path.split('/').any(apart) {
         return Err(refused(path, "is no path within a repository"));

@@ -35,6 +35,8 @@ pub struct PushOptions<'a> {
     pub level: Level,
     /// The key of the request: where the last entry has the same, nothing is done again.
     pub request: Option<&'a str>,
+    /// Whether the repository is private from then on; `None` leaves it as it is.
+    pub private: Option<bool>,
     /// Signs the message over a tree ([`signed_tree`]); returns the signature.
     pub sign: Option<&'a Signer<'a>>,
     /// The listener that is told about the work.
@@ -53,6 +55,7 @@ impl Default for PushOptions<'_> {
             delete: false,
             level: Level::default(),
             request: None,
+            private: None,
             sign: None,
             progress: &(),
         }
@@ -112,6 +115,12 @@ impl<'a> PushOptions<'a> {
         Self { request: request.into(), ..self }
     }
 
+    /// Sets whether the repository is private from then on.
+    #[must_use]
+    pub fn private(self, private: impl Into<Option<bool>>) -> Self {
+        Self { private: private.into(), ..self }
+    }
+
     /// Sets what signs the commit.
     #[must_use]
     pub fn sign(self, sign: impl Into<Option<&'a Signer<'a>>>) -> Self {
@@ -157,13 +166,16 @@ pub struct Pushed {
 }
 
 /// The files that a push changes.
-struct Changes<'a> {
-    repo: &'a RepoName,
-    branch: &'a str,
+pub(crate) struct Changes<'a> {
+    pub(crate) repo: &'a RepoName,
+    pub(crate) branch: &'a str,
     /// The name of the revision that they are made for, and its tree.
-    base: (String, Tree),
-    files: Vec<(String, File)>,
-    delete: bool,
+    pub(crate) base: (String, Tree),
+    pub(crate) files: Vec<(String, File)>,
+    /// The paths that are removed.
+    pub(crate) removed: Vec<String>,
+    /// Whether everything else is removed.
+    pub(crate) delete: bool,
 }
 
 impl Changes<'_> {
@@ -184,6 +196,12 @@ impl Changes<'_> {
             return Ok(Tree { files: self.files.iter().cloned().collect() });
         }
         let mut tree = current.clone();
+        for path in &self.removed {
+            if moved.binary_search(&path.as_str()).is_ok() && current.files.contains_key(path) {
+                return Err(conflict(format!("{path} was changed there as well")));
+            }
+            tree.files.remove(path);
+        }
         for (path, file) in &self.files {
             let there = current.files.get(path);
             let same = there.is_some_and(|there| there.sha256 == file.sha256);
@@ -250,7 +268,8 @@ impl Store {
         let files: Vec<_> = added.into_iter().map(name).collect();
         let bytes = files.iter().fold(0_u64, |sum, (_, file)| sum.saturating_add(file.size));
         let count = files.len() as u64;
-        let changes = Changes { repo, branch: options.branch, base, files, delete: options.delete };
+        let (branch, removed) = (options.branch, Vec::new());
+        let changes = Changes { repo, branch, base, files, removed, delete: options.delete };
         let (commit, new) = self.commit(head, &changes, &lease, stage.written(), options)?;
         let healed = stage.healed.len() as u64;
         // The commit is acknowledged: what follows only makes others whole again.
@@ -272,7 +291,7 @@ impl Store {
     }
 
     /// Returns the revision that a push is made for.
-    fn base(
+    pub(crate) fn base(
         &self,
         repo: &RepoName,
         head: Option<&Head>,
@@ -304,7 +323,7 @@ impl Store {
     }
 
     /// Appends the commit of a push to the log, after whatever others have appended meanwhile.
-    fn commit(
+    pub(crate) fn commit(
         &self,
         mut head: Option<Head>,
         changes: &Changes<'_>,
@@ -370,6 +389,7 @@ impl Store {
             entry.branches.insert(changes.branch.into(), of_commit(&commit, entry.seq));
             entry.commit = Some(commit.clone());
             entry.request = options.request.map(str::to_owned);
+            entry.private = options.private.unwrap_or(entry.private);
             lease.check(&repo.to_string())?;
             match append(&self.objects, &log, birth, &entry)? {
                 Appended::Done(done) => {
@@ -455,7 +475,7 @@ impl Store {
     }
 }
 
-fn done_before(commit: &Commit) -> Pushed {
+pub(crate) fn done_before(commit: &Commit) -> Pushed {
     Pushed {
         commit: commit.id.clone(),
         tree: commit.tree,

@@ -124,7 +124,7 @@ impl Store {
     }
 
     /// Appends a change of the last entry of a repository, made again after whatever others append.
-    fn edit<T>(
+    pub(crate) fn edit<T>(
         &self,
         repo: &RepoName,
         action: Action,

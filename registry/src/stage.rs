@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::index::{Index, Samples, Stored, TensorKey};
 use crate::keys;
 use crate::lease::Lease;
+use crate::original::Original;
 use crate::packs::Packs;
 use crate::recipe::{Location, Packed, Recipe};
 use crate::store::Store;
@@ -344,6 +345,24 @@ impl<'a> Stage<'a> {
         self.keep(entry, recipe)
     }
 
+    /// Adds a file that is stored already; `None` where there is none with good bytes that may be
+    /// relied on.
+    pub(crate) fn add_stored(&mut self, sha256: Digest) -> Result<Option<tree::File>> {
+        let Some((name, recipe)) = self.newest(sha256)? else { return Ok(None) };
+        if !self.may_rely_on(&name, &recipe) {
+            return Ok(None);
+        }
+        let original = Original::open(self.store, self.namespace, &recipe)?;
+        if !recipe.packs.iter().all(|pack| self.view.is_fresh(&pack.id))
+            && original.verify(sha256, self.progress).is_err()
+        {
+            return Ok(None);
+        }
+        self.rely_on(&recipe);
+        self.names.insert(sha256, name);
+        tree_file(&recipe, &original).map(Some)
+    }
+
     /// Whether a file is stored as it is, with good bytes that may be relied on.
     fn found_plain(&mut self, sha256: Digest) -> Result<bool> {
         let Some((name, recipe)) = self.newest(sha256)? else { return Ok(false) };
@@ -521,6 +540,17 @@ fn copy(
         sink.write_all(&buffer[..read])?;
         len += read as u64;
     }
+}
+
+/// Returns what a tree says about a file with a recipe.
+pub(crate) fn tree_file(recipe: &Recipe, original: &Original) -> Result<tree::File> {
+    let (size, sha256) = (recipe.size, recipe.sha256);
+    let root = recipe.packed.as_ref().map(|packed| packed.root);
+    let git = match root {
+        None if size < SMALL => blob(&original.read(0..size)?),
+        _ => pointer(sha256, size),
+    };
+    Ok(tree::File { size, sha256, git, root, recipe: None })
 }
 
 /// Returns the name that git gives to a file.

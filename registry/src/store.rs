@@ -84,7 +84,7 @@ impl Times {
 #[derive(Debug)]
 pub struct Store {
     pub(crate) objects: Arc<Objects>,
-    pub(crate) runs: Runs,
+    pub(crate) runs: Arc<Runs>,
     pub(crate) times: Times,
     /// The user and machine, as entries name them.
     pub(crate) actor: String,
@@ -109,7 +109,7 @@ impl Store {
 
     /// Opens the store in these objects.
     pub fn new(objects: Arc<Objects>) -> Self {
-        Self { objects, runs: Runs::default(), times: Times::default(), actor: actor() }
+        Self { objects, runs: Arc::default(), times: Times::default(), actor: actor() }
     }
 
     /// Sets the times that all users of the store have to agree on.

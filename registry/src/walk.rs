@@ -23,7 +23,7 @@ pub(crate) struct SourceFile {
 }
 
 impl SourceFile {
-    fn new(path: String, full: PathBuf, metadata: &Metadata) -> Result<Self> {
+    pub(crate) fn new(path: String, full: PathBuf, metadata: &Metadata) -> Result<Self> {
         check_path(&path)?;
         Ok(Self { path, full, len: metadata.len(), modified: metadata.modified().ok() })
     }

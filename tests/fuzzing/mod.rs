@@ -12,6 +12,7 @@ mod remote;
 mod round_trip;
 mod seal;
 mod slices;
+mod upload;
 
 use arbitrary::{Result, Unstructured};
 use at1w_codec::Dtype;
@@ -25,7 +26,7 @@ use crate::{Random, quantised, scaled_weights, weights};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     ("backends", |input| run(backends::run, input)),
     ("container", container::run),
     ("decode", |input| run(decode::run, input)),
@@ -36,6 +37,7 @@ pub const TARGETS: [Target; 10] = [
     ("remote", |input| run(remote::run, input)),
     ("round_trip", |input| run(round_trip::run, input)),
     ("slices", |input| run(slices::run, input)),
+    ("upload", upload::run),
 ];
 
 /// Runs the target of this name.

@@ -16,8 +16,10 @@ pub(crate) mod pull;
 pub(crate) mod push;
 pub(crate) mod repo;
 mod revisions;
+pub(crate) mod serve;
 pub(crate) mod sign;
 pub(crate) mod store;
+pub(crate) mod token;
 pub(crate) mod unpack;
 pub(crate) mod verify;
 

@@ -1,0 +1,186 @@
+//! Commits of single changes: files that are added, taken from what is stored, or removed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use at1w_container::{Digest, Level, Progress};
+
+use crate::entry::{Action, Entry, Ref};
+use crate::error::{Error, Result};
+use crate::lease::Lease;
+use crate::log::Head;
+use crate::name::{RepoName, check_name, check_namespace, check_path};
+use crate::original::Original;
+use crate::push::{Changes, PushOptions, Pushed, done_before};
+use crate::recipe::Recipe;
+use crate::relocate::relocate;
+use crate::stage::{Stage, tree_file};
+use crate::store::Store;
+use crate::tree::{File, Tree};
+use crate::walk::SourceFile;
+
+/// A change of the file at a path.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// Its content becomes that of a local file.
+    Add(PathBuf),
+    /// Its content becomes that of a file that the namespace stores.
+    Stored(Digest),
+    /// It is removed.
+    Remove,
+    /// Everything under it is removed.
+    RemoveFolder,
+}
+
+impl Store {
+    /// Returns the same store, whose entries name another writer.
+    #[must_use]
+    pub fn acting_as(&self, actor: &str) -> Self {
+        let (objects, runs) = (Arc::clone(&self.objects), Arc::clone(&self.runs));
+        Self { objects, runs, times: self.times, actor: actor.into() }
+    }
+
+    /// Returns the last entry of a repository: its branches, its tags and its settings.
+    ///
+    /// # Errors
+    /// [`Error::NoRepo`], and those of the store.
+    pub fn entry(&self, repo: &RepoName) -> Result<Entry> {
+        Ok(self.head(repo)?.entry)
+    }
+
+    /// Reads the tree of a branch, a tag or a commit of a namespace.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`], and those of the store.
+    pub fn tree_of(&self, namespace: &str, found: &Ref) -> Result<Tree> {
+        Tree::read(&self.objects, namespace, found.tree, &found.copy)
+    }
+
+    /// Makes a repository private, or readable for everybody who may read the store.
+    ///
+    /// # Errors
+    /// [`Error::NoRepo`], and those of the store.
+    pub fn set_private(&self, repo: &RepoName, private: bool) -> Result<()> {
+        let lease = Lease::begin(&self.objects, self.times.lease)?;
+        self.edit(repo, Action::Settings, &lease, |_, entry| {
+            entry.private = private;
+            Ok(())
+        })
+    }
+
+    /// Stores a local file in a namespace, of which no commit knows yet: [`Change::Stored`] makes
+    /// it part of one. Until then the collector treats it like a file that was removed. The name tells
+    /// whether it may hold weights.
+    ///
+    /// # Errors
+    /// Those of reading and storing.
+    pub fn store_file(
+        &self,
+        namespace: &str,
+        name: &str,
+        source: &Path,
+        level: Level,
+        progress: &dyn Progress,
+    ) -> Result<File> {
+        check_namespace(namespace)?;
+        let lease = Lease::begin(&self.objects, self.times.lease)?;
+        let mut stage = Stage::new(self, namespace, &lease, level, &|_| true, progress)?;
+        let added = stage.add_all(&[source_file(name, source)?], &Tree::default())?;
+        stage.finish()?;
+        lease.check(name)?;
+        let file = added.into_iter().next().map(|(_, file)| file);
+        file.ok_or_else(|| Error::damaged(name, "it was stored and is not there"))
+    }
+
+    /// Returns the facts about a file that a namespace stores; `None` where it stores none.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`], and those of the store.
+    pub fn find_file(&self, namespace: &str, sha256: Digest) -> Result<Option<File>> {
+        check_namespace(namespace)?;
+        let Some((_, recipe)) = Recipe::newest(&self.objects, namespace, sha256)? else {
+            return Ok(None);
+        };
+        let original = Original::open(self, namespace, &recipe)?;
+        tree_file(&recipe, &original).map(Some)
+    }
+
+    /// Commits changes of single files to a branch. Makes the repository if there is none.
+    ///
+    /// # Errors
+    /// As [`Store::push`]; [`Error::NoFile`] for a file that is to be removed and is not there, or
+    /// that is said to be stored and is not.
+    pub fn apply(
+        &self,
+        repo: &RepoName,
+        changes: &[(String, Change)],
+        options: &PushOptions<'_>,
+    ) -> Result<Pushed> {
+        check_name(options.branch)?;
+        changes.iter().try_for_each(|(path, _)| check_path(path.trim_end_matches('/')))?;
+        let lease = Lease::begin(&self.objects, self.times.lease)?;
+        let head = Head::find(&self.objects, repo)?;
+        if let (Some(head), Some(request)) = (&head, options.request)
+            && head.entry.request.as_deref() == Some(request)
+            && let Some(commit) = &head.entry.commit
+        {
+            return Ok(done_before(commit));
+        }
+        let base = self.base(repo, head.as_ref(), options)?;
+        let namespace = &repo.namespace;
+        let level = options.level;
+        let mut stage = Stage::new(self, namespace, &lease, level, &|_| true, options.progress)?;
+        let missing = |path: &str| Error::NoFile { repo: repo.to_string(), path: path.into() };
+        let (mut local, mut files, mut removed) = (Vec::new(), Vec::new(), Vec::new());
+        for (path, change) in changes {
+            match change {
+                Change::Add(source) => local.push(source_file(path, source)?),
+                Change::Stored(sha256) => {
+                    let stored = stage.add_stored(*sha256)?;
+                    files.push((path.clone(), stored.ok_or_else(|| missing(path))?));
+                }
+                Change::Remove => {
+                    let there = base.1.files.contains_key(path);
+                    removed.push(there.then(|| path.clone()).ok_or_else(|| missing(path))?);
+                }
+                Change::RemoveFolder => {
+                    let folder = format!("{}/", path.trim_end_matches('/'));
+                    let within = base.1.files.keys().filter(|path| path.starts_with(&folder));
+                    removed.extend(within.cloned());
+                }
+            }
+        }
+        files.extend(stage.add_all(&local, &base.1)?);
+        stage.finish()?;
+        for (_, file) in &mut files {
+            file.recipe = stage.recipe_name(file.sha256).cloned().or(file.recipe.take());
+        }
+        let bytes = files.iter().fold(0_u64, |sum, (_, file)| sum.saturating_add(file.size));
+        let count = files.len() as u64;
+        let (branch, delete) = (options.branch, false);
+        let changes = Changes { repo, branch, base, files, removed, delete };
+        let (commit, new) = self.commit(head, &changes, &lease, stage.written(), options)?;
+        let healed = stage.healed.len() as u64;
+        if let Err(error) = relocate(self, namespace, &stage.healed) {
+            options.progress.warn(&format!("damaged tensors elsewhere were not healed: {error}"));
+        }
+        Ok(Pushed {
+            commit: commit.id,
+            tree: commit.tree,
+            new,
+            files: count,
+            bytes,
+            stored: stage.written(),
+            tensors: stage.tensors.0,
+            new_tensors: stage.tensors.1,
+            healed,
+            faults: stage.faults,
+        })
+    }
+}
+
+fn source_file(path: &str, full: &Path) -> Result<SourceFile> {
+    let metadata = fs::metadata(full).map_err(Error::io(full))?;
+    SourceFile::new(path.into(), full.into(), &metadata)
+}

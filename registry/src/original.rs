@@ -1,0 +1,78 @@
+//! The bytes of an original file, in ranges.
+
+use std::ops::Range;
+
+use at1w_container::{Digest, Error as Packing, Progress, ReadAt, Reader};
+
+use crate::error::{Error, Result};
+use crate::recipe::Recipe;
+use crate::stage::hash;
+use crate::store::Store;
+use crate::stored_file::StoredFile;
+use crate::tree::File;
+
+/// An original file, opened to be read in ranges.
+#[derive(Debug)]
+pub enum Original {
+    /// It is rebuilt from what is packed; every chunk is verified.
+    Packed(Box<Reader>),
+    /// It is stored as it is: whoever reads all of it checks its SHA-256.
+    Plain(PlainFile),
+}
+
+/// A file that is stored as it is.
+#[derive(Debug)]
+pub struct PlainFile(StoredFile);
+
+impl Original {
+    pub(crate) fn open(store: &Store, namespace: &str, recipe: &Recipe) -> Result<Self> {
+        if recipe.packed.is_some() {
+            return Ok(Self::Packed(Box::new(store.reader(namespace, recipe)?)));
+        }
+        Ok(Self::Plain(PlainFile(StoredFile::open(&store.objects, namespace, recipe))))
+    }
+
+    /// Reads a range of the original.
+    ///
+    /// # Errors
+    /// Those of reading; damage, for a packed file.
+    pub fn read(&self, range: Range<u64>) -> Result<Vec<u8>> {
+        match self {
+            Self::Packed(reader) => Ok(reader.read_original(range)?),
+            Self::Plain(PlainFile(file)) => {
+                let offset = range.start;
+                let bytes = file.read_at(range);
+                let bytes = bytes.map_err(|cause| Packing::Read { offset, cause })?;
+                Ok(bytes.into_owned())
+            }
+        }
+    }
+
+    /// Checks all of it against its SHA-256.
+    pub(crate) fn verify(&self, sha256: Digest, progress: &dyn Progress) -> Result<()> {
+        match self {
+            Self::Packed(reader) => Ok(reader.verify_original(progress)?),
+            Self::Plain(PlainFile(file)) => {
+                let digest = hash(file, progress);
+                match digest.map_err(|cause| Packing::Read { offset: 0, cause })? == sha256 {
+                    true => Ok(()),
+                    false => Err(Error::damaged(sha256.to_string(), "its SHA-256 does not match")),
+                }
+            }
+        }
+    }
+}
+
+impl Store {
+    /// Opens the original of a file of a namespace.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`], and those of the store.
+    pub fn original(&self, namespace: &str, file: &File) -> Result<Original> {
+        let (source, options) = self.stored(namespace, file)?;
+        match file.root {
+            Some(_) => Ok(Original::Packed(Box::new(Reader::new(Box::new(source), &options)?))),
+            None => Ok(Original::Plain(PlainFile(source))),
+        }
+    }
+}

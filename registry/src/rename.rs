@@ -1,0 +1,88 @@
+//! Giving a repository another name within its namespace.
+
+use at1w_container::Digest;
+
+use crate::entry::{Action, State};
+use crate::error::{Error, Result};
+use crate::keys;
+use crate::lease::Lease;
+use crate::log::{self, Appended, Head, append};
+use crate::name::{RepoName, Revision};
+use crate::store::Store;
+
+impl Store {
+    /// Gives a repository another name within its namespace, with all of its history. The old name
+    /// is free then. A process that is killed meanwhile leaves the repository under its old name,
+    /// removed: restore it.
+    ///
+    /// # Errors
+    /// [`Error::NoRepo`], [`Error::Exists`], [`Error::Name`], and those of the store.
+    pub fn rename(&self, from: &RepoName, name: &str) -> Result<()> {
+        let to = RepoName::new(&from.namespace, name)?;
+        let lease = Lease::begin(&self.objects, self.times.lease)?;
+        if keys::name(from) == keys::name(&to) {
+            return self.edit(from, Action::Rename, &lease, |_, entry| {
+                entry.name = to.to_string();
+                Ok(())
+            });
+        }
+        if Head::find(&self.objects, &to)?.is_some_and(|head| head.is_live()) {
+            return Err(Error::Exists(to.to_string()));
+        }
+        // Nobody pushes to the old name while its log is copied.
+        self.edit(from, Action::Rename, &lease, |_, entry| {
+            entry.state = State::Deleted;
+            Ok(())
+        })?;
+        let copied = self.copy_log(from, &to, &lease);
+        if copied.is_err() {
+            self.restore(&Revision { repo: from.clone(), revision: None })?;
+        }
+        copied
+    }
+
+    /// Copies the log of a repository that was removed, and makes the copy live.
+    fn copy_log(&self, from: &RepoName, to: &RepoName, lease: &Lease) -> Result<()> {
+        let taken = || Error::Exists(to.to_string());
+        let missing = || Error::NoRepo { repo: from.to_string(), hint: String::new() };
+        let source = Head::find(&self.objects, from)?.ok_or_else(missing)?;
+        let birth = match Head::find(&self.objects, to)? {
+            None => 0,
+            Some(head) => match head.entry.state {
+                State::Live => return Err(taken()),
+                State::Ended => head.birth + 1,
+                State::Deleted => {
+                    let mut end = head.next(Action::End, &self.actor);
+                    end.state = State::Ended;
+                    match append(&self.objects, &head.log, head.birth, &end)? {
+                        Appended::Done(_) => head.birth + 1,
+                        Appended::Behind(_) => return Err(taken()),
+                    }
+                }
+            },
+        };
+        let log = keys::log(to, birth);
+        let (mut prev, mut last) = (Digest::of(b""), None);
+        for mut entry in log::read_all(&self.objects, &source.log, source.entry.seq)? {
+            entry.name = to.to_string();
+            entry.prev = prev;
+            // Only the last entry makes it live: a copy that ends early is none.
+            entry.state = State::Deleted;
+            lease.check(&to.to_string())?;
+            match append(&self.objects, &log, birth, &entry)? {
+                Appended::Done(head) => {
+                    prev = head.digest;
+                    last = Some(head);
+                }
+                Appended::Behind(_) => return Err(taken()),
+            }
+        }
+        let last = last.ok_or_else(missing)?;
+        let mut entry = last.next(Action::Rename, &self.actor);
+        entry.state = State::Live;
+        match append(&self.objects, &log, birth, &entry)? {
+            Appended::Done(_) => Ok(()),
+            Appended::Behind(_) => Err(taken()),
+        }
+    }
+}

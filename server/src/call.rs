@@ -1,0 +1,81 @@
+//! One request: what was asked, by whom, and answers to it.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::header::{CONTENT_TYPE, HOST, HeaderValue};
+use axum::http::{HeaderMap, Method, Response, StatusCode};
+use serde::Serialize;
+
+use crate::access::Who;
+use crate::address::Query;
+use crate::error::{Answer, Problem};
+use crate::hub::Hub;
+
+/// A request without its body.
+pub(crate) struct Call {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) who: Who,
+    pub(crate) method: Method,
+    /// The path as it was sent.
+    pub(crate) path: String,
+    pub(crate) query: Query,
+    pub(crate) headers: HeaderMap,
+    /// The id by which the log knows it.
+    pub(crate) id: String,
+}
+
+impl Call {
+    /// Returns the address of the server as the client reaches it.
+    pub(crate) fn base(&self) -> String {
+        if !self.hub.config.public_url.is_empty() {
+            return self.hub.config.public_url.clone();
+        }
+        let host = self.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte);
+        let tls = !self.hub.config.tls.certificate.as_os_str().is_empty();
+        let scheme = if tls { "https" } else { "http" };
+        match !host.is_empty() && host.bytes().all(plain) {
+            true => format!("{scheme}://{host}"),
+            false => format!("{scheme}://{}", self.hub.config.listen),
+        }
+    }
+
+    /// Returns a header as text.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+/// Runs work that waits for the store or for the processor on a thread of its own. A panic in it is
+/// the end of this request alone.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Answer<T> + Send + 'static,
+) -> Answer<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(answer) => answer,
+        Err(error) => Err(Problem::internal(error)),
+    }
+}
+
+/// Returns an answer in JSON.
+pub(crate) fn json(value: &impl Serialize) -> Response<Body> {
+    let body = serde_json::to_vec(value).unwrap_or_default();
+    let mut response = Response::new(Body::from(body));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// Returns an answer of a word.
+pub(crate) fn text(status: StatusCode, text: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    response
+}
+
+/// Parses a body in JSON.
+pub(crate) fn parse<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Answer<T> {
+    let parsed = serde_json::from_slice(body);
+    parsed.map_err(|error| Problem::bad(format!("The body is not what it should be: {error}")))
+}

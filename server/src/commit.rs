@@ -1,0 +1,363 @@
+//! Commits: what is to be uploaded how, and the changes that become a revision.
+
+use std::borrow::Cow;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::sync::Arc;
+
+use at1w_container::Digest;
+use at1w_registry::{Change, Entry, Error as StoreError, PushOptions, Pushed, Revision, Store};
+use axum::body::Body;
+use axum::http::{Method, StatusCode};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tempfile::{NamedTempFile, TempPath};
+
+use crate::address::RepoId;
+use crate::body::{Quota, SHORT, Spooled, read, spool};
+use crate::call::{Call, blocking, json as answer, parse};
+use crate::error::{Answer, Problem};
+use crate::hub::Hub;
+use crate::listing::mark;
+use crate::manage::record;
+use crate::revision::{find, pull_number, pull_request, stored};
+
+/// Files of at least this many bytes do not travel within a commit.
+const LARGE: u64 = 1 << 20;
+
+/// The longest line of a commit, in bytes: a file of 36 MB.
+pub(crate) const LINE: u64 = 48 << 20;
+
+/// The largest number of changes in a commit.
+const CHANGES: usize = 100_000;
+
+/// Says for each file how it is to be uploaded, and what is there now.
+pub(crate) async fn preupload(call: Arc<Call>, id: RepoId, revision: String, body: Body) -> Answer {
+    #[derive(Deserialize)]
+    struct Asked {
+        files: Vec<AskedFile>,
+    }
+    #[derive(Deserialize)]
+    struct AskedFile {
+        path: String,
+        size: u64,
+    }
+    let body = read(&call, body, SHORT).await?;
+    blocking(move || {
+        let entry = call.who.write(&call.hub, &id)?;
+        let asked: Asked = parse(&body)?;
+        let found = find(&call.hub, &id, &entry, &revision)?;
+        let tree = call.hub.tree(&id.repo.namespace, &found)?;
+        let limit = call.hub.config.limits.file;
+        let mut files = Vec::with_capacity(asked.files.len());
+        for AskedFile { path, size } in asked.files {
+            if size > limit {
+                let message = format!("{path} has {size} bytes, at most {limit} are taken");
+                return Err(Problem::bad(message));
+            }
+            let large = size >= LARGE || path.to_ascii_lowercase().ends_with(".safetensors");
+            let mut file = json!({
+                "path": path,
+                "uploadMode": if large { "lfs" } else { "regular" },
+                "shouldIgnore": false,
+            });
+            if let Some(oid) = mark(&tree, &path, large) {
+                file["oid"] = oid.into();
+            }
+            files.push(file);
+        }
+        Ok(answer(&json!({ "files": files })))
+    })
+    .await
+}
+
+/// A line of a commit.
+#[derive(Deserialize)]
+#[serde(tag = "key", content = "value", rename_all = "camelCase")]
+pub(crate) enum Line<'a> {
+    #[serde(rename_all = "camelCase")]
+    Header {
+        #[serde(default)]
+        summary: String,
+        #[serde(default)]
+        description: String,
+        parent_commit: Option<String>,
+    },
+    File {
+        path: String,
+        #[serde(borrow)]
+        content: Cow<'a, str>,
+        #[serde(default)]
+        encoding: Option<String>,
+    },
+    #[serde(rename_all = "camelCase")]
+    LfsFile {
+        path: String,
+        oid: String,
+        algo: Option<String>,
+        size: Option<u64>,
+    },
+    DeletedFile {
+        path: String,
+    },
+    DeletedFolder {
+        path: String,
+    },
+}
+
+/// Parses a line of a commit.
+pub(crate) fn parse_line(line: &[u8]) -> Answer<Line<'_>> {
+    parse(line)
+}
+
+/// The changes of a commit, with the files that travelled in it.
+#[derive(Default)]
+struct Parsed {
+    message: String,
+    parent: Option<String>,
+    changes: Vec<(String, Change)>,
+    files: Vec<TempPath>,
+}
+
+impl Parsed {
+    fn read(hub: &Hub, namespace: &str, body: &Spooled) -> Answer<Self> {
+        let mut parsed = Self::default();
+        let mut input = BufReader::with_capacity(256 << 10, body.file.reopen()?);
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            let len = input.by_ref().take(LINE + 1).read_until(b'\n', &mut line)?;
+            if len == 0 {
+                return Ok(parsed);
+            }
+            if len as u64 > LINE {
+                let message = "A file in the commit is too large: upload it by LFS or Xet";
+                return Err(Problem::too_large(message));
+            }
+            if parsed.changes.len() >= CHANGES {
+                return Err(Problem::too_large(format!("More than {CHANGES} changes")));
+            }
+            if !line.trim_ascii().is_empty() {
+                parsed.add(hub, namespace, parse_line(&line)?)?;
+            }
+        }
+    }
+
+    fn add(&mut self, hub: &Hub, namespace: &str, line: Line<'_>) -> Answer<()> {
+        let (path, change) = match line {
+            Line::Header { summary, description, parent_commit } => {
+                let rest = if description.is_empty() {
+                    String::new()
+                } else {
+                    format!("\n\n{description}")
+                };
+                self.message = format!("{summary}{rest}");
+                self.parent = parent_commit;
+                return Ok(());
+            }
+            Line::File { path, content, encoding } => {
+                if encoding.as_deref().unwrap_or("utf-8") != "base64" {
+                    return Err(Problem::bad("The content of a file is not encoded in base64"));
+                }
+                let wrong = |_| Problem::bad(format!("The content of {path} is not base64"));
+                let content = STANDARD.decode(content.as_bytes()).map_err(wrong)?;
+                let mut file = NamedTempFile::new_in(&hub.staging)?;
+                file.write_all(&content)?;
+                let file = file.into_temp_path();
+                let change = Change::Add(file.to_path_buf());
+                self.files.push(file);
+                (path, change)
+            }
+            Line::LfsFile { path, oid, algo, size } => {
+                if algo.as_deref().unwrap_or("sha256") != "sha256" {
+                    return Err(Problem::bad("Large files are named by their SHA-256"));
+                }
+                let sha256: Digest = oid.parse().map_err(|_| Problem::bad("No SHA-256"))?;
+                let there = hub.store.find_file(namespace, sha256)?;
+                let Some(there) = there else {
+                    return Err(Problem::bad(format!("{path}: {oid} was not uploaded")));
+                };
+                if size.is_some_and(|size| size != there.size) {
+                    let message = format!("{path}: {oid} has {} bytes", there.size);
+                    return Err(Problem::bad(message));
+                }
+                (path, Change::Stored(sha256))
+            }
+            Line::DeletedFile { path } => (path, Change::Remove),
+            Line::DeletedFolder { path } => (path, Change::RemoveFolder),
+        };
+        self.changes.push((path, change));
+        Ok(())
+    }
+}
+
+/// Makes a commit.
+pub(crate) async fn commit(call: Arc<Call>, id: RepoId, revision: String, body: Body) -> Answer {
+    let (asked, of) = (Arc::clone(&call), id.clone());
+    blocking(move || asked.who.write(&asked.hub, &of)).await?;
+    let body = spool(&call, body, call.hub.config.limits.commit).await?;
+    let hub = Arc::clone(&call.hub);
+    let permit = hub.packing.acquire().await.map_err(Problem::internal)?;
+    let done = blocking(move || make(&call, &id, &revision, &body)).await;
+    drop(permit);
+    done
+}
+
+fn make(call: &Call, id: &RepoId, revision: &str, body: &Spooled) -> Answer {
+    let hub = &call.hub;
+    let entry = call.who.write(hub, id)?;
+    let name = stored(revision)?;
+    if !entry.branches.contains_key(&name) {
+        return Err(Problem::no_revision(revision));
+    }
+    // A commit that is sent again after a lost answer is the same commit.
+    let token = call.who.token().map_or("", |token| token.sha256());
+    let request = Digest::of(format!("{token} {name} {} {}", body.sha256, body.len).as_bytes());
+    let request = request.to_string();
+    let mut parsed = Parsed::read(hub, &id.repo.namespace, body)?;
+    // Files in base64 lie beside the body.
+    let _quota = Quota::take(hub, body.len)?;
+    let store = hub.store.acting_as(call.who.name());
+    let pull = call.query.flag("create_pr").then(|| open_pull(&store, id, &entry, &name));
+    let (branch, number) = match pull.transpose()? {
+        Some(number) => (pull_request(number), Some(number)),
+        None => (name, None),
+    };
+    let moved = || {
+        Problem::new(
+            StatusCode::PRECONDITION_FAILED,
+            "A commit has happened since. Please refresh and try again.",
+        )
+    };
+    if let Some(parent) = &parsed.parent
+        && !entry.was_for(&request)
+    {
+        let head =
+            entry.branches.get(&branch).or_else(|| entry.branches.get(&stored(revision).ok()?));
+        if head.is_none_or(|head| !head.commit.starts_with(parent.as_str())) {
+            return Err(moved());
+        }
+    }
+    record(call, "commit", id, json!({ "branch": branch, "bytes": body.len }))?;
+    let options = PushOptions::new()
+        .branch(&branch)
+        .message(&parsed.message)
+        .request(request.as_str())
+        .level(hub.config.level);
+    let pushed = apply(hub, &store, id, &mut parsed.changes, &mut parsed.files, &options);
+    let pushed = match pushed {
+        Ok(pushed) => pushed,
+        Err(problem) => {
+            if number.is_some() {
+                let named = Revision { repo: id.repo.clone(), revision: Some(branch) };
+                store.remove(&named)?;
+            }
+            return Err(problem);
+        }
+    };
+    let at = format!("{}/{}{}", call.base(), id.kind.folder(), id.shown());
+    let mut done = json!({
+        "success": true,
+        "commitOid": pushed.commit,
+        "commitUrl": format!("{at}/commit/{}", pushed.commit),
+        "hookOutput": "",
+    });
+    if let Some(number) = number {
+        done["pullRequestUrl"] = format!("{at}/discussions/{number}").into();
+    }
+    Ok(answer(&done))
+}
+
+/// Applies changes. A file that the collector has condemned is stored anew.
+fn apply(
+    hub: &Hub,
+    store: &Store,
+    id: &RepoId,
+    changes: &mut [(String, Change)],
+    files: &mut Vec<TempPath>,
+    options: &PushOptions<'_>,
+) -> Answer<Pushed> {
+    let namespace = &id.repo.namespace;
+    loop {
+        let missing = match store.apply(&id.repo, changes, options) {
+            Err(StoreError::NoFile { path, .. }) => path,
+            done => return Ok(done?),
+        };
+        let again = changes.iter_mut().find_map(|(path, change)| match change {
+            Change::Stored(sha256) if *path == missing => Some((*sha256, change)),
+            _ => None,
+        });
+        let Some((sha256, change)) = again else { return Err(Problem::no_entry(&missing)) };
+        let lost = || Problem::bad(format!("{missing}: {sha256} is damaged: upload it again"));
+        let found = store.find_file(namespace, sha256)?.ok_or_else(lost)?;
+        let original = store.original(namespace, &found)?;
+        let mut file = NamedTempFile::new_in(&hub.staging)?;
+        let (mut at, mut hasher) = (0, <sha2::Sha256 as sha2::Digest>::new());
+        while at < found.size {
+            let to = found.size.min(at + (8 << 20));
+            let bytes = original.read(at..to).map_err(|_| lost())?;
+            sha2::Digest::update(&mut hasher, &bytes);
+            file.write_all(&bytes)?;
+            at = to;
+        }
+        if Digest(sha2::Digest::finalize(hasher).into()) != sha256 {
+            return Err(lost());
+        }
+        let file = file.into_temp_path();
+        *change = Change::Add(file.to_path_buf());
+        files.push(file);
+    }
+}
+
+/// Opens a pull request on a revision; returns its number.
+fn open_pull(store: &Store, id: &RepoId, entry: &Entry, from: &str) -> Answer<u64> {
+    let mut number = entry.branches.keys().filter_map(|name| pull_number(name)).max().unwrap_or(0);
+    loop {
+        number += 1;
+        let from = Revision { repo: id.repo.clone(), revision: Some(from.into()) };
+        match store.branch(&from, &pull_request(number)) {
+            Ok(_) => return Ok(number),
+            // Somebody else was faster.
+            Err(StoreError::Exists(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Opens a pull request without changes, or tells about one.
+pub(crate) async fn discussion(call: Arc<Call>, id: RepoId, which: &str, body: Body) -> Answer {
+    let which = which.to_owned();
+    let body = read(&call, body, SHORT).await?;
+    blocking(move || {
+        if call.method == Method::POST && which.is_empty() {
+            let entry = call.who.write(&call.hub, &id)?;
+            let asked: Value = parse(&body)?;
+            if asked["pullRequest"] != true {
+                return Err(Problem::bad("There are pull requests here, and no other discussions"));
+            }
+            let store = call.hub.store.acting_as(call.who.name());
+            let number = open_pull(&store, &id, &entry, at1w_registry::MAIN)?;
+            return Ok(answer(&json!({ "num": number, "pullRequest": true })));
+        }
+        let entry = call.who.read(&call.hub, &id)?;
+        let number: u64 = which.parse().map_err(|_| Problem::no_route())?;
+        if !entry.branches.contains_key(&pull_request(number)) {
+            return Err(Problem::no_route());
+        }
+        Ok(answer(&json!({
+            "num": number,
+            "title": format!("Pull request {number}"),
+            "author": { "name": entry.actor },
+            "createdAt": format!("{}.000Z", entry.time.trim_end_matches('Z')),
+            "status": "open",
+            "repo": { "name": id.shown(), "type": id.kind.name() },
+            "isPullRequest": true,
+            "filesWithConflicts": [],
+            "changes": { "base": "refs/heads/main" },
+            "diffUrl": "",
+            "events": [],
+        })))
+    })
+    .await
+}

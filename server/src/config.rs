@@ -1,0 +1,233 @@
+//! The configuration of a server. Every value has a default; `docs/REGISTRY.md` lists them.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use at1w_container::Level;
+use serde::Deserialize;
+
+use crate::error::{Error, Result};
+
+/// The configuration of a server, as its TOML file states it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Config {
+    /// The address to listen on.
+    pub listen: SocketAddr,
+    /// The address under which clients reach the server; empty is what they say themselves.
+    pub public_url: String,
+    /// The folder of the secrets, which lies outside of the store; empty is beside the store.
+    pub secrets: PathBuf,
+    /// The folder for files on their way; empty is that of the system.
+    pub staging: PathBuf,
+    /// How hard to look for a small encoding.
+    #[serde(deserialize_with = "level")]
+    pub level: Level,
+    /// Who may read without a token.
+    pub anonymous: Anonymous,
+    /// The form of the log.
+    pub log: LogForm,
+    /// What a client may take.
+    pub limits: Limits,
+    /// Another hub whose repositories are kept here.
+    pub mirror: Mirror,
+    /// The certificate, where no proxy has one.
+    pub tls: Tls,
+}
+
+/// A certificate and its key, in files of PEM. Without them the server speaks plain HTTP.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Tls {
+    /// The certificate, and those that lead to one that clients know.
+    pub certificate: PathBuf,
+    /// The key.
+    pub key: PathBuf,
+}
+
+/// Another hub whose repositories are fetched when they are asked for, and kept.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Mirror {
+    /// Its address; empty is none.
+    pub upstream: String,
+    /// The file with the token for it; empty is none.
+    pub token_file: PathBuf,
+    /// The largest sum of what is kept, in bytes.
+    pub quota: u64,
+    /// The seconds for which a branch is believed to be where it was.
+    pub lifetime: u64,
+}
+
+impl Default for Mirror {
+    fn default() -> Self {
+        let (upstream, token_file) = (String::new(), PathBuf::new());
+        Self { upstream, token_file, quota: 1 << 40, lifetime: 300 }
+    }
+}
+
+/// Who may read what is not private without a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Anonymous {
+    /// Nobody.
+    Never,
+    /// Clients on the same machine, where the server listens on loopback and no proxy speaks.
+    Loopback,
+    /// Everybody.
+    Always,
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogForm {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What clients may take. Sizes are in bytes, times in seconds.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Limits {
+    /// The largest file.
+    pub file: u64,
+    /// The largest body of a commit.
+    pub commit: u64,
+    /// The largest shard of an upload.
+    pub shard: u64,
+    /// The staging disk of all requests together.
+    pub staging: u64,
+    /// The number of connections.
+    pub connections: usize,
+    /// The number of uploads that are packed at the same time.
+    pub packing: usize,
+    /// The number of pieces of files that are decoded at the same time; 0 is two for each core.
+    pub decoding: usize,
+    /// The time in which the headers of a request must have come.
+    pub header_time: u64,
+    /// The time in which the next bytes of a body must have come, or gone.
+    pub idle_time: u64,
+    /// The number of requests for each token or address within five minutes; 0 is any number.
+    pub requests: u32,
+    /// The number of downloads for each token or address within five minutes; 0 is any number.
+    pub downloads: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            public_url: String::new(),
+            secrets: PathBuf::new(),
+            staging: PathBuf::new(),
+            level: Level::default(),
+            anonymous: Anonymous::Loopback,
+            log: LogForm::Text,
+            limits: Limits::default(),
+            mirror: Mirror::default(),
+            tls: Tls::default(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            file: 512 << 30,
+            commit: 256 << 20,
+            shard: 64 << 20,
+            staging: 128 << 30,
+            connections: 1024,
+            packing: 2,
+            decoding: 0,
+            header_time: 15,
+            idle_time: 60,
+            requests: 20_000,
+            downloads: 100_000,
+        }
+    }
+}
+
+impl Config {
+    /// Reads a configuration file.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for one that is not readable or not understood.
+    pub fn read(path: &Path) -> Result<Self> {
+        let failed = |problem: String| Error::Config { path: path.display().to_string(), problem };
+        let text = fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+        Self::parse(&text).map_err(failed)
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let config: Self = toml::from_str(text).map_err(|error| error.to_string())?;
+        let url = &config.public_url;
+        if !url.is_empty() && !url.starts_with("http://") && !url.starts_with("https://") {
+            return Err(format!("public_url = {url:?} does not begin with http:// or https://"));
+        }
+        Ok(Self { public_url: url.trim_end_matches('/').into(), ..config })
+    }
+
+    /// Returns the folder of the secrets of a store.
+    pub(crate) fn secrets_of(&self, store: &at1w_registry::Store) -> PathBuf {
+        if !self.secrets.as_os_str().is_empty() {
+            return self.secrets.clone();
+        }
+        match store.objects().root() {
+            Some(root) => {
+                let mut name = root.as_os_str().to_owned();
+                name.push(".secrets");
+                name.into()
+            }
+            None => "at1w-secrets".into(),
+        }
+    }
+
+    /// Returns the folder for files on their way.
+    pub(crate) fn staging_folder(&self) -> PathBuf {
+        match self.staging.as_os_str().is_empty() {
+            true => std::env::temp_dir(),
+            false => self.staging.clone(),
+        }
+    }
+}
+
+fn level<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Level, D::Error> {
+    match String::deserialize(from)?.as_str() {
+        "fast" => Ok(Level::Fast),
+        "default" => Ok(Level::Default),
+        "max" => Ok(Level::Max),
+        other => {
+            let problem = format!("level {other:?} is none of \"fast\", \"default\" and \"max\"");
+            Err(serde::de::Error::custom(problem))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_has_a_default_and_unknown_keys_are_refused() {
+        let config = Config::parse("").unwrap();
+        assert!(config.listen.ip().is_loopback());
+        assert_eq!(config.anonymous, Anonymous::Loopback);
+        let text = "public_url = \"https://hub.test/\"\nlevel = \"fast\"\n[limits]\ncommit = 5";
+        let config = Config::parse(text).unwrap();
+        assert_eq!(config.public_url, "https://hub.test");
+        assert_eq!(config.limits.commit, 5);
+        assert!(matches!(config.level, Level::Fast));
+        for wrong in ["lissten = 1", "level = \"best\"", "public_url = \"hub\"", "listen = \"x\""] {
+            assert!(Config::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

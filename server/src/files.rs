@@ -1,0 +1,174 @@
+//! Files: their headers and their bytes, in ranges, each byte verified before it leaves.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use at1w_container::Digest;
+use at1w_registry::{File, Original};
+use axum::body::Body;
+use axum::http::header::{
+    ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderValue,
+};
+use axum::http::{HeaderMap, HeaderName, Method, Response, StatusCode};
+use sha2::{Digest as _, Sha256};
+use tracing::error;
+
+use crate::address::{RepoId, encode};
+use crate::call::{Call, blocking};
+use crate::error::{Answer, Problem, header_value};
+use crate::mirror::ensure;
+use crate::packed;
+use crate::revision::find;
+use crate::send::{Read, Wanted, respond, send, wanted};
+
+/// Files that are stored as they are and have at most this many bytes are verified as a whole
+/// before any range of them leaves.
+const WHOLE: u64 = 8 << 20;
+
+/// Files of fewer bytes have the name that git gives them; larger ones have their SHA-256.
+const LARGE: u64 = 1 << 20;
+
+/// Whether a file is one of those that git would not keep itself.
+pub(crate) fn is_large(file: &File) -> bool {
+    file.root.is_some() || file.size >= LARGE
+}
+
+/// Returns the mark by which clients know a content.
+pub(crate) fn etag(file: &File) -> String {
+    if is_large(file) { file.sha256.to_string() } else { file.git.clone() }
+}
+
+/// The pointer that git keeps for a large file.
+pub(crate) fn pointer(file: &File) -> String {
+    let File { sha256, size, .. } = file;
+    format!("version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size}\n")
+}
+
+/// Answers HEAD and GET of a file.
+pub(crate) async fn answer(
+    call: Arc<Call>,
+    id: RepoId,
+    revision: String,
+    path: String,
+    raw: bool,
+) -> Answer {
+    if call.method != Method::GET && call.method != Method::HEAD {
+        return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD"));
+    }
+    ensure(&call, &id, &revision, false).await?;
+    let (asked, namespace) = (Arc::clone(&call), id.repo.namespace.clone());
+    let (commit, file, path) = blocking(move || {
+        let (call, hub) = (&asked, &asked.hub);
+        let entry = call.who.read(hub, &id)?;
+        let found = find(hub, &id, &entry, &revision)?;
+        let tree = hub.tree(&id.repo.namespace, &found)?;
+        let file = tree.files.get(&path).cloned();
+        let commit = found.commit;
+        let file = file.ok_or_else(|| {
+            let name = HeaderName::from_static("x-repo-commit");
+            Problem::no_entry(&path).header(name, commit.clone())
+        })?;
+        Ok((commit, file, path))
+    })
+    .await?;
+    if raw && is_large(&file) {
+        return Ok(whole(&call, pointer(&file).into_bytes(), &file.git, &commit, &path));
+    }
+    if call.query.flag("at1w") {
+        if let Some(answer) = packed::answer(&call, &namespace, &file, &commit, &path).await? {
+            return Ok(answer);
+        }
+    } else if file.root.is_some() && packed::is_wanted(&call) {
+        return packed::redirect(&call);
+    }
+    let etag = etag(&file);
+    let mut headers = common(&path, &commit, &etag);
+    headers.insert("x-linked-etag", header_value(&format!("\"{etag}\"")));
+    headers.insert("x-linked-size", file.size.into());
+    if file.root.is_some() {
+        packed::announce(&call, &mut headers);
+    }
+    call.hub.check_damage(&namespace, file.sha256)?;
+    let size = file.size;
+    let wanted = wanted(&call.headers, &etag, size)?;
+    let all = matches!(wanted, Wanted::All);
+    let read = reader(&call, namespace, file, all);
+    send(&call, headers, wanted, size, read).await
+}
+
+/// Returns the headers that every answer about a file has.
+pub(crate) fn common(path: &str, commit: &str, etag: &str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let plain: String = name.chars().map(|c| if c == '"' || c == '\\' { '_' } else { c }).collect();
+    let shown = format!("inline; filename*=UTF-8''{}; filename=\"{plain}\";", encode(name));
+    headers.insert("x-repo-commit", header_value(commit));
+    headers.insert(ETAG, header_value(&format!("\"{etag}\"")));
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    headers.insert(CONTENT_DISPOSITION, header_value(&shown));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers
+}
+
+/// Answers with bytes that are in memory.
+fn whole(call: &Call, bytes: Vec<u8>, etag: &str, commit: &str, path: &str) -> Response<Body> {
+    let mut headers = common(path, commit, etag);
+    headers.insert(CONTENT_LENGTH, bytes.len().into());
+    let head = call.method == Method::HEAD;
+    respond(StatusCode::OK, headers, if head { Body::empty() } else { bytes.into() })
+}
+
+/// Returns what reads the pieces of an original, each verified.
+fn reader(call: &Call, namespace: String, file: File, all: bool) -> Read {
+    let (hub, request) = (Arc::clone(&call.hub), call.id.clone());
+    let mut hasher = all.then(Sha256::new);
+    let mut opened: Option<Arc<Original>> = None;
+    let (path, size) = (call.path.clone(), file.size);
+    Box::new(move |range: Range<u64>| {
+        let original = match &opened {
+            Some(original) => Arc::clone(original),
+            None => opened.insert(hub.original(&namespace, &file)?).clone(),
+        };
+        let last = range.end == size;
+        let read = match &*original {
+            Original::Plain(_) if size <= WHOLE => original.read(0..size).and_then(|bytes| {
+                check(Digest::of(&bytes), &file)?;
+                Ok(bytes[range.start as usize..range.end as usize].to_vec())
+            }),
+            Original::Plain(_) => original.read(range.clone()).and_then(|bytes| {
+                if let Some(hasher) = &mut hasher {
+                    hasher.update(&bytes);
+                    // The last piece stays here until everything before it is proven.
+                    if last {
+                        check(Digest(hasher.clone().finalize().into()), &file)?;
+                    }
+                }
+                Ok(bytes)
+            }),
+            Original::Packed(_) => original.read(range.clone()),
+        };
+        let error = match read {
+            Ok(bytes) => return Ok(bytes),
+            Err(error) => error,
+        };
+        hub.forget(&namespace, file.sha256);
+        if error.is_integrity() {
+            hub.mark_damaged(&namespace, file.sha256);
+            error!(request, path, sha256 = %file.sha256, %error, "damaged");
+            return Err(error.into());
+        }
+        // It may have been packed anew since it was opened.
+        let again = hub.original(&namespace, &file)?;
+        let bytes = again.read(range)?;
+        opened = Some(again);
+        Ok(bytes)
+    })
+}
+
+fn check(actual: Digest, file: &File) -> Result<(), at1w_registry::Error> {
+    if actual == file.sha256 {
+        return Ok(());
+    }
+    let expected = file.sha256;
+    Err(at1w_container::Error::Original { expected, actual }.into())
+}

@@ -1,0 +1,217 @@
+//! The state that all requests share.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use at1w_container::Digest;
+use at1w_container::fs::write_secret;
+use at1w_registry::{File, Original, Ref, Store, Tree};
+use serde_json::Value;
+use tokio::sync::Semaphore;
+
+use crate::claim::Owner;
+use crate::config::Config;
+use crate::error::{Answer, Error, Problem, Result};
+use crate::mirror::Mirror;
+use crate::rate::Rate;
+use crate::sign::Key;
+use crate::token::{NewToken, Role, Tokens};
+
+/// The number of trees and of opened files that are remembered.
+const REMEMBERED: usize = 64;
+
+/// How long a damaged file is refused without another look: it may be repaired meanwhile.
+const REFUSED: Duration = Duration::from_secs(600);
+
+/// The state of a server.
+pub(crate) struct Hub {
+    pub(crate) store: Arc<Store>,
+    pub(crate) tokens: Tokens,
+    pub(crate) config: Config,
+    pub(crate) key: Key,
+    /// The folder for files on their way.
+    pub(crate) staging: PathBuf,
+    /// The number of bytes in it.
+    pub(crate) staged: Arc<AtomicU64>,
+    pub(crate) packing: Semaphore,
+    pub(crate) decoding: Semaphore,
+    pub(crate) requests: Rate,
+    pub(crate) downloads: Rate,
+    pub(crate) mirror: Option<Mirror>,
+    owners: Mutex<HashMap<String, Owner>>,
+    trees: Mutex<HashMap<(String, Digest), Arc<Tree>>>,
+    originals: Mutex<HashMap<(String, Digest), Arc<Original>>>,
+    /// The files that were found damaged, and when.
+    damaged: Mutex<HashMap<(String, Digest), Instant>>,
+    /// The number of times that damage was found.
+    pub(crate) verify_failures: AtomicU64,
+}
+
+impl Hub {
+    /// Opens a store, which is made at an absent or empty place, with its secrets.
+    pub(crate) fn open(store: Store, config: Config) -> Result<Self> {
+        store.init()?;
+        let secrets = config.secrets_of(&store);
+        make_private(&secrets)?;
+        let key = Key::read_or_make(&secrets.join("signing-key"))?;
+        let tokens = Tokens::new(Arc::clone(store.objects()));
+        first_token(&tokens, &secrets.join("admin-token"))?;
+        let staging = config.staging_folder();
+        fs::create_dir_all(&staging)
+            .map_err(|cause| Error::Io { what: format!("folder {}", staging.display()), cause })?;
+        let decoding = match config.limits.decoding {
+            0 => 2 * thread::available_parallelism().map_or(1, Into::into),
+            number => number,
+        };
+        Ok(Self {
+            store: Arc::new(store),
+            tokens,
+            key,
+            staging,
+            staged: Arc::default(),
+            packing: Semaphore::new(config.limits.packing.max(1)),
+            decoding: Semaphore::new(decoding),
+            requests: Rate::new("api", config.limits.requests),
+            downloads: Rate::new("resolvers", config.limits.downloads),
+            mirror: Mirror::new(config.mirror.clone())?,
+            config,
+            owners: Mutex::default(),
+            trees: Mutex::default(),
+            originals: Mutex::default(),
+            damaged: Mutex::default(),
+            verify_failures: AtomicU64::new(0),
+        })
+    }
+
+    /// Returns the tree of a commit, which never changes.
+    pub(crate) fn tree(&self, namespace: &str, found: &Ref) -> Answer<Arc<Tree>> {
+        let key = (namespace.to_owned(), found.tree);
+        let lock = || self.trees.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tree) = lock().get(&key) {
+            return Ok(Arc::clone(tree));
+        }
+        let tree = Arc::new(self.store.tree_of(namespace, found)?);
+        remember(&mut lock(), key, &tree);
+        Ok(tree)
+    }
+
+    /// Opens the original of a file.
+    pub(crate) fn original(&self, namespace: &str, file: &File) -> Answer<Arc<Original>> {
+        let key = (namespace.to_owned(), file.sha256);
+        let lock = || self.originals.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(original) = lock().get(&key) {
+            return Ok(Arc::clone(original));
+        }
+        let original = Arc::new(self.store.original(namespace, file)?);
+        remember(&mut lock(), key, &original);
+        Ok(original)
+    }
+
+    /// Forgets how a file was opened: it may have moved.
+    pub(crate) fn forget(&self, namespace: &str, sha256: Digest) {
+        let mut originals = self.originals.lock().unwrap_or_else(PoisonError::into_inner);
+        originals.remove(&(namespace.to_owned(), sha256));
+    }
+
+    /// Returns the owner of a namespace, where it was looked up before: it never changes.
+    pub(crate) fn known_owner(&self, namespace: &str) -> Option<Owner> {
+        let owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        owners.get(namespace).copied()
+    }
+
+    pub(crate) fn learn_owner(&self, namespace: &str, owner: Owner) {
+        let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        owners.insert(namespace.into(), owner);
+    }
+
+    /// Notes that a file is damaged: it is refused for a while.
+    pub(crate) fn mark_damaged(&self, namespace: &str, sha256: Digest) {
+        self.verify_failures.fetch_add(1, Ordering::Relaxed);
+        let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+        damaged.insert((namespace.to_owned(), sha256), Instant::now());
+    }
+
+    /// Checks that a file is not known to be damaged.
+    pub(crate) fn check_damage(&self, namespace: &str, sha256: Digest) -> Answer<()> {
+        let damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = damaged.get(&(namespace.to_owned(), sha256)).map(Instant::elapsed);
+        if since.is_some_and(|since| since < REFUSED) {
+            return Err(Problem::internal(format!("{sha256} was found damaged before")));
+        }
+        Ok(())
+    }
+
+    /// Lifts the mark of a file, of which a good copy was stored.
+    pub(crate) fn lift_damage(&self, namespace: &str, sha256: Digest) {
+        let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+        damaged.remove(&(namespace.to_owned(), sha256));
+        drop(damaged);
+        self.forget(namespace, sha256);
+    }
+
+    /// Records an action in the audit log of the store, before it is acknowledged.
+    pub(crate) fn audit(&self, mut record: Value) -> Answer<()> {
+        let millis =
+            SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis());
+        record["time"] = (millis as u64 / 1000).into();
+        let key = format!("audit/{millis:012x}-{}", random());
+        Ok(self.store.objects().put(&key, record.to_string().into_bytes())?)
+    }
+}
+
+/// Remembers a value; some other one is forgotten where there are too many.
+fn remember<K: Clone + Eq + std::hash::Hash, V>(
+    known: &mut HashMap<K, Arc<V>>,
+    key: K,
+    value: &Arc<V>,
+) {
+    if known.len() >= REMEMBERED
+        && let Some(other) = known.keys().next().cloned()
+    {
+        known.remove(&other);
+    }
+    known.insert(key, Arc::clone(value));
+}
+
+/// Returns 64 random bits in hexadecimal.
+pub(crate) fn random() -> String {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).expect("the operating system has random bytes");
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Makes a folder that only its owner may look into.
+fn make_private(folder: &Path) -> Result<()> {
+    let failed = |cause| Error::Io { what: format!("folder {}", folder.display()), cause };
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder).map_err(failed)
+}
+
+/// Makes the first token of a store that has none, for its administrator, in a file of mode 0600.
+fn first_token(tokens: &Tokens, path: &Path) -> Result<()> {
+    if path.exists() || !tokens.list()?.is_empty() {
+        return Ok(());
+    }
+    let new = NewToken {
+        name: "admin".into(),
+        role: Role::Admin,
+        namespaces: Vec::new(),
+        lifetime: None,
+    };
+    let (secret, _) = tokens.create(&new)?;
+    write_secret(path, format!("{secret}\n").as_bytes()).map_err(|error| Error::Io {
+        what: format!("the token {}", path.display()),
+        cause: std::io::Error::other(error.to_string()),
+    })
+}

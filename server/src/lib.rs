@@ -1,0 +1,41 @@
+//! A hub of models over a store: clients of the Hugging Face protocol push and pull unchanged, and
+//! every byte is verified before it leaves.
+//!
+//! [`serve`] runs a server over an [`at1w_registry::Store`]; it keeps no state of its own, so
+//! several can serve one store. [`Tokens`] manages who may do what. `docs/REGISTRY.md` has the
+//! configuration.
+
+mod access;
+mod address;
+mod body;
+mod call;
+mod claim;
+mod commit;
+mod config;
+mod error;
+mod files;
+mod hub;
+mod keep;
+mod lfs;
+mod listing;
+mod manage;
+mod mirror;
+mod packed;
+mod patient;
+mod rate;
+mod revision;
+mod route;
+mod send;
+mod serve;
+mod sign;
+mod sweep;
+mod tls;
+mod token;
+mod xet;
+
+pub use self::config::{Anonymous, Config, Limits, LogForm, Mirror, Tls};
+pub use self::error::{Error, Result};
+pub use self::serve::serve;
+pub use self::token::{NewToken, Role, Token, Tokens};
+#[doc(hidden)]
+pub use self::xet::parse as parse_upload;

@@ -1,0 +1,75 @@
+//! The packed form of a file, under an address of its own.
+
+use std::sync::Arc;
+
+use at1w_registry::File;
+use axum::body::Body;
+use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LINK, LOCATION};
+use axum::http::{HeaderMap, Response, StatusCode};
+
+use crate::call::{Call, blocking};
+use crate::error::{Answer, Problem, header_value};
+use crate::files::common;
+use crate::send::{respond, send, wanted};
+
+/// The type of packed files.
+const TYPE: &str = "application/vnd.at1w";
+
+/// Whether a client asks for the packed form at the plain address.
+pub(crate) fn is_wanted(call: &Call) -> bool {
+    call.header(ACCEPT.as_str())
+        .is_some_and(|accept| accept.split(',').any(|one| one.trim() == TYPE))
+}
+
+/// Sends a client to the address of the packed form.
+pub(crate) fn redirect(call: &Call) -> Answer {
+    let mut headers = HeaderMap::new();
+    headers.insert(LOCATION, header_value(&format!("{}{}?at1w=1", call.base(), call.path)));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(respond(StatusCode::TEMPORARY_REDIRECT, headers, Body::empty()))
+}
+
+/// Announces the packed form on the plain one.
+pub(crate) fn announce(call: &Call, headers: &mut HeaderMap) {
+    let link = format!("<{}?at1w=1>; rel=\"alternate\"; type=\"{TYPE}\"", call.path);
+    headers.insert(LINK, header_value(&link));
+}
+
+/// Answers with the packed form; `None` where there is none, or the client could not read it.
+pub(crate) async fn answer(
+    call: &Arc<Call>,
+    namespace: &str,
+    file: &File,
+    commit: &str,
+    path: &str,
+) -> Answer<Option<Response<Body>>> {
+    if file.root.is_none() {
+        return Ok(None);
+    }
+    let features = match call.query.get("features") {
+        Some(text) => u64::from_str_radix(text.trim_start_matches("0x"), 16)
+            .map_err(|_| Problem::bad("features is no hexadecimal number"))?,
+        None => u64::MAX,
+    };
+    let (hub, namespace, file) = (Arc::clone(&call.hub), namespace.to_owned(), file.clone());
+    let opened = blocking(move || {
+        let original = hub.original(&namespace, &file)?;
+        let at1w_registry::Original::Packed(reader) = &*original else { return Ok(None) };
+        if reader.info().required_features & !features != 0 {
+            return Ok(None);
+        }
+        let source = hub.store.source(&namespace, &file)?;
+        let size = source.size()?;
+        // The index and the trailer tell one generation from another of the same root.
+        let tail = source.read_at(size.saturating_sub(128)..size)?.into_owned();
+        let mark = at1w_container::Digest::of(&[&tail[..], &size.to_le_bytes()].concat());
+        Ok(Some((source, size, mark.to_string())))
+    })
+    .await?;
+    let Some((source, size, etag)) = opened else { return Ok(None) };
+    let mut headers = common(path, commit, &etag);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(TYPE));
+    let wanted = wanted(&call.headers, &etag, size)?;
+    let read = Box::new(move |range| Ok(source.read_at(range)?.into_owned()));
+    send(call, headers, wanted, size, read).await.map(Some)
+}

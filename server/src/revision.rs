@@ -1,0 +1,71 @@
+//! Revisions as clients name them.
+
+use at1w_registry::{Entry, Ref, Revision, check_name};
+
+use crate::address::RepoId;
+use crate::claim::Owner;
+use crate::error::{Answer, Problem};
+use crate::hub::Hub;
+
+/// What the branches of pull requests begin with in a store.
+const PULL: &str = "refs-pr-";
+
+/// Returns the branch, tag or commit of the store that a client names.
+pub(crate) fn stored(revision: &str) -> Answer<String> {
+    let name = match revision.strip_prefix("refs/pr/") {
+        Some(number) => pull_request(number.parse().map_err(|_| Problem::no_revision(revision))?),
+        None => {
+            let short = revision.strip_prefix("refs/heads/");
+            short.or_else(|| revision.strip_prefix("refs/tags/")).unwrap_or(revision).to_owned()
+        }
+    };
+    check_name(&name).map_err(|_| Problem::no_revision(revision))?;
+    Ok(name)
+}
+
+/// Returns the branch of a pull request.
+pub(crate) fn pull_request(number: u64) -> String {
+    format!("{PULL}{number}")
+}
+
+/// Returns the number of the pull request that a branch is of.
+pub(crate) fn pull_number(branch: &str) -> Option<u64> {
+    branch.strip_prefix(PULL)?.parse().ok()
+}
+
+/// Finds a revision of a repository.
+pub(crate) fn find(hub: &Hub, id: &RepoId, entry: &Entry, revision: &str) -> Answer<Ref> {
+    let name = stored(revision)?;
+    let mut found = resolve(hub, id, entry, name)?;
+    if hub.owner(&id.repo.namespace)? != Some(Owner::Upstream) {
+        return Ok(found);
+    }
+    // What was fetched from upstream keeps the name that it has there.
+    let Entry { branches, tags, .. } = entry;
+    let upstream = tags
+        .iter()
+        .chain(branches)
+        .find(|(name, other)| other.commit == found.commit && is_commit(name));
+    if let Some((name, _)) = upstream {
+        found.commit.clone_from(name);
+    }
+    Ok(found)
+}
+
+/// Whether a name is one of a commit.
+pub(crate) fn is_commit(name: &str) -> bool {
+    name.len() == 40 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn resolve(hub: &Hub, id: &RepoId, entry: &Entry, name: String) -> Answer<Ref> {
+    let Entry { branches, tags, .. } = entry;
+    if let Some(found) = branches.get(&name).or_else(|| tags.get(&name)) {
+        return Ok(found.clone());
+    }
+    let mut all = branches.values().chain(tags.values());
+    if let Some(found) = all.find(|found| found.commit == name) {
+        return Ok(found.clone());
+    }
+    let wanted = Revision { repo: id.repo.clone(), revision: Some(name) };
+    Ok(hub.store.tree(&wanted)?.0)
+}

@@ -1,0 +1,245 @@
+//! Routes: which answer an address has.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::http::header::HeaderValue;
+use axum::http::{Method, Request, Response, StatusCode};
+use futures_util::FutureExt;
+use hyper::body::Incoming;
+use tracing::{error, info};
+
+use crate::access::Who;
+use crate::address::{Kind, Query, RepoId, segments};
+use crate::call::{Call, blocking, json, text};
+use crate::error::{Answer, Problem};
+use crate::hub::{Hub, random};
+use crate::{commit, files, lfs, listing, manage, mirror, xet};
+
+/// Answers a request, whatever happens.
+pub(crate) async fn answer(
+    hub: Arc<Hub>,
+    peer: SocketAddr,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    let began = Instant::now();
+    let id = random();
+    let method = request.method().clone();
+    // A signed address is as good as a token for as long as it lasts.
+    let path = request.uri().path();
+    let path = if path.starts_with("/lfs/") { "/lfs/..." } else { path }.to_owned();
+    let work = AssertUnwindSafe(handle(hub, peer, id.clone(), request)).catch_unwind();
+    let answer = work.await.unwrap_or_else(|_| Err(Problem::internal("a panic")));
+    let mut response = answer.unwrap_or_else(|problem| {
+        if problem.status.is_server_error() {
+            let cause = problem.cause();
+            error!(request = id, %method, path, cause, "{}", problem.message());
+        }
+        problem.into_response()
+    });
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        headers.insert("x-request-id", id);
+    }
+    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    let (status, millis) = (response.status().as_u16(), began.elapsed().as_millis() as u64);
+    info!(request = id, %method, path, status, millis, %peer);
+    Ok(response)
+}
+
+async fn handle(hub: Arc<Hub>, peer: SocketAddr, id: String, request: Request<Incoming>) -> Answer {
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path().to_owned();
+    match path.as_str() {
+        "/healthz" => return Ok(text(StatusCode::OK, "ok")),
+        "/readyz" => {
+            return blocking(move || {
+                hub.store.require()?;
+                Ok(text(StatusCode::OK, "ok"))
+            })
+            .await;
+        }
+        _ => {}
+    }
+    let parts_of = segments(&path)?;
+    let segments: Vec<&str> = parts_of.iter().map(String::as_str).collect();
+    let query = Query::parse(parts.uri.query().unwrap_or_default())?;
+    let headers = parts.headers;
+    // Requests with a signed address or a token of the Xet protocol are checked where they arrive.
+    let signed = matches!(segments.first(), Some(&("cas" | "lfs")));
+    let who = if signed {
+        Who::Nobody
+    } else {
+        let (asked, headers) = (Arc::clone(&hub), headers.clone());
+        match blocking(move || Who::of(&asked, &headers, peer)).await {
+            Ok(who) => who,
+            Err(problem) => {
+                // Guessing is limited as well.
+                hub.requests.count(&peer.ip().to_string())?;
+                return Err(problem);
+            }
+        }
+    };
+    // No body of somebody unknown is read, but for the list of paths that he asks about.
+    let asks = matches!(parts.method, Method::GET | Method::HEAD)
+        || segments.contains(&"paths-info")
+        || segments == ["api", "validate-yaml"];
+    if !signed && !asks && who.token().is_none() {
+        return Err(Problem::needs_token());
+    }
+    let caller = match &who {
+        Who::Token(token) => token.id.clone(),
+        _ => peer.ip().to_string(),
+    };
+    let download = segments.iter().any(|segment| matches!(*segment, "resolve" | "raw"));
+    if download {
+        hub.downloads.count(&caller)?
+    } else {
+        hub.requests.count(&caller)?
+    }
+    let method = parts.method;
+    let call = Arc::new(Call { hub, who, method, path: path.clone(), query, headers, id });
+    let body = Body::new(body);
+    match &segments[..] {
+        ["api", rest @ ..] => api(call, rest, body).await,
+        ["cas", rest @ ..] => xet::answer(call, rest, body).await,
+        ["lfs", claim] => lfs::upload(call, (*claim).into(), body).await,
+        [folder @ ("datasets" | "spaces"), rest @ ..] => {
+            let kind = Kind::plural(folder).ok_or_else(Problem::no_route)?;
+            of_repo(call, kind, rest, body).await
+        }
+        rest => of_repo(call, Kind::Model, rest, body).await,
+    }
+}
+
+/// Answers what is asked of files.
+async fn of_repo(call: Arc<Call>, kind: Kind, segments: &[&str], body: Body) -> Answer {
+    match segments {
+        [namespace, name, way @ ("resolve" | "raw"), rest @ ..] if rest.len() > 1 => {
+            let (revision, path) = revision(rest);
+            let id = known(kind, namespace, name)?;
+            files::answer(call, id, revision, path.join("/"), *way == "raw").await
+        }
+        [namespace, name, "info", "lfs", "objects", what] => {
+            let name = name.strip_suffix(".git").ok_or_else(Problem::no_route)?;
+            lfs::answer(call, known(kind, namespace, name)?, what, body).await
+        }
+        _ => Err(Problem::no_route()),
+    }
+}
+
+/// Returns a repository; a name that none can have is that of none.
+fn known(kind: Kind, namespace: &str, name: &str) -> Answer<RepoId> {
+    RepoId::new(kind, namespace, name).map_err(|_| Problem::no_repo())
+}
+
+/// Splits a revision from what follows. The slashes of `refs/pr/1` may come encoded or not.
+fn revision<'a>(segments: &'a [&'a str]) -> (String, &'a [&'a str]) {
+    match segments {
+        ["refs", kind @ ("pr" | "heads" | "tags"), name, rest @ ..] => {
+            (format!("refs/{kind}/{name}"), rest)
+        }
+        [first, rest @ ..] => ((*first).into(), rest),
+        [] => (at1w_registry::MAIN.into(), segments),
+    }
+}
+
+async fn api(call: Arc<Call>, segments: &[&str], body: Body) -> Answer {
+    let method = call.method.clone();
+    match (&method, segments) {
+        (&Method::GET, ["whoami-v2"]) => manage::who_am_i(&call),
+        (&Method::POST, ["validate-yaml"]) => {
+            Ok(json(&serde_json::json!({ "errors": [], "warnings": [] })))
+        }
+        (&Method::POST, ["repos", "create"]) => manage::create(call, body).await,
+        (&Method::DELETE, ["repos", "delete"]) => manage::delete(call, body).await,
+        (&Method::POST, ["repos", "move"]) => manage::rename(call, body).await,
+        (_, [kind, rest @ ..]) => {
+            let kind = Kind::plural(kind).ok_or_else(Problem::no_route)?;
+            match rest {
+                [] if method == Method::GET => blocking(move || listing::repos(&call, kind)).await,
+                [namespace, name, rest @ ..] => {
+                    let id = known(kind, namespace, name)?;
+                    of_api(call, id, rest, body).await
+                }
+                _ => Err(Problem::no_repo()),
+            }
+        }
+        _ => Err(Problem::no_route()),
+    }
+}
+
+async fn of_api(call: Arc<Call>, id: RepoId, segments: &[&str], body: Body) -> Answer {
+    let method = call.method.clone();
+    let (get, post, delete) = (Method::GET, Method::POST, Method::DELETE);
+    let own = |segments: &[&str]| segments.join("/");
+    let reads = matches!(
+        segments.first(),
+        None | Some(&("revision" | "tree" | "paths-info" | "refs" | "commits"))
+    );
+    if reads {
+        let revision = revision(segments.get(1..).unwrap_or_default()).0;
+        mirror::ensure(&call, &id, &revision, true).await?;
+    }
+    match segments {
+        [] if method == get => blocking(move || listing::info(&call, &id, None)).await,
+        ["revision", rest @ ..] if method == get => {
+            let revision = revision(rest).0;
+            blocking(move || listing::info(&call, &id, Some(&revision))).await
+        }
+        ["tree", rest @ ..] if method == get && !rest.is_empty() => {
+            let (revision, path) = revision(rest);
+            let path = own(path);
+            blocking(move || listing::tree(&call, &id, &revision, &path)).await
+        }
+        ["paths-info", rest @ ..] if method == post => {
+            let revision = revision(rest).0;
+            let body = crate::body::read(&call, body, crate::body::SHORT).await?;
+            blocking(move || listing::paths(&call, &id, &revision, &body)).await
+        }
+        ["refs"] if method == get => blocking(move || listing::refs(&call, &id)).await,
+        ["commits", rest @ ..] if method == get => {
+            let revision = revision(rest).0;
+            blocking(move || listing::commits(&call, &id, &revision)).await
+        }
+        ["safetensors-metadata", path @ ..] if method == get => {
+            let path = own(path);
+            blocking(move || listing::headers(&call, &id, &path)).await
+        }
+        ["auth-check", rest @ ..] if method == get => {
+            let write = *rest == ["write"];
+            blocking(move || {
+                let hub = &call.hub;
+                if write {
+                    call.who.write(hub, &id)?
+                } else {
+                    call.who.read(hub, &id)?
+                };
+                Ok(text(StatusCode::OK, "OK"))
+            })
+            .await
+        }
+        ["branch", name @ ..] if method == post || method == delete => {
+            manage::branch(call, id, own(name), body).await
+        }
+        ["tag", name @ ..] if method == post || method == delete => {
+            manage::tag(call, id, revision(name).0, body).await
+        }
+        ["settings"] if method == Method::PUT => manage::settings(call, id, body).await,
+        ["preupload", rest @ ..] if method == post => {
+            commit::preupload(call, id, revision(rest).0, body).await
+        }
+        ["commit", rest @ ..] if method == post => {
+            commit::commit(call, id, revision(rest).0, body).await
+        }
+        ["discussions", rest @ ..] => commit::discussion(call, id, &own(rest), body).await,
+        ["xet-write-token", ..] if method == get => {
+            blocking(move || xet::write_token(&call, &id)).await
+        }
+        _ => Err(Problem::no_route()),
+    }
+}

@@ -1,0 +1,149 @@
+//! Listening: connections, their limits, and a graceful end.
+
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::time::Duration;
+
+use at1w_registry::Store;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tracing::{debug, info, warn};
+
+use crate::config::{Config, LogForm};
+use crate::error::{Error, Result};
+use crate::hub::Hub;
+use crate::patient::Patient;
+use crate::route::answer;
+use crate::tls::{acceptor, choose_provider};
+
+/// How long requests may go on after the server was asked to end.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// Serves a store until the process is asked to end. `ready` is told the address once the server
+/// listens, and where its secrets lie.
+///
+/// # Errors
+/// [`Error::Io`] if the address is taken, and those of opening the store.
+pub fn serve(store: Store, config: Config, ready: impl FnOnce(&str, &str)) -> Result<()> {
+    log(config.log);
+    let failed = |cause| Error::Io { what: "starting threads".into(), cause };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(failed)?;
+    choose_provider();
+    let tls = acceptor(&config.tls)?;
+    let hub = Arc::new(Hub::open(store, config)?);
+    let outcome = runtime.block_on(run(hub, tls, ready));
+    // What runs on other threads, such as a packing, ends with the process.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    outcome
+}
+
+fn log(form: LogForm) {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("AT1W_LOG");
+    let filter = filter.unwrap_or_else(|_| "info".into());
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = lines.with_ansi(std::io::stderr().is_terminal());
+    // Whoever embeds the server may have chosen a log of his own.
+    let _ = match form {
+        LogForm::Text => lines.with_target(false).try_init(),
+        LogForm::Json => lines.json().try_init(),
+    };
+}
+
+async fn run(
+    hub: Arc<Hub>,
+    tls: Option<TlsAcceptor>,
+    ready: impl FnOnce(&str, &str),
+) -> Result<()> {
+    let address = hub.config.listen;
+    let failed = |cause| Error::Io { what: format!("listening on {address}"), cause };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    let secrets = hub.config.secrets_of(&hub.store);
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    ready(&format!("{scheme}://{address}"), &secrets.display().to_string());
+    info!(%address, store = hub.store.address(), "listening");
+    let limits = &hub.config.limits;
+    let connections = Arc::new(Semaphore::new(limits.connections.max(1)));
+    let idle = Duration::from_secs(limits.idle_time.max(1));
+    let shake = Duration::from_secs(limits.header_time.max(1));
+    let mut server = http1::Builder::new();
+    server
+        .timer(TokioTimer::new())
+        .header_read_timeout(shake)
+        .max_headers(100)
+        .max_buf_size(64 << 10);
+    tokio::spawn(crate::sweep::run(Arc::clone(&hub)));
+    let graceful = GracefulShutdown::new();
+    let mut end = std::pin::pin!(asked_to_end());
+    loop {
+        let permit = tokio::select! {
+            permit = Arc::clone(&connections).acquire_owned() => permit,
+            () = &mut end => break,
+        };
+        let Ok(permit) = permit else { break };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut end => break,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Too many open files, as a rule: others end meanwhile.
+                warn!(%error, "a connection was not accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let _ = stream.set_nodelay(true);
+        let hub = Arc::clone(&hub);
+        let service = service_fn(move |request| answer(Arc::clone(&hub), peer, request));
+        let (server, watcher, tls) = (server.clone(), graceful.watcher(), tls.clone());
+        tokio::spawn(async move {
+            let outcome = match tls {
+                None => {
+                    let io = TokioIo::new(Patient::new(stream, idle, permit));
+                    watcher.watch(server.serve_connection(io, service)).await
+                }
+                Some(tls) => {
+                    let stream = match tokio::time::timeout(shake, tls.accept(stream)).await {
+                        Ok(Ok(stream)) => stream,
+                        _ => return debug!(%peer, "no agreement about TLS"),
+                    };
+                    let io = TokioIo::new(Patient::new(stream, idle, permit));
+                    watcher.watch(server.serve_connection(io, service)).await
+                }
+            };
+            if let Err(error) = outcome {
+                debug!(%peer, %error, "a connection broke");
+            }
+        });
+    }
+    info!("ending: no new connections, requests are completed");
+    if tokio::time::timeout(GRACE, graceful.shutdown()).await.is_err() {
+        warn!("some requests did not end in time");
+    }
+    Ok(())
+}
+
+/// Waits until the process is asked to end.
+async fn asked_to_end() {
+    let interrupt = tokio::signal::ctrl_c();
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = interrupt => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    let _ = interrupt.await;
+}

@@ -1,0 +1,265 @@
+//! Tokens: who may do what. A store keeps their SHA-256 alone, which nobody can turn back.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use at1w_container::Digest;
+use at1w_remote::{Created, Objects};
+use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
+
+use crate::error::{Error, Result};
+
+/// The folder of the tokens in a store.
+const FOLDER: &str = "tokens";
+
+/// The number of letters and digits after `hf_`. Some clients send no token that has fewer than 34.
+const LETTERS: usize = 37;
+
+/// How long a token that was looked up is believed, which is how late a revocation is noticed.
+const BELIEVED: Duration = Duration::from_secs(20);
+
+/// The number of tokens that are remembered.
+const REMEMBERED: usize = 4096;
+
+/// What a token allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// To read, private repositories of its namespaces as well.
+    Read,
+    /// To write as well.
+    Write,
+    /// To make and delete repositories in every namespace, and to read everything.
+    Admin,
+}
+
+/// A token, without its secret.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Token {
+    /// The first digits of its SHA-256, by which it is revoked.
+    pub id: String,
+    /// The name that was chosen for it, which commits name as their author.
+    pub name: String,
+    /// What it allows.
+    pub role: Role,
+    /// The namespaces it is for; none means all.
+    #[serde(default)]
+    pub namespaces: Vec<String>,
+    /// When it was made, in seconds since 1970.
+    pub created: u64,
+    /// When it ends, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<u64>,
+    /// The SHA-256 of the secret.
+    sha256: String,
+}
+
+/// The wishes for a new token.
+#[derive(Clone, Debug)]
+pub struct NewToken {
+    /// The name.
+    pub name: String,
+    /// What it allows.
+    pub role: Role,
+    /// The namespaces it is for; none means all.
+    pub namespaces: Vec<String>,
+    /// How long it lives.
+    pub lifetime: Option<Duration>,
+}
+
+impl Token {
+    /// Whether the token is for a namespace.
+    pub(crate) fn covers(&self, namespace: &str) -> bool {
+        self.role == Role::Admin
+            || self.namespaces.is_empty()
+            || self.namespaces.iter().any(|known| known == namespace)
+    }
+
+    fn is_over(&self) -> bool {
+        self.expires.is_some_and(|expires| expires <= now())
+    }
+}
+
+/// Returns the seconds since 1970.
+pub(crate) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
+}
+
+/// What was found for the SHA-256 of a secret, and when.
+type Found = (Instant, Option<Arc<Token>>);
+
+/// The tokens of a store.
+#[derive(Debug)]
+pub struct Tokens {
+    objects: Arc<Objects>,
+    known: Mutex<HashMap<String, Found>>,
+}
+
+impl Tokens {
+    /// Returns the tokens of a store.
+    pub fn new(objects: Arc<Objects>) -> Self {
+        Self { objects, known: Mutex::default() }
+    }
+
+    /// Makes a token; returns its secret, which is kept nowhere.
+    ///
+    /// # Errors
+    /// [`Error::Token`] for a name that is none, and those of the store.
+    pub fn create(&self, new: &NewToken) -> Result<(String, Token)> {
+        at1w_registry::check_name(&new.name)?;
+        for namespace in &new.namespaces {
+            at1w_registry::check_namespace(namespace)?;
+        }
+        if new.role == Role::Admin && !new.namespaces.is_empty() {
+            let problem = "an admin token is for all namespaces: leave them out, or make one that \
+                           may write";
+            return Err(Error::Token(problem.into()));
+        }
+        let secret = secret();
+        let sha256 = Digest::of(secret.as_bytes()).to_string();
+        let created = now();
+        let token = Token {
+            id: sha256[..16].into(),
+            name: new.name.clone(),
+            role: new.role,
+            namespaces: new.namespaces.clone(),
+            created,
+            expires: new.lifetime.map(|lifetime| created.saturating_add(lifetime.as_secs())),
+            sha256,
+        };
+        let json = serde_json::to_vec(&token).expect("a token is plain data");
+        match self.objects.create(&format!("{FOLDER}/{}", token.id), json)? {
+            Created::Made => Ok((secret, token)),
+            Created::Existed => Err(Error::Token("two tokens are the same: try again".into())),
+        }
+    }
+
+    /// Lists the tokens, the oldest first.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn list(&self) -> Result<Vec<Token>> {
+        let keys: Vec<_> = self.objects.list(FOLDER)?.into_iter().map(|meta| meta.key).collect();
+        let bytes = self.objects.get_all(&keys)?;
+        let parse = |bytes: &[u8]| serde_json::from_slice::<Token>(bytes).ok();
+        let mut tokens: Vec<_> = bytes.iter().flatten().filter_map(|bytes| parse(bytes)).collect();
+        tokens.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
+        Ok(tokens)
+    }
+
+    /// Revokes the tokens with an id or a name; returns them.
+    ///
+    /// # Errors
+    /// [`Error::Token`] if there is none, and those of the store.
+    pub fn revoke(&self, which: &str) -> Result<Vec<Token>> {
+        let all = self.list()?.into_iter();
+        let found: Vec<_> = all.filter(|token| token.id == which || token.name == which).collect();
+        if found.is_empty() {
+            return Err(Error::Token(format!("there is no token {which:?}")));
+        }
+        let keys: Vec<_> = found.iter().map(|token| format!("{FOLDER}/{}", token.id)).collect();
+        self.objects.delete(&keys)?;
+        Ok(found)
+    }
+
+    /// Finds the token with a secret.
+    pub(crate) fn find(&self, secret: &str) -> Result<Option<Arc<Token>>> {
+        let letters = secret.strip_prefix("hf_").unwrap_or_default();
+        if letters.len() != LETTERS || !letters.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return Ok(None);
+        }
+        self.find_hash(&Digest::of(secret.as_bytes()).to_string())
+    }
+
+    /// Finds the token whose secret has a SHA-256.
+    pub(crate) fn find_hash(&self, sha256: &str) -> Result<Option<Arc<Token>>> {
+        let lock = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = lock().get(sha256).filter(|(since, _)| since.elapsed() < BELIEVED).cloned();
+        let found = match known {
+            Some((_, found)) => found,
+            None => {
+                let Some(id) = sha256.get(..16) else { return Ok(None) };
+                let bytes = self.objects.get(&format!("{FOLDER}/{id}"))?;
+                let parse = |bytes: &[u8]| serde_json::from_slice::<Token>(bytes).ok();
+                let token = bytes.as_deref().and_then(parse);
+                let same = |token: &Token| token.sha256.as_bytes().ct_eq(sha256.as_bytes()).into();
+                let token = token.filter(same).map(Arc::new);
+                let mut known = lock();
+                if known.len() >= REMEMBERED {
+                    known.clear();
+                }
+                known.insert(sha256.into(), (Instant::now(), token.clone()));
+                token
+            }
+        };
+        Ok(found.filter(|token| !token.is_over()))
+    }
+}
+
+impl Token {
+    pub(crate) fn sha256(&self) -> &str {
+        &self.sha256
+    }
+}
+
+/// Returns a new secret.
+fn secret() -> String {
+    const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    let mut letters = String::from("hf_");
+    let mut bytes = [0; 64];
+    while letters.len() < 3 + LETTERS {
+        getrandom::fill(&mut bytes).expect("the operating system has random bytes");
+        // Bytes above the last multiple of 62 would make some letters likelier.
+        let fair = bytes.iter().filter(|&&byte| byte < 248);
+        letters.extend(fair.map(|&byte| char::from(ALPHABET[usize::from(byte) % 62])));
+    }
+    letters.truncate(3 + LETTERS);
+    letters
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tokens() -> (tempfile::TempDir, Tokens) {
+        let folder = tempfile::tempdir().unwrap();
+        let objects = Objects::in_directory(folder.path()).unwrap();
+        (folder, Tokens::new(Arc::new(objects)))
+    }
+
+    #[test]
+    fn tokens_are_found_by_their_secret_alone_and_are_hashed_at_rest() {
+        let (folder, tokens) = tokens();
+        let new = NewToken {
+            name: "ci".into(),
+            role: Role::Write,
+            namespaces: vec!["lab".into()],
+            lifetime: None,
+        };
+        let (secret, token) = tokens.create(&new).unwrap();
+        assert_eq!(secret.len(), 40);
+        assert_eq!(tokens.find(&secret).unwrap().as_deref(), Some(&token));
+        assert!(token.covers("lab") && !token.covers("other"));
+        let stored = std::fs::read_to_string(folder.path().join("tokens").join(&token.id)).unwrap();
+        assert!(!stored.contains(&secret[3..]));
+        for wrong in ["", "hf_", &secret[..39], &secret.replace("hf_", "xx_"), "hf_../../store"] {
+            assert!(tokens.find(wrong).unwrap().is_none(), "{wrong}");
+        }
+        tokens.revoke("ci").unwrap();
+        let later = Tokens::new(tokens.objects.clone());
+        assert!(later.find(&secret).unwrap().is_none());
+        assert!(later.revoke("ci").is_err());
+    }
+
+    #[test]
+    fn tokens_end() {
+        let (_folder, tokens) = tokens();
+        let lifetime = Some(Duration::ZERO);
+        let new = NewToken { name: "a".into(), role: Role::Read, namespaces: vec![], lifetime };
+        let (secret, _) = tokens.create(&new).unwrap();
+        assert!(tokens.find(&secret).unwrap().is_none());
+    }
+}

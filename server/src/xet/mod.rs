@@ -1,0 +1,235 @@
+//! Uploads by Xet, which is how clients upload by default: a token, xorbs of chunks, and shards
+//! that tell how files are made of them.
+
+mod hash;
+mod places;
+mod rebuild;
+mod shard;
+mod xorb;
+
+use std::io::Read;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use at1w_container::Progress;
+use axum::body::{Body, Bytes};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use axum::http::{Method, Response};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use self::hash::Hash;
+use self::rebuild::Rebuild;
+use crate::access::bearer;
+use crate::address::RepoId;
+use crate::body::{read, spool};
+use crate::call::{Call, blocking, json as respond};
+use crate::error::{Answer, Problem, header_value};
+use crate::token::{Role, now};
+
+/// How long a token of the protocol is good, in seconds. It ends with the one that it was given
+/// for.
+const GOOD: u64 = 3600;
+
+/// How often a client is told how far its files are.
+const TICK: Duration = Duration::from_millis(500);
+
+/// The number of ticks without news after which it is told all the same.
+const QUIET: u32 = 20;
+
+/// What a token of the protocol allows: to write to a namespace.
+#[derive(Serialize, Deserialize)]
+struct Scope {
+    /// The SHA-256 of the token that it was given for.
+    token: String,
+    namespace: String,
+    repo: String,
+}
+
+/// Parses the bytes of a xorb and a shard as uploads do, for fuzzing.
+pub fn parse(xorb: &[u8], shard: &[u8], line: &[u8]) {
+    let _ = xorb::hash(xorb);
+    let _ = shard::parse(shard);
+    let _ = crate::commit::parse_line(line);
+}
+
+/// Returns the key of a xorb as it was sent.
+fn xorb_key(namespace: &str, hash: Hash) -> String {
+    format!("xet/{namespace}/xorbs/{}", hash.text())
+}
+
+/// Gives out a token for uploads to a repository.
+pub(crate) fn write_token(call: &Call, id: &RepoId) -> Answer {
+    call.who.write(&call.hub, id)?;
+    let token = call.who.token().ok_or_else(Problem::needs_token)?;
+    let scope = Scope {
+        token: token.sha256().into(),
+        namespace: id.repo.namespace.clone(),
+        repo: id.repo.to_string(),
+    };
+    let access = call.hub.key.sign("xet", &scope, GOOD);
+    let (until, cas) = (now() + GOOD, format!("{}/cas", call.base()));
+    let body = json!({ "accessToken": access, "exp": until, "casUrl": cas });
+    let mut response = respond(&body);
+    let headers = response.headers_mut();
+    headers.insert("x-xet-access-token", header_value(&access));
+    headers.insert("x-xet-token-expiration", until.into());
+    headers.insert("x-xet-cas-url", header_value(&cas));
+    Ok(response)
+}
+
+/// Checks the token of a request; returns the namespace that it is for.
+fn scope(call: &Call) -> Answer<String> {
+    let header = call.header(AUTHORIZATION.as_str()).ok_or_else(Problem::needs_token)?;
+    let scope = bearer(header).and_then(|text| call.hub.key.check::<Scope>("xet", text));
+    let scope = scope.ok_or_else(Problem::unknown_token)?;
+    let token = call.hub.tokens.find_hash(&scope.token)?.ok_or_else(Problem::unknown_token)?;
+    if token.role < Role::Write || !token.covers(&scope.namespace) {
+        return Err(Problem::forbidden("This token may not write here"));
+    }
+    Ok(scope.namespace)
+}
+
+/// Answers what the protocol asks for.
+pub(crate) async fn answer(call: Arc<Call>, segments: &[&str], body: Body) -> Answer {
+    let asked = Arc::clone(&call);
+    let namespace = blocking(move || scope(&asked)).await?;
+    match (&call.method, segments) {
+        (&Method::POST, ["v1", "xorbs", "default", hash]) => {
+            let hash = Hash::parse(hash).ok_or_else(|| Problem::bad("No hash of a xorb"))?;
+            take_xorb(call, namespace, hash, body).await
+        }
+        (&Method::POST, [version @ ("v1" | "v2"), "shards"]) => {
+            let stream = *version == "v2";
+            take_shard(call, namespace, stream, body).await
+        }
+        // Which chunks others have sent is nobody's business.
+        _ => Err(Problem::no_route()),
+    }
+}
+
+/// Takes a xorb, of which every chunk is checked.
+async fn take_xorb(call: Arc<Call>, namespace: String, hash: Hash, body: Body) -> Answer {
+    let body = spool(&call, body, xorb::MOST).await?;
+    let hub = Arc::clone(&call.hub);
+    let permit = hub.decoding.acquire().await.map_err(Problem::internal)?;
+    let done = blocking(move || {
+        let objects = call.hub.store.objects();
+        let key = xorb_key(&namespace, hash);
+        if objects.head(&key)?.is_some() {
+            return Ok(respond(&json!({ "was_inserted": false })));
+        }
+        let staged = objects.list(&format!("xet/{namespace}/xorbs"))?;
+        let staged = staged.iter().fold(body.len, |sum, meta| sum.saturating_add(meta.len));
+        if staged > call.hub.config.limits.staging {
+            return Err(Problem::busy("Too many uploads to this namespace were not completed"));
+        }
+        let mut bytes = Vec::with_capacity(body.len as usize);
+        body.file.reopen()?.read_to_end(&mut bytes)?;
+        let actual =
+            xorb::hash(&bytes).map_err(|problem| Problem::bad(format!("The xorb: {problem}")))?;
+        if actual != hash {
+            return Err(Problem::bad("The xorb is not the one that its address names"));
+        }
+        objects.put(&key, bytes)?;
+        Ok(respond(&json!({ "was_inserted": true })))
+    })
+    .await;
+    drop(permit);
+    done
+}
+
+/// How far the files of a shard are.
+#[derive(Default)]
+struct Job {
+    done: AtomicU64,
+    gone: AtomicBool,
+}
+
+impl Progress for Job {
+    fn advance(&self, bytes: u64) {
+        self.done.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn cancelled(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
+    }
+}
+
+/// Takes a shard: its files are rebuilt, checked and packed before the answer ends.
+async fn take_shard(call: Arc<Call>, namespace: String, stream: bool, body: Body) -> Answer {
+    let bytes = read(&call, body, call.hub.config.limits.shard).await?;
+    let files =
+        shard::parse(&bytes).map_err(|problem| Problem::bad(format!("The shard: {problem}")))?;
+    drop(bytes);
+    // Each byte is rebuilt once and packed once.
+    let total =
+        files.iter().fold(0_u64, |sum, file| sum.saturating_add(file.len)).saturating_mul(2);
+    let job = Arc::new(Job::default());
+    let work = {
+        let (call, job) = (Arc::clone(&call), Arc::clone(&job));
+        async move {
+            let hub = Arc::clone(&call.hub);
+            let permit = call.hub.packing.acquire().await.map_err(Problem::internal)?;
+            let done = blocking(move || Rebuild::new(&hub, &namespace, &*job).all(&files)).await;
+            drop(permit);
+            done
+        }
+    };
+    if !stream {
+        work.await?;
+        return Ok(respond(&json!({ "result": 1 })));
+    }
+    let (sender, receiver) = mpsc::channel::<Bytes>(4);
+    tokio::spawn(report(call, job, total, work, sender));
+    let frames = futures_util::stream::unfold(receiver, |mut receiver| async move {
+        let frame = receiver.recv().await?;
+        Some((Ok::<_, std::io::Error>(frame), receiver))
+    });
+    let mut response = Response::new(Body::from_stream(frames));
+    let kind = HeaderValue::from_static("application/x-ndjson");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    Ok(response)
+}
+
+/// Tells a client how far its files are, and in the end whether they are stored.
+async fn report(
+    call: Arc<Call>,
+    job: Arc<Job>,
+    total: u64,
+    work: impl Future<Output = Answer<()>>,
+    sender: mpsc::Sender<Bytes>,
+) {
+    let frame = |value: serde_json::Value| Bytes::from(format!("{value}\n"));
+    let mut work = std::pin::pin!(work);
+    let mut tick = tokio::time::interval(TICK);
+    let (mut told, mut quiet) = (u64::MAX, 0);
+    let outcome = loop {
+        tokio::select! {
+            outcome = &mut work => break outcome,
+            _ = tick.tick() => {}
+        }
+        let done = job.done.load(Ordering::Relaxed).min(total);
+        quiet += 1;
+        if done != told || quiet >= QUIET {
+            let value = json!({ "type": "validating", "verified": done, "total": total });
+            // A client that does not listen for a while misses a frame.
+            if let Err(mpsc::error::TrySendError::Closed(_)) = sender.try_send(frame(value)) {
+                job.gone.store(true, Ordering::Relaxed);
+            }
+            (told, quiet) = (done, 0);
+        }
+    };
+    let last = match outcome {
+        Ok(()) => json!({ "type": "result" }),
+        Err(problem) => {
+            let retryable = problem.status.is_server_error();
+            let cause = problem.cause();
+            tracing::warn!(request = call.id, cause, "a shard failed: {}", problem.message());
+            json!({ "type": "error", "message": problem.message(), "retryable": retryable })
+        }
+    };
+    let _ = sender.send(frame(last)).await;
+}
