@@ -254,25 +254,28 @@ fn shares(u: &mut Unstructured<'_>, symbols: usize, total: u16) -> Vec<u16> {
 fn alias(u: &mut Unstructured<'_>) -> Result<()> {
     let entries = u.int_in_range(1..=alias::MAX_ENTRIES)?;
     let escape: bool = u.arbitrary()?;
-    let symbols: Vec<u8> = (0..entries - usize::from(escape)).map(|i| i as u8 * 4).collect();
+    let (turn, shift, first) = (u.arbitrary()?, u.int_in_range(0..=7)?, u.arbitrary()?);
+    let values = alias::Values { turn, shift, first };
     let freqs = shares(u, entries, alias::SLOTS as u16);
-    let Some(table) = alias::AliasTable::new(&symbols, &freqs) else { return Ok(()) };
+    let Some(table) = alias::AliasTable::new(values, escape, &freqs) else { return Ok(()) };
     let count = *u.choose(&[64, 128, 1, 65])?;
     let states: Vec<u32> = (0..count).map(|_| u.arbitrary()).collect::<Result<_>>()?;
-    let out = vec![3; u.int_in_range(0..=2000)?];
+    let bits = vec![3; u.int_in_range(0..=2000)?];
     let escaped = u.bytes(u.len() / 4)?;
     let (units, _) = rest(u)?.as_chunks::<2>();
+    // The output after a failure is not specified.
     all_equal(|backend| {
-        let (mut states, mut out) = (states.clone(), out.clone());
+        let (mut states, mut out) = (states.clone(), vec![0; bits.len()]);
         let mut input = alias::Input { units, escaped };
-        let done = alias::decode(backend, &table, &mut states, &mut input, &mut out);
-        // The output after a failure is not specified.
+        let done = alias::decode(backend, &table, &mut states, &mut input, &bits, &mut out);
         done.map(|()| (states, out, input.units.len(), input.escaped.len()))
     });
     all_equal(|backend| {
-        let mut bytes = escaped.to_vec();
-        alias::turn_back(backend, &mut bytes);
-        bytes
+        let (mut states, mut out) = (states.clone(), vec![0; 2 * bits.len()]);
+        let mut input = alias::Input { units, escaped };
+        let below = [&bits[..]; 2];
+        let done = alias::decode_float16(backend, &table, &mut states, &mut input, below, &mut out);
+        done.map(|()| (states, out, input.units.len(), input.escaped.len()))
     });
     Ok(())
 }

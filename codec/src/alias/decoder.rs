@@ -3,7 +3,7 @@
 use at1w_simd::Backend;
 use at1w_simd::alias::{self, START};
 use at1w_simd::lanes::Exhausted;
-use at1w_simd::packing::Field;
+use at1w_simd::packing::{Field, GROUP};
 
 use super::MAX_LANES;
 use super::table::AliasTable;
@@ -11,10 +11,12 @@ use crate::DecodeError;
 use crate::cursor::Cursor;
 use crate::plane::packed;
 
+/// Symbols whose low bits are unpacked at a time, so that they stay in L1: whole packed groups.
+const PIECE: usize = 8 * GROUP;
+
 /// Decodes what [`AliasTable::encode`] appended, piece by piece.
 pub(crate) struct AliasDecoder<'a> {
-    table: &'a AliasTable,
-    kernel: &'a alias::AliasTable,
+    table: &'a alias::AliasTable,
     /// The low bits that are left, if symbols have any.
     low: Option<(Field, Cursor<'a>)>,
     states: [u32; MAX_LANES],
@@ -53,24 +55,49 @@ impl<'a> AliasDecoder<'a> {
             return Err(DecodeError::LaneEnd);
         }
         let input = alias::Input { units, escaped };
-        Ok(Self { table, kernel: table.kernel(), low, states, lanes, input })
+        Ok(Self { table: table.kernel(), low, states, lanes, input })
     }
 
     /// Decodes the next symbols: whole packed groups, which are a multiple of [`MAX_LANES`], or all
     /// that are left.
     pub(crate) fn decode(&mut self, backend: Backend, out: &mut [u8]) -> Result<(), DecodeError> {
-        match &mut self.low {
-            Some((field, low)) => packed::decode_fields(backend, *field, 0, low, out)?,
-            None => out.fill(0),
+        let mut bits = [0; PIECE];
+        for out in out.chunks_mut(PIECE) {
+            let bits = &mut bits[..out.len()];
+            self.decode_bits(backend, bits)?;
+            let states = &mut self.states[..self.lanes];
+            alias::decode(backend, self.table, states, &mut self.input, bits, out)
+                .map_err(fault)?;
         }
-        let states = &mut self.states[..self.lanes];
-        let decoded = alias::decode(backend, self.kernel, states, &mut self.input, out);
-        decoded.map_err(|exhausted| match exhausted {
-            Exhausted::Stream => DecodeError::Truncated,
-            Exhausted::Escaped => DecodeError::Escapes,
-        })?;
-        self.table.turn_back(backend, out);
         Ok(())
+    }
+
+    /// Decodes the high bytes of 16-bit floats as [`AliasDecoder::decode`] does, and merges them
+    /// with the `low` ones.
+    pub(crate) fn decode_float16(
+        &mut self,
+        backend: Backend,
+        low: &[u8],
+        out: &mut [u8],
+    ) -> Result<(), DecodeError> {
+        let mut bits = [0; PIECE];
+        for (low, out) in low.chunks(PIECE).zip(out.chunks_mut(2 * PIECE)) {
+            let bits = &mut bits[..low.len()];
+            self.decode_bits(backend, bits)?;
+            let states = &mut self.states[..self.lanes];
+            let below = [&*bits, low];
+            alias::decode_float16(backend, self.table, states, &mut self.input, below, out)
+                .map_err(fault)?;
+        }
+        Ok(())
+    }
+
+    /// Decodes the low bits of the next symbols into zeros, if they have any.
+    fn decode_bits(&mut self, backend: Backend, bits: &mut [u8]) -> Result<(), DecodeError> {
+        match &mut self.low {
+            Some((field, low)) => packed::decode_fields(backend, *field, 0, low, bits),
+            None => Ok(()),
+        }
     }
 
     /// Checks that the input ended with the plane, and every lane where it began.
@@ -79,5 +106,12 @@ impl<'a> AliasDecoder<'a> {
             return Err(DecodeError::LaneEnd);
         }
         if self.input.escaped.is_empty() { Ok(()) } else { Err(DecodeError::Escapes) }
+    }
+}
+
+fn fault(exhausted: Exhausted) -> DecodeError {
+    match exhausted {
+        Exhausted::Stream => DecodeError::Truncated,
+        Exhausted::Escaped => DecodeError::Escapes,
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use at1w_simd::Backend;
-use at1w_simd::alias::{self, FEW_ENTRIES, MAX_ENTRIES, SLOT_BITS, SLOTS};
+use at1w_simd::alias::{self, FEW_ENTRIES, MAX_ENTRIES, SLOT_BITS, SLOTS, Values};
 use at1w_simd::packing::{self, Field};
 
 use super::{MAX_LANES, lanes_log};
@@ -36,43 +36,18 @@ pub(crate) struct AliasTable {
     kernel: OnceLock<Box<alias::AliasTable>>,
 }
 
-/// The part of a symbol that entries stand for.
-#[derive(Clone, Copy, Debug)]
-struct Values {
-    /// Whether symbols are rotated left by one bit first: the sign of a float is then at the
-    /// bottom.
-    turn: bool,
-    /// The number of low bits that are not coded.
-    shift: u8,
-    /// The value of the first entry. Each other one has the value that follows, modulo the number
-    /// of values.
-    first: u8,
+/// Counts the values that there are.
+fn value_count(values: Values) -> usize {
+    256 >> values.shift
 }
 
-impl Values {
-    /// Counts the values that there are.
-    fn count(self) -> usize {
-        256 >> self.shift
+/// Counts each value.
+fn value_counts(values: Values, counts: &Counts) -> Counts {
+    let mut of_values = [0; 256];
+    for (symbol, count) in (0..=u8::MAX).zip(counts) {
+        of_values[usize::from(values.turned(symbol) >> values.shift)] += count;
     }
-
-    /// Returns the symbol, before it is turned back and without its low bits, of an entry.
-    fn symbol(self, entry: usize) -> u8 {
-        ((usize::from(self.first) + entry) << self.shift) as u8
-    }
-
-    /// Returns the symbol as it is coded.
-    fn turned(self, symbol: u8) -> u8 {
-        symbol.rotate_left(self.turn.into())
-    }
-
-    /// Counts each value.
-    fn counts(self, counts: &Counts) -> Counts {
-        let mut values = [0; 256];
-        for (symbol, count) in (0..=u8::MAX).zip(counts) {
-            values[usize::from(self.turned(symbol) >> self.shift)] += count;
-        }
-        values
-    }
+    of_values
 }
 
 /// Entries that could make a table, and their weights.
@@ -87,8 +62,8 @@ struct Candidate {
 impl Candidate {
     /// Lists the values that occur most often together, no more entries than `most`.
     fn new(mut values: Values, most: usize, counts: &Counts) -> Option<Self> {
-        let of_values = values.counts(counts);
-        let of_values = &of_values[..values.count()];
+        let of_values = value_counts(values, counts);
+        let of_values = &of_values[..value_count(values)];
         let total: u64 = of_values.iter().sum();
         let all = of_values.len() <= most && !of_values.contains(&0);
         let mut len = if all { of_values.len() } else { (of_values.len() - 1).min(most - 1) };
@@ -178,8 +153,8 @@ impl AliasTable {
         let listed = len - usize::from(escape);
         let fits = values.shift <= MAX_SHIFT
             && (2..=MAX_ENTRIES).contains(&len)
-            && listed <= values.count()
-            && usize::from(first) < values.count();
+            && listed <= value_count(values)
+            && usize::from(first) < value_count(values);
         if !fits {
             return Err(DecodeError::LaneTable);
         }
@@ -211,22 +186,10 @@ impl AliasTable {
         Field::new(0, self.values.shift)
     }
 
-    /// Turns symbols back as they were.
-    pub(super) fn turn_back(&self, backend: Backend, symbols: &mut [u8]) {
-        if self.values.turn {
-            alias::turn_back(backend, symbols);
-        }
-    }
-
     /// Returns the table of the kernel, made at the first call.
     pub(super) fn kernel(&self) -> &alias::AliasTable {
         self.kernel.get_or_init(|| {
-            let listed = self.len - usize::from(self.escape);
-            let mut symbols = [0; MAX_ENTRIES];
-            for (entry, symbol) in symbols.iter_mut().enumerate() {
-                *symbol = self.values.symbol(entry);
-            }
-            let table = alias::AliasTable::new(&symbols[..listed], &self.freqs[..self.len]);
+            let table = alias::AliasTable::new(self.values, self.escape, &self.freqs[..self.len]);
             Box::new(table.expect("checked where the table was made"))
         })
     }
@@ -234,7 +197,7 @@ impl AliasTable {
     /// Returns the entry that codes a value, if one does.
     fn entry(&self, value: usize) -> Option<usize> {
         let listed = self.len - usize::from(self.escape);
-        let count = self.values.count();
+        let count = value_count(self.values);
         let entry = (value + count - usize::from(self.values.first)) % count;
         if entry < listed && self.freqs[entry] > 0 {
             return Some(entry);
@@ -246,7 +209,7 @@ impl AliasTable {
     /// if one of them can't be coded.
     pub(crate) fn cost(&self, counts: &Counts, flush: Cost) -> Option<Cost> {
         let mut weights = [0; MAX_ENTRIES];
-        let values = self.values.counts(counts);
+        let values = value_counts(self.values, counts);
         for (value, &count) in values.iter().enumerate().filter(|&(_, &count)| count > 0) {
             weights[self.entry(value)?] += count;
         }

@@ -13,7 +13,7 @@ use crate::plane::packed::PackedDecoder;
 
 /// Raw bytes of a strip. Its symbols make whole rounds of all lanes, and whole packed groups, in
 /// every layout.
-pub(super) const STRIP_LEN: usize = 16 << 10;
+pub(super) const STRIP_LEN: usize = 8 << 10;
 const _: () = assert!(STRIP_LEN.is_multiple_of(MAX_PLANES * MAX_LANES));
 const _: () = assert!(STRIP_LEN.is_multiple_of(MAX_PLANES * packing::GROUP));
 
@@ -125,10 +125,14 @@ impl<'s, 'a> Strips<'s, 'a> {
     pub(super) fn merge_next(&mut self, out: &mut [u8]) -> Result<(), DecodeError> {
         let (backend, width) = (self.backend, self.layout.width());
         let n = out.len() / width;
-        if let ([Some(low), Some(PlaneStrips::Lanes(lanes, _)), ..], Layout::FLOAT16) =
-            (&mut self.planes, self.layout)
-        {
-            return lanes.decode_float16(backend, low.next(backend, n)?, out);
+        match (&mut self.planes, self.layout) {
+            ([Some(low), Some(PlaneStrips::Lanes(lanes, _)), ..], Layout::FLOAT16) => {
+                return lanes.decode_float16(backend, low.next(backend, n)?, out);
+            }
+            ([Some(low), Some(PlaneStrips::Alias(lanes, _)), ..], Layout::FLOAT16) => {
+                return lanes.decode_float16(backend, low.next(backend, n)?, out);
+            }
+            _ => {}
         }
         let mut slices: [&[u8]; MAX_PLANES] = [&[]; MAX_PLANES];
         for (slice, strips) in slices.iter_mut().zip(self.planes.iter_mut().flatten()) {

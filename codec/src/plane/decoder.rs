@@ -9,10 +9,6 @@ use crate::cursor::Cursor;
 use crate::huffman::HuffmanTable;
 use crate::lanes::{LaneDecoder, LaneTable, MAX_LANES_LOG};
 use at1w_simd::Backend;
-use at1w_simd::packing::GROUP;
-
-/// Symbols that are decoded at a time where this takes several steps: whole packed groups.
-const PIECE: usize = 16 * GROUP;
 
 /// The directory entry of a plane.
 #[derive(Clone, Copy)]
@@ -141,8 +137,7 @@ impl CodedPlane<'_> {
             }
             Self::Alias(table, lanes_log, stream) => {
                 let mut lanes = AliasDecoder::new(table, lanes_log, plane.len(), stream)?;
-                // What a piece is made of stays in L1.
-                plane.chunks_mut(PIECE).try_for_each(|piece| lanes.decode(backend, piece))?;
+                lanes.decode(backend, plane)?;
                 lanes.finish()?;
             }
         }

@@ -36,6 +36,11 @@ pub const SLOT_BITS: u32 = 12;
 /// Frequencies add up to this.
 pub const SLOTS: usize = 1 << SLOT_BITS;
 
+/// Kernels take frequencies up by so many bits: 16 bits of a product then come out below a quotient
+/// of [`SLOT_BITS`] less.
+#[cfg(target_arch = "x86_64")]
+const FREQ_SHIFT: u32 = 16 - SLOT_BITS;
+
 /// The most lanes.
 pub const MAX_LANES: usize = 128;
 
@@ -47,14 +52,43 @@ fn bucket_bits(entries: usize) -> u32 {
 /// Tables of no more entries have half as many buckets: look-ups among these are faster.
 pub const FEW_ENTRIES: usize = 32;
 
-/// Up to 64 symbols with their frequencies, prepared for both directions. The last frequency may be
+/// The part of a byte that entries stand for.
+#[derive(Clone, Copy, Debug)]
+pub struct Values {
+    /// Whether bytes are rotated left by one bit before they are coded: the sign of a float is then
+    /// at the bottom.
+    pub turn: bool,
+    /// The number of low bits that are not coded: less than 8.
+    pub shift: u8,
+    /// The value of the first entry. Each other one has the value that follows.
+    pub first: u8,
+}
+
+impl Values {
+    /// Returns the symbol of an entry: its value above zeros, modulo 256.
+    pub fn symbol(self, entry: u8) -> u8 {
+        self.first.wrapping_add(entry) << self.shift
+    }
+
+    /// Returns the byte as it is coded.
+    pub fn turned(self, byte: u8) -> u8 {
+        byte.rotate_left(self.turn.into())
+    }
+
+    /// Undoes [`Values::turned`].
+    fn turned_back(self, byte: u8) -> u8 {
+        byte.rotate_right(self.turn.into())
+    }
+}
+
+/// Up to 64 entries with their frequencies, prepared for both directions. The last frequency may be
 /// that of an escape.
 #[derive(Clone, Debug)]
 pub struct AliasTable {
     /// How many entries there are; the arrays by entry hold zeros beyond.
     len: u8,
     escape: bool,
-    symbols: [u8; MAX_ENTRIES],
+    values: Values,
     freqs: [u16; MAX_ENTRIES],
     buckets: Buckets,
     /// The step of decoding for each slot: the number of the slot among those of its entry above
@@ -128,27 +162,27 @@ impl Buckets {
 }
 
 impl AliasTable {
-    /// A table of `symbols[i]` with frequency `freqs[i]`. If there is one frequency more than
-    /// symbols, the last one is that of the escape, for all other values.
+    /// A table of entries with these frequencies. With an escape, the last one is that of the
+    /// escape, for all values that no other entry stands for.
     ///
-    /// `None` unless there are 1 to 64 frequencies that add up to 4,096, each less than that, and
-    /// as many symbols or one less.
-    pub fn new(symbols: &[u8], freqs: &[u16]) -> Option<Self> {
+    /// `None` unless there are 1 to 64 frequencies that add up to 4,096, each less than that.
+    ///
+    /// # Panics
+    /// When no bit of a byte is coded.
+    pub fn new(values: Values, escape: bool, freqs: &[u16]) -> Option<Self> {
+        assert!(values.shift < 8, "a shift of {}", values.shift);
         let len = freqs.len();
-        let escape = len == symbols.len() + 1;
         let total: usize = freqs.iter().map(|&f| usize::from(f)).sum();
         let whole = freqs.iter().any(|&f| usize::from(f) >= SLOTS);
-        if len > MAX_ENTRIES || !(escape || len == symbols.len()) || total != SLOTS || whole {
+        if len > MAX_ENTRIES || total != SLOTS || whole {
             return None;
         }
         let mut all_freqs = [0; MAX_ENTRIES];
         all_freqs[..len].copy_from_slice(freqs);
-        let mut all_symbols = [0; MAX_ENTRIES];
-        all_symbols[..symbols.len()].copy_from_slice(symbols);
         let mut table = Self {
             len: len as u8,
             escape,
-            symbols: all_symbols,
+            values,
             freqs: all_freqs,
             buckets: Buckets::new(len, &all_freqs),
             steps: vec![0; SLOTS].try_into().expect("so many"),
@@ -196,8 +230,24 @@ pub struct Input<'a> {
     pub escaped: &'a [u8],
 }
 
-/// Decodes `out.len()` symbols, and adds them to what is in `out`, mod 256. Moves `input` past what
-/// they took.
+/// The bytes below symbols, one for each.
+#[derive(Clone, Copy)]
+struct Below<'a> {
+    /// The low bits of the byte, which are added to the symbol.
+    bits: &'a [u8],
+    /// The low byte of the word; empty where bytes make no words.
+    low: &'a [u8],
+}
+
+impl<'a> Below<'a> {
+    /// Returns what is below the symbols from one on.
+    fn from(self, symbol: usize) -> Self {
+        Self { bits: &self.bits[symbol..], low: self.low.get(symbol..).unwrap_or(&[]) }
+    }
+}
+
+/// Decodes a symbol for each of `bits`, adds these, mod 256, and turns the bytes back. Moves
+/// `input` past what the symbols took.
 ///
 /// May be called piece by piece, each going on where the one before has stopped, as long as each
 /// but the last has a symbol of every lane equally often.
@@ -209,12 +259,48 @@ pub struct Input<'a> {
 /// When the input ends early: it, `out` and `states` then hold unspecified values.
 ///
 /// # Panics
-/// When `states` is empty.
+/// When `states` is empty, or `out` is not as long as `bits`.
 pub fn decode(
     backend: Backend,
     table: &AliasTable,
     states: &mut [u32],
     input: &mut Input<'_>,
+    bits: &[u8],
+    out: &mut [u8],
+) -> Result<(), Exhausted> {
+    assert_eq!(bits.len(), out.len(), "low bits for each symbol");
+    decode_pieces::<1>(backend, table, states, input, Below { bits, low: &[] }, out)
+}
+
+/// Decodes the high bytes of 16-bit words, merges them with the `low` ones, and rotates the words
+/// right by one bit: as [`decode`] and then [`planes::merge`](crate::planes::merge) of both planes
+/// in [`Layout::FLOAT16`](crate::planes::Layout::FLOAT16).
+///
+/// # Errors
+/// As [`decode`].
+///
+/// # Panics
+/// When `states` is empty, `low` is not as long as `bits`, or `out` not twice as long.
+pub fn decode_float16(
+    backend: Backend,
+    table: &AliasTable,
+    states: &mut [u32],
+    input: &mut Input<'_>,
+    [bits, low]: [&[u8]; 2],
+    out: &mut [u8],
+) -> Result<(), Exhausted> {
+    assert_eq!(bits.len(), low.len(), "low bits for each word");
+    assert_eq!(out.len(), 2 * low.len(), "a word for each low byte");
+    decode_pieces::<2>(backend, table, states, input, Below { bits, low }, out)
+}
+
+/// Decodes into words of W bytes: the bytes alone, or merged with low ones.
+fn decode_pieces<const W: usize>(
+    backend: Backend,
+    table: &AliasTable,
+    states: &mut [u32],
+    input: &mut Input<'_>,
+    mut below: Below<'_>,
     mut out: &mut [u8],
 ) -> Result<(), Exhausted> {
     let lanes = states.len();
@@ -222,19 +308,21 @@ pub fn decode(
     // A kernel decodes whole rounds while there is a unit for each lane: over all units, then over
     // the last ones with zeros after them.
     if has_vectors(lanes) {
-        let (done, taken) = decode_rounds(backend, table, states, input.units, &mut escapes, out);
+        let (done, taken) =
+            decode_rounds::<W>(backend, table, states, input.units, &mut escapes, below, out);
         input.units = &input.units[taken..];
-        out = &mut out[done..];
-        if out.len() >= lanes && input.units.len() < lanes {
+        (below, out) = (below.from(done), &mut out[W * done..]);
+        if out.len() >= W * lanes && input.units.len() < lanes {
             let mut last = [[0; 2]; 2 * MAX_LANES];
             last[..input.units.len()].copy_from_slice(input.units);
-            let (done, taken) = decode_rounds(backend, table, states, &last, &mut escapes, out);
+            let (done, taken) =
+                decode_rounds::<W>(backend, table, states, &last, &mut escapes, below, out);
             // It stops only where a round is not whole, or beyond the units that there are.
             input.units = input.units.get(taken..).ok_or(Exhausted::Stream)?;
-            out = &mut out[done..];
+            (below, out) = (below.from(done), &mut out[W * done..]);
         }
     }
-    let taken = scalar::decode(table, states, input.units, &mut escapes, out);
+    let taken = scalar::decode::<W>(table, states, input.units, &mut escapes, below, out);
     input.units = input.units.get(taken..).ok_or(Exhausted::Stream)?;
     input.escaped = escapes.finish()?;
     Ok(())
@@ -242,24 +330,29 @@ pub fn decode(
 
 /// Decodes whole rounds, a symbol of each lane, while there is a unit for each lane; returns how
 /// many symbols that were and how many units they took.
-fn decode_rounds(
+fn decode_rounds<const W: usize>(
     backend: Backend,
     table: &AliasTable,
     states: &mut [u32],
     units: &[[u8; 2]],
     escapes: &mut Escapes<'_>,
+    below: Below<'_>,
     out: &mut [u8],
 ) -> (usize, usize) {
     match backend.token {
         // SAFETY: the token exists, so this machine has AVX2.
         #[cfg(target_arch = "x86_64")]
-        Token::Avx2(_) => unsafe { avx2::decode(table, states, units, escapes, out) },
+        Token::Avx2(token) => unsafe {
+            avx2::decode::<W>(token, table, states, units, escapes, below, out)
+        },
         // SAFETY: the token exists, so this machine has AVX-512 with VBMI and VBMI2.
         #[cfg(target_arch = "x86_64")]
-        Token::Avx512(_) => unsafe { avx512::decode(table, states, units, escapes, out) },
+        Token::Avx512(_) => unsafe {
+            avx512::decode::<W>(table, states, units, escapes, below, out)
+        },
         // The scalar reference takes all.
         _ => {
-            let _ = (table, states, units, escapes, out);
+            let _ = (table, states, units, escapes, below, out);
             (0, 0)
         }
     }
@@ -281,14 +374,6 @@ pub fn encode(
     assert!(units.len() >= entries.len(), "a unit for each symbol");
     states.fill(START);
     scalar::encode(table, entries, states, units)
-}
-
-/// Rotates each byte right by one bit.
-pub fn turn_back(backend: Backend, bytes: &mut [u8]) {
-    backend.vectorize(
-        #[inline(always)]
-        || bytes.iter_mut().for_each(|byte| *byte = byte.rotate_right(1)),
-    );
 }
 
 /// Returns whether vector kernels take so many lanes.

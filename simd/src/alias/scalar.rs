@@ -1,24 +1,26 @@
 //! The plain definition of the coder; every vector kernel equals it.
 
-use super::{AliasTable, MAX_ENTRIES, SLOT_BITS, SLOTS, START};
-use crate::lanes::Escapes;
+use super::{AliasTable, Below, MAX_ENTRIES, SLOT_BITS, SLOTS, START};
+use crate::lanes::{Escapes, float16};
 
-/// Decodes all symbols; returns how many units they took, which are more than there are if these
-/// are too few.
-pub(super) fn decode(
+/// Decodes all symbols into words of W bytes; returns how many units they took, which are more than
+/// there are if these are too few.
+pub(super) fn decode<const W: usize>(
     table: &AliasTable,
     states: &mut [u32],
     units: &[[u8; 2]],
     escapes: &mut Escapes<'_>,
+    below: Below<'_>,
     out: &mut [u8],
 ) -> usize {
     let mut next = 0;
-    for out in out.chunks_mut(states.len()) {
+    for (round, out) in out.chunks_mut(W * states.len()).enumerate() {
+        let below = below.from(round * states.len());
         next += match units.get(next..).unwrap_or(&[]) {
-            units if units.len() >= out.len() => {
-                decode_round(table, states, escapes, out, |taken| units[taken])
+            units if units.len() >= out.len() / W => {
+                decode_round::<W>(table, states, escapes, below, out, |taken| units[taken])
             }
-            units => decode_round(table, states, escapes, out, |taken| {
+            units => decode_round::<W>(table, states, escapes, below, out, |taken| {
                 *units.get(taken).unwrap_or(&[0; 2])
             }),
         };
@@ -28,23 +30,28 @@ pub(super) fn decode(
 
 /// Decodes a symbol of each lane; returns how many of the units that `unit` gives it took.
 #[inline(always)]
-fn decode_round(
+fn decode_round<const W: usize>(
     table: &AliasTable,
     states: &mut [u32],
     escapes: &mut Escapes<'_>,
+    below: Below<'_>,
     out: &mut [u8],
     unit: impl Fn(usize) -> [u8; 2],
 ) -> usize {
     let escape = table.escape_entry();
     let mut taken = 0;
-    for (out, state) in out.iter_mut().zip(states) {
+    for (i, (word, state)) in out.as_chunks_mut::<W>().0.iter_mut().zip(states).enumerate() {
         let step = table.steps[*state as usize % SLOTS];
         let entry = (step >> SLOT_BITS) as u8;
-        let mut symbol = table.symbols[usize::from(entry) % MAX_ENTRIES];
+        let mut symbol = table.values.symbol(entry);
         if entry == escape {
             symbol = escapes.next();
         }
-        *out = out.wrapping_add(symbol);
+        let byte = table.values.turned_back(below.bits[i].wrapping_add(symbol));
+        match W {
+            1 => word[0] = byte,
+            _ => word.copy_from_slice(&float16(byte, below.low[i])),
+        }
         // The slot is one of the entry's: no more than 2^12 * 2^20 in all.
         let x = (step % SLOTS as u32) * (*state >> SLOT_BITS) + (step >> 20);
         // Whether a lane takes a unit is as good as random: a select instead of a branch.

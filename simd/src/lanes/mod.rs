@@ -16,7 +16,7 @@ pub(crate) mod avx512;
 mod neon;
 mod scalar;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-mod search;
+pub(crate) mod search;
 
 use crate::Backend;
 use crate::backend::Token;

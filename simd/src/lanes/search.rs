@@ -19,7 +19,7 @@ const ROW: usize = 16;
 const AHEAD: usize = 2048;
 
 /// A vector unit of L bytes, with the operations that the algorithm needs.
-pub(super) trait SearchUnit<const L: usize>: Copy {
+pub(crate) trait SearchUnit<const L: usize>: Copy {
     /// L bytes.
     type Vector: Copy;
 
