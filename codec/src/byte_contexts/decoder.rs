@@ -71,8 +71,8 @@ pub(crate) fn decode(
     if !units.is_empty() || states.iter().any(|&state| state != START) {
         return Err(DecodeError::LaneEnd);
     }
-    // Few groups have an escape, and one pass shows that.
-    for group in out.chunks_mut(256) {
+    // Few groups have an escape, and a look at all of a group shows that.
+    for group in out.chunks_mut(32) {
         if group.iter().fold(false, |any, &symbol| any | (symbol == model.escape)) {
             for symbol in group.iter_mut().filter(|symbol| **symbol == model.escape) {
                 *symbol = *escapes.split_off_first().ok_or(DecodeError::Escapes)?;

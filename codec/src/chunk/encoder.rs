@@ -201,8 +201,10 @@ impl Encoder {
                 &mut self.other,
             );
             let other_len = self.other.len();
-            // Every reader has to copy once more: it must be worth that.
-            if other_len + other_len / MIN_MATCHES_GAIN < len {
+            // Every reader has to copy once more: it must be worth that. Finer statistics of bytes
+            // take time as well, and no chunk may become larger by them.
+            let gain = if model.has_fine_bytes() { 0 } else { other_len / MIN_MATCHES_GAIN };
+            if other_len + gain < len {
                 out[..other_len].copy_from_slice(&self.other);
                 len = other_len;
             }
