@@ -82,6 +82,11 @@ pub(crate) fn random() -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Whether a name is one of [`random`]: names out of objects of a store become parts of keys.
+pub(crate) fn is_random(name: &str) -> bool {
+    name.len() == 32 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 /// Returns a name that nobody else chooses, and that sorts after those that were chosen before, and
 /// after `last`.
 pub(crate) fn next(last: Option<&str>) -> String {
@@ -90,6 +95,11 @@ pub(crate) fn next(last: Option<&str>) -> String {
     let last = last.and_then(|last| u64::from_str_radix(last.split_once('-')?.0, 16).ok());
     let stamp = now.max(last.map_or(0, |last| last.saturating_add(1)));
     format!("{stamp:012x}-{}", &random()[..16])
+}
+
+/// Returns the folder that an object lies in.
+pub(crate) fn parent(key: &str) -> &str {
+    key.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
 /// Returns the last part of a key.
