@@ -155,5 +155,13 @@ fn a_command_line_that_makes_no_sense_is_refused() {
     let outcome = place.at1w(&["push", "minilm", "thesis", "lab/minilm"]);
     assert!(outcome.code == 1 && outcome.stderr.contains("neither empty nor a store"));
     assert_eq!(place.at1w(&["repo", "ls", "thesis"]).code, 1);
+    place.ok(&["push", "minilm", "models", "lab/minilm"]);
+    for sample in ["NaNGB", "-5GB", "infGB", "101%", "-1%", "5"] {
+        let sample = format!("--sample={sample}");
+        assert_eq!(place.at1w(&["store", "scrub", "models", &sample]).code, 2, "{sample}");
+    }
+    for command in ["scrub", "repack"] {
+        assert_eq!(place.at1w(&["store", command, "models", "lap"]).code, 4, "{command}");
+    }
     assert_eq!(place.at1w(&["pull", "nowhere", "lab/minilm"]).code, 1);
 }

@@ -276,7 +276,8 @@ impl Run<'_> {
                 continue;
             }
             // Copies are young, and the young are relied on: only what is proven is copied.
-            for (_, recipe) in self.marked.recipes.values() {
+            let recipes = self.marked.recipes.values().map(|(_, recipe)| recipe);
+            for recipe in recipes.filter(|recipe| recipe.packs.iter().any(|p| p.id == pack)) {
                 let wanted = |place: &Location| places.contains(place);
                 proof.add(self.store, self.namespace, recipe, &lens, &wanted, &())?;
             }

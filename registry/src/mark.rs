@@ -114,6 +114,10 @@ pub(crate) fn survey(
 ) -> Result<BTreeMap<String, Marked>> {
     let folder = namespace.map_or(keys::REPOS.into(), |name| format!("{}/{name}", keys::REPOS));
     let listed = store.objects.list(&folder)?;
+    if let (Some(namespace), true) = (namespace, listed.is_empty()) {
+        let hint = ": its namespace has none".into();
+        return Err(Error::NoRepo { repo: format!("{namespace}/*"), hint });
+    }
     let mut namespaces: BTreeMap<String, Marked> = BTreeMap::new();
     for log in listed.chunk_by(|a, b| keys::parent(&a.key) == keys::parent(&b.key)) {
         let folder = keys::parent(&log[0].key);

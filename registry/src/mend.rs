@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use at1w_container::Digest;
-use at1w_remote::{Created, Meta};
+use at1w_remote::Meta;
 
 use crate::error::Result;
 use crate::keys;
@@ -78,28 +78,23 @@ impl Store {
         let mut mended = 0;
         for seq in 0.. {
             let key = keys::entry(folder, seq);
-            let Some(good) = entry(&theirs, seq).filter(|head| head.entry.prev == before) else {
-                break;
-            };
+            let follows = |head: &Head| head.entry.prev == before;
+            let Some(good) = entry(&theirs, seq).filter(follows) else { break };
+            let mine = entry(&ours, seq).filter(follows).map(|mine| mine.digest);
             before = good.digest;
-            let mine = entry(&ours, seq);
-            if mine.as_ref().is_some_and(|mine| mine.digest == good.digest) {
+            if mine == Some(good.digest) {
                 continue;
             }
-            let followed = entry(&ours, seq + 1).is_some_and(|next| next.entry.prev == good.digest);
-            match (ours.contains_key(&key), mine) {
-                // No entry of ours follows: it may be one that never was here.
-                (false, _) if !ours.keys().any(|other| *other > key) => break,
-                (false, _) => {
-                    let made = self.objects.create(&key, theirs[&key].clone())?;
-                    mended += u64::from(made == Created::Made);
-                }
-                // It is another entry than the replica's, and which one is right is not for us.
-                (true, Some(_)) if !followed => break,
-                (true, _) => {
-                    self.objects.put(&key, theirs[&key].clone())?;
-                    mended += 1;
-                }
+            let named = entry(&ours, seq + 1).is_some_and(|next| next.entry.prev == good.digest);
+            // Which of two good ones is right is not for us; nor is one that never was here.
+            if mine.is_some() && !named || !ours.keys().any(|other| *other >= key) {
+                break;
+            }
+            let bytes = theirs[&key].clone();
+            mended += 1;
+            match ours.contains_key(&key) {
+                true => self.objects.put(&key, bytes)?,
+                false => _ = self.objects.create(&key, bytes)?,
             }
         }
         Ok(mended)

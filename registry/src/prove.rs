@@ -77,7 +77,7 @@ impl Proof {
             proof.add(store, namespace, recipe, &lens, wanted, progress)?;
         }
         let doubted: HashSet<_> = proof.damaged().into_keys().cloned().collect();
-        for (_, recipe) in others {
+        for (_, recipe) in others.into_iter().filter(|_| !doubted.is_empty()) {
             if recipe.locations().any(|location| doubted.contains(&location)) {
                 let doubted = |location: &Location| doubted.contains(location);
                 proof.add(store, namespace, recipe, &lens, &doubted, &())?;

@@ -203,14 +203,15 @@ fn check_pins(
 fn place(target: &Path, path: &str) -> Result<std::path::PathBuf> {
     let place = target.join(path);
     if let Some(folder) = place.parent() {
-        fs::create_dir_all(folder).map_err(Error::io(folder))?;
-        // A link in a target that exists may lead out of it.
+        // A link in a target that exists may lead out of it: no folder is made there either.
+        let there = folder.ancestors().find(|folder| folder.symlink_metadata().is_ok());
         let real = |path: &Path| fs::canonicalize(path).map_err(Error::io(path));
-        if !real(folder)?.starts_with(real(target)?) {
+        if !real(there.unwrap_or(target))?.starts_with(real(target)?) {
             let problem = "leads out of the target by a symbolic link";
             let cause = io::Error::new(io::ErrorKind::InvalidInput, problem);
             return Err(Error::io(folder)(cause));
         }
+        fs::create_dir_all(folder).map_err(Error::io(folder))?;
     }
     Ok(place)
 }

@@ -37,6 +37,22 @@ fn what_is_pushed_comes_back() {
     assert_eq!(files(&target), owned(&small()));
 }
 
+#[cfg(unix)]
+#[test]
+fn links_in_a_target_lead_nothing_out_of_it() {
+    let place = Place::new();
+    place.push("lab/model", &[("a/b/c", b"1".to_vec()), ("d", b"2".to_vec())]);
+    let (target, outside) = (place.path("back"), place.path("outside"));
+    fs::create_dir_all(&target).unwrap();
+    fs::create_dir_all(&outside).unwrap();
+    std::os::unix::fs::symlink(&outside, target.join("a")).unwrap();
+    let revision: Revision = "lab/model".parse().unwrap();
+    place.real().pull(&revision, &target, &PullOptions::new()).unwrap_err();
+    assert!(fs::read_dir(&outside).unwrap().next().is_none());
+    fs::remove_file(target.join("a")).unwrap();
+    place.real().pull(&revision, &target, &PullOptions::new()).unwrap();
+}
+
 #[test]
 fn a_recipe_is_the_packed_file() {
     let place = Place::new();
