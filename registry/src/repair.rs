@@ -87,7 +87,7 @@ impl Store {
                     moves.insert(location, (to, model_len));
                 }
             }
-            packs.flush()?;
+            packs.finish()?;
             relocate(self, &namespace, &moves)?;
             index::write(&self.objects, &namespace, new)?;
             done.repaired += moves.len() as u64;
