@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::index::{self, Stored};
 use crate::keys;
 use crate::lease::{Lease, Leases};
-use crate::mark::{Marked, mark};
+use crate::mark::{Broken, Marked, survey};
 use crate::prove::{Proof, pack_lens};
 use crate::recipe::Location;
 use crate::relocate::relocate;
@@ -89,7 +89,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Grace`] while somebody pushes; [`Error::Damaged`] and [`Error::Log`] if what is in
-    /// use cannot be told, and nothing is deleted then.
+    /// use in a namespace cannot be told. Nothing of that one is deleted then; others are collected.
     pub fn collect(&self, options: &CollectOptions) -> Result<Collected> {
         self.require()?;
         let first = self.collect_once(options)?;
@@ -122,7 +122,7 @@ impl Store {
             // The end of a lease is told to its push before anything is marked.
             self.objects.delete(&leases.ended)?;
         }
-        let marked = mark(self, now, options.grace)?;
+        let marked = survey(self, None, now, options.grace)?;
         if !options.dry_run {
             checkpoint::renew(&self.objects, &self.objects.list(keys::REPOS)?)?;
         }
@@ -130,6 +130,10 @@ impl Store {
         for namespace in self.all_namespaces(&marked)? {
             let nothing = Marked::default();
             let marked = marked.get(&namespace).unwrap_or(&nothing);
+            // What is in use there cannot be told.
+            if !marked.broken.is_empty() {
+                continue;
+            }
             let run = Run { store: self, namespace: &namespace, marked, leases: &leases, now };
             let listed = run.list()?;
             run.delete(options, &listed, &mut done)?;
@@ -147,7 +151,10 @@ impl Store {
                 if leases.live.is_empty() && options.grace.is_zero() { Some(now) } else { before };
             done.deleted += self.objects.sweep(before.unwrap_or(SystemTime::UNIX_EPOCH))?;
         }
-        Ok(done)
+        match marked.into_values().find_map(|mut marked| marked.broken.pop()) {
+            Some(Broken { error, .. }) => Err(error),
+            None => Ok(done),
+        }
     }
 
     /// Lists namespaces, also those whose repositories never came to be.
@@ -277,7 +284,7 @@ impl Run<'_> {
                 let wanted = |place: &Location| places.contains(place);
                 proof.add(self.store, self.namespace, recipe, &lens, &wanted, &())?;
             }
-            let mut places: Vec<_> = places.iter().filter(|p| proof.good.contains(p)).collect();
+            let mut places: Vec<_> = places.iter().filter(|p| proof.is_good(p)).collect();
             if places.is_empty() {
                 continue;
             }

@@ -95,6 +95,11 @@ pub(crate) fn random() -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Whether a name is one of [`random`]: names out of objects of a store become parts of keys.
+pub(crate) fn is_random(name: &str) -> bool {
+    name.len() == 32 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 /// Returns a name that nobody else chooses, and that sorts after those that were chosen before, and
 /// after `last`.
 pub(crate) fn next(last: Option<&str>) -> String {

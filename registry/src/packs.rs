@@ -27,6 +27,8 @@ pub(crate) struct Packs<'a> {
     /// The pack that small ones share.
     shared: String,
     small: Vec<u8>,
+    /// Whether something without bytes lies in that pack.
+    named: bool,
     /// The lengths of the packs that are there, or are being completed.
     lens: HashMap<String, u64>,
     finishing: VecDeque<Finishing<'a>>,
@@ -37,7 +39,7 @@ impl<'a> Packs<'a> {
     pub(crate) fn new(objects: &'a Objects, namespace: &'a str) -> Self {
         let (shared, small, lens) = (keys::random(), Vec::new(), HashMap::new());
         let finishing = VecDeque::new();
-        Self { objects, namespace, shared, small, lens, finishing, written: 0 }
+        Self { objects, namespace, shared, small, named: false, lens, finishing, written: 0 }
     }
 
     /// Begins a pack for the stored bytes of one file. Few bytes come to lie in a shared pack.
@@ -90,6 +92,11 @@ impl<'a> Packs<'a> {
         Ok(Location { pack, offset, len: bytes.len() as u64 })
     }
 
+    /// Has a pack written although nothing but a tensor without bytes may lie in it.
+    pub(crate) fn keep(&mut self, pack: &str) {
+        self.named |= pack == self.shared;
+    }
+
     /// Writes the pack that small ones share, if there are any, and waits until all packs are there.
     pub(crate) fn finish(&mut self) -> Result<()> {
         self.flush()?;
@@ -99,13 +106,10 @@ impl<'a> Packs<'a> {
     fn flush(&mut self) -> Result<()> {
         let id = mem::replace(&mut self.shared, keys::random());
         let small = mem::take(&mut self.small);
-        if !small.is_empty() {
+        if mem::take(&mut self.named) || !small.is_empty() {
             let len = small.len() as u64;
             self.objects.put(&keys::pack(self.namespace, &id), small)?;
             self.lens.insert(id, len);
-        } else {
-            // Segments without bytes may name the pack all the same.
-            self.shared = id;
         }
         Ok(())
     }

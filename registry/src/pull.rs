@@ -27,13 +27,15 @@ pub struct PullOptions<'a> {
     pub packed: bool,
     /// The SHA-256 that the tree must have, or the root of its one packed file.
     pub root: Option<Digest>,
+    /// The SHA-256 that the tree must have, whatever the root is: that of a signature.
+    pub tree: Option<Digest>,
     /// The listener that is told about the work.
     pub progress: &'a dyn Progress,
 }
 
 impl Default for PullOptions<'_> {
     fn default() -> Self {
-        Self { packed: false, root: None, progress: &() }
+        Self { packed: false, root: None, tree: None, progress: &() }
     }
 }
 
@@ -42,6 +44,7 @@ impl fmt::Debug for PullOptions<'_> {
         f.debug_struct("PullOptions")
             .field("packed", &self.packed)
             .field("root", &self.root)
+            .field("tree", &self.tree)
             .finish_non_exhaustive()
     }
 }
@@ -62,6 +65,12 @@ impl<'a> PullOptions<'a> {
     #[must_use]
     pub fn root(self, root: impl Into<Option<Digest>>) -> Self {
         Self { root: root.into(), ..self }
+    }
+
+    /// Sets the SHA-256 that the tree must have, whatever the root is.
+    #[must_use]
+    pub fn tree(self, tree: impl Into<Option<Digest>>) -> Self {
+        Self { tree: tree.into(), ..self }
     }
 
     /// Sets the listener that is told about the work.
@@ -102,7 +111,7 @@ impl Store {
     ) -> Result<Pulled> {
         let namespace = &revision.repo.namespace;
         let (found, tree) = self.tree(revision)?;
-        check_root(revision, &found.tree, &tree, options.root)?;
+        check_pins(revision, &found.tree, &tree, options)?;
         options.progress.begin(tree.bytes());
         fs::create_dir_all(target).map_err(Error::io(target))?;
         let mut pulled = Pulled {
@@ -188,17 +197,17 @@ fn check(actual: Digest, expected: Digest) -> Result<(), Packing> {
     }
 }
 
-fn check_root(
+/// Checks a tree against what the caller pins: each pin must hold.
+fn check_pins(
     revision: &Revision,
     digest: &Digest,
     tree: &Tree,
-    root: Option<Digest>,
+    options: &PullOptions<'_>,
 ) -> Result<()> {
-    let Some(expected) = root else { return Ok(()) };
     let roots: Vec<_> = tree.files.values().filter_map(|file| file.root).collect();
-    if expected == *digest || roots == [expected] {
-        return Ok(());
-    }
+    let other_tree = options.tree.filter(|expected| expected != digest);
+    let other_root = options.root.filter(|root| root != digest && roots != [*root]);
+    let Some(expected) = other_tree.or(other_root) else { return Ok(()) };
     let actual = match &roots[..] {
         [root] => format!("{root}, of the tree {digest}"),
         _ => digest.to_string(),

@@ -250,6 +250,7 @@ impl<'a> Stage<'a> {
                     for damaged in self.damaged.remove(&key).unwrap_or_default() {
                         self.healed.insert(damaged, (location.clone(), stored.model_len));
                     }
+                    self.packs.keep(&location.pack);
                     self.index.insert(stored.clone());
                     self.new.push(stored);
                     location

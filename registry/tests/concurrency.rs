@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use at1w_container::Level;
 use at1w_registry::{CollectOptions, Error, PushOptions, Revision, Store};
-use common::{Fate, Hook, Op, Place, failing, model, owned};
+use common::{Fate, Hook, Op, Place, failing, model, once, owned};
 
 fn revision(text: &str) -> Revision {
     text.parse().unwrap()
@@ -18,18 +18,6 @@ fn revision(text: &str) -> Revision {
 
 fn grace(seconds: f64) -> CollectOptions {
     CollectOptions::new().grace(Duration::from_secs_f64(seconds))
-}
-
-/// A hook that runs `work` on another thread, and waits for it, before the first request of a kind.
-fn once(op: Op, folder: &'static str, work: impl Fn() + Send + Sync + 'static) -> Hook {
-    let (done, work) = (AtomicBool::new(false), Arc::new(work));
-    Box::new(move |found, key| {
-        if found == op && key.starts_with(folder) && !done.swap(true, Ordering::SeqCst) {
-            let work = work.clone();
-            thread::spawn(move || work()).join().unwrap();
-        }
-        Fate::Answered
-    })
 }
 
 /// [`once`], with the answer lost and done all the same.

@@ -129,6 +129,9 @@ fn stores_appear_only_where_nothing_is() {
     assert_eq!(files(&place.root()).len(), 1);
     fs::remove_file(place.root().join("thesis.tex")).unwrap();
     assert!(matches!(place.real().repos(None), Err(Error::NoStore(_))));
+    // What a push has left that was killed while it made the store, and a new file system has.
+    fs::write(place.root().join("store.json#1"), "{").unwrap();
+    fs::create_dir(place.root().join("lost+found")).unwrap();
     place.real().push(&source, &repo, &PushOptions::new()).unwrap();
     // Later versions are refused, whatever they hold.
     let about = place.root().join("store.json");

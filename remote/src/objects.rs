@@ -25,6 +25,9 @@ pub(crate) const SIDE_BY_SIDE: usize = 16;
 /// The number of keys in one answer to a request for a list.
 const PAGE: u64 = 1000;
 
+/// The folder of a new file system, which only its administrator may read.
+const LOST_FOUND: &str = "lost+found";
+
 /// The objects of a store.
 pub struct Objects {
     store: Arc<dyn ObjectStore>,
@@ -143,9 +146,11 @@ impl Objects {
         path::Path::parse(&full).unwrap_or_else(|_| path::Path::from(full))
     }
 
-    /// Returns the file that an object is, where the store is a directory.
+    /// Returns the file that an object is, where the store is a directory; `None` for a key that
+    /// could lead out of it.
     pub fn file(&self, key: &str) -> Option<PathBuf> {
-        self.root.as_ref().map(|root| root.join(key))
+        let parsed = path::Path::parse(key).ok()?;
+        self.root.as_ref().map(|root| root.join(parsed.as_ref()))
     }
 
     fn failed<'a>(&'a self, key: &str) -> impl Fn(object_store::Error) -> Error + use<'a> {
@@ -362,6 +367,28 @@ impl Objects {
         Ok(names)
     }
 
+    /// Whether there are no objects, nor any other files or folders in the directory. What killed
+    /// writers have left does not count, nor does what a new file system has.
+    ///
+    /// # Errors
+    /// As [`Objects::get`].
+    pub fn is_empty(&self) -> Result<bool> {
+        let Some(root) = &self.root else {
+            return Ok(self.folders("")?.is_empty() && self.list("")?.is_empty());
+        };
+        if !root.exists() {
+            return Ok(true);
+        }
+        let failed = |error: std::io::Error| unreadable(root, &error);
+        for entry in fs::read_dir(root).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            if name != LOST_FOUND && !is_staged(&name.to_string_lossy()) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Removes the temporary files that killed writers have left in a directory and that are older
     /// than `before`; returns their number. In a bucket, a rule of the bucket ends unfinished
     /// uploads.
@@ -370,10 +397,7 @@ impl Objects {
     /// [`Error::Failed`].
     pub fn sweep(&self, before: SystemTime) -> Result<u64> {
         let Some(root) = &self.root else { return Ok(0) };
-        let failed = |path: &Path, error: std::io::Error| Error::Failed {
-            object: path.display().to_string(),
-            cause: error.to_string(),
-        };
+        let failed = |path: &Path, error: std::io::Error| unreadable(path, &error);
         let mut swept = 0;
         let mut folders = vec![root.clone()];
         while let Some(folder) = folders.pop() {
@@ -383,7 +407,7 @@ impl Objects {
                 // Others may remove what is listed here.
                 let Ok(meta) = entry.metadata() else { continue };
                 if meta.is_dir() {
-                    folders.push(path);
+                    folders.extend((name != LOST_FOUND).then_some(path));
                 } else if is_staged(&name.to_string_lossy())
                     && meta.modified().is_ok_and(|modified| modified <= before)
                     && fs::remove_file(&path).is_ok()
@@ -394,6 +418,10 @@ impl Objects {
         }
         Ok(swept)
     }
+}
+
+fn unreadable(folder: &Path, error: &std::io::Error) -> Error {
+    Error::Failed { object: folder.display().to_string(), cause: error.to_string() }
 }
 
 /// Whether a file is one that is still written: `object_store` ends their names in `#` and a number.
@@ -407,5 +435,21 @@ fn found<T>(answer: Result<T>) -> Result<Option<T>> {
         Ok(value) => Ok(Some(value)),
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_key_leads_out_of_the_directory() {
+        let folder = tempfile::tempdir().unwrap();
+        let objects = Objects::in_directory(folder.path()).unwrap();
+        assert_eq!(objects.file("packs/a"), Some(folder.path().join("packs/a")));
+        for key in ["../secret", "packs/../../secret", "packs/.", "packs//a"] {
+            assert_eq!(objects.file(key), None, "{key}");
+        }
+        assert!(objects.file("/etc/passwd").is_none_or(|file| file.starts_with(folder.path())));
     }
 }

@@ -7,7 +7,9 @@ use std::fs;
 use std::future::ready;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -302,5 +304,17 @@ pub fn failing(fates: BTreeMap<usize, Fate>) -> Hook {
         let mut count = count.lock().unwrap();
         *count += 1;
         fates.get(&*count).copied().unwrap_or(Fate::Answered)
+    })
+}
+
+/// A hook that runs `work` on another thread, and waits for it, before the first request of a kind.
+pub fn once(op: Op, folder: &'static str, work: impl Fn() + Send + Sync + 'static) -> Hook {
+    let (done, work) = (AtomicBool::new(false), Arc::new(work));
+    Box::new(move |found, key| {
+        if found == op && key.starts_with(folder) && !done.swap(true, Ordering::SeqCst) {
+            let work = work.clone();
+            thread::spawn(move || work()).join().unwrap();
+        }
+        Fate::Answered
     })
 }
