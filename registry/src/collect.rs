@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use at1w_remote::Meta;
 use serde::{Deserialize, Serialize};
 
+use crate::checkpoint;
 use crate::error::{Error, Result};
 use crate::index::{self, Stored};
 use crate::keys;
@@ -122,6 +123,9 @@ impl Store {
             self.objects.delete(&leases.ended)?;
         }
         let marked = survey(self, None, now, options.grace)?;
+        if !options.dry_run {
+            checkpoint::renew(&self.objects, &self.objects.list(keys::REPOS)?)?;
+        }
         let mut done = Collected { leases: leases.live.len() as u64, ..Collected::default() };
         for namespace in self.all_namespaces(&marked)? {
             let nothing = Marked::default();

@@ -179,13 +179,18 @@ impl Runs {
     }
 }
 
+/// Returns a run of new entries, to be written; `None` where there are none.
+pub(crate) fn object(namespace: &str, entries: Vec<Stored>) -> Option<(String, Vec<u8>)> {
+    let key = || format!("{}/{}", keys::index(namespace), keys::next(None));
+    (!entries.is_empty()).then(|| (key(), run(entries)))
+}
+
 /// Writes a run of new entries.
 pub(crate) fn write(objects: &Objects, namespace: &str, entries: Vec<Stored>) -> Result<()> {
-    if entries.is_empty() {
-        return Ok(());
+    match object(namespace, entries) {
+        Some((key, bytes)) => Ok(objects.put(&key, bytes)?),
+        None => Ok(()),
     }
-    let key = format!("{}/{}", keys::index(namespace), keys::next(None));
-    Ok(objects.put(&key, run(entries))?)
 }
 
 /// The tensors that a push may rely on.

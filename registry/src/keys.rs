@@ -10,6 +10,7 @@ pub(crate) const STORE: &str = "store.json";
 pub(crate) const LEASES: &str = "leases";
 pub(crate) const REPOS: &str = "repos";
 pub(crate) const PROBES: &str = "probes";
+pub(crate) const CHECKPOINTS: &str = "checkpoints";
 
 /// Returns the folder of a kind of objects of a namespace.
 pub(crate) fn packs(namespace: &str) -> String {
@@ -70,9 +71,21 @@ pub(crate) fn log(repo: &RepoName, birth: u32) -> String {
     format!("{}/{birth:04}/log", name(repo))
 }
 
+/// Returns the repository that a log is of, in small letters.
+pub(crate) fn repo_of(log: &str) -> Option<&str> {
+    let (repo, _birth) = log.strip_prefix("repos/")?.strip_suffix("/log")?.rsplit_once('/')?;
+    Some(repo)
+}
+
 /// Returns the key of an entry of a log.
 pub(crate) fn entry(log: &str, seq: u64) -> String {
     format!("{log}/{seq:08}")
+}
+
+/// Returns the folder of the checkpoints of a log.
+pub(crate) fn checkpoints(log: &str) -> String {
+    let repo = log.strip_prefix(REPOS).unwrap_or(log);
+    format!("{CHECKPOINTS}{}", repo.strip_suffix("/log").unwrap_or(repo))
 }
 
 /// Returns 128 random bits in hexadecimal: a name that nobody else chooses.

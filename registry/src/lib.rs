@@ -7,6 +7,7 @@
 
 mod change;
 mod check;
+mod checkpoint;
 mod collect;
 mod copy;
 mod entry;

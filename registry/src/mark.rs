@@ -10,7 +10,7 @@ use crate::entry::{Commit, State};
 use crate::error::{Error, Result};
 use crate::history::{ancestors, commits, tips};
 use crate::keys;
-use crate::log::check_chain;
+use crate::log;
 use crate::recipe::{Location, Recipe};
 use crate::relocate::newest;
 use crate::store::Store;
@@ -140,17 +140,16 @@ fn mark_log(
     store: &Store,
     namespace: &str,
     folder: &str,
-    log: &[Meta],
+    listed: &[Meta],
     now: SystemTime,
     grace: Duration,
     marked: &mut Marked,
 ) -> Result<()> {
-    let last = log.last().map_or(0, |meta| number(&meta.key));
-    let keys: Vec<_> = (0..=last).map(|seq| keys::entry(folder, seq)).collect();
-    let bytes = store.objects.get_all(&keys)?;
-    let entries = check_chain(folder, bytes.iter().map(|bytes| bytes.as_deref()))?;
+    let last = listed.last().map_or(0, |meta| number(&meta.key));
+    let entries = log::read_all(&store.objects, folder, last)?;
     // The time at which an entry stopped being the last one, by the clock of the store.
-    let times: HashMap<_, _> = log.iter().map(|meta| (number(&meta.key), meta.modified)).collect();
+    let times: HashMap<_, _> =
+        listed.iter().map(|meta| (number(&meta.key), meta.modified)).collect();
     let young = |seq: u64| {
         let time = times.get(&seq);
         time.is_none_or(|time| now.duration_since(*time).unwrap_or_default() < grace)

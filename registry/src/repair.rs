@@ -130,7 +130,7 @@ impl Store {
             new.extend(copy.stored.map(|stored| Stored { location: to.clone(), ..stored }));
             moves.insert(location.clone(), (to, model_len));
         }
-        packs.flush()?;
+        packs.finish()?;
         relocate(self, namespace, &moves)?;
         index::write(&self.objects, namespace, new)?;
         done.repaired += moves.len() as u64;

@@ -31,6 +31,8 @@ const LOST_FOUND: &str = "lost+found";
 /// The objects of a store.
 pub struct Objects {
     store: Arc<dyn ObjectStore>,
+    /// The same store, with writes that a power cut may undo where those are faster.
+    unsynced: Arc<dyn ObjectStore>,
     /// The directory, where it is one.
     root: Option<PathBuf>,
     /// The place in the bucket.
@@ -89,13 +91,15 @@ impl Objects {
         let prefix = prefix.map_err(|error| problem(error.to_string()))?;
         let address = root.display().to_string();
         let store = Self::new(Arc::new(store), prefix.as_ref());
-        Ok(Self { root: Some(root), address, ..store })
+        let unsynced = Arc::new(LocalFileSystem::new());
+        Ok(Self { unsynced, root: Some(root), address, ..store })
     }
 
     /// Opens the store in any object store, under a prefix of its keys.
     pub fn new(store: Arc<dyn ObjectStore>, prefix: &str) -> Self {
         Self {
             address: format!("{store}"),
+            unsynced: store.clone(),
             store,
             root: None,
             prefix: path::Path::parse(prefix).unwrap_or_else(|_| path::Path::from(prefix)),
@@ -254,6 +258,18 @@ impl Objects {
         let path = self.path(key);
         let bytes = bytes.into();
         self.run(key, self.store.put(&path, bytes.into())).map(drop)
+    }
+
+    /// [`Objects::put`] for an object that means nothing once this process has ended: a power cut
+    /// may undo it.
+    ///
+    /// # Errors
+    /// As [`Objects::get`].
+    pub fn put_unsynced(&self, key: &str, bytes: impl Into<Bytes>) -> Result<()> {
+        self.count(1);
+        let path = self.path(key);
+        let bytes = bytes.into();
+        self.run(key, self.unsynced.put(&path, bytes.into())).map(drop)
     }
 
     /// Writes several objects side by side, whose names are used by nobody else.
