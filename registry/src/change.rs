@@ -1,6 +1,5 @@
 //! Commits of single changes: files that are added, taken from what is stored, or removed.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -86,7 +85,8 @@ impl Store {
         check_namespace(namespace)?;
         let lease = Lease::begin(&self.objects, self.times.lease)?;
         let mut stage = Stage::new(self, namespace, &lease, level, &|_| true, progress)?;
-        let added = stage.add_all(&[source_file(name, source)?], &Tree::default())?;
+        let added =
+            stage.add_all(&[SourceFile::new(name.into(), source.into())?], &Tree::default())?;
         stage.finish()?;
         lease.check(name)?;
         let file = added.into_iter().next().map(|(_, file)| file);
@@ -135,7 +135,7 @@ impl Store {
         let (mut local, mut files, mut removed) = (Vec::new(), Vec::new(), Vec::new());
         for (path, change) in changes {
             match change {
-                Change::Add(source) => local.push(source_file(path, source)?),
+                Change::Add(source) => local.push(SourceFile::new(path.clone(), source.clone())?),
                 Change::Stored(sha256) => {
                     let stored = stage.add_stored(*sha256)?;
                     files.push((path.clone(), stored.ok_or_else(|| missing(path))?));
@@ -176,11 +176,7 @@ impl Store {
             new_tensors: stage.tensors.1,
             healed,
             faults: stage.faults,
+            left_out: Vec::new(),
         })
     }
-}
-
-fn source_file(path: &str, full: &Path) -> Result<SourceFile> {
-    let metadata = fs::metadata(full).map_err(Error::io(full))?;
-    SourceFile::new(path.into(), full.into(), &metadata)
 }

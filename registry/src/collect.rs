@@ -11,11 +11,12 @@ use std::time::{Duration, SystemTime};
 use at1w_remote::Meta;
 use serde::{Deserialize, Serialize};
 
+use crate::checkpoint;
 use crate::error::{Error, Result};
 use crate::index::{self, Stored};
 use crate::keys;
 use crate::lease::{Lease, Leases};
-use crate::mark::{Marked, mark};
+use crate::mark::{Broken, Marked, survey};
 use crate::prove::{Proof, pack_lens};
 use crate::recipe::Location;
 use crate::relocate::relocate;
@@ -88,7 +89,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Grace`] while somebody pushes; [`Error::Damaged`] and [`Error::Log`] if what is in
-    /// use cannot be told, and nothing is deleted then.
+    /// use in a namespace cannot be told. Nothing of that one is deleted then; others are collected.
     pub fn collect(&self, options: &CollectOptions) -> Result<Collected> {
         self.require()?;
         let first = self.collect_once(options)?;
@@ -121,11 +122,18 @@ impl Store {
             // The end of a lease is told to its push before anything is marked.
             self.objects.delete(&leases.ended)?;
         }
-        let marked = mark(self, now, options.grace)?;
+        let marked = survey(self, None, now, options.grace)?;
+        if !options.dry_run {
+            checkpoint::renew(&self.objects, &self.objects.list(keys::REPOS)?)?;
+        }
         let mut done = Collected { leases: leases.live.len() as u64, ..Collected::default() };
         for namespace in self.all_namespaces(&marked)? {
             let nothing = Marked::default();
             let marked = marked.get(&namespace).unwrap_or(&nothing);
+            // What is in use there cannot be told.
+            if !marked.broken.is_empty() {
+                continue;
+            }
             let run = Run { store: self, namespace: &namespace, marked, leases: &leases, now };
             let listed = run.list()?;
             run.delete(options, &listed, &mut done)?;
@@ -143,7 +151,10 @@ impl Store {
                 if leases.live.is_empty() && options.grace.is_zero() { Some(now) } else { before };
             done.deleted += self.objects.sweep(before.unwrap_or(SystemTime::UNIX_EPOCH))?;
         }
-        Ok(done)
+        match marked.into_values().find_map(|mut marked| marked.broken.pop()) {
+            Some(Broken { error, .. }) => Err(error),
+            None => Ok(done),
+        }
     }
 
     /// Lists namespaces, also those whose repositories never came to be.
@@ -269,11 +280,12 @@ impl Run<'_> {
                 continue;
             }
             // Copies are young, and the young are relied on: only what is proven is copied.
-            for (_, recipe) in self.marked.recipes.values() {
+            let recipes = self.marked.recipes.values().map(|(_, recipe)| recipe);
+            for recipe in recipes.filter(|recipe| recipe.packs.iter().any(|p| p.id == pack)) {
                 let wanted = |place: &Location| places.contains(place);
                 proof.add(self.store, self.namespace, recipe, &lens, &wanted, &())?;
             }
-            let mut places: Vec<_> = places.iter().filter(|p| proof.good.contains(p)).collect();
+            let mut places: Vec<_> = places.iter().filter(|p| proof.is_good(p)).collect();
             if places.is_empty() {
                 continue;
             }

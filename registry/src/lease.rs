@@ -44,7 +44,8 @@ impl Lease {
     pub(crate) fn begin(objects: &Arc<Objects>, ttl: Duration) -> Result<Self> {
         let folder = format!("{}/{}", keys::LEASES, keys::random());
         let began = Instant::now();
-        objects.put(&first(&folder), Vec::new())?;
+        // A lease of a process that has ended is none: no power cut can undo anything.
+        objects.put_unsynced(&first(&folder), Vec::new())?;
         let meta = objects.head(&first(&folder))?;
         let meta = meta.ok_or_else(|| Error::damaged(&folder, "the lease is not there"))?;
         let state = Arc::new(State {
@@ -98,7 +99,7 @@ fn renew(objects: &Objects, folder: &str, every: Duration, state: &State) {
         seq += 1;
         let began = Instant::now();
         // A lease that the collector has ended is not begun again: its end is noticed.
-        if objects.put(&format!("{folder}/{seq:08}"), Vec::new()).is_ok() {
+        if objects.put_unsynced(&format!("{folder}/{seq:08}"), Vec::new()).is_ok() {
             *state.renewed.lock().unwrap_or_else(PoisonError::into_inner) = began;
         }
     }

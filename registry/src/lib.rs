@@ -7,6 +7,7 @@
 
 mod change;
 mod check;
+mod checkpoint;
 mod collect;
 mod copy;
 mod entry;
@@ -18,6 +19,7 @@ mod keys;
 mod lease;
 mod log;
 mod mark;
+mod mend;
 mod name;
 mod original;
 mod packs;
@@ -30,6 +32,7 @@ mod relocate;
 mod rename;
 mod repack;
 mod repair;
+mod replica;
 mod scrub;
 mod stage;
 mod stats;

@@ -6,7 +6,9 @@ use std::time::{Duration, SystemTime};
 
 use at1w_container::Digest;
 use at1w_remote::{Created, Objects};
+use bytes::Bytes;
 
+use crate::checkpoint;
 use crate::entry::{Action, Entry, State, VERSION};
 use crate::error::{Error, Result};
 use crate::keys;
@@ -124,6 +126,9 @@ fn parse(log: &str, seq: u64, bytes: &[u8]) -> Result<Entry> {
     if entry.seq != seq {
         return Err(broken(format!("it says that it is entry {}", entry.seq)));
     }
+    if keys::repo_of(log).is_some_and(|repo| repo != entry.name.to_ascii_lowercase()) {
+        return Err(broken(format!("it says that it is of {}", entry.name)));
+    }
     Ok(entry)
 }
 
@@ -170,10 +175,33 @@ pub(crate) fn append(objects: &Objects, log: &str, birth: u32, entry: &Entry) ->
     Err(Error::Unknown { repo: entry.name.clone(), cause })
 }
 
-/// Reads all entries of a log that ends with `head`, and checks that each follows the one before.
+/// Reads the entries of a log up to number `last`, and checks that each follows the one before.
 pub(crate) fn read_all(objects: &Objects, log: &str, last: u64) -> Result<Vec<Entry>> {
-    let keys: Vec<_> = (0..=last).map(|seq| keys::entry(log, seq)).collect();
-    check_chain(log, objects.get_all(&keys)?.iter().map(|bytes| bytes.as_deref()))
+    Ok(read_chain(objects, log, last)?.1)
+}
+
+/// [`read_all`], with the entries as they are stored as well.
+pub(crate) fn read_chain(objects: &Objects, log: &str, last: u64) -> Result<Chain> {
+    let start = checkpoint::read(objects, log, last)?;
+    if !start.is_empty()
+        && let Ok(chain) = read_after(objects, log, start, last)
+    {
+        return Ok(chain);
+    }
+    // The entries themselves tell what is wrong.
+    read_after(objects, log, Vec::new(), last)
+}
+
+/// Entries that follow each other: as they are stored, and parsed.
+type Chain = (Vec<Bytes>, Vec<Entry>);
+
+/// Reads the entries that follow `start`.
+fn read_after(objects: &Objects, log: &str, start: Vec<Bytes>, last: u64) -> Result<Chain> {
+    let keys: Vec<_> = (start.len() as u64..=last).map(|seq| keys::entry(log, seq)).collect();
+    let mut all: Vec<_> = start.into_iter().map(Some).collect();
+    all.extend(objects.get_all(&keys)?);
+    let entries = check_chain(log, all.iter().map(Option::as_deref))?;
+    Ok((all.into_iter().flatten().collect(), entries))
 }
 
 /// Parses the entries of a log, and checks that each follows the one before.

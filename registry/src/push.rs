@@ -1,5 +1,6 @@
 //! Pushing: files become a commit of a branch, whole or not at all.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
 use std::time::SystemTime;
@@ -16,7 +17,7 @@ use crate::relocate::relocate;
 use crate::stage::Stage;
 use crate::store::{Store, of_commit};
 use crate::tree::{File, Tree};
-use crate::walk::walk;
+use crate::walk::{Source, walk};
 
 /// How files are pushed.
 #[derive(Clone, Copy)]
@@ -163,6 +164,8 @@ pub struct Pushed {
     pub healed: u64,
     /// The files whose names say weights and that hold none, with what they are.
     pub faults: Vec<(String, String)>,
+    /// The paths of what Git or a hub cache keeps for itself, and that were not pushed.
+    pub left_out: Vec<String>,
 }
 
 /// The files that a push changes.
@@ -189,13 +192,14 @@ impl Changes<'_> {
             parent: name.clone(),
             what,
         };
+        let mut tree = Tree::default();
         if self.delete {
             if !moved.is_empty() {
                 return Err(conflict(format!("{} files have changed since", moved.len())));
             }
-            return Ok(Tree { files: self.files.iter().cloned().collect() });
+        } else {
+            tree.clone_from(current);
         }
-        let mut tree = current.clone();
         for path in &self.removed {
             if moved.binary_search(&path.as_str()).is_ok() && current.files.contains_key(path) {
                 return Err(conflict(format!("{path} was changed there as well")));
@@ -213,6 +217,13 @@ impl Changes<'_> {
         if let Some((a, b)) = nested(&tree) {
             return Err(conflict(format!("{b} would lie in the file {a}")));
         }
+        if let Some((a, b)) = case_clash(&tree, current) {
+            let problem = format!(
+                "differs from {a:?} by case only, and some systems take one \
+                                   for the other"
+            );
+            return Err(Error::Name { name: b.into(), problem });
+        }
         Ok(tree)
     }
 }
@@ -225,6 +236,15 @@ fn nested(tree: &Tree) -> Option<(&str, &str)> {
         let folder = found?;
         Some((folder, path.as_str()))
     })
+}
+
+/// Finds a new file whose path differs from that of another one by case only.
+fn case_clash<'a>(tree: &'a Tree, before: &Tree) -> Option<(&'a str, &'a str)> {
+    let (old, new): (Vec<_>, Vec<_>) =
+        tree.files.keys().partition(|path| before.files.contains_key(*path));
+    let mut seen: HashMap<_, _> = old.iter().map(|path| (path.to_lowercase(), *path)).collect();
+    new.into_iter()
+        .find_map(|path| Some((seen.insert(path.to_lowercase(), path)?.as_str(), &**path)))
 }
 
 impl Store {
@@ -242,7 +262,7 @@ impl Store {
         options: &PushOptions<'_>,
     ) -> Result<Pushed> {
         check_name(options.branch)?;
-        let files = walk(source)?;
+        let Source { files, left_out } = walk(source, options.progress)?;
         options.progress.begin(files.iter().fold(0, |sum, file| sum.saturating_add(file.len)));
         self.init()?;
         let lease = Lease::begin(&self.objects, self.times.lease)?;
@@ -287,6 +307,7 @@ impl Store {
             new_tensors: stage.tensors.1,
             healed,
             faults: stage.faults,
+            left_out,
         })
     }
 
@@ -487,6 +508,7 @@ pub(crate) fn done_before(commit: &Commit) -> Pushed {
         new_tensors: 0,
         healed: 0,
         faults: Vec::new(),
+        left_out: Vec::new(),
     }
 }
 
@@ -494,7 +516,7 @@ impl Store {
     /// Returns the time of the store's clock.
     pub(crate) fn now(&self) -> Result<SystemTime> {
         let key = format!("{}/{}", keys::PROBES, keys::random());
-        self.objects.put(&key, Vec::new())?;
+        self.objects.put_unsynced(&key, Vec::new())?;
         let meta = self.objects.head(&key)?;
         self.objects.delete(std::slice::from_ref(&key))?;
         let meta =

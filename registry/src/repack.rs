@@ -60,7 +60,7 @@ impl Store {
             self.head(repo)?;
         }
         let lease = Lease::begin(&self.objects, self.times.lease)?;
-        let marked = mark(self, lease.began, Duration::ZERO)?;
+        let marked = mark(self, Some(namespace), lease.began, Duration::ZERO)?;
         let mut done = Repacked::default();
         let Some(marked) = marked.get(namespace) else { return Ok(done) };
         let commits = marked.commits.iter();

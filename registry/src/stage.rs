@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{Read, Write};
+use std::mem;
 
 use at1w_container::{
     Digest, Error as Packing, Level, PackOptions, Parts, Place, Progress, ReadAt, StoredLen,
@@ -50,8 +51,8 @@ pub(crate) struct Stage<'a> {
     new: Vec<Stored>,
     /// The recipes to write, each with the name of the one before.
     recipes: HashMap<Digest, (Recipe, Option<String>)>,
-    /// The names of recipes of files of this commit.
-    names: HashMap<Digest, String>,
+    /// The names of recipes of files of this commit, and the roots of those that are packed.
+    names: HashMap<Digest, (String, Option<Digest>)>,
     /// The newest recipes of the namespace, where all were listed.
     listed: Option<HashMap<Digest, String>>,
     /// The packs that the commit relies on and that others wrote.
@@ -148,8 +149,10 @@ impl<'a> Stage<'a> {
             }
             self.listed = Some(listed);
         }
+        // A blob of a hub cache has no suffix: the name that says weights goes before it.
+        let (weights, others): (Vec<_>, Vec<_>) = files.iter().partition(|file| says_weights(file));
         let mut added = Vec::with_capacity(files.len());
-        for file in files {
+        for file in weights.into_iter().chain(others) {
             if self.progress.cancelled() {
                 return Err(Packing::Cancelled.into());
             }
@@ -162,7 +165,7 @@ impl<'a> Stage<'a> {
 
     fn add(&mut self, file: &SourceFile, before: Option<&tree::File>) -> Result<tree::File> {
         let source = File::open(&file.full).map_err(Error::io(&file.full))?;
-        if file.path.to_ascii_lowercase().ends_with(".safetensors") {
+        if says_weights(file) {
             match self.add_packed(&source) {
                 Err(Error::Container(error)) => match error.innermost() {
                     Packing::Safetensors(_) | Packing::WrongKind(_) => {
@@ -247,6 +250,7 @@ impl<'a> Stage<'a> {
                     for damaged in self.damaged.remove(&key).unwrap_or_default() {
                         self.healed.insert(damaged, (location.clone(), stored.model_len));
                     }
+                    self.packs.keep(&location.pack);
                     self.index.insert(stored.clone());
                     self.new.push(stored);
                     location
@@ -321,8 +325,15 @@ impl<'a> Stage<'a> {
         }
         let git = if file.len < SMALL { blob(&small) } else { pointer(sha256, size) };
         let entry = tree::File { size, sha256, git, root: None, recipe: None };
-        if self.has(sha256) || self.found_plain(sha256)? {
-            return Ok(entry);
+        let known = match self.known(sha256) {
+            None => self.find(sha256)?,
+            known => known,
+        };
+        match known {
+            Some(root) => return Ok(entry.with_root(root)),
+            // Trees that name its root rely on a packed one.
+            None if self.is_packed(sha256)? => return self.add_packed(&source),
+            None => {}
         }
         let mut recipe = Recipe::new(size, sha256, None);
         if file.len < SMALL {
@@ -348,48 +359,55 @@ impl<'a> Stage<'a> {
     /// Adds a file that is stored already; `None` where there is none with good bytes that may be
     /// relied on.
     pub(crate) fn add_stored(&mut self, sha256: Digest) -> Result<Option<tree::File>> {
-        let Some((name, recipe)) = self.newest(sha256)? else { return Ok(None) };
-        if !self.may_rely_on(&name, &recipe) {
+        if self.find(sha256)?.is_none() {
             return Ok(None);
         }
+        let Some((_, recipe)) = self.newest(sha256)? else { return Ok(None) };
         let original = Original::open(self.store, self.namespace, &recipe)?;
-        if !recipe.packs.iter().all(|pack| self.view.is_fresh(&pack.id))
-            && original.verify(sha256, self.progress).is_err()
-        {
-            return Ok(None);
-        }
-        self.rely_on(&recipe);
-        self.names.insert(sha256, name);
         tree_file(&recipe, &original).map(Some)
     }
 
-    /// Whether a file is stored as it is, with good bytes that may be relied on.
-    fn found_plain(&mut self, sha256: Digest) -> Result<bool> {
-        let Some((name, recipe)) = self.newest(sha256)? else { return Ok(false) };
-        if recipe.packed.is_some() {
-            return Ok(false);
-        }
+    /// Finds a file that is stored, with good bytes that may be relied on; returns its root, where it
+    /// is packed.
+    fn find(&mut self, sha256: Digest) -> Result<Option<Option<Digest>>> {
+        let Some((name, recipe)) = self.newest(sha256)? else { return Ok(None) };
+        let root = recipe.packed.as_ref().map(|packed| packed.root);
         if !self.may_rely_on(&name, &recipe) {
             if recipe.locations().any(|location| self.view.marks.contains_key(&location)) {
-                self.bad.insert(sha256, recipe.locations().collect());
+                self.note_bad(&recipe);
             }
-            return Ok(false);
+            return Ok(None);
         }
-        let fresh = |location: &Location| self.view.is_fresh(&location.pack);
-        if !recipe.locations().all(|location| fresh(&location)) {
-            let stored = StoredFile::open(&self.store.objects, self.namespace, &recipe);
-            let proven = hash(&stored, self.progress).is_ok_and(|digest| digest == sha256);
-            if !proven {
-                for location in recipe.locations() {
-                    mark(self.store, self.namespace, &location, "its SHA-256 does not match")?;
+        if !recipe.packs.iter().all(|pack| self.view.is_fresh(&pack.id)) {
+            match Original::open(self.store, self.namespace, &recipe)?.verify(sha256, self.progress)
+            {
+                Ok(()) => {}
+                Err(Error::Container(Packing::Cancelled)) => return Err(Packing::Cancelled.into()),
+                Err(error) => {
+                    // Tensors are proven one by one when they are pushed again.
+                    for location in recipe.locations().filter(|_| root.is_none()) {
+                        mark(self.store, self.namespace, &location, &error.to_string())?;
+                    }
+                    self.note_bad(&recipe);
+                    return Ok(None);
                 }
-                self.bad.insert(sha256, recipe.locations().collect());
-                return Ok(false);
             }
         }
         self.rely_on(&recipe);
-        self.names.insert(sha256, name);
-        Ok(true)
+        self.names.insert(sha256, (name, root));
+        Ok(Some(root))
+    }
+
+    /// Notes the damaged places of a file that is stored as it is, to be healed.
+    fn note_bad(&mut self, recipe: &Recipe) {
+        if recipe.packed.is_none() {
+            self.bad.insert(recipe.sha256, recipe.locations().collect());
+        }
+    }
+
+    /// Whether the newest recipe of a file is that of a packed one.
+    fn is_packed(&self, sha256: Digest) -> Result<bool> {
+        Ok(self.newest(sha256)?.is_some_and(|(_, recipe)| recipe.packed.is_some()))
     }
 
     /// Returns the newest recipe of a file.
@@ -418,15 +436,20 @@ impl<'a> Stage<'a> {
         self.relied.extend(packs.filter(|&pack| self.view.packs.contains_key(pack)).cloned());
     }
 
-    /// Whether a file of this commit was stored or found before.
-    fn has(&self, sha256: Digest) -> bool {
-        self.names.contains_key(&sha256) || self.recipe_of(sha256).is_some()
+    /// Returns the root of a file of this commit that was stored or found before: `None` within for
+    /// one that is not packed.
+    fn known(&self, sha256: Digest) -> Option<Option<Digest>> {
+        let written = self.recipe_of(sha256);
+        let written = written.map(|recipe| recipe.packed.as_ref().map(|packed| packed.root));
+        written.or_else(|| self.names.get(&sha256).map(|(_, root)| *root))
     }
 
     /// Keeps the recipe of a file, unless there is the same already.
     fn keep(&mut self, file: tree::File, recipe: Recipe) -> Result<tree::File> {
-        if self.has(file.sha256) {
-            return Ok(file);
+        if let Some(root) = self.known(file.sha256)
+            && (root.is_some() || file.root.is_none())
+        {
+            return Ok(file.with_root(root));
         }
         let bad = self.bad.remove(&file.sha256).unwrap_or_default();
         let good = recipe.locations().map(|location| (location, 0));
@@ -438,7 +461,7 @@ impl<'a> Stage<'a> {
             && self.may_rely_on(name, found)
         {
             self.rely_on(found);
-            self.names.insert(file.sha256, name.clone());
+            self.names.insert(file.sha256, (name.clone(), file.root));
             return Ok(file);
         }
         self.rely_on(&recipe);
@@ -459,20 +482,21 @@ impl<'a> Stage<'a> {
     /// Writes what is left: packs of small files, recipes, and a run of the index. Checks that what
     /// the commit relies on is there.
     pub(crate) fn finish(&mut self) -> Result<()> {
-        self.packs.flush()?;
+        self.packs.finish()?;
         let (mut objects, mut superseded) = (Vec::new(), Vec::new());
-        for (mut recipe, before) in std::mem::take(&mut self.recipes).into_values() {
+        for (mut recipe, before) in mem::take(&mut self.recipes).into_values() {
             self.fill_in(&mut recipe);
             let name = keys::next(before.as_deref());
             let folder = keys::recipes(self.namespace, recipe.sha256);
-            self.names.insert(recipe.sha256, name.clone());
+            let root = recipe.packed.as_ref().map(|packed| packed.root);
+            self.names.insert(recipe.sha256, (name.clone(), root));
             objects.push((format!("{folder}/{name}"), recipe.to_bytes()));
             superseded.extend(before.map(|before| format!("{folder}/{before}")));
         }
+        objects.extend(crate::index::object(self.namespace, mem::take(&mut self.new)));
         self.store.objects.put_all(objects)?;
         // Trees that name them find the newer ones.
         self.store.objects.delete(&superseded)?;
-        crate::index::write(&self.store.objects, self.namespace, self.new.clone())?;
         // A list may be late: each pack of others is asked for by its name.
         for pack in &self.relied {
             let key = keys::pack(self.namespace, pack);
@@ -485,13 +509,18 @@ impl<'a> Stage<'a> {
 
     /// Returns the name of the recipe of a file.
     pub(crate) fn recipe_name(&self, sha256: Digest) -> Option<&String> {
-        self.names.get(&sha256)
+        self.names.get(&sha256).map(|(name, _)| name)
     }
 
     /// Returns the number of bytes that were written.
     pub(crate) fn written(&self) -> u64 {
         self.packs.written()
     }
+}
+
+/// Whether the name of a file says that it holds weights.
+fn says_weights(file: &SourceFile) -> bool {
+    file.path.to_ascii_lowercase().ends_with(".safetensors")
 }
 
 /// Marks a damaged place, so that nobody relies on it.
@@ -551,6 +580,14 @@ pub(crate) fn tree_file(recipe: &Recipe, original: &Original) -> Result<tree::Fi
         _ => pointer(sha256, size),
     };
     Ok(tree::File { size, sha256, git, root, recipe: None })
+}
+
+impl tree::File {
+    /// Returns the same file, as one that is packed where there is a root.
+    fn with_root(self, root: Option<Digest>) -> Self {
+        let git = if root.is_some() { pointer(self.sha256, self.size) } else { self.git };
+        Self { root, git, ..self }
+    }
 }
 
 /// Returns the name that git gives to a file.

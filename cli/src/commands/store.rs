@@ -308,14 +308,18 @@ fn scrub(
         lines(&events)?;
     } else {
         for damage in &done.damaged {
-            let tensor = damage.tensor.as_deref().map(|name| format!("tensor {name:?} "));
+            let tensor = damage.tensor.as_deref().map(|name| format!("tensor {name:?} in "));
+            let at = (damage.len > 0).then(|| format!(" at {}", damage.offset));
+            let needed = match &damage.revisions[..] {
+                [] => String::new(),
+                revisions => format!("; needed by {}", revisions.join(", ")),
+            };
             crate::failure::report_error(&format!(
-                "damaged: {}in {} at {}: {}; needed by {}",
+                "damaged: {}{}{}: {}{needed}",
                 tensor.unwrap_or_default(),
                 damage.pack,
-                damage.offset,
+                at.unwrap_or_default(),
                 damage.problem,
-                damage.revisions.join(", ")
             ));
         }
         let text = format!(
@@ -343,7 +347,8 @@ fn part(text: &str, store: &at1w_registry::Store) -> Result<f64> {
     let units = [("TB", 1e12), ("GB", 1e9), ("MB", 1e6)];
     let found = units.iter().find_map(|(unit, size)| Some((text.strip_suffix(unit)?, size)));
     let (number, size) = found.ok_or_else(wrong)?;
-    let wanted = number.parse::<f64>().map_err(|_| wrong())? * size;
+    let number = number.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0);
+    let wanted = number.ok_or_else(wrong)? * size;
     let all: u64 = store.stats()?.iter().map(|(_, summary)| summary.used).sum();
     Ok(if all == 0 { 1.0 } else { (wanted / all as f64).min(1.0) })
 }
