@@ -251,6 +251,29 @@ impl Recipe {
         problem.map_or(Ok(None), Err)
     }
 
+    /// [`Recipe::newest`], or an older one where that one is not `whole`: a push that was given up
+    /// may have written it.
+    pub(crate) fn newest_whole(
+        objects: &Objects,
+        namespace: &str,
+        sha256: Digest,
+        whole: &dyn Fn(&Self) -> bool,
+    ) -> Result<Option<(String, Self)>> {
+        let newest = Self::newest(objects, namespace, sha256)?;
+        if newest.as_ref().is_none_or(|(_, recipe)| whole(recipe)) {
+            return Ok(newest);
+        }
+        for meta in objects.list(&keys::recipes(namespace, sha256))?.iter().rev() {
+            let Some(bytes) = objects.get(&meta.key)? else { continue };
+            if let Ok(recipe) = Self::parse_for(&bytes, sha256)
+                && whole(&recipe)
+            {
+                return Ok(Some((keys::last_part(&meta.key).into(), recipe)));
+            }
+        }
+        Ok(newest)
+    }
+
     pub(crate) fn parse_for(bytes: &[u8], sha256: Digest) -> Result<Self, String> {
         let recipe = Self::parse(bytes)?;
         if recipe.sha256 != sha256 {
