@@ -29,6 +29,8 @@ pub struct PushOptions<'a> {
     /// The revision that the push is made for: files that somebody else has changed since are not
     /// replaced. `None` is the head of the branch when the push begins.
     pub parent: Option<&'a str>,
+    /// Where the branch has to be when the commit is made.
+    pub expected: Expected<'a>,
     /// Whether the branch becomes what the source is: files that are not there are removed.
     pub delete: bool,
     /// How hard to look for a small encoding.
@@ -43,6 +45,18 @@ pub struct PushOptions<'a> {
     pub progress: &'a dyn Progress,
 }
 
+/// Where a branch has to be when a commit is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Expected<'a> {
+    /// Anywhere: changes of other files are kept.
+    #[default]
+    Any,
+    /// At this commit.
+    At(&'a str),
+    /// It is not there yet, and begins at this commit; without one, with no files.
+    New(Option<&'a str>),
+}
+
 /// Signs a message; returns the signature, or why there is none.
 pub type Signer<'a> = dyn Fn(&str) -> Result<String, String> + Sync + 'a;
 
@@ -52,6 +66,7 @@ impl Default for PushOptions<'_> {
             branch: MAIN,
             message: "",
             parent: None,
+            expected: Expected::Any,
             delete: false,
             level: Level::default(),
             request: None,
@@ -95,6 +110,12 @@ impl<'a> PushOptions<'a> {
     #[must_use]
     pub fn parent(self, parent: impl Into<Option<&'a str>>) -> Self {
         Self { parent: parent.into(), ..self }
+    }
+
+    /// Sets where the branch has to be when the commit is made.
+    #[must_use]
+    pub fn expected(self, expected: Expected<'a>) -> Self {
+        Self { expected, ..self }
     }
 
     /// Sets whether files that are not in the source are removed.
@@ -217,6 +238,23 @@ impl Changes<'_> {
     }
 }
 
+/// Checks that a branch is where a commit expects it.
+fn check_expected(
+    changes: &Changes<'_>,
+    found: Option<&Ref>,
+    expected: Expected<'_>,
+) -> Result<()> {
+    let (repo, branch) = (changes.repo.to_string(), changes.branch);
+    match (expected, found) {
+        (Expected::New(_), Some(_)) => Err(Error::Exists(format!("{repo}@{branch}"))),
+        (Expected::At(commit), found) if found.is_none_or(|found| found.commit != commit) => {
+            let what = "the commit was to follow that one".into();
+            Err(Error::Conflict { repo, branch: branch.into(), parent: commit.into(), what })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Finds a file that another one would lie in.
 fn nested(tree: &Tree) -> Option<(&str, &str)> {
     tree.files.keys().find_map(|path| {
@@ -311,9 +349,12 @@ impl Store {
             let problem = format!("differs from {} by case only", head.entry.name);
             return Err(Error::Name { name: repo.to_string(), problem });
         }
-        let found = match options.parent {
-            Some(parent) => self.resolve(head, repo, parent)?,
-            None => {
+        let found = match (options.parent, options.expected) {
+            (Some(parent), _) | (None, Expected::New(Some(parent))) => {
+                self.resolve(head, repo, parent)?
+            }
+            (None, Expected::New(None)) => return Ok(("nothing".into(), Tree::default())),
+            (None, _) => {
                 let found = head.entry.branches.get(options.branch);
                 found.cloned().ok_or_else(|| missing(options.branch))?
             }
@@ -334,10 +375,19 @@ impl Store {
         let repo = changes.repo;
         let mut written: Option<(Digest, String)> = None;
         loop {
+            if let (Some(head), Some(request)) = (&head, options.request)
+                && head.entry.was_for(request)
+                && let Some(commit) = &head.entry.commit
+            {
+                // The same request was faster, by way of another server maybe.
+                return Ok((commit.clone(), false));
+            }
             let Some((log, birth, mut entry)) = self.place(&mut head, repo)? else { continue };
             let before = entry.branches.get(changes.branch).cloned();
+            check_expected(changes, before.as_ref(), options.expected)?;
             let current = match &before {
                 Some(found) => Tree::read(&self.objects, &repo.namespace, found.tree, &found.copy)?,
+                None if matches!(options.expected, Expected::New(_)) => changes.base.1.clone(),
                 None => Tree::default(),
             };
             let tree = changes.apply(&current)?;
@@ -374,7 +424,10 @@ impl Store {
             };
             let commit = Commit {
                 id: String::new(),
-                parent: before.map(|before| before.commit),
+                parent: match options.expected {
+                    Expected::New(from) => from.map(str::to_owned),
+                    _ => before.map(|before| before.commit),
+                },
                 tree: digest,
                 copy,
                 message: options.message.into(),
