@@ -1,7 +1,7 @@
 //! The configuration of a server. Every value has a default; `docs/REGISTRY.md` lists them.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use at1w_container::Level;
@@ -25,6 +25,8 @@ pub struct Config {
     /// How hard to look for a small encoding.
     #[serde(deserialize_with = "level")]
     pub level: Level,
+    /// The addresses of proxies, which are believed about whom they speak for.
+    pub proxies: Vec<IpAddr>,
     /// Who may read without a token.
     pub anonymous: Anonymous,
     /// The form of the log.
@@ -105,9 +107,13 @@ pub struct Limits {
     pub shard: u64,
     /// The staging disk of all requests together.
     pub staging: u64,
+    /// The memory for bodies of all requests together.
+    pub memory: u64,
+    /// The memory for trees and for the headers of files that are remembered.
+    pub cache: u64,
     /// The number of connections.
     pub connections: usize,
-    /// The number of uploads that are packed at the same time.
+    /// The number of uploads that are packed, and of commits that are made, at the same time.
     pub packing: usize,
     /// The number of pieces of files that are decoded at the same time; 0 is two for each core.
     pub decoding: usize,
@@ -129,6 +135,7 @@ impl Default for Config {
             secrets: PathBuf::new(),
             staging: PathBuf::new(),
             level: Level::default(),
+            proxies: Vec::new(),
             anonymous: Anonymous::Loopback,
             log: LogForm::Text,
             limits: Limits::default(),
@@ -145,6 +152,8 @@ impl Default for Limits {
             commit: 256 << 20,
             shard: 64 << 20,
             staging: 128 << 30,
+            memory: 256 << 20,
+            cache: 256 << 20,
             connections: 1024,
             packing: 2,
             decoding: 0,

@@ -291,7 +291,7 @@ async fn fetch_file(
     let encoded: Vec<_> = path.split('/').map(encode).collect();
     let address = format!("/{folder}{}/resolve/{sha}/{}", id.shown(), encoded.join("/"));
     let mut answer = mirror.get(&address).await?;
-    let mut file = NamedTempFile::new_in(&hub.staging)?;
+    let mut file = NamedTempFile::new_in(hub.staging.path())?;
     let mut hasher = Sha256::new();
     let mut git = Sha1::new_with_prefix(format!("blob {}\0", sibling.size));
     let mut len = 0_u64;

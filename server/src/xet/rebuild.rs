@@ -65,7 +65,7 @@ impl<'a> Rebuild<'a> {
 
     fn file(&mut self, file: &File) -> Answer<()> {
         let _quota = Quota::take(self.hub, file.len)?;
-        let staged = NamedTempFile::new_in(&self.hub.staging)?;
+        let staged = NamedTempFile::new_in(self.hub.staging.path())?;
         let mut out = Hashing {
             hasher: Sha256::new(),
             out: BufWriter::with_capacity(256 << 10, staged.reopen()?),
