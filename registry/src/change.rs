@@ -9,6 +9,7 @@ use at1w_container::{Digest, Level, Progress};
 
 use crate::entry::{Action, Entry, Ref};
 use crate::error::{Error, Result};
+use crate::keys;
 use crate::lease::Lease;
 use crate::log::Head;
 use crate::name::{RepoName, check_name, check_namespace, check_path};
@@ -19,6 +20,7 @@ use crate::relocate::relocate;
 use crate::stage::{Stage, tree_file};
 use crate::store::Store;
 use crate::tree::{File, Tree};
+use crate::view::View;
 use crate::walk::SourceFile;
 
 /// A change of the file at a path.
@@ -107,6 +109,25 @@ impl Store {
         tree_file(&recipe, &original).map(Some)
     }
 
+    /// Whether a namespace stores a file so that a commit may rely on it: it is not known to be
+    /// damaged, nor condemned by the collector. Its bytes are not read.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn has_file(&self, namespace: &str, sha256: Digest) -> Result<bool> {
+        check_namespace(namespace)?;
+        let (name, recipe) = match Recipe::newest(&self.objects, namespace, sha256) {
+            Ok(Some(found)) => found,
+            Ok(None) | Err(Error::Damaged { .. }) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let lease = Lease::begin(&self.objects, self.times.lease)?;
+        let view = View::load(&self.objects, namespace, &lease, self.times.promise)?;
+        let key = format!("{}/{name}", keys::recipes(namespace, sha256));
+        let usable = |location| view.usable(namespace, &location);
+        Ok(!view.condemned.contains(&key) && recipe.locations().all(usable))
+    }
+
     /// Commits changes of single files to a branch. Makes the repository if there is none.
     ///
     /// # Errors
@@ -119,9 +140,14 @@ impl Store {
         options: &PushOptions<'_>,
     ) -> Result<Pushed> {
         check_name(options.branch)?;
-        changes.iter().try_for_each(|(path, _)| check_path(path.trim_end_matches('/')))?;
+        for (path, change) in changes {
+            // A path that is committed must be one that trees may have.
+            let folder = matches!(change, Change::RemoveFolder);
+            check_path(if folder { path.trim_end_matches('/') } else { path })?;
+        }
         let lease = Lease::begin(&self.objects, self.times.lease)?;
         let head = Head::find(&self.objects, repo)?;
+        self.check_same(head.as_ref(), repo, options.of)?;
         if let (Some(head), Some(request)) = (&head, options.request)
             && head.entry.request.as_deref() == Some(request)
             && let Some(commit) = &head.entry.commit

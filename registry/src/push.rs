@@ -1,17 +1,18 @@
 //! Pushing: files become a commit of a branch, whole or not at all.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::path::Path;
 use std::time::SystemTime;
 
 use at1w_container::{Digest, Level, Progress};
 
-use crate::entry::{Action, Commit, Ref, State};
+use crate::entry::{Action, Commit, Entry, Ref, State};
 use crate::error::{Error, Result};
 use crate::keys;
 use crate::lease::Lease;
 use crate::log::{self, Appended, Head, append};
-use crate::name::{MAIN, RepoName, check_name};
+use crate::name::{MAIN, RepoName, check_name, check_path};
 use crate::relocate::relocate;
 use crate::stage::Stage;
 use crate::store::{Store, of_commit};
@@ -29,6 +30,9 @@ pub struct PushOptions<'a> {
     /// The revision that the push is made for: files that somebody else has changed since are not
     /// replaced. `None` is the head of the branch when the push begins.
     pub parent: Option<&'a str>,
+    /// An entry of the repository that the commit is for. Without one the repository is made if
+    /// there is none.
+    pub of: Option<&'a Entry>,
     /// Where the branch has to be when the commit is made.
     pub expected: Expected<'a>,
     /// Whether the branch becomes what the source is: files that are not there are removed.
@@ -66,6 +70,7 @@ impl Default for PushOptions<'_> {
             branch: MAIN,
             message: "",
             parent: None,
+            of: None,
             expected: Expected::Any,
             delete: false,
             level: Level::default(),
@@ -110,6 +115,13 @@ impl<'a> PushOptions<'a> {
     #[must_use]
     pub fn parent(self, parent: impl Into<Option<&'a str>>) -> Self {
         Self { parent: parent.into(), ..self }
+    }
+
+    /// Sets the repository that the commit is for, by an entry of it: if it is removed or renamed
+    /// meanwhile, nothing is committed, to no other one of its name either.
+    #[must_use]
+    pub fn of(self, entry: &'a Entry) -> Self {
+        Self { of: Some(entry), ..self }
     }
 
     /// Sets where the branch has to be when the commit is made.
@@ -328,6 +340,29 @@ impl Store {
         })
     }
 
+    /// Checks that a repository is the one with an entry, and is there.
+    pub(crate) fn check_same(
+        &self,
+        head: Option<&Head>,
+        repo: &RepoName,
+        entry: Option<&Entry>,
+    ) -> Result<()> {
+        let Some(entry) = entry else { return Ok(()) };
+        let gone = || {
+            let hint = ": it was removed, or renamed, a moment ago".into();
+            Error::NoRepo { repo: repo.to_string(), hint }
+        };
+        let head = head.filter(|head| head.is_live()).ok_or_else(gone)?;
+        let same = match head.entry.seq.cmp(&entry.seq) {
+            Ordering::Less => false,
+            Ordering::Equal => head.entry.id == entry.id,
+            Ordering::Greater => {
+                Head::at(&self.objects, &keys::entry(&head.log, entry.seq))?.entry.id == entry.id
+            }
+        };
+        if same { Ok(()) } else { Err(gone()) }
+    }
+
     /// Returns the revision that a push is made for.
     pub(crate) fn base(
         &self,
@@ -382,6 +417,7 @@ impl Store {
                 // The same request was faster, by way of another server maybe.
                 return Ok((commit.clone(), false));
             }
+            self.check_same(head.as_ref(), repo, options.of)?;
             let Some((log, birth, mut entry)) = self.place(&mut head, repo)? else { continue };
             let before = entry.branches.get(changes.branch).cloned();
             check_expected(changes, before.as_ref(), options.expected)?;
@@ -391,6 +427,7 @@ impl Store {
                 None => Tree::default(),
             };
             let tree = changes.apply(&current)?;
+            tree.files.keys().try_for_each(|path| check_path(path))?;
             if let (Some(before), true) = (&before, tree.changes(&current).is_empty()) {
                 let commit = Commit {
                     id: before.commit.clone(),
@@ -462,7 +499,7 @@ impl Store {
         &self,
         head: &mut Option<Head>,
         repo: &RepoName,
-    ) -> Result<Option<(String, u32, crate::Entry)>> {
+    ) -> Result<Option<(String, u32, Entry)>> {
         let new = |birth: u32| (keys::log(repo, birth), birth, log::first(repo, &self.actor));
         let Some(found) = head else { return Ok(Some(new(0))) };
         match found.entry.state {

@@ -31,6 +31,9 @@ const LARGE: u64 = 1 << 20;
 /// The longest line of a commit, in bytes: a file of 36 MB.
 pub(crate) const LINE: u64 = 48 << 20;
 
+/// The fewest digits by which a parent is named.
+const SHORTEST: usize = 7;
+
 /// The largest number of changes in a commit.
 const CHANGES: usize = 100_000;
 
@@ -51,7 +54,7 @@ pub(crate) async fn preupload(call: Arc<Call>, id: RepoId, revision: String, bod
         let asked: Asked = parse(&body)?;
         let found = find(&call.hub, &id, &entry, &revision)?;
         let tree = call.hub.tree(&id.repo.namespace, &found)?;
-        let limit = call.hub.config.limits.file;
+        let limit = call.hub.config.limits.largest();
         let mut files = Vec::with_capacity(asked.files.len());
         for AskedFile { path, size } in asked.files {
             if size > limit {
@@ -221,7 +224,8 @@ fn make(call: &Call, id: &RepoId, revision: &str, body: &Spooled) -> Answer {
     }
     let mut parsed = Parsed::read(hub, &id.repo.namespace, body)?;
     let parent = parsed.parent.as_ref();
-    if parent.is_some_and(|parent| !head.commit.starts_with(parent.as_str())) {
+    let follows = |parent: &String| parent.len() >= SHORTEST && head.commit.starts_with(parent);
+    if parent.is_some_and(|parent| !follows(parent)) {
         return Err(moved());
     }
     // Files in base64 lie beside the body.
@@ -231,6 +235,7 @@ fn make(call: &Call, id: &RepoId, revision: &str, body: &Spooled) -> Answer {
     let options = PushOptions::new()
         .message(&parsed.message)
         .request(request.as_str())
+        .of(&entry)
         .level(hub.config.level);
     let (changes, files) = (&mut parsed.changes, &mut parsed.files);
     if !pull {

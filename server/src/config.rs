@@ -57,6 +57,8 @@ pub struct Tls {
 pub struct Mirror {
     /// Its address; empty is none.
     pub upstream: String,
+    /// The namespaces that are asked for there; none means all that are not local.
+    pub namespaces: Vec<String>,
     /// The file with the token for it; empty is none.
     pub token_file: PathBuf,
     /// The largest sum of what is kept, in bytes.
@@ -67,8 +69,8 @@ pub struct Mirror {
 
 impl Default for Mirror {
     fn default() -> Self {
-        let (upstream, token_file) = (String::new(), PathBuf::new());
-        Self { upstream, token_file, quota: 1 << 40, lifetime: 300 }
+        let (upstream, namespaces) = (String::new(), Vec::new());
+        Self { upstream, namespaces, token_file: PathBuf::new(), quota: 1 << 40, lifetime: 300 }
     }
 }
 
@@ -142,6 +144,13 @@ impl Default for Config {
             mirror: Mirror::default(),
             tls: Tls::default(),
         }
+    }
+}
+
+impl Limits {
+    /// Returns the largest file that can come: it has to fit onto the staging disk.
+    pub(crate) fn largest(&self) -> u64 {
+        self.file.min(self.staging)
     }
 }
 

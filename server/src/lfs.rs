@@ -17,7 +17,7 @@ use crate::address::RepoId;
 use crate::body::{Quota, SHORT, Spooled, read, spool};
 use crate::call::{Call, blocking, json as respond, parse, text, worked};
 use crate::error::{Answer, Problem, header_value};
-use crate::hub::random;
+use crate::hub::{Hub, random};
 use crate::keep::keep;
 use crate::token::Role;
 
@@ -114,13 +114,12 @@ fn describe(
         Ok((json!({ "oid": oid, "size": size, "error": error }), false))
     };
     let Ok(sha256) = oid.parse::<Digest>() else { return refused("no SHA-256".into()) };
-    let limit = call.hub.config.limits.file;
+    let limit = call.hub.config.limits.largest();
     if *size > limit {
         return refused(format!("{size} bytes, at most {limit} are taken"));
     }
     let namespace = id.repo.namespace.clone();
-    let there = call.hub.store.find_file(&namespace, sha256)?;
-    if xet || there.is_some_and(|there| there.size == *size) {
+    if xet || is_here(&call.hub, &namespace, sha256, *size)? {
         return Ok((json!({ "oid": oid, "size": size }), false));
     }
     let token = call.who.token().map_or(String::new(), |token| token.sha256().to_owned());
@@ -147,6 +146,17 @@ fn describe(
     let actions = json!({ "upload": upload, "verify": verify });
     let object = json!({ "oid": oid, "size": size, "authenticated": true, "actions": actions });
     Ok((object, parts))
+}
+
+/// Whether a file is stored whole, so that nobody needs to send it.
+fn is_here(hub: &Hub, namespace: &str, sha256: Digest, size: u64) -> Answer<bool> {
+    if hub.check_damage(namespace, sha256).is_err() {
+        return Ok(false);
+    }
+    Ok(hub.store.has_file(namespace, sha256)? && {
+        let there = hub.store.find_file(namespace, sha256)?;
+        there.is_some_and(|there| there.size == size)
+    })
 }
 
 /// Answers what is asked about objects.
@@ -229,6 +239,15 @@ fn part_key(namespace: &str, upload: &str, number: u64) -> String {
 async fn complete(call: &Arc<Call>, claim: Claim, upload: String) -> Answer {
     let hub = Arc::clone(&call.hub);
     let (namespace, size) = (claim.namespace.clone(), claim.size);
+    // A completion that is sent again after a lost answer is one that is done.
+    let (asked, of) = (Arc::clone(&call.hub), claim.clone());
+    let done = blocking(move || {
+        let sha256 = of.oid.parse().map_err(|_| Problem::bad("no SHA-256"))?;
+        is_here(&asked, &of.namespace, sha256, of.size)
+    });
+    if done.await? {
+        return Ok(respond(&json!({ "completed": true })));
+    }
     let part = PART.max(size.div_ceil(PARTS));
     let keys: Vec<_> =
         (1..=size.div_ceil(part)).map(|number| part_key(&namespace, &upload, number)).collect();
