@@ -1,5 +1,6 @@
 //! Commits of single changes: files that are added, taken from what is stored, or removed.
 
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -38,7 +39,7 @@ impl Store {
     #[must_use]
     pub fn acting_as(&self, actor: &str) -> Self {
         let (objects, runs) = (Arc::clone(&self.objects), Arc::clone(&self.runs));
-        Self { objects, runs, times: self.times, actor: actor.into() }
+        Self { objects, runs, times: self.times, limits: self.limits, actor: actor.into() }
     }
 
     /// Returns the last entry of a repository: its branches, its tags and its settings.
@@ -98,17 +99,24 @@ impl Store {
     /// commit may rely on.
     ///
     /// # Errors
-    /// [`Error::Damaged`], and those of the store.
+    /// Those of the store.
     pub fn find_file(&self, namespace: &str, sha256: Digest) -> Result<Option<File>> {
         check_namespace(namespace)?;
-        let Some((name, recipe)) = Recipe::newest(&self.objects, namespace, sha256)? else {
-            return Ok(None);
+        let find = || {
+            let Some((name, recipe)) = Recipe::newest(&self.objects, namespace, sha256)? else {
+                return Ok(None);
+            };
+            if !self.is_whole(namespace, &name, &recipe)? {
+                return Ok(None);
+            }
+            let original = Original::open(self, namespace, &recipe)?;
+            tree_file(&recipe, &original).map(Some)
         };
-        if !self.is_whole(namespace, &name, &recipe)? {
-            return Ok(None);
+        // One that is damaged is sent again, and healed by that.
+        match find() {
+            Err(error) if error.is_integrity() => Ok(None),
+            found => found,
         }
-        let original = Original::open(self, namespace, &recipe)?;
-        tree_file(&recipe, &original).map(Some)
     }
 
     /// Whether a recipe may be relied on: nothing that it names is missing, damaged or condemned.
@@ -147,6 +155,7 @@ impl Store {
         })?;
         let lease = Lease::begin(&self.objects, self.times.lease)?;
         let head = Head::find(&self.objects, repo)?;
+        self.check_same(head.as_ref(), repo, options.of)?;
         if let (Some(head), Some(request)) = (&head, options.request)
             && head.entry.request.as_deref() == Some(request)
             && let Some(commit) = &head.entry.commit
@@ -158,7 +167,8 @@ impl Store {
         let level = options.level;
         let mut stage = Stage::new(self, namespace, &lease, level, &|_| true, options.progress)?;
         let missing = |path: &str| Error::NoFile { repo: repo.to_string(), path: path.into() };
-        let (mut local, mut files, mut removed) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut local, mut files, mut removed) = (Vec::new(), Vec::new(), BTreeSet::new());
+        let mut folders = HashSet::new();
         for (path, change) in changes {
             match change {
                 Change::Add(source) => local.push(SourceFile::new(path.clone(), source.clone())?),
@@ -168,12 +178,15 @@ impl Store {
                 }
                 Change::Remove => {
                     let there = base.1.files.contains_key(path);
-                    removed.push(there.then(|| path.clone()).ok_or_else(|| missing(path))?);
+                    removed.insert(there.then_some(path).ok_or_else(|| missing(path))?);
                 }
                 Change::RemoveFolder => {
                     let folder = format!("{}/", path.trim_end_matches('/'));
-                    let within = base.1.files.keys().filter(|path| path.starts_with(&folder));
-                    removed.extend(within.cloned());
+                    let within = base.1.files.range(folder.clone()..).map(|(path, _)| path);
+                    // A folder that is named again costs nothing.
+                    if folders.insert(folder.clone()) {
+                        removed.extend(within.take_while(|path| path.starts_with(&folder)));
+                    }
                 }
             }
         }
@@ -185,6 +198,7 @@ impl Store {
         let bytes = files.iter().fold(0_u64, |sum, (_, file)| sum.saturating_add(file.size));
         let count = files.len() as u64;
         let (branch, delete) = (options.branch, false);
+        let removed = removed.into_iter().cloned().collect();
         let changes = Changes { repo, branch, base, files, removed, delete };
         let committed = self.commit(head, &changes, &lease, stage.written(), options);
         let (commit, new) = stage.settle(committed, &lease)?;

@@ -54,7 +54,7 @@ pub use self::error::{Error, Result};
 pub use self::name::{MAIN, RepoName, Revision, check_name, check_namespace, check_path};
 pub use self::original::Original;
 pub use self::pull::{PullOptions, Pulled};
-pub use self::push::{PushOptions, Pushed, Signer, signed_tree};
+pub use self::push::{Expected, PushOptions, Pushed, Signer, signed_tree};
 pub use self::repack::Repacked;
 pub use self::repair::Repaired;
 pub use self::scrub::{Damage, ScrubOptions, Scrubbed};

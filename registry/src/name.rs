@@ -8,9 +8,14 @@ use crate::error::{Error, Result};
 /// The longest name, in bytes.
 const MAX_LEN: usize = 96;
 
+/// The longest path of a file, the longest part of one, in bytes, and the largest number of parts:
+/// what file systems take, and listings can walk.
+const MAX_PATH: (usize, usize, usize) = (1024, 255, 64);
+
 /// First segments that addresses of a server have a meaning for.
-const RESERVED: [&str; 13] = [
+const RESERVED: [&str; 14] = [
     "api",
+    "lfs",
     "datasets",
     "spaces",
     "cas",
@@ -149,6 +154,13 @@ pub fn check_path(path: &str) -> Result<()> {
     if path.contains('\\') || path.chars().any(char::is_control) || path.split('/').any(apart) {
         return Err(refused(path, "is no path within a repository"));
     }
+    let (most, part, parts) = MAX_PATH;
+    let long = path.len() > most || path.split('/').any(|name| name.len() > part);
+    if long || path.split('/').count() > parts {
+        let shown: String = path.chars().take(40).collect();
+        let problem = "is too long: a path has up to 1024 bytes, in 64 parts of up to 255";
+        return Err(refused(&format!("{shown}..."), problem));
+    }
     Ok(())
 }
 
@@ -169,13 +181,17 @@ mod tests {
         for name in ["a", "Llama-3.1_8B", "v1.0"] {
             check_name(name).unwrap();
         }
-        for namespace in ["api", "V", "datasets"] {
+        for namespace in ["api", "V", "datasets", "lfs"] {
             assert!(RepoName::new(namespace, "a").is_err(), "{namespace:?}");
         }
         for path in ["", "/a", "a/../b", "a//b", "./a", "a\\b", "a\u{7}"] {
             assert!(check_path(path).is_err(), "{path:?}");
         }
         check_path("a/b c.json").unwrap();
+        check_path(&vec!["a"; 64].join("/")).unwrap();
+        for long in [vec!["a"; 65].join("/"), "a".repeat(256), vec!["a".repeat(255); 5].join("/")] {
+            assert!(check_path(&long).is_err(), "{long}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Pushing: files become a commit of a branch, whole or not at all.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
@@ -12,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::keys;
 use crate::lease::Lease;
 use crate::log::{self, Appended, Head, append, append_held};
-use crate::name::{MAIN, RepoName, check_name};
+use crate::name::{MAIN, RepoName, check_name, check_path};
 use crate::stage::Stage;
 use crate::store::Store;
 use crate::tree::{File, Tree};
@@ -29,6 +30,11 @@ pub struct PushOptions<'a> {
     /// The revision that the push is made for: files that somebody else has changed since are not
     /// replaced. `None` is the head of the branch when the push begins.
     pub parent: Option<&'a str>,
+    /// An entry of the repository that the commit is for. Without one the repository is made if
+    /// there is none.
+    pub of: Option<&'a Entry>,
+    /// Where the branch has to be when the commit is made.
+    pub expected: Expected<'a>,
     /// Whether the branch becomes what the source is: files that are not there are removed.
     pub delete: bool,
     /// How hard to look for a small encoding.
@@ -43,6 +49,18 @@ pub struct PushOptions<'a> {
     pub progress: &'a dyn Progress,
 }
 
+/// Where a branch has to be when a commit is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Expected<'a> {
+    /// Anywhere: changes of other files are kept.
+    #[default]
+    Any,
+    /// At this commit.
+    At(&'a str),
+    /// It is not there yet, and begins at this commit; without one, with no files.
+    New(Option<&'a str>),
+}
+
 /// Signs a message; returns the signature, or why there is none.
 pub type Signer<'a> = dyn Fn(&str) -> Result<String, String> + Sync + 'a;
 
@@ -52,6 +70,8 @@ impl Default for PushOptions<'_> {
             branch: MAIN,
             message: "",
             parent: None,
+            of: None,
+            expected: Expected::Any,
             delete: false,
             level: Level::default(),
             request: None,
@@ -95,6 +115,19 @@ impl<'a> PushOptions<'a> {
     #[must_use]
     pub fn parent(self, parent: impl Into<Option<&'a str>>) -> Self {
         Self { parent: parent.into(), ..self }
+    }
+
+    /// Sets the repository that the commit is for, by an entry of it: if it is removed or renamed
+    /// meanwhile, nothing is committed, to no other one of its name either.
+    #[must_use]
+    pub fn of(self, entry: &'a Entry) -> Self {
+        Self { of: Some(entry), ..self }
+    }
+
+    /// Sets where the branch has to be when the commit is made.
+    #[must_use]
+    pub fn expected(self, expected: Expected<'a>) -> Self {
+        Self { expected, ..self }
     }
 
     /// Sets whether files that are not in the source are removed.
@@ -243,6 +276,23 @@ impl Changes<'_> {
     }
 }
 
+/// Checks that a branch is where a commit expects it.
+fn check_expected(
+    changes: &Changes<'_>,
+    found: Option<&Ref>,
+    expected: Expected<'_>,
+) -> Result<()> {
+    let (repo, branch) = (changes.repo.to_string(), changes.branch);
+    match (expected, found) {
+        (Expected::New(_), Some(_)) => Err(Error::Exists(format!("{repo}@{branch}"))),
+        (Expected::At(commit), found) if found.is_none_or(|found| found.commit != commit) => {
+            let what = "the commit was to follow that one".into();
+            Err(Error::Conflict { repo, branch: branch.into(), parent: commit.into(), what })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Finds a file that another one would lie in.
 fn nested(tree: &Tree) -> Option<(&str, &str)> {
     tree.files.keys().find_map(|path| {
@@ -323,6 +373,29 @@ impl Store {
         })
     }
 
+    /// Checks that a repository is the one with an entry, and is there.
+    pub(crate) fn check_same(
+        &self,
+        head: Option<&Head>,
+        repo: &RepoName,
+        entry: Option<&Entry>,
+    ) -> Result<()> {
+        let Some(entry) = entry else { return Ok(()) };
+        let gone = || {
+            let hint = ": it was removed, or renamed, a moment ago".into();
+            Error::NoRepo { repo: repo.to_string(), hint }
+        };
+        let head = head.filter(|head| head.is_live()).ok_or_else(gone)?;
+        let same = match head.entry.seq.cmp(&entry.seq) {
+            Ordering::Less => false,
+            Ordering::Equal => head.entry.id == entry.id,
+            Ordering::Greater => {
+                Head::at(&self.objects, &keys::entry(&head.log, entry.seq))?.entry.id == entry.id
+            }
+        };
+        if same { Ok(()) } else { Err(gone()) }
+    }
+
     /// Returns the revision that a push is made for.
     pub(crate) fn base(
         &self,
@@ -346,9 +419,12 @@ impl Store {
             // Its first commit was withdrawn, or its branches were removed.
             return Ok((NOTHING.into(), Tree::default()));
         }
-        let found = match options.parent {
-            Some(parent) => self.resolve(head, repo, parent)?,
-            None => {
+        let found = match (options.parent, options.expected) {
+            (Some(parent), _) | (None, Expected::New(Some(parent))) => {
+                self.resolve(head, repo, parent)?
+            }
+            (None, Expected::New(None)) => return Ok((NOTHING.into(), Tree::default())),
+            (None, _) => {
                 let found = branches.get(options.branch);
                 found.cloned().ok_or_else(|| missing(options.branch))?
             }
@@ -369,16 +445,28 @@ impl Store {
         let repo = changes.repo;
         let mut written: Option<(Digest, String)> = None;
         loop {
+            if let (Some(head), Some(request)) = (&head, options.request)
+                && head.entry.was_for(request)
+                && let Some(commit) = &head.entry.commit
+            {
+                // The same request was faster, by way of another server maybe.
+                return Ok((commit.clone(), false));
+            }
+            self.check_same(head.as_ref(), repo, options.of)?;
             let Place { end, log, birth, mut entry } = self.place(head.as_ref(), repo)?;
             let before = entry.branches.get(changes.branch).cloned();
-            if before.is_none() && changes.base.0 != NOTHING && options.parent.is_none() {
+            check_expected(changes, before.as_ref(), options.expected)?;
+            let made = options.parent.is_some() || matches!(options.expected, Expected::New(_));
+            if before.is_none() && changes.base.0 != NOTHING && !made {
                 return Err(changes.conflict("it was removed meanwhile".into()));
             }
             let current = match &before {
                 Some(found) => Tree::read(&self.objects, &repo.namespace, found.tree, &found.copy)?,
+                None if matches!(options.expected, Expected::New(_)) => changes.base.1.clone(),
                 None => Tree::default(),
             };
             let tree = changes.apply(&current)?;
+            tree.files.keys().try_for_each(|path| check_path(path))?;
             if let Some(before) = &before
                 && tree.changes(&current).is_empty()
                 && (options.sign.is_none() || self.is_signed(&log, before)?)
@@ -418,7 +506,10 @@ impl Store {
             };
             let commit = Commit {
                 id: String::new(),
-                parent: before.map(|before| before.commit),
+                parent: match options.expected {
+                    Expected::New(from) => from.map(str::to_owned),
+                    _ => before.map(|before| before.commit),
+                },
                 tree: digest,
                 copy,
                 message: options.message.into(),

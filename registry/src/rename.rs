@@ -30,11 +30,11 @@ impl Store {
             return Err(Error::Exists(to.to_string()));
         }
         // Nobody pushes to the old name while its log is copied.
-        self.edit(from, Action::Rename, &lease, |_, entry| {
+        let source = self.edit(from, Action::Rename, &lease, |head, entry| {
             entry.state = State::Deleted;
-            Ok(())
+            Ok((head.log.clone(), entry.seq))
         })?;
-        let copied = self.copy_log(from, &to, &lease);
+        let copied = self.copy_log(&source, &to, &lease);
         if copied.is_err() {
             // Best effort: whoever is told of the error can restore it as well.
             let _ = self.restore(&Revision { repo: from.clone(), revision: None });
@@ -42,11 +42,11 @@ impl Store {
         copied
     }
 
-    /// Copies the log of a repository that was removed, and makes the copy live.
-    fn copy_log(&self, from: &RepoName, to: &RepoName, lease: &Lease) -> Result<()> {
+    /// Copies the log of a repository that was removed, up to the entry that removed it, and makes
+    /// the copy live.
+    fn copy_log(&self, (log, seq): &(String, u64), to: &RepoName, lease: &Lease) -> Result<()> {
         let taken = || Error::Exists(to.to_string());
-        let missing = || Error::NoRepo { repo: from.to_string(), hint: String::new() };
-        let source = Head::find(&self.objects, from)?.ok_or_else(missing)?;
+        let source = log::read_all(&self.objects, log, *seq)?;
         let birth = match Head::find(&self.objects, to)? {
             None => 0,
             Some(head) => match head.entry.state {
@@ -64,7 +64,7 @@ impl Store {
         };
         let log = keys::log(to, birth);
         let (mut prev, mut last) = (Digest::of(b""), None);
-        for mut entry in log::read_all(&self.objects, &source.log, source.entry.seq)? {
+        for mut entry in source {
             entry.name = to.to_string();
             entry.prev = prev;
             // Only the last entry makes it live: a copy that ends early is none.
@@ -77,7 +77,7 @@ impl Store {
                 Appended::Behind(_) => return Err(taken()),
             }
         }
-        let last = last.ok_or_else(missing)?;
+        let last: Head = last.ok_or_else(|| Error::damaged(log.clone(), "it has no entries"))?;
         let mut entry = last.next(Action::Rename, &self.actor);
         entry.state = State::Live;
         match append_held(&self.objects, lease, (&log, birth), &entry)? {

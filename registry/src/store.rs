@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{env, fs};
 
-use at1w_container::{OpenOptions, ReadAt, Reader, Weights};
+use at1w_container::{Limits, OpenOptions, ReadAt, Reader, Weights};
 use at1w_remote::{Created, Objects};
 use serde::{Deserialize, Serialize};
 
@@ -86,6 +86,8 @@ pub struct Store {
     pub(crate) objects: Arc<Objects>,
     pub(crate) runs: Arc<Runs>,
     pub(crate) times: Times,
+    /// What opening a packed file may allocate.
+    pub(crate) limits: Limits,
     /// The user and machine, as entries name them.
     pub(crate) actor: String,
 }
@@ -109,13 +111,20 @@ impl Store {
 
     /// Opens the store in these objects.
     pub fn new(objects: Arc<Objects>) -> Self {
-        Self { objects, runs: Arc::default(), times: Times::default(), actor: actor() }
+        let (runs, times, limits) = (Arc::default(), Times::default(), Limits::default());
+        Self { objects, runs, times, limits, actor: actor() }
     }
 
     /// Sets the times that all users of the store have to agree on.
     #[must_use]
     pub fn times(self, times: Times) -> Self {
         Self { times, ..self }
+    }
+
+    /// Sets what opening a packed file may allocate.
+    #[must_use]
+    pub fn limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
     }
 
     /// Returns the objects of the store.
@@ -280,13 +289,14 @@ impl Store {
                 "it is not what the tree says",
             ));
         }
-        Ok((StoredFile::open(&self.objects, namespace, &recipe), open_options(&recipe)))
+        let source = StoredFile::open(&self.objects, namespace, &recipe);
+        Ok((source, open_options(&recipe).limits(self.limits)))
     }
 
     /// Opens a packed file of a namespace by its recipe.
     pub(crate) fn reader(&self, namespace: &str, recipe: &Recipe) -> Result<Reader> {
         let source = StoredFile::open(&self.objects, namespace, recipe);
-        Ok(Reader::new(Box::new(source), &open_options(recipe))?)
+        Ok(Reader::new(Box::new(source), &open_options(recipe).limits(self.limits))?)
     }
 
     /// Lists the namespaces of the store.

@@ -1,7 +1,9 @@
 //! Reading bodies: into memory while they are short, onto the staging disk otherwise, with limits
 //! of size and time.
 
-use std::io::{BufWriter, Seek, Write};
+use std::io::{Seek, Write};
+use std::ops::Deref;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -13,7 +15,8 @@ use axum::http::header::CONTENT_LENGTH;
 use futures_util::StreamExt;
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
-use tokio::sync::mpsc;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
 use crate::call::{Call, blocking};
 use crate::error::{Answer, Problem};
@@ -22,8 +25,70 @@ use crate::hub::Hub;
 /// The largest body that is read into memory, in bytes.
 pub(crate) const SHORT: u64 = 8 << 20;
 
-/// The number of pieces of a body that wait to be written.
-const WAITING: usize = 16;
+/// The largest one of a caller without a token.
+const STRANGERS: u64 = 256 << 10;
+
+/// The number of bytes of a body that are written at a time.
+const PIECE: usize = 256 << 10;
+
+/// The unit that memory for bodies is counted in, in bytes.
+const UNIT: usize = 4 << 10;
+
+/// A share of the memory for bodies, which is given back when it is dropped.
+pub(crate) struct Share {
+    hub: Arc<Hub>,
+    permits: Option<OwnedSemaphorePermit>,
+}
+
+impl Share {
+    fn none(hub: &Arc<Hub>) -> Self {
+        Self { hub: Arc::clone(hub), permits: None }
+    }
+
+    /// Waits for a share. Who waits holds none.
+    pub(crate) async fn wait(hub: &Arc<Hub>, len: u64) -> Answer<Self> {
+        let units = (len as usize).div_ceil(UNIT) as u32;
+        let permits = Arc::clone(&hub.memory).acquire_many_owned(units).await;
+        Ok(Self { hub: Arc::clone(hub), permits: Some(permits.map_err(Problem::internal)?) })
+    }
+
+    /// Has the share be one for `len` bytes, if there is memory.
+    fn grow(&mut self, len: usize) -> Answer<()> {
+        let held = self.permits.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let more = len.div_ceil(UNIT).saturating_sub(held) as u32;
+        if more == 0 {
+            return Ok(());
+        }
+        let Ok(permits) = Arc::clone(&self.hub.memory).try_acquire_many_owned(more) else {
+            return Err(Problem::busy("Too many requests at the same time: try again"));
+        };
+        match &mut self.permits {
+            Some(held) => held.merge(permits),
+            none => *none = Some(permits),
+        }
+        Ok(())
+    }
+}
+
+/// Returns the number of units of memory that a limit in bytes allows. The largest body that waits
+/// for memory fits in any case.
+pub(crate) fn units(limit: u64) -> usize {
+    (limit as usize).max(2 * crate::xet::LARGEST as usize).div_ceil(UNIT)
+}
+
+/// A body in memory.
+pub(crate) struct InMemory {
+    bytes: Vec<u8>,
+    _share: Share,
+}
+
+impl Deref for InMemory {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
 
 /// A body on the staging disk, which is removed when it is dropped.
 pub(crate) struct Spooled {
@@ -95,17 +160,45 @@ fn idle(call: &Call) -> Duration {
 }
 
 /// Reads a body of at most `limit` bytes into memory.
-pub(crate) async fn read(call: &Call, body: Body, limit: u64) -> Answer<Vec<u8>> {
+pub(crate) async fn read(call: &Call, body: Body, limit: u64) -> Answer<InMemory> {
+    let limit = if call.who.token().is_some() { limit } else { limit.min(STRANGERS) };
     check_claim(call, limit)?;
     let mut stream = body.into_data_stream();
-    let mut bytes = Vec::new();
-    while let Some(piece) = next(&mut stream, idle(call)).await? {
+    let (mut bytes, mut share) = (Vec::new(), Share::none(&call.hub));
+    // A body that comes byte by byte would hold its memory for hours.
+    let until = Instant::now() + 2 * idle(call);
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let Some(piece) = next(&mut stream, idle(call).min(left)).await? else { break };
         if (bytes.len() + piece.len()) as u64 > limit {
             return Err(Problem::too_large(format!("The body has more than {limit} bytes")));
         }
+        share.grow(bytes.len() + piece.len())?;
         bytes.extend_from_slice(&piece);
     }
-    Ok(bytes)
+    Ok(InMemory { bytes, _share: share })
+}
+
+/// What of a body is on the staging disk.
+struct Written {
+    file: NamedTempFile,
+    hasher: Sha256,
+}
+
+impl Written {
+    fn new(folder: &Path) -> Answer<Self> {
+        Ok(Self { file: NamedTempFile::new_in(folder)?, hasher: Sha256::new() })
+    }
+
+    /// Writes the next piece. No thread waits for a client meanwhile.
+    async fn write(mut self, piece: Vec<u8>) -> Answer<Self> {
+        blocking(move || {
+            self.hasher.update(&piece);
+            self.file.write_all(&piece)?;
+            Ok(self)
+        })
+        .await
+    }
 }
 
 /// Writes a body of at most `limit` bytes to the staging disk.
@@ -113,40 +206,23 @@ pub(crate) async fn spool(call: &Arc<Call>, body: Body, limit: u64) -> Answer<Sp
     let claim = check_claim(call, limit)?;
     let hub = Arc::clone(&call.hub);
     let mut quota = Quota::take(&hub, claim.unwrap_or(0))?;
-    let (send, mut receive) = mpsc::channel::<Bytes>(WAITING);
-    let writer = blocking(move || {
-        let mut file = NamedTempFile::new_in(&hub.staging)?;
-        let mut hasher = Sha256::new();
-        let mut out = BufWriter::with_capacity(256 << 10, &mut file);
-        while let Some(piece) = receive.blocking_recv() {
-            hasher.update(&piece);
-            out.write_all(&piece)?;
+    let mut written = blocking(move || Written::new(hub.staging.path())).await?;
+    let mut stream = body.into_data_stream();
+    let (mut waiting, mut len) = (Vec::new(), 0_u64);
+    while let Some(piece) = next(&mut stream, idle(call)).await? {
+        len += piece.len() as u64;
+        if len > limit {
+            return Err(Problem::too_large(format!("The body has more than {limit} bytes")));
         }
-        out.flush()?;
-        drop(out);
-        file.rewind()?;
-        Ok((file, Digest(hasher.finalize().into())))
-    });
-    let reader = async move {
-        let mut stream = body.into_data_stream();
-        let mut len = 0_u64;
-        while let Some(piece) = next(&mut stream, idle(call)).await? {
-            len += piece.len() as u64;
-            if len > limit {
-                return Err(Problem::too_large(format!("The body has more than {limit} bytes")));
-            }
-            if claim.is_none() {
-                quota.grow(piece.len() as u64, call.hub.config.limits.staging)?;
-            }
-            if send.send(piece).await.is_err() {
-                // The writer has failed, and says why.
-                break;
-            }
+        if claim.is_none() {
+            quota.grow(piece.len() as u64, call.hub.config.limits.staging)?;
         }
-        Ok((len, quota))
-    };
-    let (read, written) = tokio::join!(reader, writer);
-    let (file, sha256) = written?;
-    let (len, quota) = read?;
-    Ok(Spooled::new(file, len, sha256, quota))
+        waiting.extend_from_slice(&piece);
+        if waiting.len() >= PIECE {
+            written = written.write(std::mem::take(&mut waiting)).await?;
+        }
+    }
+    let Written { mut file, hasher } = written.write(waiting).await?;
+    file.rewind()?;
+    Ok(Spooled::new(file, len, Digest(hasher.finalize().into()), quota))
 }

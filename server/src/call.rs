@@ -1,11 +1,13 @@
 //! One request: what was asked, by whom, and answers to it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, HOST, HeaderValue};
 use axum::http::{HeaderMap, Method, Response, StatusCode};
 use serde::Serialize;
+use tokio::sync::Semaphore;
 
 use crate::access::Who;
 use crate::address::Query;
@@ -21,6 +23,8 @@ pub(crate) struct Call {
     pub(crate) path: String,
     pub(crate) query: Query,
     pub(crate) headers: HeaderMap,
+    /// The address of the client, or of a proxy that does not say for whom it asks.
+    pub(crate) peer: IpAddr,
     /// The id by which the log knows it.
     pub(crate) id: String,
 }
@@ -41,6 +45,14 @@ impl Call {
         }
     }
 
+    /// Counts what strangers ask, those who guess addresses and tokens included.
+    pub(crate) fn known<T>(&self, who: Answer<T>) -> Answer<T> {
+        if who.is_err() {
+            self.hub.strangers.count(&self.peer.to_string())?;
+        }
+        who
+    }
+
     /// Returns a header as text.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
@@ -56,6 +68,20 @@ pub(crate) async fn blocking<T: Send + 'static>(
         Ok(answer) => answer,
         Err(error) => Err(Problem::internal(error)),
     }
+}
+
+/// Runs work of which only so many run at the same time. The slot is that of the work: a client who
+/// hangs up does not end it.
+pub(crate) async fn worked<T: Send + 'static>(
+    slots: &Arc<Semaphore>,
+    work: impl FnOnce() -> Answer<T> + Send + 'static,
+) -> Answer<T> {
+    let slot = Arc::clone(slots).acquire_owned().await.map_err(Problem::internal)?;
+    blocking(move || {
+        let _slot = slot;
+        work()
+    })
+    .await
 }
 
 /// Returns an answer in JSON.

@@ -5,9 +5,11 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::sync::Arc;
 
 use at1w_container::Digest;
-use at1w_registry::{Change, Entry, Error as StoreError, PushOptions, Pushed, Revision, Store};
+use at1w_registry::{
+    Change, Entry, Error as StoreError, Expected, PushOptions, Pushed, Revision, Store, check_path,
+};
 use axum::body::Body;
-use axum::http::{Method, StatusCode};
+use axum::http::{Method, Response, StatusCode};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
@@ -16,7 +18,7 @@ use tempfile::{NamedTempFile, TempPath};
 
 use crate::address::RepoId;
 use crate::body::{Quota, SHORT, Spooled, read, spool};
-use crate::call::{Call, blocking, json as answer, parse};
+use crate::call::{Call, blocking, json as answer, parse, worked};
 use crate::error::{Answer, Problem};
 use crate::hub::Hub;
 use crate::listing::mark;
@@ -28,6 +30,9 @@ const LARGE: u64 = 1 << 20;
 
 /// The longest line of a commit, in bytes: a file of 36 MB.
 pub(crate) const LINE: u64 = 48 << 20;
+
+/// The fewest digits by which a parent is named.
+const SHORTEST: usize = 7;
 
 /// The largest number of changes in a commit.
 const CHANGES: usize = 100_000;
@@ -49,13 +54,14 @@ pub(crate) async fn preupload(call: Arc<Call>, id: RepoId, revision: String, bod
         let asked: Asked = parse(&body)?;
         let found = find(&call.hub, &id, &entry, &revision)?;
         let tree = call.hub.tree(&id.repo.namespace, &found)?;
-        let limit = call.hub.config.limits.file;
+        let limit = call.hub.config.limits.largest();
         let mut files = Vec::with_capacity(asked.files.len());
         for AskedFile { path, size } in asked.files {
             if size > limit {
                 let message = format!("{path} has {size} bytes, at most {limit} are taken");
                 return Err(Problem::bad(message));
             }
+            check_path(&path)?;
             let large = size >= LARGE || path.to_ascii_lowercase().ends_with(".safetensors");
             let mut file = json!({
                 "path": path,
@@ -162,7 +168,7 @@ impl Parsed {
                 }
                 let wrong = |_| Problem::bad(format!("The content of {path} is not base64"));
                 let content = STANDARD.decode(content.as_bytes()).map_err(wrong)?;
-                let mut file = NamedTempFile::new_in(&hub.staging)?;
+                let mut file = NamedTempFile::new_in(hub.staging.path())?;
                 file.write_all(&content)?;
                 let file = file.into_temp_path();
                 let change = Change::Add(file.to_path_buf());
@@ -197,76 +203,84 @@ pub(crate) async fn commit(call: Arc<Call>, id: RepoId, revision: String, body: 
     let (asked, of) = (Arc::clone(&call), id.clone());
     blocking(move || asked.who.write(&asked.hub, &of)).await?;
     let body = spool(&call, body, call.hub.config.limits.commit).await?;
-    let hub = Arc::clone(&call.hub);
-    let permit = hub.packing.acquire().await.map_err(Problem::internal)?;
-    let done = blocking(move || make(&call, &id, &revision, &body)).await;
-    drop(permit);
-    done
+    let slots = Arc::clone(&call.hub.committing);
+    worked(&slots, move || make(&call, &id, &revision, &body)).await
 }
 
 fn make(call: &Call, id: &RepoId, revision: &str, body: &Spooled) -> Answer {
     let hub = &call.hub;
     let entry = call.who.write(hub, id)?;
     let name = stored(revision)?;
-    if !entry.branches.contains_key(&name) {
-        return Err(Problem::no_revision(revision));
-    }
+    let head = entry.branches.get(&name).ok_or_else(|| Problem::no_revision(revision))?;
+    let pull = call.query.flag("create_pr");
     // A commit that is sent again after a lost answer is the same commit.
     let token = call.who.token().map_or("", |token| token.sha256());
-    let request = Digest::of(format!("{token} {name} {} {}", body.sha256, body.len).as_bytes());
-    let request = request.to_string();
+    let request = format!("{token} {name} {pull} {} {}", body.sha256, body.len);
+    let request = Digest::of(request.as_bytes()).to_string();
+    if let Some(commit) = entry.commit.as_ref().filter(|_| entry.was_for(&request)) {
+        let branch = entry.branches.iter().find(|(_, found)| found.commit == commit.id);
+        let number = branch.and_then(|(branch, _)| pull_number(branch)).filter(|_| pull);
+        return Ok(done(call, id, &commit.id, number));
+    }
     let mut parsed = Parsed::read(hub, &id.repo.namespace, body)?;
+    let parent = parsed.parent.as_ref();
+    let follows = |parent: &String| parent.len() >= SHORTEST && head.commit.starts_with(parent);
+    if parent.is_some_and(|parent| !follows(parent)) {
+        return Err(moved());
+    }
     // Files in base64 lie beside the body.
     let _quota = Quota::take(hub, body.len)?;
+    record(call, "commit", id, json!({ "branch": name, "pull": pull, "bytes": body.len }))?;
     let store = hub.store.acting_as(call.who.name());
-    let pull = call.query.flag("create_pr").then(|| open_pull(&store, id, &entry, &name));
-    let (branch, number) = match pull.transpose()? {
-        Some(number) => (pull_request(number), Some(number)),
-        None => (name, None),
-    };
-    let moved = || {
-        Problem::new(
-            StatusCode::PRECONDITION_FAILED,
-            "A commit has happened since. Please refresh and try again.",
-        )
-    };
-    if let Some(parent) = &parsed.parent
-        && !entry.was_for(&request)
-    {
-        let head =
-            entry.branches.get(&branch).or_else(|| entry.branches.get(&stored(revision).ok()?));
-        if head.is_none_or(|head| !head.commit.starts_with(parent.as_str())) {
-            return Err(moved());
-        }
-    }
-    record(call, "commit", id, json!({ "branch": branch, "bytes": body.len }))?;
     let options = PushOptions::new()
-        .branch(&branch)
         .message(&parsed.message)
         .request(request.as_str())
+        .of(&entry)
         .level(hub.config.level);
-    let pushed = apply(hub, &store, id, &mut parsed.changes, &mut parsed.files, &options);
-    let pushed = match pushed {
-        Ok(pushed) => pushed,
-        Err(problem) => {
-            if number.is_some() {
-                let named = Revision { repo: id.repo.clone(), revision: Some(branch) };
-                store.remove(&named)?;
-            }
-            return Err(problem);
+    let (changes, files) = (&mut parsed.changes, &mut parsed.files);
+    if !pull {
+        let expected = parent.map_or(Expected::Any, |_| Expected::At(&head.commit));
+        let options = options.branch(&name).expected(expected);
+        let pushed = apply(hub, &store, id, changes, files, &options)?;
+        return Ok(done(call, id, &pushed.commit, None));
+    }
+    let mut number = last_pull(&entry);
+    loop {
+        number += 1;
+        let branch = pull_request(number);
+        let options = options.branch(&branch).expected(Expected::New(Some(&head.commit)));
+        match apply(hub, &store, id, changes, files, &options) {
+            // Somebody else was faster.
+            Err(problem) if problem.status == StatusCode::CONFLICT => {}
+            pushed => return Ok(done(call, id, &pushed?.commit, Some(number))),
         }
-    };
+    }
+}
+
+/// The parent of a commit is not the last one any more.
+fn moved() -> Problem {
+    let message = "A commit has happened since. Please refresh and try again.";
+    Problem::new(StatusCode::PRECONDITION_FAILED, message)
+}
+
+/// Returns the answer to a commit that is made.
+fn done(call: &Call, id: &RepoId, commit: &str, pull: Option<u64>) -> Response<Body> {
     let at = format!("{}/{}{}", call.base(), id.kind.folder(), id.shown());
     let mut done = json!({
         "success": true,
-        "commitOid": pushed.commit,
-        "commitUrl": format!("{at}/commit/{}", pushed.commit),
+        "commitOid": commit,
+        "commitUrl": format!("{at}/commit/{commit}"),
         "hookOutput": "",
     });
-    if let Some(number) = number {
+    if let Some(number) = pull {
         done["pullRequestUrl"] = format!("{at}/discussions/{number}").into();
     }
-    Ok(answer(&done))
+    answer(&done)
+}
+
+/// Returns the number of the last pull request.
+fn last_pull(entry: &Entry) -> u64 {
+    entry.branches.keys().filter_map(|name| pull_number(name)).max().unwrap_or(0)
 }
 
 /// Applies changes. A file that the collector has condemned is stored anew.
@@ -292,7 +306,7 @@ fn apply(
         let lost = || Problem::bad(format!("{missing}: {sha256} is damaged: upload it again"));
         let found = store.find_file(namespace, sha256)?.ok_or_else(lost)?;
         let original = store.original(namespace, &found)?;
-        let mut file = NamedTempFile::new_in(&hub.staging)?;
+        let mut file = NamedTempFile::new_in(hub.staging.path())?;
         let (mut at, mut hasher) = (0, <sha2::Sha256 as sha2::Digest>::new());
         while at < found.size {
             let to = found.size.min(at + (8 << 20));
@@ -312,7 +326,7 @@ fn apply(
 
 /// Opens a pull request on a revision; returns its number.
 fn open_pull(store: &Store, id: &RepoId, entry: &Entry, from: &str) -> Answer<u64> {
-    let mut number = entry.branches.keys().filter_map(|name| pull_number(name)).max().unwrap_or(0);
+    let mut number = last_pull(entry);
     loop {
         number += 1;
         let from = Revision { repo: id.repo.clone(), revision: Some(from.into()) };

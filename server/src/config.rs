@@ -1,7 +1,7 @@
 //! The configuration of a server. Every value has a default; `docs/REGISTRY.md` lists them.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use at1w_container::Level;
@@ -25,6 +25,8 @@ pub struct Config {
     /// How hard to look for a small encoding.
     #[serde(deserialize_with = "level")]
     pub level: Level,
+    /// The addresses of proxies, which are believed about whom they speak for.
+    pub proxies: Vec<IpAddr>,
     /// Who may read without a token.
     pub anonymous: Anonymous,
     /// The form of the log.
@@ -55,6 +57,8 @@ pub struct Tls {
 pub struct Mirror {
     /// Its address; empty is none.
     pub upstream: String,
+    /// The namespaces that are asked for there; none means all that are not local.
+    pub namespaces: Vec<String>,
     /// The file with the token for it; empty is none.
     pub token_file: PathBuf,
     /// The largest sum of what is kept, in bytes.
@@ -65,8 +69,8 @@ pub struct Mirror {
 
 impl Default for Mirror {
     fn default() -> Self {
-        let (upstream, token_file) = (String::new(), PathBuf::new());
-        Self { upstream, token_file, quota: 1 << 40, lifetime: 300 }
+        let (upstream, namespaces) = (String::new(), Vec::new());
+        Self { upstream, namespaces, token_file: PathBuf::new(), quota: 1 << 40, lifetime: 300 }
     }
 }
 
@@ -105,9 +109,13 @@ pub struct Limits {
     pub shard: u64,
     /// The staging disk of all requests together.
     pub staging: u64,
+    /// The memory for bodies of all requests together.
+    pub memory: u64,
+    /// The memory for trees and for the headers of files that are remembered.
+    pub cache: u64,
     /// The number of connections.
     pub connections: usize,
-    /// The number of uploads that are packed at the same time.
+    /// The number of uploads that are packed, and of commits that are made, at the same time.
     pub packing: usize,
     /// The number of pieces of files that are decoded at the same time; 0 is two for each core.
     pub decoding: usize,
@@ -129,12 +137,20 @@ impl Default for Config {
             secrets: PathBuf::new(),
             staging: PathBuf::new(),
             level: Level::default(),
+            proxies: Vec::new(),
             anonymous: Anonymous::Loopback,
             log: LogForm::Text,
             limits: Limits::default(),
             mirror: Mirror::default(),
             tls: Tls::default(),
         }
+    }
+}
+
+impl Limits {
+    /// Returns the largest file that can come: it has to fit onto the staging disk.
+    pub(crate) fn largest(&self) -> u64 {
+        self.file.min(self.staging)
     }
 }
 
@@ -145,6 +161,8 @@ impl Default for Limits {
             commit: 256 << 20,
             shard: 64 << 20,
             staging: 128 << 30,
+            memory: 256 << 20,
+            cache: 256 << 20,
             connections: 1024,
             packing: 2,
             decoding: 0,

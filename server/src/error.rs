@@ -43,7 +43,7 @@ impl From<at1w_remote::Error> for Error {
 }
 
 /// The answer to a request that cannot be met.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Problem {
     pub(crate) status: StatusCode,
     /// The code that clients know.
@@ -53,7 +53,7 @@ pub(crate) struct Problem {
 }
 
 /// What few answers have.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct More {
     headers: Vec<(HeaderName, String)>,
     body: Option<Value>,

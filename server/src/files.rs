@@ -123,46 +123,61 @@ fn reader(call: &Call, namespace: String, file: File, all: bool) -> Read {
     let (hub, request) = (Arc::clone(&call.hub), call.id.clone());
     let mut hasher = all.then(Sha256::new);
     let mut opened: Option<Arc<Original>> = None;
-    let (path, size) = (call.path.clone(), file.size);
+    let path = call.path.clone();
     Box::new(move |range: Range<u64>| {
-        let original = match &opened {
-            Some(original) => Arc::clone(original),
-            None => opened.insert(hub.original(&namespace, &file)?).clone(),
-        };
-        let last = range.end == size;
-        let read = match &*original {
-            Original::Plain(_) if size <= WHOLE => original.read(0..size).and_then(|bytes| {
-                check(Digest::of(&bytes), &file)?;
-                Ok(bytes[range.start as usize..range.end as usize].to_vec())
-            }),
-            Original::Plain(_) => original.read(range.clone()).and_then(|bytes| {
-                if let Some(hasher) = &mut hasher {
-                    hasher.update(&bytes);
-                    // The last piece stays here until everything before it is proven.
-                    if last {
-                        check(Digest(hasher.clone().finalize().into()), &file)?;
-                    }
+        let mut again = false;
+        loop {
+            let original = match opened.take() {
+                Some(original) => original,
+                None => hub.original(&namespace, &file)?,
+            };
+            let error = match piece(&original, &file, range.clone(), hasher.as_mut()) {
+                Ok(bytes) => {
+                    opened = Some(original);
+                    return Ok(bytes);
                 }
-                Ok(bytes)
-            }),
-            Original::Packed(_) => original.read(range.clone()),
-        };
-        let error = match read {
-            Ok(bytes) => return Ok(bytes),
-            Err(error) => error,
-        };
-        hub.forget(&namespace, file.sha256);
-        if error.is_integrity() {
-            hub.mark_damaged(&namespace, file.sha256);
-            error!(request, path, sha256 = %file.sha256, %error, "damaged");
-            return Err(error.into());
+                Err(error) => error,
+            };
+            hub.forget(&namespace, file.sha256);
+            if error.is_integrity() {
+                hub.mark_damaged(&namespace, file.sha256);
+                error!(request, path, sha256 = %file.sha256, %error, "damaged");
+                return Err(error.into());
+            }
+            // It may have been packed anew since it was opened.
+            if std::mem::replace(&mut again, true) {
+                return Err(error.into());
+            }
         }
-        // It may have been packed anew since it was opened.
-        let again = hub.original(&namespace, &file)?;
-        let bytes = again.read(range)?;
-        opened = Some(again);
-        Ok(bytes)
     })
+}
+
+/// Reads and checks a piece of an original. `hasher` has hashed everything before it, where all of
+/// it is read.
+fn piece(
+    original: &Original,
+    file: &File,
+    range: Range<u64>,
+    hasher: Option<&mut Sha256>,
+) -> Result<Vec<u8>, at1w_registry::Error> {
+    if let Original::Packed(_) = original {
+        return original.read(range);
+    }
+    if file.size <= WHOLE {
+        let bytes = original.read(0..file.size)?;
+        check(Digest::of(&bytes), file)?;
+        return Ok(bytes[range.start as usize..range.end as usize].to_vec());
+    }
+    let last = range.end == file.size;
+    let bytes = original.read(range)?;
+    if let Some(hasher) = hasher {
+        hasher.update(&bytes);
+        // The last piece stays here until everything before it is proven.
+        if last {
+            check(Digest(hasher.clone().finalize().into()), file)?;
+        }
+    }
+    Ok(bytes)
 }
 
 fn check(actual: Digest, file: &File) -> Result<(), at1w_registry::Error> {

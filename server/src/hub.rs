@@ -2,28 +2,37 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use at1w_container::Digest;
 use at1w_container::fs::write_secret;
+use at1w_container::{Digest, Limits};
 use at1w_registry::{File, Original, Ref, Store, Tree};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
+use crate::body::units;
+use crate::cache::Cache;
 use crate::claim::Owner;
 use crate::config::Config;
 use crate::error::{Answer, Error, Problem, Result};
 use crate::mirror::Mirror;
 use crate::rate::Rate;
 use crate::sign::Key;
+use crate::staging::Staging;
 use crate::token::{NewToken, Role, Tokens};
 
-/// The number of trees and of opened files that are remembered.
-const REMEMBERED: usize = 64;
+/// The largest index of a packed file that is opened, with its header, in bytes.
+const INDEX: u64 = 64 << 20;
+
+/// The number of times by which an opened file takes more memory than its header has bytes.
+const HEADER_WEIGHT: u64 = 32;
+
+/// The memory that an entry of a tree or an opened file takes besides, in bytes.
+const ENTRY_WEIGHT: u64 = 512;
 
 /// How long a damaged file is refused without another look: it may be repaired meanwhile.
 const REFUSED: Duration = Duration::from_secs(600);
@@ -35,17 +44,24 @@ pub(crate) struct Hub {
     pub(crate) config: Config,
     pub(crate) key: Key,
     /// The folder for files on their way.
-    pub(crate) staging: PathBuf,
+    pub(crate) staging: Staging,
     /// The number of bytes in it.
     pub(crate) staged: Arc<AtomicU64>,
-    pub(crate) packing: Semaphore,
-    pub(crate) decoding: Semaphore,
+    /// The uploads that are packed, and the commits that are made.
+    pub(crate) packing: Arc<Semaphore>,
+    pub(crate) committing: Arc<Semaphore>,
+    /// The pieces that are decoded.
+    pub(crate) decoding: Arc<Semaphore>,
+    /// The memory for bodies.
+    pub(crate) memory: Arc<Semaphore>,
     pub(crate) requests: Rate,
+    /// Requests that show no good token, by address.
+    pub(crate) strangers: Rate,
     pub(crate) downloads: Rate,
     pub(crate) mirror: Option<Mirror>,
     owners: Mutex<HashMap<String, Owner>>,
-    trees: Mutex<HashMap<(String, Digest), Arc<Tree>>>,
-    originals: Mutex<HashMap<(String, Digest), Arc<Original>>>,
+    trees: Cache<(String, Digest), Tree>,
+    originals: Cache<(String, Digest), Original>,
     /// The files that were found damaged, and when.
     damaged: Mutex<HashMap<(String, Digest), Instant>>,
     /// The number of times that damage was found.
@@ -56,13 +72,14 @@ impl Hub {
     /// Opens a store, which is made at an absent or empty place, with its secrets.
     pub(crate) fn open(store: Store, config: Config) -> Result<Self> {
         store.init()?;
+        let store = store.limits(Limits::default().index_len(INDEX));
         let secrets = config.secrets_of(&store);
         make_private(&secrets)?;
         let key = Key::read_or_make(&secrets.join("signing-key"))?;
         let tokens = Tokens::new(Arc::clone(store.objects()));
         first_token(&tokens, &secrets.join("admin-token"))?;
         let staging = config.staging_folder();
-        fs::create_dir_all(&staging)
+        let staging = Staging::new(&staging)
             .map_err(|cause| Error::Io { what: format!("folder {}", staging.display()), cause })?;
         let decoding = match config.limits.decoding {
             0 => 2 * thread::available_parallelism().map_or(1, Into::into),
@@ -74,15 +91,18 @@ impl Hub {
             key,
             staging,
             staged: Arc::default(),
-            packing: Semaphore::new(config.limits.packing.max(1)),
-            decoding: Semaphore::new(decoding),
+            packing: Arc::new(Semaphore::new(config.limits.packing.max(1))),
+            committing: Arc::new(Semaphore::new(config.limits.packing.max(1))),
+            decoding: Arc::new(Semaphore::new(decoding)),
+            memory: Arc::new(Semaphore::new(units(config.limits.memory))),
             requests: Rate::new("api", config.limits.requests),
+            strangers: Rate::new("api", config.limits.requests),
             downloads: Rate::new("resolvers", config.limits.downloads),
             mirror: Mirror::new(config.mirror.clone())?,
+            trees: Cache::new(config.limits.cache / 2),
+            originals: Cache::new(config.limits.cache / 2),
             config,
             owners: Mutex::default(),
-            trees: Mutex::default(),
-            originals: Mutex::default(),
             damaged: Mutex::default(),
             verify_failures: AtomicU64::new(0),
         })
@@ -91,31 +111,35 @@ impl Hub {
     /// Returns the tree of a commit, which never changes.
     pub(crate) fn tree(&self, namespace: &str, found: &Ref) -> Answer<Arc<Tree>> {
         let key = (namespace.to_owned(), found.tree);
-        let lock = || self.trees.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(tree) = lock().get(&key) {
-            return Ok(Arc::clone(tree));
+        if let Some(tree) = self.trees.get(&key) {
+            return Ok(tree);
         }
         let tree = Arc::new(self.store.tree_of(namespace, found)?);
-        remember(&mut lock(), key, &tree);
+        let weight = |path: &String| path.len() as u64 + ENTRY_WEIGHT;
+        self.trees.insert(key, &tree, tree.files.keys().map(weight).sum());
         Ok(tree)
     }
 
     /// Opens the original of a file.
     pub(crate) fn original(&self, namespace: &str, file: &File) -> Answer<Arc<Original>> {
         let key = (namespace.to_owned(), file.sha256);
-        let lock = || self.originals.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(original) = lock().get(&key) {
-            return Ok(Arc::clone(original));
+        if let Some(original) = self.originals.get(&key) {
+            return Ok(original);
         }
         let original = Arc::new(self.store.original(namespace, file)?);
-        remember(&mut lock(), key, &original);
+        let weight = match &*original {
+            Original::Packed(reader) => {
+                reader.info().header_len * HEADER_WEIGHT + reader.info().index_len
+            }
+            Original::Plain(_) => 0,
+        };
+        self.originals.insert(key, &original, weight + ENTRY_WEIGHT);
         Ok(original)
     }
 
     /// Forgets how a file was opened: it may have moved.
     pub(crate) fn forget(&self, namespace: &str, sha256: Digest) {
-        let mut originals = self.originals.lock().unwrap_or_else(PoisonError::into_inner);
-        originals.remove(&(namespace.to_owned(), sha256));
+        self.originals.remove(&(namespace.to_owned(), sha256));
     }
 
     /// Returns the owner of a namespace, where it was looked up before: it never changes.
@@ -164,20 +188,6 @@ impl Hub {
     }
 }
 
-/// Remembers a value; some other one is forgotten where there are too many.
-fn remember<K: Clone + Eq + std::hash::Hash, V>(
-    known: &mut HashMap<K, Arc<V>>,
-    key: K,
-    value: &Arc<V>,
-) {
-    if known.len() >= REMEMBERED
-        && let Some(other) = known.keys().next().cloned()
-    {
-        known.remove(&other);
-    }
-    known.insert(key, Arc::clone(value));
-}
-
 /// Returns 64 random bits in hexadecimal.
 pub(crate) fn random() -> String {
     let mut bytes = [0; 8];
@@ -204,7 +214,8 @@ fn first_token(tokens: &Tokens, path: &Path) -> Result<()> {
         return Ok(());
     }
     let new = NewToken {
-        name: "admin".into(),
+        // `admin` is no namespace, and a name without one is looked for in that of the caller.
+        name: "root".into(),
         role: Role::Admin,
         namespaces: Vec::new(),
         lifetime: None,

@@ -1,9 +1,10 @@
 //! Uploads by Git LFS, in one part or in many.
 
-use std::io::{Read, Write};
+use std::io::{Write, copy};
 use std::sync::Arc;
 
-use at1w_container::Digest;
+use at1w_container::{Digest, ReadAt};
+use at1w_remote::RemoteFile;
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, ETAG, HeaderValue};
 use axum::http::{Method, Response, StatusCode};
@@ -14,7 +15,7 @@ use tempfile::NamedTempFile;
 
 use crate::address::RepoId;
 use crate::body::{Quota, SHORT, Spooled, read, spool};
-use crate::call::{Call, blocking, json as respond, parse, text};
+use crate::call::{Call, blocking, json as respond, parse, text, worked};
 use crate::error::{Answer, Problem, header_value};
 use crate::hub::{Hub, random};
 use crate::keep::keep;
@@ -25,6 +26,9 @@ const ONE_PART: u64 = 64 << 20;
 
 /// The least length of a part, in bytes.
 const PART: u64 = 16 << 20;
+
+/// The number of bytes of a part that are read at a time.
+const PIECE: u64 = 4 << 20;
 
 /// The largest number of parts.
 const PARTS: u64 = 2000;
@@ -110,13 +114,12 @@ fn describe(
         Ok((json!({ "oid": oid, "size": size, "error": error }), false))
     };
     let Ok(sha256) = oid.parse::<Digest>() else { return refused("no SHA-256".into()) };
-    let limit = call.hub.config.limits.file;
+    let limit = call.hub.config.limits.largest();
     if *size > limit {
         return refused(format!("{size} bytes, at most {limit} are taken"));
     }
     let namespace = id.repo.namespace.clone();
-    let there = call.hub.store.find_file(&namespace, sha256)?;
-    if xet || there.is_some_and(|there| there.size == *size) {
+    if xet || is_here(&call.hub, &namespace, sha256, *size)? {
         return Ok((json!({ "oid": oid, "size": size }), false));
     }
     let token = call.who.token().map_or(String::new(), |token| token.sha256().to_owned());
@@ -145,6 +148,15 @@ fn describe(
     Ok((object, parts))
 }
 
+/// Whether a file is stored whole, so that nobody needs to send it.
+fn is_here(hub: &Hub, namespace: &str, sha256: Digest, size: u64) -> Answer<bool> {
+    if hub.check_damage(namespace, sha256).is_err() {
+        return Ok(false);
+    }
+    let there = hub.store.find_file(namespace, sha256)?;
+    Ok(there.is_some_and(|there| there.size == size))
+}
+
 /// Answers what is asked about objects.
 pub(crate) async fn answer(call: Arc<Call>, id: RepoId, what: &str, body: Body) -> Answer {
     match (&call.method, what) {
@@ -168,20 +180,21 @@ pub(crate) async fn answer(call: Arc<Call>, id: RepoId, what: &str, body: Body) 
 
 /// Takes an upload, or a part of one, or completes one of many parts.
 pub(crate) async fn upload(call: Arc<Call>, claim: String, body: Body) -> Answer {
-    let hub = Arc::clone(&call.hub);
+    let asked = Arc::clone(&call);
     let claim = blocking(move || {
+        let hub = &asked.hub;
         let claim: Option<Claim> = hub.key.check("lfs", &claim);
         let claim = claim.ok_or_else(|| Problem::forbidden("The address is not good any more"))?;
         let token = hub.tokens.find_hash(&claim.token)?;
         let good = |token: &crate::token::Token| {
             token.role >= Role::Write && token.covers(&claim.namespace)
         };
-        if !token.is_some_and(|token| good(&token)) {
-            return Err(Problem::unknown_token());
-        }
+        let token = token.filter(|token| good(token)).ok_or_else(Problem::unknown_token)?;
+        hub.requests.count(&token.id)?;
         Ok(claim)
     })
-    .await?;
+    .await;
+    let claim = call.known(claim)?;
     match (&call.method, &claim.upload, claim.part) {
         (&Method::PUT, None, None) => {
             let body = spool(&call, body, claim.size).await?;
@@ -195,10 +208,11 @@ pub(crate) async fn upload(call: Arc<Call>, claim: String, body: Body) -> Answer
                 return Err(Problem::bad(format!("The part has to have {expected} bytes")));
             }
             let key = part_key(&claim.namespace, upload, number);
-            blocking(move || {
-                let mut bytes = Vec::with_capacity(body.len as usize);
-                body.file.reopen()?.read_to_end(&mut bytes)?;
-                call.hub.store.objects().put(&key, bytes)?;
+            let hub = Arc::clone(&call.hub);
+            worked(&call.hub.decoding, move || {
+                let mut upload = hub.store.objects().upload(&key)?;
+                copy(&mut body.file.reopen()?, &mut upload)?;
+                upload.finish()?;
                 let mut response = Response::new(Body::empty());
                 let etag = header_value(&format!("\"{}\"", body.sha256));
                 response.headers_mut().insert(ETAG, etag);
@@ -208,7 +222,7 @@ pub(crate) async fn upload(call: Arc<Call>, claim: String, body: Body) -> Answer
         }
         (&Method::POST, Some(upload), None) => {
             let upload = upload.clone();
-            read(&call, body, SHORT).await?;
+            drop(read(&call, body, SHORT).await?);
             complete(&call, claim, upload).await
         }
         _ => Err(Problem::no_route()),
@@ -223,19 +237,36 @@ fn part_key(namespace: &str, upload: &str, number: u64) -> String {
 async fn complete(call: &Arc<Call>, claim: Claim, upload: String) -> Answer {
     let hub = Arc::clone(&call.hub);
     let (namespace, size) = (claim.namespace.clone(), claim.size);
+    // A completion that is sent again after a lost answer is one that is done.
+    let (asked, of) = (Arc::clone(&call.hub), claim.clone());
+    let done = blocking(move || {
+        let sha256 = of.oid.parse().map_err(|_| Problem::bad("no SHA-256"))?;
+        is_here(&asked, &of.namespace, sha256, of.size)
+    });
+    if done.await? {
+        return Ok(respond(&json!({ "completed": true })));
+    }
     let part = PART.max(size.div_ceil(PARTS));
     let keys: Vec<_> =
         (1..=size.div_ceil(part)).map(|number| part_key(&namespace, &upload, number)).collect();
     let (parts, quota) = (keys.clone(), Quota::take(&hub, size)?);
-    let staged = blocking(move || {
-        let mut file = NamedTempFile::new_in(&hub.staging)?;
+    let staged = worked(&call.hub.decoding, move || {
+        let mut file = NamedTempFile::new_in(hub.staging.path())?;
         let (mut hasher, mut len) = (Sha256::new(), 0);
-        for (at, key) in parts.iter().enumerate() {
-            let bytes = hub.store.objects().get(key)?;
-            let bytes = bytes.ok_or_else(|| Problem::bad(format!("Part {} is missing", at + 1)))?;
-            hasher.update(&bytes);
-            file.write_all(&bytes)?;
-            len += bytes.len() as u64;
+        let objects = hub.store.objects();
+        for (number, key) in (1..).zip(&parts) {
+            let missing = || Problem::bad(format!("Part {number} is missing"));
+            let part = objects.head(key)?.ok_or_else(missing)?;
+            let source = RemoteFile::known(Arc::clone(objects), key, part.len);
+            let mut at = 0;
+            while at < part.len {
+                let to = part.len.min(at + PIECE);
+                let bytes = source.read_at(at..to)?;
+                hasher.update(&bytes);
+                file.write_all(&bytes)?;
+                at = to;
+            }
+            len += part.len;
         }
         Ok(Spooled::new(file, len, Digest(hasher.finalize().into()), quota))
     })
@@ -251,13 +282,9 @@ async fn store(call: &Arc<Call>, claim: Claim, body: Spooled) -> Answer<()> {
     if body.len != claim.size || body.sha256.to_string() != claim.oid {
         return Err(Problem::bad("The file is not what its SHA-256 and its size say"));
     }
-    let hub: Arc<Hub> = Arc::clone(&call.hub);
-    let waiting = Arc::clone(&call.hub);
-    let permit = waiting.packing.acquire().await.map_err(Problem::internal)?;
-    let done = blocking(move || {
+    let hub = Arc::clone(&call.hub);
+    worked(&call.hub.packing, move || {
         keep(&hub, &claim.namespace, body.sha256, body.file.path(), &()).map(drop)
     })
-    .await;
-    drop(permit);
-    done
+    .await
 }

@@ -8,6 +8,7 @@
 mod access;
 mod address;
 mod body;
+mod cache;
 mod call;
 mod claim;
 mod commit;
@@ -28,6 +29,7 @@ mod route;
 mod send;
 mod serve;
 mod sign;
+mod staging;
 mod sweep;
 mod tls;
 mod token;

@@ -99,7 +99,7 @@ pub(crate) async fn create(call: Arc<Call>, body: Body) -> Answer {
             Err(StoreError::NoRepo { .. }) => {}
             Err(error) => return Err(error.into()),
         }
-        let mut file = NamedTempFile::new_in(&call.hub.staging)?;
+        let mut file = NamedTempFile::new_in(call.hub.staging.path())?;
         file.write_all(ATTRIBUTES.as_bytes())?;
         let changes = [(".gitattributes".to_owned(), Change::Add(file.path().to_owned()))];
         let private = privacy(named.private, named.visibility.as_deref()).unwrap_or(false);
@@ -179,12 +179,18 @@ pub(crate) async fn rename(call: Arc<Call>, body: Body) -> Answer {
 pub(crate) async fn settings(call: Arc<Call>, id: RepoId, body: Body) -> Answer {
     #[derive(Deserialize)]
     struct Settings {
+        #[serde(default)]
+        gated: Value,
         private: Option<bool>,
         visibility: Option<String>,
     }
     let body = read(&call, body, SHORT).await?;
     blocking(move || {
         let settings: Settings = parse(&body)?;
+        if !matches!(settings.gated, Value::Null | Value::Bool(false)) {
+            let message = "Gated repositories are not supported: make it private";
+            return Err(Problem::bad(message));
+        }
         call.who.write(&call.hub, &id)?;
         if let Some(private) = privacy(settings.private, settings.visibility.as_deref()) {
             record(&call, "settings", &id, json!({ "private": private }))?;
@@ -204,11 +210,12 @@ pub(crate) async fn branch(call: Arc<Call>, id: RepoId, name: String, body: Body
     }
     let body = read(&call, body, SHORT).await?;
     blocking(move || {
-        call.who.write(&call.hub, &id)?;
+        let entry = call.who.write(&call.hub, &id)?;
         check_new(&name)?;
         let store = call.hub.store.acting_as(call.who.name());
         if call.method == Method::DELETE {
-            return remove(&call, &id, name);
+            let there = entry.branches.contains_key(&name);
+            return remove(&call, &id, there, name);
         }
         let from: From = if body.is_empty() { From::default() } else { parse(&body)? };
         let revision = from.starting_point.as_deref().map(stored).transpose()?;
@@ -227,9 +234,10 @@ pub(crate) async fn tag(call: Arc<Call>, id: RepoId, segment: String, body: Body
     }
     let body = read(&call, body, SHORT).await?;
     blocking(move || {
-        call.who.write(&call.hub, &id)?;
+        let entry = call.who.write(&call.hub, &id)?;
         if call.method == Method::DELETE {
-            return remove(&call, &id, segment);
+            let there = entry.tags.contains_key(&segment);
+            return remove(&call, &id, there, segment);
         }
         let Tag { tag } = parse(&body)?;
         check_new(&tag)?;
@@ -251,8 +259,11 @@ fn check_new(name: &str) -> Answer<()> {
     Ok(())
 }
 
-/// Removes a branch or a tag.
-fn remove(call: &Call, id: &RepoId, name: String) -> Answer {
+/// Removes a branch or a tag, which must be there as the one that the address says.
+fn remove(call: &Call, id: &RepoId, there: bool, name: String) -> Answer {
+    if !there {
+        return Err(Problem::no_revision(&name));
+    }
     if name == MAIN {
         return Err(Problem::bad("The branch main cannot be removed"));
     }

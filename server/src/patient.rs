@@ -9,32 +9,40 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep};
 
+/// The number of bytes that a client has to take in the time that it has, if so many wait.
+const LEAST: usize = 64 << 10;
+
 /// A connection with a clock for writing. Reading has clocks of its own, where bodies are read.
 pub(crate) struct Patient<S> {
     stream: S,
     idle: Duration,
-    waiting: bool,
+    /// The number of bytes that were taken since the clock runs; `None` while nothing waits.
+    taken: Option<usize>,
     clock: Pin<Box<Sleep>>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl<S> Patient<S> {
     pub(crate) fn new(stream: S, idle: Duration, permit: OwnedSemaphorePermit) -> Self {
-        Self { stream, idle, waiting: false, clock: Box::pin(sleep(idle)), _permit: permit }
+        Self { stream, idle, taken: None, clock: Box::pin(sleep(idle)), _permit: permit }
     }
 
-    /// Passes on the outcome of writing; ends the wait for a client that takes nothing.
+    /// Passes on the outcome of writing, of which `bytes` are the bytes that were taken; ends the
+    /// wait for a client that takes next to nothing.
     fn watch<T>(
         &mut self,
         context: &mut Context<'_>,
         poll: Poll<io::Result<T>>,
+        bytes: impl Fn(&T) -> usize,
     ) -> Poll<io::Result<T>> {
-        if poll.is_ready() {
-            self.waiting = false;
+        if let Poll::Ready(outcome) = &poll {
+            let bytes = outcome.as_ref().map_or(0, bytes);
+            let taken = self.taken.map(|taken| taken.saturating_add(bytes));
+            self.taken = taken.filter(|&taken| taken < LEAST);
             return poll;
         }
-        if !self.waiting {
-            self.waiting = true;
+        if self.taken.is_none() {
+            self.taken = Some(0);
             self.clock.as_mut().reset(Instant::now() + self.idle);
         }
         ready!(self.clock.as_mut().poll(context));
@@ -59,7 +67,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let poll = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.watch(context, poll)
+        self.watch(context, poll, |&bytes| bytes)
     }
 
     fn poll_write_vectored(
@@ -68,7 +76,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let poll = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.watch(context, poll)
+        self.watch(context, poll, |&bytes| bytes)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -76,10 +84,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        let poll = Pin::new(&mut self.stream).poll_flush(context);
+        // Everything is taken.
+        self.watch(context, poll, |()| LEAST)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        let poll = Pin::new(&mut self.stream).poll_shutdown(context);
+        self.watch(context, poll, |()| LEAST)
     }
 }

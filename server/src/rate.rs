@@ -35,10 +35,13 @@ impl Rate {
         }
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let (since, callers) = &mut *counts;
-        if since.elapsed() >= WINDOW || callers.len() >= CALLERS {
+        if since.elapsed() >= WINDOW {
             *since = Instant::now();
             callers.clear();
         }
+        // Those who are too many to be counted apart are counted together.
+        let apart = callers.len() < CALLERS || callers.contains_key(caller);
+        let caller = if apart { caller } else { "" };
         let count = callers.entry(caller.into()).or_default();
         *count = count.saturating_add(1);
         if *count <= self.limit {

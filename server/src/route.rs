@@ -1,14 +1,14 @@
 //! Routes: which answer an address has.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
 use axum::body::Body;
 use axum::http::header::HeaderValue;
-use axum::http::{Method, Request, Response, StatusCode};
+use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
 use futures_util::FutureExt;
 use hyper::body::Incoming;
 use tracing::{error, info};
@@ -53,6 +53,7 @@ pub(crate) async fn answer(
 
 async fn handle(hub: Arc<Hub>, peer: SocketAddr, id: String, request: Request<Incoming>) -> Answer {
     let (parts, body) = request.into_parts();
+    let client = client_of(&hub, &parts.headers, peer.ip());
     let path = parts.uri.path().to_owned();
     match path.as_str() {
         "/healthz" => return Ok(text(StatusCode::OK, "ok")),
@@ -79,30 +80,29 @@ async fn handle(hub: Arc<Hub>, peer: SocketAddr, id: String, request: Request<In
             Ok(who) => who,
             Err(problem) => {
                 // Guessing is limited as well.
-                hub.requests.count(&peer.ip().to_string())?;
+                hub.strangers.count(&client.to_string())?;
                 return Err(problem);
             }
         }
     };
     // No body of somebody unknown is read, but for the list of paths that he asks about.
     let asks = matches!(parts.method, Method::GET | Method::HEAD)
-        || segments.contains(&"paths-info")
-        || segments == ["api", "validate-yaml"];
+        || matches!(segments[..], ["api", _, _, _, "paths-info", _, ..] | ["api", "validate-yaml"]);
     if !signed && !asks && who.token().is_none() {
         return Err(Problem::needs_token());
     }
-    let caller = match &who {
-        Who::Token(token) => token.id.clone(),
-        _ => peer.ip().to_string(),
-    };
     let download = segments.iter().any(|segment| matches!(*segment, "resolve" | "raw"));
-    if download {
-        hub.downloads.count(&caller)?
-    } else {
-        hub.requests.count(&caller)?
+    match &who {
+        Who::Token(token) if download => hub.downloads.count(&token.id)?,
+        Who::Token(token) => hub.requests.count(&token.id)?,
+        // Theirs are counted by the token that they were given for.
+        _ if signed => {}
+        _ if download => hub.downloads.count(&client.to_string())?,
+        _ => hub.strangers.count(&client.to_string())?,
     }
     let method = parts.method;
-    let call = Arc::new(Call { hub, who, method, path: path.clone(), query, headers, id });
+    let call =
+        Arc::new(Call { hub, who, method, path: path.clone(), query, headers, peer: client, id });
     let body = Body::new(body);
     match &segments[..] {
         ["api", rest @ ..] => api(call, rest, body).await,
@@ -114,6 +114,18 @@ async fn handle(hub: Arc<Hub>, peer: SocketAddr, id: String, request: Request<In
         }
         rest => of_repo(call, Kind::Model, rest, body).await,
     }
+}
+
+/// Returns the address of a client: the last one that a proxy of ours names which is none of ours.
+fn client_of(hub: &Hub, headers: &HeaderMap, peer: IpAddr) -> IpAddr {
+    let ours = |address: &IpAddr| hub.config.proxies.contains(address);
+    if !ours(&peer) {
+        return peer;
+    }
+    let named = headers.get_all("x-forwarded-for").into_iter();
+    let named = named.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    let named: Vec<IpAddr> = named.filter_map(|address| address.trim().parse().ok()).collect();
+    named.into_iter().rev().find(|address| !ours(address)).unwrap_or(peer)
 }
 
 /// Answers what is asked of files.
@@ -198,6 +210,9 @@ async fn of_api(call: Arc<Call>, id: RepoId, segments: &[&str], body: Body) -> A
         }
         ["paths-info", rest @ ..] if method == post => {
             let revision = revision(rest).0;
+            // Nobody has a body read who may not read the repository.
+            let (asked, of) = (Arc::clone(&call), id.clone());
+            blocking(move || asked.who.read(&asked.hub, &of)).await?;
             let body = crate::body::read(&call, body, crate::body::SHORT).await?;
             blocking(move || listing::paths(&call, &id, &revision, &body)).await
         }

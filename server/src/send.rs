@@ -11,7 +11,7 @@ use futures_util::stream;
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use crate::call::{Call, blocking};
+use crate::call::{Call, worked};
 use crate::error::{Answer, Problem, header_value};
 
 /// The number of bytes that are read at a time. Two such pieces are in memory for a download.
@@ -130,13 +130,11 @@ async fn produce(
     while at < range.end {
         let to = range.end.min(at.saturating_add(len));
         len = PIECE;
-        let Ok(permit) = call.hub.decoding.acquire().await else { return };
-        let done = blocking(move || {
+        let done = worked(&call.hub.decoding, move || {
             let piece = read(at..to);
             Ok((read, piece))
         })
         .await;
-        drop(permit);
         let piece = match done {
             Ok((again, piece)) => {
                 read = again;

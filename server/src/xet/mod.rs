@@ -22,10 +22,11 @@ use tokio::sync::mpsc;
 
 use self::hash::Hash;
 use self::rebuild::Rebuild;
+pub(crate) use self::xorb::MOST as LARGEST;
 use crate::access::bearer;
 use crate::address::RepoId;
-use crate::body::{read, spool};
-use crate::call::{Call, blocking, json as respond};
+use crate::body::{Share, Spooled, spool};
+use crate::call::{Call, blocking, json as respond, worked};
 use crate::error::{Answer, Problem, header_value};
 use crate::token::{Role, now};
 
@@ -89,13 +90,14 @@ fn scope(call: &Call) -> Answer<String> {
     if token.role < Role::Write || !token.covers(&scope.namespace) {
         return Err(Problem::forbidden("This token may not write here"));
     }
+    call.hub.requests.count(&token.id)?;
     Ok(scope.namespace)
 }
 
 /// Answers what the protocol asks for.
 pub(crate) async fn answer(call: Arc<Call>, segments: &[&str], body: Body) -> Answer {
     let asked = Arc::clone(&call);
-    let namespace = blocking(move || scope(&asked)).await?;
+    let namespace = call.known(blocking(move || scope(&asked)).await)?;
     match (&call.method, segments) {
         (&Method::POST, ["v1", "xorbs", "default", hash]) => {
             let hash = Hash::parse(hash).ok_or_else(|| Problem::bad("No hash of a xorb"))?;
@@ -112,10 +114,11 @@ pub(crate) async fn answer(call: Arc<Call>, segments: &[&str], body: Body) -> An
 
 /// Takes a xorb, of which every chunk is checked.
 async fn take_xorb(call: Arc<Call>, namespace: String, hash: Hash, body: Body) -> Answer {
-    let body = spool(&call, body, xorb::MOST).await?;
+    let body = spool(&call, body, LARGEST).await?;
+    let share = Share::wait(&call.hub, body.len).await?;
     let hub = Arc::clone(&call.hub);
-    let permit = hub.decoding.acquire().await.map_err(Problem::internal)?;
-    let done = blocking(move || {
+    worked(&hub.decoding, move || {
+        let _share = share;
         let objects = call.hub.store.objects();
         let key = xorb_key(&namespace, hash);
         if objects.head(&key)?.is_some() {
@@ -136,15 +139,22 @@ async fn take_xorb(call: Arc<Call>, namespace: String, hash: Hash, body: Body) -
         objects.put(&key, bytes)?;
         Ok(respond(&json!({ "was_inserted": true })))
     })
-    .await;
-    drop(permit);
-    done
+    .await
+}
+
+/// Returns the files of a shard.
+fn files_of(body: &Spooled) -> Answer<Vec<shard::File>> {
+    let mut bytes = Vec::with_capacity(body.len as usize);
+    body.file.reopen()?.read_to_end(&mut bytes)?;
+    shard::parse(&bytes).map_err(|problem| Problem::bad(format!("The shard: {problem}")))
 }
 
 /// How far the files of a shard are.
 #[derive(Default)]
 struct Job {
     done: AtomicU64,
+    /// Each byte is rebuilt once and packed once.
+    total: AtomicU64,
     gone: AtomicBool,
 }
 
@@ -160,22 +170,22 @@ impl Progress for Job {
 
 /// Takes a shard: its files are rebuilt, checked and packed before the answer ends.
 async fn take_shard(call: Arc<Call>, namespace: String, stream: bool, body: Body) -> Answer {
-    let bytes = read(&call, body, call.hub.config.limits.shard).await?;
-    let files =
-        shard::parse(&bytes).map_err(|problem| Problem::bad(format!("The shard: {problem}")))?;
-    drop(bytes);
-    // Each byte is rebuilt once and packed once.
-    let total =
-        files.iter().fold(0_u64, |sum, file| sum.saturating_add(file.len)).saturating_mul(2);
+    let body = spool(&call, body, call.hub.config.limits.shard).await?;
+    let hub = Arc::clone(&call.hub);
+    // What makes no sense is refused at once; the rest waits on disk until its turn.
+    let body = worked(&hub.decoding, move || files_of(&body).map(|_| body)).await?;
     let job = Arc::new(Job::default());
     let work = {
-        let (call, job) = (Arc::clone(&call), Arc::clone(&job));
+        let job = Arc::clone(&job);
         async move {
-            let hub = Arc::clone(&call.hub);
-            let permit = call.hub.packing.acquire().await.map_err(Problem::internal)?;
-            let done = blocking(move || Rebuild::new(&hub, &namespace, &*job).all(&files)).await;
-            drop(permit);
-            done
+            let slots = Arc::clone(&hub.packing);
+            worked(&slots, move || {
+                let files = files_of(&body)?;
+                let total = files.iter().fold(0_u64, |sum, file| sum.saturating_add(file.len));
+                job.total.store(total.saturating_mul(2), Ordering::Relaxed);
+                Rebuild::new(&hub, &namespace, &*job).all(&files)
+            })
+            .await
         }
     };
     if !stream {
@@ -183,7 +193,7 @@ async fn take_shard(call: Arc<Call>, namespace: String, stream: bool, body: Body
         return Ok(respond(&json!({ "result": 1 })));
     }
     let (sender, receiver) = mpsc::channel::<Bytes>(4);
-    tokio::spawn(report(call, job, total, work, sender));
+    tokio::spawn(report(call, job, work, sender));
     let frames = futures_util::stream::unfold(receiver, |mut receiver| async move {
         let frame = receiver.recv().await?;
         Some((Ok::<_, std::io::Error>(frame), receiver))
@@ -198,7 +208,6 @@ async fn take_shard(call: Arc<Call>, namespace: String, stream: bool, body: Body
 async fn report(
     call: Arc<Call>,
     job: Arc<Job>,
-    total: u64,
     work: impl Future<Output = Answer<()>>,
     sender: mpsc::Sender<Bytes>,
 ) {
@@ -211,6 +220,7 @@ async fn report(
             outcome = &mut work => break outcome,
             _ = tick.tick() => {}
         }
+        let total = job.total.load(Ordering::Relaxed);
         let done = job.done.load(Ordering::Relaxed).min(total);
         quiet += 1;
         if done != told || quiet >= QUIET {

@@ -8,9 +8,9 @@ use super::hash::Hash;
 use crate::error::Answer;
 use crate::hub::{Hub, random};
 
-/// The places of some chunks of a xorb.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Places {
+/// The places of some chunks of a xorb, as they are stored.
+#[derive(Debug, Serialize, Deserialize)]
+struct Map {
     /// The raw lengths of all chunks of the xorb.
     lens: Vec<u32>,
     files: Vec<String>,
@@ -26,6 +26,15 @@ struct Run {
     offset: u64,
 }
 
+/// The places of the chunks of a xorb.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Places {
+    /// The raw lengths of all chunks.
+    lens: Vec<u32>,
+    /// For each chunk the file that it lies in, and its offset there; `None` if it is not known.
+    at: Vec<Option<(Digest, u64)>>,
+}
+
 /// A range of a file.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Piece {
@@ -36,43 +45,82 @@ pub(crate) struct Piece {
 
 impl Places {
     pub(crate) fn new(lens: Vec<u32>) -> Self {
-        Self { lens, files: Vec::new(), runs: Vec::new() }
+        let at = vec![None; lens.len()];
+        Self { lens, at }
     }
 
-    /// Adds a range of chunks that begins at an offset of a file.
-    pub(crate) fn add(&mut self, first: u32, end: u32, file: Digest, offset: u64) {
-        let name = file.to_string();
-        let file = self.files.iter().position(|known| *known == name).unwrap_or_else(|| {
-            self.files.push(name);
-            self.files.len() - 1
-        });
-        self.runs.push(Run { first, end, file: file as u32, offset });
+    /// Adds a range of chunks that begins at an offset of a file. It goes before what was known.
+    pub(crate) fn add(&mut self, first: u32, end: u32, file: Digest, mut offset: u64) {
+        for chunk in first as usize..(end as usize).min(self.lens.len()) {
+            self.at[chunk] = Some((file, offset));
+            offset = offset.saturating_add(self.lens[chunk].into());
+        }
+    }
+
+    /// Adds what another map knows, before what was known.
+    fn extend(&mut self, other: &Self) {
+        for (known, other) in self.at.iter_mut().zip(&other.at) {
+            *known = other.or(*known);
+        }
     }
 
     /// Returns where a range of chunks lies; `None` if that of some is not known.
     pub(crate) fn find(&self, first: u32, end: u32) -> Option<Vec<Piece>> {
-        let mut pieces = Vec::new();
-        let mut at = first;
-        while at < end {
-            let run = self.runs.iter().find(|run| run.first <= at && at < run.end)?;
-            let len = |from: u32, to: u32| {
-                let lens = self.lens.get(from as usize..to as usize)?;
-                Some(lens.iter().map(|&len| u64::from(len)).sum::<u64>())
-            };
-            let to = run.end.min(end);
-            pieces.push(Piece {
-                file: self.files.get(run.file as usize)?.parse().ok()?,
-                offset: run.offset.checked_add(len(run.first, at)?)?,
-                len: len(at, to)?,
-            });
-            at = to;
+        let range = first as usize..end as usize;
+        let (at, lens) = (self.at.get(range.clone())?, self.lens.get(range)?);
+        let mut pieces: Vec<Piece> = Vec::new();
+        for (at, &len) in at.iter().zip(lens) {
+            let (file, offset) = (*at)?;
+            match pieces.last_mut() {
+                Some(last) if last.file == file && last.offset + last.len == offset => {
+                    last.len += u64::from(len);
+                }
+                _ => pieces.push(Piece { file, offset, len: len.into() }),
+            }
         }
         Some(pieces)
     }
 
     /// Whether the places of all chunks are known.
-    pub(crate) fn is_whole(&self) -> bool {
-        self.find(0, self.lens.len() as u32).is_some()
+    fn is_whole(&self) -> bool {
+        self.at.iter().all(Option::is_some)
+    }
+
+    /// Parses a map; `None` for one that makes no sense.
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let map: Map = serde_json::from_slice(bytes).ok()?;
+        let mut places = Self::new(map.lens);
+        // What was written first goes first.
+        for run in map.runs.iter().rev() {
+            let file = map.files.get(run.file as usize)?.parse().ok()?;
+            places.add(run.first, run.end, file, run.offset);
+        }
+        Some(places)
+    }
+
+    fn to_json(&self) -> Vec<u8> {
+        let mut map = Map { lens: self.lens.clone(), files: Vec::new(), runs: Vec::new() };
+        let mut last: Option<(Digest, u64)> = None;
+        for (chunk, at) in (0_u32..).zip(&self.at) {
+            if let (Some((file, offset)), Some(run)) = (at, map.runs.last_mut())
+                && run.end == chunk
+                && last == Some((*file, *offset))
+            {
+                run.end += 1;
+            } else if let Some((file, offset)) = at {
+                let name = file.to_string();
+                let known = map.files.iter().position(|known| *known == name);
+                let file = known.unwrap_or_else(|| {
+                    map.files.push(name);
+                    map.files.len() - 1
+                });
+                let run = Run { first: chunk, end: chunk + 1, file: file as u32, offset: *offset };
+                map.runs.push(run);
+            }
+            let len = u64::from(self.lens[chunk as usize]);
+            last = at.map(|(file, offset)| (file, offset.saturating_add(len)));
+        }
+        serde_json::to_vec(&map).expect("a map is plain data")
     }
 }
 
@@ -80,34 +128,70 @@ fn folder(namespace: &str, xorb: Hash) -> String {
     format!("xet/{namespace}/maps/{}", xorb.text())
 }
 
-/// Reads what is known about the chunks of a xorb; `None` where nothing is.
-pub(crate) fn read(hub: &Hub, namespace: &str, xorb: Hash) -> Answer<Option<Places>> {
+/// Tells whether a file is stored.
+pub(crate) type Lives<'a> = dyn FnMut(Digest) -> Answer<bool> + 'a;
+
+/// Reads what is known about the chunks of a xorb that lie in files that live; `None` where nothing
+/// is. Returns the keys of all maps of it as well.
+pub(crate) fn read(
+    hub: &Hub,
+    namespace: &str,
+    xorb: Hash,
+    lives: &mut Lives<'_>,
+) -> Answer<(Option<Places>, Vec<String>)> {
     let objects = hub.store.objects();
     let listed = objects.list(&folder(namespace, xorb))?;
     let keys: Vec<_> = listed.into_iter().map(|meta| meta.key).collect();
     let mut all: Option<Places> = None;
     for bytes in objects.get_all(&keys)?.iter().flatten() {
-        let Ok(places) = serde_json::from_slice::<Places>(bytes) else { continue };
-        match &mut all {
-            None => all = Some(places),
-            Some(all) => {
-                for run in &places.runs {
-                    let file = places.files.get(run.file as usize);
-                    if let Some(Ok(file)) = file.map(|file| file.parse()) {
-                        all.add(run.first, run.end, file, run.offset);
-                    }
-                }
+        let Some(mut places) = Places::parse(bytes) else { continue };
+        let mut last: Option<(Digest, bool)> = None;
+        for at in &mut places.at {
+            let Some((file, _)) = *at else { continue };
+            let lives = match last {
+                Some((known, lives)) if known == file => lives,
+                _ => lives(file)?,
+            };
+            last = Some((file, lives));
+            if !lives {
+                *at = None;
             }
         }
+        match &mut all {
+            None => all = Some(places),
+            Some(all) => all.extend(&places),
+        }
     }
-    Ok(all)
+    let known = all.filter(|all| all.at.iter().any(Option::is_some));
+    Ok((known, keys))
 }
 
-/// Writes what became known about the chunks of a xorb.
-pub(crate) fn write(hub: &Hub, namespace: &str, xorb: Hash, places: &Places) -> Answer<()> {
-    let json = serde_json::to_vec(places).expect("places are plain data");
-    let key = format!("{}/{}", folder(namespace, xorb), random());
-    Ok(hub.store.objects().put(&key, json)?)
+/// Writes what became known about the chunks of a xorb, and what was known before, as one map.
+/// Returns whether the places of all chunks are known.
+pub(crate) fn write(
+    hub: &Hub,
+    namespace: &str,
+    xorb: Hash,
+    places: &Places,
+    lives: &mut Lives<'_>,
+) -> Answer<bool> {
+    let (known, keys) = read(hub, namespace, xorb, lives)?;
+    let mut all = known.clone().unwrap_or_else(|| Places::new(places.lens.clone()));
+    all.extend(places);
+    if known.as_ref() != Some(&all) || keys.len() > 1 {
+        let key = format!("{}/{}", folder(namespace, xorb), random());
+        hub.store.objects().put(&key, all.to_json())?;
+        hub.store.objects().delete(&keys)?;
+    }
+    Ok(all.is_whole())
+}
+
+/// Forgets where the chunks of a xorb lie: they have to be sent again.
+pub(crate) fn forget(hub: &Hub, namespace: &str, xorb: Hash) -> Answer<()> {
+    let objects = hub.store.objects();
+    let listed = objects.list(&folder(namespace, xorb))?;
+    let keys: Vec<_> = listed.into_iter().map(|meta| meta.key).collect();
+    Ok(objects.delete(&keys)?)
 }
 
 #[cfg(test)]
@@ -127,5 +211,23 @@ mod tests {
         assert_eq!(places.find(1, 4).unwrap(), [piece(a, 110, 20), piece(b, 7, 70)]);
         assert!(places.is_whole());
         assert_eq!(places.find(3, 5), None);
+    }
+
+    #[test]
+    fn maps_round_trip_in_few_runs_and_later_ones_go_first() {
+        let (a, b) = (Digest::of(b"a"), Digest::of(b"b"));
+        let mut places = Places::new(vec![10; 1000]);
+        places.add(0, 600, a, 5);
+        places.add(700, 1000, b, 0);
+        let json = places.to_json();
+        assert_eq!(Places::parse(&json).unwrap(), places);
+        let map: Map = serde_json::from_slice(&json).unwrap();
+        assert_eq!((map.runs.len(), map.files.len()), (2, 2));
+        let mut later = Places::new(vec![10; 1000]);
+        later.add(0, 1, b, 77);
+        places.extend(&later);
+        assert_eq!(places.find(0, 1).unwrap()[0].file, b);
+        assert_eq!(places.find(1, 2).unwrap()[0].file, a);
+        assert_eq!(Places::parse(b"{}"), None);
     }
 }
