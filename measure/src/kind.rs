@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Kind {
-    /// Vectors of tokens or positions, or the layer that gives tokens out.
+    /// Vectors of tokens, or the layer that gives tokens out.
     Embedding,
+    /// Vectors of positions, which are often computed and not learnt.
+    Position,
     /// Queries, keys, values and the output of attention.
     Attention,
     /// Convolutions.
@@ -23,8 +25,9 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Embedding,
+        Self::Position,
         Self::Attention,
         Self::Convolution,
         Self::Matrix,
@@ -35,7 +38,8 @@ impl Kind {
     /// Recognises the kind of a tensor.
     pub fn of(name: &str, shape: &[u64]) -> Self {
         const SCALES: [&str; 6] = ["scale", "scales", "scale_inv", "zeros", "qzeros", "zero_point"];
-        const EMBEDDINGS: [&str; 6] = ["embed", "emb", "wte", "wpe", "lm_head", "token"];
+        const EMBEDDINGS: [&str; 5] = ["embed", "emb", "wte", "lm_head", "token"];
+        const POSITIONS: [&str; 3] = ["position", "pos_emb", "wpe"];
         const ATTENTION: [&str; 10] = [
             "attn",
             "attention",
@@ -57,6 +61,7 @@ impl Kind {
         }
         match shape.iter().filter(|&&dim| dim > 1).count() {
             0 | 1 => Self::Vector,
+            _ if any(&POSITIONS) => Self::Position,
             _ if any(&EMBEDDINGS) => Self::Embedding,
             _ if any(&ATTENTION) => Self::Attention,
             _ if shape.len() > 2 => Self::Convolution,
@@ -68,6 +73,7 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Embedding => "embedding",
+            Self::Position => "position",
             Self::Attention => "attention",
             Self::Convolution => "convolution",
             Self::Matrix => "matrix",
@@ -85,6 +91,7 @@ mod tests {
     fn names_and_shapes_tell_the_kind() {
         for (name, shape, kind) in [
             ("model.embed_tokens.weight", &[32000, 4096][..], Kind::Embedding),
+            ("embeddings.position_embeddings.weight", &[512, 384], Kind::Position),
             ("lm_head.weight", &[32000, 4096], Kind::Embedding),
             ("model.layers.0.self_attn.q_proj.weight", &[4096, 4096], Kind::Attention),
             ("encoder.layer.3.attention.self.key.bias", &[384], Kind::Vector),

@@ -4,9 +4,12 @@
 //! [`measure`] leads: `source` lists files, `whole` packs one, reads it back and compares it, or
 //! `sample` does so with chunks that stand for all; `statistics` looks at the weights themselves, `families` finds tensors that several files have.
 
+mod compare;
 mod families;
 mod fault;
+mod fetch;
 mod groups;
+mod journal;
 mod kind;
 mod level;
 mod machine;
@@ -16,6 +19,7 @@ mod poor;
 mod price;
 mod report;
 mod result;
+mod rival;
 mod run;
 mod sample;
 mod source;
@@ -25,6 +29,8 @@ mod whole;
 
 pub use self::families::{Families, Family};
 pub use self::fault::Fault;
+pub use self::fetch::Fetch;
+pub use self::journal::journal_of;
 pub use self::kind::Kind;
 pub use self::level::level_name;
 pub use self::machine::Machine;
@@ -33,6 +39,7 @@ pub use self::poor::Poor;
 pub use self::price::{Money, ParsePriceError, Price};
 pub use self::report::Report;
 pub use self::result::{FileResult, Group, LevelResult, TensorResult};
+pub use self::rival::Rival;
 pub use self::run::{Options, measure};
 pub use self::sample::{Choice, Sample};
 pub use self::source::{SourceFile, Sources};

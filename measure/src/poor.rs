@@ -1,12 +1,13 @@
 //! Says which weights hardly become smaller, and why.
 
+use std::collections::BTreeMap;
+
 use at1w_container::Dtype;
 use serde::Serialize;
 
-use crate::kind::Kind;
 use crate::others::Others;
 use crate::result::{FileResult, Group};
-use crate::totals::{groups, percent};
+use crate::totals::{self, percent};
 
 /// The percentage from which on weights count as those that hardly become smaller.
 const POOR: f64 = 95.0;
@@ -27,7 +28,14 @@ pub struct Poor {
 
 /// Returns the tensors and files that hardly become smaller, the largest first.
 pub(crate) fn find(files: &[FileResult], others: &Others) -> Vec<Poor> {
-    let mut found: Vec<Poor> = groups(files).iter().filter_map(of_group).collect();
+    let (small, groups): (Vec<Group>, Vec<Group>) =
+        totals::groups(files).into_iter().partition(is_small);
+    let mut reasons: BTreeMap<(&str, &str), Vec<&Group>> = BTreeMap::new();
+    for group in groups.iter().filter(|group| is_poor(group)) {
+        reasons.entry((&group.dtype, why(group))).or_default().push(group);
+    }
+    let mut found: Vec<Poor> = reasons.values().filter_map(|groups| of_groups(groups)).collect();
+    found.extend(of_small(&small));
     let unpacked = others.files - others.packed_files;
     for (name, count, raw_bytes, why) in [
         (
@@ -51,37 +59,49 @@ pub(crate) fn find(files: &[FileResult], others: &Others) -> Vec<Poor> {
     found
 }
 
-fn of_group(group: &Group) -> Option<Poor> {
-    let percent = percent(group.packed_bytes, group.raw_bytes);
-    (group.raw_bytes > 0 && percent >= POOR).then(|| Poor {
-        name: format!("{} of dtype {}", plural(group.kind), group.dtype),
-        raw_bytes: group.raw_bytes,
-        percent,
-        why: why(group).into(),
+/// Whether the tensors are so small that what describes them weighs much.
+fn is_small(group: &Group) -> bool {
+    const SMALL: u64 = 4096;
+    group.raw_bytes / group.tensors.max(1) < SMALL
+}
+
+/// Returns all small tensors that hardly become smaller as one.
+fn of_small(groups: &[Group]) -> Option<Poor> {
+    let poor = groups.iter().filter(|group| is_poor(group));
+    let (raw, packed, tensors) = poor.fold((0, 0, 0), |(raw, packed, tensors), group| {
+        (raw + group.raw_bytes, packed + group.packed_bytes, tensors + group.tensors)
+    });
+    (raw > 0).then(|| Poor {
+        name: format!("{tensors} small tensors"),
+        raw_bytes: raw,
+        percent: percent(packed, raw),
+        why: "their tables weigh as much as they save".into(),
     })
 }
 
-fn plural(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Embedding => "embeddings",
-        Kind::Attention => "attention",
-        Kind::Convolution => "convolutions",
-        Kind::Matrix => "matrices",
-        Kind::Scale => "scales",
-        Kind::Vector => "vectors",
-    }
+/// Returns the tensors of one dtype that hardly become smaller for one reason.
+fn of_groups(groups: &[&Group]) -> Option<Poor> {
+    let raw_bytes = groups.iter().map(|group| group.raw_bytes).sum();
+    let packed = groups.iter().map(|group| group.packed_bytes).sum();
+    let first = groups.first()?;
+    let kinds: Vec<&str> = groups.iter().map(|group| group.kind.name()).collect();
+    Some(Poor {
+        name: format!("{} ({})", first.dtype, kinds.join(", ")),
+        raw_bytes,
+        percent: percent(packed, raw_bytes),
+        why: why(first).into(),
+    })
+}
+
+fn is_poor(group: &Group) -> bool {
+    group.raw_bytes > 0 && percent(group.packed_bytes, group.raw_bytes) >= POOR
 }
 
 /// Returns the reason why tensors hardly become smaller.
 fn why(group: &Group) -> &'static str {
-    /// The mean length of tensors, in bytes, below which their records weigh much.
-    const SMALL: u64 = 4096;
     let even = group.bound_bytes / group.raw_bytes as f64 * 100.0 >= POOR;
     let dtype = Dtype::from_name(&group.dtype);
     match dtype {
-        _ if group.raw_bytes / group.tensors.max(1) < SMALL => {
-            "the tensors are so small that their tables weigh as much as they save"
-        }
         None => "at1w does not know the dtype, and packs it as bytes",
         Some(_) if !even => "what they repeat is found by no model of at1w",
         Some(dtype) if dtype.bits() < 8 => {

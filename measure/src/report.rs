@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::families::Families;
 use crate::fault::Fault;
+use crate::fetch::Fetch;
 use crate::machine::Machine;
 use crate::others::Others;
 use crate::poor::Poor;
@@ -37,6 +38,12 @@ pub struct Report {
     pub money: Option<Money>,
     /// Each level that was measured.
     pub levels: Vec<LevelRow>,
+    /// Other compressors over the same files.
+    pub against: Vec<LevelRow>,
+    /// The time that it takes to fetch a tensor; empty for a sample.
+    pub fetches: Vec<Fetch>,
+    /// The file that tensors were fetched from, and the times to decompress all of it.
+    pub fetched: Option<Fetched>,
     /// The tensors by dtype.
     pub dtypes: Vec<DtypeRow>,
     /// The tensors by kind.
@@ -59,4 +66,26 @@ pub struct Report {
     pub left_out: Vec<String>,
     /// The paths that were not measured.
     pub faults: Vec<Fault>,
+}
+
+/// The file that tensors were fetched from.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Fetched {
+    /// The path.
+    pub path: String,
+    /// The length, in bytes.
+    pub raw_bytes: u64,
+    /// The time to read all of it back, by at1w and by other compressors.
+    pub whole: Vec<Whole>,
+}
+
+/// The time to read all of a file back.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Whole {
+    /// The compressor.
+    pub name: String,
+    /// The time, in seconds.
+    pub seconds: f64,
 }

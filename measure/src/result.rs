@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::fetch::Fetch;
 use crate::kind::Kind;
 use crate::source::SourceFile;
 
@@ -23,6 +24,10 @@ pub struct FileResult {
     pub header_bytes: u64,
     /// The results of each level, the one that is reported first.
     pub levels: Vec<LevelResult>,
+    /// Other compressors over the same bytes.
+    pub against: Vec<LevelResult>,
+    /// The times that single tensors took, where they were measured.
+    pub fetches: Vec<Fetch>,
     /// The tensors, by dtype and kind, at the level that is reported.
     pub groups: Vec<Group>,
     /// How often each exponent occurs, by dtype.
@@ -41,6 +46,8 @@ impl FileResult {
             raw_bytes: file.len,
             header_bytes: 0,
             levels: Vec::new(),
+            against: Vec::new(),
+            fetches: Vec::new(),
             groups: Vec::new(),
             exponents: BTreeMap::new(),
             tensors: Vec::new(),
@@ -60,11 +67,11 @@ impl FileResult {
     }
 }
 
-/// The results of one level.
+/// The results of one level, or of another compressor.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct LevelResult {
-    /// The name of the level.
+    /// The name of the level or compressor.
     pub level: String,
     /// The length after packing, in bytes.
     pub packed_bytes: u64,

@@ -1,23 +1,25 @@
 //! A run: all sources are measured one after the other, and the report is made of the results.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
-use at1w_container::{Level, Progress};
+use at1w_container::{Error, Level, Progress};
 
 use crate::families;
 use crate::fault::Fault;
+use crate::journal::Journal;
 use crate::level::level_name;
 use crate::machine::Machine;
 use crate::others::Others;
 use crate::poor;
 use crate::price::{Money, Price};
-use crate::report::Report;
+use crate::report::{Fetched, Report, Whole};
 use crate::result::FileResult;
+use crate::rival::Rival;
 use crate::sample::{self, Choice, Sample, Sampled};
-use crate::source::Sources;
+use crate::source::{SourceFile, Sources};
 use crate::totals;
-use crate::whole::{self, Failed};
+use crate::whole::{self, Failed, Work};
 
 /// How to measure.
 #[derive(Clone)]
@@ -32,6 +34,11 @@ pub struct Options<'a> {
     pub price: Option<Price>,
     /// The choice of a sample; `None` measures everything.
     pub sample: Option<Choice<'a>>,
+    /// Other compressors to compare with, none of them twice; not for a sample.
+    pub against: Vec<Rival>,
+    /// A file in which each result is noted, and whether those are taken over that an earlier run
+    /// noted; not for a sample.
+    pub journal: Option<(PathBuf, bool)>,
     /// The commands that make the report again.
     pub commands: Vec<String>,
     /// The listener that is told about the work.
@@ -45,6 +52,8 @@ impl Default for Options<'_> {
             scratch: std::env::temp_dir(),
             price: None,
             sample: None,
+            against: Vec::new(),
+            journal: None,
             commands: Vec::new(),
             progress: &(),
         }
@@ -82,6 +91,18 @@ impl<'a> Options<'a> {
         Self { sample, ..self }
     }
 
+    /// Sets the compressors to compare with.
+    #[must_use]
+    pub fn against(self, against: Vec<Rival>) -> Self {
+        Self { against, ..self }
+    }
+
+    /// Sets the file in which each result is noted, and whether to go on with an earlier run.
+    #[must_use]
+    pub fn journal(self, journal: Option<(PathBuf, bool)>) -> Self {
+        Self { journal, ..self }
+    }
+
     /// Sets the commands that make the report again.
     #[must_use]
     pub fn commands(self, commands: Vec<String>) -> Self {
@@ -97,7 +118,10 @@ impl<'a> Options<'a> {
 
 /// Measures all files that `paths` lead to. Whatever is wrong with one of them is in the report,
 /// and so is whether the run was interrupted.
-pub fn measure(paths: &[PathBuf], options: &Options<'_>) -> Report {
+///
+/// # Errors
+/// A [`Fault`] of the journal, which cannot be written.
+pub fn measure(paths: &[PathBuf], options: &Options<'_>) -> Result<Report, Fault> {
     let start = Instant::now();
     let found = Sources::find(paths, options.progress);
     let complete = found.is_ok();
@@ -107,20 +131,36 @@ pub fn measure(paths: &[PathBuf], options: &Options<'_>) -> Report {
     levels.sort_by_key(|&level| level != Level::Default);
     let results = match options.sample {
         Some(choice) => sampled(sources, &levels, choice, options),
-        None => whole(sources, &levels, options),
+        None => whole(sources, &levels, options)?,
     };
     let results = Results { complete: complete && results.complete, ..results };
-    report(results, &levels, start.elapsed().as_secs_f64(), options)
+    Ok(report(results, &levels, start.elapsed().as_secs_f64(), options))
 }
 
-fn whole(sources: Sources, levels: &[Level], options: &Options<'_>) -> Results {
-    // Each level packs all bytes and reads them back.
-    options.progress.begin(2 * levels.len() as u64 * sources.len());
+fn whole(sources: Sources, levels: &[Level], options: &Options<'_>) -> Result<Results, Fault> {
+    let Options { against, scratch, progress, .. } = options;
+    // Each level packs all bytes and reads them back; another compressor reads both forms.
+    progress.begin(2 * (levels.len() + against.len()) as u64 * sources.len());
     let Sources { files: listed, others, mut faults, left_out } = sources;
+    let mut journal = match &options.journal {
+        Some((path, resume)) => Some(open(path, *resume, levels, against)?),
+        None => None,
+    };
+    let to_fetch = fetched_file(&listed);
     let (mut files, mut complete) = (Vec::new(), true);
-    for file in &listed {
-        match whole::measure(file, levels, &options.scratch, options.progress) {
-            Ok(result) => files.push(result),
+    for (number, file) in listed.iter().enumerate() {
+        if let Some(result) = journal.as_mut().and_then(|journal| journal.find(file)) {
+            files.push(result);
+            continue;
+        }
+        let fetches = to_fetch == Some(number);
+        let work = Work { levels, against, fetches, scratch, progress: *progress };
+        match whole::measure(file, work) {
+            Ok(result) => {
+                // Without a note the file is measured again, and nothing is lost but time.
+                let _ = journal.as_mut().map(|journal| journal.add(file, &result));
+                files.push(result);
+            }
             Err(Failed::Fault(fault)) => faults.push(fault),
             Err(Failed::Cancelled) => {
                 complete = false;
@@ -128,7 +168,32 @@ fn whole(sources: Sources, levels: &[Level], options: &Options<'_>) -> Results {
             }
         }
     }
-    Results { files, others, faults, left_out, sample: None, complete }
+    if let (true, Some((path, _))) = (complete, &options.journal) {
+        let _ = std::fs::remove_file(path);
+    }
+    Ok(Results { files, others, faults, left_out, sample: None, complete })
+}
+
+/// Opens a journal, whose results are only for a run like this one.
+fn open(path: &Path, resume: bool, levels: &[Level], against: &[Rival]) -> Result<Journal, Fault> {
+    let levels: Vec<&str> = levels.iter().map(|&level| level_name(level)).collect();
+    let settings = serde_json::json!({
+        "version": env!("CARGO_PKG_VERSION"), "levels": levels, "against": against,
+    });
+    let opened = Journal::open(path, &settings.to_string(), resume);
+    opened.map_err(|cause| {
+        let error = Error::Io { path: path.to_owned(), cause };
+        Fault::new(&path.display().to_string(), &error)
+    })
+}
+
+/// Returns the number of the file from which single tensors are fetched: the largest of those whose
+/// tensors may be in memory, or else the smallest.
+fn fetched_file(files: &[SourceFile]) -> Option<usize> {
+    const MOST: u64 = 256 << 20;
+    let fits = |&(_, file): &(usize, &SourceFile)| file.len <= MOST;
+    let largest = files.iter().enumerate().filter(fits).max_by_key(|(_, file)| file.len);
+    largest.map(|(number, _)| number)
 }
 
 fn sampled(
@@ -164,6 +229,7 @@ fn report(results: Results, levels: &[Level], seconds: f64, options: &Options<'_
     let mut names: Vec<Level> = levels.to_vec();
     names.sort();
     let names: Vec<&str> = names.into_iter().map(level_name).collect();
+    let rivals: Vec<&str> = options.against.iter().map(|rival| rival.name()).collect();
     let groups = totals::groups(&files);
     let stored: u64 = groups.iter().map(|group| group.packed_bytes).sum();
     let packed: u64 = files.iter().map(FileResult::packed_bytes).sum();
@@ -179,6 +245,9 @@ fn report(results: Results, levels: &[Level], seconds: f64, options: &Options<'_
         money: price.map(|price| Money::of(price, total.raw_bytes, total.packed_bytes)),
         total,
         levels: totals::levels(&files, &names),
+        against: totals::against(&files, &rivals),
+        fetched: fetched(&files),
+        fetches: files.iter().flat_map(|file| file.fetches.clone()).collect(),
         dtypes: totals::dtypes(&files),
         kinds: totals::kinds(&files),
         models: totals::models(&files),
@@ -191,4 +260,17 @@ fn report(results: Results, levels: &[Level], seconds: f64, options: &Options<'_
         left_out,
         faults,
     }
+}
+
+/// Returns the file that tensors were fetched from, with the times to read all of it back.
+fn fetched(files: &[FileResult]) -> Option<Fetched> {
+    let file = files.iter().find(|file| !file.fetches.is_empty())?;
+    let whole = |name: &str, seconds| Whole { name: name.to_owned(), seconds };
+    let ours = file.levels.first().map(|level| whole("at1w", level.read_seconds));
+    let others = file.against.iter().map(|rival| whole(&rival.level, rival.read_seconds));
+    Some(Fetched {
+        path: file.path.clone(),
+        raw_bytes: file.raw_bytes,
+        whole: ours.into_iter().chain(others).collect(),
+    })
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::kind::Kind;
 use crate::others::Others;
-use crate::result::{FileResult, Group};
+use crate::result::{FileResult, Group, LevelResult};
 use crate::statistics::entropy;
 
 /// Everything together.
@@ -31,11 +31,11 @@ pub struct Total {
     pub percent_high: Option<f64>,
 }
 
-/// A level: what it costs and what it wins.
+/// A level, or another compressor: what it costs and what it wins.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct LevelRow {
-    /// The name of the level.
+    /// The name of the level or compressor.
     pub level: String,
     /// The length of all files, in bytes.
     pub raw_bytes: u64,
@@ -150,27 +150,36 @@ fn tensors(file: &FileResult) -> u64 {
 }
 
 pub(crate) fn levels(files: &[FileResult], names: &[&str]) -> Vec<LevelRow> {
-    let row = |&name: &&str| {
-        let of = || {
-            let level = |file: &'_ FileResult| {
-                let level = file.levels.iter().find(|level| level.level == name);
-                level.map(|level| (file.raw_bytes, level.clone()))
-            };
-            files.iter().filter_map(level)
-        };
-        let raw_bytes = of().map(|(raw, _)| raw).sum();
-        let packed_bytes = of().map(|(_, level)| level.packed_bytes).sum();
-        let speed = |seconds: f64| raw_bytes as f64 / 1e6 / seconds.max(1e-9);
-        LevelRow {
-            level: name.to_owned(),
-            raw_bytes,
-            packed_bytes,
-            percent: percent(packed_bytes, raw_bytes),
-            pack_mb_per_second: speed(of().map(|(_, level)| level.pack_seconds).sum()),
-            read_mb_per_second: speed(of().map(|(_, level)| level.read_seconds).sum()),
-        }
+    names.iter().map(|name| row(files, name, |file| &file.levels)).collect()
+}
+
+pub(crate) fn against(files: &[FileResult], names: &[&str]) -> Vec<LevelRow> {
+    names.iter().map(|name| row(files, name, |file| &file.against)).collect()
+}
+
+/// Adds up the results of one level or compressor.
+fn row(files: &[FileResult], name: &str, of: fn(&FileResult) -> &Vec<LevelResult>) -> LevelRow {
+    let results: Vec<(u64, &LevelResult)> = files
+        .iter()
+        .filter_map(|file| {
+            let result = of(file).iter().find(|result| result.level == name)?;
+            Some((file.raw_bytes, result))
+        })
+        .collect();
+    let raw_bytes = results.iter().map(|(raw, _)| raw).sum();
+    let packed_bytes = results.iter().map(|(_, result)| result.packed_bytes).sum();
+    let speed = |seconds: fn(&LevelResult) -> f64| {
+        let seconds: f64 = results.iter().map(|(_, result)| seconds(result)).sum();
+        if seconds > 0.0 { raw_bytes as f64 / 1e6 / seconds } else { 0.0 }
     };
-    names.iter().map(row).collect()
+    LevelRow {
+        level: name.to_owned(),
+        raw_bytes,
+        packed_bytes,
+        percent: percent(packed_bytes, raw_bytes),
+        pack_mb_per_second: speed(|result| result.pack_seconds),
+        read_mb_per_second: speed(|result| result.read_seconds),
+    }
 }
 
 /// Adds up the groups of all files by what `key` returns.

@@ -1,21 +1,24 @@
 //! Measures a file whole: packs it into a scratch file, reads everything back and compares it.
 
 use std::fs::{File, Metadata};
-use std::io::{self, BufWriter, Write};
+use std::io::{BufWriter, Write};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use at1w_container::{
-    Error, Level, OpenOptions, PackOptions, Progress, ReadAt, Reader, TensorInfo, Wanted,
-    open_file, pack,
+    Error, Level, OpenOptions, PackOptions, Progress, Reader, TensorInfo, Wanted, open_file, pack,
 };
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
+use crate::compare::Compare;
 use crate::fault::Fault;
+use crate::fetch;
 use crate::groups::Groups;
 use crate::level::level_name;
 use crate::result::{FileResult, LevelResult, TensorResult};
+use crate::rival::Rival;
 use crate::source::SourceFile;
 use crate::statistics::Planes;
 
@@ -30,15 +33,23 @@ pub(crate) enum Failed {
     Fault(Fault),
 }
 
-/// Packs a file at each level, the first of which is reported by tensor, and reads it back.
-pub(crate) fn measure(
-    file: &SourceFile,
-    levels: &[Level],
-    scratch: &Path,
-    progress: &dyn Progress,
-) -> Result<FileResult, Failed> {
-    let mut different = None;
-    let measured = of_levels(file, levels, scratch, &mut different, progress);
+/// The work on a file.
+#[derive(Clone, Copy)]
+pub(crate) struct Work<'a> {
+    /// The levels, the one that is reported by tensor first.
+    pub(crate) levels: &'a [Level],
+    /// Other compressors, to compare with.
+    pub(crate) against: &'a [Rival],
+    /// Whether single tensors are fetched.
+    pub(crate) fetches: bool,
+    pub(crate) scratch: &'a Path,
+    pub(crate) progress: &'a dyn Progress,
+}
+
+/// Packs a file at each level, and reads it back.
+pub(crate) fn measure(file: &SourceFile, work: Work<'_>) -> Result<FileResult, Failed> {
+    let (scratch, mut different) = (work.scratch, None);
+    let measured = of_levels(file, work, &mut different);
     match (measured, different) {
         (Err(Error::Cancelled), _) => Err(Failed::Cancelled),
         (Ok(result), None) => Ok(result),
@@ -63,11 +74,10 @@ pub(crate) fn measure(
 
 fn of_levels(
     file: &SourceFile,
-    levels: &[Level],
-    scratch: &Path,
+    work: Work<'_>,
     different: &mut Option<u64>,
-    progress: &dyn Progress,
 ) -> Result<FileResult, Error> {
+    let Work { levels, against, fetches, scratch, progress } = work;
     let source = open_file(&file.full, Wanted::Safetensors)?;
     let before = Stamp::of(&source, &file.full)?;
     let mut result = FileResult::new(file);
@@ -83,8 +93,9 @@ fn of_levels(
         let summary = before.or_changed(&source, &file.full, summary)?;
         let pack_seconds = start.elapsed().as_secs_f64();
         let start = Instant::now();
-        let reader = Reader::new(Box::new(packed), &OpenOptions::new())?;
-        let mut compare = Compare { source: &source, at: 0, different: None };
+        let packed = Arc::new(packed);
+        let reader = Reader::new(Box::new(packed.clone()), &OpenOptions::new())?;
+        let mut compare = Compare::new(&source);
         let restored = reader.restore(&mut compare, progress);
         *different = compare.different;
         before.or_changed(&source, &file.full, restored)?;
@@ -97,8 +108,18 @@ fn of_levels(
         });
         if result.levels.len() == 1 {
             add_tensors(&mut result, &source, &reader)?;
+            if fetches {
+                let fetched = fetch::measure(&reader, &packed, &file.full, progress);
+                result.fetches = before.or_changed(&source, &file.full, fetched)?;
+            }
             before.check(&source, &file.full)?;
         }
+    }
+    for rival in against {
+        let mut compare = Compare::new(&source);
+        let done = rival.measure(&file.full, scratch, &mut compare, progress);
+        let done = before.or_changed(&source, &file.full, done)?;
+        result.against.push(LevelResult { level: rival.name().into(), ..done });
     }
     Ok(result)
 }
@@ -181,34 +202,5 @@ impl Stamp {
             self.check(file, path)?;
         }
         done
-    }
-}
-
-/// A sink that compares what is written to it with a source.
-struct Compare<'a> {
-    source: &'a File,
-    at: u64,
-    /// The offset of the first byte that is another.
-    different: Option<u64>,
-}
-
-impl Write for Compare<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        /// The bytes that are compared at a time, so that they are still in the cache.
-        const PIECE_LEN: usize = 256 << 10;
-        for piece in bytes.chunks(PIECE_LEN) {
-            let expected = self.source.read_at(self.at..self.at + piece.len() as u64)?;
-            if expected != piece {
-                let same = expected.iter().zip(piece).take_while(|(a, b)| a == b).count();
-                self.different = Some(self.at + same as u64);
-                return Err(io::Error::other("the restored file is another"));
-            }
-            self.at += piece.len() as u64;
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

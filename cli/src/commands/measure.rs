@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use at1w_container::fs::write_atomically;
 use at1w_container::{Error, Level, Progress};
-use at1w_measure::{Choice, Options, Price, Report, measure, page};
-use clap::Args;
+use at1w_measure::{Choice, Options, Price, Report, Rival, journal_of, measure, page};
+use clap::{Args, ValueEnum};
 
 use super::pack::LevelName;
 use crate::Global;
@@ -36,6 +36,9 @@ pub(crate) struct Measure {
     /// Another number chooses another sample
     #[arg(long, value_name = "N", default_value_t = 0, requires = "sample")]
     seed: u64,
+    /// Other compressors to compare with, over the same files; xz takes minutes for each GB
+    #[arg(long, value_name = "NAME", value_delimiter = ',', conflicts_with = "sample")]
+    against: Vec<RivalName>,
     /// The price of storing a TB for a month: USD:23
     #[arg(long, value_name = "PRICE")]
     price: Option<Price>,
@@ -49,6 +52,10 @@ pub(crate) struct Measure {
     /// The folder in which each packed file lies for a while [default: that of the system]
     #[arg(long, value_name = "DIR")]
     scratch: Option<PathBuf>,
+    /// Go on with an interrupted run that had the same -o: files that have not changed are not
+    /// measured again
+    #[arg(long, requires = "output", conflicts_with = "sample")]
+    resume: bool,
     /// Print the report as a JSON object
     #[arg(long)]
     json: bool,
@@ -57,14 +64,34 @@ pub(crate) struct Measure {
 const HELP: &str = "\
 The scratch folder needs room for the largest file. A file that cannot be read, is not what its name
 says, or changes while it is read is listed in the report, the rest is measured, and the exit code is
-5. An interrupted run reports what it has measured.
+5. An interrupted run reports what it has measured, and keeps a journal beside the first report, from
+which --resume goes on.
 
 Examples:
   at1w measure ~/models
   at1w measure ~/models --price USD:23 -o report.html -o report.json
   at1w measure /mnt/weights --sample 10GB
+  at1w measure ~/models --against xz,zstd -o report.html
   at1w measure model.safetensors --level fast,default,max
   at1w measure ~/.cache/huggingface/hub --json | jq .total";
+
+/// Another compressor, as it is typed.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+enum RivalName {
+    /// xz -6
+    Xz,
+    /// zstd -3
+    Zstd,
+}
+
+impl From<RivalName> for Rival {
+    fn from(name: RivalName) -> Self {
+        match name {
+            RivalName::Xz => Self::Xz,
+            RivalName::Zstd => Self::Zstd,
+        }
+    }
+}
 
 /// A format of the report.
 #[derive(Clone, Copy)]
@@ -117,6 +144,8 @@ impl Measure {
         let share = |len| self.sample.map_or(1.0, |sample| sample.share_of(len));
         let sample = self.sample.map(|_| Choice::new(&share, self.seed));
         let report = measure(&self.paths, &self.options(&bar)?.sample(sample));
+        let report =
+            report.map_err(|fault| Failure::Other(format!("{}: {}", fault.path, fault.message)))?;
         for fault in &report.faults {
             let message = format!("{}: {}", fault.path, fault.message);
             bar.suspend(|| if fault.damaged { report_error } else { report_warning }(&message));
@@ -137,8 +166,15 @@ impl Measure {
         let mut levels: Vec<Level> = self.level.iter().map(|&level| level.into()).collect();
         levels.sort();
         levels.dedup();
+        let mut against = self.against.clone();
+        against.sort();
+        against.dedup();
+        // The journal lies beside the first report that is a file.
+        let report = self.output.iter().find(|path| !is_stdout(path));
         let options = Options::new()
             .levels(levels)
+            .against(against.into_iter().map(Rival::from).collect())
+            .journal(report.map(|report| (journal_of(report), self.resume)))
             .price(self.price.clone())
             .commands(vec![format!("at1w {}", command_line())])
             .progress(progress);
@@ -156,7 +192,8 @@ impl Measure {
         if is_stdout(path) {
             return Ok(());
         }
-        if path.symlink_metadata().is_ok() && !self.force {
+        // The report of the run that goes on has its place.
+        if path.symlink_metadata().is_ok() && !self.force && !self.resume {
             return Err(Error::Exists(path.to_owned()).into());
         }
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -171,7 +208,7 @@ impl Measure {
             return to_stdout(|out| out.write_all(report.as_bytes()));
         }
         let write = |out: &mut dyn Write| out.write_all(report.as_bytes()).map_err(Error::Write);
-        Ok(write_atomically(path, self.force, |out| write(out))?)
+        Ok(write_atomically(path, self.force || self.resume, |out| write(out))?)
     }
 }
 

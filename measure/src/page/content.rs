@@ -17,6 +17,8 @@ pub fn document(report: &Report) -> Document {
     let sections = [
         facts.summary(),
         facts.levels(),
+        facts.against(),
+        facts.fetches(),
         facts.dtypes(),
         facts.kinds(),
         facts.exponents(),
@@ -142,9 +144,9 @@ impl Facts<'_> {
             "/levels",
             ["level", "level"],
             &[
+                ("of the size", "percent", figures::percent),
                 ("as they are", "raw_bytes", figures::bytes),
                 ("packed", "packed_bytes", figures::bytes),
-                ("of the size", "percent", figures::percent),
                 ("packing", "pack_mb_per_second", figures::speed),
                 ("reading", "read_mb_per_second", figures::speed),
             ],
@@ -155,15 +157,62 @@ impl Facts<'_> {
         self.some(!self.report.levels.is_empty(), "What each level costs and wins", blocks)
     }
 
+    fn against(&self) -> Option<Section> {
+        let mut blocks = self.plot(Plots::against);
+        blocks.push(self.table(
+            "/against",
+            ["compressor", "level"],
+            &[
+                ("of the size", "percent", figures::percent),
+                ("as they are", "raw_bytes", figures::bytes),
+                ("packed", "packed_bytes", figures::bytes),
+                ("packing", "pack_mb_per_second", figures::speed),
+                ("reading", "read_mb_per_second", figures::speed),
+            ],
+        ));
+        let note = "The same files, each compressed whole on one thread. What comes back is \
+                    compared, but these check no SHA-256, and to read one tensor they have to \
+                    decompress all that is before it.";
+        blocks.push(Block::Text(note.into()));
+        self.some(!self.report.against.is_empty(), "Beside other compressors", blocks)
+    }
+
+    fn fetches(&self) -> Option<Section> {
+        let fetched = self.report.fetched.as_ref()?;
+        let mut blocks = vec![Block::Text(format!(
+            "From {} ({}), which is opened anew each time, in the cache of the system: the median of \
+             some rounds. At1w decodes the chunks that are touched, and verifies them; the file as \
+             it is has nothing to verify.",
+            fetched.path,
+            figures::bytes(fetched.raw_bytes as f64),
+        ))];
+        blocks.extend(self.plot(Plots::fetches));
+        blocks.push(self.table(
+            "/fetches",
+            ["fetched", "part"],
+            &[
+                ("bytes", "bytes", figures::bytes),
+                ("packed by at1w", "packed_seconds", figures::seconds),
+                ("as it is", "raw_seconds", figures::seconds),
+            ],
+        ));
+        blocks.push(self.table(
+            "/fetched/whole",
+            ["all of the file, by", "name"],
+            &[("time", "seconds", figures::seconds)],
+        ));
+        self.some(true, "How fast one tensor is", blocks)
+    }
+
     fn dtypes(&self) -> Option<Section> {
         let table = self.table(
             "/dtypes",
             ["dtype", "dtype"],
             &[
+                ("of the size", "percent", figures::percent),
                 ("tensors", "tensors", figures::count),
                 ("as they are", "raw_bytes", figures::bytes),
                 ("packed", "packed_bytes", figures::bytes),
-                ("of the size", "percent", figures::percent),
                 ("bits", "bits", figures::bits),
                 ("packed", "packed_bits", figures::bits),
                 ("order 0", "bound_bits", figures::bits),
@@ -172,7 +221,12 @@ impl Facts<'_> {
         let note = "Bits are those of an element. Order 0 is what an ideal coder would need with \
                     one free table for each byte of an element: at1w goes below it where it finds \
                     more than that.";
-        let blocks = vec![table, Block::Text(note.into())];
+        let headers = format!(
+            "Headers, indexes and trailers are {}, and {} packed.",
+            figures::bytes(self.report.header_bytes as f64),
+            figures::bytes(self.report.packed_header_bytes as f64),
+        );
+        let blocks = vec![table, Block::Text(format!("{note} {headers}"))];
         self.some(!self.report.dtypes.is_empty(), "By dtype", blocks)
     }
 
@@ -182,10 +236,10 @@ impl Facts<'_> {
             "/kinds",
             ["kind of tensor", "kind"],
             &[
+                ("of the size", "percent", figures::percent),
                 ("tensors", "tensors", figures::count),
                 ("as they are", "raw_bytes", figures::bytes),
                 ("packed", "packed_bytes", figures::bytes),
-                ("of the size", "percent", figures::percent),
             ],
         ));
         let note = "Names and shapes tell the kind: a vector has one dimension, a matrix is any \
@@ -217,10 +271,10 @@ impl Facts<'_> {
             "/models",
             ["model", "model"],
             &[
+                ("of the size", "percent", figures::percent),
                 ("tensors", "tensors", figures::count),
                 ("as they are", "raw_bytes", figures::bytes),
                 ("packed", "packed_bytes", figures::bytes),
-                ("of the size", "percent", figures::percent),
             ],
         )];
         if let Some(Block::Table(table)) = blocks.first_mut() {

@@ -34,7 +34,16 @@ pub fn html(document: &Document) -> String {
                     @for section in &document.sections {
                         section {
                             @if !section.title.is_empty() { h2 { (shown(&section.title)) } }
-                            @for block in &section.blocks { (of_block(block, &section.title)) }
+                            // Pictures that follow each other lie side by side.
+                            @for blocks in section.blocks.chunk_by(|a, b| is_plot(a) && is_plot(b)) {
+                                @if is_plot(&blocks[0]) {
+                                    div.plots {
+                                        @for block in blocks { (of_block(block, &section.title)) }
+                                    }
+                                } @else {
+                                    @for block in blocks { (of_block(block, &section.title)) }
+                                }
+                            }
                         }
                     }
                 }
@@ -42,6 +51,10 @@ pub fn html(document: &Document) -> String {
         }
     };
     page.into_string()
+}
+
+fn is_plot(block: &Block) -> bool {
+    matches!(block, Block::Plot { .. })
 }
 
 fn of_block(block: &Block, title: &str) -> Markup {
