@@ -57,6 +57,14 @@ corpus *MODEL:
 corpus-check:
     ci/corpus
 
+# Measures the corpus, checks totals, samples and the page in Chromium; keeps them in a folder
+measure-check FOLDER='':
+    ci/measure {{ FOLDER }}
+
+# Writes the report of the corpus into `docs/MEASURE.md`, with its picture
+measure-report:
+    scripts/measure.sh
+
 # Measures bounds on memory and opening
 limits:
     ci/limits

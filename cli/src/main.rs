@@ -45,6 +45,7 @@ Examples:
   at1w get model.at1w head.weight --slice '0:16, :' -o head.npy
   at1w verify model.at1w               check every byte
   at1w diff old.at1w new.safetensors   compare them by their tensors
+  at1w measure ~/models                how small would everything be?
   at1w unpack model.at1w               make model.safetensors again
 
 Exit codes:
@@ -78,6 +79,7 @@ enum Command {
     Info(commands::info::Info),
     Get(commands::get::Get),
     Diff(commands::diff::Diff),
+    Measure(commands::measure::Measure),
     Verify(commands::verify::Verify),
     Push(commands::push::Push),
     Pull(commands::pull::Pull),
@@ -115,6 +117,7 @@ fn run(Cli { global, command }: Cli) -> Result<()> {
         Command::Info(info) => info.run(&global),
         Command::Get(get) => get.run(&global),
         Command::Diff(diff) => diff.run(&global),
+        Command::Measure(measure) => measure.run(&global),
         Command::Verify(verify) => verify.run(&global),
         Command::Push(push) => push.run(&global),
         Command::Pull(pull) => pull.run(&global),

@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::process::{Child, Command, Stdio};
 
 use common::{Place, ignores, model, safetensors};
+use serde_json::{Value, json};
 
 const AT1W: &str = env!("CARGO_BIN_EXE_at1w");
 
@@ -75,6 +76,29 @@ fn signals_leave_no_partial_directory() {
         interrupt(&place, start(&place, &["pack", "repo"]), signal);
     }
     assert_eq!(place.names(), ["repo"]);
+}
+
+#[test]
+fn a_report_has_what_was_measured_before_the_signal() {
+    let place = Place::new();
+    place.write("all/a.safetensors", model(1));
+    write_large_model(&place, "all/large.safetensors");
+    let args = ["measure", "all", "-o", "report.json", "--force", "--scratch", "."];
+    for (signal, code) in signals() {
+        let child = start(&place, &args);
+        // The first file has its line when the second is being packed.
+        let journal = || fs::read_to_string(place.path("report.json.journal")).unwrap_or_default();
+        while journal().lines().count() < 2 {
+            std::thread::yield_now();
+        }
+        send(&child, signal);
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{signal}");
+        let report: Value = serde_json::from_slice(&place.read("report.json")).unwrap();
+        assert_eq!((&report["complete"], &report["total"]["files"]), (&json!(false), &json!(1)));
+        fs::remove_file(place.path("report.json.journal")).unwrap();
+    }
+    assert_eq!(place.names(), ["all", "report.json"]);
 }
 
 /// The signals that the process catches ("SigCgt:") or ignores ("SigIgn:"), as Linux tells: signal

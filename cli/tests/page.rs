@@ -141,6 +141,8 @@ fn every_field_is_on_the_page() {
         &["ls", "-t", "llama.at1w"],
         &["info", "model.at1w"],
         &["info", "llama"],
+        &["measure", "llama", "model.safetensors", "--price", "USD:23", "--against", "zstd"],
+        &["measure", "llama", "--sample", "50%"],
         &["diff", "old.at1w", "model.at1w"],
         &["diff", "llama", "llama.at1w"],
         &["verify", "llama.at1w", "cut.at1w", "missing"],

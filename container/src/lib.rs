@@ -34,7 +34,7 @@ pub use at1w_codec::{Backend, BackendError, Dtype, Level, Model};
 pub use self::digest::{Digest, ParseDigestError};
 pub use self::error::header::HeaderError;
 pub use self::error::{Error, Result};
-pub use self::estimate::{Estimate, estimate};
+pub use self::estimate::{Estimate, Expected, Piece, Population, estimate, overhead_len};
 pub use self::format::chunking::MAX_CHUNK_LEN;
 pub use self::format::features::names as feature_names;
 pub use self::format::header::{Header, MAX_HEADER_LEN};

@@ -11,6 +11,7 @@ pub(crate) mod info;
 pub(crate) mod keygen;
 pub(crate) mod ls;
 pub(crate) mod man;
+pub(crate) mod measure;
 pub(crate) mod pack;
 pub(crate) mod pull;
 pub(crate) mod push;

@@ -296,6 +296,15 @@ impl ContentFile {
 }
 
 impl FileId {
+    /// Returns the identity of the file at `path`.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn of_path(path: &Path) -> Result<Self> {
+        let metadata = path.metadata().map_err(Error::io(path))?;
+        Ok(Self::of(path, inode(&metadata).map(|inode| inode.id)))
+    }
+
     /// Returns the identity of the file at `path`, which has this device and number if they are
     /// known.
     fn of(path: &Path, inode: Option<(u64, u64)>) -> Self {

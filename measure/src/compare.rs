@@ -1,0 +1,41 @@
+//! Comparing a file with what comes back of it.
+
+use std::fs::File;
+use std::io::{self, Write};
+
+use at1w_container::ReadAt;
+
+/// A sink that compares what is written to it with a source.
+pub(crate) struct Compare<'a> {
+    source: &'a File,
+    at: u64,
+    /// The offset of the first byte that is another.
+    pub(crate) different: Option<u64>,
+}
+
+impl<'a> Compare<'a> {
+    pub(crate) fn new(source: &'a File) -> Self {
+        Self { source, at: 0, different: None }
+    }
+}
+
+impl Write for Compare<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        /// The bytes that are compared at a time, so that they are still in the cache.
+        const PIECE_LEN: usize = 256 << 10;
+        for piece in bytes.chunks(PIECE_LEN) {
+            let expected = self.source.read_at(self.at..self.at + piece.len() as u64)?;
+            if expected != piece {
+                let same = expected.iter().zip(piece).take_while(|(a, b)| a == b).count();
+                self.different = Some(self.at + same as u64);
+                return Err(io::Error::other("the restored file is another"));
+            }
+            self.at += piece.len() as u64;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

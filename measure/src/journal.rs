@@ -1,0 +1,77 @@
+//! A journal of the files that are measured, so that an interrupted run goes on where it stopped.
+
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use crate::result::FileResult;
+use crate::source::SourceFile;
+
+/// A journal: the settings of a run in the first line, and in each other line a file.
+pub(crate) struct Journal {
+    file: File,
+    done: HashMap<String, Line>,
+}
+
+/// A file that was measured.
+#[derive(Serialize, Deserialize)]
+struct Line {
+    /// The time when the file was changed, in nanoseconds since 1970.
+    modified: Option<u64>,
+    result: FileResult,
+}
+
+impl Journal {
+    /// Opens the journal at `path`. Takes the files over that an earlier run of the same `settings`
+    /// measured, if `resume` says so, and begins a new journal otherwise.
+    pub(crate) fn open(path: &Path, settings: &str, resume: bool) -> io::Result<Self> {
+        let text =
+            if resume { fs::read_to_string(path).unwrap_or_default() } else { String::new() };
+        let mut lines = text.lines();
+        let same = lines.next() == Some(settings);
+        let mut done = HashMap::new();
+        let mut kept = format!("{settings}\n");
+        for text in lines.filter(|_| same) {
+            // The last line of a killed run may be cut off.
+            let Ok(line) = serde_json::from_str::<Line>(text) else { continue };
+            kept += text;
+            kept.push('\n');
+            done.insert(line.result.path.clone(), line);
+        }
+        fs::write(path, kept)?;
+        Ok(Self { file: OpenOptions::new().append(true).open(path)?, done })
+    }
+
+    /// Returns the results of a file that has not changed since it was measured.
+    pub(crate) fn find(&mut self, file: &SourceFile) -> Option<FileResult> {
+        let line = self.done.remove(&file.path)?;
+        let same = line.result.raw_bytes == file.len
+            && line.modified.is_some()
+            && line.modified == modified(&file.full);
+        same.then_some(line.result)
+    }
+
+    /// Notes the results of a file.
+    pub(crate) fn add(&mut self, file: &SourceFile, result: &FileResult) -> io::Result<()> {
+        let line = Line { modified: modified(&file.full), result: result.clone() };
+        let mut text = serde_json::to_string(&line)?;
+        text.push('\n');
+        self.file.write_all(text.as_bytes())
+    }
+}
+
+/// Returns the path of the journal of a report.
+pub fn journal_of(report: &Path) -> PathBuf {
+    let mut name = report.as_os_str().to_owned();
+    name.push(".journal");
+    name.into()
+}
+
+fn modified(path: &Path) -> Option<u64> {
+    let time: SystemTime = path.metadata().ok()?.modified().ok()?;
+    u64::try_from(time.duration_since(UNIX_EPOCH).ok()?.as_nanos()).ok()
+}

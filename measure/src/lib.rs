@@ -1,0 +1,46 @@
+//! Measures model weights: how small they become, that every byte comes back, how fast, and what
+//! that is worth. The result is a [`Report`], and a [`page`] of it for people.
+//!
+//! [`measure`] leads: `source` lists files, `whole` packs one, reads it back and compares it, or
+//! `sample` does so with chunks that stand for all; `statistics` looks at the weights themselves, `families` finds tensors that several files have.
+
+mod compare;
+mod families;
+mod fault;
+mod fetch;
+mod groups;
+mod journal;
+mod kind;
+mod level;
+mod machine;
+mod others;
+pub mod page;
+mod poor;
+mod price;
+mod report;
+mod result;
+mod rival;
+mod run;
+mod sample;
+mod source;
+mod statistics;
+mod totals;
+mod whole;
+
+pub use self::families::{Families, Family};
+pub use self::fault::Fault;
+pub use self::fetch::Fetch;
+pub use self::journal::journal_of;
+pub use self::kind::Kind;
+pub use self::level::level_name;
+pub use self::machine::Machine;
+pub use self::others::Others;
+pub use self::poor::Poor;
+pub use self::price::{Money, ParsePriceError, Price};
+pub use self::report::Report;
+pub use self::result::{FileResult, Group, LevelResult, TensorResult};
+pub use self::rival::Rival;
+pub use self::run::{Options, measure};
+pub use self::sample::{Choice, Sample};
+pub use self::source::{SourceFile, Sources};
+pub use self::totals::{DtypeRow, Exponents, KindRow, LevelRow, ModelRow, Total};

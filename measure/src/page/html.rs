@@ -1,0 +1,121 @@
+//! A report as one HTML page, which loads nothing and runs nothing.
+
+use maud::{DOCTYPE, Markup, PreEscaped, html as markup};
+
+use at1w_container::printable;
+
+use super::document::{Block, Cell, Document, Table};
+
+/// The look of the page, light and dark, on a screen and in print.
+const STYLE: &str = include_str!("style.css");
+
+/// Writes a report as HTML.
+pub fn html(document: &Document) -> String {
+    let page = markup! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                meta http-equiv="Content-Security-Policy"
+                    content="default-src 'none'; style-src 'unsafe-inline'";
+                title { (shown(&document.title)) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                main {
+                    h1 { (shown(&document.title)) }
+                    dl.figures {
+                        @for (label, value) in &document.figures {
+                            div { dt { (shown(label)) } dd { (cell(value)) } }
+                        }
+                    }
+                    @for section in &document.sections {
+                        section {
+                            @if !section.title.is_empty() { h2 { (shown(&section.title)) } }
+                            // Pictures that follow each other lie side by side.
+                            @for blocks in section.blocks.chunk_by(|a, b| is_plot(a) && is_plot(b)) {
+                                @if is_plot(&blocks[0]) {
+                                    div.plots {
+                                        @for block in blocks { (of_block(block, &section.title)) }
+                                    }
+                                } @else {
+                                    @for block in blocks { (of_block(block, &section.title)) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    };
+    page.into_string()
+}
+
+fn is_plot(block: &Block) -> bool {
+    matches!(block, Block::Plot { .. })
+}
+
+fn of_block(block: &Block, title: &str) -> Markup {
+    markup! {
+        @match block {
+            Block::Text(text) => p { (shown(text)) },
+            Block::List(items) => ul { @for item in items { li { (shown(item)) } } },
+            Block::Table(table) => (of_table(table, title)),
+            Block::Plot { svg, caption } => figure {
+                // The picture is made of numbers and of names that were escaped.
+                div.plot role="img" aria-label=(shown(caption)) { (PreEscaped(svg)) }
+                figcaption { (shown(caption)) "." }
+            },
+            // A line that is too long is moved by keys too.
+            Block::Commands(commands) => pre tabindex="0" role="region" aria-label="Commands" {
+                @for command in commands { code { (shown(command)) } "\n" }
+            },
+        }
+    }
+}
+
+fn of_table(table: &Table, title: &str) -> Markup {
+    markup! {
+        // On a phone a table may be wider than the screen.
+        div.scroll tabindex="0" role="region" aria-label=(shown(title)) {
+            table {
+                thead { tr {
+                    @for (head, number) in &table.columns {
+                        th scope="col" .number[*number] { (shown(head)) }
+                    }
+                } }
+                tbody {
+                    @for row in &table.rows {
+                        tr {
+                            @for (i, (value, (_, number))) in row.iter().zip(&table.columns).enumerate() {
+                                @if i == 0 {
+                                    th scope="row" { (cell(value)) }
+                                } @else {
+                                    td .number[*number] { (cell(value)) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Writes a cell; a number has the one of the JSON, and its place there, beside it.
+fn cell(cell: &Cell) -> Markup {
+    markup! {
+        @match cell {
+            Cell::Text(text) => (shown(text)),
+            Cell::Number { shown: text, value, pointer } => {
+                data value=(value) data-json=(pointer) { (shown(text)) }
+            }
+        }
+    }
+}
+
+fn shown(text: &str) -> String {
+    printable(text).into_owned()
+}

@@ -1,0 +1,19 @@
+//! The report for people: as HTML, Markdown and text, all made of one [`Document`].
+//!
+//! `content` says what is on the page, and takes every number from the JSON of the report; `html`,
+//! `markdown` and `text` write it down, `plots` draws.
+
+mod content;
+mod document;
+mod figures;
+mod html;
+mod markdown;
+mod plots;
+mod text;
+
+pub use self::content::document;
+pub use self::document::{Block, Cell, Document, Section, Table};
+pub use self::html::html;
+pub use self::markdown::markdown;
+pub use self::plots::svgs;
+pub use self::text::text;

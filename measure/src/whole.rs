@@ -1,0 +1,206 @@
+//! Measures a file whole: packs it into a scratch file, reads everything back and compares it.
+
+use std::fs::{File, Metadata};
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use at1w_container::{
+    Error, Level, OpenOptions, PackOptions, Progress, Reader, TensorInfo, Wanted, open_file, pack,
+};
+use rayon::prelude::*;
+use sha2::{Digest as _, Sha256};
+
+use crate::compare::Compare;
+use crate::fault::Fault;
+use crate::fetch;
+use crate::groups::Groups;
+use crate::level::level_name;
+use crate::result::{FileResult, LevelResult, TensorResult};
+use crate::rival::Rival;
+use crate::source::SourceFile;
+use crate::statistics::Planes;
+
+/// The number of tensors whose statistics are taken together.
+const GROUP_LEN: usize = 64;
+
+/// A file that could not be measured.
+pub(crate) enum Failed {
+    /// The caller asked to stop.
+    Cancelled,
+    /// Anything else, after which the work goes on with other files.
+    Fault(Fault),
+}
+
+/// The work on a file.
+#[derive(Clone, Copy)]
+pub(crate) struct Work<'a> {
+    /// The levels, the one that is reported by tensor first.
+    pub(crate) levels: &'a [Level],
+    /// Other compressors, to compare with.
+    pub(crate) against: &'a [Rival],
+    /// Whether single tensors are fetched.
+    pub(crate) fetches: bool,
+    pub(crate) scratch: &'a Path,
+    pub(crate) progress: &'a dyn Progress,
+}
+
+/// Packs a file at each level, and reads it back.
+pub(crate) fn measure(file: &SourceFile, work: Work<'_>) -> Result<FileResult, Failed> {
+    let (scratch, mut different) = (work.scratch, None);
+    let measured = of_levels(file, work, &mut different);
+    match (measured, different) {
+        (Err(Error::Cancelled), _) => Err(Failed::Cancelled),
+        (Ok(result), None) => Ok(result),
+        (Err(Error::SourceChanged(problem)), _) => {
+            let error = Error::SourceChanged(problem);
+            Err(Failed::Fault(Fault::new(&file.path, &error)))
+        }
+        (_, Some(offset)) => {
+            let message = format!("byte {offset} did not come back as it was: please report this");
+            Err(Failed::Fault(Fault { path: file.path.clone(), message, damaged: true }))
+        }
+        (Err(error), None) => {
+            let mut fault = Fault::new(&file.path, &error);
+            if let Error::Write(cause) = error.innermost() {
+                let scratch = scratch.display();
+                fault.message = format!("the scratch folder {scratch}: {cause}");
+            }
+            Err(Failed::Fault(fault))
+        }
+    }
+}
+
+fn of_levels(
+    file: &SourceFile,
+    work: Work<'_>,
+    different: &mut Option<u64>,
+) -> Result<FileResult, Error> {
+    let Work { levels, against, fetches, scratch, progress } = work;
+    let source = open_file(&file.full, Wanted::Safetensors)?;
+    let before = Stamp::of(&source, &file.full)?;
+    let mut result = FileResult::new(file);
+    for &level in levels {
+        let mut packed = tempfile::tempfile_in(scratch).map_err(Error::Write)?;
+        let start = Instant::now();
+        let options = PackOptions::new().level(level).progress(progress);
+        let mut out = BufWriter::with_capacity(64 << 10, &mut packed);
+        let done = pack(&source, &mut out, &options);
+        let summary = done.and_then(|summary| out.flush().map(|()| summary).map_err(Error::Write));
+        drop(out);
+        // An error of a source that changes may be any error.
+        let summary = before.or_changed(&source, &file.full, summary)?;
+        let pack_seconds = start.elapsed().as_secs_f64();
+        let start = Instant::now();
+        let packed = Arc::new(packed);
+        let reader = Reader::new(Box::new(packed.clone()), &OpenOptions::new())?;
+        let mut compare = Compare::new(&source);
+        let restored = reader.restore(&mut compare, progress);
+        *different = compare.different;
+        before.or_changed(&source, &file.full, restored)?;
+        let read_seconds = start.elapsed().as_secs_f64();
+        result.levels.push(LevelResult {
+            level: level_name(level).into(),
+            packed_bytes: summary.packed_len,
+            pack_seconds,
+            read_seconds,
+        });
+        if result.levels.len() == 1 {
+            add_tensors(&mut result, &source, &reader)?;
+            if fetches {
+                let fetched = fetch::measure(&reader, &packed, &file.full, progress);
+                result.fetches = before.or_changed(&source, &file.full, fetched)?;
+            }
+            before.check(&source, &file.full)?;
+        }
+    }
+    for rival in against {
+        let mut compare = Compare::new(&source);
+        let done = rival.measure(&file.full, scratch, &mut compare, progress);
+        let done = before.or_changed(&source, &file.full, done)?;
+        result.against.push(LevelResult { level: rival.name().into(), ..done });
+    }
+    Ok(result)
+}
+
+/// Adds the tensors of a packed file, and statistics of its source.
+fn add_tensors(result: &mut FileResult, source: &File, reader: &Reader) -> Result<(), Error> {
+    let header = reader.header();
+    result.header_bytes = 8 + header.bytes().len() as u64;
+    let mut start = result.header_bytes;
+    let places: Vec<(&TensorInfo, u64)> = header
+        .tensors()
+        .iter()
+        .map(|info| {
+            start += info.raw_len();
+            (info, start - info.raw_len())
+        })
+        .collect();
+    let mut groups = Groups::default();
+    // A few at a time: the counts of all tensors of a file of many small ones would take memory.
+    for places in places.chunks(GROUP_LEN) {
+        let planes = places.par_iter().map(|&(info, start)| Planes::of(source, info, start));
+        let planes: Vec<Planes> = planes.collect::<Result<_, Error>>()?;
+        for (planes, (info, _)) in planes.iter().zip(places) {
+            let stored = reader.tensor(info.name())?.stored_len();
+            groups.add(info, stored, planes.bound_bits() / 8.0);
+            if let Some(exponents) = planes.exponents(info.dtype()) {
+                result.add_exponents(info.dtype_name(), &exponents);
+            }
+        }
+    }
+    result.groups = groups.into();
+    result.tensors = reader
+        .tensors()
+        .map(|tensor| TensorResult {
+            identity: identity(tensor.dtype_name(), tensor.shape(), tensor.digest().0),
+            raw_bytes: tensor.raw_len(),
+            packed_bytes: tensor.stored_len(),
+        })
+        .collect();
+    Ok(())
+}
+
+/// Returns the identity of a tensor: a store keeps those of one dtype, shape and content once.
+fn identity(dtype: &str, shape: &[u64], digest: [u8; 32]) -> u128 {
+    let mut hasher = Sha256::new();
+    hasher.update(dtype);
+    shape.iter().for_each(|dim| hasher.update(dim.to_le_bytes()));
+    hasher.update(digest);
+    let digest: [u8; 32] = hasher.finalize().into();
+    u128::from_le_bytes(*digest.first_chunk().expect("32 bytes"))
+}
+
+/// The properties of a file that change when somebody writes to it.
+#[derive(PartialEq)]
+struct Stamp {
+    len: u64,
+    modified: Option<SystemTime>,
+}
+
+impl Stamp {
+    fn of(file: &File, path: &Path) -> Result<Self, Error> {
+        let metadata: Metadata =
+            file.metadata().map_err(|cause| Error::Io { path: path.into(), cause })?;
+        Ok(Self { len: metadata.len(), modified: metadata.modified().ok() })
+    }
+
+    fn check(&self, file: &File, path: &Path) -> Result<(), Error> {
+        match *self == Self::of(file, path)? {
+            true => Ok(()),
+            false => {
+                let problem = "its size or time of change is another: measure it again";
+                Err(Error::SourceChanged(problem.into()))
+            }
+        }
+    }
+
+    /// Returns what was done, or says that the source has changed, which may be why it failed.
+    fn or_changed<T>(&self, file: &File, path: &Path, done: Result<T, Error>) -> Result<T, Error> {
+        if !matches!(done, Err(Error::Cancelled)) {
+            self.check(file, path)?;
+        }
+        done
+    }
+}

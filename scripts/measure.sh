@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Measures the corpus at every level and beside other compressors: a quarter of an hour. Writes the
+# report into docs/MEASURE.md, and its picture to docs/measure.png (Chromium of Debian, npm).
+source "$(dirname "$0")/lib.sh"
+
+build_at1w
+scripts/corpus.sh
+debian_packages chromium nodejs npm
+make_work
+PATH=$(cd "$(dirname "$at1w")" && pwd):$PATH
+
+# The command that the report shows is the one that was run.
+ln -s "$PWD/corpus" "$work/corpus"
+(cd "$work" && at1w --quiet measure corpus/ --level fast,default,max --against xz,zstd \
+    --price USD:23 -o report.html -o report.json -o report.md)
+cp tests/report/* "$work"
+npm install --prefix "$work" --no-audit --no-fund --loglevel=error
+node "$work/page.mjs" "$work/report.html" "$work/report.json" "$work"
+cp "$work/top.png" docs/measure.png
+
+mark='<!-- scripts/measure.sh writes what follows. -->'
+sed -i "/^$mark\$/q" docs/MEASURE.md
+{ echo && sed 's/^#/##/' "$work/report.md"; } >> docs/MEASURE.md
