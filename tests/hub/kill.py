@@ -44,6 +44,7 @@ def main():
             if client.returncode:
                 # A client whose own retries ran out is started again by its user.
                 failed += 1
+                print("\n".join(output.strip().splitlines()[-3:]), file=sys.stderr)
                 done = server.run(place / "home", *command, token=server.admin, check=False, **way)
                 assert done.returncode == 0, output + done.stdout + done.stderr + server.tail()
             back = place / "back"
@@ -52,6 +53,8 @@ def main():
             same(model, back)
         scrub = subprocess.run([AT1W, "store", "scrub", server.store], capture_output=True)
         assert scrub.returncode == 0, scrub.stdout.decode() + scrub.stderr.decode()
+        left = [path for path in server.staging.rglob("*") if path.is_file() and path.name != "lock"]
+        assert not left, left
         server.stop()
         print(f"{number} uploads, {killed} servers killed meanwhile, {failed} clients started again,"
               " all revisions whole, the store proven")

@@ -104,8 +104,8 @@ def test_a_sha256_alone_gives_nothing(server, home, model):
     assert server.ask(path, "PUT", data=content)[0] == 200
 
 
-def xet(server, token):
-    _, headers, _ = server.ask("/api/models/lab/model/xet-write-token/main", token=token)
+def xet(server, token, repo="lab/model"):
+    _, headers, _ = server.ask(f"/api/models/{repo}/xet-write-token/main", token=token)
     return headers["X-Xet-Access-Token"]
 
 
