@@ -77,9 +77,9 @@ registry:
 hub *ARG:
     ci/hub {{ ARG }}
 
-# Runs the tests of a store in a bucket, on a server of S3 from PyPI
-bucket:
-    ci/bucket
+# Runs the tests of a store in a bucket, on servers of S3, Azure and Google from PyPI and npm
+bucket *KIND:
+    ci/bucket {{ KIND }}
 
 # Checks signatures against Debian's minisign
 minisign:

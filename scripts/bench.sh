@@ -12,3 +12,4 @@ fi
 scripts/corpus.sh whisper-tiny minilm-l6-v2
 cargo run --quiet --release --locked --package at1w-benches --bin table
 cargo run --quiet --release --locked --package at1w-benches --bin tiny
+cargo run --quiet --release --locked --package at1w-benches --bin store

@@ -96,7 +96,7 @@ fn the_commands_do_what_the_page_says() {
     assert!(count > 40, "{count}");
 }
 
-/// Adds the names of all fields of a value. Names of dtypes and of metadata are no fields.
+/// Adds the names of all fields of a value. Names of dtypes, of metadata, of branches and of tags are no fields.
 fn collect_fields(value: &Value, fields: &mut BTreeSet<String>) {
     match value {
         Value::Array(items) => items.iter().for_each(|item| collect_fields(item, fields)),
@@ -104,7 +104,8 @@ fn collect_fields(value: &Value, fields: &mut BTreeSet<String>) {
             for (name, value) in entries {
                 fields.insert(name.clone());
                 match (name.as_str(), value) {
-                    ("metadata", _) => {}
+                    // Their fields are names that somebody gave.
+                    ("metadata" | "branches" | "tags", _) => {}
                     ("dtypes", Value::Object(dtypes)) => {
                         dtypes.values().for_each(|count| collect_fields(count, fields));
                     }
@@ -122,6 +123,14 @@ fn every_field_is_on_the_page() {
     for source in ["model.safetensors", "old.safetensors", "llama"] {
         place.ok(&["pack", source]);
     }
+    for source in ["llama", "model.safetensors"] {
+        place.ok(&["push", source, "models", &format!("lab/{source}")]);
+    }
+    place.ok(&["store", "gc", "models"]);
+    place.ok(&["store", "copy", "models", "backup"]);
+    place.ok(&["push", "model.safetensors", "damaged", "lab/model"]);
+    let pack = std::fs::read_dir(place.path("damaged/packs/lab")).unwrap().next().unwrap().unwrap();
+    place.flip(&format!("damaged/packs/lab/{}", pack.file_name().to_str().unwrap()), 100);
     place.write("llama/new.safetensors", model(3));
     place.write("llama/pointer.safetensors", "Entry not found");
     place.write("cut.at1w", &place.read("model.at1w")[..1000]);
@@ -136,6 +145,18 @@ fn every_field_is_on_the_page() {
         &["diff", "llama", "llama.at1w"],
         &["verify", "llama.at1w", "cut.at1w", "missing"],
         &["verify", "missing"],
+        &["push", "llama", "models", "lab/other"],
+        &["pull", "models", "lab/llama"],
+        &["repo", "ls", "models"],
+        &["repo", "log", "models", "lab/llama"],
+        &["store", "check", "models"],
+        &["store", "stats", "models"],
+        &["store", "scrub", "models"],
+        &["store", "gc", "models"],
+        &["store", "repack", "models"],
+        &["store", "repair", "models", "--replica", "backup"],
+        &["store", "copy", "models", "backup"],
+        &["store", "scrub", "damaged"],
     ] {
         let outcome = place.at1w(&[args, &["--json"]].concat());
         // The files of a directory have the same fields in both.

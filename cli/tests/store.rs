@@ -120,6 +120,32 @@ fn commits_are_signed_and_checked() {
 }
 
 #[test]
+fn a_root_is_no_substitute_for_a_signature() {
+    let place = place();
+    place.ok(&["keygen", "--no-password"]);
+    place.ok(&["push", "minilm", "models", "lab/minilm", "--secret-key", "at1w.key"]);
+    place.ok(&["pull", "models", "lab/minilm", "--packed", "-o", "packed"]);
+    let manifest = json(&place.read("packed/at1w-manifest.json"));
+    let packed = manifest["files"].as_array().unwrap().iter().find_map(|file| file.get("packed"));
+    let root = packed.unwrap()["root"].as_str().unwrap();
+    let pull = ["pull", "models", "lab/minilm", "-o", "back", "--root", root];
+    let signed = [&pull[..], &["--public-key", "at1w.pub"]].concat();
+    place.ok(&signed);
+    // Whoever writes the store has the branch name another tree, with the same weights.
+    place.write("minilm/config.json", "[]");
+    place.ok(&["push", "minilm", "models", "lab/forged"]);
+    let head = |repo: &str| format!("models/repos/lab/{repo}/0000/log/00000000");
+    let mut entry = json(&place.read(&head("minilm")));
+    let forged = json(&place.read(&head("forged")));
+    for part in ["tree", "copy"] {
+        entry["branches"]["main"][part] = forged["branches"]["main"][part].clone();
+    }
+    place.write(&head("minilm"), entry.to_string());
+    place.fails(&signed, 3, "another revision");
+    assert_eq!(place.read("back/config.json"), b"{}");
+}
+
+#[test]
 fn a_command_line_that_makes_no_sense_is_refused() {
     let place = place();
     for name in ["minilm", "lab/../x", "api/x", "lab/a@b@c", "lab/"] {

@@ -1,7 +1,6 @@
 //! Commits of single changes: files that are added, taken from what is stored, or removed.
 
 use std::collections::{BTreeSet, HashSet};
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,11 +15,10 @@ use crate::name::{RepoName, check_name, check_namespace, check_path};
 use crate::original::Original;
 use crate::push::{Changes, PushOptions, Pushed, done_before};
 use crate::recipe::Recipe;
-use crate::relocate::relocate;
 use crate::stage::{Stage, tree_file};
 use crate::store::Store;
 use crate::tree::{File, Tree};
-use crate::view::View;
+use crate::view::{condemned, marks};
 use crate::walk::SourceFile;
 
 /// A change of the file at a path.
@@ -89,43 +87,47 @@ impl Store {
         check_namespace(namespace)?;
         let lease = Lease::begin(&self.objects, self.times.lease)?;
         let mut stage = Stage::new(self, namespace, &lease, level, &|_| true, progress)?;
-        let added = stage.add_all(&[source_file(name, source)?], &Tree::default())?;
-        stage.finish()?;
-        lease.check(name)?;
+        let added =
+            stage.add_all(&[SourceFile::new(name.into(), source.into())?], &Tree::default())?;
+        stage.finish(&lease)?;
+        stage.settle(lease.check(name), &lease)?;
         let file = added.into_iter().next().map(|(_, file)| file);
         file.ok_or_else(|| Error::damaged(name, "it was stored and is not there"))
     }
 
-    /// Returns the facts about a file that a namespace stores; `None` where it stores none.
+    /// Returns the facts about a file that a namespace stores; `None` where it stores none that a
+    /// commit may rely on.
     ///
     /// # Errors
     /// [`Error::Damaged`], and those of the store.
     pub fn find_file(&self, namespace: &str, sha256: Digest) -> Result<Option<File>> {
         check_namespace(namespace)?;
-        let Some((_, recipe)) = Recipe::newest(&self.objects, namespace, sha256)? else {
+        let Some((name, recipe)) = Recipe::newest(&self.objects, namespace, sha256)? else {
             return Ok(None);
         };
+        if !self.is_whole(namespace, &name, &recipe)? {
+            return Ok(None);
+        }
         let original = Original::open(self, namespace, &recipe)?;
         tree_file(&recipe, &original).map(Some)
     }
 
-    /// Whether a namespace stores a file so that a commit may rely on it: it is not known to be
-    /// damaged, nor condemned by the collector. Its bytes are not read.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub fn has_file(&self, namespace: &str, sha256: Digest) -> Result<bool> {
-        check_namespace(namespace)?;
-        let (name, recipe) = match Recipe::newest(&self.objects, namespace, sha256) {
-            Ok(Some(found)) => found,
-            Ok(None) | Err(Error::Damaged { .. }) => return Ok(false),
-            Err(error) => return Err(error),
-        };
-        let lease = Lease::begin(&self.objects, self.times.lease)?;
-        let view = View::load(&self.objects, namespace, &lease, self.times.promise)?;
-        let key = format!("{}/{name}", keys::recipes(namespace, sha256));
-        let usable = |location| view.usable(namespace, &location);
-        Ok(!view.condemned.contains(&key) && recipe.locations().all(usable))
+    /// Whether a recipe may be relied on: nothing that it names is missing, damaged or condemned.
+    fn is_whole(&self, namespace: &str, name: &str, recipe: &Recipe) -> Result<bool> {
+        let condemned = condemned(&self.objects, namespace)?;
+        let marks = marks(&self.objects, namespace)?;
+        let key = format!("{}/{name}", keys::recipes(namespace, recipe.sha256));
+        if condemned.contains(&key) || recipe.locations().any(|place| marks.contains_key(&place)) {
+            return Ok(false);
+        }
+        for pack in &recipe.packs {
+            let key = keys::pack(namespace, &pack.id);
+            let there = self.objects.head(&key)?.is_some_and(|meta| meta.len == pack.len);
+            if !there || condemned.contains(&key) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Commits changes of single files to a branch. Makes the repository if there is none.
@@ -140,11 +142,10 @@ impl Store {
         options: &PushOptions<'_>,
     ) -> Result<Pushed> {
         check_name(options.branch)?;
-        for (path, change) in changes {
-            // A path that is committed must be one that trees may have.
-            let folder = matches!(change, Change::RemoveFolder);
-            check_path(if folder { path.trim_end_matches('/') } else { path })?;
-        }
+        changes.iter().try_for_each(|(path, change)| match change {
+            Change::RemoveFolder => check_path(path.trim_end_matches('/')),
+            _ => check_path(path),
+        })?;
         let lease = Lease::begin(&self.objects, self.times.lease)?;
         let head = Head::find(&self.objects, repo)?;
         self.check_same(head.as_ref(), repo, options.of)?;
@@ -163,7 +164,7 @@ impl Store {
         let mut folders = HashSet::new();
         for (path, change) in changes {
             match change {
-                Change::Add(source) => local.push(source_file(path, source)?),
+                Change::Add(source) => local.push(SourceFile::new(path.clone(), source.clone())?),
                 Change::Stored(sha256) => {
                     let stored = stage.add_stored(*sha256)?;
                     files.push((path.clone(), stored.ok_or_else(|| missing(path))?));
@@ -183,7 +184,7 @@ impl Store {
             }
         }
         files.extend(stage.add_all(&local, &base.1)?);
-        stage.finish()?;
+        stage.finish(&lease)?;
         for (_, file) in &mut files {
             file.recipe = stage.recipe_name(file.sha256).cloned().or(file.recipe.take());
         }
@@ -192,11 +193,9 @@ impl Store {
         let (branch, delete) = (options.branch, false);
         let removed = removed.into_iter().cloned().collect();
         let changes = Changes { repo, branch, base, files, removed, delete };
-        let (commit, new) = self.commit(head, &changes, &lease, stage.written(), options)?;
+        let committed = self.commit(head, &changes, &lease, stage.written(), options);
+        let (commit, new) = stage.settle(committed, &lease)?;
         let healed = stage.healed.len() as u64;
-        if let Err(error) = relocate(self, namespace, &stage.healed) {
-            options.progress.warn(&format!("damaged tensors elsewhere were not healed: {error}"));
-        }
         Ok(Pushed {
             commit: commit.id,
             tree: commit.tree,
@@ -208,11 +207,7 @@ impl Store {
             new_tensors: stage.tensors.1,
             healed,
             faults: stage.faults,
+            left_out: Vec::new(),
         })
     }
-}
-
-fn source_file(path: &str, full: &Path) -> Result<SourceFile> {
-    let metadata = fs::metadata(full).map_err(Error::io(full))?;
-    SourceFile::new(path.into(), full.into(), &metadata)
 }

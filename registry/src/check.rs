@@ -38,14 +38,12 @@ impl Store {
         let raced = self.check_race()?;
         let mut done = Checked { raced, ..Checked::default() };
         let listed = self.objects.list(keys::REPOS)?;
-        let log_of = |key: &str| key.rsplit_once('/').map_or("", |(log, _)| log).to_owned();
-        for log in listed.chunk_by(|a, b| log_of(&a.key) == log_of(&b.key)) {
-            let folder = log_of(&log[0].key);
-            let last = log.last().and_then(|meta| keys::last_part(&meta.key).parse().ok());
-            let keys: Vec<_> =
-                (0..=last.unwrap_or(0)).map(|seq| keys::entry(&folder, seq)).collect();
+        for log in listed.chunk_by(|a, b| keys::parent(&a.key) == keys::parent(&b.key)) {
+            let folder = keys::parent(&log[0].key);
+            let last = log::last_of(folder, log)?;
+            let keys: Vec<_> = (0..=last).map(|seq| keys::entry(folder, seq)).collect();
             let bytes = self.objects.get_all(&keys)?;
-            let entries = check_chain(&folder, bytes.iter().map(|bytes| bytes.as_deref()))?;
+            let entries = check_chain(folder, bytes.iter().map(|bytes| bytes.as_deref()))?;
             done.logs += 1;
             done.entries += entries.len() as u64;
         }

@@ -15,7 +15,8 @@ use crate::error::{Error, Result};
 use crate::index::{self, Stored};
 use crate::keys;
 use crate::lease::{Lease, Leases};
-use crate::mark::{Marked, mark};
+use crate::log;
+use crate::mark::{Broken, Marked, survey};
 use crate::prove::{Proof, pack_lens};
 use crate::recipe::Location;
 use crate::relocate::relocate;
@@ -88,7 +89,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Grace`] while somebody pushes; [`Error::Damaged`] and [`Error::Log`] if what is in
-    /// use cannot be told, and nothing is deleted then.
+    /// use in a namespace cannot be told. Nothing of that one is deleted then; others are collected.
     pub fn collect(&self, options: &CollectOptions) -> Result<Collected> {
         self.require()?;
         let first = self.collect_once(options)?;
@@ -121,11 +122,18 @@ impl Store {
             // The end of a lease is told to its push before anything is marked.
             self.objects.delete(&leases.ended)?;
         }
-        let marked = mark(self, now, options.grace)?;
+        let marked = survey(self, None, now, options.grace)?;
+        if !options.dry_run {
+            log::renew_checkpoints(&self.objects, &self.objects.list(keys::REPOS)?)?;
+        }
         let mut done = Collected { leases: leases.live.len() as u64, ..Collected::default() };
         for namespace in self.all_namespaces(&marked)? {
             let nothing = Marked::default();
             let marked = marked.get(&namespace).unwrap_or(&nothing);
+            // What is in use there cannot be told.
+            if !marked.broken.is_empty() {
+                continue;
+            }
             let run = Run { store: self, namespace: &namespace, marked, leases: &leases, now };
             let listed = run.list()?;
             run.delete(options, &listed, &mut done)?;
@@ -143,7 +151,10 @@ impl Store {
                 if leases.live.is_empty() && options.grace.is_zero() { Some(now) } else { before };
             done.deleted += self.objects.sweep(before.unwrap_or(SystemTime::UNIX_EPOCH))?;
         }
-        Ok(done)
+        match marked.into_values().find_map(|mut marked| marked.broken.pop()) {
+            Some(Broken { error, .. }) => Err(error),
+            None => Ok(done),
+        }
     }
 
     /// Lists namespaces, also those whose repositories never came to be.
@@ -222,12 +233,14 @@ impl Run<'_> {
     ) -> Result<()> {
         let objects = &self.store.objects;
         let before = condemned(objects, self.namespace)?;
-        // What is younger than a running push may be its own.
-        let oldest = self.leases.live.iter().min();
+        // What is younger than a running push, or than this run, may be that of a push. At rest there is
+        // none.
+        let at_rest = self.leases.live.is_empty() && options.grace.is_zero();
+        let oldest = self.leases.live.iter().min().unwrap_or(&self.now);
         let unused: Vec<_> = listed
             .iter()
             .filter(|meta| !self.marked.keys.contains(&meta.key) && !before.contains(&meta.key))
-            .filter(|meta| oldest.is_none_or(|&began| meta.modified + SLACK < began))
+            .filter(|meta| at_rest || meta.modified + SLACK < *oldest)
             .collect();
         // Some were deleted a moment ago.
         let there: HashSet<_> = self.list()?.into_iter().map(|meta| meta.key).collect();
@@ -273,7 +286,7 @@ impl Run<'_> {
                 let wanted = |place: &Location| places.contains(place);
                 proof.add(self.store, self.namespace, recipe, &lens, &wanted, &())?;
             }
-            let mut places: Vec<_> = places.iter().filter(|p| proof.good.contains(p)).collect();
+            let mut places: Vec<_> = places.iter().filter(|p| proof.is_good(p)).collect();
             if places.is_empty() {
                 continue;
             }

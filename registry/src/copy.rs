@@ -11,8 +11,9 @@ use at1w_remote::{Created, RemoteFile};
 use crate::error::{Error, Result};
 use crate::keys;
 use crate::lease::Lease;
-use crate::mark::mark;
+use crate::mark::{Marked, survey};
 use crate::store::Store;
+use crate::view::Tombstone;
 
 /// The number of bytes that are copied at a time.
 const PIECE: u64 = 8 << 20;
@@ -35,80 +36,136 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Log`] if the other store has commits of its own, and those of both stores.
+    /// [`Error::Damaged`] and [`Error::Log`] at the end, after all the rest was copied, if something
+    /// in use is missing here, or is damaged so that what it names cannot be told.
     pub fn copy_to(&self, target: &Store, progress: &dyn Progress) -> Result<Copied> {
         self.require()?;
         target.init()?;
         let lease = Lease::begin(&self.objects, self.times.lease)?;
+        // Nothing names what is copied until the logs are there.
+        let _held = Lease::begin(&target.objects, target.times.lease)?;
         // Logs first: all that they name now stays until the lease ends.
         let logs = self.objects.list(keys::REPOS)?;
-        let marked = mark(self, lease.began, Duration::ZERO)?;
-        let mut done = Copied::default();
+        let marked = survey(self, None, lease.began, Duration::ZERO)?;
+        let mut copy =
+            Copy { from: self, to: target, progress, done: Copied::default(), lost: None };
         for (namespace, marked) in &marked {
-            let there: HashSet<_> = [
-                keys::packs(namespace),
-                keys::files(namespace),
-                keys::trees(namespace),
-                keys::index(namespace),
-            ]
-            .iter()
-            .map(|folder| target.objects.list(folder))
-            .collect::<Result<Vec<_>, _>>()?
-            .into_iter()
-            .flatten()
-            .map(|meta| meta.key)
-            .collect();
-            let runs = self.objects.list(&keys::index(namespace))?;
-            let mut wanted: Vec<_> = marked.keys.iter().cloned().collect();
-            wanted.extend(runs.into_iter().map(|meta| meta.key));
-            wanted.sort_by_key(|key| (!key.starts_with("packs/"), key.clone()));
-            for key in wanted {
-                if there.contains(&key) {
-                    done.kept += 1;
-                } else if self.copy_object(target, &key, progress, &mut done)? {
-                    done.objects += 1;
-                }
-            }
+            copy.spare(namespace, marked)?;
+            let there = copy.bring(namespace, marked)?;
+            copy.done.kept += there;
         }
+        let broken: HashSet<_> = marked.values().flat_map(Marked::broken_logs).collect();
         for meta in logs {
-            let Some(bytes) = self.objects.get(&meta.key)? else { continue };
-            match target.objects.create(&meta.key, bytes.clone())? {
-                Created::Made => done.objects += 1,
-                Created::Existed if target.objects.get(&meta.key)? == Some(bytes) => done.kept += 1,
-                Created::Existed => {
-                    let seq = keys::last_part(&meta.key).parse().unwrap_or(0);
-                    let problem = format!("{} has another entry there", target.address());
-                    return Err(Error::Log { repo: meta.key, seq, problem });
-                }
+            // A damaged entry would take the place of a good one.
+            if !broken.contains(keys::parent(&meta.key)) {
+                copy.entry(&meta.key)?;
             }
         }
-        Ok(done)
+        // What a collector that ran at the same time deleted before the logs came.
+        for (namespace, marked) in &marked {
+            copy.bring(namespace, marked)?;
+        }
+        let broken = marked.into_values().find_map(|mut marked| marked.broken.pop());
+        match copy.lost.or(broken.map(|broken| broken.error)) {
+            Some(error) => Err(error),
+            None => Ok(copy.done),
+        }
+    }
+}
+
+/// A copy that is being made.
+struct Copy<'a> {
+    from: &'a Store,
+    to: &'a Store,
+    progress: &'a dyn Progress,
+    done: Copied,
+    /// The first object in use that is missing.
+    lost: Option<Error>,
+}
+
+impl Copy<'_> {
+    /// Lifts what condemns objects of the target that are in use here.
+    fn spare(&self, namespace: &str, marked: &Marked) -> Result<()> {
+        let objects = &self.to.objects;
+        let folder = keys::tombstones(namespace);
+        for meta in objects.list(&folder)? {
+            let Some(bytes) = objects.get(&meta.key)? else { continue };
+            let mut tombstone = Tombstone::parse(&meta.key, &bytes)?;
+            let before = tombstone.keys.len();
+            tombstone.keys.retain(|key| !marked.keys.contains(key));
+            if tombstone.keys.len() == before {
+                continue;
+            }
+            if !tombstone.keys.is_empty() {
+                let json = serde_json::to_vec(&tombstone).expect("a tombstone is plain data");
+                objects.put(&format!("{folder}/{}", keys::next(None)), json)?;
+            }
+            objects.delete(&[meta.key])?;
+        }
+        Ok(())
+    }
+
+    /// Copies what is in use in a namespace and is not there; returns the number of objects that
+    /// are.
+    fn bring(&mut self, namespace: &str, marked: &Marked) -> Result<u64> {
+        let mut there = HashSet::new();
+        for folder in [keys::packs, keys::files, keys::trees, keys::index] {
+            let listed = self.to.objects.list(&folder(namespace))?;
+            there.extend(listed.into_iter().map(|meta| meta.key));
+        }
+        let runs = self.from.objects.list(&keys::index(namespace))?;
+        let runs: HashSet<_> = runs.into_iter().map(|meta| meta.key).collect();
+        let mut wanted: Vec<_> = marked.keys.iter().chain(&runs).collect();
+        wanted.sort_by_key(|key| (!key.starts_with("packs/"), *key));
+        let mut kept = 0;
+        for key in wanted {
+            if there.contains(key) {
+                kept += 1;
+            } else if self.object(key)? {
+                self.done.objects += 1;
+            } else if !runs.contains(key) {
+                // Runs of the index are merged at any time, and cost space alone.
+                let problem = "it is missing, and revisions in the copy need it";
+                self.lost.get_or_insert_with(|| Error::damaged(key, problem));
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Copies an entry of a log.
+    fn entry(&mut self, key: &str) -> Result<()> {
+        let Some(bytes) = self.from.objects.get(key)? else { return Ok(()) };
+        match self.to.objects.create(key, bytes.clone())? {
+            Created::Made => self.done.objects += 1,
+            Created::Existed if self.to.objects.get(key)? == Some(bytes) => self.done.kept += 1,
+            Created::Existed => {
+                let seq = keys::last_part(key).parse().unwrap_or(0);
+                let problem = format!("{} has another entry there", self.to.address());
+                return Err(Error::Log { repo: key.into(), seq, problem });
+            }
+        }
+        Ok(())
     }
 
     /// Copies an object; returns whether it is still there.
-    fn copy_object(
-        &self,
-        target: &Store,
-        key: &str,
-        progress: &dyn Progress,
-        done: &mut Copied,
-    ) -> Result<bool> {
-        let Some(meta) = self.objects.head(key)? else { return Ok(false) };
-        let source = RemoteFile::known(self.objects.clone(), key, meta.len);
-        let mut upload = target.objects.upload(key)?;
+    fn object(&mut self, key: &str) -> Result<bool> {
+        let Some(meta) = self.from.objects.head(key)? else { return Ok(false) };
+        let source = RemoteFile::known(self.from.objects.clone(), key, meta.len);
+        let mut upload = self.to.objects.upload(key)?;
         let failed = |cause| Error::Io { path: key.into(), cause };
         let mut at = 0;
         while at < meta.len {
-            if progress.cancelled() {
+            if self.progress.cancelled() {
                 return Err(at1w_container::Error::Cancelled.into());
             }
             let to = meta.len.min(at + PIECE);
             let bytes = source.read_at(at..to).map_err(failed)?;
             upload.write_all(&bytes).map_err(failed)?;
-            progress.advance(to - at);
+            self.progress.advance(to - at);
             at = to;
         }
         upload.finish()?;
-        done.bytes += meta.len;
+        self.done.bytes += meta.len;
         Ok(true)
     }
 }

@@ -1,5 +1,6 @@
-//! The index of a namespace: where the stored bytes of each tensor lie. A wrong or missing run costs
-//! space and never data: what a push relies on is checked when it relies on it.
+//! The index of a namespace: where the stored bytes of each tensor lie. A missing or damaged run
+//! costs space and never data. One that is wrong and has the right SHA-256 is believed: a push reads
+//! what it relies on only where nobody has proven the pack lately. A scrub finds what that led to.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,6 +28,10 @@ pub(crate) struct TensorKey([u8; 32]);
 impl TensorKey {
     pub(crate) fn of(tensor: &TensorInfo, digest: Digest) -> Self {
         Self(Digest::of(&described(b"at1w tensor key", tensor, &digest.0)).0)
+    }
+
+    pub(crate) fn digest(self) -> Digest {
+        Digest(self.0)
     }
 }
 
@@ -129,6 +134,9 @@ fn parse(bytes: &[u8]) -> Option<Vec<Stored>> {
     };
     let pack = |row: &[u8]| Some((text(&row[..32])?, text(&row[32..40])?, text(&row[40..])?));
     let table: Vec<_> = table.chunks_exact(PACK_LEN).map(pack).collect::<Option<_>>()?;
+    if table.iter().any(|(pack, ..)| !keys::is_random(pack)) {
+        return None;
+    }
     let entry = |row: &[u8]| {
         let pack = u32::from_le_bytes(row[40..44].try_into().ok()?);
         let (pack, level, encoder) = table.get(pack as usize)?.clone();
@@ -171,13 +179,18 @@ impl Runs {
     }
 }
 
+/// Returns a run of new entries, to be written; `None` where there are none.
+pub(crate) fn object(namespace: &str, entries: Vec<Stored>) -> Option<(String, Vec<u8>)> {
+    let key = || format!("{}/{}", keys::index(namespace), keys::next(None));
+    (!entries.is_empty()).then(|| (key(), run(entries)))
+}
+
 /// Writes a run of new entries.
 pub(crate) fn write(objects: &Objects, namespace: &str, entries: Vec<Stored>) -> Result<()> {
-    if entries.is_empty() {
-        return Ok(());
+    match object(namespace, entries) {
+        Some((key, bytes)) => Ok(objects.put(&key, bytes)?),
+        None => Ok(()),
     }
-    let key = format!("{}/{}", keys::index(namespace), keys::next(None));
-    Ok(objects.put(&key, run(entries))?)
 }
 
 /// The tensors that a push may rely on.
@@ -225,14 +238,17 @@ mod tests {
     #[test]
     fn runs_round_trip_sorted_and_damage_is_noticed() {
         let id = "0123456789abcdef0123456789abcdef";
-        let bytes = run(vec![stored(9, id), stored(1, "b"), stored(9, id)]);
-        assert_eq!(parse(&bytes).unwrap(), [stored(1, "b"), stored(9, id)]);
+        let other = "b".repeat(32);
+        let bytes = run(vec![stored(9, id), stored(1, &other), stored(9, id)]);
+        assert_eq!(parse(&bytes).unwrap(), [stored(1, &other), stored(9, id)]);
         for at in 0..bytes.len() {
             let mut flipped = bytes.clone();
             flipped[at] ^= 1;
             assert_eq!(parse(&flipped), None);
             assert_eq!(parse(&bytes[..at]), None);
         }
+        // No key is made of what is no name of a pack.
+        assert_eq!(parse(&run(vec![stored(1, "../../store.json")])), None);
     }
 
     #[test]
@@ -253,7 +269,7 @@ mod tests {
         assert_eq!(count(runs.load(&objects, "lab").unwrap()), 100_000);
         let cold = objects.received();
         assert!(cold < 10_000_000, "{cold}");
-        write(&objects, "lab", vec![stored(1, "b")]).unwrap();
+        write(&objects, "lab", vec![stored(1, &"b".repeat(32))]).unwrap();
         assert_eq!(count(runs.load(&objects, "lab").unwrap()), 100_001);
         // Nothing but the new run.
         assert!(objects.received() - cold < 1000);

@@ -10,6 +10,7 @@ pub(crate) const STORE: &str = "store.json";
 pub(crate) const LEASES: &str = "leases";
 pub(crate) const REPOS: &str = "repos";
 pub(crate) const PROBES: &str = "probes";
+pub(crate) const CHECKPOINTS: &str = "checkpoints";
 
 /// Returns the folder of a kind of objects of a namespace.
 pub(crate) fn packs(namespace: &str) -> String {
@@ -70,9 +71,21 @@ pub(crate) fn log(repo: &RepoName, birth: u32) -> String {
     format!("{}/{birth:04}/log", name(repo))
 }
 
+/// Returns the repository that a log is of, in small letters.
+pub(crate) fn repo_of(log: &str) -> Option<&str> {
+    let (repo, _birth) = log.strip_prefix("repos/")?.strip_suffix("/log")?.rsplit_once('/')?;
+    Some(repo)
+}
+
 /// Returns the key of an entry of a log.
 pub(crate) fn entry(log: &str, seq: u64) -> String {
     format!("{log}/{seq:08}")
+}
+
+/// Returns the folder of the checkpoints of a log.
+pub(crate) fn checkpoints(log: &str) -> String {
+    let repo = log.strip_prefix(REPOS).unwrap_or(log);
+    format!("{CHECKPOINTS}{}", repo.strip_suffix("/log").unwrap_or(repo))
 }
 
 /// Returns 128 random bits in hexadecimal: a name that nobody else chooses.
@@ -80,6 +93,11 @@ pub(crate) fn random() -> String {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).expect("the operating system has random bytes");
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Whether a name is one of [`random`]: names out of objects of a store become parts of keys.
+pub(crate) fn is_random(name: &str) -> bool {
+    name.len() == 32 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// Returns a name that nobody else chooses, and that sorts after those that were chosen before, and
@@ -90,6 +108,11 @@ pub(crate) fn next(last: Option<&str>) -> String {
     let last = last.and_then(|last| u64::from_str_radix(last.split_once('-')?.0, 16).ok());
     let stamp = now.max(last.map_or(0, |last| last.saturating_add(1)));
     format!("{stamp:012x}-{}", &random()[..16])
+}
+
+/// Returns the folder that an object lies in.
+pub(crate) fn parent(key: &str) -> &str {
+    key.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
 /// Returns the last part of a key.

@@ -28,6 +28,8 @@ pub(crate) struct Lease {
 struct State {
     renewed: Mutex<Instant>,
     stopped: AtomicBool,
+    /// Whether the objects of the lease are left behind.
+    left: AtomicBool,
     stop: (Mutex<()>, Condvar),
 }
 
@@ -44,12 +46,14 @@ impl Lease {
     pub(crate) fn begin(objects: &Arc<Objects>, ttl: Duration) -> Result<Self> {
         let folder = format!("{}/{}", keys::LEASES, keys::random());
         let began = Instant::now();
-        objects.put(&first(&folder), Vec::new())?;
+        // A lease of a process that has ended is none: no power cut can undo anything.
+        objects.put_unsynced(&first(&folder), Vec::new())?;
         let meta = objects.head(&first(&folder))?;
         let meta = meta.ok_or_else(|| Error::damaged(&folder, "the lease is not there"))?;
         let state = Arc::new(State {
             renewed: Mutex::new(began),
             stopped: AtomicBool::new(false),
+            left: AtomicBool::new(false),
             stop: (Mutex::new(()), Condvar::new()),
         });
         let renewer = {
@@ -63,13 +67,20 @@ impl Lease {
         Ok(Self { objects, folder, began: meta.modified, ttl, state, renewer: Some(renewer) })
     }
 
-    /// Checks that the collector cannot have given up on the push: before its entry is appended.
+    /// Checks that the collector has not given up on the push, and will not within the next moments:
+    /// before anything is written that others come to rely on.
     pub(crate) fn check(&self, what: &str) -> Result<()> {
         let renewed = *self.state.renewed.lock().unwrap_or_else(PoisonError::into_inner);
-        if renewed.elapsed() > self.ttl / 2 {
+        // A clock may stand still while the machine sleeps: the store is asked as well.
+        if renewed.elapsed() > self.ttl / 2 || !self.holds(what)? {
             return Err(Error::Expired(what.into()));
         }
         Ok(())
+    }
+
+    /// Has the lease end by itself, later: an entry that the store did not answer for may still come.
+    pub(crate) fn leave(&self) {
+        self.state.left.store(true, Ordering::Relaxed);
     }
 
     /// Whether the collector has not given up on the push: after its entry for `repo` is appended.
@@ -98,7 +109,7 @@ fn renew(objects: &Objects, folder: &str, every: Duration, state: &State) {
         seq += 1;
         let began = Instant::now();
         // A lease that the collector has ended is not begun again: its end is noticed.
-        if objects.put(&format!("{folder}/{seq:08}"), Vec::new()).is_ok() {
+        if objects.put_unsynced(&format!("{folder}/{seq:08}"), Vec::new()).is_ok() {
             *state.renewed.lock().unwrap_or_else(PoisonError::into_inner) = began;
         }
     }
@@ -110,6 +121,9 @@ impl Drop for Lease {
         self.state.stop.1.notify_all();
         if let Some(renewer) = self.renewer.take() {
             let _ = renewer.join();
+        }
+        if self.state.left.load(Ordering::Relaxed) {
+            return;
         }
         // Best effort: a lease that is left ends by itself.
         if let Ok(listed) = self.objects.list(&self.folder) {

@@ -7,7 +7,9 @@
 
 mod change;
 mod check;
+mod checkpoint;
 mod collect;
+mod content;
 mod copy;
 mod entry;
 mod error;
@@ -18,6 +20,7 @@ mod keys;
 mod lease;
 mod log;
 mod mark;
+mod mend;
 mod name;
 mod original;
 mod packs;
@@ -30,6 +33,7 @@ mod relocate;
 mod rename;
 mod repack;
 mod repair;
+mod replica;
 mod scrub;
 mod stage;
 mod stats;

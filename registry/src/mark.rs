@@ -10,7 +10,7 @@ use crate::entry::{Commit, State};
 use crate::error::{Error, Result};
 use crate::history::{ancestors, commits, tips};
 use crate::keys;
-use crate::log::check_chain;
+use crate::log;
 use crate::recipe::{Location, Recipe};
 use crate::relocate::newest;
 use crate::store::Store;
@@ -39,23 +39,92 @@ pub(crate) struct Marked {
     pub(crate) places: HashMap<String, HashSet<Location>>,
     /// The number of repositories.
     pub(crate) repos: u64,
+    /// What is broken. What it names is not marked.
+    pub(crate) broken: Vec<Broken>,
 }
 
-/// Reads all logs, and marks what is in use in each namespace. What was removed within `grace`
-/// counts as in use.
+impl Marked {
+    /// Returns the folders of the logs that are broken.
+    pub(crate) fn broken_logs(&self) -> impl Iterator<Item = &str> {
+        self.broken.iter().filter_map(|broken| match &broken.part {
+            Part::Log(folder) => Some(folder.as_str()),
+            _ => None,
+        })
+    }
+
+    fn lost_tree(&mut self, tree: Digest, revision: String, error: Error) {
+        let known = self.broken.iter_mut().find_map(|broken| match &mut broken.part {
+            Part::Tree(known, revisions) if *known == tree => Some(revisions),
+            _ => None,
+        });
+        match known {
+            Some(revisions) => revisions.push(revision),
+            None => self.broken.push(Broken { part: Part::Tree(tree, vec![revision]), error }),
+        }
+    }
+}
+
+/// Returns what names a commit in messages.
+pub(crate) fn revision(repo: &str, commit: &Commit) -> String {
+    format!("{repo}@{:.12}", commit.id)
+}
+
+/// A log, a tree or a recipe that is missing or damaged: what it names cannot be told.
+#[derive(Debug)]
+pub(crate) struct Broken {
+    pub(crate) part: Part,
+    pub(crate) error: Error,
+}
+
+/// What is broken.
+#[derive(Debug)]
+pub(crate) enum Part {
+    /// A log, by its folder.
+    Log(String),
+    /// A tree, with the revisions that need it.
+    Tree(Digest, Vec<String>),
+    /// The recipe of a file.
+    Recipe(Digest),
+}
+
+/// Marks what is in use in each namespace, or in one. What was removed within `grace` counts as in
+/// use.
+///
+/// # Errors
+/// [`Error::Log`] and [`Error::Damaged`] where it cannot be told.
 pub(crate) fn mark(
     store: &Store,
+    namespace: Option<&str>,
     now: SystemTime,
     grace: Duration,
 ) -> Result<BTreeMap<String, Marked>> {
-    let listed = store.objects.list(keys::REPOS)?;
+    let mut all = survey(store, namespace, now, grace)?;
+    match all.values_mut().find_map(|marked| marked.broken.pop()) {
+        Some(Broken { error, .. }) => Err(error),
+        None => Ok(all),
+    }
+}
+
+/// [`mark`] for those who go on where something is broken.
+pub(crate) fn survey(
+    store: &Store,
+    namespace: Option<&str>,
+    now: SystemTime,
+    grace: Duration,
+) -> Result<BTreeMap<String, Marked>> {
+    let folder = namespace.map_or(keys::REPOS.into(), |name| format!("{}/{name}", keys::REPOS));
+    let listed = store.objects.list(&folder)?;
     let mut namespaces: BTreeMap<String, Marked> = BTreeMap::new();
-    let log_of = |meta: &Meta| meta.key.rsplit_once('/').map_or("", |(log, _)| log).to_owned();
-    for log in listed.chunk_by(|a, b| log_of(a) == log_of(b)) {
-        let folder = log_of(&log[0]);
+    for log in listed.chunk_by(|a, b| keys::parent(&a.key) == keys::parent(&b.key)) {
+        let folder = keys::parent(&log[0].key);
         let namespace = folder.split('/').nth(1).unwrap_or_default().to_owned();
         let marked = namespaces.entry(namespace.clone()).or_default();
-        mark_log(store, &namespace, &folder, log, now, grace, marked)?;
+        match mark_log(store, &namespace, folder, log, now, grace, marked) {
+            Err(error) if error.is_integrity() => {
+                marked.broken.push(Broken { part: Part::Log(folder.into()), error });
+            }
+            done => done?,
+        }
     }
     for (namespace, marked) in &mut namespaces {
         mark_files(store, namespace, marked)?;
@@ -67,17 +136,16 @@ fn mark_log(
     store: &Store,
     namespace: &str,
     folder: &str,
-    log: &[Meta],
+    listed: &[Meta],
     now: SystemTime,
     grace: Duration,
     marked: &mut Marked,
 ) -> Result<()> {
-    let last = log.last().map_or(0, |meta| number(&meta.key));
-    let keys: Vec<_> = (0..=last).map(|seq| keys::entry(folder, seq)).collect();
-    let bytes = store.objects.get_all(&keys)?;
-    let entries = check_chain(folder, bytes.iter().map(|bytes| bytes.as_deref()))?;
+    let last = log::last_of(folder, listed)?;
+    let entries = log::read_all(&store.objects, folder, last)?;
     // The time at which an entry stopped being the last one, by the clock of the store.
-    let times: HashMap<_, _> = log.iter().map(|meta| (number(&meta.key), meta.modified)).collect();
+    let times: HashMap<_, _> =
+        listed.iter().map(|meta| (number(&meta.key), meta.modified)).collect();
     let young = |seq: u64| {
         let time = times.get(&seq);
         time.is_none_or(|time| now.duration_since(*time).unwrap_or_default() < grace)
@@ -107,6 +175,10 @@ fn mark_log(
         let tree = match Tree::read(&store.objects, namespace, commit.tree, &commit.copy) {
             // It was collected before, with a shorter grace.
             Err(Error::Damaged { .. }) if !current => continue,
+            Err(error) if error.is_integrity() => {
+                marked.lost_tree(commit.tree, revision(&head.name, commit), error);
+                continue;
+            }
             tree => tree?,
         };
         let (repo, commit) = (head.name.clone(), commit.clone());
@@ -138,25 +210,39 @@ fn mark_files(store: &Store, namespace: &str, marked: &mut Marked) -> Result<()>
     }
     let mut newest = newest(&store.objects.list(&keys::files(namespace))?);
     newest.retain(|sha256, _| wanted.contains_key(sha256));
-    let missing = |(sha256, current): &(&Digest, &bool)| **current && !newest.contains_key(*sha256);
-    if let Some((missing, _)) = wanted.iter().find(missing) {
-        let recipe = format!("recipe {}", keys::recipes(namespace, *missing));
-        return Err(Error::damaged(recipe, "it is missing, and nothing is collected"));
-    }
-    let newest: Vec<_> = newest.into_iter().collect();
-    let listed: Vec<_> = newest.iter().map(|(_, key)| key.clone()).collect();
-    for ((sha256, key), bytes) in newest.into_iter().zip(store.objects.get_all(&listed)?) {
-        let (key, recipe) = match bytes {
-            Some(bytes) => {
-                let recipe = Recipe::parse_for(&bytes, sha256);
-                let recipe = recipe.map_err(|problem| Error::damaged(&key, problem))?;
-                (key, recipe)
-            }
-            // It was superseded meanwhile.
-            None => {
-                let newest = Recipe::newest(&store.objects, namespace, sha256)?;
-                let newest = newest.ok_or_else(|| Error::damaged(&key, "it is gone"))?;
-                (format!("{}/{}", keys::recipes(namespace, sha256), newest.0), newest.1)
+    let listed: Vec<_> = newest.values().cloned().collect();
+    let read: HashMap<_, _> = listed.iter().zip(store.objects.get_all(&listed)?).collect();
+    // Listed last: what a recipe names is there before the recipe.
+    let packs = store.objects.list(&keys::packs(namespace))?;
+    let packs: HashMap<_, _> =
+        packs.iter().map(|meta| (keys::last_part(&meta.key), meta.len)).collect();
+    let whole =
+        |recipe: &Recipe| recipe.packs.iter().all(|pack| packs.get(&*pack.id) == Some(&pack.len));
+    for (sha256, current) in wanted {
+        let key = newest.get(&sha256);
+        let bytes = key.and_then(|key| read.get(key)?.as_ref());
+        let (key, recipe) = match (key, bytes.map(|bytes| Recipe::parse_for(bytes, sha256))) {
+            (Some(key), Some(Ok(recipe))) if whole(&recipe) => (key.clone(), recipe),
+            // It was collected before, with a shorter grace.
+            (None, _) if !current => continue,
+            // It was superseded meanwhile, is damaged, or names packs that are gone; an older one may
+            // be good.
+            _ => {
+                match Recipe::newest_whole(&store.objects, namespace, sha256, &whole).transpose() {
+                    Some(Ok((name, recipe))) => {
+                        (format!("{}/{name}", keys::recipes(namespace, sha256)), recipe)
+                    }
+                    Some(Err(error)) if !error.is_integrity() => return Err(error),
+                    _ if !current => continue,
+                    found => {
+                        let recipes = keys::recipes(namespace, sha256);
+                        let error = found.and_then(Result::err);
+                        let error = error
+                            .unwrap_or_else(|| Error::damaged(recipes, "the recipe is missing"));
+                        marked.broken.push(Broken { part: Part::Recipe(sha256), error });
+                        continue;
+                    }
+                }
             }
         };
         for location in recipe.locations() {

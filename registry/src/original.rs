@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use at1w_container::{Digest, Error as Packing, Progress, ReadAt, Reader};
 
+use crate::content::hash;
 use crate::error::{Error, Result};
 use crate::recipe::Recipe;
-use crate::stage::hash;
 use crate::store::Store;
 use crate::stored_file::StoredFile;
 use crate::tree::File;
@@ -22,7 +22,7 @@ pub enum Original {
 
 /// A file that is stored as it is.
 #[derive(Debug)]
-pub struct PlainFile(StoredFile);
+pub struct PlainFile(pub(crate) StoredFile);
 
 impl Original {
     pub(crate) fn open(store: &Store, namespace: &str, recipe: &Recipe) -> Result<Self> {
@@ -70,9 +70,9 @@ impl Store {
     /// [`Error::Damaged`], and those of the store.
     pub fn original(&self, namespace: &str, file: &File) -> Result<Original> {
         let (source, options) = self.stored(namespace, file)?;
-        match file.root {
-            Some(_) => Ok(Original::Packed(Box::new(Reader::new(Box::new(source), &options)?))),
-            None => Ok(Original::Plain(PlainFile(source))),
+        match source.is_packed() {
+            true => Ok(Original::Packed(Box::new(Reader::new(Box::new(source), &options)?))),
+            false => Ok(Original::Plain(PlainFile(source))),
         }
     }
 }

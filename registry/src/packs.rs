@@ -1,10 +1,10 @@
 //! Writing packs: stored bytes back to back, under names that are chosen before the first byte.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io::{self, Write};
 use std::mem;
 
-use at1w_remote::{Objects, Upload};
+use at1w_remote::{Finishing, Objects, Upload};
 
 use crate::error::Result;
 use crate::keys;
@@ -16,6 +16,9 @@ const SMALL: usize = 1 << 20;
 /// The length at which a pack of small ones is written, in bytes.
 const FULL: usize = 32 << 20;
 
+/// The number of packs that are being completed while others are written.
+const FINISHING: usize = 4;
+
 /// The packs that a push writes.
 #[derive(Debug)]
 pub(crate) struct Packs<'a> {
@@ -24,15 +27,19 @@ pub(crate) struct Packs<'a> {
     /// The pack that small ones share.
     shared: String,
     small: Vec<u8>,
-    /// The lengths of the packs that are there.
+    /// Whether something without bytes lies in that pack.
+    named: bool,
+    /// The lengths of the packs that are there, or are being completed.
     lens: HashMap<String, u64>,
+    finishing: VecDeque<Finishing<'a>>,
     written: u64,
 }
 
 impl<'a> Packs<'a> {
     pub(crate) fn new(objects: &'a Objects, namespace: &'a str) -> Self {
         let (shared, small, lens) = (keys::random(), Vec::new(), HashMap::new());
-        Self { objects, namespace, shared, small, lens, written: 0 }
+        let finishing = VecDeque::new();
+        Self { objects, namespace, shared, small, named: false, lens, finishing, written: 0 }
     }
 
     /// Begins a pack for the stored bytes of one file. Few bytes come to lie in a shared pack.
@@ -42,18 +49,30 @@ impl<'a> Packs<'a> {
         Spool { objects: self.objects, id, key, buffer: Vec::new(), upload: None, len: 0 }
     }
 
-    /// Completes a pack; returns where its bytes came to lie: the pack, and the offset of the first.
+    /// Completes a pack, in part after the return; returns where its bytes come to lie: the pack,
+    /// and the offset of the first.
     pub(crate) fn end(&mut self, spool: Spool<'a>) -> Result<(String, u64)> {
         let Spool { id, buffer, upload, len, .. } = spool;
         self.written += len;
         match upload {
             Some(upload) => {
-                upload.finish()?;
+                self.finishing.push_back(upload.finish_aside()?);
+                self.wait(FINISHING)?;
                 self.lens.insert(id.clone(), len);
                 Ok((id, 0))
             }
             None => self.add(&buffer),
         }
+    }
+
+    /// Waits until at most `left` packs are being completed.
+    fn wait(&mut self, left: usize) -> Result<()> {
+        while self.finishing.len() > left
+            && let Some(finishing) = self.finishing.pop_front()
+        {
+            finishing.wait()?;
+        }
+        Ok(())
     }
 
     /// Adds a few bytes to the pack that small ones share.
@@ -73,17 +92,24 @@ impl<'a> Packs<'a> {
         Ok(Location { pack, offset, len: bytes.len() as u64 })
     }
 
-    /// Writes the pack that small ones share, if there are any.
-    pub(crate) fn flush(&mut self) -> Result<()> {
+    /// Has a pack written although nothing but a tensor without bytes may lie in it.
+    pub(crate) fn keep(&mut self, pack: &str) {
+        self.named |= pack == self.shared;
+    }
+
+    /// Writes the pack that small ones share, if there are any, and waits until all packs are there.
+    pub(crate) fn finish(&mut self) -> Result<()> {
+        self.flush()?;
+        self.wait(0)
+    }
+
+    fn flush(&mut self) -> Result<()> {
         let id = mem::replace(&mut self.shared, keys::random());
         let small = mem::take(&mut self.small);
-        if !small.is_empty() {
+        if mem::take(&mut self.named) || !small.is_empty() {
             let len = small.len() as u64;
             self.objects.put(&keys::pack(self.namespace, &id), small)?;
             self.lens.insert(id, len);
-        } else {
-            // Segments without bytes may name the pack all the same.
-            self.shared = id;
         }
         Ok(())
     }

@@ -2,25 +2,50 @@
 //! hashed.
 
 use std::collections::{HashMap, HashSet};
-use std::io;
 
-use at1w_container::{Error as Packing, Progress, Reader};
+use at1w_container::{Digest, Error as Packing, Progress, Reader, Tensor};
 use rayon::prelude::*;
 
-use crate::error::{Error, Result};
+use crate::content::hash;
+use crate::error::{Error, Result, is_damage, is_loss};
+use crate::index::TensorKey;
 use crate::keys;
+use crate::mark::Marked;
 use crate::recipe::{Location, Recipe};
-use crate::stage::hash;
 use crate::store::Store;
 use crate::stored_file::StoredFile;
 
 /// What was proven, and what was refuted.
 #[derive(Debug, Default)]
 pub(crate) struct Proof {
-    pub(crate) good: HashSet<Location>,
-    pub(crate) bad: HashMap<Location, String>,
+    /// For each place, the contents that recipes say it has, each with the problem if it is another
+    /// one. Bytes have one content: where two recipes disagree, one of them is damaged, and the
+    /// bytes are not.
+    places: HashMap<Location, HashMap<Digest, Option<String>>>,
+    /// What is bad, for each recipe that names it.
+    pub(crate) bad: Vec<Bad>,
     /// The number of stored bytes that were read.
     pub(crate) bytes: u64,
+}
+
+/// A damaged place of a recipe, or a damaged recipe.
+#[derive(Clone, Debug)]
+pub(crate) struct Bad {
+    /// The SHA-256 of the original file.
+    pub(crate) file: Digest,
+    /// The segment, and where its bytes lie; `None` for a recipe that is not what it should be.
+    pub(crate) segment: Option<(usize, Location)>,
+    /// The name of the tensor, where it is one.
+    pub(crate) tensor: Option<String>,
+    pub(crate) problem: String,
+}
+
+impl Bad {
+    /// Returns the segment and the place whose bytes are damaged; `None` where it is the recipe that is.
+    pub(crate) fn damaged_place(&self, proof: &Proof) -> Option<(usize, &Location)> {
+        let (segment, location) = self.segment.as_ref()?;
+        (!proof.is_good(location)).then_some((*segment, location))
+    }
 }
 
 /// The packs of a namespace and their lengths.
@@ -32,6 +57,35 @@ pub(crate) fn pack_lens(store: &Store, namespace: &str) -> Result<Lens> {
 }
 
 impl Proof {
+    /// Proves what files of a namespace name. Where bytes are not what a file says, the other files
+    /// that name them are asked as well: if one finds its content there, it is the recipe of the
+    /// first one that is damaged.
+    pub(crate) fn of(
+        store: &Store,
+        namespace: &str,
+        marked: &Marked,
+        files: &dyn Fn(&Digest) -> bool,
+        wanted: &dyn Fn(&Location) -> bool,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
+        let lens = pack_lens(store, namespace)?;
+        let mut proof = Self::default();
+        let (asked, others): (Vec<_>, Vec<_>) =
+            marked.recipes.values().partition(|(_, recipe)| files(&recipe.sha256));
+        for (_, recipe) in asked {
+            proof.add(store, namespace, recipe, &lens, wanted, progress)?;
+        }
+        let doubted: HashSet<_> = proof.damaged().into_keys().cloned().collect();
+        for (_, recipe) in others {
+            if recipe.locations().any(|location| doubted.contains(&location)) {
+                let doubted = |location: &Location| doubted.contains(location);
+                proof.add(store, namespace, recipe, &lens, &doubted, &())?;
+            }
+        }
+        proof.bad.retain(|bad| files(&bad.file));
+        Ok(proof)
+    }
+
     /// Proves the places of a recipe that are `wanted`, and that were not proven or refuted before.
     pub(crate) fn add(
         &mut self,
@@ -42,90 +96,136 @@ impl Proof {
         wanted: &dyn Fn(&Location) -> bool,
         progress: &dyn Progress,
     ) -> Result<()> {
-        let mut todo = Vec::new();
-        for (segment, location) in recipe.locations().enumerate() {
-            if self.good.contains(&location)
-                || self.bad.contains_key(&location)
-                || !wanted(&location)
-            {
-                continue;
-            }
-            let end = location.offset + location.len;
-            match lens.get(&location.pack) {
-                Some(&len) if end <= len => todo.push((segment, location)),
-                Some(len) => {
-                    let problem = format!("its pack is cut short: it has {len} bytes");
-                    self.bad.insert(location, problem);
-                }
-                None => _ = self.bad.insert(location, "its pack is missing".into()),
-            }
-        }
-        if todo.is_empty() {
-            return Ok(());
-        }
-        self.bytes += todo.iter().map(|(_, location)| location.len).sum::<u64>();
-        let Some(packed) = &recipe.packed else {
-            let stored = StoredFile::open(&store.objects, namespace, recipe);
-            let problem = match hash(&stored, progress) {
-                Ok(digest) if digest == recipe.sha256 => None,
-                Ok(digest) => Some(format!("it has SHA-256 {digest}, not {}", recipe.sha256)),
-                Err(error) if is_loss(&error) => Some(error.to_string()),
-                Err(cause) => return Err(Error::Io { path: recipe.sha256.to_string(), cause }),
-            };
-            for (_, location) in todo {
-                match &problem {
-                    None => _ = self.good.insert(location),
-                    Some(problem) => _ = self.bad.insert(location, problem.clone()),
-                }
-            }
-            return Ok(());
-        };
-        let reader = match store.reader(namespace, recipe) {
+        let file = recipe.sha256;
+        let reader = match open(store, namespace, recipe) {
             Ok(reader) => reader,
             Err(error) if error.is_integrity() => {
                 let problem = error.to_string();
-                self.bad.extend(todo.into_iter().map(|(_, location)| (location, problem.clone())));
+                self.bad.push(Bad { file, segment: None, tensor: None, problem });
                 return Ok(());
             }
             Err(error) => return Err(error),
         };
-        let all: Vec<_> = reader.tensors().collect();
-        let verify = |(segment, location): (usize, Location)| match all
-            [packed.tensors[segment] as usize]
-            .verify(progress)
-        {
-            Ok(()) => Ok((location, None)),
-            Err(error) if is_damage(&error) => Ok((location, Some(error.to_string()))),
-            Err(error) => Err(error),
-        };
-        let proven: Vec<_> = todo.into_par_iter().map(verify).collect::<Result<_, Packing>>()?;
-        for (location, problem) in proven {
-            match problem {
-                None => _ = self.good.insert(location),
-                Some(problem) => _ = self.bad.insert(location, problem),
+        let claims = claims(recipe, reader.as_ref());
+        let mut todo = Vec::new();
+        for claim in &claims {
+            let Claim { location, content, .. } = claim;
+            let known = self.places.get(location).is_some_and(|place| place.contains_key(content));
+            if known || !wanted(location) {
+                continue;
             }
+            match unreachable(location, lens) {
+                None => todo.push(claim),
+                problem => self.record(claim, problem),
+            }
+        }
+        self.bytes += todo.iter().map(|claim| claim.location.len).sum::<u64>();
+        if reader.is_none() && !todo.is_empty() {
+            let problem = refuted(store, namespace, recipe, progress)?;
+            todo.iter().for_each(|claim| self.record(claim, problem.clone()));
+        } else {
+            let verify = |claim: &&Claim<'_>| match &claim.tensor {
+                Some(tensor) => match tensor.verify(progress) {
+                    Err(error) if is_damage(&error) => Ok(Some(error.to_string())),
+                    proven => proven.map(|()| None),
+                },
+                None => Ok(None),
+            };
+            let proven: Vec<_> = todo.par_iter().map(verify).collect::<Result<_, Packing>>()?;
+            todo.iter().zip(proven).for_each(|(claim, problem)| self.record(claim, problem));
+        }
+        for (segment, Claim { location, content, tensor }) in claims.iter().enumerate() {
+            let outcome = self.places.get(location).and_then(|place| place.get(content));
+            let Some(Some(problem)) = outcome else { continue };
+            let tensor = tensor.as_ref().map(|tensor| tensor.name().to_owned());
+            let (segment, problem) = (Some((segment, location.clone())), problem.clone());
+            self.bad.push(Bad { file, segment, tensor, problem });
         }
         Ok(())
     }
-}
 
-/// Whether an error is about stored bytes, and not about reaching them.
-fn is_damage(error: &Packing) -> bool {
-    match error.innermost() {
-        Packing::Read { cause, .. } => is_loss(cause),
-        error => error.is_integrity(),
+    fn record(&mut self, claim: &Claim<'_>, problem: Option<String>) {
+        self.places.entry(claim.location.clone()).or_default().insert(claim.content, problem);
+    }
+
+    /// Whether the bytes of a place are proven: one that they were not is about the recipe then.
+    pub(crate) fn is_good(&self, location: &Location) -> bool {
+        self.places.get(location).is_some_and(|place| place.values().any(Option::is_none))
+    }
+
+    /// Returns the places that are proven.
+    pub(crate) fn good(&self) -> impl Iterator<Item = &Location> {
+        self.places.keys().filter(|location| self.is_good(location))
+    }
+
+    /// Returns the places whose bytes are damaged, each with the problem.
+    pub(crate) fn damaged(&self) -> HashMap<&Location, &str> {
+        let damaged = self.bad.iter();
+        damaged.filter_map(|bad| Some((bad.damaged_place(self)?.1, bad.problem.as_str()))).collect()
     }
 }
 
-/// Whether an error says that bytes are lost: a bad network is no damage.
-fn is_loss(error: &io::Error) -> bool {
-    const EIO: i32 = 5;
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof)
-        || error.raw_os_error() == Some(EIO)
+/// The content that a recipe says a place has.
+struct Claim<'a> {
+    location: Location,
+    /// The key of the tensor, or the SHA-256 of the file.
+    content: Digest,
+    tensor: Option<Tensor<'a>>,
 }
 
-/// Returns the name of the tensor of a segment; `None` for a file that is not packed.
-pub(crate) fn tensor_name(reader: &Reader, recipe: &Recipe, segment: usize) -> Option<String> {
-    let tensor = *recipe.packed.as_ref()?.tensors.get(segment)? as usize;
-    Some(reader.header().tensors().get(tensor)?.name().to_owned())
+fn claims<'a>(recipe: &Recipe, reader: Option<&'a Reader>) -> Vec<Claim<'a>> {
+    let tensors: Vec<_> = reader.into_iter().flat_map(Reader::tensors).collect();
+    let claim = |(segment, location)| {
+        let at = recipe.packed.as_ref().map(|packed| packed.tensors[segment] as usize);
+        let (content, tensor) = match (at, reader) {
+            (Some(at), Some(reader)) => {
+                let info = &reader.header().tensors()[at];
+                let key = TensorKey::of(info, tensors[at].digest());
+                (key.digest(), Some(tensors[at]))
+            }
+            _ => (recipe.sha256, None),
+        };
+        Claim { location, content, tensor }
+    };
+    recipe.locations().enumerate().map(claim).collect()
+}
+
+/// Opens a recipe, and checks that its parts fit; `None` for a file that is stored as it is.
+fn open(store: &Store, namespace: &str, recipe: &Recipe) -> Result<Option<Reader>> {
+    let Some(packed) = &recipe.packed else { return Ok(None) };
+    let reader = store.reader(namespace, recipe)?;
+    let info = reader.info();
+    let lens: Vec<_> = reader.tensors().map(|tensor| tensor.stored_len()).collect();
+    let segments = packed.tensors.iter().zip(&recipe.segments);
+    let fits = (info.original_len, info.original_digest) == (recipe.size, recipe.sha256)
+        && segments.into_iter().all(|(&at, segment)| lens.get(at as usize) == Some(&segment.len));
+    match fits {
+        true => Ok(Some(reader)),
+        false => Err(Error::damaged("recipe", "its index and its places do not fit")),
+    }
+}
+
+/// Returns why the bytes of a place cannot be there.
+fn unreachable(location: &Location, lens: &Lens) -> Option<String> {
+    match lens.get(&location.pack) {
+        Some(&len) if location.offset + location.len <= len => None,
+        Some(len) => Some(format!("its pack is cut short: it has {len} bytes")),
+        None => Some("its pack is missing".into()),
+    }
+}
+
+/// Hashes a file that is stored as it is; returns what is wrong with it.
+fn refuted(
+    store: &Store,
+    namespace: &str,
+    recipe: &Recipe,
+    progress: &dyn Progress,
+) -> Result<Option<String>> {
+    let stored = StoredFile::open(&store.objects, namespace, recipe);
+    match hash(&stored, progress) {
+        Ok(digest) if digest == recipe.sha256 => Ok(None),
+        Ok(digest) => Ok(Some(format!("it has SHA-256 {digest}, not {}", recipe.sha256))),
+        Err(error) if is_loss(&error) => Ok(Some(error.to_string())),
+        Err(cause) => Err(Error::Io { path: recipe.sha256.to_string(), cause }),
+    }
 }

@@ -6,12 +6,13 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use at1w_container::fs::write_atomically;
+use at1w_container::repository::{self, Layout};
 use at1w_container::{Digest, Error as Packing, OpenOptions, Progress, ReadAt, Reader};
-use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, Result};
 use crate::name::Revision;
+use crate::original::{Original, PlainFile};
 use crate::store::Store;
 use crate::tree::{File, Tree};
 
@@ -26,13 +27,15 @@ pub struct PullOptions<'a> {
     pub packed: bool,
     /// The SHA-256 that the tree must have, or the root of its one packed file.
     pub root: Option<Digest>,
+    /// The SHA-256 that the tree must have, whatever the root is: that of a signature.
+    pub tree: Option<Digest>,
     /// The listener that is told about the work.
     pub progress: &'a dyn Progress,
 }
 
 impl Default for PullOptions<'_> {
     fn default() -> Self {
-        Self { packed: false, root: None, progress: &() }
+        Self { packed: false, root: None, tree: None, progress: &() }
     }
 }
 
@@ -41,6 +44,7 @@ impl fmt::Debug for PullOptions<'_> {
         f.debug_struct("PullOptions")
             .field("packed", &self.packed)
             .field("root", &self.root)
+            .field("tree", &self.tree)
             .finish_non_exhaustive()
     }
 }
@@ -61,6 +65,12 @@ impl<'a> PullOptions<'a> {
     #[must_use]
     pub fn root(self, root: impl Into<Option<Digest>>) -> Self {
         Self { root: root.into(), ..self }
+    }
+
+    /// Sets the SHA-256 that the tree must have, whatever the root is.
+    #[must_use]
+    pub fn tree(self, tree: impl Into<Option<Digest>>) -> Self {
+        Self { tree: tree.into(), ..self }
     }
 
     /// Sets the listener that is told about the work.
@@ -101,7 +111,7 @@ impl Store {
     ) -> Result<Pulled> {
         let namespace = &revision.repo.namespace;
         let (found, tree) = self.tree(revision)?;
-        check_root(revision, &found.tree, &tree, options.root)?;
+        check_pins(revision, &found.tree, &tree, options)?;
         options.progress.begin(tree.bytes());
         fs::create_dir_all(target).map_err(Error::io(target))?;
         let mut pulled = Pulled {
@@ -111,16 +121,21 @@ impl Store {
             bytes: tree.bytes(),
             kept: 0,
         };
-        for (path, file) in &tree.files {
+        let layout = options.packed.then(|| layout(&tree)).transpose()?;
+        let places: Vec<_> = match &layout {
+            Some(layout) => layout.files().collect(),
+            None => tree.files.keys().map(|path| (path.as_str(), path.as_str())).collect(),
+        };
+        for (path, stored) in places {
             if options.progress.cancelled() {
                 return Err(Packing::Cancelled.into());
             }
-            let stored = if options.packed { stored_path(path, file) } else { path.clone() };
-            let place = place(target, &stored)?;
-            pulled.kept += u64::from(!self.pull_file(namespace, file, &place, options)?);
+            let place = place(target, stored)?;
+            let new = self.pull_file(namespace, &tree.files[path], &place, options)?;
+            pulled.kept += u64::from(!new);
         }
-        if options.packed {
-            write_manifest(target, &tree)?;
+        if let Some(layout) = layout {
+            layout.write_manifest(target)?;
         }
         Ok(pulled)
     }
@@ -137,32 +152,42 @@ impl Store {
             options.progress.advance(file.size);
             return Ok(false);
         }
-        let (source, open) = self.stored(namespace, file)?;
         let fail = |error: Packing| Error::from(error.in_file(place));
-        if file.root.is_none() {
+        if options.packed && file.root.is_some() {
+            let (source, open) = self.stored(namespace, file)?;
             let write = |out: &mut fs::File| {
-                let digest = copy(&source, out, options.progress)?;
-                check(digest, file.sha256)
-            };
-            write_atomically(place, true, write).map_err(fail)?;
-            return Ok(true);
-        }
-        let write = |out: &mut fs::File| {
-            if options.packed {
                 copy(&source, out, &())?;
                 // All of it is read back: the copy is what was promised, or there is none.
                 let again = out.try_clone().map_err(Packing::Write)?;
                 let reader = Reader::new(Box::new(again), &open)?;
                 check(reader.info().original_digest, file.sha256)?;
-                return reader.verify_original(options.progress);
+                reader.verify_original(options.progress)
+            };
+            write_atomically(place, true, write).map_err(fail)?;
+            return Ok(true);
+        }
+        let original = self.original(namespace, file)?;
+        let write = |out: &mut fs::File| match &original {
+            Original::Plain(PlainFile(source)) => {
+                check(copy(source, out, options.progress)?, file.sha256)
             }
-            let reader = Reader::new(Box::new(source), &open)?;
-            check(reader.info().original_digest, file.sha256)?;
-            reader.restore(out, options.progress)
+            Original::Packed(reader) => {
+                check(reader.info().original_digest, file.sha256)?;
+                reader.restore(out, options.progress)
+            }
         };
         write_atomically(place, true, write).map_err(fail)?;
         Ok(true)
     }
+}
+
+/// Returns the layout of a tree as a packed directory.
+fn layout(tree: &Tree) -> Result<Layout> {
+    let original = |(path, file): (&String, &File)| {
+        let File { size, sha256, root, .. } = *file;
+        repository::Original { path: path.clone(), size, sha256, root }
+    };
+    Ok(Layout::new(tree.files.iter().map(original).collect())?)
 }
 
 fn check(actual: Digest, expected: Digest) -> Result<(), Packing> {
@@ -172,17 +197,17 @@ fn check(actual: Digest, expected: Digest) -> Result<(), Packing> {
     }
 }
 
-fn check_root(
+/// Checks a tree against what the caller pins: each pin must hold.
+fn check_pins(
     revision: &Revision,
     digest: &Digest,
     tree: &Tree,
-    root: Option<Digest>,
+    options: &PullOptions<'_>,
 ) -> Result<()> {
-    let Some(expected) = root else { return Ok(()) };
     let roots: Vec<_> = tree.files.values().filter_map(|file| file.root).collect();
-    if expected == *digest || roots == [expected] {
-        return Ok(());
-    }
+    let other_tree = options.tree.filter(|expected| expected != digest);
+    let other_root = options.root.filter(|root| root != digest && roots != [*root]);
+    let Some(expected) = other_tree.or(other_root) else { return Ok(()) };
     let actual = match &roots[..] {
         [root] => format!("{root}, of the tree {digest}"),
         _ => digest.to_string(),
@@ -245,51 +270,4 @@ fn copy(
         at = to;
     }
     Ok(Digest(hasher.finalize().into()))
-}
-
-/// Returns the path of a file in a packed directory.
-fn stored_path(path: &str, file: &File) -> String {
-    match (file.root, path.strip_suffix(".safetensors")) {
-        (Some(_), Some(stem)) => format!("{stem}.at1w"),
-        (Some(_), None) => format!("{path}.at1w"),
-        (None, _) => path.to_owned(),
-    }
-}
-
-/// Writes the manifest of a packed directory, as packing does.
-fn write_manifest(target: &Path, tree: &Tree) -> Result<()> {
-    #[derive(Serialize)]
-    struct Manifest {
-        version: u32,
-        files: Vec<Entry>,
-        empty_directories: [String; 0],
-    }
-    #[derive(Serialize)]
-    struct Entry {
-        path: String,
-        size: u64,
-        sha256: String,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        packed: Option<Packed>,
-    }
-    #[derive(Serialize)]
-    struct Packed {
-        path: String,
-        root: String,
-    }
-
-    let files = tree.files.iter().map(|(path, file)| Entry {
-        path: path.clone(),
-        size: file.size,
-        sha256: file.sha256.to_string(),
-        packed: file
-            .root
-            .map(|root| Packed { path: stored_path(path, file), root: root.to_string() }),
-    });
-    let manifest = Manifest { version: 1, files: files.collect(), empty_directories: [] };
-    let mut json = serde_json::to_vec_pretty(&manifest).expect("a manifest is plain data");
-    json.push(b'\n');
-    let place = target.join("at1w-manifest.json");
-    let write = |out: &mut fs::File| out.write_all(&json).map_err(Packing::Write);
-    Ok(write_atomically(&place, true, write)?)
 }

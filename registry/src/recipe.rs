@@ -146,18 +146,24 @@ impl Recipe {
     }
 
     /// Returns the bytes to store: the length and the deflated form of JSON, a line feed and the
-    /// tail.
+    /// tail; at the end the SHA-256 of all that.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut plain = serde_json::to_vec(self).expect("a recipe is plain data");
         plain.push(b'\n');
         plain.extend_from_slice(&self.tail);
         let mut bytes = (plain.len() as u64).to_le_bytes().to_vec();
         bytes.extend(compress_to_vec(&plain, 8));
+        let digest = Digest::of(&bytes);
+        bytes.extend(digest.0);
         bytes
     }
 
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
-        let (len, deflated) = bytes.split_first_chunk().ok_or("it is cut short")?;
+        let (content, digest) = bytes.split_last_chunk().ok_or("it is cut short")?;
+        if Digest::of(content) != Digest(*digest) {
+            return Err("its SHA-256 does not match".into());
+        }
+        let (len, deflated) = content.split_first_chunk().ok_or("it is cut short")?;
         let len = u64::from_le_bytes(*len);
         // Deflate makes a byte of no more than about a thousand.
         if len / 1100 > bytes.len() as u64 {
@@ -175,6 +181,9 @@ impl Recipe {
             return Err(format!("it has version {}, known is {VERSION}", recipe.version));
         }
         recipe.tail = tail[1..].to_vec();
+        if recipe.packs.iter().any(|pack| !keys::is_random(&pack.id)) {
+            return Err("it names a pack by what is no name of one".into());
+        }
         for &Segment { pack, offset, len } in &recipe.segments {
             let pack = recipe.packs.get(pack as usize).ok_or("it names a pack that it lacks")?;
             if offset.checked_add(len).is_none_or(|end| end > pack.len) {
@@ -184,7 +193,11 @@ impl Recipe {
         let stored =
             recipe.segments.iter().try_fold(0_u64, |sum, segment| sum.checked_add(segment.len));
         let fits = match &recipe.packed {
-            Some(packed) => packed.tensors.len() == recipe.segments.len() && stored.is_some(),
+            Some(packed) => {
+                packed.tensors.len() == recipe.segments.len()
+                    && packed.tensors.is_sorted_by(|a, b| a < b)
+                    && stored.is_some()
+            }
             None => stored == Some(recipe.size) && recipe.tail.is_empty(),
         };
         if !fits {
@@ -238,6 +251,29 @@ impl Recipe {
         problem.map_or(Ok(None), Err)
     }
 
+    /// [`Recipe::newest`], or an older one where that one is not `whole`: a push that was given up
+    /// may have written it.
+    pub(crate) fn newest_whole(
+        objects: &Objects,
+        namespace: &str,
+        sha256: Digest,
+        whole: &dyn Fn(&Self) -> bool,
+    ) -> Result<Option<(String, Self)>> {
+        let newest = Self::newest(objects, namespace, sha256)?;
+        if newest.as_ref().is_none_or(|(_, recipe)| whole(recipe)) {
+            return Ok(newest);
+        }
+        for meta in objects.list(&keys::recipes(namespace, sha256))?.iter().rev() {
+            let Some(bytes) = objects.get(&meta.key)? else { continue };
+            if let Ok(recipe) = Self::parse_for(&bytes, sha256)
+                && whole(&recipe)
+            {
+                return Ok(Some((keys::last_part(&meta.key).into(), recipe)));
+            }
+        }
+        Ok(newest)
+    }
+
     pub(crate) fn parse_for(bytes: &[u8], sha256: Digest) -> Result<Self, String> {
         let recipe = Self::parse(bytes)?;
         if recipe.sha256 != sha256 {
@@ -253,22 +289,45 @@ mod tests {
 
     #[test]
     fn recipes_round_trip_and_are_checked() {
+        let [a, b, c] = ["a", "b", "c"].map(|digit| digit.repeat(32));
         let location = |pack: &str, offset| Location { pack: pack.into(), offset, len: 10 };
         let mut recipe = Recipe::new(20, Digest::of(b"x"), None);
-        recipe.push(&location("a", 0));
-        recipe.push(&location("b", 5));
+        recipe.push(&location(&a, 0));
+        recipe.push(&location(&b, 5));
         recipe.packs.iter_mut().for_each(|pack| pack.len = 15);
-        assert_eq!(Recipe::parse(&recipe.to_bytes()).unwrap(), recipe);
-        let mut moved = recipe.moved(&[(0, location("c", 1), 0)]).unwrap();
+        let bytes = recipe.to_bytes();
+        assert_eq!(Recipe::parse(&bytes).unwrap(), recipe);
+        for at in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1;
+            assert!(Recipe::parse(&flipped).is_err() && Recipe::parse(&bytes[..at]).is_err());
+        }
+        let mut moved = recipe.moved(&[(0, location(&c, 1), 0)]).unwrap();
         let packs: Vec<_> = moved.packs.iter().map(|pack| pack.id.as_str()).collect();
-        assert_eq!(packs, ["b", "c"]);
-        assert_eq!(moved.location(0), location("c", 1));
-        assert_eq!(moved.location(1), location("b", 5));
+        assert_eq!(packs, [&b, &c]);
+        assert_eq!(moved.location(0), location(&c, 1));
+        assert_eq!(moved.location(1), location(&b, 5));
         // The length of the new pack was not filled in.
         assert!(Recipe::parse(&moved.to_bytes()).is_err());
         moved.packs[1].len = 11;
         Recipe::parse(&moved.to_bytes()).unwrap();
+        moved.packs[1].id = "../../../etc/passwd".into();
+        assert!(Recipe::parse(&moved.to_bytes()).is_err());
         recipe.size = 19;
         assert!(Recipe::parse(&recipe.to_bytes()).is_err());
+    }
+
+    #[test]
+    fn tensors_are_in_order() {
+        let pack = "a".repeat(32);
+        for (tensors, right) in [([0, 3], true), ([3, 0], false), ([1, 1], false)] {
+            let (root, tensors) = (Digest::of(b"x"), tensors.to_vec());
+            let packed = Packed { root, level: "max".into(), encoder: "1".into(), tensors };
+            let mut recipe = Recipe::new(20, root, Some((packed, b"tail".to_vec())));
+            recipe.push(&Location { pack: pack.clone(), offset: 0, len: 10 });
+            recipe.push(&Location { pack: pack.clone(), offset: 10, len: 10 });
+            recipe.packs[0].len = 20;
+            assert_eq!(Recipe::parse(&recipe.to_bytes()).is_ok(), right);
+        }
     }
 }

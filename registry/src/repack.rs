@@ -60,7 +60,7 @@ impl Store {
             self.head(repo)?;
         }
         let lease = Lease::begin(&self.objects, self.times.lease)?;
-        let marked = mark(self, lease.began, Duration::ZERO)?;
+        let marked = mark(self, Some(namespace), lease.began, Duration::ZERO)?;
         let mut done = Repacked::default();
         let Some(marked) = marked.get(namespace) else { return Ok(done) };
         let commits = marked.commits.iter();
@@ -87,7 +87,8 @@ impl Store {
             done.files += 1;
             done.before += before.difference(&after).map(|place| place.len).sum::<u64>();
         }
-        stage.finish()?;
+        stage.finish(&lease)?;
+        stage.settle(lease.check(namespace), &lease)?;
         done.after = stage.written();
         Ok(done)
     }

@@ -6,14 +6,14 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, SystemTime};
 
-use at1w_container::Progress;
+use at1w_container::{Digest, Progress};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::keys;
-use crate::mark::{Marked, mark};
+use crate::mark::{Broken, Marked, Part, revision, survey};
 use crate::name::RepoName;
-use crate::prove::{Proof, pack_lens, tensor_name};
+use crate::prove::{Proof, pack_lens};
 use crate::push::Signer;
 use crate::recipe::Location;
 use crate::stage;
@@ -96,15 +96,15 @@ impl<'a> ScrubOptions<'a> {
 pub struct Damage {
     /// The namespace.
     pub namespace: String,
-    /// The SHA-256 of an original file that needs it.
-    pub file: String,
+    /// The SHA-256 of an original file that needs it; `None` for a log or a tree.
+    pub file: Option<String>,
     /// The name of the tensor in that file; `None` for a file that is not packed.
     pub tensor: Option<String>,
-    /// The object that holds the damaged bytes, and their range.
+    /// The object that is damaged, or the folder of objects of which none is good.
     pub pack: String,
-    /// The first damaged byte.
+    /// The first damaged byte; 0 for an object that is damaged as a whole.
     pub offset: u64,
-    /// The number of bytes.
+    /// The number of bytes; 0 for an object that is damaged as a whole.
     pub len: u64,
     /// What is wrong.
     pub problem: String,
@@ -140,10 +140,8 @@ impl Store {
         if let Some(repo) = options.repo {
             self.head(repo)?;
         }
-        for (namespace, marked) in mark(self, now, Duration::ZERO)? {
-            if asked.is_none_or(|asked| asked == namespace) {
-                self.scrub_namespace(&namespace, &marked, options, &mut done)?;
-            }
+        for (namespace, marked) in survey(self, asked, now, Duration::ZERO)? {
+            self.scrub_namespace(&namespace, &marked, options, &mut done)?;
         }
         Ok(done)
     }
@@ -155,7 +153,6 @@ impl Store {
         options: &ScrubOptions<'_>,
         done: &mut Scrubbed,
     ) -> Result<()> {
-        let lens = pack_lens(self, namespace)?;
         // The revisions that need each file.
         let mut revisions: HashMap<_, Vec<String>> = HashMap::new();
         for in_use in &marked.commits {
@@ -163,54 +160,80 @@ impl Store {
                 continue;
             }
             for (path, file) in &in_use.tree.files {
-                let revision = format!("{}@{} {path}", in_use.repo, &in_use.commit.id[..12]);
+                let revision = format!("{} {path}", revision(&in_use.repo, &in_use.commit));
                 revisions.entry(file.sha256).or_default().push(revision);
             }
         }
         let chance = RandomState::new();
         let limit = (options.sample.clamp(0.0, 1.0) * u64::MAX as f64) as u64;
         let wanted = |location: &Location| chance.hash_one(location) <= limit;
-        let mut proof = Proof::default();
-        let recipes = || marked.recipes.values().filter(|(_, r)| revisions.contains_key(&r.sha256));
-        options.progress.begin(recipes().map(|(_, recipe)| recipe.size).sum());
-        for (_, recipe) in recipes() {
-            proof.add(self, namespace, recipe, &lens, &wanted, options.progress)?;
-        }
+        let files = |file: &Digest| revisions.contains_key(file);
+        let sizes = marked.recipes.values().map(|(_, recipe)| (recipe.sha256, recipe.size));
+        options.progress.begin(sizes.filter(|(file, _)| files(file)).map(|(_, size)| size).sum());
+        let proof = Proof::of(self, namespace, marked, &files, &wanted, options.progress)?;
         let before = marks(&self.objects, namespace)?;
-        for (location, problem) in &proof.bad {
+        for (location, problem) in proof.damaged() {
             if !before.contains_key(location) {
                 stage::mark(self, namespace, location, problem)?;
             }
         }
-        let lifted = before.iter().filter(|(location, _)| proof.good.contains(location));
+        let lifted = before.iter().filter(|(location, _)| proof.is_good(location));
         let lifted: Vec<_> = lifted.flat_map(|(_, keys)| keys.clone()).collect();
         self.objects.delete(&lifted)?;
-        for (_, recipe) in recipes() {
-            let mut reader = None;
-            for (segment, location) in recipe.locations().enumerate() {
-                let Some(problem) = proof.bad.get(&location) else { continue };
-                if reader.is_none() && recipe.packed.is_some() {
-                    reader = self.reader(namespace, recipe).ok();
+        let damage = |pack: String, problem: &str, revisions: Vec<String>| Damage {
+            namespace: namespace.into(),
+            file: None,
+            tensor: None,
+            pack,
+            offset: 0,
+            len: 0,
+            problem: problem.into(),
+            revisions,
+        };
+        let of_repo = |name: &str| options.repo.is_none_or(|repo| repo.to_string() == name);
+        for Broken { part, error } in &marked.broken {
+            let problem = error.to_string();
+            done.damaged.extend(match part {
+                Part::Log(folder) => {
+                    let wanted = options.repo.is_none_or(|repo| {
+                        folder.strip_prefix(&keys::name(repo)).is_some_and(|f| f.starts_with('/'))
+                    });
+                    wanted.then(|| damage(folder.clone(), &problem, Vec::new()))
                 }
-                let tensor = reader.as_ref().and_then(|r| tensor_name(r, recipe, segment));
-                done.damaged.push(Damage {
-                    namespace: namespace.into(),
-                    file: recipe.sha256.to_string(),
-                    tensor,
-                    pack: keys::pack(namespace, &location.pack),
-                    offset: location.offset,
-                    len: location.len,
-                    problem: problem.clone(),
-                    revisions: revisions.get(&recipe.sha256).cloned().unwrap_or_default(),
-                });
-            }
+                Part::Tree(tree, revisions) => {
+                    let of_repo = |found: &&String| {
+                        of_repo(found.split_once('@').map_or("", |(repo, _)| repo))
+                    };
+                    let revisions: Vec<_> = revisions.iter().filter(of_repo).cloned().collect();
+                    let folder = keys::tree(namespace, *tree);
+                    (!revisions.is_empty()).then(|| damage(folder, &problem, revisions))
+                }
+                Part::Recipe(file) => revisions.get(file).map(|revisions| Damage {
+                    file: Some(file.to_string()),
+                    ..damage(keys::recipes(namespace, *file), &problem, revisions.clone())
+                }),
+            });
+        }
+        for bad in &proof.bad {
+            let (key, _) = &marked.recipes[&bad.file];
+            let (pack, offset, len) = match bad.damaged_place(&proof) {
+                Some((_, place)) => (keys::pack(namespace, &place.pack), place.offset, place.len),
+                None => (key.clone(), 0, 0),
+            };
+            done.damaged.push(Damage {
+                file: Some(bad.file.to_string()),
+                tensor: bad.tensor.clone(),
+                offset,
+                len,
+                ..damage(pack, &bad.problem, revisions[&bad.file].clone())
+            });
         }
         done.damaged
             .sort_by(|a, b| (&a.pack, a.offset, &a.file).cmp(&(&b.pack, b.offset, &b.file)));
         done.bytes += proof.bytes;
-        done.proven += proof.good.len() as u64;
+        done.proven += proof.good().count() as u64;
         done.lifted += lifted.len() as u64;
-        self.write_record(namespace, &proof, &lens, options)
+        self.write_record(namespace, &proof, options)
     }
 
     /// Writes which packs were proven in full, signed where a key is given.
@@ -218,7 +241,6 @@ impl Store {
         &self,
         namespace: &str,
         proof: &Proof,
-        lens: &HashMap<String, u64>,
         options: &ScrubOptions<'_>,
     ) -> Result<()> {
         #[derive(Serialize)]
@@ -230,14 +252,15 @@ impl Store {
             signature: Option<String>,
         }
 
+        let lens = pack_lens(self, namespace)?;
         let mut covered: HashMap<&str, u64> = HashMap::new();
-        for location in &proof.good {
+        for location in proof.good() {
             *covered.entry(&location.pack).or_default() += location.len;
         }
         let whole = covered.into_iter().filter(|(pack, bytes)| lens.get(*pack) == Some(bytes));
         let mut packs: Vec<_> = whole.map(|(pack, _)| pack.to_owned()).collect();
         packs.sort();
-        let mut damaged: Vec<_> = proof.bad.keys().cloned().collect();
+        let mut damaged: Vec<_> = proof.damaged().into_keys().cloned().collect();
         damaged.sort();
         let proven = Proven { packs, time: rfc3339(SystemTime::now()) };
         let mut record = Record { proven, bytes: proof.bytes, damaged, signature: None };

@@ -3,23 +3,24 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{Read, Write};
+use std::mem;
 
 use at1w_container::{
     Digest, Error as Packing, Level, PackOptions, Parts, Place, Progress, ReadAt, StoredLen,
     TensorInfo, TensorStore, pack_parts,
 };
-use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
-use crate::error::{Error, Result};
+use crate::content::{blob, pointer};
+use crate::error::{Error, Result, is_damage};
 use crate::index::{Index, Samples, Stored, TensorKey};
 use crate::keys;
 use crate::lease::Lease;
 use crate::original::Original;
 use crate::packs::Packs;
 use crate::recipe::{Location, Packed, Recipe};
+use crate::relocate::relocate;
 use crate::store::Store;
-use crate::stored_file::StoredFile;
 use crate::time::rfc3339;
 use crate::tree;
 use crate::view::{Mark, View};
@@ -50,10 +51,15 @@ pub(crate) struct Stage<'a> {
     new: Vec<Stored>,
     /// The recipes to write, each with the name of the one before.
     recipes: HashMap<Digest, (Recipe, Option<String>)>,
-    /// The names of recipes of files of this commit.
-    names: HashMap<Digest, String>,
+    /// The names of recipes of files of this commit, and the roots of those that are packed.
+    names: HashMap<Digest, (String, Option<Digest>)>,
+    /// The keys of recipes that were written, and of those that they supersede.
+    written: Vec<String>,
+    superseded: Vec<String>,
     /// The newest recipes of the namespace, where all were listed.
     listed: Option<HashMap<Digest, String>>,
+    /// Recipes that the tree before names.
+    known_before: HashMap<Digest, (String, Recipe)>,
     /// The packs that the commit relies on and that others wrote.
     relied: HashSet<String>,
     /// Damaged places by the tensor that should be there.
@@ -116,7 +122,10 @@ impl<'a> Stage<'a> {
             new: Vec::new(),
             recipes: HashMap::new(),
             names: HashMap::new(),
+            written: Vec::new(),
+            superseded: Vec::new(),
             listed: None,
+            known_before: HashMap::new(),
             relied: HashSet::new(),
             damaged,
             healed: HashMap::new(),
@@ -148,21 +157,45 @@ impl<'a> Stage<'a> {
             }
             self.listed = Some(listed);
         }
+        self.read_before(files, before)?;
+        // A blob of a hub cache has no suffix: the name that says weights goes before it.
+        let (weights, others): (Vec<_>, Vec<_>) = files.iter().partition(|file| says_weights(file));
         let mut added = Vec::with_capacity(files.len());
-        for file in files {
+        for file in weights.into_iter().chain(others) {
             if self.progress.cancelled() {
                 return Err(Packing::Cancelled.into());
             }
-            let entry = self.add(file, before.files.get(&file.path))?;
+            let entry = self.add(file)?;
             file.check()?;
             added.push((file.path.clone(), entry));
         }
         Ok(added)
     }
 
-    fn add(&mut self, file: &SourceFile, before: Option<&tree::File>) -> Result<tree::File> {
+    /// Reads the recipes of files that may not have changed, side by side.
+    fn read_before(&mut self, files: &[SourceFile], before: &tree::Tree) -> Result<()> {
+        let same = |file: &SourceFile| {
+            let before = before.files.get(&file.path)?;
+            let name = before.recipe.as_ref().filter(|_| before.size == file.len)?;
+            Some((before.sha256, name.clone()))
+        };
+        let same: Vec<_> =
+            files.iter().filter(|file| !says_weights(file)).filter_map(same).collect();
+        let key = |(sha256, name): &(Digest, String)| {
+            format!("{}/{name}", keys::recipes(self.namespace, *sha256))
+        };
+        let read = self.store.objects.get_all(&same.iter().map(key).collect::<Vec<_>>())?;
+        for ((sha256, name), bytes) in same.into_iter().zip(read) {
+            if let Some(Ok(recipe)) = bytes.map(|bytes| Recipe::parse_for(&bytes, sha256)) {
+                self.known_before.insert(sha256, (name, recipe));
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, file: &SourceFile) -> Result<tree::File> {
         let source = File::open(&file.full).map_err(Error::io(&file.full))?;
-        if file.path.to_ascii_lowercase().ends_with(".safetensors") {
+        if says_weights(file) {
             match self.add_packed(&source) {
                 Err(Error::Container(error)) => match error.innermost() {
                     Packing::Safetensors(_) | Packing::WrongKind(_) => {
@@ -173,7 +206,7 @@ impl<'a> Stage<'a> {
                 added => return added,
             }
         }
-        self.add_plain(source, file, before)
+        self.add_plain(source, file)
     }
 
     /// Stores the tensors of a safetensors file that are not there yet.
@@ -247,6 +280,7 @@ impl<'a> Stage<'a> {
                     for damaged in self.damaged.remove(&key).unwrap_or_default() {
                         self.healed.insert(damaged, (location.clone(), stored.model_len));
                     }
+                    self.packs.keep(&location.pack);
                     self.index.insert(stored.clone());
                     self.new.push(stored);
                     location
@@ -286,7 +320,8 @@ impl<'a> Stage<'a> {
         for (segment, tensor) in stale {
             match all[tensor].verify(self.progress) {
                 Ok(()) => {}
-                Err(Packing::Cancelled) => return Err(Packing::Cancelled.into()),
+                // A bad network is no damage.
+                Err(error) if !is_damage(&error) => return Err(error.into()),
                 Err(error) => {
                     let info = &parts.header.tensors()[tensor];
                     let key = TensorKey::of(info, parts.tensors[tensor].digest);
@@ -298,12 +333,7 @@ impl<'a> Stage<'a> {
     }
 
     /// Stores a file as it is.
-    fn add_plain(
-        &mut self,
-        mut source: File,
-        file: &SourceFile,
-        before: Option<&tree::File>,
-    ) -> Result<tree::File> {
+    fn add_plain(&mut self, mut source: File, file: &SourceFile) -> Result<tree::File> {
         let at = &file.full;
         let mut small = Vec::new();
         let sha256 = if file.len < SMALL {
@@ -315,14 +345,17 @@ impl<'a> Stage<'a> {
         };
         let size = if file.len < SMALL { small.len() as u64 } else { file.len };
         self.progress.advance(size);
-        let unchanged = before.filter(|before| before.sha256 == sha256 && before.size == size);
-        if let (Some(before), true) = (unchanged, self.view.marks.is_empty()) {
-            return Ok(before.clone());
-        }
         let git = if file.len < SMALL { blob(&small) } else { pointer(sha256, size) };
         let entry = tree::File { size, sha256, git, root: None, recipe: None };
-        if self.has(sha256) || self.found_plain(sha256)? {
-            return Ok(entry);
+        let known = match self.known(sha256) {
+            None => self.find(sha256)?,
+            known => known,
+        };
+        match known {
+            Some(root) => return Ok(entry.with_root(root)),
+            // Trees that name its root rely on a packed one.
+            None if self.is_packed(sha256)? => return self.add_packed(&source),
+            None => {}
         }
         let mut recipe = Recipe::new(size, sha256, None);
         if file.len < SMALL {
@@ -348,48 +381,60 @@ impl<'a> Stage<'a> {
     /// Adds a file that is stored already; `None` where there is none with good bytes that may be
     /// relied on.
     pub(crate) fn add_stored(&mut self, sha256: Digest) -> Result<Option<tree::File>> {
-        let Some((name, recipe)) = self.newest(sha256)? else { return Ok(None) };
-        if !self.may_rely_on(&name, &recipe) {
+        if self.find(sha256)?.is_none() {
             return Ok(None);
         }
+        let Some((_, recipe)) = self.newest(sha256)? else { return Ok(None) };
         let original = Original::open(self.store, self.namespace, &recipe)?;
-        if !recipe.packs.iter().all(|pack| self.view.is_fresh(&pack.id))
-            && original.verify(sha256, self.progress).is_err()
-        {
-            return Ok(None);
-        }
-        self.rely_on(&recipe);
-        self.names.insert(sha256, name);
         tree_file(&recipe, &original).map(Some)
     }
 
-    /// Whether a file is stored as it is, with good bytes that may be relied on.
-    fn found_plain(&mut self, sha256: Digest) -> Result<bool> {
-        let Some((name, recipe)) = self.newest(sha256)? else { return Ok(false) };
-        if recipe.packed.is_some() {
-            return Ok(false);
-        }
+    /// Finds a file that is stored, with good bytes that may be relied on; returns its root, where it
+    /// is packed.
+    fn find(&mut self, sha256: Digest) -> Result<Option<Option<Digest>>> {
+        let before =
+            self.known_before.get(&sha256).filter(|(n, r)| self.may_rely_on(n, r)).cloned();
+        let Some((name, recipe)) = before.map_or_else(|| self.newest(sha256), |b| Ok(Some(b)))?
+        else {
+            return Ok(None);
+        };
+        let root = recipe.packed.as_ref().map(|packed| packed.root);
         if !self.may_rely_on(&name, &recipe) {
             if recipe.locations().any(|location| self.view.marks.contains_key(&location)) {
-                self.bad.insert(sha256, recipe.locations().collect());
+                self.note_bad(&recipe);
             }
-            return Ok(false);
+            return Ok(None);
         }
-        let fresh = |location: &Location| self.view.is_fresh(&location.pack);
-        if !recipe.locations().all(|location| fresh(&location)) {
-            let stored = StoredFile::open(&self.store.objects, self.namespace, &recipe);
-            let proven = hash(&stored, self.progress).is_ok_and(|digest| digest == sha256);
-            if !proven {
-                for location in recipe.locations() {
-                    mark(self.store, self.namespace, &location, "its SHA-256 does not match")?;
+        if !recipe.packs.iter().all(|pack| self.view.is_fresh(&pack.id)) {
+            match Original::open(self.store, self.namespace, &recipe)?.verify(sha256, self.progress)
+            {
+                Ok(()) => {}
+                Err(Error::Container(error)) if !is_damage(&error) => return Err(error.into()),
+                Err(error) => {
+                    // Tensors are proven one by one when they are pushed again.
+                    for location in recipe.locations().filter(|_| root.is_none()) {
+                        mark(self.store, self.namespace, &location, &error.to_string())?;
+                    }
+                    self.note_bad(&recipe);
+                    return Ok(None);
                 }
-                self.bad.insert(sha256, recipe.locations().collect());
-                return Ok(false);
             }
         }
         self.rely_on(&recipe);
-        self.names.insert(sha256, name);
-        Ok(true)
+        self.names.insert(sha256, (name, root));
+        Ok(Some(root))
+    }
+
+    /// Notes the damaged places of a file that is stored as it is, to be healed.
+    fn note_bad(&mut self, recipe: &Recipe) {
+        if recipe.packed.is_none() {
+            self.bad.insert(recipe.sha256, recipe.locations().collect());
+        }
+    }
+
+    /// Whether the newest recipe of a file is that of a packed one.
+    fn is_packed(&self, sha256: Digest) -> Result<bool> {
+        Ok(self.newest(sha256)?.is_some_and(|(_, recipe)| recipe.packed.is_some()))
     }
 
     /// Returns the newest recipe of a file.
@@ -418,15 +463,20 @@ impl<'a> Stage<'a> {
         self.relied.extend(packs.filter(|&pack| self.view.packs.contains_key(pack)).cloned());
     }
 
-    /// Whether a file of this commit was stored or found before.
-    fn has(&self, sha256: Digest) -> bool {
-        self.names.contains_key(&sha256) || self.recipe_of(sha256).is_some()
+    /// Returns the root of a file of this commit that was stored or found before: `None` within for
+    /// one that is not packed.
+    fn known(&self, sha256: Digest) -> Option<Option<Digest>> {
+        let written = self.recipe_of(sha256);
+        let written = written.map(|recipe| recipe.packed.as_ref().map(|packed| packed.root));
+        written.or_else(|| self.names.get(&sha256).map(|(_, root)| *root))
     }
 
     /// Keeps the recipe of a file, unless there is the same already.
     fn keep(&mut self, file: tree::File, recipe: Recipe) -> Result<tree::File> {
-        if self.has(file.sha256) {
-            return Ok(file);
+        if let Some(root) = self.known(file.sha256)
+            && (root.is_some() || file.root.is_none())
+        {
+            return Ok(file.with_root(root));
         }
         let bad = self.bad.remove(&file.sha256).unwrap_or_default();
         let good = recipe.locations().map(|location| (location, 0));
@@ -438,7 +488,7 @@ impl<'a> Stage<'a> {
             && self.may_rely_on(name, found)
         {
             self.rely_on(found);
-            self.names.insert(file.sha256, name.clone());
+            self.names.insert(file.sha256, (name.clone(), file.root));
             return Ok(file);
         }
         self.rely_on(&recipe);
@@ -456,23 +506,10 @@ impl<'a> Stage<'a> {
         self.packs.fill_in(recipe);
     }
 
-    /// Writes what is left: packs of small files, recipes, and a run of the index. Checks that what
-    /// the commit relies on is there.
-    pub(crate) fn finish(&mut self) -> Result<()> {
-        self.packs.flush()?;
-        let (mut objects, mut superseded) = (Vec::new(), Vec::new());
-        for (mut recipe, before) in std::mem::take(&mut self.recipes).into_values() {
-            self.fill_in(&mut recipe);
-            let name = keys::next(before.as_deref());
-            let folder = keys::recipes(self.namespace, recipe.sha256);
-            self.names.insert(recipe.sha256, name.clone());
-            objects.push((format!("{folder}/{name}"), recipe.to_bytes()));
-            superseded.extend(before.map(|before| format!("{folder}/{before}")));
-        }
-        self.store.objects.put_all(objects)?;
-        // Trees that name them find the newer ones.
-        self.store.objects.delete(&superseded)?;
-        crate::index::write(&self.store.objects, self.namespace, self.new.clone())?;
+    /// Writes what is left: packs of small files, recipes, and a run of the index. Checks first that
+    /// what the commit relies on is there: others come to read by these recipes.
+    pub(crate) fn finish(&mut self, lease: &Lease) -> Result<()> {
+        self.packs.finish()?;
         // A list may be late: each pack of others is asked for by its name.
         for pack in &self.relied {
             let key = keys::pack(self.namespace, pack);
@@ -480,18 +517,62 @@ impl<'a> Stage<'a> {
                 return Err(Error::damaged(key, "a pack that was listed is gone: push again"));
             }
         }
-        Ok(())
+        lease.check(self.namespace)?;
+        let mut objects = Vec::new();
+        for (mut recipe, before) in mem::take(&mut self.recipes).into_values() {
+            self.fill_in(&mut recipe);
+            let name = keys::next(before.as_deref());
+            let folder = keys::recipes(self.namespace, recipe.sha256);
+            let root = recipe.packed.as_ref().map(|packed| packed.root);
+            self.names.insert(recipe.sha256, (name.clone(), root));
+            self.superseded.extend(before.map(|before| format!("{folder}/{before}")));
+            self.written.push(format!("{folder}/{name}"));
+            objects.push((format!("{folder}/{name}"), recipe.to_bytes()));
+        }
+        objects.extend(crate::index::object(self.namespace, mem::take(&mut self.new)));
+        Ok(self.store.objects.put_all(objects)?)
+    }
+
+    /// Removes the recipes that those of this commit supersede, and has files that are damaged
+    /// elsewhere lie in the good copies, once the commit is acknowledged. If the collector has given
+    /// up on it, what its recipes name may be deleted, and they are removed instead.
+    pub(crate) fn settle<T>(&self, committed: Result<T>, lease: &Lease) -> Result<T> {
+        let objects = &self.store.objects;
+        let committed = match committed {
+            Err(Error::Expired(name)) => {
+                // Best effort: the collector prefers recipes whose packs are there.
+                let _ = objects.delete(&self.written);
+                return Err(Error::Expired(name));
+            }
+            committed => committed?,
+        };
+        let mend = || {
+            lease.check(self.namespace)?;
+            // Trees that name them find the newer ones.
+            objects.delete(&self.superseded)?;
+            relocate(self.store, self.namespace, &self.healed)
+        };
+        if let Err(error) = mend() {
+            let problem = format!("damaged tensors elsewhere were not healed: {error}");
+            self.progress.warn(&problem);
+        }
+        Ok(committed)
     }
 
     /// Returns the name of the recipe of a file.
     pub(crate) fn recipe_name(&self, sha256: Digest) -> Option<&String> {
-        self.names.get(&sha256)
+        self.names.get(&sha256).map(|(name, _)| name)
     }
 
     /// Returns the number of bytes that were written.
     pub(crate) fn written(&self) -> u64 {
         self.packs.written()
     }
+}
+
+/// Whether the name of a file says that it holds weights.
+fn says_weights(file: &SourceFile) -> bool {
+    file.path.to_ascii_lowercase().ends_with(".safetensors")
 }
 
 /// Marks a damaged place, so that nobody relies on it.
@@ -506,18 +587,6 @@ pub(crate) fn mark(
     let json = serde_json::to_vec(&mark).expect("a mark is plain data");
     let key = format!("{}/{}", keys::marks(namespace), keys::next(None));
     Ok(store.objects.put(&key, json)?)
-}
-
-/// Returns the SHA-256 of all bytes of a source.
-pub(crate) fn hash(source: &dyn ReadAt, progress: &dyn Progress) -> std::io::Result<Digest> {
-    let (mut hasher, mut at, len) = (Sha256::new(), 0, source.size()?);
-    while at < len {
-        let to = len.min(at + (8 << 20));
-        hasher.update(&source.read_at(at..to)?);
-        progress.advance(to - at);
-        at = to;
-    }
-    Ok(Digest(hasher.finalize().into()))
 }
 
 fn copy(
@@ -553,17 +622,12 @@ pub(crate) fn tree_file(recipe: &Recipe, original: &Original) -> Result<tree::Fi
     Ok(tree::File { size, sha256, git, root, recipe: None })
 }
 
-/// Returns the name that git gives to a file.
-fn blob(content: &[u8]) -> String {
-    let mut hasher = Sha1::new_with_prefix(format!("blob {}\0", content.len()));
-    hasher.update(content);
-    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Returns the name that git gives to the pointer of Git LFS to a file.
-fn pointer(sha256: Digest, size: u64) -> String {
-    let spec = "version https://git-lfs.github.com/spec/v1";
-    blob(format!("{spec}\noid sha256:{sha256}\nsize {size}\n").as_bytes())
+impl tree::File {
+    /// Returns the same file, as one that is packed where there is a root.
+    fn with_root(self, root: Option<Digest>) -> Self {
+        let git = if root.is_some() { pointer(self.sha256, self.size) } else { self.git };
+        Self { root, git, ..self }
+    }
 }
 
 /// Returns the name of a level.
@@ -573,16 +637,5 @@ pub(crate) fn level_name(level: Level) -> &'static str {
         Level::Default => "default",
         Level::Max => "max",
         _ => "other",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn blobs_have_the_names_that_git_gives() {
-        assert_eq!(blob(b""), "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391");
-        assert_eq!(blob(b"hello\n"), "ce013625030ba8dba906f756967f9e9ca394464a");
     }
 }

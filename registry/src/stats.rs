@@ -98,7 +98,7 @@ impl Store {
     /// [`Error::Damaged`], [`Error::Log`], and those of the store.
     pub fn stats(&self) -> Result<Vec<(String, Summary)>> {
         self.require()?;
-        let marked = crate::mark::mark(self, self.now()?, std::time::Duration::ZERO)?;
+        let marked = crate::mark::mark(self, None, self.now()?, std::time::Duration::ZERO)?;
         let mut all = Vec::new();
         for (namespace, marked) in &marked {
             let mut listed = Vec::new();

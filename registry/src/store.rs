@@ -146,7 +146,7 @@ impl Store {
         if self.is_there()? {
             return Ok(false);
         }
-        if !self.is_empty()? {
+        if !self.objects.is_empty()? {
             return Err(Error::NotEmpty(self.address().into()));
         }
         if let Some(root) = self.objects.root() {
@@ -159,17 +159,6 @@ impl Store {
         // Another process may have made it meanwhile, of a later version even.
         self.require()?;
         Ok(made)
-    }
-
-    fn is_empty(&self) -> Result<bool> {
-        match self.objects.root() {
-            Some(root) if root.exists() => {
-                let mut entries = fs::read_dir(root).map_err(Error::io(root))?;
-                Ok(entries.next().is_none())
-            }
-            Some(_) => Ok(true),
-            None => Ok(self.objects.folders("")?.is_empty() && self.objects.list("")?.is_empty()),
-        }
     }
 
     /// Whether there is a store, of a version that this crate knows.
@@ -220,17 +209,21 @@ impl Store {
         if name.len() < SHORTEST || !name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(missing());
         }
+        // The whole name of a commit that a branch or a tag is at needs no look at the log.
         let refs = || branches.values().chain(tags.values());
-        if let Some(found) = refs().find(|found| found.commit.starts_with(name)) {
+        if let Some(found) = refs().find(|found| found.commit == name) {
             return Ok(found.clone());
         }
-        let mut found = None;
+        let mut found: Option<Ref> = None;
         for entry in log::read_all(&self.objects, &head.log, head.entry.seq)? {
-            if let Some(commit) = &entry.commit
-                && commit.id.starts_with(name)
-            {
-                found = Some(of_commit(commit, entry.seq));
+            let Some(commit) = entry.commit.filter(|commit| commit.id.starts_with(name)) else {
+                continue;
+            };
+            if found.is_some_and(|found| found.commit != commit.id) {
+                let problem = "is the beginning of several commits: write more of it".into();
+                return Err(Error::Name { name: name.into(), problem });
             }
+            found = Some(Ref::to(&commit, entry.seq));
         }
         found.ok_or_else(missing)
     }
@@ -289,7 +282,8 @@ impl Store {
         let hint = file.recipe.as_deref();
         let recipe = Recipe::read(&self.objects, namespace, file.sha256, hint)?;
         let root = recipe.packed.as_ref().map(|packed| packed.root);
-        if recipe.size != file.size || root != file.root {
+        // A file that was stored as it was may be packed since, under a name that says weights.
+        if recipe.size != file.size || file.root.is_some() && root != file.root {
             return Err(Error::damaged(
                 format!("recipe of {}", file.sha256),
                 "it is not what the tree says",
@@ -400,12 +394,6 @@ impl Store {
 fn open_options(recipe: &Recipe) -> OpenOptions {
     let root = recipe.packed.as_ref().map(|packed| packed.root);
     OpenOptions::new().root(root).tail_len(recipe.tail.len() as u64)
-}
-
-/// Returns what names a commit that entry `seq` brought.
-pub(crate) fn of_commit(commit: &Commit, seq: u64) -> Ref {
-    let (id, tree, copy) = (commit.id.clone(), commit.tree, commit.copy.clone());
-    Ref { commit: id, seq, tree, copy, files: commit.files, bytes: commit.bytes }
 }
 
 /// Returns the user and the machine.

@@ -50,6 +50,11 @@ impl StoredFile {
         Self { packs, parts, tail: recipe.tail.clone() }
     }
 
+    /// Whether the bytes are a virtual `.at1w`.
+    pub(crate) fn is_packed(&self) -> bool {
+        matches!(self.parts.first(), Some((_, Part::First)))
+    }
+
     /// Returns the parts that a range is made of, each with the range within it.
     fn parts_of(&self, range: &Range<u64>) -> io::Result<Vec<(Part, Range<u64>)>> {
         if range.start > range.end || range.end > self.size()? {

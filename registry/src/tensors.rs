@@ -31,12 +31,12 @@ impl Store {
         let mut tensors: BTreeMap<String, Vec<(&str, TensorEntry)>> = BTreeMap::new();
         let mut entries = BTreeMap::new();
         for (path, file) in &tree.files {
-            let (source, options) = self.stored(&revision.repo.namespace, file)?;
             if file.root.is_none() {
                 let (dtype, shape) = ("file".to_owned(), vec![file.size]);
                 entries.insert(path.clone(), TensorEntry { dtype, shape, digest: file.sha256 });
                 continue;
             }
+            let (source, options) = self.stored(&revision.repo.namespace, file)?;
             for tensor in Reader::new(Box::new(source), &options)?.tensors() {
                 let (dtype, shape) = (tensor.dtype_name().to_owned(), tensor.shape().to_vec());
                 let entry = TensorEntry { dtype, shape, digest: tensor.digest() };

@@ -1,16 +1,14 @@
-//! The files of a source: one file, or those under a directory. Symbolic links are followed.
+//! The files of a source: one file, or those under a directory, walked as packing walks it.
 
-use std::fs::{self, Metadata};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use walkdir::WalkDir;
+use at1w_container::Progress;
+use at1w_container::repository::Contents;
 
 use crate::error::{Error, Result};
 use crate::name::check_path;
-
-/// How the names of files end that are being written.
-const TEMPORARY: &str = ".at1w-tmp";
 
 /// A file of a source.
 #[derive(Debug)]
@@ -23,8 +21,9 @@ pub(crate) struct SourceFile {
 }
 
 impl SourceFile {
-    pub(crate) fn new(path: String, full: PathBuf, metadata: &Metadata) -> Result<Self> {
+    pub(crate) fn new(path: String, full: PathBuf) -> Result<Self> {
         check_path(&path)?;
+        let metadata = fs::metadata(&full).map_err(Error::io(&full))?;
         Ok(Self { path, full, len: metadata.len(), modified: metadata.modified().ok() })
     }
 
@@ -40,45 +39,35 @@ impl SourceFile {
     }
 }
 
-/// Lists the files of a source, sorted by path. The folder `.git` is left out.
-pub(crate) fn walk(source: &Path) -> Result<Vec<SourceFile>> {
+/// The files of a source.
+pub(crate) struct Source {
+    /// Sorted by path. A file that links lead to is there by the names of these as well.
+    pub(crate) files: Vec<SourceFile>,
+    /// The paths of what Git or a hub cache keeps for itself.
+    pub(crate) left_out: Vec<String>,
+}
+
+/// Lists the files of a source. What cannot be taken is an error: nothing is silently missing from a
+/// commit.
+pub(crate) fn walk(source: &Path, progress: &dyn Progress) -> Result<Source> {
     let metadata = fs::metadata(source).map_err(Error::io(source))?;
-    let refused = |path: &Path, problem: &str| {
-        Error::io(path)(std::io::Error::new(std::io::ErrorKind::InvalidInput, problem))
-    };
-    if metadata.is_file() {
+    if !metadata.is_dir() {
         let name = source.file_name().and_then(|name| name.to_str());
-        let name = name.ok_or_else(|| refused(source, "its name is not valid UTF-8"))?;
-        return Ok(vec![SourceFile::new(name.into(), source.into(), &metadata)?]);
-    }
-    let mut files = Vec::new();
-    let entries = WalkDir::new(source).follow_links(true).min_depth(1).into_iter();
-    for entry in entries.filter_entry(|entry| {
-        let git = entry.depth() == 1 && entry.file_name() == ".git";
-        !git && !entry.file_name().to_string_lossy().ends_with(TEMPORARY)
-    }) {
-        let entry = entry.map_err(|error| {
-            let path = error.path().unwrap_or(source).to_owned();
-            let cause = error.into_io_error();
-            cause.map_or_else(|| refused(&path, "is a link in a circle"), Error::io(&path))
-        })?;
-        if entry.file_type().is_dir() {
-            continue;
+        let refused =
+            |problem: &str| std::io::Error::new(std::io::ErrorKind::InvalidInput, problem);
+        let name = name.ok_or_else(|| refused("its name is not valid UTF-8"));
+        let name = name.map_err(Error::io(source))?;
+        if !metadata.is_file() {
+            return Err(Error::io(source)(refused("is neither a file nor a directory")));
         }
-        let full = entry.path().to_owned();
-        if !entry.file_type().is_file() {
-            return Err(refused(&full, "is neither a file nor a directory"));
-        }
-        let parts = full.strip_prefix(source).unwrap_or(&full).components();
-        let parts: Option<Vec<_>> = parts.map(|part| part.as_os_str().to_str()).collect();
-        let path = parts.ok_or_else(|| refused(&full, "its name is not valid UTF-8"))?.join("/");
-        let metadata = entry.metadata().map_err(|error| {
-            error
-                .into_io_error()
-                .map_or_else(|| refused(&full, "is not readable"), Error::io(&full))
-        })?;
-        files.push(SourceFile::new(path, full, &metadata)?);
+        let files = vec![SourceFile::new(name.into(), source.into())?];
+        return Ok(Source { files, left_out: Vec::new() });
     }
-    files.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(files)
+    let Contents { files, left_out, errors, .. } = Contents::walk(source, progress)?;
+    if let Some(error) = errors.into_iter().next() {
+        return Err(error.into());
+    }
+    let file =
+        |file: at1w_container::repository::ContentFile| SourceFile::new(file.path, file.full);
+    Ok(Source { files: files.into_iter().map(file).collect::<Result<_>>()?, left_out })
 }

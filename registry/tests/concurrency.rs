@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use at1w_container::Level;
 use at1w_registry::{CollectOptions, Error, PushOptions, Revision, Store};
-use common::{Fate, Hook, Op, Place, failing, model, owned};
+use common::{Fate, Hook, Op, Place, failing, model, once, owned};
 
 fn revision(text: &str) -> Revision {
     text.parse().unwrap()
@@ -17,18 +18,6 @@ fn revision(text: &str) -> Revision {
 
 fn grace(seconds: f64) -> CollectOptions {
     CollectOptions::new().grace(Duration::from_secs_f64(seconds))
-}
-
-/// A hook that runs `work` on another thread, and waits for it, before the first request of a kind.
-fn once(op: Op, folder: &'static str, work: impl Fn() + Send + Sync + 'static) -> Hook {
-    let (done, work) = (AtomicBool::new(false), Arc::new(work));
-    Box::new(move |found, key| {
-        if found == op && key.starts_with(folder) && !done.swap(true, Ordering::SeqCst) {
-            let work = work.clone();
-            thread::spawn(move || work()).join().unwrap();
-        }
-        Fate::Answered
-    })
 }
 
 /// [`once`], with the answer lost and done all the same.
@@ -99,15 +88,6 @@ fn a_branch_that_is_removed_is_kept_within_the_grace() {
     assert!(matches!(restored, Err(Error::Collected(_))), "{restored:?}");
 }
 
-/// Makes the objects in a folder older.
-fn age(place: &Place, folder: &str, seconds: u64) {
-    let time = std::time::SystemTime::now() - Duration::from_secs(seconds);
-    for key in place.keys(folder) {
-        let file = std::fs::File::options().write(true).open(place.root().join(key)).unwrap();
-        file.set_modified(time).unwrap();
-    }
-}
-
 /// The time after which a push of these tests is given up: a grace of 12 s is allowed then.
 const LEASE: Duration = Duration::from_secs(3);
 
@@ -117,7 +97,7 @@ fn abandoned() -> Arc<Place> {
     place.push("lab/old", &weights(1));
     place.store().remove(&revision("lab/old")).unwrap();
     for folder in ["packs", "files", "trees", "repos"] {
-        age(&place, folder, 3600);
+        place.age(folder, 3600);
     }
     Arc::new(place)
 }
@@ -127,7 +107,7 @@ fn a_push_does_not_rely_on_what_is_condemned() {
     let place = abandoned();
     let done = place.store().collect(&grace(12.0)).unwrap();
     assert!(done.condemned == 3 && done.deleted == 0, "{done:?}");
-    age(&place, "tombstones", 60);
+    place.age("tombstones", 60);
     // The push begins after that, and is about to commit when the collector comes again.
     let others = place.clone();
     let slow = place.hooked(once(Op::Put, "repos/lab", move || {
@@ -149,13 +129,56 @@ fn what_a_push_has_found_stays_until_it_is_committed() {
         assert!(done.leases == 1 && done.condemned > 0, "{done:?}");
         // Its lease is renewed, and is as old as all this takes.
         thread::sleep(Duration::from_millis(500));
-        age(&others, "tombstones", 13);
+        others.age("tombstones", 13);
         let first = others.keys("leases").into_iter().find(|key| key.ends_with("/00000000"));
-        age(&others, &first.unwrap(), 20);
+        others.age(&first.unwrap(), 20);
         let done = others.store().collect(&grace(12.0)).unwrap();
         assert!(done.leases == 1 && done.deleted == 0, "{done:?}");
     }));
     push(&slow, &place, "source", &weights(1)).unwrap();
+    assert_eq!(place.pulled("lab/model").unwrap(), owned(&weights(1)));
+}
+
+#[test]
+fn a_repository_that_is_renamed_stays_while_its_log_is_copied() {
+    // Between the two names nothing is live, and the old one looks as if it was removed long ago.
+    let place = Arc::new(Place::short(LEASE));
+    place.push("lab/model", &weights(1));
+    place.age("", 3600);
+    let others = place.clone();
+    let slow = place.hooked(once(Op::Put, "repos/lab/other", move || {
+        others.age("repos", 3600);
+        let done = others.store().collect(&grace(12.0)).unwrap();
+        assert!(done.leases == 1 && done.condemned > 0, "{done:?}");
+        thread::sleep(Duration::from_millis(500));
+        others.age("tombstones", 13);
+        let first = others.keys("leases").into_iter().find(|key| key.ends_with("/00000000"));
+        others.age(&first.unwrap(), 20);
+        let done = others.store().collect(&grace(12.0)).unwrap();
+        assert!(done.leases == 1 && done.deleted == 0, "{done:?}");
+    }));
+    slow.rename(&revision("lab/model").repo, "other").unwrap();
+    // What was condemned is in use again.
+    place.age("tombstones", 60);
+    place.store().collect(&grace(12.0)).unwrap();
+    assert_eq!(place.pulled("lab/other").unwrap(), owned(&weights(1)));
+}
+
+#[test]
+fn files_that_move_while_the_collector_reads_are_kept() {
+    // A repack supersedes the recipe that the collector has listed and is about to read.
+    let place = Arc::new(Place::new());
+    let source = place.source("source", &weights(1));
+    let options = PushOptions::new().level(Level::Fast);
+    place.store().push(&source, &revision("lab/model").repo, &options).unwrap();
+    let others = place.clone();
+    let collector = place.hooked(once(Op::Get, "files/lab", move || {
+        let done = others.store().repack("lab", None, Level::Max, &()).unwrap();
+        assert_eq!(done.files, 1);
+    }));
+    collector.collect(&grace(0.0)).unwrap();
+    assert_eq!(place.pulled("lab/model").unwrap(), owned(&weights(1)));
+    place.store().collect(&grace(0.0)).unwrap();
     assert_eq!(place.pulled("lab/model").unwrap(), owned(&weights(1)));
 }
 
@@ -165,7 +188,7 @@ fn what_is_condemned_is_read_before_the_list_of_packs() {
     // lists packs first takes the pack for one that is there.
     let place = abandoned();
     place.store().collect(&grace(12.0)).unwrap();
-    age(&place, "tombstones", 60);
+    place.age("tombstones", 60);
     let others = place.clone();
     let looks = AtomicU64::new(0);
     let slow = place.hooked(Box::new(move |op, key| {
@@ -222,7 +245,7 @@ fn a_push_that_ends_while_the_collector_looks_is_kept() {
         }
         // Condemned since the push began.
         place.store().collect(&grace(12.0)).unwrap();
-        age(&place, "tombstones", 13);
+        place.age("tombstones", 13);
         let pushing = Mutex::new(Some(pushing));
         let looks = AtomicU64::new(0);
         let collector = place.hooked(Box::new(move |op, key| {

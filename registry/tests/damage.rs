@@ -170,3 +170,18 @@ fn packs_of_which_little_is_in_use_are_rewritten() {
     let pushed = place.push("lab/again", &[("m.safetensors", model(&[("b", 2, 100_000)], "x"))]);
     assert_eq!(pushed.stored, 0);
 }
+
+#[test]
+fn a_file_of_empty_tensors_is_whole() {
+    let place = Place::new();
+    let empty = [("e.safetensors", model(&[("e", 1, 0)], "m"))];
+    place.push("lab/one", &empty);
+    let found = scrub(&place.store());
+    assert!(found.damaged.is_empty(), "{found:?}");
+    place.push("lab/two", &empty);
+    assert_eq!(place.keys("files").len(), 1);
+    place.store().remove(&"lab/one".parse().unwrap()).unwrap();
+    place.store().remove(&"lab/two".parse().unwrap()).unwrap();
+    place.store().restore(&"lab/one".parse().unwrap()).unwrap();
+    assert_eq!(place.pulled("lab/one").unwrap(), owned(&empty));
+}

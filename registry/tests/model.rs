@@ -1,56 +1,158 @@
-//! A model of the store: random steps, with faults, are held against a map of what should be there.
+//! A model of the store: random steps are held against a map of what should be there, after each.
+//! A request of a step fails, or another step runs while it waits.
 
 mod common;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 
 use at1w_container::Level;
-use at1w_registry::{CollectOptions, Error, PushOptions, Revision, ScrubOptions};
-use common::{Fate, Place, failing, model};
+use at1w_registry::{CollectOptions, Error, PushOptions, Revision, ScrubOptions, Store};
+use common::{Fate, Hook, Place, model};
 use proptest::prelude::*;
+
+/// The number of repositories, and of tags of each.
+const REPOS: usize = 3;
+const TAGS: usize = 2;
+
+/// The time after which a push is given up: the shortest grace while one runs is four times that.
+const LEASE: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Debug)]
 enum Step {
     Push { repo: usize, seeds: Vec<u64>, delete: bool },
     Remove { repo: usize },
     Restore { repo: usize },
+    Rename { from: usize, to: usize },
     Tag { repo: usize, tag: usize },
     Untag { repo: usize, tag: usize },
-    Collect { now: bool },
+    Collect { at_rest: bool },
     Repack { max: bool },
     Scrub,
 }
 
-/// A step, and the request of it that fails.
-fn step() -> impl Strategy<Value = (Step, Option<(usize, Fate)>)> {
-    let repo = 0..3_usize;
+/// What happens at a request of a step.
+#[derive(Clone, Debug)]
+enum Event {
+    Fails(Fate),
+    Waits(Step),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let (repo, tag) = (0..REPOS, 0..TAGS);
     let seeds = prop::collection::vec(1..6_u64, 1..4);
-    let step = prop_oneof![
+    prop_oneof![
         5 => (repo.clone(), seeds, any::<bool>())
             .prop_map(|(repo, seeds, delete)| Step::Push { repo, seeds, delete }),
-        1 => repo.clone().prop_map(|repo| Step::Remove { repo }),
+        2 => repo.clone().prop_map(|repo| Step::Remove { repo }),
         1 => repo.clone().prop_map(|repo| Step::Restore { repo }),
-        1 => (repo.clone(), 0..2_usize).prop_map(|(repo, tag)| Step::Tag { repo, tag }),
-        1 => (repo, 0..2_usize).prop_map(|(repo, tag)| Step::Untag { repo, tag }),
-        3 => prop::bool::weighted(0.8).prop_map(|now| Step::Collect { now }),
+        2 => (repo.clone(), repo.clone()).prop_map(|(from, to)| Step::Rename { from, to }),
+        1 => (repo.clone(), tag.clone()).prop_map(|(repo, tag)| Step::Tag { repo, tag }),
+        1 => (repo, tag).prop_map(|(repo, tag)| Step::Untag { repo, tag }),
+        4 => any::<bool>().prop_map(|at_rest| Step::Collect { at_rest }),
         1 => any::<bool>().prop_map(|max| Step::Repack { max }),
         1 => Just(Step::Scrub),
+    ]
+}
+
+/// A step, and the number of a request of it at which something happens.
+fn disturbed() -> impl Strategy<Value = (Step, Option<(usize, Event)>)> {
+    let event = prop_oneof![
+        Just(Event::Fails(Fate::Refused)),
+        Just(Event::Fails(Fate::Lost)),
+        step().prop_map(Event::Waits),
+        step().prop_map(Event::Waits),
     ];
-    let fate = prop_oneof![Just(Fate::Refused), Just(Fate::Lost)];
-    (step, prop::option::weighted(0.3, (1..40_usize, fate)))
+    (step(), prop::option::weighted(0.6, (1..60_usize, event)))
 }
 
 type Files = BTreeMap<String, Vec<u8>>;
 
+/// The files of a repository, and of its tags.
+type Content = (Files, BTreeMap<usize, Files>);
+
 /// What should be there.
 #[derive(Clone, Debug, Default)]
 struct Expected {
-    /// The files of each repository that is there, and of its tags.
-    repos: BTreeMap<usize, (Files, BTreeMap<usize, Files>)>,
+    repos: BTreeMap<usize, Content>,
     /// What was removed, and may be restored.
-    removed: BTreeMap<usize, (Files, BTreeMap<usize, Files>)>,
+    removed: BTreeMap<usize, Content>,
+}
+
+impl Expected {
+    /// Returns what is there after a step that was done; `None` if it could not be done.
+    fn after(&self, step: &Step) -> Option<Self> {
+        let mut next = self.clone();
+        match step {
+            Step::Push { repo, seeds, delete } => {
+                let (files, _) = next.repos.entry(*repo).or_default();
+                if *delete {
+                    files.clear();
+                }
+                files.extend(common::owned(&content(seeds)));
+                next.removed.remove(repo);
+            }
+            Step::Remove { repo } => {
+                let removed = next.repos.remove(repo)?;
+                next.removed.insert(*repo, removed);
+            }
+            Step::Restore { repo } => {
+                let restored = next.removed.remove(repo)?;
+                next.repos.insert(*repo, restored);
+            }
+            Step::Rename { from, to } if from == to => _ = next.repos.get(from)?,
+            Step::Rename { from, to } => {
+                let moved = next.repos.remove(from)?;
+                if next.repos.insert(*to, moved.clone()).is_some() {
+                    return None;
+                }
+                next.removed.remove(to);
+                // The log under the old name is restored like one that was removed.
+                next.removed.insert(*from, moved);
+            }
+            Step::Tag { repo, tag } => {
+                let (files, tags) = next.repos.get_mut(repo)?;
+                if tags.insert(*tag, files.clone()).is_some() {
+                    return None;
+                }
+            }
+            Step::Untag { repo, tag } => _ = next.repos.get_mut(repo)?.1.remove(tag)?,
+            Step::Collect { .. } | Step::Repack { .. } | Step::Scrub => {}
+        }
+        Some(next)
+    }
+
+    /// Returns the names of files of each repository, for messages.
+    fn keys(&self) -> Vec<(usize, Vec<&String>)> {
+        self.repos.iter().map(|(repo, (files, _))| (*repo, files.keys().collect())).collect()
+    }
+
+    /// Whether a store holds just this.
+    fn is_in(&self, place: &Place) -> bool {
+        (0..REPOS).all(|repo| {
+            let name = name(repo);
+            let Some((files, tags)) = self.repos.get(&repo) else {
+                let pulled = place.pulled(&name);
+                return matches!(pulled, Err(Error::NoRepo { .. } | Error::NoStore(_)));
+            };
+            let is = |revision: &str, files: &Files| {
+                place.pulled(revision).is_ok_and(|pulled| pulled == *files)
+            };
+            let tag = |tag: usize| match tags.get(&tag) {
+                Some(files) => is(&format!("{name}@t{tag}"), files),
+                None => {
+                    matches!(place.pulled(&format!("{name}@t{tag}")), Err(Error::NoRevision { .. }))
+                }
+            };
+            is(&name, files) && (0..TAGS).all(tag)
+        })
+    }
+}
+
+fn name(repo: usize) -> String {
+    format!("lab/r{repo}")
 }
 
 fn content(seeds: &[u64]) -> Vec<(&'static str, Vec<u8>)> {
@@ -60,101 +162,117 @@ fn content(seeds: &[u64]) -> Vec<(&'static str, Vec<u8>)> {
     vec![(name, model(&tensors, "m")), ("config.json", format!("{seeds:?}").into_bytes())]
 }
 
-fn check(place: &Place, expected: &Expected) {
-    for repo in 0..3 {
-        let name = format!("lab/r{repo}");
-        match expected.repos.get(&repo) {
-            None => assert!(matches!(
-                place.pulled(&name),
-                Err(Error::NoRepo { .. } | Error::NoStore(_))
-            )),
-            Some((files, tags)) => {
-                assert!(place.pulled(&name).unwrap() == *files, "{name}");
-                for (tag, files) in tags {
-                    assert!(place.pulled(&format!("{name}@t{tag}")).unwrap() == *files);
-                }
-            }
-        }
-    }
-}
-
-/// Takes a step; returns whether it was done.
-fn take(
-    place: &Place,
-    step: &Step,
-    expected: &mut Expected,
-    fault: Option<(usize, Fate)>,
-) -> Result<(), Error> {
-    let fates = fault.into_iter().collect();
-    let store = place.hooked(failing(fates));
-    let revision = |repo: &usize| format!("lab/r{repo}").parse::<Revision>().unwrap();
-    let tagged = |repo: &usize, tag| format!("lab/r{repo}@t{tag}").parse::<Revision>().unwrap();
+/// Takes a step. `folder` is that of what it pushes.
+fn take(place: &Place, store: &Store, step: &Step, folder: &str) -> Result<(), Error> {
+    let revision = |repo: &usize| name(*repo).parse::<Revision>().unwrap();
+    let tagged = |repo: &usize, tag| format!("{}@t{tag}", name(*repo)).parse::<Revision>().unwrap();
     match step {
         Step::Push { repo, seeds, delete } => {
-            let new = content(seeds);
-            let source = place.source("source", &new);
+            let source = place.source(folder, &content(seeds));
             let options = PushOptions::new().delete(*delete);
-            store.push(&source, &revision(repo).repo, &options)?;
-            let (files, _) = expected.repos.entry(*repo).or_default();
-            if *delete {
-                files.clear();
-            }
-            files.extend(common::owned(&new));
-            expected.removed.remove(repo);
+            store.push(&source, &revision(repo).repo, &options).map(drop)
         }
-        Step::Remove { repo } => {
-            store.remove(&revision(repo))?;
-            let removed = expected.repos.remove(repo).unwrap();
-            expected.removed.insert(*repo, removed);
-        }
-        Step::Restore { repo } => {
-            store.restore(&revision(repo))?;
-            let restored = expected.removed.remove(repo).unwrap();
-            expected.repos.insert(*repo, restored);
-        }
-        Step::Tag { repo, tag } => {
-            store.tag(&revision(repo), &format!("t{tag}"))?;
-            let (files, tags) = expected.repos.get_mut(repo).unwrap();
-            tags.insert(*tag, files.clone());
-        }
-        Step::Untag { repo, tag } => {
-            store.remove(&tagged(repo, tag))?;
-            expected.repos.get_mut(repo).unwrap().1.remove(tag).unwrap();
-        }
-        Step::Collect { now } => {
-            let grace = if *now { Duration::ZERO } else { Duration::from_secs(3600) };
-            store.collect(&CollectOptions::new().grace(grace))?;
+        Step::Remove { repo } => store.remove(&revision(repo)),
+        Step::Restore { repo } => store.restore(&revision(repo)),
+        Step::Rename { from, to } => store.rename(&revision(from).repo, &format!("r{to}")),
+        Step::Tag { repo, tag } => store.tag(&revision(repo), &format!("t{tag}")).map(drop),
+        Step::Untag { repo, tag } => store.remove(&tagged(repo, tag)),
+        Step::Collect { at_rest } => {
+            let grace = if *at_rest { Duration::ZERO } else { LEASE * 4 };
+            store.collect(&CollectOptions::new().grace(grace)).map(drop)
         }
         Step::Repack { max } => {
             let level = if *max { Level::Max } else { Level::Default };
-            store.repack("lab", None, level, &())?;
+            store.repack("lab", None, level, &()).map(drop)
         }
-        Step::Scrub => {
-            let scrubbed = store.scrub(&ScrubOptions::new())?;
+        Step::Scrub => store.scrub(&ScrubOptions::new()).map(|scrubbed| {
             assert!(scrubbed.damaged.is_empty(), "{scrubbed:?}");
+        }),
+    }
+}
+
+/// What became of a step that was taken while another one waited.
+type Within = Arc<Mutex<Option<Result<(), Error>>>>;
+
+/// Returns a hook that has an event happen at a request.
+fn happening(place: &Arc<Place>, event: Option<(usize, Event)>, within: &Within) -> Hook {
+    let (count, place, within) = (Mutex::new(0), place.clone(), within.clone());
+    Box::new(move |_, _| {
+        let now = {
+            let mut count = count.lock().unwrap();
+            *count += 1;
+            *count
+        };
+        match &event {
+            Some((at, Event::Fails(fate))) if *at == now => *fate,
+            Some((at, Event::Waits(step))) if *at == now => {
+                let (place, step, within) = (place.clone(), step.clone(), within.clone());
+                let other = move || {
+                    let done = take(&place, &place.store(), &step, "other");
+                    *within.lock().unwrap() = Some(done);
+                };
+                thread::spawn(other).join().unwrap();
+                Fate::Answered
+            }
+            _ => Fate::Answered,
+        }
+    })
+}
+
+/// Returns what may be there after a step, and one that was taken while it waited.
+fn candidates(
+    before: &Expected,
+    (step, done): (&Step, &Result<(), Error>),
+    other: Option<(&Step, &Result<(), Error>)>,
+) -> Vec<Expected> {
+    let steps = |(step, done)| match done {
+        // The step may have been done or not: the store did not say.
+        &Err(Error::Unknown { .. } | Error::Expired(_)) => vec![Some(step), None],
+        Ok(()) => vec![Some(step)],
+        Err(_) => vec![None],
+    };
+    let others = other.map_or(vec![None], steps);
+    let mut found = Vec::new();
+    for step in steps((step, done)) {
+        for other in &others {
+            for order in [[step, *other], [*other, step]] {
+                let all = order.into_iter().flatten();
+                let after = all.clone().try_fold(before.clone(), |state, step| state.after(step));
+                found.extend(after);
+            }
         }
     }
-    Ok(())
+    found
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 200, ..ProptestConfig::with_cases(24) })]
 
     #[test]
-    fn every_live_revision_stays(steps in prop::collection::vec(step(), 1..16)) {
-        let place = Arc::new(Place::new());
+    fn every_live_revision_stays(steps in prop::collection::vec(disturbed(), 1..16)) {
+        let place = Arc::new(Place::short(LEASE));
         let mut expected = Expected::default();
-        for (step, fault) in steps {
-            let before = expected.clone();
-            if take(&place, &step, &mut expected, fault).is_err() {
-                // Nothing has changed: a single fault leaves no doubt.
-                expected = before;
-            }
+        for (step, event) in steps {
+            // All that is there is older than any grace.
+            place.age("", 3600);
+            let within = Within::default();
+            let other = match &event {
+                Some((_, Event::Waits(step))) => Some(step.clone()),
+                _ => None,
+            };
+            let store = place.hooked(happening(&place, event, &within));
+            let done = take(&place, &store, &step, "source");
+            drop(store);
             // What a process that died has left behind.
             for key in place.keys("leases") {
                 std::fs::remove_file(place.root().join(key)).unwrap();
             }
-            check(&place, &expected);
+            let within = within.lock().unwrap();
+            let other = other.as_ref().zip(within.as_ref());
+            let after = candidates(&expected, (&step, &done), other);
+            let found = after.into_iter().find(|after| after.is_in(&place));
+            prop_assert!(found.is_some(), "{step:?} {done:?} {other:?} after {:?}", expected.keys());
+            expected = found.unwrap();
         }
     }
 }

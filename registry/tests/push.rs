@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use at1w_container::{Level, PackOptions, pack};
-use at1w_registry::{Error, PullOptions, PushOptions, Revision, Store};
-use common::{Place, files, model, owned};
+use at1w_registry::{CollectOptions, Error, PullOptions, PushOptions, Revision, Store};
+use common::{Place, files, forged, model, owned};
 
 fn small() -> Vec<(&'static str, Vec<u8>)> {
     let weights = model(&[("a", 1, 1000), ("b", 2, 400_000), ("c", 1, 1000)], "one");
@@ -129,6 +129,9 @@ fn stores_appear_only_where_nothing_is() {
     assert_eq!(files(&place.root()).len(), 1);
     fs::remove_file(place.root().join("thesis.tex")).unwrap();
     assert!(matches!(place.real().repos(None), Err(Error::NoStore(_))));
+    // What a push has left that was killed while it made the store, and a new file system has.
+    fs::write(place.root().join("store.json#1"), "{").unwrap();
+    fs::create_dir(place.root().join("lost+found")).unwrap();
     place.real().push(&source, &repo, &PushOptions::new()).unwrap();
     // Later versions are refused, whatever they hold.
     let about = place.root().join("store.json");
@@ -169,8 +172,15 @@ fn the_log_of_commits_is_a_chain() {
     place.store().check().unwrap();
     let log = place.root().join("repos/lab/model/0000/log");
     let path = |seq| log.join(format!("{seq:08}"));
-    let forged = fs::read_to_string(path(1)).unwrap();
-    fs::write(path(1), forged.replace("\"files\":1", "\"files\":2")).unwrap();
+    let good = fs::read(path(1)).unwrap();
+    // A flip, a commit that is another, and somebody else's name with all that belongs to it.
+    let mut flipped = good.clone();
+    flipped[50] ^= 1;
+    fs::write(path(1), flipped).unwrap();
+    assert!(matches!(place.store().log(&repo), Err(Error::Log { seq: 1, .. })));
+    fs::write(path(1), forged(&good, &[("\"files\":1", "\"files\":2")])).unwrap();
+    assert!(matches!(place.store().log(&repo), Err(Error::Log { seq: 1, .. })));
+    fs::write(path(1), forged(&good, &[("\"actor\":\"", "\"actor\":\"x")])).unwrap();
     for found in [place.store().log(&repo).map(drop), place.store().check().map(drop)] {
         assert!(matches!(found, Err(Error::Log { seq: 2, .. })), "{found:?}");
     }
@@ -243,4 +253,140 @@ fn what_a_second_revision_adds_is_what_changed() {
         let pushed = place.push("lab/model", &[("m.safetensors", changed)]);
         assert!(pushed.new && pushed.stored <= most, "{pushed:?}");
     }
+}
+
+#[test]
+fn a_long_log_is_read_by_few_requests() {
+    let place = Place::new();
+    let repo = "lab/model".parse().unwrap();
+    for n in 0..70 {
+        place.push("lab/model", &[("a", format!("{n}").into())]);
+    }
+    let requests = |place: &Place| {
+        let store = place.store();
+        let log = store.log(&repo).map(|log| log.len());
+        (log, store.objects().requests())
+    };
+    assert!(requests(&place).1 >= 70);
+    place.store().collect(&CollectOptions::new()).unwrap();
+    let (log, few) = requests(&place);
+    assert!(log.unwrap() == 70 && few <= 6, "{few}");
+    place.push("lab/model", &[("a", b"more".to_vec())]);
+    let (log, few) = requests(&place);
+    assert!(log.unwrap() == 71 && few <= 7, "{few}");
+    place.store().collect(&CollectOptions::new()).unwrap();
+    assert_eq!(place.keys("checkpoints").len(), 1);
+    // A damaged one costs requests, and a log that is forged breaks where it was forged.
+    let checkpoint = place.root().join(&place.keys("checkpoints")[0]);
+    let bytes = fs::read(&checkpoint).unwrap();
+    let other = String::from_utf8(bytes.clone()).unwrap().replace("\"files\":1", "\"files\":2");
+    fs::write(&checkpoint, other).unwrap();
+    assert_eq!(requests(&place).0.unwrap(), 71);
+    fs::write(&checkpoint, &bytes[..bytes.len() / 2]).unwrap();
+    assert_eq!(requests(&place).0.unwrap(), 71);
+    fs::write(&checkpoint, bytes).unwrap();
+    for n in 0..70 {
+        place.push("lab/model", &[("a", format!("again {n}").into())]);
+    }
+    place.store().collect(&CollectOptions::new()).unwrap();
+    assert_eq!(place.keys("checkpoints").len(), 1);
+    let (log, few) = requests(&place);
+    assert!(log.unwrap() == 141 && few <= 6, "{few}");
+    // `check` reads the entries.
+    let entry = place.root().join("repos/lab/model/0000/log/00000050");
+    let bytes = fs::read(&entry).unwrap();
+    fs::write(&entry, forged(&bytes, &[("\"actor\":\"", "\"actor\":\"x")])).unwrap();
+    let found = place.store().check();
+    assert!(matches!(found, Err(Error::Log { seq: 51, .. })), "{found:?}");
+}
+
+#[test]
+fn weights_go_by_their_content_whatever_their_name_is() {
+    // As in a hub cache, where a blob has no suffix, and in any order of pushes.
+    let weights = small()[0].1.clone();
+    let place = Place::new();
+    let both = [("blobs/1", weights.clone()), ("m.safetensors", weights.clone())];
+    let pushed = place.push("lab/both", &both);
+    assert!(pushed.stored < weights.len() as u64, "{pushed:?}");
+    assert_eq!(place.pulled("lab/both").unwrap(), owned(&both));
+    let target = place.path("packed");
+    let revision: Revision = "lab/both".parse().unwrap();
+    place.store().pull(&revision, &target, &PullOptions::new().packed(true)).unwrap();
+    let options = at1w_container::repository::Options::new();
+    at1w_container::repository::unpack(&target, &place.path("back"), &options).unwrap();
+    assert_eq!(files(&place.path("back")), owned(&both));
+
+    let place = Place::new();
+    place.push("lab/plain", &[("m.bin", weights.clone())]);
+    place.push("lab/packed", &[("m.safetensors", weights.clone())]);
+    let again = place.push("lab/again", &[("other.bin", weights.clone())]);
+    assert_eq!(again.stored, 0);
+    for (repo, path) in [("plain", "m.bin"), ("packed", "m.safetensors"), ("again", "other.bin")] {
+        let repo = format!("lab/{repo}");
+        assert_eq!(place.pulled(&repo).unwrap(), owned(&[(path, weights.clone())]), "{repo}");
+        place.store().tensors(&repo.parse().unwrap()).unwrap();
+    }
+    // Where it cannot be relied on, it is packed anew, and not stored as it is.
+    for key in place.keys("packs") {
+        fs::remove_file(place.root().join(key)).unwrap();
+    }
+    place.push("lab/healed", &[("m.bin", weights.clone())]);
+    assert_eq!(place.pulled("lab/packed").unwrap(), owned(&[("m.safetensors", weights)]));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_source_is_walked_as_packing_walks_it() {
+    use std::os::unix::fs::symlink;
+    let place = Place::new();
+    let weights = small()[0].1.clone();
+    let cache = place.source(
+        "hub/models--lab--m",
+        &[
+            ("blobs/1", weights.clone()),
+            ("blobs/2.incomplete", vec![0; 9]),
+            ("refs/main", b"r".to_vec()),
+        ],
+    );
+    fs::create_dir_all(cache.join("snapshots/r")).unwrap();
+    symlink("../../blobs/1", cache.join("snapshots/r/m.safetensors")).unwrap();
+    let push = |source: &std::path::Path, repo: &str| {
+        place.store().push(source, &repo.parse().unwrap(), &PushOptions::new())
+    };
+    // A snapshot is what it shows.
+    push(&cache.join("snapshots/r"), "lab/snapshot").unwrap();
+    assert_eq!(place.pulled("lab/snapshot").unwrap(), owned(&[("m.safetensors", weights.clone())]));
+    let pushed = push(&cache, "lab/cache").unwrap();
+    assert_eq!(pushed.left_out, ["blobs/2.incomplete"]);
+    let all = place.pulled("lab/cache").unwrap();
+    let paths: Vec<_> = all.keys().map(String::as_str).collect();
+    assert_eq!(paths, ["blobs/1", "refs/main", "snapshots/r/m.safetensors"]);
+    // What cannot be taken is an error, and nothing is committed.
+    symlink("nowhere", cache.join("snapshots/r/config.json")).unwrap();
+    let failed = push(&cache, "lab/failed");
+    assert!(failed.unwrap_err().to_string().contains("config.json"));
+    assert!(matches!(place.pulled("lab/failed"), Err(Error::NoRepo { .. })));
+}
+
+#[test]
+fn paths_that_not_every_system_tells_apart_are_refused() {
+    let place = Place::new();
+    place.push("lab/model", &[("README.md", b"1".to_vec()), ("a/b", b"1".to_vec())]);
+    let push = |path: &str, delete: bool| {
+        let source = place.source("source", &[(path, b"2".to_vec())]);
+        let options = PushOptions::new().delete(delete);
+        place.store().push(&source, &"lab/model".parse().unwrap(), &options)
+    };
+    for path in ["readme.md", "A/B"] {
+        let refused = push(path, false);
+        assert!(matches!(refused, Err(Error::Name { .. })), "{refused:?}");
+    }
+    // Such a name takes the place of the other one.
+    push("readme.md", true).unwrap();
+    #[cfg(unix)]
+    for path in ["a\\b", "a\u{7}b", "a\nb"] {
+        let refused = push(path, false);
+        assert!(refused.is_err(), "{path:?}");
+    }
+    assert_eq!(place.pulled("lab/model").unwrap(), owned(&[("readme.md", b"2".to_vec())]));
 }

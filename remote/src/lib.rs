@@ -20,4 +20,4 @@ pub use self::location::is_remote;
 pub use self::objects::{Created, Meta, Objects};
 pub use self::open::open_url;
 pub use self::source::{RemoteFile, read_many};
-pub use self::upload::Upload;
+pub use self::upload::{Finishing, Upload};

@@ -71,9 +71,14 @@ pub(crate) fn hub_url(address: &str, rest: &str) -> Result<String> {
     Ok(format!("{}/{namespace}/{name}/resolve/{revision}/{path}", hub.trim_end_matches('/')))
 }
 
+/// Whether a variable of the environment says yes.
+fn is_true(name: &str) -> bool {
+    env::var(name).is_ok_and(|value| value == "true")
+}
+
+/// Returns how requests are sent: encrypted, where no variable such as AWS_ALLOW_HTTP says otherwise.
 fn client() -> ClientOptions {
     choose_encryption();
-    // Without encryption to this machine only; a bucket elsewhere needs AWS_ALLOW_HTTP.
     ClientOptions::new().with_timeout(TIMEOUT).with_connect_timeout(CONNECT_TIMEOUT)
 }
 
@@ -111,13 +116,15 @@ pub(crate) fn bucket(address: &str) -> Result<(Arc<dyn ObjectStore>, path::Path,
         }
         ObjectStoreScheme::GoogleCloudStorage => {
             let builder = GoogleCloudStorageBuilder::from_env().with_url(address);
-            let builder = builder.with_client_options(client()).with_retry(retry());
+            let client = client().with_allow_http(is_true("GOOGLE_ALLOW_HTTP"));
+            let builder = builder.with_client_options(client).with_retry(retry());
             let credentials = "those of GOOGLE_APPLICATION_CREDENTIALS or of gcloud";
             (Arc::new(builder.build().map_err(failed)?), credentials.into())
         }
         ObjectStoreScheme::MicrosoftAzure => {
             let builder = MicrosoftAzureBuilder::from_env().with_url(address);
-            let builder = builder.with_client_options(client()).with_retry(retry());
+            let client = client().with_allow_http(is_true("AZURE_ALLOW_HTTP"));
+            let builder = builder.with_client_options(client).with_retry(retry());
             let credentials = "those of AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY";
             (Arc::new(builder.build().map_err(failed)?), credentials.into())
         }
@@ -135,7 +142,7 @@ fn amazon(address: &str) -> Result<(AmazonS3Builder, String)> {
         let host = Url::parse(&endpoint).ok().and_then(|url| url.host_str().map(str::to_owned));
         host.is_some_and(|host| ["localhost", "127.0.0.1", "[::1]"].contains(&&*host))
     });
-    let allow = local || env::var("AWS_ALLOW_HTTP").is_ok_and(|value| value == "true");
+    let allow = local || is_true("AWS_ALLOW_HTTP");
     let builder = AmazonS3Builder::from_env().with_url(address);
     let client = client().with_allow_http(allow);
     let builder = builder.with_client_options(client).with_retry(retry());
@@ -145,7 +152,7 @@ fn amazon(address: &str) -> Result<(AmazonS3Builder, String)> {
         }
         return Ok((builder, "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY".into()));
     }
-    if env::var("AWS_SKIP_SIGNATURE").is_ok_and(|value| value == "true") {
+    if is_true("AWS_SKIP_SIGNATURE") {
         return Ok((builder, "none, as AWS_SKIP_SIGNATURE asks".into()));
     }
     let others = ["AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"];

@@ -25,9 +25,14 @@ pub(crate) const SIDE_BY_SIDE: usize = 16;
 /// The number of keys in one answer to a request for a list.
 const PAGE: u64 = 1000;
 
+/// The folder of a new file system, which only its administrator may read.
+const LOST_FOUND: &str = "lost+found";
+
 /// The objects of a store.
 pub struct Objects {
     store: Arc<dyn ObjectStore>,
+    /// The same store, with writes that a power cut may undo where those are faster.
+    unsynced: Arc<dyn ObjectStore>,
     /// The directory, where it is one.
     root: Option<PathBuf>,
     /// The place in the bucket.
@@ -86,13 +91,15 @@ impl Objects {
         let prefix = prefix.map_err(|error| problem(error.to_string()))?;
         let address = root.display().to_string();
         let store = Self::new(Arc::new(store), prefix.as_ref());
-        Ok(Self { root: Some(root), address, ..store })
+        let unsynced = Arc::new(LocalFileSystem::new());
+        Ok(Self { unsynced, root: Some(root), address, ..store })
     }
 
     /// Opens the store in any object store, under a prefix of its keys.
     pub fn new(store: Arc<dyn ObjectStore>, prefix: &str) -> Self {
         Self {
             address: format!("{store}"),
+            unsynced: store.clone(),
             store,
             root: None,
             prefix: path::Path::parse(prefix).unwrap_or_else(|_| path::Path::from(prefix)),
@@ -139,9 +146,11 @@ impl Objects {
         path::Path::parse(&full).unwrap_or_else(|_| path::Path::from(full))
     }
 
-    /// Returns the file that an object is, where the store is a directory.
+    /// Returns the file that an object is, where the store is a directory; `None` for a key that
+    /// could lead out of it.
     pub fn file(&self, key: &str) -> Option<PathBuf> {
-        self.root.as_ref().map(|root| root.join(key))
+        let parsed = path::Path::parse(key).ok()?;
+        self.root.as_ref().map(|root| root.join(parsed.as_ref()))
     }
 
     fn failed<'a>(&'a self, key: &str) -> impl Fn(object_store::Error) -> Error + use<'a> {
@@ -251,6 +260,18 @@ impl Objects {
         self.run(key, self.store.put(&path, bytes.into())).map(drop)
     }
 
+    /// [`Objects::put`] for an object that means nothing once this process has ended: a power cut
+    /// may undo it.
+    ///
+    /// # Errors
+    /// As [`Objects::get`].
+    pub fn put_unsynced(&self, key: &str, bytes: impl Into<Bytes>) -> Result<()> {
+        self.count(1);
+        let path = self.path(key);
+        let bytes = bytes.into();
+        self.run(key, self.unsynced.put(&path, bytes.into())).map(drop)
+    }
+
     /// Writes several objects side by side, whose names are used by nobody else.
     ///
     /// # Errors
@@ -285,6 +306,18 @@ impl Objects {
             ) => Ok(Created::Existed),
             Err(error) => Err(self.failed(key)(error)),
         }
+    }
+
+    /// Syncs an object to disk once more, where the store is a directory.
+    ///
+    /// # Errors
+    /// [`Error::Failed`].
+    pub fn sync(&self, key: &str) -> Result<()> {
+        let Some(file) = self.file(key) else { return Ok(()) };
+        let sync = |path: &Path| fs::File::open(path)?.sync_all();
+        let folder = file.parent().filter(|_| cfg!(unix));
+        let done = sync(&file).and_then(|()| folder.map_or(Ok(()), sync));
+        done.map_err(|error| unreadable(&file, &error))
     }
 
     pub(crate) fn multipart(&self, key: &str) -> Result<Box<dyn MultipartUpload>> {
@@ -346,6 +379,28 @@ impl Objects {
         Ok(names)
     }
 
+    /// Whether there are no objects, nor any other files or folders in the directory. What killed
+    /// writers have left does not count, nor does what a new file system has.
+    ///
+    /// # Errors
+    /// As [`Objects::get`].
+    pub fn is_empty(&self) -> Result<bool> {
+        let Some(root) = &self.root else {
+            return Ok(self.folders("")?.is_empty() && self.list("")?.is_empty());
+        };
+        if !root.exists() {
+            return Ok(true);
+        }
+        let failed = |error: std::io::Error| unreadable(root, &error);
+        for entry in fs::read_dir(root).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            if name != LOST_FOUND && !is_staged(&name.to_string_lossy()) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Removes the temporary files that killed writers have left in a directory and that are older
     /// than `before`; returns their number. In a bucket, a rule of the bucket ends unfinished
     /// uploads.
@@ -354,10 +409,7 @@ impl Objects {
     /// [`Error::Failed`].
     pub fn sweep(&self, before: SystemTime) -> Result<u64> {
         let Some(root) = &self.root else { return Ok(0) };
-        let failed = |path: &Path, error: std::io::Error| Error::Failed {
-            object: path.display().to_string(),
-            cause: error.to_string(),
-        };
+        let failed = |path: &Path, error: std::io::Error| unreadable(path, &error);
         let mut swept = 0;
         let mut folders = vec![root.clone()];
         while let Some(folder) = folders.pop() {
@@ -367,7 +419,7 @@ impl Objects {
                 // Others may remove what is listed here.
                 let Ok(meta) = entry.metadata() else { continue };
                 if meta.is_dir() {
-                    folders.push(path);
+                    folders.extend((name != LOST_FOUND).then_some(path));
                 } else if is_staged(&name.to_string_lossy())
                     && meta.modified().is_ok_and(|modified| modified <= before)
                     && fs::remove_file(&path).is_ok()
@@ -378,6 +430,10 @@ impl Objects {
         }
         Ok(swept)
     }
+}
+
+fn unreadable(folder: &Path, error: &std::io::Error) -> Error {
+    Error::Failed { object: folder.display().to_string(), cause: error.to_string() }
 }
 
 /// Whether a file is one that is still written: `object_store` ends their names in `#` and a number.
@@ -391,5 +447,21 @@ fn found<T>(answer: Result<T>) -> Result<Option<T>> {
         Ok(value) => Ok(Some(value)),
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_key_leads_out_of_the_directory() {
+        let folder = tempfile::tempdir().unwrap();
+        let objects = Objects::in_directory(folder.path()).unwrap();
+        assert_eq!(objects.file("packs/a"), Some(folder.path().join("packs/a")));
+        for key in ["../secret", "packs/../../secret", "packs/.", "packs//a"] {
+            assert_eq!(objects.file(key), None, "{key}");
+        }
+        assert!(objects.file("/etc/passwd").is_none_or(|file| file.starts_with(folder.path())));
     }
 }

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::mem;
 
 use object_store::{MultipartUpload, UploadPart};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::error::{Error, Result};
 use crate::objects::Objects;
@@ -88,14 +88,59 @@ impl<'a> Upload<'a> {
     ///
     /// # Errors
     /// [`Error::Refused`] and [`Error::Failed`]; there is no object then.
-    pub fn finish(mut self) -> Result<()> {
+    pub fn finish(self) -> Result<()> {
+        self.finish_aside()?.wait()
+    }
+
+    /// Completes the object on another thread: a store that syncs it to disk takes its time.
+    ///
+    /// # Errors
+    /// As [`Upload::finish`].
+    pub fn finish_aside(mut self) -> Result<Finishing<'a>> {
         if !self.piece.is_empty() || self.pieces == 0 {
             self.send()?;
         }
-        self.wait(0)?;
-        let Some(mut upload) = self.upload.take() else { return Ok(()) };
-        let pieces = self.pieces;
-        self.objects.finish(&self.key, pieces + 1, upload.complete()).map(drop)
+        let runtime = runtime::current().map_err(Error::Threads)?;
+        let (upload, sent) = (self.upload.take(), mem::take(&mut self.sent));
+        let done = runtime.spawn(complete(upload, sent));
+        let (key, requests) = (mem::take(&mut self.key), self.pieces + 1);
+        Ok(Finishing { objects: self.objects, key, requests, done })
+    }
+}
+
+async fn complete(
+    upload: Option<Box<dyn MultipartUpload>>,
+    mut sent: JoinSet<object_store::Result<()>>,
+) -> object_store::Result<()> {
+    let Some(mut upload) = upload else { return Ok(()) };
+    while let Some(done) = sent.join_next().await {
+        if let Err(error) = done.unwrap_or_else(|error| Err(error.into())) {
+            // Best effort: what is left is collected later.
+            let _ = upload.abort().await;
+            return Err(error);
+        }
+    }
+    upload.complete().await.map(drop)
+}
+
+/// An object that is being completed.
+#[derive(Debug)]
+#[must_use]
+pub struct Finishing<'a> {
+    objects: &'a Objects,
+    key: String,
+    requests: u64,
+    done: JoinHandle<object_store::Result<()>>,
+}
+
+impl Finishing<'_> {
+    /// Waits until the object is complete.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] and [`Error::Failed`]; there is no object then.
+    pub fn wait(self) -> Result<()> {
+        let Self { objects, key, requests, done } = self;
+        objects.finish(&key, requests, async { done.await.unwrap_or_else(|e| Err(e.into())) })
     }
 }
 

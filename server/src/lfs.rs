@@ -153,10 +153,10 @@ fn is_here(hub: &Hub, namespace: &str, sha256: Digest, size: u64) -> Answer<bool
     if hub.check_damage(namespace, sha256).is_err() {
         return Ok(false);
     }
-    Ok(hub.store.has_file(namespace, sha256)? && {
-        let there = hub.store.find_file(namespace, sha256)?;
-        there.is_some_and(|there| there.size == size)
-    })
+    match hub.store.find_file(namespace, sha256) {
+        Err(error) if error.is_integrity() => Ok(false),
+        there => Ok(there?.is_some_and(|there| there.size == size)),
+    }
 }
 
 /// Answers what is asked about objects.

@@ -59,16 +59,12 @@ impl Pull {
     pub(crate) fn run(self, global: &Global) -> Result<()> {
         let mut revision: Revision = self.revision.parse()?;
         let store = Store::open(&self.store)?;
-        let mut root = self.root;
-        if let Some(key) = &self.public_key {
-            let tree = self.check_signature(key, &store, &mut revision)?;
-            if root.is_none() {
-                root = Some(tree);
-            }
-        }
+        let key = self.public_key.as_deref();
+        let signed = key.map(|key| self.check_signature(key, &store, &mut revision)).transpose()?;
         let output = self.output.unwrap_or_else(|| PathBuf::from(&revision.repo.name));
         let bar = Bar::new(global.quiet)?;
-        let options = PullOptions::new().packed(self.packed).root(root).progress(&bar);
+        let options =
+            PullOptions::new().packed(self.packed).root(self.root).tree(signed).progress(&bar);
         let pulled = store.pull(&revision, &output, &options)?;
         let elapsed = bar.elapsed();
         drop(bar);

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::pack::LevelName;
 use super::sign::sign_message;
 use crate::Global;
-use crate::failure::{Failure, Reported, Result, report_warning};
+use crate::failure::{Failure, Reported, Result, report_note, report_warning};
 use crate::output::{lines, printable, to_stdout};
 use crate::progress::Bar;
 use crate::report::speed;
@@ -83,6 +83,10 @@ impl Push {
         for (path, problem) in &pushed.faults {
             report_warning(&format!("{path}: stored as it is: {problem}"));
         }
+        if !pushed.left_out.is_empty() && !global.quiet {
+            let paths = pushed.left_out.join(", ");
+            report_note(&format!("{}: left out: {paths}", self.source.display()));
+        }
         if self.json {
             lines(&[summary(&pushed, &revision)])?;
         } else if !global.quiet {
@@ -123,5 +127,6 @@ fn summary(pushed: &Pushed, revision: &Revision) -> serde_json::Value {
         "new_tensors": pushed.new_tensors,
         "healed": pushed.healed,
         "faults": pushed.faults.iter().map(|(path, _)| path).collect::<Vec<_>>(),
+        "left_out": pushed.left_out,
     })
 }

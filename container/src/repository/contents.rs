@@ -23,7 +23,7 @@ use crate::recognise::begins_packed;
 use crate::source;
 
 /// The files of a directory: those of its manifest, or all of them where there is none.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Contents {
     /// Whether a manifest lists the files.
@@ -85,17 +85,22 @@ impl Contents {
     /// # Errors
     /// [`Error::Io`] and [`Error::Manifest`] of the directory itself, and [`Error::Cancelled`].
     pub fn read(directory: &Path, progress: &dyn Progress) -> Result<Self> {
-        let mut contents = Self {
-            has_manifest: is_repository(directory),
-            files: Vec::new(),
-            left_out: Vec::new(),
-            errors: Vec::new(),
-        };
-        if contents.has_manifest {
-            contents.list(directory, &Manifest::read(directory)?);
-        } else {
-            contents.walk(directory, progress)?;
+        if !is_repository(directory) {
+            return Self::walk(directory, progress);
         }
+        let mut contents = Self { has_manifest: true, ..Self::default() };
+        contents.list(directory, &Manifest::read(directory)?);
+        contents.files.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(contents)
+    }
+
+    /// [`Contents::read`] of all files, also where a manifest lists some: as they lie there.
+    ///
+    /// # Errors
+    /// As [`Contents::read`].
+    pub fn walk(directory: &Path, progress: &dyn Progress) -> Result<Self> {
+        let mut contents = Self::default();
+        contents.take_all(directory, progress)?;
         contents.files.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(contents)
     }
@@ -152,7 +157,7 @@ impl Contents {
     }
 
     /// Adds all files, and the links that lead to them.
-    fn walk(&mut self, root: &Path, progress: &dyn Progress) -> Result<()> {
+    fn take_all(&mut self, root: &Path, progress: &dyn Progress) -> Result<()> {
         let filter = Filter::default();
         let tree = Tree::walk(
             root,

@@ -1,5 +1,7 @@
 //! The names of files that a repository packs, and of files that programs load or run.
 
+use std::collections::HashSet;
+
 /// How the names of files end that are packed.
 pub(super) const SAFETENSORS: &str = ".safetensors";
 /// How the names of packed files end.
@@ -53,6 +55,12 @@ pub(super) fn packed_name(path: &str) -> Option<String> {
     let stem = path.len().checked_sub(SAFETENSORS.len())?;
     let (stem, suffix) = path.split_at_checked(stem)?;
     suffix.eq_ignore_ascii_case(SAFETENSORS).then(|| format!("{stem}{AT1W}"))
+}
+
+/// Returns the name of a packed file in a repository that has the paths `taken`: it keeps its name
+/// where the new one is taken.
+pub(super) fn stored_name(path: &str, taken: &HashSet<&str>) -> Option<String> {
+    packed_name(path).filter(|name| !taken.contains(name.as_str()))
 }
 
 /// Whether a name says what the file holds, and that it is no safetensors.

@@ -8,7 +8,7 @@ use super::carry::digest_of;
 use super::earlier_runs::is_as_listed;
 use super::inside::Inside;
 use super::manifest::{FileEntry, Manifest};
-use super::names::{packed_name, says_other};
+use super::names::{packed_name, says_other, stored_name};
 use super::options::{Options, Update};
 use super::tree::{Tree, TreeFile};
 use crate::error::fault::{Fault, Problem};
@@ -81,10 +81,9 @@ pub(super) fn plan<'t>(
     for file in &tree.files {
         progress::check(options.progress)?;
         // A file keeps its name where links lead to it, or where its new name is taken.
-        let packed_name = packed_name(&file.path)
-            .filter(|name| !options.keep_names && !taken.contains(name.as_str()))
-            .filter(|_| !linked.contains(file.path.as_str()));
-        let stored = packed_name.as_deref().unwrap_or(&file.path);
+        let stored_name = stored_name(&file.path, &taken)
+            .filter(|_| !options.keep_names && !linked.contains(file.path.as_str()));
+        let stored = stored_name.as_deref().unwrap_or(&file.path);
         let kept = match old_files.get(file.path.as_str()) {
             Some(old) => unchanged(file, stored, old, &inside, before.doubtful, options)?,
             None => None,

@@ -5,14 +5,11 @@ import json
 import os
 
 import numpy as np
-import pytest
+import ray
 from at1w import Store
+from at1w import ray as tasks
 from at1w.numpy import save_file
-
-ray = pytest.importorskip("ray")
-from ray.cluster_utils import Cluster  # noqa: E402
-
-from at1w import ray as tasks  # noqa: E402
+from ray.cluster_utils import Cluster
 
 
 def test_a_worker_that_dies_costs_a_retry(tmp_path):

@@ -4,9 +4,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
+use std::future::ready;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -41,6 +44,8 @@ pub enum Fate {
     Refused,
     /// All is done, and an error comes: the answer is lost.
     Lost,
+    /// A list shows nothing of what came within the last minute.
+    Late,
 }
 
 pub type Hook = Box<dyn Fn(Op, &str) -> Fate + Send + Sync>;
@@ -64,6 +69,12 @@ impl Hooked {
             fate => Ok(fate),
         }
     }
+}
+
+/// Whether an object was not made within the last minute.
+fn is_old(meta: &Result<ObjectMeta>) -> bool {
+    let time = meta.as_ref().ok().map(|meta| std::time::SystemTime::from(meta.last_modified));
+    time.and_then(|time| time.elapsed().ok()).is_some_and(|age| age > Duration::from_secs(60))
 }
 
 fn error(what: &str) -> object_store::Error {
@@ -134,6 +145,7 @@ impl ObjectStore for Hooked {
 
     fn list(&self, prefix: Option<&Key>) -> BoxStream<'static, Result<ObjectMeta>> {
         match self.before(Op::List, prefix.unwrap_or(&Key::default())) {
+            Ok(Fate::Late) => self.inner.list(prefix).filter(|meta| ready(is_old(meta))).boxed(),
             Ok(_) => self.inner.list(prefix),
             Err(error) => stream::iter([Err(error)]).boxed(),
         }
@@ -212,6 +224,15 @@ impl Place {
         Ok(files(target.path()))
     }
 
+    /// Makes the objects in a folder older.
+    pub fn age(&self, folder: &str, seconds: u64) {
+        let time = std::time::SystemTime::now() - Duration::from_secs(seconds);
+        for key in self.keys(folder) {
+            let file = fs::File::options().write(true).open(self.root().join(key)).unwrap();
+            file.set_modified(time).unwrap();
+        }
+    }
+
     /// All keys of a kind of objects.
     pub fn keys(&self, folder: &str) -> Vec<String> {
         files(&self.root()).into_keys().filter(|key| key.starts_with(folder)).collect()
@@ -276,6 +297,19 @@ pub fn model(tensors: &[(&str, u64, usize)], metadata: &str) -> Vec<u8> {
     safetensors::serialize(views, Some(metadata)).unwrap()
 }
 
+/// A stored entry of a log in which a text is another one, with the SHA-256 that belongs to it.
+pub fn forged(entry: &[u8], changes: &[(&str, &str)]) -> Vec<u8> {
+    let text = std::str::from_utf8(entry).unwrap();
+    let end = text.rfind(",\"sum\":").unwrap();
+    let mut json = format!("{}}}", &text[..end]);
+    for (from, to) in changes {
+        assert!(json.contains(from), "{from} {json}");
+        json = json.replace(from, to);
+    }
+    let sum = at1w_container::Digest::of(json.as_bytes());
+    format!("{},\"sum\":\"{sum}\"}}", &json[..json.len() - 1]).into_bytes()
+}
+
 /// A hook that fails the requests whose numbers are named.
 pub fn failing(fates: BTreeMap<usize, Fate>) -> Hook {
     let count = Mutex::new(0);
@@ -283,5 +317,17 @@ pub fn failing(fates: BTreeMap<usize, Fate>) -> Hook {
         let mut count = count.lock().unwrap();
         *count += 1;
         fates.get(&*count).copied().unwrap_or(Fate::Answered)
+    })
+}
+
+/// A hook that runs `work` on another thread, and waits for it, before the first request of a kind.
+pub fn once(op: Op, folder: &'static str, work: impl Fn() + Send + Sync + 'static) -> Hook {
+    let (done, work) = (AtomicBool::new(false), Arc::new(work));
+    Box::new(move |found, key| {
+        if found == op && key.starts_with(folder) && !done.swap(true, Ordering::SeqCst) {
+            let work = work.clone();
+            thread::spawn(move || work()).join().unwrap();
+        }
+        Fate::Answered
     })
 }

@@ -1,0 +1,65 @@
+//! Prints the table of stores of `docs/BENCHMARKS.md`: pushing to a store in a directory beside
+//! packing to a file, and pulling from it beside unpacking. All four sync to disk what they write.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use at1w_benches::interleaved;
+use at1w_container::{PackOptions, UnpackOptions, pack_file, unpack_file};
+use at1w_registry::{PullOptions, PushOptions, Store};
+
+const FILES: [&str; 2] = ["minilm-l6-v2.bf16.safetensors", "whisper-tiny.bf16.safetensors"];
+
+const ROUNDS: usize = 15;
+
+/// Measures in the folder that is named, or in the build folder, which lies on a disk.
+fn main() {
+    let parent = env::args_os().nth(1).map_or_else(|| "target".into(), PathBuf::from);
+    println!("\n| what | MB/s | ratio | asked |\n|---|---|---|---|");
+    for name in FILES {
+        let folder = tempfile::tempdir_in(&parent).expect("a temporary directory");
+        measure(folder.path(), name);
+    }
+}
+
+fn measure(folder: &Path, name: &str) {
+    let source: PathBuf = [env!("CARGO_MANIFEST_DIR"), "../corpus", name].iter().collect();
+    let len = fs::metadata(&source).expect("run scripts/corpus.sh first").len();
+    let store = folder.join("store").to_string_lossy().into_owned();
+    let open = || Store::open(&store).expect("a store in a directory");
+    open().init().expect("an empty place");
+    let (packed, original) = (folder.join("a.at1w"), folder.join("a.safetensors"));
+    let pack = || {
+        pack_file(&source, &packed, &PackOptions::new().overwrite(true))
+            .expect("a safetensors file");
+    };
+    // Every round has a namespace of its own, in which nothing is stored yet.
+    let mut round = 0;
+    let push = || {
+        round += 1;
+        let repo = format!("round{round}/model").parse().expect("a name");
+        open().push(&source, &repo, &PushOptions::new()).expect("a safetensors file");
+    };
+    let unpack = || {
+        let options = UnpackOptions::new().overwrite(true);
+        unpack_file(&packed, &original, &options).expect("what was packed");
+    };
+    let pulled = folder.join("pulled");
+    let pull = || {
+        // Files that are there already would be kept.
+        let _ = fs::remove_file(pulled.join(name));
+        let revision = "round1/model".parse().expect("a name");
+        open().pull(&revision, &pulled, &PullOptions::new()).expect("what was pushed");
+    };
+    let [pack, push, unpack, pull] =
+        interleaved(ROUNDS, [&mut { pack }, &mut { push }, &mut { unpack }, &mut { pull }]);
+    let row = |what: &str, seconds: f64, (base, of): (f64, &str), asked: &str| {
+        let (speed, ratio) = (len as f64 / seconds / 1e6, base / seconds);
+        println!("| {name}: {what} | {speed:.0} | {ratio:.2} x {of} | {asked} |");
+    };
+    row("pack", pack, (pack, "pack"), "");
+    row("push", push, (pack, "pack"), "0.9");
+    row("unpack", unpack, (unpack, "unpack"), "");
+    row("pull", pull, (unpack, "unpack"), "0.9");
+}
