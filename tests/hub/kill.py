@@ -7,6 +7,7 @@ kill.py [KILLS]; AT1W is the command line.
 import os
 import pathlib
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -44,7 +45,8 @@ def main():
             if client.returncode:
                 # A client whose own retries ran out is started again by its user.
                 failed += 1
-                print("\n".join(output.strip().splitlines()[-3:]), file=sys.stderr)
+                frames = re.findall(r'huggingface_hub/\S+", line \d+, in (\w+)', output)
+                print(f"{' > '.join(frames[-4:])}: {output.strip().splitlines()[-1]}", file=sys.stderr)
                 done = server.run(place / "home", *command, token=server.admin, check=False, **way)
                 assert done.returncode == 0, output + done.stdout + done.stderr + server.tail()
             back = place / "back"

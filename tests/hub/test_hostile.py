@@ -8,7 +8,6 @@ import os
 import pathlib
 import signal
 import socket
-import struct
 import subprocess
 import threading
 import time
@@ -17,6 +16,7 @@ import pytest
 
 from conftest import AT1W, weights
 from test_access import xet
+from xorbs import shard, turned, xorb
 
 
 def create(server, name="m", namespace="lab", **more):
@@ -181,7 +181,8 @@ def test_work_whose_client_is_gone_keeps_its_place(make, tmp_path):
         time.sleep(0.2)
         connection.close()
     for _ in range(200):
-        most = max(most, len(list(leases.iterdir())) if leases.is_dir() else 0)
+        held = {path.parent for path in leases.rglob("*") if path.is_file()}
+        most = max(most, len(held))
         time.sleep(0.01)
     assert most <= 1
 
@@ -337,29 +338,6 @@ def test_a_completion_that_is_sent_again_is_done(server):
         assert server.ask(path, "POST", data=b'{"parts": []}')[0] == 200
 
 
-def xorb(*chunks):
-    """Returns a xorb of plain chunks, and their lengths."""
-    body = b"".join(b"\0" + len(c).to_bytes(3, "little") + b"\0" + len(c).to_bytes(3, "little") + c
-                    for c in chunks)
-    return body
-
-
-def record(hash, *rest):
-    return hash + struct.pack("<4I", *rest)
-
-
-def shard(*files):
-    """Returns a shard of files: a SHA-256, and terms of a xorb, its length, first and end chunk."""
-    out = record(b"\0" * 32, 2, 0, 0, 0)
-    turned = lambda digest: b"".join(digest[at : at + 8][::-1] for at in range(0, 32, 8))
-    for digest, terms in files:
-        out += record(digest, 1 << 30, len(terms), 0, 0)
-        for hash, length, first, end in terms:
-            out += record(hash, 0, length, first, end)
-        out += record(turned(digest), 0, 0, 0, 0)
-    return out + record(b"\xff" * 32, 0, 0, 0, 0)
-
-
 def test_shards_that_are_bombs_are_refused(server):
     create(server)
     token = xet(server, server.admin, "lab/m")
@@ -371,3 +349,44 @@ def test_shards_that_are_bombs_are_refused(server):
     for body in (small, files, large):
         assert server.ask("/cas/v1/shards", "POST", token, body)[0] == 413
     assert server.ask("/healthz")[0] == 200
+
+
+@pytest.mark.parametrize("first", ["packed", "plain"])
+def test_one_content_has_two_names(server, model, first):
+    repo = create(server)
+    content = (model / "small.safetensors").read_bytes()
+    names = ["model.safetensors", "copy.bin"]
+    if first == "plain":
+        names.reverse()
+    for name in names:
+        assert commit(server, repo, lines(add(name, content)))[0] == 200
+    both = create(server, "both")
+    assert commit(server, both, lines(*[add(name, content) for name in names]))[0] == 200
+    for repo in (repo, both):
+        for name in names:
+            # What was opened before would hide what is stored.
+            server.kill()
+            server.start()
+            assert server.ask(f"/{repo}/resolve/main/{name}")[2] == content, name
+
+
+def test_places_of_chunks_that_are_gone_are_forgotten(server):
+    repo = create(server)
+    token = xet(server, server.admin, repo)
+    chunks = [os.urandom(70_000) for _ in range(4)]
+    name, body = xorb(*chunks)
+    send = lambda: server.ask(f"/cas/v1/xorbs/default/{name}", "POST", token, body)
+    hash = turned(bytes.fromhex(name))
+    file = lambda *chosen: (hashlib.sha256(b"".join(chunks[c] for c in chosen)).digest(),
+                            [(hash, 70_000, c, c + 1) for c in chosen])
+    ask = lambda *files: server.ask("/cas/v1/shards", "POST", token, shard(*files))[0]
+    assert send()[0] == 200
+    assert ask(file(0, 1, 2, 3)) == 200
+    done = subprocess.run([AT1W, "store", "gc", "--grace", "0s", server.store], capture_output=True)
+    assert done.returncode == 0, done
+    # Its file is gone: the xorb has to come again, and stays until all of it lies elsewhere.
+    assert ask(file(0)) == 400
+    assert send()[0] == 200
+    for chosen in ((0,), (1,), (0, 2), (3,)):
+        assert ask(file(*chosen)) == 200, chosen
+    assert ask(file(3, 2, 1, 0)) == 200
