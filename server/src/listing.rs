@@ -13,7 +13,7 @@ use crate::address::{Kind, RepoId, decode, encode};
 use crate::call::{Call, json as answer, parse};
 use crate::error::{Answer, Problem, header_value};
 use crate::files::{etag, is_large, pointer};
-use crate::revision::{find, is_commit, pull_number};
+use crate::revision::{find, is_hidden, pull_number};
 
 /// The number of entries of a page. Some clients follow no pages.
 const PAGE: usize = 5000;
@@ -240,7 +240,7 @@ pub(crate) fn refs(call: &Call, id: &RepoId) -> Answer {
         let commit = find(&call.hub, id, &entry, name).map_or(found.commit.clone(), |at| at.commit);
         json!({ "name": name, "ref": format!("{folder}{name}"), "targetCommit": commit })
     };
-    let shown = |name: &str| pull_number(name).is_none() && !is_commit(name);
+    let shown = |name: &str| !is_hidden(name);
     let branches = entry.branches.iter().filter(|(name, _)| shown(name));
     let tags = entry.tags.iter().filter(|(name, _)| shown(name));
     let mut refs = json!({
