@@ -135,15 +135,19 @@ pub(crate) fn info(call: &Call, id: &RepoId, revision: Option<&str>) -> Answer {
 /// Counts the parameters of all weights.
 fn parameters(call: &Call, id: &RepoId, tree: &Tree) -> Answer<Value> {
     let mut counts: BTreeMap<String, u64> = BTreeMap::new();
-    for file in tree.files.values().filter(|file| file.root.is_some()) {
+    let weights = tree.files.iter().filter(|(path, _)| path.ends_with(".safetensors"));
+    // A file that is there under two names is counted once.
+    let weights: BTreeMap<_, _> = weights.map(|(_, file)| (file.sha256.0, file)).collect();
+    for file in weights.values() {
         let original = call.hub.original(&id.repo.namespace, file)?;
         let Original::Packed(reader) = &*original else { continue };
         for tensor in reader.header().tensors() {
-            let count = tensor.shape().iter().product::<u64>();
-            *counts.entry(tensor.dtype_name().to_owned()).or_default() += count;
+            let count = tensor.shape().iter().fold(1, |count: u64, dim| count.saturating_mul(*dim));
+            let sum = counts.entry(tensor.dtype_name().to_owned()).or_default();
+            *sum = sum.saturating_add(count);
         }
     }
-    let total: u64 = counts.values().sum();
+    let total = counts.values().fold(0, |sum: u64, count| sum.saturating_add(*count));
     Ok(json!({ "parameters": counts, "total": total }))
 }
 

@@ -214,8 +214,10 @@ pub(crate) async fn ensure(
     let trusted = token.covers(namespace);
     let key = format!("{}@{name} {trusted}", id.repo);
     let pinned = is_commit(&name);
-    let (hub, wanted) =
-        (Arc::clone(&call.hub), Revision { repo: id.repo.clone(), revision: Some(of_upstream(&name)) });
+    let (hub, wanted) = (
+        Arc::clone(&call.hub),
+        Revision { repo: id.repo.clone(), revision: Some(of_upstream(&name)) },
+    );
     let state = blocking(move || {
         if hub.owner(&wanted.repo.namespace)? == Some(Owner::Local) {
             return Ok(None);
