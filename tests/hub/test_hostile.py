@@ -415,7 +415,7 @@ def test_headers_of_shards(server, model):
 
 
 def test_parts_have_a_quota(make):
-    server = make("[limits]\nstaging = 100000000\n")
+    server = make("[limits]\nstaging = 80000000\n")
     create(server)
     content = os.urandom(70_000_000)
     first, second = (lfs(server, content)[1]["actions"]["upload"] for _ in range(2))
