@@ -81,7 +81,7 @@ sweeps:
 registry:
     ci/registry
 
-# Runs unmodified clients against a server, or `load`, or `kill`
+# Runs unmodified clients against a server; over a `bucket`, or its `load`, or `kill`s
 hub *ARG:
     ci/hub {{ ARG }}
 

@@ -462,7 +462,7 @@ impl Store {
             }
             let current = match &before {
                 Some(found) => Tree::read(&self.objects, &repo.namespace, found.tree, &found.copy)?,
-                None if matches!(options.expected, Expected::New(_)) => changes.base.1.clone(),
+                None if new => changes.base.1.clone(),
                 None => Tree::default(),
             };
             let tree = changes.apply(&current)?;

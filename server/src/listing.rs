@@ -13,7 +13,7 @@ use crate::address::{Kind, RepoId, decode, encode};
 use crate::call::{Call, json as answer, parse};
 use crate::error::{Answer, Problem, header_value};
 use crate::files::{etag, is_large, pointer};
-use crate::revision::{find, is_commit, pull_number};
+use crate::revision::{find, is_hidden, pull_number};
 
 /// The number of entries of a page. Some clients follow no pages.
 const PAGE: usize = 5000;
@@ -135,15 +135,19 @@ pub(crate) fn info(call: &Call, id: &RepoId, revision: Option<&str>) -> Answer {
 /// Counts the parameters of all weights.
 fn parameters(call: &Call, id: &RepoId, tree: &Tree) -> Answer<Value> {
     let mut counts: BTreeMap<String, u64> = BTreeMap::new();
-    for file in tree.files.values().filter(|file| file.root.is_some()) {
+    let weights = tree.files.iter().filter(|(path, _)| path.ends_with(".safetensors"));
+    // A file that is there under two names is counted once.
+    let weights: BTreeMap<_, _> = weights.map(|(_, file)| (file.sha256.0, file)).collect();
+    for file in weights.values() {
         let original = call.hub.original(&id.repo.namespace, file)?;
         let Original::Packed(reader) = &*original else { continue };
         for tensor in reader.header().tensors() {
-            let count = tensor.shape().iter().product::<u64>();
-            *counts.entry(tensor.dtype_name().to_owned()).or_default() += count;
+            let count = tensor.shape().iter().fold(1, |count: u64, dim| count.saturating_mul(*dim));
+            let sum = counts.entry(tensor.dtype_name().to_owned()).or_default();
+            *sum = sum.saturating_add(count);
         }
     }
-    let total: u64 = counts.values().sum();
+    let total = counts.values().fold(0, |sum: u64, count| sum.saturating_add(*count));
     Ok(json!({ "parameters": counts, "total": total }))
 }
 
@@ -240,7 +244,7 @@ pub(crate) fn refs(call: &Call, id: &RepoId) -> Answer {
         let commit = find(&call.hub, id, &entry, name).map_or(found.commit.clone(), |at| at.commit);
         json!({ "name": name, "ref": format!("{folder}{name}"), "targetCommit": commit })
     };
-    let shown = |name: &str| pull_number(name).is_none() && !is_commit(name);
+    let shown = |name: &str| !is_hidden(name);
     let branches = entry.branches.iter().filter(|(name, _)| shown(name));
     let tags = entry.tags.iter().filter(|(name, _)| shown(name));
     let mut refs = json!({

@@ -14,7 +14,7 @@ use crate::address::{Kind, RepoId};
 use crate::body::{SHORT, read};
 use crate::call::{Call, blocking, json as answer, parse, text};
 use crate::error::{Answer, Problem};
-use crate::revision::{is_commit, pull_number, stored};
+use crate::revision::{is_commit, is_hidden, stored};
 use crate::token::Role;
 
 /// The first file of a repository: uploads ask for `main` before they make it.
@@ -253,7 +253,7 @@ pub(crate) async fn tag(call: Arc<Call>, id: RepoId, segment: String, body: Body
 /// Checks the name of a new branch or tag, which must not be taken for a commit or a pull request.
 fn check_new(name: &str) -> Answer<()> {
     at1w_registry::check_name(name)?;
-    if is_commit(name) || pull_number(name).is_some() {
+    if is_commit(name) || is_hidden(name) {
         return Err(Problem::bad(format!("{name} is no name for a branch or a tag")));
     }
     Ok(())

@@ -26,7 +26,7 @@ use crate::config::Mirror as Config;
 use crate::error::{Answer, Problem};
 use crate::hub::Hub;
 use crate::keep::keep;
-use crate::revision::{is_commit, stored};
+use crate::revision::{is_commit, of_upstream, stored};
 
 /// How long a client waits for the headers of a file: less than its patience.
 const HEAD: Duration = Duration::from_secs(8);
@@ -214,8 +214,10 @@ pub(crate) async fn ensure(
     let trusted = token.covers(namespace);
     let key = format!("{}@{name} {trusted}", id.repo);
     let pinned = is_commit(&name);
-    let (hub, wanted) =
-        (Arc::clone(&call.hub), Revision { repo: id.repo.clone(), revision: Some(name.clone()) });
+    let (hub, wanted) = (
+        Arc::clone(&call.hub),
+        Revision { repo: id.repo.clone(), revision: Some(of_upstream(&name)) },
+    );
     let state = blocking(move || {
         if hub.owner(&wanted.repo.namespace)? == Some(Owner::Local) {
             return Ok(None);
@@ -426,7 +428,8 @@ fn commit(
 ) -> Answer<()> {
     let store = hub.store.acting_as("mirror");
     let message = format!("as upstream has it at {sha}");
-    let mut options = PushOptions::new().branch(name).message(&message).level(hub.config.level);
+    let (branch, tag) = (of_upstream(name), of_upstream(sha));
+    let mut options = PushOptions::new().branch(&branch).message(&message).level(hub.config.level);
     let entry = match store.entry(&id.repo) {
         Ok(entry) => Some(entry),
         Err(StoreError::NoRepo { .. }) => None,
@@ -437,7 +440,7 @@ fn commit(
         Some(entry) if entry.private != closed => store.set_private(&id.repo, closed)?,
         _ => options = options.private(closed),
     }
-    match entry.and_then(|entry| entry.branches.get(name).cloned()) {
+    match entry.and_then(|entry| entry.branches.get(&branch).cloned()) {
         None => options = options.expected(Expected::New(None)),
         Some(found) => {
             let tree = hub.tree(&id.repo.namespace, &found)?;
@@ -452,9 +455,9 @@ fn commit(
         Ok(_) | Err(StoreError::Exists(_)) => {}
         Err(error) => return Err(error.into()),
     }
-    let at = Revision { repo: id.repo.clone(), revision: Some(name.into()) };
+    let at = Revision { repo: id.repo.clone(), revision: Some(branch.clone()) };
     if name != sha {
-        match store.tag(&at, sha) {
+        match store.tag(&at, &tag) {
             Ok(_) | Err(StoreError::Exists(_)) => {}
             Err(error) => return Err(error.into()),
         }

@@ -10,6 +10,20 @@ use crate::hub::Hub;
 /// What the branches of pull requests begin with in a store.
 const PULL: &str = "refs-pr-";
 
+/// What the branches and tags begin with that are named by a commit of upstream.
+const UPSTREAM: &str = "refs-at-";
+
+/// Returns the branch or tag for a revision of upstream.
+pub(crate) fn of_upstream(revision: &str) -> String {
+    let prefix = if is_commit(revision) { UPSTREAM } else { "" };
+    format!("{prefix}{revision}")
+}
+
+/// Whether a branch or tag is one that clients do not name as it is stored.
+pub(crate) fn is_hidden(name: &str) -> bool {
+    pull_number(name).is_some() || name.starts_with(UPSTREAM)
+}
+
 /// Returns the branch, tag or commit of the store that a client names.
 pub(crate) fn stored(revision: &str) -> Answer<String> {
     let name = match revision.strip_prefix("refs/pr/") {
@@ -36,18 +50,15 @@ pub(crate) fn pull_number(branch: &str) -> Option<u64> {
 /// Finds a revision of a repository.
 pub(crate) fn find(hub: &Hub, id: &RepoId, entry: &Entry, revision: &str) -> Answer<Ref> {
     let name = stored(revision)?;
-    let mut found = resolve(hub, id, entry, name)?;
     if hub.owner(&id.repo.namespace)? != Some(Owner::Upstream) {
-        return Ok(found);
+        return resolve(hub, id, entry, name);
     }
+    let mut found = resolve(hub, id, entry, of_upstream(&name))?;
     // What was fetched from upstream keeps the name that it has there.
     let Entry { branches, tags, .. } = entry;
-    let upstream = tags
-        .iter()
-        .chain(branches)
-        .find(|(name, other)| other.commit == found.commit && is_commit(name));
-    if let Some((name, _)) = upstream {
-        found.commit.clone_from(name);
+    let same = tags.iter().chain(branches).filter(|(_, other)| other.commit == found.commit);
+    if let Some(name) = same.filter_map(|(name, _)| name.strip_prefix(UPSTREAM)).next() {
+        found.commit = name.into();
     }
     Ok(found)
 }

@@ -58,11 +58,8 @@ async fn handle(hub: Arc<Hub>, peer: SocketAddr, id: String, request: Request<In
     match path.as_str() {
         "/healthz" => return Ok(text(StatusCode::OK, "ok")),
         "/readyz" => {
-            return blocking(move || {
-                hub.store.require()?;
-                Ok(text(StatusCode::OK, "ok"))
-            })
-            .await;
+            blocking(move || hub.check_store()).await?;
+            return Ok(text(StatusCode::OK, "ok"));
         }
         _ => {}
     }

@@ -25,7 +25,7 @@ class Server:
         self.secrets = self.folder / "secrets"
         self.staging = self.folder / "staging"
         self.config = self.folder / "at1w.toml"
-        top, _, tables = config.partition("[")
+        top, _, tables = f"\n{config}".partition("\n[")
         text = f'secrets = "{self.secrets}"\nstaging = "{self.staging}"\n{top}\n'
         self.config.write_text(text + (f"[{tables}" if tables else ""))
         self.port = port or free_port()
@@ -81,13 +81,13 @@ class Server:
     def tail(self):
         return (self.folder / "log").read_text()[-3000:]
 
-    def ask(self, path, method="GET", token=None, data=None, headers=None):
+    def ask(self, path, method="GET", token=None, data=None, headers=None, timeout=None):
         """Sends a request of one's own; returns status, headers and body."""
         request = urllib.request.Request(self.url + path, data, headers or {}, method=method)
         if token:
             request.add_header("Authorization", f"Bearer {token}")
         try:
-            with urllib.request.urlopen(request, context=self.context) as answer:
+            with urllib.request.urlopen(request, timeout=timeout, context=self.context) as answer:
                 return answer.status, answer.headers, answer.read()
         except urllib.error.HTTPError as answer:
             return answer.code, answer.headers, answer.read()

@@ -7,6 +7,7 @@ kill.py [KILLS]; AT1W is the command line.
 import os
 import pathlib
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -44,6 +45,8 @@ def main():
             if client.returncode:
                 # A client whose own retries ran out is started again by its user.
                 failed += 1
+                frames = re.findall(r'huggingface_hub/\S+", line \d+, in (\w+)', output)
+                print(f"{' > '.join(frames[-4:])}: {output.strip().splitlines()[-1]}", file=sys.stderr)
                 done = server.run(place / "home", *command, token=server.admin, check=False, **way)
                 assert done.returncode == 0, output + done.stdout + done.stderr + server.tail()
             back = place / "back"
@@ -52,6 +55,8 @@ def main():
             same(model, back)
         scrub = subprocess.run([AT1W, "store", "scrub", server.store], capture_output=True)
         assert scrub.returncode == 0, scrub.stdout.decode() + scrub.stderr.decode()
+        left = [path for path in server.staging.rglob("*") if path.is_file() and path.name != "lock"]
+        assert not left, left
         server.stop()
         print(f"{number} uploads, {killed} servers killed meanwhile, {failed} clients started again,"
               " all revisions whole, the store proven")

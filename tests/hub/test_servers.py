@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import socket
 import ssl
 import subprocess
 import time
@@ -104,18 +106,52 @@ def test_repositories_move_with_their_history(server, home, model):
     assert server.ask("/api/models/lab/model")[0] == 200
 
 
-def test_tls(tmp_path, home, model, bucket):
-    if bucket:
-        pytest.skip("one store is enough")
+def secured(tmp_path, config=""):
+    """Starts a server with a certificate of its own."""
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]
     command += ["-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate]
     subprocess.run(command, check=True, capture_output=True)
-    config = f'[tls]\ncertificate = "{certificate}"\nkey = "{key}"\n'
-    server = Server(tmp_path / "server", config=config)
+    tls = f'[tls]\ncertificate = "{certificate}"\nkey = "{key}"\n'
+    server = Server(tmp_path / "server", config=config + tls)
     server.url = f"https://localhost:{server.port}"
     server.context = ssl.create_default_context(cafile=certificate)
-    server.start()
+    return server.start(), certificate
+
+
+def test_a_client_that_takes_nothing_is_left(tmp_path, bucket):
+    if bucket:
+        pytest.skip("one store is enough")
+    server, _ = secured(tmp_path, "[limits]\nidle_time = 2\n")
+    body = json.dumps({"name": "m", "organization": "lab"}).encode()
+    assert server.ask("/api/repos/create", "POST", server.admin, body)[0] == 200
+    source = tmp_path / "data"
+    source.write_bytes(os.urandom(9_000_000))
+    subprocess.check_call([AT1W, "push", "-q", source, server.store, "lab/m"])
+    held = []
+    for length in range(2_160_000, 2_260_000, 4000):
+        plain = socket.socket()
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        plain.connect(("127.0.0.1", server.port))
+        connection = server.context.wrap_socket(plain, server_hostname="localhost")
+        request = f"GET /lab/m/resolve/main/data HTTP/1.1\r\nHost: localhost\r\nRange: bytes=0-{length}\r\n\r\n"
+        connection.sendall(request.encode())
+        held.append(connection)
+    port = f":{server.port:04X}"
+    rows = lambda: [line.split() for line in open("/proc/net/tcp").read().splitlines()[1:]]
+    open_ones = lambda: sum(row[1].endswith(port) and row[3] == "01" for row in rows())
+    for _ in range(100):
+        if not open_ones():
+            break
+        time.sleep(0.2)
+    assert open_ones() == 0
+    server.stop()
+
+
+def test_tls(tmp_path, home, model, bucket):
+    if bucket:
+        pytest.skip("one store is enough")
+    server, certificate = secured(tmp_path)
     more = {"HF_HUB_DISABLE_XET": "1", "SSL_CERT_FILE": str(certificate)}
     upload(server, home, model, **more)
     back = ["hf", "download", "lab/model", "--local-dir", str(tmp_path / "back")]
