@@ -6,11 +6,12 @@ use std::io::Write;
 use std::time::Duration;
 
 use at1w_container::{Progress, ReadAt};
-use at1w_remote::{Created, RemoteFile};
+use at1w_remote::{Created, Meta, RemoteFile};
 
 use crate::error::{Error, Result};
 use crate::keys;
 use crate::lease::Lease;
+use crate::log;
 use crate::mark::{Marked, survey};
 use crate::store::Store;
 use crate::view::Tombstone;
@@ -54,12 +55,8 @@ impl Store {
             let there = copy.bring(namespace, marked)?;
             copy.done.kept += there;
         }
-        let broken: HashSet<_> = marked.values().flat_map(Marked::broken_logs).collect();
-        for meta in logs {
-            // A damaged entry would take the place of a good one.
-            if !broken.contains(keys::parent(&meta.key)) {
-                copy.entry(&meta.key)?;
-            }
+        for log in logs.chunk_by(|a, b| keys::parent(&a.key) == keys::parent(&b.key)) {
+            copy.log(log)?;
         }
         // What a collector that ran at the same time deleted before the logs came.
         for (namespace, marked) in &marked {
@@ -132,16 +129,28 @@ impl Copy<'_> {
         Ok(kept)
     }
 
-    /// Copies an entry of a log.
-    fn entry(&mut self, key: &str) -> Result<()> {
-        let Some(bytes) = self.from.objects.get(key)? else { return Ok(()) };
-        match self.to.objects.create(key, bytes.clone())? {
-            Created::Made => self.done.objects += 1,
-            Created::Existed if self.to.objects.get(key)? == Some(bytes) => self.done.kept += 1,
-            Created::Existed => {
-                let seq = keys::last_part(key).parse().unwrap_or(0);
-                let problem = format!("{} has another entry there", self.to.address());
-                return Err(Error::Log { repo: key.into(), seq, problem });
+    /// Copies the entries of a log: of one that is whole, since a damaged entry would take the place
+    /// of a good one.
+    fn log(&mut self, listed: &[Meta]) -> Result<()> {
+        let folder = keys::parent(&listed[0].key);
+        let last = listed.last().and_then(|meta| keys::last_part(&meta.key).parse().ok());
+        let chain = log::read_chain(&self.from.objects, folder, last.unwrap_or(0));
+        let entries = match chain {
+            // The survey has found it as well.
+            Err(error) if error.is_integrity() => return Ok(()),
+            chain => chain?.0,
+        };
+        for (seq, bytes) in (0..).zip(entries) {
+            let key = keys::entry(folder, seq);
+            match self.to.objects.create(&key, bytes.clone())? {
+                Created::Made => self.done.objects += 1,
+                Created::Existed if self.to.objects.get(&key)? == Some(bytes) => {
+                    self.done.kept += 1;
+                }
+                Created::Existed => {
+                    let problem = format!("{} has another entry there", self.to.address());
+                    return Err(Error::Log { repo: folder.into(), seq, problem });
+                }
             }
         }
         Ok(())
