@@ -7,16 +7,17 @@ use at1w_container::{Digest, Level, Progress};
 
 use crate::entry::{Action, Entry, Ref};
 use crate::error::{Error, Result};
+use crate::keys;
 use crate::lease::Lease;
 use crate::log::Head;
 use crate::name::{RepoName, check_name, check_namespace, check_path};
 use crate::original::Original;
 use crate::push::{Changes, PushOptions, Pushed, done_before};
 use crate::recipe::Recipe;
-use crate::relocate::relocate;
 use crate::stage::{Stage, tree_file};
 use crate::store::Store;
 use crate::tree::{File, Tree};
+use crate::view::{condemned, marks};
 use crate::walk::SourceFile;
 
 /// A change of the file at a path.
@@ -87,23 +88,45 @@ impl Store {
         let mut stage = Stage::new(self, namespace, &lease, level, &|_| true, progress)?;
         let added =
             stage.add_all(&[SourceFile::new(name.into(), source.into())?], &Tree::default())?;
-        stage.finish()?;
-        lease.check(name)?;
+        stage.finish(&lease)?;
+        stage.settle(lease.check(name), &lease)?;
         let file = added.into_iter().next().map(|(_, file)| file);
         file.ok_or_else(|| Error::damaged(name, "it was stored and is not there"))
     }
 
-    /// Returns the facts about a file that a namespace stores; `None` where it stores none.
+    /// Returns the facts about a file that a namespace stores; `None` where it stores none that a
+    /// commit may rely on.
     ///
     /// # Errors
     /// [`Error::Damaged`], and those of the store.
     pub fn find_file(&self, namespace: &str, sha256: Digest) -> Result<Option<File>> {
         check_namespace(namespace)?;
-        let Some((_, recipe)) = Recipe::newest(&self.objects, namespace, sha256)? else {
+        let Some((name, recipe)) = Recipe::newest(&self.objects, namespace, sha256)? else {
             return Ok(None);
         };
+        if !self.is_whole(namespace, &name, &recipe)? {
+            return Ok(None);
+        }
         let original = Original::open(self, namespace, &recipe)?;
         tree_file(&recipe, &original).map(Some)
+    }
+
+    /// Whether a recipe may be relied on: nothing that it names is missing, damaged or condemned.
+    fn is_whole(&self, namespace: &str, name: &str, recipe: &Recipe) -> Result<bool> {
+        let condemned = condemned(&self.objects, namespace)?;
+        let marks = marks(&self.objects, namespace)?;
+        let key = format!("{}/{name}", keys::recipes(namespace, recipe.sha256));
+        if condemned.contains(&key) || recipe.locations().any(|place| marks.contains_key(&place)) {
+            return Ok(false);
+        }
+        for pack in &recipe.packs {
+            let key = keys::pack(namespace, &pack.id);
+            let there = self.objects.head(&key)?.is_some_and(|meta| meta.len == pack.len);
+            if !there || condemned.contains(&key) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Commits changes of single files to a branch. Makes the repository if there is none.
@@ -118,7 +141,10 @@ impl Store {
         options: &PushOptions<'_>,
     ) -> Result<Pushed> {
         check_name(options.branch)?;
-        changes.iter().try_for_each(|(path, _)| check_path(path.trim_end_matches('/')))?;
+        changes.iter().try_for_each(|(path, change)| match change {
+            Change::RemoveFolder => check_path(path.trim_end_matches('/')),
+            _ => check_path(path),
+        })?;
         let lease = Lease::begin(&self.objects, self.times.lease)?;
         let head = Head::find(&self.objects, repo)?;
         if let (Some(head), Some(request)) = (&head, options.request)
@@ -152,7 +178,7 @@ impl Store {
             }
         }
         files.extend(stage.add_all(&local, &base.1)?);
-        stage.finish()?;
+        stage.finish(&lease)?;
         for (_, file) in &mut files {
             file.recipe = stage.recipe_name(file.sha256).cloned().or(file.recipe.take());
         }
@@ -160,11 +186,9 @@ impl Store {
         let count = files.len() as u64;
         let (branch, delete) = (options.branch, false);
         let changes = Changes { repo, branch, base, files, removed, delete };
-        let (commit, new) = self.commit(head, &changes, &lease, stage.written(), options)?;
+        let committed = self.commit(head, &changes, &lease, stage.written(), options);
+        let (commit, new) = stage.settle(committed, &lease)?;
         let healed = stage.healed.len() as u64;
-        if let Err(error) = relocate(self, namespace, &stage.healed) {
-            options.progress.warn(&format!("damaged tensors elsewhere were not healed: {error}"));
-        }
         Ok(Pushed {
             commit: commit.id,
             tree: commit.tree,

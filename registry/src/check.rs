@@ -40,9 +40,8 @@ impl Store {
         let listed = self.objects.list(keys::REPOS)?;
         for log in listed.chunk_by(|a, b| keys::parent(&a.key) == keys::parent(&b.key)) {
             let folder = keys::parent(&log[0].key);
-            let last = log.last().and_then(|meta| keys::last_part(&meta.key).parse().ok());
-            let keys: Vec<_> =
-                (0..=last.unwrap_or(0)).map(|seq| keys::entry(folder, seq)).collect();
+            let last = log::last_of(folder, log)?;
+            let keys: Vec<_> = (0..=last).map(|seq| keys::entry(folder, seq)).collect();
             let bytes = self.objects.get_all(&keys)?;
             let entries = check_chain(folder, bytes.iter().map(|bytes| bytes.as_deref()))?;
             done.logs += 1;

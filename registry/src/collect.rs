@@ -11,11 +11,11 @@ use std::time::{Duration, SystemTime};
 use at1w_remote::Meta;
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint;
 use crate::error::{Error, Result};
 use crate::index::{self, Stored};
 use crate::keys;
 use crate::lease::{Lease, Leases};
+use crate::log;
 use crate::mark::{Broken, Marked, survey};
 use crate::prove::{Proof, pack_lens};
 use crate::recipe::Location;
@@ -124,7 +124,7 @@ impl Store {
         }
         let marked = survey(self, None, now, options.grace)?;
         if !options.dry_run {
-            checkpoint::renew(&self.objects, &self.objects.list(keys::REPOS)?)?;
+            log::renew_checkpoints(&self.objects, &self.objects.list(keys::REPOS)?)?;
         }
         let mut done = Collected { leases: leases.live.len() as u64, ..Collected::default() };
         for namespace in self.all_namespaces(&marked)? {
@@ -233,12 +233,14 @@ impl Run<'_> {
     ) -> Result<()> {
         let objects = &self.store.objects;
         let before = condemned(objects, self.namespace)?;
-        // What is younger than a running push may be its own.
-        let oldest = self.leases.live.iter().min();
+        // What is younger than a running push, or than this run, may be that of a push. At rest there is
+        // none.
+        let at_rest = self.leases.live.is_empty() && options.grace.is_zero();
+        let oldest = self.leases.live.iter().min().unwrap_or(&self.now);
         let unused: Vec<_> = listed
             .iter()
             .filter(|meta| !self.marked.keys.contains(&meta.key) && !before.contains(&meta.key))
-            .filter(|meta| oldest.is_none_or(|&began| meta.modified + SLACK < began))
+            .filter(|meta| at_rest || meta.modified + SLACK < *oldest)
             .collect();
         // Some were deleted a moment ago.
         let there: HashSet<_> = self.list()?.into_iter().map(|meta| meta.key).collect();

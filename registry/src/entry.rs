@@ -10,6 +10,9 @@ use crate::hexadecimal;
 /// The version of entries that this module writes and reads.
 pub(crate) const VERSION: u32 = 1;
 
+/// The length of the SHA-256 at the end of a stored entry, with its name.
+const SUM_LEN: usize = ",'sum':''}".len() + 64;
+
 /// An entry of the log of a repository: what was done, and the state after it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -104,6 +107,14 @@ pub struct Ref {
     pub bytes: u64,
 }
 
+impl Ref {
+    /// Returns what names a commit that entry `seq` brought.
+    pub(crate) fn to(commit: &Commit, seq: u64) -> Self {
+        let (id, tree, copy) = (commit.id.clone(), commit.tree, commit.copy.clone());
+        Self { commit: id, seq, tree, copy, files: commit.files, bytes: commit.bytes }
+    }
+}
+
 /// A commit: a tree, and the commit that it follows.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -150,7 +161,19 @@ impl Entry {
         self.request.as_deref() == Some(request)
     }
 
+    /// Returns the entry as it is stored: with the SHA-256 of all of it, since nothing else covers
+    /// the last entry of a log.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("an entry is plain data")
+        let json = serde_json::to_vec(self).expect("an entry is plain data");
+        let sum = format!(",\"sum\":\"{}\"}}", Digest::of(&json));
+        [&json[..json.len() - 1], sum.as_bytes()].concat()
+    }
+
+    /// Returns the JSON of a stored entry; `None` if its SHA-256 is another.
+    pub(crate) fn checked(bytes: &[u8]) -> Option<Vec<u8>> {
+        let (json, sum) = bytes.split_at_checked(bytes.len().checked_sub(SUM_LEN)?)?;
+        let json = [json, b"}"].concat();
+        let expected = format!(",\"sum\":\"{}\"}}", Digest::of(&json));
+        (sum == expected.as_bytes()).then_some(json)
     }
 }

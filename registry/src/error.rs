@@ -170,3 +170,18 @@ impl Error {
         move |cause| Self::Io { path: path.display().to_string(), cause }
     }
 }
+
+/// Whether an error is about stored bytes, and not about reaching them.
+pub(crate) fn is_damage(error: &at1w_container::Error) -> bool {
+    match error.innermost() {
+        at1w_container::Error::Read { cause, .. } => is_loss(cause),
+        error => error.is_integrity(),
+    }
+}
+
+/// Whether an error says that bytes are lost: a bad network is no damage.
+pub(crate) fn is_loss(error: &std::io::Error) -> bool {
+    const EIO: i32 = 5;
+    matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::UnexpectedEof)
+        || error.raw_os_error() == Some(EIO)
+}

@@ -28,6 +28,8 @@ pub(crate) struct Lease {
 struct State {
     renewed: Mutex<Instant>,
     stopped: AtomicBool,
+    /// Whether the objects of the lease are left behind.
+    left: AtomicBool,
     stop: (Mutex<()>, Condvar),
 }
 
@@ -51,6 +53,7 @@ impl Lease {
         let state = Arc::new(State {
             renewed: Mutex::new(began),
             stopped: AtomicBool::new(false),
+            left: AtomicBool::new(false),
             stop: (Mutex::new(()), Condvar::new()),
         });
         let renewer = {
@@ -64,13 +67,20 @@ impl Lease {
         Ok(Self { objects, folder, began: meta.modified, ttl, state, renewer: Some(renewer) })
     }
 
-    /// Checks that the collector cannot have given up on the push: before its entry is appended.
+    /// Checks that the collector has not given up on the push, and will not within the next moments:
+    /// before anything is written that others come to rely on.
     pub(crate) fn check(&self, what: &str) -> Result<()> {
         let renewed = *self.state.renewed.lock().unwrap_or_else(PoisonError::into_inner);
-        if renewed.elapsed() > self.ttl / 2 {
+        // A clock may stand still while the machine sleeps: the store is asked as well.
+        if renewed.elapsed() > self.ttl / 2 || !self.holds(what)? {
             return Err(Error::Expired(what.into()));
         }
         Ok(())
+    }
+
+    /// Has the lease end by itself, later: an entry that the store did not answer for may still come.
+    pub(crate) fn leave(&self) {
+        self.state.left.store(true, Ordering::Relaxed);
     }
 
     /// Whether the collector has not given up on the push: after its entry for `repo` is appended.
@@ -111,6 +121,9 @@ impl Drop for Lease {
         self.state.stop.1.notify_all();
         if let Some(renewer) = self.renewer.take() {
             let _ = renewer.join();
+        }
+        if self.state.left.load(Ordering::Relaxed) {
+            return;
         }
         // Best effort: a lease that is left ends by itself.
         if let Ok(listed) = self.objects.list(&self.folder) {

@@ -9,6 +9,7 @@ mod change;
 mod check;
 mod checkpoint;
 mod collect;
+mod content;
 mod copy;
 mod entry;
 mod error;

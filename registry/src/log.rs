@@ -1,17 +1,19 @@
 //! The log of a repository: numbered entries, each made if absent, each with the hash of the one
 //! before.
 
+use std::collections::HashMap;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
 use at1w_container::Digest;
-use at1w_remote::{Created, Objects};
+use at1w_remote::{Created, Meta, Objects};
 use bytes::Bytes;
 
 use crate::checkpoint;
-use crate::entry::{Action, Entry, State, VERSION};
+use crate::entry::{Action, Entry, Ref, State, VERSION};
 use crate::error::{Error, Result};
 use crate::keys;
+use crate::lease::Lease;
 use crate::name::RepoName;
 use crate::time::rfc3339;
 
@@ -65,6 +67,15 @@ impl Head {
         Ok(Self { log, birth: birth as u32, entry, digest: Digest::of(bytes) })
     }
 
+    /// Checks that a name is spelled as the creator of the repository spelled it.
+    pub(crate) fn check_spelling(&self, repo: &RepoName) -> Result<()> {
+        if self.entry.name == repo.to_string() {
+            return Ok(());
+        }
+        let problem = format!("differs from {} by case only", self.entry.name);
+        Err(Error::Name { name: repo.to_string(), problem })
+    }
+
     /// Whether the repository is there.
     pub(crate) fn is_live(&self) -> bool {
         self.entry.state == State::Live
@@ -116,13 +127,14 @@ fn parse(log: &str, seq: u64, bytes: &[u8]) -> Result<Entry> {
     }
 
     let broken = |problem: String| Error::Log { repo: log.into(), seq, problem };
+    let json = Entry::checked(bytes).ok_or_else(|| broken("its SHA-256 does not match".into()))?;
     let version: Version =
-        serde_json::from_slice(bytes).map_err(|error| broken(error.to_string()))?;
+        serde_json::from_slice(&json).map_err(|error| broken(error.to_string()))?;
     if version.version != VERSION {
         let what = keys::entry(log, seq);
         return Err(Error::Version { what, found: version.version, known: VERSION });
     }
-    let entry: Entry = serde_json::from_slice(bytes).map_err(|error| broken(error.to_string()))?;
+    let entry: Entry = serde_json::from_slice(&json).map_err(|error| broken(error.to_string()))?;
     if entry.seq != seq {
         return Err(broken(format!("it says that it is entry {}", entry.seq)));
     }
@@ -141,12 +153,27 @@ pub(crate) enum Appended {
     Behind(Head),
 }
 
+/// [`append`] for the holder of a lease, which it must still hold.
+pub(crate) fn append_held(
+    objects: &Objects,
+    lease: &Lease,
+    (log, birth): (&str, u32),
+    entry: &Entry,
+) -> Result<Appended> {
+    lease.check(&entry.name)?;
+    let appended = append(objects, log, birth, entry);
+    if matches!(appended, Err(Error::Unknown { .. })) {
+        lease.leave();
+    }
+    appended
+}
+
 /// Appends an entry to a log: makes the object of its number if there is none. On any doubt it is
 /// read back: the store may have written it and lost the answer.
 pub(crate) fn append(objects: &Objects, log: &str, birth: u32, entry: &Entry) -> Result<Appended> {
     let key = keys::entry(log, entry.seq);
     let bytes = entry.to_bytes();
-    let mut cause = String::new();
+    let mut failed = None;
     for attempt in 0..TRIES {
         if attempt > 0 {
             thread::sleep(Duration::from_millis(10 << attempt));
@@ -158,20 +185,28 @@ pub(crate) fn append(objects: &Objects, log: &str, birth: u32, entry: &Entry) ->
                 return Ok(Appended::Done(head));
             }
             Ok(Created::Existed) => {}
-            Err(error @ at1w_remote::Error::Refused { .. }) => return Err(error.into()),
-            Err(error) => cause = error.to_string(),
+            Err(error) => failed = Some(error),
         }
         match objects.get(&key) {
             Ok(Some(found)) => {
                 let head = Head::of(&key, &found)?;
                 let ours = head.entry.id == entry.id;
+                if ours && failed.is_some() {
+                    // The failure may have been that of syncing it to disk.
+                    objects.sync(&key)?;
+                }
                 return Ok(if ours { Appended::Done(head) } else { Appended::Behind(head) });
             }
             // The same bytes are sent again under the same name: two of them do no harm.
             Ok(None) => {}
-            Err(error) => cause = error.to_string(),
+            Err(error) => failed = failed.or(Some(error)),
+        }
+        // Whoever may not write has not written.
+        if let Some(error @ at1w_remote::Error::Refused { .. }) = failed {
+            return Err(error.into());
         }
     }
+    let cause = failed.map(|error| error.to_string()).unwrap_or_default();
     Err(Error::Unknown { repo: entry.name.clone(), cause })
 }
 
@@ -204,13 +239,29 @@ fn read_after(objects: &Objects, log: &str, start: Vec<Bytes>, last: u64) -> Res
     Ok((all.into_iter().flatten().collect(), entries))
 }
 
+/// Returns the number of the last entry of a log whose objects were listed.
+///
+/// # Errors
+/// [`Error::Log`] unless there is an object for each number from 0 on, and nothing else: what such a
+/// log names cannot be told.
+pub(crate) fn last_of(log: &str, listed: &[Meta]) -> Result<u64> {
+    for (seq, meta) in (0..).zip(listed) {
+        if meta.key != keys::entry(log, seq) {
+            let problem = format!("{} is in its place", keys::last_part(&meta.key));
+            return Err(Error::Log { repo: log.into(), seq, problem });
+        }
+    }
+    Ok((listed.len() as u64).saturating_sub(1))
+}
+
 /// Parses the entries of a log, and checks that each follows the one before.
 pub(crate) fn check_chain<'a>(
     log: &str,
     entries: impl Iterator<Item = Option<&'a [u8]>>,
 ) -> Result<Vec<Entry>> {
     let mut before = (Digest::of(b""), String::new());
-    let mut chain = Vec::new();
+    let mut commits = HashMap::new();
+    let mut chain: Vec<Entry> = Vec::new();
     for (seq, bytes) in entries.enumerate() {
         let seq = seq as u64;
         let broken = |problem: &str| Error::Log { repo: log.into(), seq, problem: problem.into() };
@@ -222,8 +273,51 @@ pub(crate) fn check_chain<'a>(
         if entry.time < before.1 {
             return Err(broken("its time is before that of the entry before"));
         }
+        if let Some(commit) = &entry.commit {
+            if commit.clone().named(&entry.id).id != commit.id {
+                return Err(broken("its commit has the name of another"));
+            }
+            if commit.parent.as_ref().is_some_and(|parent| !commits.contains_key(parent)) {
+                return Err(broken("its commit follows one that the log does not have"));
+            }
+            commits.insert(commit.id.clone(), Ref::to(commit, seq));
+        }
+        let mut refs = entry.branches.values().chain(entry.tags.values());
+        if refs.any(|found| commits.get(&found.commit) != Some(found)) {
+            return Err(broken("it names a commit that the log does not have"));
+        }
         before = (Digest::of(bytes), entry.time.clone());
         chain.push(entry);
     }
     Ok(chain)
+}
+
+/// Writes checkpoints of the logs whose entries were listed, where many entries follow the last one.
+pub(crate) fn renew_checkpoints(objects: &Objects, listed: &[Meta]) -> Result<()> {
+    let mut before: HashMap<String, Vec<String>> = HashMap::new();
+    for meta in objects.list(keys::CHECKPOINTS)? {
+        before.entry(keys::parent(&meta.key).to_owned()).or_default().push(meta.key);
+    }
+    for entries in listed.chunk_by(|a, b| keys::parent(&a.key) == keys::parent(&b.key)) {
+        let log = keys::parent(&entries[0].key);
+        let folder = keys::checkpoints(log);
+        let before = before.remove(&folder).unwrap_or_default();
+        let covered = before.last().map_or(0, |key| checkpoint::number(key) + 1);
+        // Whoever reads the log is told what is wrong with it.
+        let Ok(last) = last_of(log, entries) else { continue };
+        if last + 1 < covered + checkpoint::EVERY {
+            continue;
+        }
+        let entries = match read_chain(objects, log, last) {
+            Err(error) if error.is_integrity() => continue,
+            chain => chain?.0,
+        };
+        // Raw lines are kept as they are, since their hashes are in the chain.
+        if entries.iter().any(|entry| entry.contains(&b'\n')) {
+            continue;
+        }
+        objects.put(&format!("{folder}/{last:08}"), entries.join(&b'\n'))?;
+        objects.delete(&before)?;
+    }
+    Ok(())
 }

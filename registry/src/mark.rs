@@ -137,7 +137,7 @@ fn mark_log(
     grace: Duration,
     marked: &mut Marked,
 ) -> Result<()> {
-    let last = listed.last().map_or(0, |meta| number(&meta.key));
+    let last = log::last_of(folder, listed)?;
     let entries = log::read_all(&store.objects, folder, last)?;
     // The time at which an entry stopped being the last one, by the clock of the store.
     let times: HashMap<_, _> =
@@ -208,29 +208,38 @@ fn mark_files(store: &Store, namespace: &str, marked: &mut Marked) -> Result<()>
     newest.retain(|sha256, _| wanted.contains_key(sha256));
     let listed: Vec<_> = newest.values().cloned().collect();
     let read: HashMap<_, _> = listed.iter().zip(store.objects.get_all(&listed)?).collect();
+    // Listed last: what a recipe names is there before the recipe.
+    let packs = store.objects.list(&keys::packs(namespace))?;
+    let packs: HashMap<_, _> =
+        packs.iter().map(|meta| (keys::last_part(&meta.key), meta.len)).collect();
+    let whole =
+        |recipe: &Recipe| recipe.packs.iter().all(|pack| packs.get(&*pack.id) == Some(&pack.len));
     for (sha256, current) in wanted {
         let key = newest.get(&sha256);
         let bytes = key.and_then(|key| read.get(key)?.as_ref());
         let (key, recipe) = match (key, bytes.map(|bytes| Recipe::parse_for(bytes, sha256))) {
-            (Some(key), Some(Ok(recipe))) => (key.clone(), recipe),
+            (Some(key), Some(Ok(recipe))) if whole(&recipe) => (key.clone(), recipe),
             // It was collected before, with a shorter grace.
             (None, _) if !current => continue,
-            // It was superseded meanwhile, or is damaged; an older one may be good.
-            _ => match Recipe::newest(&store.objects, namespace, sha256).transpose() {
-                Some(Ok((name, recipe))) => {
-                    (format!("{}/{name}", keys::recipes(namespace, sha256)), recipe)
+            // It was superseded meanwhile, is damaged, or names packs that are gone; an older one may
+            // be good.
+            _ => {
+                match Recipe::newest_whole(&store.objects, namespace, sha256, &whole).transpose() {
+                    Some(Ok((name, recipe))) => {
+                        (format!("{}/{name}", keys::recipes(namespace, sha256)), recipe)
+                    }
+                    Some(Err(error)) if !error.is_integrity() => return Err(error),
+                    _ if !current => continue,
+                    found => {
+                        let recipes = keys::recipes(namespace, sha256);
+                        let error = found.and_then(Result::err);
+                        let error = error
+                            .unwrap_or_else(|| Error::damaged(recipes, "the recipe is missing"));
+                        marked.broken.push(Broken { part: Part::Recipe(sha256), error });
+                        continue;
+                    }
                 }
-                Some(Err(error)) if !error.is_integrity() => return Err(error),
-                _ if !current => continue,
-                found => {
-                    let recipes = keys::recipes(namespace, sha256);
-                    let error = found.and_then(Result::err);
-                    let error =
-                        error.unwrap_or_else(|| Error::damaged(recipes, "the recipe is missing"));
-                    marked.broken.push(Broken { part: Part::Recipe(sha256), error });
-                    continue;
-                }
-            },
+            }
         };
         for location in recipe.locations() {
             marked.keys.insert(keys::pack(namespace, &location.pack));

@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use at1w_container::{Digest, Error as Packing, Progress, ReadAt, Reader};
 
+use crate::content::hash;
 use crate::error::{Error, Result};
 use crate::recipe::Recipe;
-use crate::stage::hash;
 use crate::store::Store;
 use crate::stored_file::StoredFile;
 use crate::tree::File;

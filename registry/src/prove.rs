@@ -2,17 +2,16 @@
 //! hashed.
 
 use std::collections::{HashMap, HashSet};
-use std::io;
 
 use at1w_container::{Digest, Error as Packing, Progress, Reader, Tensor};
 use rayon::prelude::*;
 
-use crate::error::{Error, Result};
+use crate::content::hash;
+use crate::error::{Error, Result, is_damage, is_loss};
 use crate::index::TensorKey;
 use crate::keys;
 use crate::mark::Marked;
 use crate::recipe::{Location, Recipe};
-use crate::stage::hash;
 use crate::store::Store;
 use crate::stored_file::StoredFile;
 
@@ -229,19 +228,4 @@ fn refuted(
         Err(error) if is_loss(&error) => Ok(Some(error.to_string())),
         Err(cause) => Err(Error::Io { path: recipe.sha256.to_string(), cause }),
     }
-}
-
-/// Whether an error is about stored bytes, and not about reaching them.
-pub(crate) fn is_damage(error: &Packing) -> bool {
-    match error.innermost() {
-        Packing::Read { cause, .. } => is_loss(cause),
-        error => error.is_integrity(),
-    }
-}
-
-/// Whether an error says that bytes are lost: a bad network is no damage.
-fn is_loss(error: &io::Error) -> bool {
-    const EIO: i32 = 5;
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof)
-        || error.raw_os_error() == Some(EIO)
 }

@@ -7,15 +7,14 @@ use std::time::SystemTime;
 
 use at1w_container::{Digest, Level, Progress};
 
-use crate::entry::{Action, Commit, Ref, State};
+use crate::entry::{Action, Commit, Entry, Ref, State};
 use crate::error::{Error, Result};
 use crate::keys;
 use crate::lease::Lease;
-use crate::log::{self, Appended, Head, append};
+use crate::log::{self, Appended, Head, append, append_held};
 use crate::name::{MAIN, RepoName, check_name};
-use crate::relocate::relocate;
 use crate::stage::Stage;
-use crate::store::{Store, of_commit};
+use crate::store::Store;
 use crate::tree::{File, Tree};
 use crate::walk::{Source, walk};
 
@@ -181,17 +180,33 @@ pub(crate) struct Changes<'a> {
     pub(crate) delete: bool,
 }
 
+/// The name of the revision before the first one.
+const NOTHING: &str = "nothing";
+
+/// The place of a new entry.
+struct Place {
+    /// The last entry of a log that has to end first, and the one that ends it.
+    end: Option<(Head, Entry)>,
+    log: String,
+    birth: u32,
+    /// The entry, to be filled in.
+    entry: Entry,
+}
+
 impl Changes<'_> {
-    /// Returns the tree of a branch whose tree is `current`, with the changes.
-    fn apply(&self, current: &Tree) -> Result<Tree> {
-        let (name, base) = &self.base;
-        let moved = base.changes(current);
-        let conflict = |what: String| Error::Conflict {
+    fn conflict(&self, what: String) -> Error {
+        Error::Conflict {
             repo: self.repo.to_string(),
             branch: self.branch.into(),
-            parent: name.clone(),
+            parent: self.base.0.clone(),
             what,
-        };
+        }
+    }
+
+    /// Returns the tree of a branch whose tree is `current`, with the changes.
+    fn apply(&self, current: &Tree) -> Result<Tree> {
+        let moved = self.base.1.changes(current);
+        let conflict = |what| self.conflict(what);
         let mut tree = Tree::default();
         if self.delete {
             if !moved.is_empty() {
@@ -280,7 +295,7 @@ impl Store {
         let nothing = Tree::default();
         let before = if options.parent.is_none() { &base.1 } else { &nothing };
         let added = stage.add_all(&files, before)?;
-        stage.finish()?;
+        stage.finish(&lease)?;
         let name = |(path, mut file): (String, File)| {
             file.recipe = stage.recipe_name(file.sha256).cloned().or(file.recipe);
             (path, file)
@@ -290,12 +305,9 @@ impl Store {
         let count = files.len() as u64;
         let (branch, removed) = (options.branch, Vec::new());
         let changes = Changes { repo, branch, base, files, removed, delete: options.delete };
-        let (commit, new) = self.commit(head, &changes, &lease, stage.written(), options)?;
+        let committed = self.commit(head, &changes, &lease, stage.written(), options);
+        let (commit, new) = stage.settle(committed, &lease)?;
         let healed = stage.healed.len() as u64;
-        // The commit is acknowledged: what follows only makes others whole again.
-        if let Err(error) = relocate(self, namespace, &stage.healed) {
-            options.progress.warn(&format!("damaged tensors elsewhere were not healed: {error}"));
-        }
         Ok(Pushed {
             commit: commit.id,
             tree: commit.tree,
@@ -325,17 +337,19 @@ impl Store {
         let Some(head) = head.filter(|head| head.is_live()) else {
             return match options.parent {
                 Some(parent) => Err(missing(parent)),
-                None => Ok(("nothing".into(), Tree::default())),
+                None => Ok((NOTHING.into(), Tree::default())),
             };
         };
-        if head.entry.name != repo.to_string() {
-            let problem = format!("differs from {} by case only", head.entry.name);
-            return Err(Error::Name { name: repo.to_string(), problem });
+        head.check_spelling(repo)?;
+        let branches = &head.entry.branches;
+        if options.parent.is_none() && branches.is_empty() && options.branch == MAIN {
+            // Its first commit was withdrawn, or its branches were removed.
+            return Ok((NOTHING.into(), Tree::default()));
         }
         let found = match options.parent {
             Some(parent) => self.resolve(head, repo, parent)?,
             None => {
-                let found = head.entry.branches.get(options.branch);
+                let found = branches.get(options.branch);
                 found.cloned().ok_or_else(|| missing(options.branch))?
             }
         };
@@ -355,14 +369,20 @@ impl Store {
         let repo = changes.repo;
         let mut written: Option<(Digest, String)> = None;
         loop {
-            let Some((log, birth, mut entry)) = self.place(&mut head, repo)? else { continue };
+            let Place { end, log, birth, mut entry } = self.place(head.as_ref(), repo)?;
             let before = entry.branches.get(changes.branch).cloned();
+            if before.is_none() && changes.base.0 != NOTHING && options.parent.is_none() {
+                return Err(changes.conflict("it was removed meanwhile".into()));
+            }
             let current = match &before {
                 Some(found) => Tree::read(&self.objects, &repo.namespace, found.tree, &found.copy)?,
                 None => Tree::default(),
             };
             let tree = changes.apply(&current)?;
-            if let (Some(before), true) = (&before, tree.changes(&current).is_empty()) {
+            if let Some(before) = &before
+                && tree.changes(&current).is_empty()
+                && (options.sign.is_none() || self.is_signed(&log, before)?)
+            {
                 let commit = Commit {
                     id: before.commit.clone(),
                     parent: None,
@@ -379,6 +399,9 @@ impl Store {
                 return Ok((commit, false));
             }
             let (bytes, digest) = tree.to_bytes();
+            // Nothing is committed that cannot be read.
+            let readable = Tree::parse(&bytes, digest);
+            readable.map_err(|problem| Error::damaged(repo.to_string(), problem))?;
             let copy = match &written {
                 Some((same, copy)) if *same == digest => copy.clone(),
                 _ => {
@@ -407,14 +430,20 @@ impl Store {
                 signature,
             };
             let commit = commit.named(&entry.id);
-            entry.branches.insert(changes.branch.into(), of_commit(&commit, entry.seq));
+            entry.branches.insert(changes.branch.into(), Ref::to(&commit, entry.seq));
             entry.commit = Some(commit.clone());
             entry.request = options.request.map(str::to_owned);
             entry.private = options.private.unwrap_or(entry.private);
-            lease.check(&repo.to_string())?;
-            match append(&self.objects, &log, birth, &entry)? {
+            if let Some((old, end)) = end {
+                let at = (&*old.log, old.birth);
+                if let Appended::Behind(known) = append_held(&self.objects, lease, at, &end)? {
+                    head = Some(Head::find_after(&self.objects, repo, known)?);
+                    continue;
+                }
+            }
+            match append_held(&self.objects, lease, (&log, birth), &entry)? {
                 Appended::Done(done) => {
-                    self.confirm(lease, &done, changes.branch, commit.parent.as_deref())?;
+                    self.confirm(lease, &done, changes.branch)?;
                     return Ok((commit, true));
                 }
                 Appended::Behind(known) => {
@@ -424,49 +453,45 @@ impl Store {
         }
     }
 
-    /// Returns the log to append to, and the entry to fill in. Ends the log of a repository that was
-    /// removed, so that nobody restores it any more; `None` if somebody else was faster.
-    fn place(
-        &self,
-        head: &mut Option<Head>,
-        repo: &RepoName,
-    ) -> Result<Option<(String, u32, crate::Entry)>> {
-        let new = |birth: u32| (keys::log(repo, birth), birth, log::first(repo, &self.actor));
-        let Some(found) = head else { return Ok(Some(new(0))) };
+    /// Returns the place of the next entry. The log of a repository that was removed ends first, so
+    /// that nobody restores it any more.
+    fn place(&self, head: Option<&Head>, repo: &RepoName) -> Result<Place> {
+        let new = |birth: u32, end| {
+            let (log, entry) = (keys::log(repo, birth), log::first(repo, &self.actor));
+            Place { end, log, birth, entry }
+        };
+        let Some(found) = head else { return Ok(new(0, None)) };
         match found.entry.state {
             State::Live => {
+                found.check_spelling(repo)?;
                 let entry = found.next(Action::Push, &self.actor);
-                Ok(Some((found.log.clone(), found.birth, entry)))
+                Ok(Place { end: None, log: found.log.clone(), birth: found.birth, entry })
             }
-            State::Ended => Ok(Some(new(found.birth + 1))),
+            State::Ended => Ok(new(found.birth + 1, None)),
             State::Deleted => {
-                let mut entry = found.next(Action::End, &self.actor);
-                entry.state = State::Ended;
-                let appended = append(&self.objects, &found.log, found.birth, &entry)?;
-                *head = Some(match appended {
-                    Appended::Done(head) => head,
-                    Appended::Behind(known) => Head::find_after(&self.objects, repo, known)?,
-                });
-                Ok(None)
+                let mut end = found.next(Action::End, &self.actor);
+                end.state = State::Ended;
+                Ok(new(found.birth + 1, Some((found.clone(), end))))
             }
         }
     }
 
+    /// Whether the commit that a branch is at is signed.
+    fn is_signed(&self, log: &str, found: &Ref) -> Result<bool> {
+        let entry = Head::at(&self.objects, &keys::entry(log, found.seq))?.entry;
+        Ok(entry.commit.is_some_and(|commit| commit.signature.is_some()))
+    }
+
     /// Checks that the collector had not given up on the push when its entry was appended. If it
     /// had, what the commit relies on may be deleted: the commit is taken back.
-    fn confirm(
-        &self,
-        lease: &Lease,
-        done: &Head,
-        branch: &str,
-        before: Option<&str>,
-    ) -> Result<()> {
+    fn confirm(&self, lease: &Lease, done: &Head, branch: &str) -> Result<()> {
         if lease.holds(&done.entry.name)? {
             return Ok(());
         }
+        let expired = || Err(Error::Expired(done.entry.name.clone()));
         let ours = done.entry.branches.get(branch).cloned();
-        let before = match before {
-            Some(_) => self.branch_before(done, branch)?,
+        let before = match done.entry.seq.checked_sub(1) {
+            Some(seq) => Some(Head::at(&self.objects, &keys::entry(&done.log, seq))?.entry),
             None => None,
         };
         let mut head = done.clone();
@@ -474,25 +499,20 @@ impl Store {
             let mut entry = head.next(Action::Withdraw, &self.actor);
             // Others may have built on the commit meanwhile: theirs stays.
             if entry.branches.get(branch) != ours.as_ref() {
-                break;
+                return expired();
             }
-            match &before {
+            match before.as_ref().and_then(|before| before.branches.get(branch)) {
                 Some(before) => _ = entry.branches.insert(branch.into(), before.clone()),
                 None => _ = entry.branches.remove(branch),
             }
+            if entry.private == done.entry.private {
+                entry.private = before.as_ref().is_some_and(|before| before.private);
+            }
             match append(&self.objects, &head.log, head.birth, &entry)? {
-                Appended::Done(_) => break,
+                Appended::Done(_) => return expired(),
                 Appended::Behind(next) => head = next,
             }
         }
-        Err(Error::Expired(done.entry.name.clone()))
-    }
-
-    /// Returns where a branch was before an entry.
-    fn branch_before(&self, head: &Head, branch: &str) -> Result<Option<Ref>> {
-        let Some(seq) = head.entry.seq.checked_sub(1) else { return Ok(None) };
-        let before = Head::at(&self.objects, &keys::entry(&head.log, seq))?;
-        Ok(before.entry.branches.get(branch).cloned())
     }
 }
 

@@ -9,6 +9,7 @@ use miniz_oxide::inflate::decompress_to_vec_with_limit;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::tree::File;
 use crate::{hexadecimal, keys};
 
 /// The version that this module writes and reads.
@@ -206,6 +207,13 @@ impl Recipe {
         Ok(recipe)
     }
 
+    /// Whether this is a recipe of what a tree says about a file. One that was stored as it was may be
+    /// packed since, under a name that says weights.
+    pub(crate) fn is_of(&self, file: &File) -> bool {
+        let root = self.packed.as_ref().map(|packed| packed.root);
+        self.size == file.size && (file.root.is_none() || root == file.root)
+    }
+
     /// Reads the recipe of a file: the one that is named, or else the newest one.
     pub(crate) fn read(
         objects: &Objects,
@@ -249,6 +257,29 @@ impl Recipe {
             }
         }
         problem.map_or(Ok(None), Err)
+    }
+
+    /// [`Recipe::newest`], or an older one where that one is not `whole`: a push that was given up
+    /// may have written it.
+    pub(crate) fn newest_whole(
+        objects: &Objects,
+        namespace: &str,
+        sha256: Digest,
+        whole: &dyn Fn(&Self) -> bool,
+    ) -> Result<Option<(String, Self)>> {
+        let newest = Self::newest(objects, namespace, sha256)?;
+        if newest.as_ref().is_none_or(|(_, recipe)| whole(recipe)) {
+            return Ok(newest);
+        }
+        for meta in objects.list(&keys::recipes(namespace, sha256))?.iter().rev() {
+            let Some(bytes) = objects.get(&meta.key)? else { continue };
+            if let Ok(recipe) = Self::parse_for(&bytes, sha256)
+                && whole(&recipe)
+            {
+                return Ok(Some((keys::last_part(&meta.key).into(), recipe)));
+            }
+        }
+        Ok(newest)
     }
 
     pub(crate) fn parse_for(bytes: &[u8], sha256: Digest) -> Result<Self, String> {

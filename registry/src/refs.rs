@@ -7,12 +7,15 @@ use crate::error::{Error, Result};
 use crate::history::{ancestors, commits, tips};
 use crate::keys;
 use crate::lease::Lease;
-use crate::log::{self, Appended, Head, append};
+use crate::log::{self, Appended, Head, append, append_held};
 use crate::name::{RepoName, Revision, check_name};
 use crate::recipe::Recipe;
 use crate::store::Store;
 use crate::tree::Tree;
 use crate::view::condemned;
+
+/// The length of the name of a commit.
+const COMMIT_LEN: usize = 40;
 
 impl Store {
     /// Makes a tag for a revision. A tag is never moved.
@@ -33,6 +36,10 @@ impl Store {
 
     fn add_ref(&self, revision: &Revision, name: &str, action: Action) -> Result<Ref> {
         check_name(name)?;
+        if name.len() == COMMIT_LEN && name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            let problem = "looks like a commit, and is no name of a branch or a tag".into();
+            return Err(Error::Name { name: name.into(), problem });
+        }
         let repo = &revision.repo;
         let lease = Lease::begin(&self.objects, self.times.lease)?;
         self.edit(repo, action, &lease, |head, entry| {
@@ -104,10 +111,12 @@ impl Store {
     fn restore_repo(&self, repo: &RepoName, lease: &Lease) -> Result<()> {
         loop {
             let head = Head::find(&self.objects, repo)?;
-            let Some(head) = head.filter(|head| head.entry.state != State::Ended) else {
+            // Whoever ended the log to take its name has not done so.
+            let Some(head) = head else {
                 let hint = String::new();
                 return Err(Error::NoRepo { repo: repo.to_string(), hint });
             };
+            head.check_spelling(repo)?;
             if head.is_live() {
                 return Err(Error::Exists(repo.to_string()));
             }
@@ -116,8 +125,8 @@ impl Store {
             for found in entry.branches.values().chain(entry.tags.values()) {
                 self.check_kept(repo, &head, found)?;
             }
-            lease.check(&repo.to_string())?;
-            if let Appended::Done(done) = append(&self.objects, &head.log, head.birth, &entry)? {
+            let appended = append_held(&self.objects, lease, (&head.log, head.birth), &entry)?;
+            if let Appended::Done(done) = appended {
                 return self.confirm_edit(lease, &done, &head.entry);
             }
         }
@@ -133,10 +142,10 @@ impl Store {
     ) -> Result<T> {
         let mut head = self.head(repo)?;
         loop {
+            head.check_spelling(repo)?;
             let mut entry = head.next(action, &self.actor);
             let outcome = change(&head, &mut entry)?;
-            lease.check(&repo.to_string())?;
-            match append(&self.objects, &head.log, head.birth, &entry)? {
+            match append_held(&self.objects, lease, (&head.log, head.birth), &entry)? {
                 Appended::Done(done) => {
                     self.confirm_edit(lease, &done, &head.entry)?;
                     return Ok(outcome);
@@ -153,17 +162,20 @@ impl Store {
     }
 
     /// Takes an entry back if the collector had given up on its writer when it was appended.
-    fn confirm_edit(&self, lease: &Lease, done: &Head, before: &Entry) -> Result<()> {
+    pub(crate) fn confirm_edit(&self, lease: &Lease, done: &Head, before: &Entry) -> Result<()> {
         if lease.holds(&before.name)? {
             return Ok(());
         }
-        let mut entry = done.next(Action::Withdraw, &self.actor);
-        entry.branches.clone_from(&before.branches);
-        entry.tags.clone_from(&before.tags);
-        entry.state = before.state;
         // If somebody has built on it already, theirs stays.
-        append(&self.objects, &done.log, done.birth, &entry)?;
+        append(&self.objects, &done.log, done.birth, &self.withdrawal(done, before))?;
         Err(Error::Expired(before.name.clone()))
+    }
+
+    /// Returns an entry that has everything be as it was before the last one.
+    pub(crate) fn withdrawal(&self, done: &Head, before: &Entry) -> Entry {
+        let Entry { seq, id, prev, time, actor, action, commit, request, .. } =
+            done.next(Action::Withdraw, &self.actor);
+        Entry { seq, id, prev, time, actor, action, commit, request, ..before.clone() }
     }
 
     /// Checks that nothing of a revision and of those before it is collected, or condemned to be.

@@ -6,7 +6,7 @@ use crate::entry::{Action, State};
 use crate::error::{Error, Result};
 use crate::keys;
 use crate::lease::Lease;
-use crate::log::{self, Appended, Head, append};
+use crate::log::{self, Appended, Head, append_held};
 use crate::name::{RepoName, Revision};
 use crate::store::Store;
 
@@ -36,7 +36,8 @@ impl Store {
         })?;
         let copied = self.copy_log(from, &to, &lease);
         if copied.is_err() {
-            self.restore(&Revision { repo: from.clone(), revision: None })?;
+            // Best effort: whoever is told of the error can restore it as well.
+            let _ = self.restore(&Revision { repo: from.clone(), revision: None });
         }
         copied
     }
@@ -54,7 +55,7 @@ impl Store {
                 State::Deleted => {
                     let mut end = head.next(Action::End, &self.actor);
                     end.state = State::Ended;
-                    match append(&self.objects, &head.log, head.birth, &end)? {
+                    match append_held(&self.objects, lease, (&head.log, head.birth), &end)? {
                         Appended::Done(_) => head.birth + 1,
                         Appended::Behind(_) => return Err(taken()),
                     }
@@ -68,8 +69,7 @@ impl Store {
             entry.prev = prev;
             // Only the last entry makes it live: a copy that ends early is none.
             entry.state = State::Deleted;
-            lease.check(&to.to_string())?;
-            match append(&self.objects, &log, birth, &entry)? {
+            match append_held(&self.objects, lease, (&log, birth), &entry)? {
                 Appended::Done(head) => {
                     prev = head.digest;
                     last = Some(head);
@@ -80,8 +80,8 @@ impl Store {
         let last = last.ok_or_else(missing)?;
         let mut entry = last.next(Action::Rename, &self.actor);
         entry.state = State::Live;
-        match append(&self.objects, &log, birth, &entry)? {
-            Appended::Done(_) => Ok(()),
+        match append_held(&self.objects, lease, (&log, birth), &entry)? {
+            Appended::Done(done) => self.confirm_edit(lease, &done, &last.entry),
             Appended::Behind(_) => Err(taken()),
         }
     }

@@ -87,7 +87,8 @@ impl Store {
             done.files += 1;
             done.before += before.difference(&after).map(|place| place.len).sum::<u64>();
         }
-        stage.finish()?;
+        stage.finish(&lease)?;
+        stage.settle(lease.check(namespace), &lease)?;
         done.after = stage.written();
         Ok(done)
     }

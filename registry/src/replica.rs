@@ -7,12 +7,12 @@ use at1w_container::{Progress, ReadAt};
 use at1w_remote::RemoteFile;
 use sha2::{Digest as _, Sha256};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, is_damage};
 use crate::index::{Stored, TensorKey};
 use crate::keys;
 use crate::original::Original;
 use crate::packs::{Packs, Spool};
-use crate::prove::{Lens, is_damage, pack_lens};
+use crate::prove::{Lens, pack_lens};
 use crate::recipe::{Location, Recipe};
 use crate::store::Store;
 

@@ -9,18 +9,18 @@ use at1w_container::{
     Digest, Error as Packing, Level, PackOptions, Parts, Place, Progress, ReadAt, StoredLen,
     TensorInfo, TensorStore, pack_parts,
 };
-use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
-use crate::error::{Error, Result};
+use crate::content::{blob, pointer};
+use crate::error::{Error, Result, is_damage};
 use crate::index::{Index, Samples, Stored, TensorKey};
 use crate::keys;
 use crate::lease::Lease;
 use crate::original::Original;
 use crate::packs::Packs;
 use crate::recipe::{Location, Packed, Recipe};
+use crate::relocate::relocate;
 use crate::store::Store;
-use crate::stored_file::StoredFile;
 use crate::time::rfc3339;
 use crate::tree;
 use crate::view::{Mark, View};
@@ -53,8 +53,13 @@ pub(crate) struct Stage<'a> {
     recipes: HashMap<Digest, (Recipe, Option<String>)>,
     /// The names of recipes of files of this commit, and the roots of those that are packed.
     names: HashMap<Digest, (String, Option<Digest>)>,
+    /// The keys of recipes that were written, and of those that they supersede.
+    written: Vec<String>,
+    superseded: Vec<String>,
     /// The newest recipes of the namespace, where all were listed.
     listed: Option<HashMap<Digest, String>>,
+    /// Recipes that the tree before names.
+    known_before: HashMap<Digest, (String, Recipe)>,
     /// The packs that the commit relies on and that others wrote.
     relied: HashSet<String>,
     /// Damaged places by the tensor that should be there.
@@ -117,7 +122,10 @@ impl<'a> Stage<'a> {
             new: Vec::new(),
             recipes: HashMap::new(),
             names: HashMap::new(),
+            written: Vec::new(),
+            superseded: Vec::new(),
             listed: None,
+            known_before: HashMap::new(),
             relied: HashSet::new(),
             damaged,
             healed: HashMap::new(),
@@ -149,6 +157,7 @@ impl<'a> Stage<'a> {
             }
             self.listed = Some(listed);
         }
+        self.read_before(files, before)?;
         // A blob of a hub cache has no suffix: the name that says weights goes before it.
         let (weights, others): (Vec<_>, Vec<_>) = files.iter().partition(|file| says_weights(file));
         let mut added = Vec::with_capacity(files.len());
@@ -156,14 +165,35 @@ impl<'a> Stage<'a> {
             if self.progress.cancelled() {
                 return Err(Packing::Cancelled.into());
             }
-            let entry = self.add(file, before.files.get(&file.path))?;
+            let entry = self.add(file)?;
             file.check()?;
             added.push((file.path.clone(), entry));
         }
         Ok(added)
     }
 
-    fn add(&mut self, file: &SourceFile, before: Option<&tree::File>) -> Result<tree::File> {
+    /// Reads the recipes of files that may not have changed, side by side.
+    fn read_before(&mut self, files: &[SourceFile], before: &tree::Tree) -> Result<()> {
+        let same = |file: &SourceFile| {
+            let before = before.files.get(&file.path)?;
+            let name = before.recipe.as_ref().filter(|_| before.size == file.len)?;
+            Some((before.sha256, name.clone()))
+        };
+        let same: Vec<_> =
+            files.iter().filter(|file| !says_weights(file)).filter_map(same).collect();
+        let key = |(sha256, name): &(Digest, String)| {
+            format!("{}/{name}", keys::recipes(self.namespace, *sha256))
+        };
+        let read = self.store.objects.get_all(&same.iter().map(key).collect::<Vec<_>>())?;
+        for ((sha256, name), bytes) in same.into_iter().zip(read) {
+            if let Some(Ok(recipe)) = bytes.map(|bytes| Recipe::parse_for(&bytes, sha256)) {
+                self.known_before.insert(sha256, (name, recipe));
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, file: &SourceFile) -> Result<tree::File> {
         let source = File::open(&file.full).map_err(Error::io(&file.full))?;
         if says_weights(file) {
             match self.add_packed(&source) {
@@ -176,7 +206,7 @@ impl<'a> Stage<'a> {
                 added => return added,
             }
         }
-        self.add_plain(source, file, before)
+        self.add_plain(source, file)
     }
 
     /// Stores the tensors of a safetensors file that are not there yet.
@@ -290,7 +320,8 @@ impl<'a> Stage<'a> {
         for (segment, tensor) in stale {
             match all[tensor].verify(self.progress) {
                 Ok(()) => {}
-                Err(Packing::Cancelled) => return Err(Packing::Cancelled.into()),
+                // A bad network is no damage.
+                Err(error) if !is_damage(&error) => return Err(error.into()),
                 Err(error) => {
                     let info = &parts.header.tensors()[tensor];
                     let key = TensorKey::of(info, parts.tensors[tensor].digest);
@@ -302,12 +333,7 @@ impl<'a> Stage<'a> {
     }
 
     /// Stores a file as it is.
-    fn add_plain(
-        &mut self,
-        mut source: File,
-        file: &SourceFile,
-        before: Option<&tree::File>,
-    ) -> Result<tree::File> {
+    fn add_plain(&mut self, mut source: File, file: &SourceFile) -> Result<tree::File> {
         let at = &file.full;
         let mut small = Vec::new();
         let sha256 = if file.len < SMALL {
@@ -319,10 +345,6 @@ impl<'a> Stage<'a> {
         };
         let size = if file.len < SMALL { small.len() as u64 } else { file.len };
         self.progress.advance(size);
-        let unchanged = before.filter(|before| before.sha256 == sha256 && before.size == size);
-        if let (Some(before), true) = (unchanged, self.view.marks.is_empty()) {
-            return Ok(before.clone());
-        }
         let git = if file.len < SMALL { blob(&small) } else { pointer(sha256, size) };
         let entry = tree::File { size, sha256, git, root: None, recipe: None };
         let known = match self.known(sha256) {
@@ -370,7 +392,12 @@ impl<'a> Stage<'a> {
     /// Finds a file that is stored, with good bytes that may be relied on; returns its root, where it
     /// is packed.
     fn find(&mut self, sha256: Digest) -> Result<Option<Option<Digest>>> {
-        let Some((name, recipe)) = self.newest(sha256)? else { return Ok(None) };
+        let before =
+            self.known_before.get(&sha256).filter(|(n, r)| self.may_rely_on(n, r)).cloned();
+        let Some((name, recipe)) = before.map_or_else(|| self.newest(sha256), |b| Ok(Some(b)))?
+        else {
+            return Ok(None);
+        };
         let root = recipe.packed.as_ref().map(|packed| packed.root);
         if !self.may_rely_on(&name, &recipe) {
             if recipe.locations().any(|location| self.view.marks.contains_key(&location)) {
@@ -382,7 +409,7 @@ impl<'a> Stage<'a> {
             match Original::open(self.store, self.namespace, &recipe)?.verify(sha256, self.progress)
             {
                 Ok(()) => {}
-                Err(Error::Container(Packing::Cancelled)) => return Err(Packing::Cancelled.into()),
+                Err(Error::Container(error)) if !is_damage(&error) => return Err(error.into()),
                 Err(error) => {
                     // Tensors are proven one by one when they are pushed again.
                     for location in recipe.locations().filter(|_| root.is_none()) {
@@ -479,24 +506,10 @@ impl<'a> Stage<'a> {
         self.packs.fill_in(recipe);
     }
 
-    /// Writes what is left: packs of small files, recipes, and a run of the index. Checks that what
-    /// the commit relies on is there.
-    pub(crate) fn finish(&mut self) -> Result<()> {
+    /// Writes what is left: packs of small files, recipes, and a run of the index. Checks first that
+    /// what the commit relies on is there: others come to read by these recipes.
+    pub(crate) fn finish(&mut self, lease: &Lease) -> Result<()> {
         self.packs.finish()?;
-        let (mut objects, mut superseded) = (Vec::new(), Vec::new());
-        for (mut recipe, before) in mem::take(&mut self.recipes).into_values() {
-            self.fill_in(&mut recipe);
-            let name = keys::next(before.as_deref());
-            let folder = keys::recipes(self.namespace, recipe.sha256);
-            let root = recipe.packed.as_ref().map(|packed| packed.root);
-            self.names.insert(recipe.sha256, (name.clone(), root));
-            objects.push((format!("{folder}/{name}"), recipe.to_bytes()));
-            superseded.extend(before.map(|before| format!("{folder}/{before}")));
-        }
-        objects.extend(crate::index::object(self.namespace, mem::take(&mut self.new)));
-        self.store.objects.put_all(objects)?;
-        // Trees that name them find the newer ones.
-        self.store.objects.delete(&superseded)?;
         // A list may be late: each pack of others is asked for by its name.
         for pack in &self.relied {
             let key = keys::pack(self.namespace, pack);
@@ -504,7 +517,46 @@ impl<'a> Stage<'a> {
                 return Err(Error::damaged(key, "a pack that was listed is gone: push again"));
             }
         }
-        Ok(())
+        lease.check(self.namespace)?;
+        let mut objects = Vec::new();
+        for (mut recipe, before) in mem::take(&mut self.recipes).into_values() {
+            self.fill_in(&mut recipe);
+            let name = keys::next(before.as_deref());
+            let folder = keys::recipes(self.namespace, recipe.sha256);
+            let root = recipe.packed.as_ref().map(|packed| packed.root);
+            self.names.insert(recipe.sha256, (name.clone(), root));
+            self.superseded.extend(before.map(|before| format!("{folder}/{before}")));
+            self.written.push(format!("{folder}/{name}"));
+            objects.push((format!("{folder}/{name}"), recipe.to_bytes()));
+        }
+        objects.extend(crate::index::object(self.namespace, mem::take(&mut self.new)));
+        Ok(self.store.objects.put_all(objects)?)
+    }
+
+    /// Removes the recipes that those of this commit supersede, and has files that are damaged
+    /// elsewhere lie in the good copies, once the commit is acknowledged. If the collector has given
+    /// up on it, what its recipes name may be deleted, and they are removed instead.
+    pub(crate) fn settle<T>(&self, committed: Result<T>, lease: &Lease) -> Result<T> {
+        let objects = &self.store.objects;
+        let committed = match committed {
+            Err(Error::Expired(name)) => {
+                // Best effort: the collector prefers recipes whose packs are there.
+                let _ = objects.delete(&self.written);
+                return Err(Error::Expired(name));
+            }
+            committed => committed?,
+        };
+        let mend = || {
+            lease.check(self.namespace)?;
+            // Trees that name them find the newer ones.
+            objects.delete(&self.superseded)?;
+            relocate(self.store, self.namespace, &self.healed)
+        };
+        if let Err(error) = mend() {
+            let problem = format!("damaged tensors elsewhere were not healed: {error}");
+            self.progress.warn(&problem);
+        }
+        Ok(committed)
     }
 
     /// Returns the name of the recipe of a file.
@@ -535,18 +587,6 @@ pub(crate) fn mark(
     let json = serde_json::to_vec(&mark).expect("a mark is plain data");
     let key = format!("{}/{}", keys::marks(namespace), keys::next(None));
     Ok(store.objects.put(&key, json)?)
-}
-
-/// Returns the SHA-256 of all bytes of a source.
-pub(crate) fn hash(source: &dyn ReadAt, progress: &dyn Progress) -> std::io::Result<Digest> {
-    let (mut hasher, mut at, len) = (Sha256::new(), 0, source.size()?);
-    while at < len {
-        let to = len.min(at + (8 << 20));
-        hasher.update(&source.read_at(at..to)?);
-        progress.advance(to - at);
-        at = to;
-    }
-    Ok(Digest(hasher.finalize().into()))
 }
 
 fn copy(
@@ -590,19 +630,6 @@ impl tree::File {
     }
 }
 
-/// Returns the name that git gives to a file.
-fn blob(content: &[u8]) -> String {
-    let mut hasher = Sha1::new_with_prefix(format!("blob {}\0", content.len()));
-    hasher.update(content);
-    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Returns the name that git gives to the pointer of Git LFS to a file.
-fn pointer(sha256: Digest, size: u64) -> String {
-    let spec = "version https://git-lfs.github.com/spec/v1";
-    blob(format!("{spec}\noid sha256:{sha256}\nsize {size}\n").as_bytes())
-}
-
 /// Returns the name of a level.
 pub(crate) fn level_name(level: Level) -> &'static str {
     match level {
@@ -610,16 +637,5 @@ pub(crate) fn level_name(level: Level) -> &'static str {
         Level::Default => "default",
         Level::Max => "max",
         _ => "other",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn blobs_have_the_names_that_git_gives() {
-        assert_eq!(blob(b""), "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391");
-        assert_eq!(blob(b"hello\n"), "ce013625030ba8dba906f756967f9e9ca394464a");
     }
 }

@@ -200,17 +200,21 @@ impl Store {
         if name.len() < SHORTEST || !name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(missing());
         }
+        // The whole name of a commit that a branch or a tag is at needs no look at the log.
         let refs = || branches.values().chain(tags.values());
-        if let Some(found) = refs().find(|found| found.commit.starts_with(name)) {
+        if let Some(found) = refs().find(|found| found.commit == name) {
             return Ok(found.clone());
         }
-        let mut found = None;
+        let mut found: Option<Ref> = None;
         for entry in log::read_all(&self.objects, &head.log, head.entry.seq)? {
-            if let Some(commit) = &entry.commit
-                && commit.id.starts_with(name)
-            {
-                found = Some(of_commit(commit, entry.seq));
+            let Some(commit) = entry.commit.filter(|commit| commit.id.starts_with(name)) else {
+                continue;
+            };
+            if found.is_some_and(|found| found.commit != commit.id) {
+                let problem = "is the beginning of several commits: write more of it".into();
+                return Err(Error::Name { name: name.into(), problem });
             }
+            found = Some(Ref::to(&commit, entry.seq));
         }
         found.ok_or_else(missing)
     }
@@ -268,9 +272,7 @@ impl Store {
     pub(crate) fn stored(&self, namespace: &str, file: &File) -> Result<(StoredFile, OpenOptions)> {
         let hint = file.recipe.as_deref();
         let recipe = Recipe::read(&self.objects, namespace, file.sha256, hint)?;
-        let root = recipe.packed.as_ref().map(|packed| packed.root);
-        // A file that was stored as it was may be packed since, under a name that says weights.
-        if recipe.size != file.size || file.root.is_some() && root != file.root {
+        if !recipe.is_of(file) {
             return Err(Error::damaged(
                 format!("recipe of {}", file.sha256),
                 "it is not what the tree says",
@@ -380,12 +382,6 @@ impl Store {
 fn open_options(recipe: &Recipe) -> OpenOptions {
     let root = recipe.packed.as_ref().map(|packed| packed.root);
     OpenOptions::new().root(root).tail_len(recipe.tail.len() as u64)
-}
-
-/// Returns what names a commit that entry `seq` brought.
-pub(crate) fn of_commit(commit: &Commit, seq: u64) -> Ref {
-    let (id, tree, copy) = (commit.id.clone(), commit.tree, commit.copy.clone());
-    Ref { commit: id, seq, tree, copy, files: commit.files, bytes: commit.bytes }
 }
 
 /// Returns the user and the machine.

@@ -5,19 +5,19 @@ mod common;
 use std::fs;
 
 use at1w_registry::{PushOptions, Store};
-use common::{Place, model};
+use common::{Place, forged, model};
 
 #[test]
 fn many_repositories_are_listed_by_a_request_for_each() {
     let place = Place::new();
     place.push("lab/r0", &[("a", b"1".to_vec())]);
     let log = |repo: usize| place.root().join(format!("repos/lab/r{repo}/0000/log"));
-    let entry = fs::read_to_string(log(0).join("00000000")).unwrap();
+    let entry = fs::read(log(0).join("00000000")).unwrap();
     for repo in 0..1000 {
         fs::create_dir_all(log(repo)).unwrap();
-        let entry = entry.replace("lab/r0", &format!("lab/r{repo}"));
         for seq in 0..10 {
-            let entry = entry.replace("\"seq\":0", &format!("\"seq\":{seq}"));
+            let (name, number) = (format!("lab/r{repo}"), format!("\"seq\":{seq},\"id"));
+            let entry = forged(&entry, &[("lab/r0", &name), ("\"seq\":0,\"id", &number)]);
             fs::write(log(repo).join(format!("{seq:08}")), entry).unwrap();
         }
     }

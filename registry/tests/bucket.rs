@@ -7,11 +7,12 @@ use std::sync::Arc;
 use at1w_container::{OpenOptions, ReadAt, Weights};
 use at1w_registry::{CollectOptions, PullOptions, PushOptions, Revision, ScrubOptions, Store};
 use at1w_remote::Objects;
-use common::{Place, files, model, owned};
+use common::{Place, files, forged, model, owned};
 
 /// A place of its own in the bucket of `AT1W_BUCKET`, such as `s3://bucket`.
 fn address(name: &str) -> String {
-    let bucket = std::env::var("AT1W_BUCKET").expect("ci/bucket starts servers and names a bucket of each");
+    let bucket =
+        std::env::var("AT1W_BUCKET").expect("ci/bucket starts servers and names a bucket of each");
     let id = std::process::id();
     format!("{bucket}/{name}-{id}")
 }
@@ -41,8 +42,11 @@ fn one_tensor_takes_five_requests_cold_and_one_warm() {
     // Many neighbours are a few requests.
     let before = objects.requests();
     let mut all: Vec<_> = (0..20).map(|_| vec![0; 1_000_000]).collect();
-    let mut wanted: Vec<_> =
-        all.iter_mut().zip(&names[20..]).map(|(out, name)| (name.0.as_str(), &mut out[..])).collect();
+    let mut wanted: Vec<_> = all
+        .iter_mut()
+        .zip(&names[20..])
+        .map(|(out, name)| (name.0.as_str(), &mut out[..]))
+        .collect();
     weights.read(&mut wanted, &()).unwrap();
     assert!(objects.requests() - before <= 4, "{}", objects.requests() - before);
 }
@@ -101,10 +105,9 @@ fn a_thousand_repositories_are_listed_by_few_requests() {
     let mut copies = Vec::new();
     for repo in 1..1000 {
         for seq in 0..10 {
-            let text = String::from_utf8(entry.to_vec()).unwrap();
-            let text = text.replace("lab/r0", &format!("lab/r{repo}"));
-            let text = text.replace("\"seq\":0", &format!("\"seq\":{seq}"));
-            copies.push((format!("repos/lab/r{repo}/0000/log/{seq:08}"), text.into_bytes()));
+            let (name, number) = (format!("lab/r{repo}"), format!("\"seq\":{seq},\"id"));
+            let entry = forged(&entry, &[("lab/r0", &name), ("\"seq\":0,\"id", &number)]);
+            copies.push((format!("repos/lab/r{repo}/0000/log/{seq:08}"), entry));
         }
     }
     store.objects().put_all(copies).unwrap();

@@ -7,7 +7,7 @@ use std::fs;
 
 use at1w_container::{Level, PackOptions, pack};
 use at1w_registry::{CollectOptions, Error, PullOptions, PushOptions, Revision, Store};
-use common::{Place, files, model, owned};
+use common::{Place, files, forged, model, owned};
 
 fn small() -> Vec<(&'static str, Vec<u8>)> {
     let weights = model(&[("a", 1, 1000), ("b", 2, 400_000), ("c", 1, 1000)], "one");
@@ -188,8 +188,15 @@ fn the_log_of_commits_is_a_chain() {
     place.store().check().unwrap();
     let log = place.root().join("repos/lab/model/0000/log");
     let path = |seq| log.join(format!("{seq:08}"));
-    let forged = fs::read_to_string(path(1)).unwrap();
-    fs::write(path(1), forged.replace("\"files\":1", "\"files\":2")).unwrap();
+    let good = fs::read(path(1)).unwrap();
+    // A flip, a commit that is another, and somebody else's name with all that belongs to it.
+    let mut flipped = good.clone();
+    flipped[50] ^= 1;
+    fs::write(path(1), flipped).unwrap();
+    assert!(matches!(place.store().log(&repo), Err(Error::Log { seq: 1, .. })));
+    fs::write(path(1), forged(&good, &[("\"files\":1", "\"files\":2")])).unwrap();
+    assert!(matches!(place.store().log(&repo), Err(Error::Log { seq: 1, .. })));
+    fs::write(path(1), forged(&good, &[("\"actor\":\"", "\"actor\":\"x")])).unwrap();
     for found in [place.store().log(&repo).map(drop), place.store().check().map(drop)] {
         assert!(matches!(found, Err(Error::Log { seq: 2, .. })), "{found:?}");
     }
@@ -288,8 +295,8 @@ fn a_long_log_is_read_by_few_requests() {
     // A damaged one costs requests, and a log that is forged breaks where it was forged.
     let checkpoint = place.root().join(&place.keys("checkpoints")[0]);
     let bytes = fs::read(&checkpoint).unwrap();
-    let forged = String::from_utf8(bytes.clone()).unwrap().replace("\"files\":1", "\"files\":2");
-    fs::write(&checkpoint, forged).unwrap();
+    let other = String::from_utf8(bytes.clone()).unwrap().replace("\"files\":1", "\"files\":2");
+    fs::write(&checkpoint, other).unwrap();
     assert_eq!(requests(&place).0.unwrap(), 71);
     fs::write(&checkpoint, &bytes[..bytes.len() / 2]).unwrap();
     assert_eq!(requests(&place).0.unwrap(), 71);
@@ -303,8 +310,8 @@ fn a_long_log_is_read_by_few_requests() {
     assert!(log.unwrap() == 141 && few <= 6, "{few}");
     // `check` reads the entries.
     let entry = place.root().join("repos/lab/model/0000/log/00000050");
-    let text = fs::read_to_string(&entry).unwrap().replace("\"files\":1", "\"files\":2");
-    fs::write(&entry, text).unwrap();
+    let bytes = fs::read(&entry).unwrap();
+    fs::write(&entry, forged(&bytes, &[("\"actor\":\"", "\"actor\":\"x")])).unwrap();
     let found = place.store().check();
     assert!(matches!(found, Err(Error::Log { seq: 51, .. })), "{found:?}");
 }

@@ -58,6 +58,9 @@ pub enum Error {
 /// The result of everything in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// The address at which machines of clouds tell their credentials.
+const MACHINE: &str = "169.254.169.254";
+
 impl Error {
     /// Makes the error for an object, with where the credentials of its store come from.
     pub(crate) fn of(object: &str, credentials: &str, error: object_store::Error) -> Self {
@@ -73,8 +76,9 @@ impl Error {
             {
                 Self::Refused { object, credentials: credentials.into(), cause: chain(&*source) }
             }
+            // The machine was asked for credentials, and has none.
             object_store::Error::Generic { source, .. }
-                if credentials.starts_with("none found") =>
+                if credentials.starts_with("none found") && chain(&*source).contains(MACHINE) =>
             {
                 Self::Refused { object, credentials: credentials.into(), cause: chain(&*source) }
             }

@@ -308,6 +308,18 @@ impl Objects {
         }
     }
 
+    /// Syncs an object to disk once more, where the store is a directory.
+    ///
+    /// # Errors
+    /// [`Error::Failed`].
+    pub fn sync(&self, key: &str) -> Result<()> {
+        let Some(file) = self.file(key) else { return Ok(()) };
+        let sync = |path: &Path| fs::File::open(path)?.sync_all();
+        let folder = file.parent().filter(|_| cfg!(unix));
+        let done = sync(&file).and_then(|()| folder.map_or(Ok(()), sync));
+        done.map_err(|error| unreadable(&file, &error))
+    }
+
     pub(crate) fn multipart(&self, key: &str) -> Result<Box<dyn MultipartUpload>> {
         self.count(1);
         let path = self.path(key);

@@ -144,8 +144,11 @@ fn ls(store: &str, namespace: Option<&str>, as_json: bool) -> Result<()> {
     }
     to_stdout(|out| {
         for entry in &repos {
-            let Some(Ref { commit, files, bytes, .. }) = head(entry) else { continue };
             let (name, time) = (printable(&entry.name), &entry.time);
+            let Some(Ref { commit, files, bytes, .. }) = head(entry) else {
+                writeln!(out, "{name}  no branches  {time}")?;
+                continue;
+            };
             writeln!(out, "{name}  {files} files  {bytes} bytes  {time}  {}", &commit[..12])?;
         }
         for (name, summary) in &summaries {

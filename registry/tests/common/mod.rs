@@ -297,6 +297,19 @@ pub fn model(tensors: &[(&str, u64, usize)], metadata: &str) -> Vec<u8> {
     safetensors::serialize(views, Some(metadata)).unwrap()
 }
 
+/// A stored entry of a log in which a text is another one, with the SHA-256 that belongs to it.
+pub fn forged(entry: &[u8], changes: &[(&str, &str)]) -> Vec<u8> {
+    let text = std::str::from_utf8(entry).unwrap();
+    let end = text.rfind(",\"sum\":").unwrap();
+    let mut json = format!("{}}}", &text[..end]);
+    for (from, to) in changes {
+        assert!(json.contains(from), "{from} {json}");
+        json = json.replace(from, to);
+    }
+    let sum = at1w_container::Digest::of(json.as_bytes());
+    format!("{},\"sum\":\"{sum}\"}}", &json[..json.len() - 1]).into_bytes()
+}
+
 /// A hook that fails the requests whose numbers are named.
 pub fn failing(fates: BTreeMap<usize, Fate>) -> Hook {
     let count = Mutex::new(0);
