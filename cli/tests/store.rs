@@ -135,13 +135,18 @@ fn a_root_is_no_substitute_for_a_signature() {
     place.write("minilm/config.json", "[]");
     place.ok(&["push", "minilm", "models", "lab/forged"]);
     let head = |repo: &str| format!("models/repos/lab/{repo}/0000/log/00000000");
-    let mut entry = json(&place.read(&head("minilm")));
-    let forged = json(&place.read(&head("forged")));
+    let read = |repo: &str| String::from_utf8(place.read(&head(repo))).unwrap();
+    let (mut entry, forged) = (read("minilm"), json(read("forged").as_bytes()));
+    let old = json(entry.as_bytes());
     for part in ["tree", "copy"] {
-        entry["branches"]["main"][part] = forged["branches"]["main"][part].clone();
+        let of = |entry: &Value| entry["branches"]["main"][part].as_str().unwrap().to_owned();
+        // The branches come before the commit.
+        entry = entry.replacen(&of(&old), &of(&forged), 1);
     }
-    place.write(&head("minilm"), entry.to_string());
-    place.fails(&signed, 3, "another revision");
+    let (content, _) = entry.split_once(",\"sum\":").unwrap();
+    let sum = at1w_container::Digest::of(format!("{content}}}").as_bytes());
+    place.write(&head("minilm"), format!("{content},\"sum\":\"{sum}\"}}"));
+    place.fails(&signed, 3, "lab/minilm");
     assert_eq!(place.read("back/config.json"), b"{}");
 }
 

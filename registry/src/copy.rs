@@ -6,17 +6,22 @@ use std::io::Write;
 use std::time::Duration;
 
 use at1w_container::{Progress, ReadAt};
-use at1w_remote::{Created, RemoteFile};
+use at1w_remote::{Created, Meta, RemoteFile};
 
 use crate::error::{Error, Result};
 use crate::keys;
 use crate::lease::Lease;
+use crate::log;
 use crate::mark::{Marked, survey};
+use crate::recipe::Recipe;
 use crate::store::Store;
 use crate::view::Tombstone;
 
 /// The number of bytes that are copied at a time.
 const PIECE: u64 = 8 << 20;
+
+/// The number of times that a recipe is asked for while others supersede it.
+const TRIES: u32 = 4;
 
 /// The outcome of a copy.
 #[derive(Clone, Debug, Default)]
@@ -54,12 +59,8 @@ impl Store {
             let there = copy.bring(namespace, marked)?;
             copy.done.kept += there;
         }
-        let broken: HashSet<_> = marked.values().flat_map(Marked::broken_logs).collect();
-        for meta in logs {
-            // A damaged entry would take the place of a good one.
-            if !broken.contains(keys::parent(&meta.key)) {
-                copy.entry(&meta.key)?;
-            }
+        for log in logs.chunk_by(|a, b| keys::parent(&a.key) == keys::parent(&b.key)) {
+            copy.log(log)?;
         }
         // What a collector that ran at the same time deleted before the logs came.
         for (namespace, marked) in &marked {
@@ -123,7 +124,7 @@ impl Copy<'_> {
                 kept += 1;
             } else if self.object(key)? {
                 self.done.objects += 1;
-            } else if !runs.contains(key) {
+            } else if !runs.contains(key) && !self.superseding(namespace, key)? {
                 // Runs of the index are merged at any time, and cost space alone.
                 let problem = "it is missing, and revisions in the copy need it";
                 self.lost.get_or_insert_with(|| Error::damaged(key, problem));
@@ -132,16 +133,51 @@ impl Copy<'_> {
         Ok(kept)
     }
 
-    /// Copies an entry of a log.
-    fn entry(&mut self, key: &str) -> Result<()> {
-        let Some(bytes) = self.from.objects.get(key)? else { return Ok(()) };
-        match self.to.objects.create(key, bytes.clone())? {
-            Created::Made => self.done.objects += 1,
-            Created::Existed if self.to.objects.get(key)? == Some(bytes) => self.done.kept += 1,
-            Created::Existed => {
-                let seq = keys::last_part(key).parse().unwrap_or(0);
-                let problem = format!("{} has another entry there", self.to.address());
-                return Err(Error::Log { repo: key.into(), seq, problem });
+    /// Copies the recipe that has superseded one, and the packs that it names; returns whether there
+    /// is one.
+    fn superseding(&mut self, namespace: &str, key: &str) -> Result<bool> {
+        let folder = keys::parent(key);
+        let sha256 = keys::last_part(folder).parse();
+        let (true, Ok(sha256)) = (key.starts_with("files/"), sha256) else { return Ok(false) };
+        for _ in 0..TRIES {
+            let newest = Recipe::newest(&self.from.objects, namespace, sha256)?;
+            let Some((name, recipe)) = newest else { return Ok(false) };
+            let packs = recipe.packs.iter().map(|pack| keys::pack(namespace, &pack.id));
+            let mut there = true;
+            for key in packs.chain([format!("{folder}/{name}")]) {
+                if self.to.objects.head(&key)?.is_none() {
+                    there &= self.object(&key)?;
+                }
+            }
+            if there {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Copies the entries of a log: of one that is whole, since a damaged entry would take the place
+    /// of a good one.
+    fn log(&mut self, listed: &[Meta]) -> Result<()> {
+        let folder = keys::parent(&listed[0].key);
+        let chain = log::last_of(folder, listed)
+            .and_then(|last| log::read_chain(&self.from.objects, folder, last));
+        let entries = match chain {
+            // The survey has found it as well.
+            Err(error) if error.is_integrity() => return Ok(()),
+            chain => chain?.0,
+        };
+        for (seq, bytes) in (0..).zip(entries) {
+            let key = keys::entry(folder, seq);
+            match self.to.objects.create(&key, bytes.clone())? {
+                Created::Made => self.done.objects += 1,
+                Created::Existed if self.to.objects.get(&key)? == Some(bytes) => {
+                    self.done.kept += 1;
+                }
+                Created::Existed => {
+                    let problem = format!("{} has another entry there", self.to.address());
+                    return Err(Error::Log { repo: folder.into(), seq, problem });
+                }
             }
         }
         Ok(())

@@ -44,14 +44,6 @@ pub(crate) struct Marked {
 }
 
 impl Marked {
-    /// Returns the folders of the logs that are broken.
-    pub(crate) fn broken_logs(&self) -> impl Iterator<Item = &str> {
-        self.broken.iter().filter_map(|broken| match &broken.part {
-            Part::Log(folder) => Some(folder.as_str()),
-            _ => None,
-        })
-    }
-
     fn lost_tree(&mut self, tree: Digest, revision: String, error: Error) {
         let known = self.broken.iter_mut().find_map(|broken| match &mut broken.part {
             Part::Tree(known, revisions) if *known == tree => Some(revisions),

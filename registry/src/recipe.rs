@@ -9,6 +9,7 @@ use miniz_oxide::inflate::decompress_to_vec_with_limit;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::tree::File;
 use crate::{hexadecimal, keys};
 
 /// The version that this module writes and reads.
@@ -204,6 +205,13 @@ impl Recipe {
             return Err("its parts do not add up".into());
         }
         Ok(recipe)
+    }
+
+    /// Whether this is a recipe of what a tree says about a file. One that was stored as it was may be
+    /// packed since, under a name that says weights.
+    pub(crate) fn is_of(&self, file: &File) -> bool {
+        let root = self.packed.as_ref().map(|packed| packed.root);
+        self.size == file.size && (file.root.is_none() || root == file.root)
     }
 
     /// Reads the recipe of a file: the one that is named, or else the newest one.

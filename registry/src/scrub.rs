@@ -1,7 +1,7 @@
 //! Scrubbing: reads and proves every byte that is in use, and names the revisions that need what is
 //! damaged.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, SystemTime};
@@ -212,6 +212,17 @@ impl Store {
                     file: Some(file.to_string()),
                     ..damage(keys::recipes(namespace, *file), &problem, revisions.clone())
                 }),
+            });
+        }
+        // A recipe that is whole in itself may be that of another file than trees say.
+        let all = marked.commits.iter().flat_map(|in_use| in_use.tree.files.values());
+        let mut others = HashSet::new();
+        for file in all.filter(|file| revisions.contains_key(&file.sha256)) {
+            let recipe = marked.recipes.get(&file.sha256).filter(|(_, recipe)| !recipe.is_of(file));
+            let Some((key, _)) = recipe.filter(|_| others.insert(file.sha256)) else { continue };
+            done.damaged.push(Damage {
+                file: Some(file.sha256.to_string()),
+                ..damage(key.clone(), "it is not what trees say", revisions[&file.sha256].clone())
             });
         }
         for bad in &proof.bad {

@@ -281,9 +281,7 @@ impl Store {
     pub(crate) fn stored(&self, namespace: &str, file: &File) -> Result<(StoredFile, OpenOptions)> {
         let hint = file.recipe.as_deref();
         let recipe = Recipe::read(&self.objects, namespace, file.sha256, hint)?;
-        let root = recipe.packed.as_ref().map(|packed| packed.root);
-        // A file that was stored as it was may be packed since, under a name that says weights.
-        if recipe.size != file.size || file.root.is_some() && root != file.root {
+        if !recipe.is_of(file) {
             return Err(Error::damaged(
                 format!("recipe of {}", file.sha256),
                 "it is not what the tree says",
