@@ -1,13 +1,14 @@
-//! Standard input in the place of a file.
+//! Files that commands read: of a path, of an address, or standard input.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Seek, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use at1w_container::{Error, OpenOptions, Weights};
+use at1w_container::{Error, OpenOptions, ReadAt, Weights};
+use at1w_remote::{UrlOptions, is_remote, open_url_with};
 
-use crate::failure::{Failure, Result};
+use crate::failure::{Failure, Result, report_note};
 use crate::signals;
 
 /// The name of standard input in messages.
@@ -23,13 +24,41 @@ pub(crate) fn shown(path: &Path) -> &Path {
     if is_stdin(path) { Path::new(STDIN) } else { path }
 }
 
-/// Opens a file of weights, or standard input for `-`; an error names it.
-pub(crate) fn open(path: &Path, options: &OpenOptions) -> Result<Weights> {
-    if !is_stdin(path) {
-        return Ok(Weights::open(path, options)?);
+/// Returns the address that stands in the place of a path on the command line.
+pub(crate) fn address(path: &Path) -> Option<&str> {
+    path.to_str().filter(|text| is_remote(text))
+}
+
+/// Whether what is read is no file on this machine, whose permissions could be kept.
+pub(crate) fn has_no_path(path: &Path) -> bool {
+    is_stdin(path) || address(path).is_some()
+}
+
+/// Opens what has no path to be read at any offset; `None` for a path.
+pub(crate) fn source(path: &Path) -> Result<Option<Box<dyn ReadAt>>> {
+    if is_stdin(path) {
+        return Ok(Some(Box::new(stdin_file()?)));
     }
-    let source = Box::new(stdin_file()?);
-    Ok(Weights::new(source, options).map_err(|error| error.in_file(shown(path)))?)
+    let Some(address) = address(path) else { return Ok(None) };
+    let options = UrlOptions::new().packed(true).cancelled(signals::caught);
+    let file = open_url_with(address, &options)?;
+    if file.is_downloaded() {
+        report_note(&format!(
+            "{}: all of it was downloaded: its server sends no ranges",
+            file.address()
+        ));
+    }
+    Ok(Some(Box::new(file)))
+}
+
+/// Opens a file of weights, of an address, or standard input for `-`; an error names it.
+pub(crate) fn open(path: &Path, options: &OpenOptions) -> Result<Weights> {
+    match source(path)? {
+        None => Ok(Weights::open(path, options)?),
+        Some(source) => {
+            Ok(Weights::new(source, options).map_err(|error| error.in_file(shown(path)))?)
+        }
+    }
 }
 
 /// Returns standard input as a file that can be read at any offset. What comes through a pipe is

@@ -10,24 +10,34 @@ pub(crate) const GAP: u64 = 1 << 20;
 /// by side are faster.
 pub(crate) const PIECE: u64 = 8 << 20;
 
-/// Returns the requests that cover `ranges`: sorted, apart, each of at most [`PIECE`] bytes.
-pub(crate) fn plan(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
+/// Returns the same bytes as ranges that are sorted and apart.
+pub(crate) fn union(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
+    merge(ranges, 0)
+}
+
+/// Merges ranges with at most `gap` bytes between them.
+fn merge(ranges: &[Range<u64>], gap: u64) -> Vec<Range<u64>> {
     let mut sorted: Vec<_> = ranges.iter().filter(|range| range.start < range.end).collect();
     sorted.sort_by_key(|range| (range.start, range.end));
     let mut merged: Vec<Range<u64>> = Vec::new();
     for range in sorted {
         match merged.last_mut() {
-            Some(last) if range.start <= last.end.saturating_add(GAP) => {
+            Some(last) if range.start <= last.end.saturating_add(gap) => {
                 last.end = last.end.max(range.end);
             }
             _ => merged.push(range.clone()),
         }
     }
+    merged
+}
+
+/// Returns the requests that cover `ranges`: sorted, apart, each of at most [`PIECE`] bytes.
+pub(crate) fn plan(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
     let split = |Range { start, end }: Range<u64>| {
         let starts = (start..end).step_by(PIECE as usize);
         starts.map(move |start| start..end.min(start.saturating_add(PIECE)))
     };
-    merged.into_iter().flat_map(split).collect()
+    merge(ranges, GAP).into_iter().flat_map(split).collect()
 }
 
 /// Copies `range` out of the answers to the requests that [`plan`] made for it.

@@ -28,8 +28,8 @@ use crate::verification::Verification;
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Verify {
-    /// The .at1w or .safetensors files, packed repositories or other directories; - is standard
-    /// input
+    /// The .at1w or .safetensors files, by path or URL, packed repositories or other directories; -
+    /// is standard input
     #[arg(value_name = "FILE-OR-DIR", required = true)]
     paths: Vec<PathBuf>,
     /// The root that the file must have, as 'at1w info' shows it

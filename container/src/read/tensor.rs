@@ -188,6 +188,11 @@ impl<'a> Tensor<'a> {
         if out.is_empty() {
             return Ok(());
         }
+        let source = self.stored.source;
+        let costly = source.request_cost() > 0;
+        if costly && runs.total() == self.raw_len() {
+            source.will_read(&[self.stored.range()]);
+        }
         let plan = Plan::read(self.stored)?;
         // Chunks that are wanted whole are decoded in place; of the others a part is copied.
         let (mut whole, mut cut) = (Vec::new(), Vec::new());
@@ -198,6 +203,11 @@ impl<'a> Tensor<'a> {
             } else {
                 cut.push((chunk, out));
             }
+        }
+        if costly && runs.total() < self.raw_len() {
+            let chunks = whole.iter().map(|job| job.chunk).chain(cut.iter().map(|cut| cut.0));
+            let missing = chunks.filter(|&chunk| plan.payload_read(chunk).is_none());
+            source.will_read(&missing.map(|chunk| plan.payload_range(chunk)).collect::<Vec<_>>());
         }
         decode::all(&mut whole, progress)?;
         let copy = |chunk, raw: &_, out: &mut _| {
