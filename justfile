@@ -73,6 +73,10 @@ sweeps:
 registry:
     ci/registry
 
+# Runs the examples of `docs/REMOTE.md`
+remote:
+    ci/remote
+
 # Runs unmodified clients against a server, or `load`, or `kill`
 hub *ARG:
     ci/hub {{ ARG }}

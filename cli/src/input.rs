@@ -5,8 +5,8 @@ use std::io::{self, IsTerminal, Read, Seek, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use at1w_container::{Error, OpenOptions, ReadAt, Weights};
-use at1w_remote::{UrlOptions, is_remote, open_url_with};
+use at1w_container::{Error, OpenOptions, Weights};
+use at1w_remote::{Cache, OpenError, UrlOptions, is_remote, open_weights};
 
 use crate::failure::{Failure, Result, report_note};
 use crate::signals;
@@ -34,31 +34,42 @@ pub(crate) fn has_no_path(path: &Path) -> bool {
     is_stdin(path) || address(path).is_some()
 }
 
-/// Opens what has no path to be read at any offset; `None` for a path.
-pub(crate) fn source(path: &Path) -> Result<Option<Box<dyn ReadAt>>> {
-    if is_stdin(path) {
-        return Ok(Some(Box::new(stdin_file()?)));
-    }
-    let Some(address) = address(path) else { return Ok(None) };
-    let options = UrlOptions::new().packed(true).cancelled(signals::caught);
-    let file = open_url_with(address, &options)?;
-    if file.is_downloaded() {
-        report_note(&format!(
-            "{}: all of it was downloaded: its server sends no ranges",
-            file.address()
-        ));
-    }
-    Ok(Some(Box::new(file)))
+/// What is done with the copy of a remote file in the cache.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Copy {
+    /// It is not looked for: what the server has is asked for.
+    Ignored,
+    /// It is read where there is one.
+    Read,
+    /// The same, and one is made, since all of the file will be read.
+    Kept,
 }
 
 /// Opens a file of weights, of an address, or standard input for `-`; an error names it.
-pub(crate) fn open(path: &Path, options: &OpenOptions) -> Result<Weights> {
-    match source(path)? {
-        None => Ok(Weights::open(path, options)?),
-        Some(source) => {
-            Ok(Weights::new(source, options).map_err(|error| error.in_file(shown(path)))?)
-        }
+pub(crate) fn open_with(path: &Path, options: &OpenOptions, copy: Copy) -> Result<Weights> {
+    if is_stdin(path) {
+        let source = Box::new(stdin_file()?);
+        return Ok(Weights::new(source, options).map_err(|error| error.in_file(shown(path)))?);
     }
+    let Some(address) = address(path) else { return Ok(Weights::open(path, options)?) };
+    let cache = Cache::of_user().filter(|_| copy != Copy::Ignored);
+    let url = UrlOptions::new().packed(true).cache(cache, copy == Copy::Kept);
+    let opened = open_weights(address, options, &url.cancelled(signals::caught), |source| source);
+    let opened = opened.map_err(|error| match error {
+        OpenError::Container(error) => Failure::Container(error),
+        OpenError::Remote(error) => Failure::Remote(error),
+        error => Failure::Other(error.to_string()),
+    })?;
+    if opened.is_downloaded {
+        let shown = path.display();
+        report_note(&format!("{shown}: all of it was downloaded: its server sends no ranges"));
+    }
+    Ok(opened.weights)
+}
+
+/// Opens a file of which a part is read.
+pub(crate) fn open(path: &Path, options: &OpenOptions) -> Result<Weights> {
+    open_with(path, options, Copy::Read)
 }
 
 /// Returns standard input as a file that can be read at any offset. What comes through a pipe is

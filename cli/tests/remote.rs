@@ -16,10 +16,61 @@ fn served(place: &Place, name: &str) -> Server {
     Server::start(place.read(name))
 }
 
+/// Runs a command that must succeed, with a cache in the place.
+fn cached(place: &Place, args: &[&str]) -> Vec<u8> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_at1w"));
+    let outcome = place.run(command.args(args).env("AT1W_CACHE", place.path("cache")));
+    assert_eq!(outcome.code, 0, "{args:?}: {}", outcome.stderr);
+    outcome.stdout
+}
+
+#[test]
+fn what_was_read_whole_is_kept_and_verified() {
+    let place = Place::packed();
+    let server = served(&place, "model.at1w");
+    let url = &server.url("model.at1w");
+    cached(&place, &["get", url, "embed.bias"]);
+    let list = || -> serde_json::Value {
+        serde_json::from_slice(&cached(&place, &["cache", "ls", "--json"])).unwrap()
+    };
+    // Ranges are not kept.
+    assert_eq!(list(), serde_json::json!([]));
+    cached(&place, &["unpack", url, "-o", "a.safetensors"]);
+    assert!(place.read("a.safetensors") == model(1));
+    let root = place.json(&["info", "--json", "model.at1w"])["root"].clone();
+    assert_eq!(list()[0]["root"], root);
+    // Only the index is asked for again.
+    server.take_requests();
+    cached(&place, &["unpack", url, "-o", "b.safetensors"]);
+    cached(&place, &["get", url, "embed.weight"]);
+    assert!(server.take_requests() <= 4);
+    // `verify` asks the server.
+    cached(&place, &["verify", url]);
+    assert!(server.take_requests() >= 3);
+    // A copy whose index is damaged is of no use; other damage is found when it is read.
+    let copy = format!("cache/{}", root.as_str().unwrap());
+    let len = place.read(&copy).len();
+    place.flip(&copy, len - 200);
+    cached(&place, &["unpack", url, "-o", "c.safetensors"]);
+    assert!(place.read("c.safetensors") == model(1));
+    place.flip(&copy, 2000);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_at1w"));
+    let command = command.args(["get", url, "embed.weight"]);
+    assert_eq!(place.run(command.env("AT1W_CACHE", place.path("cache"))).code, 3);
+    cached(&place, &["cache", "clear"]);
+    assert_eq!(list(), serde_json::json!([]));
+}
+
 /// Runs a command with the environment of a client of a hub.
 fn on_hub(place: &Place, hub: &Server, args: &[&str]) -> common::Outcome {
     let mut command = Command::new(env!("CARGO_BIN_EXE_at1w"));
-    place.run(command.args(args).env("HF_ENDPOINT", hub.address()).env("HF_TOKEN", TOKEN))
+    place.run(
+        command
+            .args(args)
+            .env("HF_ENDPOINT", hub.address())
+            .env("HF_TOKEN", TOKEN)
+            .env("AT1W_CACHE", "off"),
+    )
 }
 
 #[test]
@@ -160,6 +211,7 @@ fn a_command_that_waits_can_be_interrupted() {
         let url = server.url("model.at1w");
         let mut child = Command::new(env!("CARGO_BIN_EXE_at1w"))
             .args([command, &url])
+            .env("AT1W_CACHE", "off")
             .current_dir(place.path(""))
             .spawn()
             .unwrap();

@@ -6,6 +6,7 @@
 
 mod ahead;
 mod answer;
+mod cache;
 mod error;
 mod location;
 mod objects;
@@ -17,13 +18,17 @@ mod runtime;
 mod source;
 mod upload;
 mod web;
+mod weights;
 
 pub use object_store::ObjectStore;
 
+pub use self::cache::{Cache, CachedFile};
 pub use self::error::{Error, Result};
 pub use self::location::is_remote;
 pub use self::objects::{Created, Meta, Objects};
 pub use self::open::{open_url, open_url_with};
 pub use self::options::UrlOptions;
+pub use self::ranges::{GAP, coalesced};
 pub use self::source::{RemoteFile, read_many};
 pub use self::upload::Upload;
+pub use self::weights::{OpenError, RemoteWeights, open_weights};

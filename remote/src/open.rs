@@ -63,14 +63,13 @@ pub fn open_url(address: &str) -> Result<RemoteFile> {
 /// [`Error::Address`], [`Error::NotFound`], [`Error::Refused`], [`Error::NoRanges`],
 /// [`Error::Busy`], [`Error::TimedOut`], [`Error::Cancelled`] and [`Error::Failed`].
 pub fn open_url_with(address: &str, options: &UrlOptions) -> Result<RemoteFile> {
-    let cancelled = options.cancelled.clone();
     if is_bucket(address) {
         let (store, path, credentials) = bucket(address)?;
         let origin = address.strip_suffix(path.as_ref()).unwrap_or(address);
         let origin = origin.trim_end_matches('/');
         let objects = Arc::new(Objects::new(store, "").described(origin, credentials));
         let origin = Origin::Object { objects, key: path.to_string() };
-        return Ok(RemoteFile::open(origin, first(path.as_ref()), cancelled)?.0);
+        return Ok(RemoteFile::open(origin, first(path.as_ref()), options)?.0);
     }
     let (url, token) = match address.strip_prefix("hf://") {
         Some(rest) => hub(address, rest)?,
@@ -87,7 +86,7 @@ fn open_web(
     packed: bool,
 ) -> Result<RemoteFile> {
     let web = || Web::new(url.clone(), token.map(str::to_owned), options.timeout);
-    let opened = RemoteFile::open(Origin::Web(web()), first(url.path()), options.cancelled.clone());
+    let opened = RemoteFile::open(Origin::Web(web()), first(url.path()), options);
     let (file, opened) = match opened {
         Err(Error::NoRanges(_)) if options.download => return download(web(), options),
         opened => opened?,

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::cache::Cache;
+
 /// The time after which a server that sends nothing is given up, and asked again.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -30,12 +32,23 @@ pub struct UrlOptions {
     /// Whether to read the packed form of a file, where the server announces one that this version
     /// can read, in place of the plain one. Both have the same tensors. Default false.
     pub packed: bool,
+    /// The cache that packed files of weights are looked for in, by [`crate::open_weights`].
+    pub cache: Option<Cache>,
+    /// Whether to keep what is read in the cache, once all of a packed file was. Default false.
+    pub keep: bool,
     pub(crate) cancelled: Cancelled,
 }
 
 impl Default for UrlOptions {
     fn default() -> Self {
-        Self { timeout: TIMEOUT, download: true, packed: false, cancelled: Cancelled(None) }
+        Self {
+            timeout: TIMEOUT,
+            download: true,
+            packed: false,
+            cache: None,
+            keep: false,
+            cancelled: Cancelled(None),
+        }
     }
 }
 
@@ -45,6 +58,8 @@ impl fmt::Debug for UrlOptions {
             .field("timeout", &self.timeout)
             .field("download", &self.download)
             .field("packed", &self.packed)
+            .field("cache", &self.cache)
+            .field("keep", &self.keep)
             .finish_non_exhaustive()
     }
 }
@@ -71,6 +86,12 @@ impl UrlOptions {
     #[must_use]
     pub fn packed(self, packed: bool) -> Self {
         Self { packed, ..self }
+    }
+
+    /// Sets [`UrlOptions::cache`] and [`UrlOptions::keep`].
+    #[must_use]
+    pub fn cache(self, cache: Option<Cache>, keep: bool) -> Self {
+        Self { cache, keep, ..self }
     }
 
     /// Sets a question that is asked while answers are waited for, on any thread: whether to give

@@ -1,10 +1,11 @@
 //! Which requests are sent for which ranges: neighbours are merged, long ones are split.
 
+use std::io;
 use std::ops::Range;
 
 /// The number of bytes between two ranges below which they are read by one request: to read them
 /// costs less than another request.
-pub(crate) const GAP: u64 = 1 << 20;
+pub const GAP: u64 = 1 << 20;
 
 /// The largest number of bytes that one request asks for: longer ones are split, since several side
 /// by side are faster.
@@ -57,6 +58,26 @@ pub(crate) fn gather(
         out.extend_from_slice(&answer.as_ref()[from..to]);
     }
     out
+}
+
+/// Reads ranges by fewer requests: `fetch` gets those that cover them, with neighbours merged and
+/// long ones split, and returns the bytes of each.
+///
+/// # Errors
+/// Those of `fetch`, and [`io::ErrorKind::UnexpectedEof`] if it returns anything else.
+pub fn coalesced<B: AsRef<[u8]>>(
+    ranges: &[Range<u64>],
+    fetch: impl FnOnce(&[Range<u64>]) -> io::Result<Vec<B>>,
+) -> io::Result<Vec<Vec<u8>>> {
+    let requests = plan(ranges);
+    let answers = fetch(&requests)?;
+    let fits = |(range, answer): (&Range<u64>, &B)| {
+        answer.as_ref().len() as u64 == range.end - range.start
+    };
+    if answers.len() != requests.len() || !requests.iter().zip(&answers).all(fits) {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(ranges.iter().map(|range| gather(range, &requests, &answers)).collect())
 }
 
 #[cfg(test)]

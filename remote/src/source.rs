@@ -12,9 +12,10 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::ahead::{Ahead, Arrival, arrival};
+use crate::cache::Unfinished;
 use crate::error::{Error, Result};
 use crate::objects::{Objects, SIDE_BY_SIDE};
-use crate::options::Cancelled;
+use crate::options::{Cancelled, UrlOptions};
 use crate::origin::{First, Opened, Origin};
 use crate::ranges::{GAP, gather, plan};
 use crate::runtime::{self, block_on_unless};
@@ -32,6 +33,8 @@ pub struct RemoteFile {
     kept: Mutex<Vec<(u64, Bytes)>>,
     ahead: Ahead,
     cancelled: Cancelled,
+    /// The copy on this disk that is made of what is read.
+    copy: Option<Arc<Unfinished>>,
 }
 
 impl fmt::Debug for RemoteFile {
@@ -47,10 +50,16 @@ impl RemoteFile {
     pub(crate) fn open(
         origin: Origin,
         first: First,
-        cancelled: Cancelled,
+        options: &UrlOptions,
     ) -> Result<(Self, Opened)> {
+        let cancelled = options.cancelled.clone();
         let opened = block_on_unless(&cancelled, origin.open(first))?;
-        let file = Self::new(origin, opened.len, opened.etag.clone(), cancelled);
+        let mut file = Self::new(origin, opened.len, opened.etag.clone(), cancelled);
+        let cache = options.cache.as_ref().filter(|_| options.keep);
+        file.copy = cache.and_then(|cache| cache.begin(opened.len)).map(Arc::new);
+        if let Some(copy) = &file.copy {
+            copy.keep(opened.start, &opened.bytes);
+        }
         file.keep(opened.start, opened.bytes.clone());
         Ok((file, opened))
     }
@@ -76,6 +85,7 @@ impl RemoteFile {
             kept: Mutex::default(),
             ahead: Ahead::default(),
             cancelled,
+            copy: None,
         }
     }
 
@@ -92,6 +102,14 @@ impl RemoteFile {
     /// Returns the mark that changes with the content, where the server has one.
     pub fn etag(&self) -> Option<&str> {
         self.etag.as_deref()
+    }
+
+    /// Says what the content is: the copy of all of it that is made while it is read gets this name
+    /// in the cache.
+    pub fn keep_as(&self, key: &str) {
+        if let Some(copy) = &self.copy {
+            copy.set_key(key);
+        }
     }
 
     fn keep(&self, start: u64, bytes: Bytes) {
@@ -116,7 +134,15 @@ impl RemoteFile {
 
     fn request(&self, range: Range<u64>) -> impl Future<Output = Result<Bytes>> + use<> {
         let (origin, len, etag) = (self.origin.clone(), self.len, self.etag.clone());
-        async move { origin.read(range, len, etag.as_deref()).await }
+        let copy = self.copy.clone();
+        async move {
+            let start = range.start;
+            let bytes = origin.read(range, len, etag.as_deref()).await?;
+            if let Some(copy) = copy {
+                copy.keep(start, &bytes);
+            }
+            Ok(bytes)
+        }
     }
 
     /// Sends the request for a piece ahead; none where no thread could be started.

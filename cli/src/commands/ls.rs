@@ -64,8 +64,10 @@ impl Ls {
         let patterns = Patterns::new(&self.patterns)?;
         if !self.path.is_dir() {
             let weights = input::open(&self.path, &OpenOptions::new())?;
-            let without_models = input::address(&self.path).is_some();
-            let mut tensors = TensorList { without_models, ..TensorList::default() };
+            let mut tensors = match input::address(&self.path) {
+                Some(_) => TensorList::without_models(),
+                None => TensorList::default(),
+            };
             tensors
                 .add(&weights, &patterns, None)
                 .map_err(|error| error.in_file(input::shown(&self.path)))?;

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use at1w_container::fs::{check_distinct, write_atomically};
 use at1w_container::repository::{self, Filter, Options, Update, unpack_in_place};
-use at1w_container::{Error, Progress, Reader, UnpackOptions, unpack_file};
+use at1w_container::{Error, FileKind, OpenOptions, Progress, UnpackOptions, Wanted, unpack_file};
 use clap::Args;
 
 use super::{AT1W, SAFETENSORS, with_suffix};
 use crate::failure::{Failure, Result};
 use crate::figures::Figures;
-use crate::input;
+use crate::input::{self, Copy};
 use crate::output::{is_stdout, stdout_for_bytes};
 use crate::progress::Bar;
 use crate::report::{Report, Totals, between, speed};
@@ -105,10 +105,10 @@ impl Unpack {
             check_distinct(source, target)?;
         }
         // Before signals are caught: one still ends the process while this waits.
-        let reader = match input::source(source)? {
-            Some(opened) => Reader::new(opened, &Default::default())
-                .map_err(|error| error.in_file(input::shown(source)))?,
-            None => Reader::open(source)?,
+        let weights = input::open_with(source, &OpenOptions::new(), Copy::Kept)?;
+        let Some(reader) = weights.packed() else {
+            let error = Error::wrong_kind(FileKind::Safetensors, Wanted::At1w);
+            return Err(error.in_file(input::shown(source)).into());
         };
         let bar = Bar::new(global.quiet)?;
         bar.begin(reader.info().original_len);

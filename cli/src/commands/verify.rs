@@ -9,7 +9,7 @@ use clap::Args;
 use crate::Global;
 use crate::failure::{Failure, Result, path_of, report_note};
 use crate::figures::human;
-use crate::input;
+use crate::input::{self, Copy};
 use crate::progress::Bar;
 use crate::report::speed;
 use crate::signature::Check;
@@ -130,7 +130,7 @@ impl Verify {
 
     fn open(&self, path: &Path) -> Result<Weights> {
         let options = OpenOptions::new().root(self.root);
-        input::open(path, &options).map_err(|failure| match failure {
+        input::open_with(path, &options, Copy::Ignored).map_err(|failure| match failure {
             Failure::Container(error) => Failure::Refuted(error),
             other => other,
         })

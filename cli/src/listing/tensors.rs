@@ -20,7 +20,7 @@ pub(crate) struct TensorList {
     /// The number of tensors that were looked at.
     of: usize,
     /// Whether models are left out: each would be a request where the file is remote.
-    pub(crate) without_models: bool,
+    without_models: bool,
 }
 
 #[derive(Serialize)]
@@ -146,6 +146,11 @@ impl Sortable for TensorRow {
 }
 
 impl TensorList {
+    /// Makes a list that reads no models.
+    pub(crate) fn without_models() -> Self {
+        Self { without_models: true, ..Self::default() }
+    }
+
     /// Adds the tensors of a file whose names match, with the path of the file if there are
     /// several.
     pub(crate) fn add(

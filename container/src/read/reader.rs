@@ -12,6 +12,8 @@ use super::index::Index;
 use super::info::FileInfo;
 use super::options::{Limits, OpenOptions};
 use super::plan::Plan;
+use super::runs::Runs;
+use super::slice::Slice;
 use super::stored::Stored;
 use super::tensor::Tensor;
 use crate::backend::chosen;
@@ -193,6 +195,39 @@ impl Reader {
             let (batch, outs) = wanted.split_at_mut(count);
             read_batch(&tensors[..count], batch, progress)?;
             (tensors, wanted) = (&tensors[count..], outs);
+        }
+        Ok(())
+    }
+
+    /// Reads slices of several tensors, each into memory of its size. Only the chunks that they touch
+    /// are read and verified.
+    ///
+    /// # Errors
+    /// As [`Reader::read_tensors`], and [`Error::Slice`].
+    pub fn read_slices(
+        &self,
+        wanted: &mut [(&str, &Slice, &mut [u8])],
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        for wanted in wanted.chunks_mut(MAX_TENSORS) {
+            let parts = wanted.iter().map(|(name, slice, out)| {
+                let tensor = self.tensor(name)?;
+                let (_, runs) = Runs::of(slice, tensor.stored.info)?;
+                check_len(out, runs.total())?;
+                Ok((tensor, runs))
+            });
+            let parts = parts.collect::<Result<Vec<_>>>()?;
+            let stored: Vec<_> = parts.iter().map(|(tensor, _)| tensor.stored).collect();
+            let plans = Plan::read_all(&stored)?;
+            if self.source.request_cost() > 0 {
+                let payloads = parts.iter().zip(&plans);
+                let ranges =
+                    payloads.flat_map(|((tensor, runs), plan)| tensor.payloads(plan, runs));
+                self.source.will_read(&ranges.collect::<Vec<_>>());
+            }
+            for (((tensor, runs), plan), (_, _, out)) in parts.iter().zip(&plans).zip(wanted) {
+                tensor.read_planned(plan, runs, out, progress)?;
+            }
         }
         Ok(())
     }

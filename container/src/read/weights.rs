@@ -136,6 +136,24 @@ impl Weights {
         }
     }
 
+    /// Reads slices of several tensors, each into memory of its size. Of a packed file, only the
+    /// chunks that they touch are read.
+    ///
+    /// # Errors
+    /// Those of [`Weights::read_slice`].
+    pub fn read_slices(
+        &self,
+        wanted: &mut [(&str, &Slice, &mut [u8])],
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        match &self.format {
+            Format::Packed(reader) => reader.read_slices(wanted, progress),
+            Format::Plain(_) => wanted
+                .iter_mut()
+                .try_for_each(|(name, slice, out)| self.read_slice(name, slice, out, progress)),
+        }
+    }
+
     /// Tells the source that tensors will be read whole, in this order. One whose requests are
     /// expensive sends them ahead, so that bytes are on their way while others are decoded.
     ///
