@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Read, Seek, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use at1w_container::{Error, OpenOptions, Weights};
+use at1w_container::{Error, OpenOptions, Reader, Weights};
 use at1w_remote::{Cache, OpenError, UrlOptions, is_remote, open_weights};
 
 use crate::failure::{Failure, Result, report_note};
@@ -70,6 +70,15 @@ pub(crate) fn open_with(path: &Path, options: &OpenOptions, copy: Copy) -> Resul
 /// Opens a file of which a part is read.
 pub(crate) fn open(path: &Path, options: &OpenOptions) -> Result<Weights> {
     open_with(path, options, Copy::Read)
+}
+
+/// Opens a packed file of a path, or standard input for `-`; an error names it.
+pub(crate) fn open_packed(path: &Path) -> Result<Reader> {
+    if !is_stdin(path) {
+        return Ok(Reader::open(path)?);
+    }
+    let reader = Reader::new(Box::new(stdin_file()?), &OpenOptions::new());
+    Ok(reader.map_err(|error| error.in_file(shown(path)))?)
 }
 
 /// Returns standard input as a file that can be read at any offset. What comes through a pipe is

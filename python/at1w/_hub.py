@@ -115,7 +115,8 @@ def _get(
     packed = f"{found.url}{separator}features={_at1w.FEATURES:x}"
     start = file.tell() - kwargs.get("resume_size", 0)
     answer = _head(packed, kwargs.get("headers"))
-    if answer is not None:
+    # A few bytes are no smaller packed.
+    if answer is not None and answer[1] < (kwargs.get("expected_size") or answer[1] + 1):
         etag, size = answer
         headers = {**(kwargs.get("headers") or {}), "If-Range": etag}
         get(packed, file, **{**kwargs, "headers": headers, "expected_size": size})

@@ -68,6 +68,8 @@ enum Failed {
         error: Error,
         wait: Option<Duration>,
     },
+    /// Nobody answers at all: another attempt hardly helps.
+    Unreachable(Error),
     For(Error),
 }
 
@@ -290,8 +292,9 @@ impl Web {
     }
 
     fn again(&self, error: reqwest::Error) -> Failed {
+        let unreachable = error.is_connect();
         let error = self.failed(&error.without_url());
-        Failed::Again { error, wait: None }
+        if unreachable { Failed::Unreachable(error) } else { Failed::Again { error, wait: None } }
     }
 
     fn failed(&self, error: &reqwest::Error) -> Error {
@@ -313,16 +316,17 @@ impl Retries {
 
     /// Waits until another attempt may be made; returns the error if none may.
     async fn wait(&mut self, failed: Failed) -> Result<()> {
-        let (error, wait) = match failed {
+        let (error, wait, cost) = match failed {
             Failed::For(error) => return Err(error),
-            Failed::Again { error, wait } => (error, wait),
+            Failed::Again { error, wait } => (error, wait, 1),
+            Failed::Unreachable(error) => (error, None, RETRIES / 2),
         };
         let wait = wait.unwrap_or(Duration::ZERO).max(self.backoff);
         if self.left == 0 || Instant::now() + wait > self.end {
             return Err(error);
         }
         sleep(wait).await;
-        self.left -= 1;
+        self.left = self.left.saturating_sub(cost);
         self.backoff = MAX_BACKOFF.min(self.backoff * 2);
         Ok(())
     }
@@ -331,7 +335,7 @@ impl Retries {
 impl Failed {
     fn into_error(self) -> Error {
         match self {
-            Self::Again { error, .. } | Self::For(error) => error,
+            Self::Again { error, .. } | Self::For(error) | Self::Unreachable(error) => error,
         }
     }
 }

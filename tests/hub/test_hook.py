@@ -9,6 +9,7 @@ from test_clients import upload
 
 PRELUDE = """
 import hashlib, json, os, sys
+import ml_dtypes
 import at1w.hook
 at1w.hook.enable()
 from huggingface_hub import hf_hub_download, snapshot_download
@@ -35,9 +36,7 @@ def test_downloads_arrive_packed_and_load(server, home, model, tmp_path):
     upload(server, home, model)
     size, start, tensors = plain(server, tmp_path / "plain", DOWNLOAD)
     cache = tmp_path / "packed"
-    since = len(server.received())
     packed_size, packed_start, same_tensors = hooked(server, cache, DOWNLOAD)
-    assert "at1w=1" in server.received(since) or packed_start != start
     assert packed_size < size and packed_start != start
     assert tensors == same_tensors
     # All of it, by the other function; nothing is fetched twice.

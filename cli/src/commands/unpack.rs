@@ -105,10 +105,14 @@ impl Unpack {
             check_distinct(source, target)?;
         }
         // Before signals are caught: one still ends the process while this waits.
-        let weights = input::open_with(source, &OpenOptions::new(), Copy::Kept)?;
-        let Some(reader) = weights.packed() else {
-            let error = Error::wrong_kind(FileKind::Safetensors, Wanted::At1w);
-            return Err(error.in_file(input::shown(source)).into());
+        let (weights, opened);
+        let reader = if input::address(source).is_some() {
+            weights = input::open_with(source, &OpenOptions::new(), Copy::Kept)?;
+            let plain = || Error::wrong_kind(FileKind::Safetensors, Wanted::At1w).in_file(source);
+            weights.packed().ok_or_else(plain)?
+        } else {
+            opened = input::open_packed(source)?;
+            &opened
         };
         let bar = Bar::new(global.quiet)?;
         bar.begin(reader.info().original_len);
