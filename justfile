@@ -121,6 +121,10 @@ bench-peers:
 bench-python:
     benches/python/run.sh
 
+# Measures reading by URL, over lines of given rates and delays
+bench-remote:
+    benches/remote/run.sh
+
 # Runs criterion, to work on one kernel (after `just corpus`)
 bench-kernels *ARG:
     cargo bench -p at1w-benches {{ ARG }}

@@ -36,6 +36,9 @@ class Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Head and body go at once, and no part of them waits for others to be acknowledged.
+    wbufsize = -1
+    disable_nagle_algorithm = True
 
     def do_GET(self):
         server = self.server
@@ -48,20 +51,25 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("content-length", "0")
             self.end_headers()
             return
-        content = path.read_bytes()
-        found = re.fullmatch(r"bytes=(\d*)-(\d*)", wanted or "")
-        self.send_response(206 if found and server.ranges else 200)
-        if found and server.ranges:
+        stat = path.stat()
+        start, end = 0, stat.st_size
+        found = re.fullmatch(r"bytes=(\d*)-(\d*)", wanted or "") if server.ranges else None
+        self.send_response(206 if found else 200)
+        if found:
             first, last = found.groups()
-            start = int(first) if first else max(0, len(content) - int(last))
-            end = min(len(content), int(last) + 1 if first and last else len(content))
-            self.send_header("content-range", f"bytes {start}-{end - 1}/{len(content)}")
-            content = content[start:end]
-        self.send_header("content-length", str(len(content)))
-        self.send_header("etag", f'"{path.stat().st_mtime_ns}"')
+            start = int(first) if first else max(0, end - int(last))
+            end = min(end, int(last) + 1 if first and last else end)
+            self.send_header("content-range", f"bytes {start}-{end - 1}/{stat.st_size}")
+        self.send_header("content-length", str(end - start))
+        self.send_header("etag", f'"{stat.st_mtime_ns}"')
         self.end_headers()
         if self.command == "GET":
-            self.wfile.write(content)
+            with path.open("rb") as file:
+                file.seek(start)
+                while start < end:
+                    piece = file.read(min(1 << 20, end - start))
+                    start += len(piece)
+                    self.wfile.write(piece)
 
     do_HEAD = do_GET
 
