@@ -1,4 +1,4 @@
-"""Files of fsspec: of a file system, of a file that fsspec opened, or of a URL that only it knows."""
+"""Files of fsspec: of a file system, of a file that it opened, or of a URL that only it knows."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from ._at1w import File, is_url
 def open_file(
     filename: Any, backend: str, root: str | None, filesystem: Any, keep: bool
 ) -> File:
-    """Opens a file of weights by path, by URL, or by fsspec. keep: all of it will be read, and may be
-    kept in the cache."""
+    """Opens a file of weights by path, by URL, or by fsspec. keep: all of it will be read, and may
+    be kept in the cache."""
     if filesystem is None:
         filesystem, filename = _found(filename)
     if filesystem is None:

@@ -18,9 +18,9 @@ pub(crate) fn address(path: &Path) -> Option<&str> {
     path.to_str().filter(|text| is_remote(text))
 }
 
-/// Opens the weights at an address, around whose source `wrap` puts another. It is given up when the
-/// work is interrupted. A copy in `cache` is read instead; one is made if `keep` says that all of the
-/// file will be read.
+/// Opens the weights at an address, around whose source `wrap` puts another. It is given up when
+/// the work is interrupted. A copy in `cache` is read instead; one is made if `keep` says that all
+/// of the file will be read.
 pub(crate) fn open(
     address: &str,
     root: Option<Digest>,

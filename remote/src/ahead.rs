@@ -2,6 +2,7 @@
 //! wait for each other, nor for those who decode.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::mem;
 use std::ops::Range;
 use std::process;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -43,7 +44,9 @@ impl Ahead {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let process = process::id();
         if state.process != process {
-            *state = State { process, ..State::default() };
+            let new = State { process, ..State::default() };
+            // Those of a parent are never dropped: that would reach for threads that are not there.
+            mem::forget(mem::replace(&mut *state, new));
         }
         state
     }

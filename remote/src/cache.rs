@@ -184,11 +184,14 @@ struct State {
 }
 
 impl Unfinished {
-    /// Says what the content is.
-    pub(crate) fn set_key(&self, key: &str) {
+    /// Says what the content is; without a key, nothing is kept of it.
+    pub(crate) fn set_key(&self, key: Option<&str>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.key = Some(key.to_owned());
-        self.finish(&mut state);
+        state.key = key.map(str::to_owned);
+        match key {
+            Some(_) => self.finish(&mut state),
+            None => state.file = None,
+        }
     }
 
     /// Keeps bytes that were read. A disk that is full ends the keeping, not the reading.
@@ -232,7 +235,7 @@ mod tests {
 
     fn keep(cache: &Cache, key: &str, len: u64) {
         let file = cache.begin(len).unwrap();
-        file.set_key(key);
+        file.set_key(Some(key));
         file.keep(len / 2, &vec![1; (len - len / 2) as usize]);
         assert!(cache.open(key).is_none(), "not before all of it is there");
         file.keep(0, &vec![0; (len / 2) as usize]);
@@ -253,8 +256,9 @@ mod tests {
         assert_eq!(keys.len(), 2);
         assert!(!keys.contains(&"b".into()), "{keys:?}");
         assert!(cache.begin(1001).is_none());
-        // One that is not finished leaves nothing.
+        // One that is not finished, or has no key, leaves nothing.
         drop(cache.begin(10));
+        cache.begin(10).unwrap().set_key(None);
         assert_eq!(fs::read_dir(cache.folder()).unwrap().count(), 2);
         assert!(cache.path("../a").is_none());
         assert!(cache.remove("a") && !cache.remove("a"));

@@ -17,8 +17,8 @@ use url::Url;
 use crate::error::{Error, Result};
 use crate::runtime::{CONNECT_TIMEOUT, choose_encryption};
 
-/// The time after which a request is sent again of which nothing came or went. It may take ten times
-/// as long: a slow line needs that for pieces side by side.
+/// The time after which a request is sent again of which nothing came or went. It may take ten
+/// times as long: a slow line needs that for pieces side by side.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The number of times that a request is sent again.

@@ -105,8 +105,8 @@ impl RemoteFile {
     }
 
     /// Says what the content is: the copy of all of it that is made while it is read gets this name
-    /// in the cache.
-    pub fn keep_as(&self, key: &str) {
+    /// in the cache. Without a name there is none.
+    pub(crate) fn keep_as(&self, key: Option<&str>) {
         if let Some(copy) = &self.copy {
             copy.set_key(key);
         }

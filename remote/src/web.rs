@@ -149,8 +149,8 @@ impl Web {
     async fn send(&self, part: Option<&Part>, etag: Option<&str>) -> Result<Response, Failed> {
         let target = self.target();
         let response = self.send_to(target.clone(), part, etag).await?;
-        let refused = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::GONE];
-        let response = if refused.contains(&response.status()) && target != self.url {
+        let expired = matches!(response.status().as_u16(), 400 | 401 | 403 | 410);
+        let response = if expired && target != self.url {
             // The address that a redirect led to has expired.
             self.send_to(self.url.clone(), part, etag).await?
         } else {

@@ -67,11 +67,10 @@ pub fn open_weights(
     }
     let file = Arc::new(open_url_with(address, url)?);
     let weights = Weights::new(wrap(Box::new(file.clone())), options).map_err(in_file)?;
-    if let Some(root) = weights.root() {
-        if let Some(found) = cached(root) {
-            return Ok(found);
-        }
-        file.keep_as(&root.to_string());
+    if let Some(found) = weights.root().and_then(cached) {
+        return Ok(found);
     }
+    // Nothing could verify a copy of a plain file.
+    file.keep_as(weights.root().map(|root| root.to_string()).as_deref());
     Ok(RemoteWeights { weights, is_downloaded: file.is_downloaded(), cached: None })
 }

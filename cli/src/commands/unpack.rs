@@ -24,8 +24,8 @@ use crate::{Global, in_place};
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Unpack {
-    /// .at1w files, by path or URL, packed repositories, or patterns such as 'backup/*'; - is standard
-    /// input
+    /// .at1w files, by path or URL, packed repositories, or patterns such as 'backup/*'; - is
+    /// standard input
     #[arg(required = true, value_name = "SRC")]
     sources: Vec<PathBuf>,
     /// The file or directory to make; of several sources, the directory to make them in; - is

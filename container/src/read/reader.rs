@@ -159,8 +159,8 @@ impl Reader {
         Tensor::new(stored, self.limits)
     }
 
-    /// Reads several tensors, each into memory of its size. Every chunk is verified. `wanted` may be
-    /// sorted anew.
+    /// Reads several tensors, each into memory of its size. Every chunk is verified. `wanted` may
+    /// be sorted anew.
     ///
     /// # Errors
     /// [`Error::NoTensor`], [`Error::Buffer`], [`Error::DamagedTensor`], [`Error::Read`] and
@@ -199,8 +199,8 @@ impl Reader {
         Ok(())
     }
 
-    /// Reads slices of several tensors, each into memory of its size. Only the chunks that they touch
-    /// are read and verified.
+    /// Reads slices of several tensors, each into memory of its size. Only the chunks that they
+    /// touch are read and verified.
     ///
     /// # Errors
     /// As [`Reader::read_tensors`], and [`Error::Slice`].
