@@ -17,7 +17,7 @@ from urllib.parse import urljoin, urlsplit
 
 _TYPE = "application/vnd.at1w"
 
-#: The number of announcements that are remembered: each is used once, soon after.
+#: The number of announcements that are remembered: each is used soon after.
 _REMEMBERED = 1000
 
 _NOTE = "at1w.txt"
