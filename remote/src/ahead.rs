@@ -70,6 +70,11 @@ impl Ahead {
         state.send(send);
     }
 
+    /// Drops the pieces that a range is made of.
+    pub(crate) fn forget(&self, range: &Range<u64>) {
+        self.state().sent.retain(|_, (piece, _)| overlap(&piece.range, range) == 0);
+    }
+
     /// Takes the pieces that a range is made of, if all of them are on their way or next; `None` if
     /// it has to be asked for. The range counts as read.
     pub(crate) fn take(

@@ -285,7 +285,11 @@ fn wait(
     let (ranges, arrivals): (Vec<_>, Vec<_>) = pieces.into_iter().unzip();
     let arrived = async { Ok(futures_util::future::join_all(arrivals).await) };
     let arrived = block_on_unless(&file.cancelled, arrived)?;
-    let failed = |error: Arc<Error>| io::Error::new(error.kind(), error);
+    let failed = |error: Arc<Error>| {
+        // Whoever reads it again asks for it again.
+        file.ahead.forget(range);
+        io::Error::new(error.kind(), error)
+    };
     let answers: Vec<_> = arrived.into_iter().collect::<Result<Vec<_>, _>>().map_err(failed)?;
     Ok(gather(range, &ranges, &answers))
 }
