@@ -81,6 +81,10 @@ sweeps:
 registry:
     ci/registry
 
+# Runs the examples of `docs/REMOTE.md`
+remote:
+    ci/remote
+
 # Runs unmodified clients against a server; over a `bucket`, or its `load`, or `kill`s
 hub *ARG:
     ci/hub {{ ARG }}
@@ -124,6 +128,10 @@ bench-peers:
 # Measures loading with the Python package
 bench-python:
     benches/python/run.sh
+
+# Measures reading by URL, over lines of given rates and delays
+bench-remote:
+    benches/remote/run.sh
 
 # Runs criterion, to work on one kernel (after `just corpus`)
 bench-kernels *ARG:

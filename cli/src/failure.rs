@@ -20,6 +20,8 @@ pub(crate) enum Failure {
     Container(Error),
     /// A store of repositories failed.
     Store(at1w_registry::Error),
+    /// What lies at an address could not be opened.
+    Remote(at1w_remote::Error),
     /// A signature does not fit the public key.
     Signature(String),
     /// A file that was to be verified is another kind of file, or is damaged.
@@ -116,6 +118,7 @@ impl Failure {
                 Some(error.to_string())
             }
             Self::Store(error) => Some(error.to_string()),
+            Self::Remote(error) => Some(error.to_string()),
             Self::Trouble(failure) => failure.message(),
             Self::NoMatch(patterns) => {
                 let is_file = patterns.iter().any(|pattern| Path::new(pattern).exists());
@@ -150,6 +153,9 @@ impl Failure {
             Self::Store(error) if error.is_not_found() => 4,
             Self::Store(error) if error.is_integrity() => 3,
             Self::Store(_) => 1,
+            Self::Remote(at1w_remote::Error::Address { .. }) => 2,
+            Self::Remote(at1w_remote::Error::Cancelled) => INTERRUPTED,
+            Self::Remote(_) => 1,
         }
     }
 }
@@ -181,6 +187,12 @@ impl From<Error> for Failure {
 impl From<NoHandler> for Failure {
     fn from(error: NoHandler) -> Self {
         Self::Other(error.to_string())
+    }
+}
+
+impl From<at1w_remote::Error> for Failure {
+    fn from(error: at1w_remote::Error) -> Self {
+        Self::Remote(error)
     }
 }
 

@@ -1,13 +1,14 @@
-//! Standard input in the place of a file.
+//! Files that commands read: of a path, of an address, or standard input.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Seek, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use at1w_container::{Error, OpenOptions, Weights};
+use at1w_container::{Error, OpenOptions, Reader, Weights};
+use at1w_remote::{Cache, OpenError, UrlOptions, is_remote, open_weights};
 
-use crate::failure::{Failure, Result};
+use crate::failure::{Failure, Result, report_note};
 use crate::signals;
 
 /// The name of standard input in messages.
@@ -23,13 +24,61 @@ pub(crate) fn shown(path: &Path) -> &Path {
     if is_stdin(path) { Path::new(STDIN) } else { path }
 }
 
-/// Opens a file of weights, or standard input for `-`; an error names it.
-pub(crate) fn open(path: &Path, options: &OpenOptions) -> Result<Weights> {
-    if !is_stdin(path) {
-        return Ok(Weights::open(path, options)?);
+/// Returns the address that stands in the place of a path on the command line.
+pub(crate) fn address(path: &Path) -> Option<&str> {
+    path.to_str().filter(|text| is_remote(text))
+}
+
+/// Whether what is read is no file on this machine, whose permissions could be kept.
+pub(crate) fn has_no_path(path: &Path) -> bool {
+    is_stdin(path) || address(path).is_some()
+}
+
+/// What is done with the copy of a remote file in the cache.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Copy {
+    /// It is not looked for: what the server has is asked for.
+    Ignored,
+    /// It is read where there is one.
+    Read,
+    /// The same, and one is made, since all of the file will be read.
+    Kept,
+}
+
+/// Opens a file of weights, of an address, or standard input for `-`; an error names it.
+pub(crate) fn open_with(path: &Path, options: &OpenOptions, copy: Copy) -> Result<Weights> {
+    if is_stdin(path) {
+        let source = Box::new(stdin_file()?);
+        return Ok(Weights::new(source, options).map_err(|error| error.in_file(shown(path)))?);
     }
-    let source = Box::new(stdin_file()?);
-    Ok(Weights::new(source, options).map_err(|error| error.in_file(shown(path)))?)
+    let Some(address) = address(path) else { return Ok(Weights::open(path, options)?) };
+    let cache = Cache::of_user().filter(|_| copy != Copy::Ignored);
+    let url = UrlOptions::new().packed(true).cache(cache, copy == Copy::Kept);
+    let opened = open_weights(address, options, &url.cancelled(signals::caught), |source| source);
+    let opened = opened.map_err(|error| match error {
+        OpenError::Container(error) => Failure::Container(error),
+        OpenError::Remote(error) => Failure::Remote(error),
+        error => Failure::Other(error.to_string()),
+    })?;
+    if opened.is_downloaded {
+        let shown = path.display();
+        report_note(&format!("{shown}: all of it was downloaded: its server sends no ranges"));
+    }
+    Ok(opened.weights)
+}
+
+/// Opens a file of which a part is read.
+pub(crate) fn open(path: &Path, options: &OpenOptions) -> Result<Weights> {
+    open_with(path, options, Copy::Read)
+}
+
+/// Opens a packed file of a path, or standard input for `-`; an error names it.
+pub(crate) fn open_packed(path: &Path) -> Result<Reader> {
+    if !is_stdin(path) {
+        return Ok(Reader::open(path)?);
+    }
+    let reader = Reader::new(Box::new(stdin_file()?), &OpenOptions::new());
+    Ok(reader.map_err(|error| error.in_file(shown(path)))?)
 }
 
 /// Returns standard input as a file that can be read at any offset. What comes through a pipe is

@@ -9,6 +9,7 @@ use at1w_container::Error;
 
 use crate::commands::default_target;
 use crate::failure::{Failure, Result};
+use crate::input;
 use crate::output::is_stdout;
 use crate::report::Report;
 
@@ -84,6 +85,8 @@ pub(crate) fn each(
 /// leaves a pattern as it is, and some shells know no patterns.
 fn expand(source: &Path, sources: &mut Vec<PathBuf>) -> Result<()> {
     let pattern = source.to_str().filter(|text| text.contains(['*', '?', '[']));
+    // A question mark begins the query of an address.
+    let pattern = pattern.filter(|_| input::address(source).is_none());
     let Some(pattern) = pattern.filter(|_| source.symlink_metadata().is_err()) else {
         sources.push(source.to_owned());
         return Ok(());

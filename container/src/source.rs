@@ -66,6 +66,12 @@ pub trait ReadAt: Send + Sync {
         ranges.iter().map(|range| self.read_at(range.clone())).collect()
     }
 
+    /// Tells a source that these ranges will be read soon, more or less in this order. One whose
+    /// requests are expensive can send them at once, and hold what comes within bounds of its own.
+    fn will_read(&self, ranges: &[Range<u64>]) {
+        let _ = ranges;
+    }
+
     /// Returns the number of bytes that cost as much to read as one more request: readers then read
     /// a little more at once, and hand their ranges over together. 0 for a source in memory or on a
     /// local disk, whose requests cost nothing.
@@ -92,6 +98,10 @@ macro_rules! pass_on {
 
             fn read_ranges(&self, ranges: &[Range<u64>]) -> io::Result<Vec<Cow<'_, [u8]>>> {
                 (**self).read_ranges(ranges)
+            }
+
+            fn will_read(&self, ranges: &[Range<u64>]) {
+                (**self).will_read(ranges);
             }
 
             fn request_cost(&self) -> u64 {

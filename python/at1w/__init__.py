@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ._at1w import TensorSpec, __version__, deserialize, serialize, serialize_file
     from ._convert import convert_safetensors, pack, unpack, verify
     from ._errors import IncompleteWarning, IntegrityError, SafetensorError
+    from ._load import load, stream
     from ._open import _safe_open_handle as _safe_open_handle
     from ._open import load_tensor, safe_open
     from ._store import Store
@@ -32,6 +33,8 @@ _HOMES = {
     "IncompleteWarning": "_errors",
     "IntegrityError": "_errors",
     "SafetensorError": "_errors",
+    "load": "_load",
+    "stream": "_load",
     "_safe_open_handle": "_open",
     "load_tensor": "_open",
     "safe_open": "_open",
@@ -47,11 +50,13 @@ __all__ = [
     "__version__",
     "convert_safetensors",
     "deserialize",
+    "load",
     "load_tensor",
     "pack",
     "safe_open",
     "serialize",
     "serialize_file",
+    "stream",
     "unpack",
     "verify",
 ]

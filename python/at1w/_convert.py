@@ -99,8 +99,8 @@ def verify(
     strict: bool = False,
     progress: Progress = False,
 ) -> dict[str, str | None]:
-    """Checks every byte of a packed file, or of a packed repository against its manifest. Returns
-    the root of each packed file by its path.
+    """Checks every byte of a packed file, by path or URL, or of a packed repository against its
+    manifest. Returns the root of each packed file by its path.
 
     root: the expected root of a file, 64 hexadecimal digits. sha256: the expected SHA-256 of the
     safetensors file, as hubs list it. original: also check the recorded SHA-256 of the safetensors
@@ -113,7 +113,7 @@ def verify(
     Raises IntegrityError, naming tensor and chunk.
     """
     with _callback(progress, "verifying") as callback:
-        roots, faults = _at1w.verify(Path(path), root, sha256, original, callback)
+        roots, faults = _at1w.verify(os.fspath(path), root, sha256, original, callback)
     if strict and faults:
         raise SafetensorError(f"{path}: the repository is not whole: {'; '.join(faults)}")
     _warn(faults)

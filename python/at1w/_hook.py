@@ -10,15 +10,22 @@ from typing import Any, Callable
 #: The functions of safetensors that were replaced, each with its replacement.
 _replaced: list[tuple[Any, Any]] = []
 
+#: The functions of huggingface_hub that were replaced, by name.
+_of_hub: list[tuple[str, Any]] = []
+
+_HUB = "huggingface_hub.file_download"
+
 
 def enable() -> None:
-    """Enables the hook in this process, now or as soon as safetensors is imported. Also replaces
-    the functions in modules that have already imported them from safetensors."""
-    if "safetensors" in sys.modules:
-        _patch(sys.modules["safetensors"])
-    else:
-        _stop_waiting()
-        sys.meta_path.insert(0, At1wHook)
+    """Enables the hook in this process, now or as soon as safetensors and huggingface_hub are
+    imported. Also replaces the functions in modules that have already imported them from
+    safetensors."""
+    _stop_waiting()
+    for name, patch in _PATCHES.items():
+        if name in sys.modules:
+            patch(sys.modules[name])
+        elif At1wHook not in sys.meta_path:
+            sys.meta_path.insert(0, At1wHook)
 
 
 def disable() -> None:
@@ -26,6 +33,9 @@ def disable() -> None:
     _stop_waiting()
     _rebind([(ours, original) for original, ours in _replaced])
     _replaced.clear()
+    for name, former in _of_hub:
+        setattr(sys.modules[_HUB], name, former)
+    _of_hub.clear()
 
 
 def enabled() -> bool:
@@ -34,13 +44,13 @@ def enabled() -> bool:
 
 
 class At1wHook:
-    """A finder that waits in ``sys.meta_path`` for safetensors to be imported. At the start of
-    Python, an installed hook puts a class of the same name there, which later hands over to this
-    one (see ``at1w.hook``)."""
+    """A finder that waits in ``sys.meta_path`` for the modules to be imported in which functions are
+    replaced. At the start of Python, an installed hook puts a class of the same name there, which
+    later hands over to this one (see ``at1w.hook``)."""
 
     @classmethod
     def find_spec(cls, name: str, path: Any = None, target: Any = None) -> Any:
-        if name != "safetensors":
+        if name not in _PATCHES:
             return None
         others = [f for f in sys.meta_path if f is not cls and hasattr(f, "find_spec")]
         spec = next(filter(None, (f.find_spec(name, path, target) for f in others)), None)
@@ -51,8 +61,9 @@ class At1wHook:
             def exec_module(module: ModuleType) -> None:
                 execute(module)
                 if cls in sys.meta_path:
-                    _stop_waiting()
-                    _patch(module)
+                    _PATCHES[name](module)
+                    if all(waited in sys.modules for waited in _PATCHES):
+                        _stop_waiting()
 
             loader.exec_module = exec_module
         return spec
@@ -76,6 +87,13 @@ def _patch(safetensors: ModuleType) -> None:
             original = getattr(safetensors, name)
             _replaced.append((original, replacement(original)))
     _rebind(_replaced)
+
+
+def _patch_hub(module: ModuleType) -> None:
+    from . import _hub
+
+    if not _of_hub:
+        _of_hub.extend(_hub.patch(module))
 
 
 def _rebind(pairs: list[tuple[Any, Any]]) -> None:
@@ -163,3 +181,6 @@ _REPLACEMENTS = {
     "_safe_open_handle": _opening,
     "deserialize": _deserializing,
 }
+
+#: The modules in which functions are replaced.
+_PATCHES: dict[str, Callable[[ModuleType], None]] = {"safetensors": _patch, _HUB: _patch_hub}

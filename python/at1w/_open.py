@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from . import _filesystem
 from ._at1w import File
 from ._errors import SafetensorError, located
 from ._frameworks import Numpy, Torch, check_packed
@@ -55,15 +57,44 @@ class _Open:
         (tensor,) = self._file.read([name], self._framework.empty)
         return _finished(self._file, self._framework, name, tensor)
 
-    def get_tensors(self) -> dict[str, Any]:
-        """Reads all tensors, by name, in the order of their data. Raises as ``get_tensor``."""
-        names = self._file.names()
-        if not self._framework.on_host:
-            # Reads one at a time, so that the host never holds a copy of all of them.
-            return {name: self.get_tensor(name) for name in names}
+    def get_tensors(self, names: Iterable[str] | None = None) -> dict[str, Any]:
+        """Reads several tensors together, by name: those named, or all in the order of their data.
+
+        Of a remote file, neighbours are read by one request, and decoding begins while others are
+        on their way. Raises as ``get_tensor``.
+        """
         file, framework = self._file, self._framework
+        names = file.names() if names is None else list(dict.fromkeys(names))
+        if not framework.on_host:
+            # Reads one at a time, so that the host never holds a copy of all of them.
+            file.prefetch(names)
+            return {name: self.get_tensor(name) for name in names}
         tensors = zip(names, file.read(names, framework.empty))
         return {name: _finished(file, framework, name, tensor) for name, tensor in tensors}
+
+    def prefetch(self, names: Iterable[str]) -> None:
+        """Says that these tensors will be read soon. Of a remote file their bytes are sent ahead,
+        at most 128 MiB at a time; of a local one nothing happens.
+
+        Raises SafetensorError if there is no tensor of a name.
+        """
+        self._file.prefetch(list(names))
+
+    def get_slices(self, slices: Mapping[str, object]) -> dict[str, Any]:
+        """Reads a part of each of several tensors together: indices by name, as ``get_slice`` takes
+        them. Of a remote file, all parts are on their way at once. Raises as ``get_slice``."""
+        file, framework = self._file, self._framework
+        resolved = {
+            name: framework.resolve(index, file.info(name)[1]) for name, index in slices.items()
+        }
+        wanted = [(name, parts) for name, parts in resolved.items() if parts is not None]
+        read = dict(zip((name for name, _ in wanted), file.read_slices(wanted, framework.empty)))
+        return {
+            name: _finished(file, framework, name, read[name])
+            if name in read
+            else self.get_slice(name)[index]
+            for name, index in slices.items()
+        }
 
     def get_slice(self, name: str) -> Slice:
         """Returns the tensor of this name as a ``Slice``. Nothing is read until it is indexed.
@@ -82,13 +113,17 @@ class _Open:
 class safe_open(_Open):
     """An open file of weights, of either format.
 
-    filename: its path. framework: "pt", "np" or "flax", or one of their longer names. device: the
+    filename: its path, or its URL: ``https://``, ``s3://``, ``gs://``, ``az://``,
+    ``hf://ns/name[@rev]/path``, or any that fsspec knows, or a file that fsspec opens. Of a remote
+    file only what is asked for is read. filesystem: the file system of fsspec that the path is of.
+    framework: "pt", "np" or "flax", or one of their longer names. device: the
     device for tensors of torch. backend: "pread" or "mmap", for callers of safetensors; at1w maps
     the file with neither, so that a file that shrinks meanwhile raises an error and does not end
     the process. root: the expected root of a packed file, 64 hexadecimal digits; it pins all
     content of the file.
 
-    Raises FileNotFoundError and other OSErrors; SafetensorError if it is not a file of weights;
+    Raises FileNotFoundError and other OSErrors, PermissionError and TimeoutError for URLs among them;
+    SafetensorError if it is not a file of weights;
     IntegrityError if it is damaged or has another root.
     """
 
@@ -100,11 +135,39 @@ class safe_open(_Open):
         *,
         backend: str = "pread",
         root: str | None = None,
+        filesystem: Any = None,
     ) -> None:
-        file = File(filename, backend, root)
+        self._open(filename, framework, device, backend, root, filesystem)
+
+    def _open(
+        self,
+        filename: Any,
+        framework: str,
+        device: Any,
+        backend: str,
+        root: str | None,
+        filesystem: Any = None,
+        keep: bool = False,
+    ) -> None:
+        file = _filesystem.open_file(filename, backend, root, filesystem, keep)
         if file.root is not None:
             check_packed(framework, filename)
         super().__init__(file, framework_of(framework, device))
+
+    @classmethod
+    def whole(
+        cls,
+        filename: Any,
+        framework: str,
+        device: Any = "cpu",
+        *,
+        backend: str = "pread",
+        root: str | None = None,
+    ) -> safe_open:
+        """Opens a file of which all will be read: a remote one is kept in the cache."""
+        self = cls.__new__(cls)
+        self._open(filename, framework, device, backend, root, keep=True)
+        return self
 
 
 class _safe_open_handle(safe_open):
@@ -173,18 +236,20 @@ def load_tensor(
     framework: str = "np",
     slice: Any = None,
     sha256: str | None = None,
+    *,
+    root: str | None = None,
 ) -> Any:
-    """Reads one tensor of a file of either format, or a part of it.
+    """Reads one tensor of a file of either format, or a part of it, by path or URL.
 
     slice: an index as ``safe_open(...).get_slice`` takes it, such as ``numpy.s_[0:16, :]``. sha256:
     the expected SHA-256 of the raw bytes of the tensor, in hexadecimal digits. The whole tensor is
-    read to check it, even for a part. To read only a part and have it checked, pin the root of the
-    file with ``safe_open``.
+    read to check it, even for a part. root: the expected root of a packed file; a part is checked
+    against it as well.
 
     Raises as ``safe_open``, ``get_tensor`` and ``get_slice``; IntegrityError if the tensor has
     another SHA-256.
     """
-    with safe_open(path, framework) as f:
+    with safe_open(path, framework, root=root) as f:
         if sha256 is None:
             return f.get_tensor(name) if slice is None else f.get_slice(name)[slice]
         tensor = f._file.read_pinned(name, sha256, f._framework.empty)

@@ -37,9 +37,11 @@ def load(data: bytes) -> dict[str, Array]:
     return _open.open_bytes(data, "flax").get_tensors()
 
 
-def load_file(filename: str | os.PathLike[str], *, backend: str = "pread") -> dict[str, Array]:
+def load_file(
+    filename: str | os.PathLike[str], *, backend: str = "pread", root: str | None = None
+) -> dict[str, Array]:
     """Reads the arrays of a file. Raises as ``at1w.safe_open``."""
-    with _open.safe_open(filename, "flax", backend=backend) as f:
+    with _open.safe_open.whole(filename, "flax", backend=backend, root=root) as f:
         return f.get_tensors()
 
 

@@ -2,7 +2,8 @@
 
 While the hook is enabled, ``safetensors.safe_open``, and with it ``load_file`` and all that build
 on them, opens packed files with at1w, and ``X.at1w`` where ``X.safetensors`` is asked for and
-missing. Every other file is left to safetensors as before.
+missing. Every other file is left to safetensors as before. ``huggingface_hub`` downloads files of
+weights in their packed form to its cache, where a server of at1w announces it.
 
 ``python -m at1w.hook install`` enables it in every program that this environment starts from then
 on, worker processes too; ``uninstall`` ends that, and ``status`` tells. In code, ``enable()`` does
@@ -15,6 +16,7 @@ import argparse
 import sysconfig
 from pathlib import Path
 
+from . import _hub
 from ._hook import disable, enable, enabled
 
 __all__ = ["disable", "enable", "enabled", "install", "installed", "uninstall"]
@@ -26,7 +28,7 @@ _START = """
 class At1wHook:
     @classmethod
     def find_spec(cls, name, path=None, target=None):
-        if name != "safetensors":
+        if name not in ("safetensors", "huggingface_hub.file_download"):
             return None
         import sys
         sys.meta_path.remove(cls)
@@ -76,6 +78,11 @@ def main(arguments: list[str] | None = None) -> None:
     except OSError as error:
         parser.exit(1, f"{error}\n")
     print(f"{'installed' if installed() else 'not installed'}: {_path()}")
+    if command == "status":
+        folder = _hub.cache_folder()
+        packed = list(_hub.packed_files(folder))
+        size, original = sum(file.size for file in packed), sum(file.original for file in packed)
+        print(f"{folder}: {len(packed)} packed files, {size} bytes in place of {original}")
 
 
 if __name__ == "__main__":

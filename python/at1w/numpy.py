@@ -52,9 +52,11 @@ def load(data: bytes) -> dict[str, np.ndarray]:
     return _open.open_bytes(data, "np").get_tensors()
 
 
-def load_file(filename: str | os.PathLike[str], *, backend: str = "pread") -> dict[str, np.ndarray]:
-    """Reads the arrays of a file of either format, by name. Raises as ``at1w.safe_open``."""
-    with _open.safe_open(filename, "np", backend=backend) as f:
+def load_file(
+    filename: str | os.PathLike[str], *, backend: str = "pread", root: str | None = None
+) -> dict[str, np.ndarray]:
+    """Reads the arrays of a file of either format, by path or URL. Raises as ``at1w.safe_open``."""
+    with _open.safe_open.whole(filename, "np", backend=backend, root=root) as f:
         return f.get_tensors()
 
 

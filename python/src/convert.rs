@@ -12,8 +12,9 @@ use pyo3::prelude::*;
 
 use crate::errors::exception;
 use crate::file::parse_digest;
+use crate::remote;
 use crate::save::parse_level;
-use crate::work::watched;
+use crate::work::{Watch, watched, watched_by};
 
 /// A packed file: its path, its root, the size of the original and its own size, in bytes. The path
 /// is relative to the packed repository, or as it was given.
@@ -118,7 +119,7 @@ pub(crate) fn verify(
             "root and sha256 are for one file: the digests of a repository are in its manifest";
         return Err(PyValueError::new_err(problem));
     }
-    watched(py, progress.as_ref(), |watch| {
+    let work = |watch: &Watch| {
         if path.is_dir() {
             let check = repository::verify(&path, original, watch)?;
             let root = |FileCheck { path, outcome, .. }: FileCheck| {
@@ -127,7 +128,14 @@ pub(crate) fn verify(
             let roots: Result<_, _> = check.files.into_iter().filter_map(root).collect();
             return Ok((roots?, messages(&check.faults)));
         }
-        let weights = Weights::open(&path, &OpenOptions::new().root(root))?;
+        let options = OpenOptions::new().root(root);
+        let weights = match remote::address(&path) {
+            // What the server has, not a copy of it.
+            Some(address) => {
+                remote::open(address, root, (None, false), watch, |source| source)?.weights
+            }
+            None => Weights::open(&path, &options)?,
+        };
         watch.begin(weights.original_len());
         let verified = match (sha256, weights.packed()) {
             (Some(sha256), _) => weights.verify_sha256(sha256, watch),
@@ -138,7 +146,8 @@ pub(crate) fn verify(
         verified.map_err(|error| error.in_file(&path))?;
         let root = weights.root().map(|root| root.to_string());
         Ok((vec![(path.display().to_string(), root)], Vec::new()))
-    })
+    };
+    watched_by(py, progress.as_ref(), work, remote::raised)
 }
 
 /// Returns the length of a file, or 0. It only tells progress how much there is to do.

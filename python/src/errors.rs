@@ -28,7 +28,11 @@ pub(crate) fn exception(error: Error) -> PyErr {
             "{} exists already: overwrite=True replaces it",
             printable(&path.display().to_string())
         )),
-        Error::Read { .. } | Error::Write(_) | Error::Threads(_) => PyOSError::new_err(message),
+        Error::Read { cause, .. } if cause.kind() == io::ErrorKind::Interrupted => {
+            PyKeyboardInterrupt::new_err(())
+        }
+        Error::Read { cause, .. } => of_kind(cause.kind(), message),
+        Error::Write(_) | Error::Threads(_) => PyOSError::new_err(message),
         Error::Memory { .. } => PyMemoryError::new_err(message),
         Error::Cancelled => PyKeyboardInterrupt::new_err(()),
         Error::NoTensor { name, .. } => {
@@ -38,6 +42,14 @@ pub(crate) fn exception(error: Error) -> PyErr {
         }
         error if error.is_integrity() => IntegrityError::new_err(message),
         _ => SafetensorError::new_err(message),
+    }
+}
+
+/// Returns the exception for a kind of error of the operating system.
+pub(crate) fn of_kind(kind: io::ErrorKind, message: String) -> PyErr {
+    match kind {
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::Other => PyOSError::new_err(message),
+        kind => io::Error::new(kind, message).into(),
     }
 }
 

@@ -2,11 +2,14 @@
 
 use std::num::NonZeroU64;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use at1w_container::{
     Digest, Error, Index, OpenOptions, Progress, ReadAt, Result, Slice, TensorInfo, Wanted,
     Weights, open_file, printable,
 };
+use at1w_remote::{Cache, OpenError};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
@@ -14,8 +17,9 @@ use pyo3::types::{PyByteArray, PyDict};
 
 use crate::errors::{SafetensorError, exception, located};
 use crate::memory::Fresh;
-use crate::source::{Bytes, Count, Counted};
-use crate::work::reading;
+use crate::remote;
+use crate::source::{Bytes, Count, Counted, Ranges};
+use crate::work::{Watch, reading, watched, watched_by};
 
 /// An open file of weights, packed or not.
 #[pyclass(frozen, module = "at1w._at1w")]
@@ -24,6 +28,10 @@ pub(crate) struct File {
     /// `None` for bytes in memory.
     path: Option<PathBuf>,
     count: Count,
+    /// The flag that interrupts waiting for what is remote; `None` for what is not.
+    flag: Option<Arc<AtomicBool>>,
+    /// The copy in the cache that is read in the place of a remote file.
+    cached: Option<(Cache, String)>,
 }
 
 /// The part to take of a dimension: one position, or start, stop and step.
@@ -50,14 +58,23 @@ impl File {
     /// the file with neither: a mapped file that shrinks would end the process, and mapping is
     /// hardly faster.
     #[new]
-    #[pyo3(signature = (path, backend = "pread", root = None))]
-    fn open(py: Python<'_>, path: PathBuf, backend: &str, root: Option<&str>) -> PyResult<Self> {
+    #[pyo3(signature = (path, backend = "pread", root = None, keep = false))]
+    fn open(
+        py: Python<'_>,
+        path: PathBuf,
+        backend: &str,
+        root: Option<&str>,
+        keep: bool,
+    ) -> PyResult<Self> {
         if !["mmap", "pread"].contains(&backend) {
             return Err(SafetensorError::new_err(format!(
                 "backend {backend:?} is invalid (expected one of: \"mmap\", \"pread\")"
             )));
         }
         let root = root.map(parse_digest).transpose()?;
+        if remote::address(&path).is_some() {
+            return watched_by(py, None, |watch| Self::at(path, root, keep, watch), remote::raised);
+        }
         py.detach(|| {
             let file = open_file(&path, Wanted::Weights)
                 .and_then(|source| Self::new(source, root))
@@ -73,6 +90,23 @@ impl File {
         Self::new(Bytes(data), None).map_err(exception)
     }
 
+    /// Opens a file that Python reads: `read(starts, ends)` returns the bytes of each range.
+    #[staticmethod]
+    fn from_ranges(
+        py: Python<'_>,
+        label: PathBuf,
+        len: u64,
+        read: Py<PyAny>,
+        root: Option<&str>,
+    ) -> PyResult<Self> {
+        let root = root.map(parse_digest).transpose()?;
+        let open = |watch: &Watch| {
+            let file = Self::new(Ranges { len, read }, root).map_err(|e| e.in_file(&label))?;
+            Ok(Self { path: Some(label), flag: Some(watch.flag()), ..file })
+        };
+        watched(py, None, open)
+    }
+
     /// Returns the names of the tensors, in the order of their data.
     fn names(&self) -> Vec<&str> {
         self.weights.header().tensors().iter().map(TensorInfo::name).collect()
@@ -82,6 +116,11 @@ impl File {
     fn info(&self, name: &str) -> PyResult<(&str, &[u64])> {
         let tensor = self.weights.header().tensor(name).map_err(|error| self.exception(error))?;
         Ok((tensor.dtype_name(), tensor.shape()))
+    }
+
+    /// Returns the length of a tensor in bytes.
+    fn tensor_len(&self, name: &str) -> PyResult<u64> {
+        self.weights.tensor_len(name).map_err(|error| self.exception(error))
     }
 
     /// Names a tensor for messages, after the file if that has a path.
@@ -110,6 +149,18 @@ impl File {
         self.weights.root().map(|root| root.to_string())
     }
 
+    /// The SHA-256 of the file that a packed one restores to, in hexadecimal digits.
+    #[getter]
+    fn original_sha256(&self) -> Option<String> {
+        self.weights.packed().map(|reader| reader.info().original_digest.to_string())
+    }
+
+    /// The length of the safetensors file in bytes; of a packed file, of the one it restores to.
+    #[getter]
+    fn original_len(&self) -> u64 {
+        self.weights.original_len()
+    }
+
     /// The number of bytes read of the file since it was opened, its index included.
     #[getter]
     fn bytes_read(&self) -> u64 {
@@ -130,6 +181,41 @@ impl File {
         let total = wanted.iter().map(|(_, out)| (64 << 10).max(out.len() as u64)).sum();
         self.reading(empty.py(), total, |progress| self.weights.read(&mut wanted, progress))?;
         Ok(tensors.into_iter().map(Fresh::into_tensor).collect())
+    }
+
+    /// Has what is remote sent ahead: these tensors will be read.
+    fn prefetch(&self, py: Python<'_>, names: Vec<PyBackedStr>) -> PyResult<()> {
+        let names: Vec<_> = names.iter().map(|name| &**name).collect();
+        py.detach(|| self.weights.prefetch(&names)).map_err(|error| self.exception(error))
+    }
+
+    /// Whether the file is remote: what is read of it is asked for.
+    #[getter]
+    fn is_remote(&self) -> bool {
+        self.flag.is_some()
+    }
+
+    /// Reads parts of tensors like `read_slice`, together.
+    fn read_slices<'py>(
+        &self,
+        wanted: Vec<(PyBackedStr, Vec<Part>)>,
+        empty: &Bound<'py, PyAny>,
+    ) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let mut parts = Vec::with_capacity(wanted.len());
+        let mut total = 0;
+        for (name, slice) in wanted {
+            let slice = Slice(slice.into_iter().map(Index::from).collect());
+            let (tensor, len) = self.fresh_slice(&name, &slice, empty)?;
+            total += (64 << 10).max(len);
+            parts.push((name, slice, tensor));
+        }
+        let wanted = parts.iter_mut();
+        let mut wanted: Vec<_> =
+            wanted.map(|(name, slice, tensor)| (&**name, &*slice, tensor.bytes())).collect();
+        self.reading(empty.py(), total, |progress| {
+            self.weights.read_slices(&mut wanted, progress)
+        })?;
+        Ok(parts.into_iter().map(|(_, _, tensor)| tensor.into_tensor()).collect())
     }
 
     /// Reads a tensor like `read`, and checks that its SHA-256 is `sha256`.
@@ -156,10 +242,7 @@ impl File {
         empty: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let slice = Slice(parts.into_iter().map(Index::from).collect());
-        let shape = self.weights.slice_shape(name, &slice);
-        let (shape, len) = shape.map_err(|error| self.exception(error))?;
-        let (dtype, _) = self.info(name)?;
-        let mut tensor = self.empty(name, empty, dtype, &shape, len)?;
+        let (mut tensor, len) = self.fresh_slice(name, &slice, empty)?;
         let out = tensor.bytes();
         self.reading(empty.py(), len, |progress| {
             self.weights.read_slice(name, &slice, out, progress)
@@ -178,20 +261,48 @@ impl File {
         let count = Count::default();
         let weights = Weights::new(Box::new(Counted(source, count.clone())), options);
         let weights = weights.map_err(|error| error.in_file(&label))?;
-        Ok(Self { weights, path: Some(label), count })
+        Ok(Self { weights, path: Some(label), count, flag: None, cached: None })
+    }
+
+    /// Opens the file at an address.
+    fn at(
+        path: PathBuf,
+        root: Option<Digest>,
+        keep: bool,
+        watch: &Watch,
+    ) -> Result<Self, OpenError> {
+        let count = Count::default();
+        let wrap = |source| -> Box<dyn ReadAt> { Box::new(Counted(source, count.clone())) };
+        let address = remote::address(&path).unwrap_or_default();
+        let opened = remote::open(address, root, (Cache::of_user(), keep), watch, wrap)?;
+        let (weights, cached, flag) = (opened.weights, opened.cached, Some(watch.flag()));
+        Ok(Self { weights, path: Some(path), count, flag, cached })
     }
 
     fn new(source: impl ReadAt + 'static, root: Option<Digest>) -> Result<Self> {
         let count = Count::default();
         let source = Box::new(Counted(source, count.clone()));
         let weights = Weights::new(source, &OpenOptions::new().root(root))?;
-        Ok(Self { weights, path: None, count })
+        Ok(Self { weights, path: None, count, flag: None, cached: None })
     }
 
     fn fresh<'py>(&self, name: &str, empty: &Bound<'py, PyAny>) -> PyResult<Fresh<'py>> {
         let len = self.weights.tensor_len(name).map_err(|error| self.exception(error))?;
         let (dtype, shape) = self.info(name)?;
         self.empty(name, empty, dtype, shape, len)
+    }
+
+    /// Makes a new tensor of the framework for a slice; returns it with its length in bytes.
+    fn fresh_slice<'py>(
+        &self,
+        name: &str,
+        slice: &Slice,
+        empty: &Bound<'py, PyAny>,
+    ) -> PyResult<(Fresh<'py>, u64)> {
+        let shape = self.weights.slice_shape(name, slice);
+        let (shape, len) = shape.map_err(|error| self.exception(error))?;
+        let (dtype, _) = self.info(name)?;
+        Ok((self.empty(name, empty, dtype, &shape, len)?, len))
     }
 
     /// Makes a new tensor of the framework, to read this one into.
@@ -213,7 +324,9 @@ impl File {
         bytes: u64,
         read: impl FnOnce(&dyn Progress) -> Result<()> + Send,
     ) -> PyResult<()> {
-        reading(py, bytes, |progress| read(progress).map_err(|error| self.in_file(error)))
+        reading(py, bytes, self.flag.as_ref(), |progress| {
+            read(progress).map_err(|error| self.in_file(error))
+        })
     }
 
     fn exception(&self, error: Error) -> PyErr {
@@ -221,6 +334,12 @@ impl File {
     }
 
     fn in_file(&self, error: Error) -> Error {
+        if let Some((cache, key)) = &self.cached
+            && error.is_integrity()
+        {
+            // Whoever opens the file again gets it from its server.
+            cache.remove(key);
+        }
         match &self.path {
             Some(path) => error.in_file(path),
             None => error,

@@ -5,6 +5,7 @@ mod convert;
 mod errors;
 mod file;
 mod memory;
+mod remote;
 mod save;
 mod source;
 mod store;
@@ -22,6 +23,8 @@ mod _at1w {
     #[pymodule_export]
     use crate::file::{File, deserialize};
     #[pymodule_export]
+    use crate::remote::{fetch, is_url};
+    #[pymodule_export]
     use crate::save::{TensorSpec, serialize, serialize_file};
     #[pymodule_export]
     use crate::store::Store;
@@ -30,6 +33,7 @@ mod _at1w {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("FEATURES", at1w_container::FEATURES)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use std::{mem, thread};
 
@@ -23,7 +23,7 @@ const SHORT: u64 = 16 << 20;
 pub(crate) struct Watch {
     done: AtomicU64,
     total: AtomicU64,
-    cancelled: AtomicBool,
+    cancelled: Arc<AtomicBool>,
     warnings: Mutex<Vec<String>>,
 }
 
@@ -46,6 +46,17 @@ impl Progress for Watch {
 }
 
 impl Watch {
+    /// Returns the question whether the work was interrupted, for those who wait on other threads.
+    pub(crate) fn question(&self) -> impl Fn() -> bool + Send + Sync + use<> {
+        let cancelled = self.cancelled.clone();
+        move || cancelled.load(Ordering::Relaxed)
+    }
+
+    /// Returns the flag that interrupts the work.
+    pub(crate) fn flag(&self) -> Arc<AtomicBool> {
+        self.cancelled.clone()
+    }
+
     /// Lets the interpreter handle signals, and passes on the progress since the last call.
     fn attend(&self, py: Python<'_>, callback: Option<&Py<PyAny>>) -> PyResult<()> {
         py.check_signals()?;
@@ -79,7 +90,16 @@ pub(crate) fn watched_by<T: Send, E: Send>(
     work: impl FnOnce(&Watch) -> Result<T, E> + Send,
     raised: impl Fn(E) -> PyErr + Send,
 ) -> PyResult<T> {
-    let watch = &Watch::default();
+    run(py, callback, &Watch::default(), work, raised)
+}
+
+fn run<T: Send, E: Send>(
+    py: Python<'_>,
+    callback: Option<&Py<PyAny>>,
+    watch: &Watch,
+    work: impl FnOnce(&Watch) -> Result<T, E> + Send,
+    raised: impl Fn(E) -> PyErr + Send,
+) -> PyResult<T> {
     py.detach(|| {
         thread::scope(|scope| {
             let (sender, results) = mpsc::channel::<()>();
@@ -95,8 +115,14 @@ pub(crate) fn watched_by<T: Send, E: Send>(
             {
                 attended = Python::attach(|py| watch.attend(py, callback));
             }
-            watch.cancelled.store(attended.is_err(), Ordering::Relaxed);
+            if attended.is_err() {
+                watch.cancelled.store(true, Ordering::Relaxed);
+            }
             let result = worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            if attended.is_err() {
+                // An open file can be read again.
+                watch.cancelled.store(false, Ordering::Relaxed);
+            }
             attended?;
             Python::attach(|py| watch.attend(py, callback))?;
             result.map_err(raised)
@@ -104,14 +130,20 @@ pub(crate) fn watched_by<T: Send, E: Send>(
     })
 }
 
-/// Runs `work` like [`watched`], but on this thread if it reads few bytes.
+/// Runs `work` like [`watched`], but on this thread if it reads few bytes that nobody waits for.
+/// `flag` is the one that interrupts waiting for a remote file.
 pub(crate) fn reading<T: Send>(
     py: Python<'_>,
     bytes: u64,
+    flag: Option<&Arc<AtomicBool>>,
     read: impl FnOnce(&dyn Progress) -> Result<T, Error> + Send,
 ) -> PyResult<T> {
-    if bytes < SHORT {
-        return py.detach(|| read(&())).map_err(exception);
+    match flag {
+        Some(flag) => {
+            let watch = Watch { cancelled: flag.clone(), ..Watch::default() };
+            run(py, None, &watch, |watch| read(watch), exception)
+        }
+        None if bytes < SHORT => py.detach(|| read(&())).map_err(exception),
+        None => watched(py, None, |watch| read(watch)),
     }
-    watched(py, None, |watch| read(watch))
 }

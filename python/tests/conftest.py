@@ -5,6 +5,12 @@ import pytest
 import at1w.numpy
 
 
+@pytest.fixture(autouse=True)
+def without_copies(monkeypatch):
+    """No copies of remote files in the folder of the user."""
+    monkeypatch.setenv("AT1W_CACHE", "off")
+
+
 @pytest.fixture(scope="session")
 def tensors():
     """A few tensors of every kind: large, small, empty and scalar ones."""

@@ -456,8 +456,8 @@ impl Store {
             let Place { end, log, birth, mut entry } = self.place(head.as_ref(), repo)?;
             let before = entry.branches.get(changes.branch).cloned();
             check_expected(changes, before.as_ref(), options.expected)?;
-            let made = options.parent.is_some() || matches!(options.expected, Expected::New(_));
-            if before.is_none() && changes.base.0 != NOTHING && !made {
+            let new = matches!(options.expected, Expected::New(_));
+            if before.is_none() && !new && changes.base.0 != NOTHING && options.parent.is_none() {
                 return Err(changes.conflict("it was removed meanwhile".into()));
             }
             let current = match &before {

@@ -1,6 +1,7 @@
 //! The error of this crate.
 
 use std::io;
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -32,6 +33,33 @@ pub enum Error {
         /// The number of bytes that were asked for.
         asked: u64,
     },
+    /// The server sends no ranges, only the whole file.
+    #[error("{0}: the server sends no ranges of the file, only all of it: download it first")]
+    NoRanges(String),
+    /// The server sends more than was asked for.
+    #[error("{object}: more than the {asked} bytes came that were asked for")]
+    Long {
+        /// The object.
+        object: String,
+        /// The number of bytes that were asked for.
+        asked: u64,
+    },
+    /// The server asks to wait for longer than anybody should.
+    #[error("{object}: the server answers {status}{}: try again later", after(*.wait))]
+    Busy {
+        /// The object.
+        object: String,
+        /// The status of the last answer.
+        status: u16,
+        /// The time that the server asks to wait for.
+        wait: Option<Duration>,
+    },
+    /// The server sent nothing for too long, or was not done in time.
+    #[error("{0}: the server did not answer in time")]
+    TimedOut(String),
+    /// Somebody gave up waiting.
+    #[error("interrupted")]
+    Cancelled,
     /// The store refuses these credentials, or there are none.
     #[error("{object}: the store refuses access ({credentials}): {cause}")]
     Refused {
@@ -50,7 +78,7 @@ pub enum Error {
         /// The answer of the store or of the network.
         cause: String,
     },
-    /// The threads that send requests could not be started.
+    /// The threads that send requests, or their client, could not be started.
     #[error("no thread could be started: {0}")]
     Threads(io::Error),
 }
@@ -86,6 +114,31 @@ impl Error {
         }
     }
 
+    /// Returns the kind of the error for callers that know only errors of files.
+    pub(crate) fn kind(&self) -> io::ErrorKind {
+        match self {
+            Self::NotFound(_) => io::ErrorKind::NotFound,
+            Self::Short { .. } => io::ErrorKind::UnexpectedEof,
+            Self::Refused { .. } => io::ErrorKind::PermissionDenied,
+            Self::TimedOut(_) => io::ErrorKind::TimedOut,
+            Self::Cancelled => io::ErrorKind::Interrupted,
+            _ => io::ErrorKind::Other,
+        }
+    }
+
+    /// Whether another request of another kind would be answered no better.
+    pub(crate) fn is_final(&self) -> bool {
+        matches!(
+            self,
+            Self::NotFound(_)
+                | Self::Refused { .. }
+                | Self::Busy { .. }
+                | Self::TimedOut(_)
+                | Self::Cancelled
+                | Self::Threads(_)
+        )
+    }
+
     /// Whether there is no such object.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::NotFound(_))
@@ -93,7 +146,7 @@ impl Error {
 }
 
 /// Returns the message of an error with those of its causes that it does not repeat.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut message = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -106,14 +159,12 @@ fn chain(error: &dyn std::error::Error) -> String {
     message
 }
 
+fn after(wait: Option<Duration>) -> String {
+    wait.map_or_else(String::new, |wait| format!(", and asks to wait {} s", wait.as_secs()))
+}
+
 impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
-        let kind = match &error {
-            Error::NotFound(_) => io::ErrorKind::NotFound,
-            Error::Short { .. } => io::ErrorKind::UnexpectedEof,
-            Error::Refused { .. } => io::ErrorKind::PermissionDenied,
-            _ => io::ErrorKind::Other,
-        };
-        Self::new(kind, error)
+        Self::new(error.kind(), error)
     }
 }

@@ -4,20 +4,31 @@
 //! Everything here blocks: the asynchronous runtime stays inside. Requests are retried with
 //! backoff, end after a time, and are sent side by side up to a bound.
 
+mod ahead;
+mod answer;
+mod cache;
 mod error;
 mod location;
 mod objects;
 mod open;
+mod options;
+mod origin;
 mod ranges;
 mod runtime;
 mod source;
 mod upload;
+mod web;
+mod weights;
 
 pub use object_store::ObjectStore;
 
+pub use self::cache::{Cache, CachedFile};
 pub use self::error::{Error, Result};
 pub use self::location::is_remote;
 pub use self::objects::{Created, Meta, Objects};
-pub use self::open::open_url;
+pub use self::open::{open_url, open_url_with};
+pub use self::options::UrlOptions;
+pub use self::ranges::{GAP, coalesced};
 pub use self::source::{RemoteFile, read_many};
 pub use self::upload::{Finishing, Upload};
+pub use self::weights::{OpenError, RemoteWeights, open_weights};

@@ -9,21 +9,17 @@ use std::time::Duration;
 use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
-use object_store::http::HttpBuilder;
 use object_store::{
-    BackoffConfig, ClientOptions, HeaderMap, HeaderValue, ObjectStore, ObjectStoreScheme,
-    RetryConfig, path,
+    BackoffConfig, ClientOptions, ObjectStore, ObjectStoreScheme, RetryConfig, path,
 };
 use url::Url;
 
 use crate::error::{Error, Result};
-use crate::runtime::choose_encryption;
+use crate::runtime::{CONNECT_TIMEOUT, choose_encryption};
 
-/// The time after which a request that was not answered is sent again.
+/// The time after which a request is sent again of which nothing came or went. It may take ten
+/// times as long: a slow line needs that for pieces side by side.
 const TIMEOUT: Duration = Duration::from_secs(60);
-
-/// The time after which no connection is waited for.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The number of times that a request is sent again.
 const RETRIES: usize = 6;
@@ -59,16 +55,43 @@ pub(crate) fn parse(address: &str) -> Result<Url> {
     Url::parse(address).map_err(|error| problem(address, error))
 }
 
-/// Returns the web address of `ns/name[@rev]/path`.
-pub(crate) fn hub_url(address: &str, rest: &str) -> Result<String> {
+/// Returns the web address of `ns/name[@rev]/path`, and the token for it.
+pub(crate) fn hub(address: &str, rest: &str) -> Result<(Url, Option<String>)> {
     let mut parts = rest.splitn(3, '/');
     let (Some(namespace), Some(name), Some(path)) = (parts.next(), parts.next(), parts.next())
     else {
         return Err(problem(address, "is not hf://ns/name[@rev]/path"));
     };
     let (name, revision) = name.split_once('@').unwrap_or((name, "main"));
-    let hub = env::var("HF_ENDPOINT").unwrap_or_else(|_| HUB.into());
-    Ok(format!("{}/{namespace}/{name}/resolve/{revision}/{path}", hub.trim_end_matches('/')))
+    // As addresses of hubs spell a revision with slashes.
+    let revision = revision.replace("%2F", "/").replace("%2f", "/");
+    let set = |name: &str| env::var(name).ok().filter(|value| !value.trim().is_empty());
+    let mut url = parse(&set("HF_ENDPOINT").unwrap_or_else(|| HUB.into()))?;
+    url.path_segments_mut()
+        .map_err(|()| problem(address, "HF_ENDPOINT is no address of a server"))?
+        .pop_if_empty()
+        .extend([namespace, name, "resolve", &revision])
+        .extend(path.split('/'));
+    Ok((url, token(set)))
+}
+
+/// Returns the token that clients of hubs use: that of the environment, or of their login.
+fn token(set: impl Fn(&str) -> Option<String>) -> Option<String> {
+    let given = set("HF_TOKEN").or_else(|| set("HUGGING_FACE_HUB_TOKEN"));
+    if given.is_some() {
+        return given.map(|token| token.trim().to_owned());
+    }
+    if set("HF_HUB_DISABLE_IMPLICIT_TOKEN").is_some_and(|value| value != "0") {
+        return None;
+    }
+    let home = || {
+        let cache = set("XDG_CACHE_HOME").map(PathBuf::from);
+        let cache = cache.or_else(|| Some(env::home_dir()?.join(".cache")))?;
+        Some(set("HF_HOME").map_or_else(|| cache.join("huggingface"), PathBuf::from))
+    };
+    let file = set("HF_TOKEN_PATH").map(PathBuf::from).or_else(|| Some(home()?.join("token")))?;
+    let token = fs::read_to_string(file).ok()?;
+    Some(token.trim().to_owned()).filter(|token| !token.is_empty())
 }
 
 /// Whether a variable of the environment says yes.
@@ -79,7 +102,11 @@ fn is_true(name: &str) -> bool {
 /// Returns how requests are sent: encrypted, where no variable such as AWS_ALLOW_HTTP says otherwise.
 fn client() -> ClientOptions {
     choose_encryption();
-    ClientOptions::new().with_timeout(TIMEOUT).with_connect_timeout(CONNECT_TIMEOUT)
+    // Without encryption to this machine only; a bucket elsewhere needs AWS_ALLOW_HTTP.
+    ClientOptions::new()
+        .with_timeout(TIMEOUT * 10)
+        .with_read_timeout(TIMEOUT)
+        .with_connect_timeout(CONNECT_TIMEOUT)
 }
 
 fn retry() -> RetryConfig {
@@ -88,20 +115,6 @@ fn retry() -> RetryConfig {
         max_retries: RETRIES,
         retry_timeout: TIMEOUT * 3,
     }
-}
-
-pub(crate) fn web(url: &Url, token: Option<&str>) -> Result<Arc<dyn ObjectStore>, String> {
-    let mut client = client().with_allow_http(true);
-    if let Some(token) = token {
-        let mut headers = HeaderMap::new();
-        let value = HeaderValue::from_str(&format!("Bearer {token}"));
-        headers.insert("authorization", value.map_err(|error| error.to_string())?);
-        client = client.with_default_headers(headers);
-    }
-    let origin = &url[..url::Position::BeforePath];
-    let builder = HttpBuilder::new().with_url(origin).with_client_options(client);
-    let store = builder.with_retry(retry()).build().map_err(|error| error.to_string())?;
-    Ok(Arc::new(store))
 }
 
 /// Opens the bucket of an address; returns it, the place in it, and where the credentials come from.
@@ -217,6 +230,15 @@ mod tests {
         assert_eq!(directory("file:///a/b"), Some("/a/b".into()));
         assert_eq!(directory("s3://bucket/place"), None);
         assert!(is_remote("hf://ns/name/file") && !is_remote("/hf:/ns") && !is_remote("file:///a"));
+    }
+
+    #[test]
+    fn addresses_of_hubs_are_escaped() {
+        let url = |rest| hub("hf", rest).map(|(url, _)| url.path().to_owned());
+        assert_eq!(url("lab/m/a b/c#.bin").unwrap(), "/lab/m/resolve/main/a%20b/c%23.bin");
+        assert_eq!(url("lab/m@refs%2Fpr%2F1/x").unwrap(), "/lab/m/resolve/refs%2Fpr%2F1/x");
+        assert_eq!(url("lab/m@v1.0/x").unwrap(), "/lab/m/resolve/v1.0/x");
+        assert!(url("lab/m").is_err());
     }
 
     #[test]

@@ -159,7 +159,7 @@ impl Objects {
     }
 
     fn run<T>(&self, key: &str, work: impl Future<Output = object_store::Result<T>>) -> Result<T> {
-        block_on(work).map_err(Error::Threads)?.map_err(self.failed(key))
+        block_on(work)?.map_err(self.failed(key))
     }
 
     /// Reads an object; `None` where there is none.
@@ -190,42 +190,59 @@ impl Objects {
             }
         };
         let work = stream::iter(keys.iter().map(get)).buffered(SIDE_BY_SIDE).try_collect();
-        let answers: Vec<Option<Bytes>> = block_on(work).map_err(Error::Threads)??;
+        let answers: Vec<Option<Bytes>> = block_on(work)??;
         let len: usize = answers.iter().flatten().map(Bytes::len).sum();
         self.received.fetch_add(len as u64, Ordering::Relaxed);
         Ok(answers)
     }
 
-    /// Reads ranges of objects, each by one request, side by side. An object of another `etag` is
-    /// refused.
-    pub(crate) fn get_pieces(
+    /// Reads a range of an object by one request. An object of another `etag` is refused.
+    pub(crate) async fn piece(
         &self,
-        pieces: &[(&str, Option<&str>, Range<u64>)],
-    ) -> Result<Vec<Bytes>> {
-        self.count(pieces.len() as u64);
-        let get = |(key, etag, range): &(&str, Option<&str>, Range<u64>)| {
-            let (path, failed) = (self.path(key), self.failed(key));
-            let options = GetOptions {
-                range: Some(GetRange::Bounded(range.clone())),
-                if_match: etag.map(str::to_owned),
-                ..GetOptions::default()
-            };
-            let asked = range.end - range.start;
-            async move {
-                let answer = async { self.store.get_opts(&path, options).await?.bytes().await };
-                let bytes = answer.await.map_err(&failed)?;
-                if bytes.len() as u64 != asked {
-                    let (object, came) = (path.to_string(), bytes.len() as u64);
-                    return Err(Error::Short { object, came, asked });
-                }
-                Ok(bytes)
-            }
+        key: &str,
+        etag: Option<&str>,
+        range: &Range<u64>,
+    ) -> Result<Bytes> {
+        let options = GetOptions {
+            range: Some(GetRange::Bounded(range.clone())),
+            if_match: etag.map(str::to_owned),
+            ..GetOptions::default()
         };
-        let work = stream::iter(pieces.iter().map(get)).buffered(SIDE_BY_SIDE).try_collect();
-        let answers: Vec<Bytes> = block_on(work).map_err(Error::Threads)??;
-        let len: usize = answers.iter().map(Bytes::len).sum();
-        self.received.fetch_add(len as u64, Ordering::Relaxed);
-        Ok(answers)
+        let asked = range.end - range.start;
+        let (bytes, _) = self.get_part(key, options).await?;
+        match bytes.len() as u64 {
+            came if came == asked => Ok(bytes),
+            came => Err(Error::Short { object: format!("{}/{key}", self.address), came, asked }),
+        }
+    }
+
+    /// Reads what of an object is asked for by one request; returns it with its offset, and the
+    /// facts about the object.
+    pub(crate) async fn part(&self, key: &str, range: GetRange) -> Result<(u64, Bytes, Meta)> {
+        let options = GetOptions { range: Some(range), ..GetOptions::default() };
+        let (bytes, (start, meta)) = self.get_part(key, options).await?;
+        Ok((start, bytes, meta))
+    }
+
+    /// Returns the facts about an object that must be there.
+    pub(crate) async fn facts(&self, key: &str) -> Result<Meta> {
+        self.count(1);
+        let path = self.path(key);
+        let meta = self.store.head(&path).await.map_err(self.failed(key))?;
+        Ok(self.meta(meta))
+    }
+
+    async fn get_part(&self, key: &str, options: GetOptions) -> Result<(Bytes, (u64, Meta))> {
+        self.count(1);
+        let path = self.path(key);
+        let answer = async {
+            let answer = self.store.get_opts(&path, options).await?;
+            let (start, meta) = (answer.range.start, answer.meta.clone());
+            Ok((answer.bytes().await?, start, meta))
+        };
+        let (bytes, start, meta) = answer.await.map_err(self.failed(key))?;
+        self.received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        Ok((bytes, (start, self.meta(meta))))
     }
 
     /// Returns the facts about an object; `None` where there is none.
@@ -283,7 +300,7 @@ impl Objects {
             async move { self.store.put(&path, bytes.into()).await.map_err(failed) }
         };
         let work = stream::iter(objects.into_iter().map(put)).buffered(SIDE_BY_SIDE);
-        let done: Result<Vec<_>> = block_on(work.try_collect()).map_err(Error::Threads)?;
+        let done: Result<Vec<_>> = block_on(work.try_collect())?;
         done.map(drop)
     }
 
@@ -297,7 +314,7 @@ impl Objects {
         let path = self.path(key);
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
         let payload = bytes.into().into();
-        let put = block_on(self.store.put_opts(&path, payload, options)).map_err(Error::Threads)?;
+        let put = block_on(self.store.put_opts(&path, payload, options))?;
         match put {
             Ok(_) => Ok(Created::Made),
             Err(
@@ -347,7 +364,7 @@ impl Objects {
             async move { found(self.store.delete(&path).await.map_err(failed)).map(drop) }
         };
         let work = stream::iter(keys.iter().map(delete)).buffered(SIDE_BY_SIDE).try_collect();
-        block_on(work).map_err(Error::Threads)?
+        block_on(work)?
     }
 
     /// Lists the objects under a folder (which ends in no slash; empty for all), sorted by key.

@@ -1,33 +1,44 @@
 //! Which requests are sent for which ranges: neighbours are merged, long ones are split.
 
+use std::io;
 use std::ops::Range;
 
 /// The number of bytes between two ranges below which they are read by one request: to read them
 /// costs less than another request.
-pub(crate) const GAP: u64 = 1 << 20;
+pub const GAP: u64 = 1 << 20;
 
 /// The largest number of bytes that one request asks for: longer ones are split, since several side
 /// by side are faster.
 pub(crate) const PIECE: u64 = 8 << 20;
 
-/// Returns the requests that cover `ranges`: sorted, apart, each of at most [`PIECE`] bytes.
-pub(crate) fn plan(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
+/// Returns the same bytes as ranges that are sorted and apart.
+pub(crate) fn union(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
+    merge(ranges, 0)
+}
+
+/// Merges ranges with at most `gap` bytes between them.
+fn merge(ranges: &[Range<u64>], gap: u64) -> Vec<Range<u64>> {
     let mut sorted: Vec<_> = ranges.iter().filter(|range| range.start < range.end).collect();
     sorted.sort_by_key(|range| (range.start, range.end));
     let mut merged: Vec<Range<u64>> = Vec::new();
     for range in sorted {
         match merged.last_mut() {
-            Some(last) if range.start <= last.end.saturating_add(GAP) => {
+            Some(last) if range.start <= last.end.saturating_add(gap) => {
                 last.end = last.end.max(range.end);
             }
             _ => merged.push(range.clone()),
         }
     }
+    merged
+}
+
+/// Returns the requests that cover `ranges`: sorted, apart, each of at most [`PIECE`] bytes.
+pub(crate) fn plan(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
     let split = |Range { start, end }: Range<u64>| {
         let starts = (start..end).step_by(PIECE as usize);
         starts.map(move |start| start..end.min(start.saturating_add(PIECE)))
     };
-    merged.into_iter().flat_map(split).collect()
+    merge(ranges, GAP).into_iter().flat_map(split).collect()
 }
 
 /// Copies `range` out of the answers to the requests that [`plan`] made for it.
@@ -47,6 +58,26 @@ pub(crate) fn gather(
         out.extend_from_slice(&answer.as_ref()[from..to]);
     }
     out
+}
+
+/// Reads ranges by fewer requests: `fetch` gets those that cover them, with neighbours merged and
+/// long ones split, and returns the bytes of each.
+///
+/// # Errors
+/// Those of `fetch`, and [`io::ErrorKind::UnexpectedEof`] if it returns anything else.
+pub fn coalesced<B: AsRef<[u8]>>(
+    ranges: &[Range<u64>],
+    fetch: impl FnOnce(&[Range<u64>]) -> io::Result<Vec<B>>,
+) -> io::Result<Vec<Vec<u8>>> {
+    let requests = plan(ranges);
+    let answers = fetch(&requests)?;
+    let fits = |(range, answer): (&Range<u64>, &B)| {
+        answer.as_ref().len() as u64 == range.end - range.start
+    };
+    if answers.len() != requests.len() || !requests.iter().zip(&answers).all(fits) {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(ranges.iter().map(|range| gather(range, &requests, &answers)).collect())
 }
 
 #[cfg(test)]

@@ -6,7 +6,9 @@ use std::mem;
 use object_store::{MultipartUpload, UploadPart};
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::error::{Error, Result};
+#[cfg(doc)]
+use crate::error::Error;
+use crate::error::Result;
 use crate::objects::Objects;
 use crate::runtime;
 
@@ -63,8 +65,7 @@ impl<'a> Upload<'a> {
         let piece = mem::replace(&mut self.piece, Vec::with_capacity(PIECE));
         let part: UploadPart = upload.put_part(piece.into());
         self.pieces += 1;
-        let runtime = runtime::current().map_err(Error::Threads)?;
-        self.sent.spawn_on(part, runtime.handle());
+        self.sent.spawn_on(part, runtime::current()?.runtime.handle());
         self.wait(SIDE_BY_SIDE - 1)
     }
 
@@ -100,9 +101,9 @@ impl<'a> Upload<'a> {
         if !self.piece.is_empty() || self.pieces == 0 {
             self.send()?;
         }
-        let runtime = runtime::current().map_err(Error::Threads)?;
+        let pool = runtime::current()?;
         let (upload, sent) = (self.upload.take(), mem::take(&mut self.sent));
-        let done = runtime.spawn(complete(upload, sent));
+        let done = pool.runtime.spawn(complete(upload, sent));
         let (key, requests) = (mem::take(&mut self.key), self.pieces + 1);
         Ok(Finishing { objects: self.objects, key, requests, done })
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use at1w_container::MEDIA_TYPE;
 use at1w_registry::File;
 use axum::body::Body;
 use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LINK, LOCATION};
@@ -12,13 +13,10 @@ use crate::error::{Answer, Problem, header_value};
 use crate::files::common;
 use crate::send::{respond, send, wanted};
 
-/// The type of packed files.
-const TYPE: &str = "application/vnd.at1w";
-
 /// Whether a client asks for the packed form at the plain address.
 pub(crate) fn is_wanted(call: &Call) -> bool {
     call.header(ACCEPT.as_str())
-        .is_some_and(|accept| accept.split(',').any(|one| one.trim() == TYPE))
+        .is_some_and(|accept| accept.split(',').any(|one| one.trim() == MEDIA_TYPE))
 }
 
 /// Sends a client to the address of the packed form.
@@ -31,7 +29,7 @@ pub(crate) fn redirect(call: &Call) -> Answer {
 
 /// Announces the packed form on the plain one.
 pub(crate) fn announce(call: &Call, headers: &mut HeaderMap) {
-    let link = format!("<{}?at1w=1>; rel=\"alternate\"; type=\"{TYPE}\"", call.path);
+    let link = format!("<{}?at1w=1>; rel=\"alternate\"; type=\"{MEDIA_TYPE}\"", call.path);
     headers.insert(LINK, header_value(&link));
 }
 
@@ -68,7 +66,7 @@ pub(crate) async fn answer(
     .await?;
     let Some((source, size, etag)) = opened else { return Ok(None) };
     let mut headers = common(path, commit, &etag);
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(TYPE));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
     let wanted = wanted(&call.headers, &etag, size)?;
     let read = Box::new(move |range| Ok(source.read_at(range)?.into_owned()));
     send(call, headers, wanted, size, read).await.map(Some)

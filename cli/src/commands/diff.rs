@@ -30,8 +30,8 @@ use crate::progress::Bar;
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Diff {
-    /// An .at1w or .safetensors file, a directory, a revision in a store (STORE#NS/NAME@REV), or -
-    /// for standard input
+    /// An .at1w or .safetensors file, by path or URL, a directory, a revision in a store
+    /// (STORE#NS/NAME@REV), or - for standard input
     #[arg(value_name = "A")]
     old: PathBuf,
     /// Another of these

@@ -14,7 +14,7 @@ use crate::Global;
 use crate::failure::{Failure, Result, report_file, report_note};
 use crate::figures::human;
 use crate::formats::Format;
-use crate::input::{self, is_stdin};
+use crate::input;
 use crate::output::{is_stdout, stdout_for_bytes};
 use crate::report::speed;
 use crate::signals;
@@ -30,7 +30,7 @@ use crate::signals;
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Get {
-    /// An .at1w or .safetensors file, a directory, or - for standard input
+    /// An .at1w or .safetensors file, by path or URL, a directory, or - for standard input
     #[arg(value_name = "FILE-OR-DIR")]
     file: PathBuf,
     /// The name of the tensor
@@ -58,6 +58,7 @@ Examples:
   at1w get model.at1w embed.weight -o embed.npy
   at1w get model.at1w embed.weight --slice '0:16, :' -o rows.safetensors
   at1w get model.at1w embed.weight --slice '..., -1' | xxd | head
+  at1w get hf://lab/minilm/model.safetensors embed.weight -o embed.npy
   at1w get ~/models/llama.at1w lm_head.weight -o head.npy
   at1w get model.at1w embed.weight -o embed.bin && sha256sum embed.bin";
 
@@ -79,7 +80,7 @@ impl Get {
             (file, weights)
         };
         let shown = input::shown(&file);
-        if let (Some(path), false) = (target, is_stdin(&file)) {
+        if let (Some(path), false) = (target, input::has_no_path(&file)) {
             check_distinct(&file, path)?;
         }
         let tensor = weights.header().tensor(&name).map_err(|error| error.in_file(shown))?;
@@ -177,7 +178,7 @@ fn write(source: &Path, path: &Path, overwrite: bool, parts: [&[u8]; 2]) -> Resu
         }
         Ok(())
     };
-    if is_stdin(source) {
+    if input::has_no_path(source) {
         write_atomically(path, overwrite, fill)?;
     } else {
         write_like(source, path, overwrite, fill)?;

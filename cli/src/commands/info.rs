@@ -20,7 +20,7 @@ use crate::output::{json, percent, printable, to_stdout};
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Info {
-    /// The .at1w or .safetensors files, or directories; - is standard input
+    /// The .at1w or .safetensors files, by path or URL, or directories; - is standard input
     #[arg(value_name = "FILE-OR-DIR", required = true)]
     paths: Vec<PathBuf>,
     #[command(flatten)]

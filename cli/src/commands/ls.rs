@@ -19,14 +19,14 @@ use crate::listing::tensors::{Patterns, TensorList};
 /// Prints for each tensor its name, dtype, shape, raw and stored bytes, the percentage of the two,
 /// stored bits per element, its model (scale and tables on the format page), and the SHA-256 of its
 /// raw bytes, which 'at1w get FILE NAME -o x.bin' writes and sha256sum hashes. A .safetensors has
-/// neither models nor digests.
+/// neither models nor digests. Of a URL only the index is read, which has no models.
 ///
 /// Of a directory it prints the files of weights in both formats, whatever their names are; with
 /// --tensors or a PATTERN the tensors of all of them. A file with several names counts once.
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Ls {
-    /// An .at1w or .safetensors file, a directory, or - for standard input
+    /// An .at1w or .safetensors file, by path or URL, a directory, or - for standard input
     #[arg(value_name = "FILE-OR-DIR")]
     path: PathBuf,
     /// List only the tensors whose names match one of these: '*' stands for any characters, '?' for
@@ -56,6 +56,7 @@ Examples:
   at1w ls model.at1w '*.mlp.*' --sort ratio
   at1w ls ~/models/minilm.at1w                  its files and totals
   at1w ls ~/models/minilm.at1w --tensors
+  at1w ls hf://lab/minilm/model.safetensors     of a hub; https://, s3://, gs:// and az:// as well
   at1w ls --json model.at1w | jq -r '.[] | select(.dtype == \"BF16\") | .name'";
 
 impl Ls {
@@ -63,7 +64,10 @@ impl Ls {
         let patterns = Patterns::new(&self.patterns)?;
         if !self.path.is_dir() {
             let weights = input::open(&self.path, &OpenOptions::new())?;
-            let mut tensors = TensorList::default();
+            let mut tensors = match input::address(&self.path) {
+                Some(_) => TensorList::without_models(),
+                None => TensorList::default(),
+            };
             tensors
                 .add(&weights, &patterns, None)
                 .map_err(|error| error.in_file(input::shown(&self.path)))?;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::failure::{Failure, Result};
 
+pub(crate) mod cache;
 pub(crate) mod completions;
 pub(crate) mod diff;
 pub(crate) mod get;

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use at1w_container::fs::{check_distinct, write_atomically};
 use at1w_container::repository::{self, Filter, Options, Update, unpack_in_place};
-use at1w_container::{Error, Progress, Reader, UnpackOptions, unpack_file};
+use at1w_container::{Error, FileKind, OpenOptions, Progress, UnpackOptions, Wanted, unpack_file};
 use clap::Args;
 
 use super::{AT1W, SAFETENSORS, with_suffix};
 use crate::failure::{Failure, Result};
 use crate::figures::Figures;
-use crate::input::{self, is_stdin};
+use crate::input::{self, Copy};
 use crate::output::{is_stdout, stdout_for_bytes};
 use crate::progress::Bar;
 use crate::report::{Report, Totals, between, speed};
@@ -24,7 +24,8 @@ use crate::{Global, in_place};
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Unpack {
-    /// .at1w files, packed repositories, or patterns such as 'backup/*'; - is standard input
+    /// .at1w files, by path or URL, packed repositories, or patterns such as 'backup/*'; - is
+    /// standard input
     #[arg(required = true, value_name = "SRC")]
     sources: Vec<PathBuf>,
     /// The file or directory to make; of several sources, the directory to make them in; - is
@@ -100,15 +101,19 @@ impl Unpack {
 
     fn unpack_file(&self, job: &Job, report: &mut Report<'_>, global: &Global) -> Result<()> {
         let Job { source, target } = job;
-        check_distinct(source, target)?;
-        // Standard input first: it is read while a signal still ends the process.
-        let stdin = if is_stdin(source) { Some(input::stdin_file()?) } else { None };
-        let open = || match stdin {
-            Some(file) => Reader::new(Box::new(file), &Default::default())
-                .map_err(|error| error.in_file(input::shown(source))),
-            None => Reader::open(source),
+        if !input::has_no_path(source) {
+            check_distinct(source, target)?;
+        }
+        // Before signals are caught: one still ends the process while this waits.
+        let (weights, opened);
+        let reader = if input::address(source).is_some() {
+            weights = input::open_with(source, &OpenOptions::new(), Copy::Kept)?;
+            let plain = || Error::wrong_kind(FileKind::Safetensors, Wanted::At1w).in_file(source);
+            weights.packed().ok_or_else(plain)?
+        } else {
+            opened = input::open_packed(source)?;
+            &opened
         };
-        let reader = open()?;
         let bar = Bar::new(global.quiet)?;
         bar.begin(reader.info().original_len);
         let overwrite = self.force || self.update;
@@ -120,7 +125,7 @@ impl Unpack {
             let mut out = stdout_for_bytes()?;
             reader.restore(&mut out, &bar).map_err(in_source)?;
             out.flush().map_err(Failure::Output)?;
-        } else if is_stdin(source) {
+        } else if input::has_no_path(source) {
             write_atomically(target, overwrite, |out| {
                 reader.restore(out, &bar).map_err(in_source)
             })?;
@@ -196,8 +201,12 @@ impl Unpack {
     }
 }
 
-/// Returns the target of a source for which none is named.
+/// Returns the target of a source for which none is named; of an address, one in this directory.
 fn own_name(source: &Path) -> Option<PathBuf> {
+    if let Some(address) = input::address(source) {
+        let name = Path::new(address.split(['?', '#']).next()?).file_name()?;
+        return with_suffix(Path::new(name), AT1W, SAFETENSORS);
+    }
     let suffix = if source.is_dir() { "" } else { SAFETENSORS };
     with_suffix(source, AT1W, suffix)
 }

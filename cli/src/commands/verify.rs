@@ -9,7 +9,7 @@ use clap::Args;
 use crate::Global;
 use crate::failure::{Failure, Result, path_of, report_note};
 use crate::figures::human;
-use crate::input;
+use crate::input::{self, Copy};
 use crate::progress::Bar;
 use crate::report::speed;
 use crate::signature::Check;
@@ -28,8 +28,8 @@ use crate::verification::Verification;
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Verify {
-    /// The .at1w or .safetensors files, packed repositories or other directories; - is standard
-    /// input
+    /// The .at1w or .safetensors files, by path or URL, packed repositories or other directories; -
+    /// is standard input
     #[arg(value_name = "FILE-OR-DIR", required = true)]
     paths: Vec<PathBuf>,
     /// The root that the file must have, as 'at1w info' shows it
@@ -130,7 +130,7 @@ impl Verify {
 
     fn open(&self, path: &Path) -> Result<Weights> {
         let options = OpenOptions::new().root(self.root);
-        input::open(path, &options).map_err(|failure| match failure {
+        input::open_with(path, &options, Copy::Ignored).map_err(|failure| match failure {
             Failure::Container(error) => Failure::Refuted(error),
             other => other,
         })

@@ -2,5 +2,5 @@
 
 pub(crate) mod files;
 pub(crate) mod sort;
-mod table;
+pub(crate) mod table;
 pub(crate) mod tensors;

@@ -19,6 +19,8 @@ pub(crate) struct TensorList {
     rows: Vec<TensorRow>,
     /// The number of tensors that were looked at.
     of: usize,
+    /// Whether models are left out: each would be a request where the file is remote.
+    without_models: bool,
 }
 
 #[derive(Serialize)]
@@ -102,9 +104,11 @@ impl TensorRow {
         }
     }
 
-    fn packed(info: &TensorInfo, tensor: &Tensor<'_>) -> Opened<Self> {
+    /// Makes the row of a packed tensor, whose model is read if `models` says so.
+    fn packed(info: &TensorInfo, tensor: &Tensor<'_>, models: bool) -> Opened<Self> {
+        let model = if models { Some(tensor.model()?.to_string()) } else { None };
         Ok(Self {
-            model: Some(tensor.model()?.to_string()),
+            model,
             chunks: Some(tensor.chunk_count()),
             sha256: Some(tensor.digest().to_string()),
             ..Self::new(info, tensor.stored_len())
@@ -142,6 +146,11 @@ impl Sortable for TensorRow {
 }
 
 impl TensorList {
+    /// Makes a list that reads no models.
+    pub(crate) fn without_models() -> Self {
+        Self { without_models: true, ..Self::default() }
+    }
+
     /// Adds the tensors of a file whose names match, with the path of the file if there are
     /// several.
     pub(crate) fn add(
@@ -152,8 +161,9 @@ impl TensorList {
     ) -> Opened<()> {
         let tensors = weights.header().tensors();
         self.of += tensors.len();
+        let models = !self.without_models;
         let row = |info: &TensorInfo, reader: Option<&Reader>| match reader {
-            Some(reader) => TensorRow::packed(info, &reader.tensor(info.name())?),
+            Some(reader) => TensorRow::packed(info, &reader.tensor(info.name())?, models),
             None => Ok(TensorRow::new(info, info.raw_len())),
         };
         for info in tensors.iter().filter(|info| patterns.matches(info.name())) {

@@ -64,7 +64,8 @@ impl Place {
     }
 
     pub(crate) fn at1w(&self, args: &[&str]) -> Outcome {
-        self.run(Command::new(env!("CARGO_BIN_EXE_at1w")).args(args))
+        // Without copies of remote files in the folder of the user.
+        self.run(Command::new(env!("CARGO_BIN_EXE_at1w")).args(args).env("AT1W_CACHE", "off"))
     }
 
     pub(crate) fn run(&self, command: &mut Command) -> Outcome {

@@ -311,7 +311,8 @@ impl Error {
         move |cause| Self::Io { path: path.into(), cause }
     }
 
-    pub(crate) fn wrong_kind(found: FileKind, wanted: Wanted) -> Self {
+    /// Makes the error for a file of another kind than the wanted one.
+    pub fn wrong_kind(found: FileKind, wanted: Wanted) -> Self {
         Self::WrongKind(WrongKind { found, wanted })
     }
 }

@@ -4,8 +4,8 @@
 /// Alias tables, and byte contexts.
 pub(crate) const FINE_BYTES: u64 = 1;
 
-/// All features that this crate knows.
-const KNOWN: u64 = FINE_BYTES;
+/// The features that this version can read, a bit each.
+pub const KNOWN: u64 = FINE_BYTES;
 
 /// The names of features.
 const NAMES: [(u64, &str); 1] = [(FINE_BYTES, "fine-bytes")];

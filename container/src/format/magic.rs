@@ -9,3 +9,6 @@ pub const MAGIC: [u8; 8] = *b"at1w\r\n\x1a\n";
 
 /// The last bytes of a file.
 pub(crate) const END_MAGIC: [u8; 8] = *b"\nat1wEND";
+
+/// The media type of packed files.
+pub const MEDIA_TYPE: &str = "application/vnd.at1w";

@@ -48,7 +48,11 @@ fn with_scratch<T>(work: impl FnOnce(&mut Scratch) -> T) -> T {
 }
 
 /// The least number of chunks that a thread takes at a time where a request costs something.
-const REMOTE_GROUP: usize = 8;
+pub(crate) const REMOTE_GROUP: usize = 8;
+
+/// The number of chunks that all threads together take at a time where a request costs something,
+/// so that chunks are decoded in the order in which they come.
+const REMOTE_STEP: usize = 64;
 
 /// Returns how many of `chunks` chunks a thread should take at a time: as many as are hashed side
 /// by side, or are worth a request, unless other threads would get none.
@@ -67,11 +71,19 @@ pub(crate) fn all(jobs: &mut [Job<'_, '_>], progress: &dyn Progress) -> Result<(
         [_] => some(jobs, progress),
         [first, ..] => pool::run(|| {
             let Stored { source, backend, .. } = first.plan.tensor;
-            let len = group_len(source, backend, jobs.len());
-            let groups = jobs.par_chunks_mut(len);
-            groups.try_for_each(|jobs| some(jobs, progress))
+            let step = step(source, jobs.len());
+            jobs.chunks_mut(step).try_for_each(|jobs| {
+                let len = group_len(source, backend, jobs.len());
+                let groups = jobs.par_chunks_mut(len);
+                groups.try_for_each(|jobs| some(jobs, progress))
+            })
         }),
     }
+}
+
+/// Returns how many of `chunks` chunks all threads together take at a time.
+fn step(source: &dyn ReadAt, chunks: usize) -> usize {
+    if source.request_cost() > 0 { REMOTE_STEP } else { chunks.max(1) }
 }
 
 /// [`all`], on this thread.
@@ -139,8 +151,10 @@ pub(crate) fn verify(chunks: &[Chunk<'_, '_>], progress: &dyn Progress) -> Resul
     let Some(first) = chunks.first() else { return Ok(()) };
     pool::run(|| {
         let Stored { source, backend, .. } = first.plan.tensor;
-        let groups = chunks.par_chunks(group_len(source, backend, chunks.len()));
-        groups.try_for_each(|group| verify_group(group, progress))
+        chunks.chunks(step(source, chunks.len())).try_for_each(|chunks| {
+            let groups = chunks.par_chunks(group_len(source, backend, chunks.len()));
+            groups.try_for_each(|group| verify_group(group, progress))
+        })
     })
 }
 

@@ -32,6 +32,15 @@ impl Plain {
         Ok(Self { source, header })
     }
 
+    /// Tells the source that tensors will be read whole, in this order.
+    pub(super) fn announce(&self, tensors: &[&TensorInfo]) {
+        if self.source.request_cost() > 0 {
+            let start = self.header.data_start();
+            let range = |tensor: &&TensorInfo| start + tensor.data.start..start + tensor.data.end;
+            self.source.will_read(&tensors.iter().map(range).collect::<Vec<_>>());
+        }
+    }
+
     /// Reads runs of a tensor into memory of their size.
     pub(super) fn read(
         &self,
@@ -43,6 +52,15 @@ impl Plain {
         check_len(out, runs.total())?;
         let tensor_start = self.header.data_start() + tensor.data.start;
         let Range { start: mut from, end } = runs.span();
+        if self.source.request_cost() > 0 {
+            let touched = |&from: &u64| {
+                let to = end.min(from + PIECE);
+                (runs.bytes_before(to) > runs.bytes_before(from))
+                    .then(|| tensor_start + from..tensor_start + to)
+            };
+            let starts: Vec<_> = (from..end).step_by(PIECE as usize).collect();
+            self.source.will_read(&starts.iter().filter_map(touched).collect::<Vec<_>>());
+        }
         let mut rest = out;
         let mut buffer = Vec::new();
         while from < end {
@@ -76,6 +94,9 @@ impl Plain {
     }
 
     fn digest_of(&self, range: Range<u64>, progress: &dyn Progress) -> Result<Digest> {
+        if self.source.request_cost() > 0 {
+            self.source.will_read(std::slice::from_ref(&range));
+        }
         let mut hasher = Hasher::default();
         let mut buffer = Vec::new();
         let mut from = range.start;

@@ -12,6 +12,8 @@ use super::index::Index;
 use super::info::FileInfo;
 use super::options::{Limits, OpenOptions};
 use super::plan::Plan;
+use super::runs::Runs;
+use super::slice::Slice;
 use super::stored::Stored;
 use super::tensor::Tensor;
 use crate::backend::chosen;
@@ -157,7 +159,8 @@ impl Reader {
         Tensor::new(stored, self.limits)
     }
 
-    /// Reads several tensors, each into memory of its size. Every chunk is verified.
+    /// Reads several tensors, each into memory of its size. Every chunk is verified. `wanted` may
+    /// be sorted anew.
     ///
     /// # Errors
     /// [`Error::NoTensor`], [`Error::Buffer`], [`Error::DamagedTensor`], [`Error::Read`] and
@@ -167,12 +170,19 @@ impl Reader {
         wanted: &mut [(&str, &mut [u8])],
         progress: &dyn Progress,
     ) -> Result<()> {
+        // In the order of the file, in which the bytes come.
+        if self.source.request_cost() > 0 {
+            wanted.sort_by_key(|(name, _)| {
+                self.tensor(name).map(|tensor| tensor.stored.entry.start).unwrap_or_default()
+            });
+        }
         let tensors = wanted.iter().map(|(name, out)| {
             let tensor = self.tensor(name)?;
             check_len(out, tensor.raw_len())?;
             Ok(tensor)
         });
         let mut tensors: &[_] = &tensors.collect::<Result<Vec<_>>>()?;
+        self.announce(tensors);
         let mut wanted = wanted;
         while !tensors.is_empty() {
             let mut len = 0;
@@ -189,6 +199,57 @@ impl Reader {
         Ok(())
     }
 
+    /// Reads slices of several tensors, each into memory of its size. Only the chunks that they
+    /// touch are read and verified.
+    ///
+    /// # Errors
+    /// As [`Reader::read_tensors`], and [`Error::Slice`].
+    pub fn read_slices(
+        &self,
+        wanted: &mut [(&str, &Slice, &mut [u8])],
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        for wanted in wanted.chunks_mut(MAX_TENSORS) {
+            let parts = wanted.iter().map(|(name, slice, out)| {
+                let tensor = self.tensor(name)?;
+                let (_, runs) = Runs::of(slice, tensor.stored.info)?;
+                check_len(out, runs.total())?;
+                Ok((tensor, runs))
+            });
+            let parts = parts.collect::<Result<Vec<_>>>()?;
+            let stored: Vec<_> = parts.iter().map(|(tensor, _)| tensor.stored).collect();
+            let plans = Plan::read_all(&stored)?;
+            if self.source.request_cost() > 0 {
+                let payloads = parts.iter().zip(&plans);
+                let ranges =
+                    payloads.flat_map(|((tensor, runs), plan)| tensor.payloads(plan, runs));
+                self.source.will_read(&ranges.collect::<Vec<_>>());
+            }
+            for (((tensor, runs), plan), (_, _, out)) in parts.iter().zip(&plans).zip(wanted) {
+                tensor.read_planned(plan, runs, out, progress)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the source that tensors will be read whole, in this order. One whose requests are
+    /// expensive sends them ahead, so that bytes are on their way while others are decoded.
+    ///
+    /// # Errors
+    /// [`Error::NoTensor`].
+    pub fn prefetch(&self, names: &[&str]) -> Result<()> {
+        let tensors = names.iter().map(|name| self.tensor(name)).collect::<Result<Vec<_>>>()?;
+        self.announce(&tensors);
+        Ok(())
+    }
+
+    pub(super) fn announce(&self, tensors: &[Tensor<'_>]) {
+        if self.source.request_cost() > 0 {
+            let ranges: Vec<_> = tensors.iter().map(|tensor| tensor.stored.range()).collect();
+            self.source.will_read(&ranges);
+        }
+    }
+
     /// Reads and checks every chunk of every tensor. Proves the SHA-256 of each tensor, and that
     /// all belong to the root.
     ///
@@ -202,17 +263,29 @@ impl Reader {
             stored.into_iter().partition(|tensor| tensor.chunk_count() == 1);
         // Shared bytes are checked once: a small file may hold a large tensor many times.
         report(progress, shared.iter().map(Tensor::raw_len).sum())?;
+        if self.source.request_cost() > 0 {
+            // In the order of the file, in which the bytes come.
+            self.announce(&large);
+            large.iter().try_for_each(|tensor| tensor.verify(progress))?;
+            self.announce(&small);
+            return small
+                .chunks(decode::REMOTE_GROUP)
+                .try_for_each(|tensors| verify_small(tensors, progress));
+        }
         pool::run(|| {
             large.into_par_iter().try_for_each(|tensor| tensor.verify(progress))?;
             let len = decode::group_len(&*self.source, self.backend, small.len());
-            small.par_chunks(len).try_for_each(|tensors| {
-                let tensors: Vec<_> = tensors.iter().map(|tensor| tensor.stored).collect();
-                let plans = Plan::read_all(&tensors)?;
-                let chunks: Vec<_> = plans.iter().map(|plan| Chunk { plan, chunk: 0 }).collect();
-                decode::verify_group(&chunks, progress)
-            })
+            small.par_chunks(len).try_for_each(|tensors| verify_small(tensors, progress))
         })
     }
+}
+
+/// Verifies tensors of one chunk each.
+fn verify_small(tensors: &[Tensor<'_>], progress: &dyn Progress) -> Result<()> {
+    let tensors: Vec<_> = tensors.iter().map(|tensor| tensor.stored).collect();
+    let plans = Plan::read_all(&tensors)?;
+    let chunks: Vec<_> = plans.iter().map(|plan| Chunk { plan, chunk: 0 }).collect();
+    decode::verify_group(&chunks, progress)
 }
 
 /// Reads tensors, each into memory of its size.

@@ -36,6 +36,7 @@ impl Reader {
         };
         write(&self.index.header.prefix())?;
         write(self.index.header.bytes())?;
+        self.announce(&self.tensors().collect::<Vec<_>>());
         let mut pending = Vec::new();
         let mut last = None;
         for batch in batches(&self.index.header) {

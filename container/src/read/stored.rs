@@ -1,5 +1,7 @@
 //! A tensor as an open file stores it: its header entry and its place in the source.
 
+use std::ops::Range;
+
 use at1w_codec::{Backend, Model};
 
 use super::index::Entry;
@@ -29,6 +31,11 @@ impl Stored<'_> {
 
     pub(crate) fn chunking(&self) -> Chunking {
         Chunking::of(self.info)
+    }
+
+    /// Returns the range of the file that the tensor takes.
+    pub(crate) fn range(&self) -> Range<u64> {
+        self.entry.start..self.entry.end
     }
 
     pub(crate) fn chunk_count(&self) -> u64 {

@@ -188,22 +188,58 @@ impl<'a> Tensor<'a> {
         if out.is_empty() {
             return Ok(());
         }
-        let plan = Plan::read(self.stored)?;
+        let source = self.stored.source;
+        if source.request_cost() > 0 && runs.total() == self.raw_len() {
+            source.will_read(&[self.stored.range()]);
+        }
+        self.read_planned(&Plan::read(self.stored)?, runs, out, progress)
+    }
+
+    /// [`Tensor::read_runs`] by a plan that was read.
+    pub(crate) fn read_planned(
+        &self,
+        plan: &Plan<'a>,
+        runs: &Runs,
+        out: &mut [u8],
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        if out.is_empty() {
+            return Ok(());
+        }
         // Chunks that are wanted whole are decoded in place; of the others a part is copied.
         let (mut whole, mut cut) = (Vec::new(), Vec::new());
         for (chunk, out) in self.parts(runs, out) {
             let Range { start, end } = self.stored.chunking().range(chunk);
             if out.len() as u64 == end - start {
-                whole.push(Job { plan: &plan, chunk, out });
+                whole.push(Job { plan, chunk, out });
             } else {
                 cut.push((chunk, out));
             }
+        }
+        let source = self.stored.source;
+        if source.request_cost() > 0 && runs.total() < self.raw_len() {
+            source.will_read(&self.payloads(plan, runs));
         }
         decode::all(&mut whole, progress)?;
         let copy = |chunk, raw: &_, out: &mut _| {
             runs.gather(self.stored.chunking().range(chunk), raw, out);
         };
-        decode::parts(&plan, &mut cut, copy, progress)
+        decode::parts(plan, &mut cut, copy, progress)
+    }
+
+    /// Returns the ranges of the file that hold the chunks of runs, without those that were read.
+    pub(crate) fn payloads(&self, plan: &Plan<'a>, runs: &Runs) -> Vec<Range<u64>> {
+        let chunking = self.stored.chunking();
+        let Range { start, end } = runs.span();
+        if start >= end {
+            return Vec::new();
+        }
+        let touched = |chunk: &u64| {
+            let Range { start, end } = chunking.range(*chunk);
+            runs.bytes_before(end) > runs.bytes_before(start) && plan.payload_read(*chunk).is_none()
+        };
+        let chunks = chunking.chunk_of(start)..=chunking.chunk_of(end - 1);
+        chunks.filter(touched).map(|chunk| plan.payload_range(chunk)).collect()
     }
 
     /// Returns the touched chunks, each with the part of `out` that it fills.

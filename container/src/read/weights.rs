@@ -116,17 +116,57 @@ impl Weights {
         Ok(size)
     }
 
-    /// Reads several tensors, each into memory of its size.
+    /// Reads several tensors, each into memory of its size. `wanted` may be sorted anew.
     ///
     /// # Errors
     /// Those of [`Reader::read_tensors`].
     pub fn read(&self, wanted: &mut [(&str, &mut [u8])], progress: &dyn Progress) -> Result<()> {
         match &self.format {
             Format::Packed(reader) => reader.read_tensors(wanted, progress),
-            Format::Plain(plain) => wanted.iter_mut().try_for_each(|(name, out)| {
-                let tensor = plain.header.tensor(name)?;
-                plain.read(tensor, &Runs::contiguous(0, tensor.raw_len()), out, progress)
-            }),
+            Format::Plain(plain) => {
+                let find = |name: &str| plain.header.tensor(name);
+                wanted.sort_by_key(|(name, _)| find(name).map_or(0, |tensor| tensor.data.start));
+                let tensors =
+                    wanted.iter().map(|(name, _)| find(name)).collect::<Result<Vec<_>>>()?;
+                plain.announce(&tensors);
+                tensors.iter().zip(wanted).try_for_each(|(tensor, (_, out))| {
+                    plain.read(tensor, &Runs::contiguous(0, tensor.raw_len()), out, progress)
+                })
+            }
+        }
+    }
+
+    /// Reads slices of several tensors, each into memory of its size. Of a packed file, only the
+    /// chunks that they touch are read.
+    ///
+    /// # Errors
+    /// Those of [`Weights::read_slice`].
+    pub fn read_slices(
+        &self,
+        wanted: &mut [(&str, &Slice, &mut [u8])],
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        match &self.format {
+            Format::Packed(reader) => reader.read_slices(wanted, progress),
+            Format::Plain(_) => wanted
+                .iter_mut()
+                .try_for_each(|(name, slice, out)| self.read_slice(name, slice, out, progress)),
+        }
+    }
+
+    /// Tells the source that tensors will be read whole, in this order. One whose requests are
+    /// expensive sends them ahead, so that bytes are on their way while others are decoded.
+    ///
+    /// # Errors
+    /// [`Error::NoTensor`].
+    pub fn prefetch(&self, names: &[&str]) -> Result<()> {
+        match &self.format {
+            Format::Packed(reader) => reader.prefetch(names),
+            Format::Plain(plain) => {
+                let tensors = names.iter().map(|name| plain.header.tensor(name));
+                plain.announce(&tensors.collect::<Result<Vec<_>>>()?);
+                Ok(())
+            }
         }
     }
 
