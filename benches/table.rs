@@ -1,14 +1,11 @@
 //! Prints the tables of `docs/BENCHMARKS.md`, everything measured side by side in this run.
 //!
-//! `table` prints all of it. `table chunk` prints bf16 chunk decoding on the active back-end as a
-//! ratio to memcpy, for the rows of other back-ends, which run it with `AT1W_SIMD`. `table peer
-//! FILE` prints JSON for `benches/peers/peers.py`: the cost of packing and reading that file at
-//! each level.
+//! `table` prints all of it. `table peer FILE` prints JSON for `benches/peers/peers.py`: the cost of
+//! packing and reading that file at each level.
 
 use std::fs::{self, File};
 use std::hint::black_box;
 use std::path::Path;
-use std::process::Command;
 
 use at1w_benches::baselines::Baseline;
 use at1w_benches::data::{CHUNK_LEN, Chunk, Weights};
@@ -33,15 +30,11 @@ fn main() {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
         [] => tables(),
-        ["chunk"] => {
-            let [_, decode, _, _] = chunk(&Weights::corpus("whisper-tiny.bf16.safetensors", BF16));
-            println!("{} {}", decode.gbps, decode.ratio);
-        }
         ["peer", file] => {
             let lines = [Level::Fast, Level::Default, Level::Max].map(|at| peer(file.as_ref(), at));
             println!("[{}]", lines.join(","));
         }
-        _ => panic!("table, table chunk or table peer FILE"),
+        _ => panic!("table or table peer FILE"),
     }
 }
 
@@ -72,7 +65,7 @@ fn tables() {
     row("memcpy of the bf16", memcpy, "memcpy", "");
     row("bf16 chunk decode", decode, "memcpy", "0.85");
     for (isa, asked) in [(Isa::Avx2, "0.5"), (Isa::Scalar, "0.08")] {
-        if let Some(speed) = forced(isa) {
+        if let Some(speed) = forced(isa, &whisper) {
             row(&format!("bf16 chunk decode, {isa} forced"), speed, "memcpy", asked);
         }
     }
@@ -99,18 +92,20 @@ fn tables() {
             row(&what, with_model, "memcpy", encode_asked);
         }
     }
-    for (name, dtype) in [
-        ("whisper-tiny.safetensors", Dtype::F16),
-        ("minilm-int8.safetensors", Dtype::I8),
-        ("minilm-l6-v2.e4m3.safetensors", Dtype::F8E4M3),
+    // Each with what was asked for default and max, with AVX-512 and with AVX2.
+    for (name, dtype, asked) in [
+        ("whisper-tiny.safetensors", Dtype::F16, [["0.5", "0.4"], ["", ""]]),
+        ("minilm-int8.safetensors", Dtype::I8, [["0.4", "0.25"], ["0.1", "0.06"]]),
+        ("minilm-l6-v2.e4m3.safetensors", Dtype::F8E4M3, [["0.4", "0.25"], ["0.1", "0.06"]]),
     ] {
-        for (level, asked) in [
-            (Level::Default, if dtype == Dtype::F16 { "0.5" } else { "0.4" }),
-            (Level::Max, if dtype == Dtype::F16 { "" } else { "0.1" }),
-        ] {
-            let [_, decode, _, with_model] = chunk(&Weights::corpus(name, dtype).at(level));
+        for (level, asked) in [Level::Default, Level::Max].into_iter().zip(asked) {
+            let weights = Weights::corpus(name, dtype).at(level);
+            let [_, decode, _, with_model] = chunk(&weights);
             let name = format!("level {level:?}, {name} {dtype}");
-            row(&format!("{name}: chunk decode"), decode, "memcpy", asked);
+            row(&format!("{name}: chunk decode"), decode, "memcpy", asked[0]);
+            if let Some(speed) = forced(Isa::Avx2, &weights) {
+                row(&format!("{name}: chunk decode, avx2 forced"), speed, "memcpy", asked[1]);
+            }
             let what = format!("{name}: chunk encode, model building included");
             row(&what, with_model, "memcpy", "");
         }
@@ -248,15 +243,21 @@ fn decode_all(decoder: &mut Decoder, models: &[Model], chunks: &[Chunk], mut out
     }
 }
 
-/// Measures decoding as [`chunk`] does, in a process that forces the back-end; `None` if the
-/// machine lacks it.
-fn forced(isa: Isa) -> Option<Speed> {
-    Backend::new(isa)?;
-    let program = std::env::current_exe().expect("a program has a path");
-    let output = Command::new(program).arg("chunk").env("AT1W_SIMD", isa.name()).output();
-    let text = String::from_utf8(output.expect("the same program").stdout).expect("text");
-    let mut numbers = text.split_whitespace().map(|n| n.parse().expect("two numbers"));
-    Some(Speed { gbps: numbers.next()?, ratio: numbers.next()? })
+/// Measures decoding on a back-end; `None` if the machine lacks it.
+fn forced(isa: Isa, weights: &Weights) -> Option<Speed> {
+    let mut decoder = Decoder::new().with_backend(Backend::new(isa)?);
+    let models = weights.models();
+    let chunks = weights.chunks(&models);
+    let raw = weights.bytes();
+    let (mut copy, mut out) = (vec![0; raw.len()], vec![0; raw.len()]);
+    let [memcpy, decode] = interleaved(
+        ROUNDS,
+        [&mut || black_box(&mut copy).copy_from_slice(&raw), &mut || {
+            decode_all(&mut decoder, &models, &chunks, &mut out)
+        }],
+    );
+    assert!(out == raw);
+    Some(Speed::new(raw.len(), decode, memcpy))
 }
 
 /// Measures SHA-256 of as many streams as go side by side, a chunk each, beside one stream.

@@ -13,7 +13,7 @@ use crate::plane::packed::PackedDecoder;
 
 /// Raw bytes of a strip. Its symbols make whole rounds of all lanes, and whole packed groups, in
 /// every layout.
-pub(super) const STRIP_LEN: usize = 8 << 10;
+pub(super) const STRIP_LEN: usize = 16 << 10;
 const _: () = assert!(STRIP_LEN.is_multiple_of(MAX_PLANES * MAX_LANES));
 const _: () = assert!(STRIP_LEN.is_multiple_of(MAX_PLANES * packing::GROUP));
 

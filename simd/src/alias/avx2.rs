@@ -13,6 +13,10 @@ use crate::prefetch;
 /// Lanes of a group.
 const WIDTH: usize = 32;
 
+/// Groups that take each step together: the latency of one hides behind the other, and a row of a
+/// table is loaded once for both.
+const PAIR: usize = 2;
+
 /// How far ahead, in symbols, memory is fetched.
 const AHEAD: usize = 2048;
 
@@ -70,82 +74,78 @@ fn decode_groups<const W: usize, const R: usize, const BITS: i32>(
         // Every lane takes at most a unit.
         let Some((window, _)) = rest.split_at_checked(lanes) else { break };
         let mut taken = 0;
-        for (group, out) in groups.iter_mut().zip(round.chunks_exact_mut(W * WIDTH)) {
-            let places = group.low.map(|low| _mm256_and_si256(low, place_bits));
-            let buckets =
-                group.low.map(|low| _mm256_and_si256(_mm256_srli_epi16::<BITS>(low), bucket_bits));
-            let place = _mm256_packus_epi16(places[0], places[1]);
-            let bucket = Indices::new(_mm256_packus_epi16(buckets[0], buckets[1]));
-            let is_own = _mm256_cmpgt_epi8(own.look_up(&bucket), place);
-            let entry = _mm256_blendv_epi8(aliases.look_up(&bucket), bucket.bytes, is_own);
-            let [offset_low, offset_high] = offsets.look_up(&bucket);
-            let offset_low = _mm256_andnot_si256(is_own, offset_low);
-            let offset_high = _mm256_andnot_si256(is_own, offset_high);
-            let index = Indices::new(entry);
-            let [freq_low, freq_high] = freqs.look_up(&index);
-            let freq = [
-                _mm256_unpacklo_epi8(freq_low, freq_high),
-                _mm256_unpackhi_epi8(freq_low, freq_high),
-            ];
-            let offset = [
-                _mm256_unpacklo_epi8(offset_low, offset_high),
-                _mm256_unpackhi_epi8(offset_low, offset_high),
-            ];
-            for half in 0..2 {
-                let (low, high) = (group.low[half], group.high[half]);
-                let number = _mm256_add_epi16(places[half], offset[half]);
-                // The quotient has 20 bits: 4 of the lower half, which make less than 2^16 with
-                // the number, below the upper half.
-                let product = _mm256_mulhi_epu16(freq[half], _mm256_and_si256(low, top_bits));
-                let few = _mm256_add_epi16(product, number);
-                let x_low = _mm256_add_epi16(_mm256_mullo_epi16(freq[half], high), few);
-                let carry = _mm256_min_epu16(_mm256_subs_epu16(few, x_low), one);
-                group.low[half] = x_low;
-                group.high[half] = _mm256_add_epi16(_mm256_mulhi_epu16(freq[half], high), carry);
+        let pairs = groups.as_chunks_mut::<PAIR>().0.iter_mut();
+        for (pair, out) in pairs.zip(round.chunks_exact_mut(PAIR * W * WIDTH)) {
+            let mut places = [[zero; 2]; PAIR];
+            let mut buckets = [Indices::new(zero); PAIR];
+            let mut is_own = [zero; PAIR];
+            for g in 0..PAIR {
+                let low = pair[g].low;
+                places[g] = low.map(|low| _mm256_and_si256(low, place_bits));
+                let of =
+                    low.map(|low| _mm256_and_si256(_mm256_srli_epi16::<BITS>(low), bucket_bits));
+                buckets[g] = Indices::new(_mm256_packus_epi16(of[0], of[1]));
             }
-            let refills = group.high.map(|high| _mm256_cmpeq_epi16(high, zero));
-            // Lanes are in order where their bytes are packed.
-            let mask = _mm256_movemask_epi8(_mm256_packs_epi16(refills[0], refills[1])) as u32;
-            let window: &[[u8; 2]; WIDTH] =
-                window[taken..].first_chunk().expect("a group takes at most its width");
-            let mut expanded = [_mm_setzero_si128(); 4];
-            for (eight, expanded) in expanded.iter_mut().enumerate() {
-                let before = (mask & !(u32::MAX << (8 * eight))).count_ones() as usize;
-                let window: &[[u8; 2]; 8] =
-                    window[before..].first_chunk().expect("at most 24 units before");
-                let order = EXPAND[usize::from((mask >> (8 * eight)) as u8)];
-                *expanded = _mm_shuffle_epi8(cast(*window), cast(order));
+            let own = own.look_up(&buckets);
+            for g in 0..PAIR {
+                let place = _mm256_packus_epi16(places[g][0], places[g][1]);
+                is_own[g] = _mm256_cmpgt_epi8(own[g], place);
             }
-            taken += mask.count_ones() as usize;
-            for half in 0..2 {
-                let (low, high) = (group.low[half], group.high[half]);
-                let units = _mm256_set_m128i(expanded[2 + half], expanded[half]);
-                group.high[half] = _mm256_blendv_epi8(high, low, refills[half]);
-                group.low[half] = _mm256_blendv_epi8(low, units, refills[half]);
+            let mut entries = aliases.look_up(&buckets);
+            let mut offsets = offsets.look_up(&buckets);
+            let mut indices = buckets;
+            for g in 0..PAIR {
+                entries[g] = _mm256_blendv_epi8(entries[g], buckets[g].bytes, is_own[g]);
+                indices[g] = Indices::new(entries[g]);
+                offsets[g] = offsets[g].map(|bytes| _mm256_andnot_si256(is_own[g], bytes));
+            }
+            let freqs = freqs.look_up(&indices);
+            for g in 0..PAIR {
+                let (freqs, offsets) = (zip(freqs[g]), zip(offsets[g]));
+                for half in 0..2 {
+                    let (low, high) = (pair[g].low[half], pair[g].high[half]);
+                    let (freq, number) =
+                        (freqs[half], _mm256_add_epi16(places[g][half], offsets[half]));
+                    // The quotient has 20 bits: 4 of the lower half, which make less than 2^16 with
+                    // the number, below the upper half.
+                    let product = _mm256_mulhi_epu16(freq, _mm256_and_si256(low, top_bits));
+                    let few = _mm256_add_epi16(product, number);
+                    let x_low = _mm256_add_epi16(_mm256_mullo_epi16(freq, high), few);
+                    let carry = _mm256_min_epu16(_mm256_subs_epu16(few, x_low), one);
+                    pair[g].low[half] = x_low;
+                    pair[g].high[half] = _mm256_add_epi16(_mm256_mulhi_epu16(freq, high), carry);
+                }
+            }
+            for group in pair.iter_mut() {
+                let window: &[[u8; 2]; WIDTH] =
+                    window[taken..].first_chunk().expect("a group takes at most its width");
+                taken += group.refill(window);
             }
 
-            let value = _mm256_and_si256(_mm256_sll_epi16(entry, shift), coded_bits);
-            let mut symbol = _mm256_add_epi8(value, first);
-            let mask = _mm256_movemask_epi8(_mm256_cmpeq_epi8(entry, escape)) as u32;
-            if mask != 0 {
-                let mut bytes: [u8; WIDTH] = cast(symbol);
-                escapes.put(mask.into(), &mut bytes);
-                symbol = cast(bytes);
+            for (g, out) in out.chunks_exact_mut(W * WIDTH).enumerate() {
+                let value = _mm256_and_si256(_mm256_sll_epi16(entries[g], shift), coded_bits);
+                let mut symbol = _mm256_add_epi8(value, first);
+                let mask = _mm256_movemask_epi8(_mm256_cmpeq_epi8(entries[g], escape)) as u32;
+                if mask != 0 {
+                    let mut bytes: [u8; WIDTH] = cast(symbol);
+                    escapes.put(mask.into(), &mut bytes);
+                    symbol = cast(bytes);
+                }
+                let bits: &[u8; WIDTH] = below.bits[done..].first_chunk().expect("one a symbol");
+                let mut bytes = _mm256_add_epi8(symbol, cast(*bits));
+                if turn {
+                    bytes = turn_back(bytes);
+                }
+                prefetch::write_ahead(out, W * AHEAD);
+                if W == 1 {
+                    out.copy_from_slice(&cast::<_, [u8; WIDTH]>(bytes));
+                } else {
+                    let low: &[u8; WIDTH] = below.low[done..].first_chunk().expect("one a symbol");
+                    prefetch::read_ahead(low, AHEAD);
+                    out.copy_from_slice(token.float16(bytes, cast(*low)).as_flattened());
+                }
+                done += WIDTH;
             }
-            let bits: &[u8; WIDTH] = below.bits[done..].first_chunk().expect("one a symbol");
-            let mut bytes = _mm256_add_epi8(symbol, cast(*bits));
-            if turn {
-                bytes = turn_back(bytes);
-            }
-            prefetch::write_ahead(out, W * AHEAD);
-            if W == 1 {
-                out.copy_from_slice(&cast::<_, [u8; WIDTH]>(bytes));
-            } else {
-                let low: &[u8; WIDTH] = below.low[done..].first_chunk().expect("one a symbol");
-                prefetch::read_ahead(low, AHEAD);
-                out.copy_from_slice(token.float16(bytes, cast(*low)).as_flattened());
-            }
-            done += WIDTH;
         }
         rest = &rest[taken..];
     }
@@ -185,6 +185,30 @@ impl Group {
         Self { low: half(0), high: half(16) }
     }
 
+    /// Gives the next units to the lanes whose states are low; returns how many.
+    #[inline]
+    #[target_feature(enable = "avx2,popcnt")]
+    fn refill(&mut self, window: &[[u8; 2]; WIDTH]) -> usize {
+        let refills = self.high.map(|high| _mm256_cmpeq_epi16(high, _mm256_setzero_si256()));
+        // Lanes are in order where their bytes are packed.
+        let mask = _mm256_movemask_epi8(_mm256_packs_epi16(refills[0], refills[1])) as u32;
+        let mut expanded = [_mm_setzero_si128(); 4];
+        for (eight, expanded) in expanded.iter_mut().enumerate() {
+            let before = (mask & !(u32::MAX << (8 * eight))).count_ones() as usize;
+            let window: &[[u8; 2]; 8] =
+                window[before..].first_chunk().expect("at most 24 units before");
+            let order = EXPAND[usize::from((mask >> (8 * eight)) as u8)];
+            *expanded = _mm_shuffle_epi8(cast(*window), cast(order));
+        }
+        for half in 0..2 {
+            let (low, high) = (self.low[half], self.high[half]);
+            let units = _mm256_set_m128i(expanded[2 + half], expanded[half]);
+            self.high[half] = _mm256_blendv_epi8(high, low, refills[half]);
+            self.low[half] = _mm256_blendv_epi8(low, units, refills[half]);
+        }
+        mask.count_ones() as usize
+    }
+
     fn store(&self, states: &mut [u32; WIDTH]) {
         let (low, high): ([[u16; 16]; 2], [[u16; 16]; 2]) = (cast(self.low), cast(self.high));
         for (lane, state) in states.iter_mut().enumerate() {
@@ -194,7 +218,15 @@ impl Group {
     }
 }
 
+/// Makes words of low bytes and high bytes, as a group has them.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn zip([low, high]: [__m256i; 2]) -> [__m256i; 2] {
+    [_mm256_unpacklo_epi8(low, high), _mm256_unpackhi_epi8(low, high)]
+}
+
 /// Indices below 64, and what chooses among rows of 16 by them.
+#[derive(Clone, Copy)]
 struct Indices {
     bytes: __m256i,
     odd: __m256i,
@@ -222,14 +254,22 @@ impl<const R: usize> Bytes<R> {
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn look_up(&self, indices: &Indices) -> __m256i {
-        let rows = self.0.map(|row| _mm256_shuffle_epi8(row, indices.bytes));
-        let first = _mm256_blendv_epi8(rows[0], rows[1], indices.odd);
-        if R == 2 {
-            return first;
+    fn look_up(&self, indices: &[Indices; PAIR]) -> [__m256i; PAIR] {
+        let mut rows = [[_mm256_setzero_si256(); PAIR]; R];
+        for (rows, row) in rows.iter_mut().zip(self.0) {
+            for (row_of, indices) in rows.iter_mut().zip(indices) {
+                *row_of = _mm256_shuffle_epi8(row, indices.bytes);
+            }
         }
-        let second = _mm256_blendv_epi8(rows[R - 2], rows[R - 1], indices.odd);
-        _mm256_blendv_epi8(first, second, indices.upper)
+        let mut found = rows[0];
+        for (g, (found, indices)) in found.iter_mut().zip(indices).enumerate() {
+            *found = _mm256_blendv_epi8(rows[0][g], rows[1][g], indices.odd);
+            if R > 2 {
+                let second = _mm256_blendv_epi8(rows[R - 2][g], rows[R - 1][g], indices.odd);
+                *found = _mm256_blendv_epi8(*found, second, indices.upper);
+            }
+        }
+        found
     }
 }
 
@@ -240,16 +280,15 @@ impl<const R: usize> Words<R> {
     #[inline]
     #[target_feature(enable = "avx2")]
     fn new(table: [u16; MAX_ENTRIES]) -> Self {
-        Self([
-            Bytes::new(table.map(|word| word as u8)),
-            Bytes::new(table.map(|word| (word >> 8) as u8)),
-        ])
+        let high = table.map(|word| (word >> 8) as u8);
+        Self([Bytes::new(table.map(|word| word as u8)), Bytes::new(high)])
     }
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn look_up(&self, indices: &Indices) -> [__m256i; 2] {
-        [self.0[0].look_up(indices), self.0[1].look_up(indices)]
+    fn look_up(&self, indices: &[Indices; PAIR]) -> [[__m256i; 2]; PAIR] {
+        let (low, high) = (self.0[0].look_up(indices), self.0[1].look_up(indices));
+        [[low[0], high[0]], [low[1], high[1]]]
     }
 }
 
