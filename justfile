@@ -89,7 +89,7 @@ remote:
 hub *ARG:
     ci/hub {{ ARG }}
 
-# Runs the tests of a store in a bucket, on servers of S3, Azure and Google from PyPI and npm
+# Runs the tests of a store in a bucket, on servers of S3 and Azure from PyPI and npm
 bucket *KIND:
     ci/bucket {{ KIND }}
 

@@ -22,7 +22,7 @@ fn address(name: &str) -> String {
 fn one_tensor_takes_five_requests_cold_and_one_warm() {
     let place = Place::new();
     // A gigabyte, in tensors of 1 MB.
-    let names: Vec<_> = (1..=1000).map(|i| (format!("layer.{i}"), i)).collect();
+    let names: Vec<_> = (1..=1000).map(|i| (format!("layer.{i:04}"), i)).collect();
     let tensors: Vec<_> = names.iter().map(|(name, i)| (name.as_str(), *i, 500_000)).collect();
     let source = place.source("source", &[("m.safetensors", model(&tensors, "m"))]);
     let store = Store::open(&address("tensor")).unwrap();
@@ -32,11 +32,11 @@ fn one_tensor_takes_five_requests_cold_and_one_warm() {
     let cold = Store::new(objects.clone());
     let revision: Revision = "lab/model".parse().unwrap();
     let weights = cold.open_file(&revision, "m.safetensors").unwrap();
-    let (_, bytes) = weights.read_to_vec("layer.41", None).unwrap();
+    let (_, bytes) = weights.read_to_vec("layer.0041", None).unwrap();
     assert!(bytes == common::tensor(41, 500_000));
     assert!(objects.requests() <= 5, "{} requests cold", objects.requests());
     let before = objects.requests();
-    let (_, bytes) = weights.read_to_vec("layer.77", None).unwrap();
+    let (_, bytes) = weights.read_to_vec("layer.0077", None).unwrap();
     assert!(bytes == common::tensor(77, 500_000));
     assert_eq!(objects.requests() - before, 1);
     // Many neighbours are a few requests.

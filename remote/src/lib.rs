@@ -16,6 +16,7 @@ mod origin;
 mod ranges;
 mod runtime;
 mod source;
+mod staged;
 mod upload;
 mod web;
 mod weights;
