@@ -17,6 +17,7 @@ use object_store::{
 
 use crate::error::{Error, Result};
 use crate::runtime::block_on;
+use crate::staged::sync_folder;
 
 /// The number of requests that are sent side by side. With pieces of 8 MiB, at most 128 MiB are on
 /// their way.
@@ -314,9 +315,8 @@ impl Objects {
     /// [`Error::Failed`].
     pub fn sync(&self, key: &str) -> Result<()> {
         let Some(file) = self.file(key) else { return Ok(()) };
-        let sync = |path: &Path| fs::File::open(path)?.sync_all();
-        let folder = file.parent().filter(|_| cfg!(unix));
-        let done = sync(&file).and_then(|()| folder.map_or(Ok(()), sync));
+        let synced = fs::File::open(&file).and_then(|file| file.sync_all());
+        let done = synced.and_then(|()| file.parent().map_or(Ok(()), sync_folder));
         done.map_err(|error| unreadable(&file, &error))
     }
 
