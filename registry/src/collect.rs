@@ -321,6 +321,9 @@ impl Run<'_> {
             upload.finish()?;
             rewritten += 1;
         }
+        if let Some(lease) = &lease {
+            lease.check(self.namespace)?;
+        }
         relocate(self.store, self.namespace, &moves)?;
         index::write(&self.store.objects, self.namespace, new)?;
         drop(lease);

@@ -122,13 +122,14 @@ impl Copy<'_> {
         for key in wanted {
             if there.contains(key) {
                 kept += 1;
-            } else if self.object(key)? {
-                self.done.objects += 1;
-            } else if !runs.contains(key) && !self.superseding(namespace, key)? {
-                // Runs of the index are merged at any time, and cost space alone.
-                let problem = "it is missing, and revisions in the copy need it";
-                self.lost.get_or_insert_with(|| Error::damaged(key, problem));
+                continue;
             }
+            // Runs of the index are merged at any time, and cost space alone.
+            if self.object(key)? || runs.contains(key) || self.superseding(namespace, key)? {
+                continue;
+            }
+            let problem = "it is missing, and revisions in the copy need it";
+            self.lost.get_or_insert_with(|| Error::damaged(key, problem));
         }
         Ok(kept)
     }
@@ -201,6 +202,7 @@ impl Copy<'_> {
             at = to;
         }
         upload.finish()?;
+        self.done.objects += 1;
         self.done.bytes += meta.len;
         Ok(true)
     }

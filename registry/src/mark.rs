@@ -1,6 +1,7 @@
 //! What is in use: the commits of all logs, and everything that they name.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use at1w_container::Digest;
@@ -16,13 +17,16 @@ use crate::relocate::newest;
 use crate::store::Store;
 use crate::tree::Tree;
 
+/// The number of trees that are read at a time.
+const TREES: usize = 256;
+
 /// A commit that is in use.
 #[derive(Clone, Debug)]
 pub(crate) struct InUse {
     /// The repository, as its last entry names it.
     pub(crate) repo: String,
     pub(crate) commit: Commit,
-    pub(crate) tree: Tree,
+    pub(crate) tree: Arc<Tree>,
     /// Whether a branch or a tag leads to it now; otherwise one did that was removed lately.
     pub(crate) current: bool,
 }
@@ -167,8 +171,14 @@ fn mark_log(
     let removed = ancestors(&commits, removed.into_iter());
     let removed = removed.into_iter().filter(|commit| !known.contains(commit.id.as_str()));
     let all = current.iter().map(|commit| (*commit, true));
-    for (commit, current) in all.chain(removed.map(|commit| (commit, false))) {
-        let tree = match Tree::read(&store.objects, namespace, commit.tree, &commit.copy) {
+    let all: Vec<_> = all.chain(removed.map(|commit| (commit, false))).collect();
+    let mut trees = read_trees(store, namespace, all.iter().map(|(commit, _)| *commit))?;
+    for (commit, current) in all {
+        let tree = match trees.get(&commit.tree) {
+            Some(tree) => Ok(tree.clone()),
+            None => Tree::read(&store.objects, namespace, commit.tree, &commit.copy).map(Arc::new),
+        };
+        let tree = match tree {
             // It was collected before, with a shorter grace.
             Err(Error::Damaged { .. }) if !current => continue,
             Err(error) if error.is_integrity() => {
@@ -177,10 +187,32 @@ fn mark_log(
             }
             tree => tree?,
         };
+        trees.insert(commit.tree, tree.clone());
         let (repo, commit) = (head.name.clone(), commit.clone());
         marked.commits.push(InUse { repo, commit, tree, current });
     }
     Ok(())
+}
+
+/// Reads the trees of commits, each once and side by side. Those whose named copies are missing or
+/// damaged are left out.
+fn read_trees<'a>(
+    store: &Store,
+    namespace: &str,
+    commits: impl Iterator<Item = &'a Commit>,
+) -> Result<HashMap<Digest, Arc<Tree>>> {
+    let copy = |commit: &Commit| format!("{}/{}", keys::tree(namespace, commit.tree), commit.copy);
+    let named: HashMap<_, _> = commits.map(|commit| (commit.tree, copy(commit))).collect();
+    let (digests, keys): (Vec<_>, Vec<_>) = named.into_iter().unzip();
+    let mut trees = HashMap::new();
+    for (digests, keys) in digests.chunks(TREES).zip(keys.chunks(TREES)) {
+        for (&digest, bytes) in digests.iter().zip(store.objects.get_all(keys)?) {
+            if let Some(Ok(tree)) = bytes.map(|bytes| Tree::parse(&bytes, digest)) {
+                trees.insert(digest, Arc::new(tree));
+            }
+        }
+    }
+    Ok(trees)
 }
 
 fn number(key: &str) -> u64 {

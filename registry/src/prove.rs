@@ -72,8 +72,20 @@ impl Proof {
         let mut proof = Self::default();
         let (asked, others): (Vec<_>, Vec<_>) =
             marked.recipes.values().partition(|(_, recipe)| files(&recipe.sha256));
+        // A recipe that is whole in itself may be of another file than trees say.
+        let all = marked.commits.iter().flat_map(|in_use| in_use.tree.files.values());
+        let strange = all.filter(|file| {
+            marked.recipes.get(&file.sha256).is_some_and(|(_, recipe)| !recipe.is_of(file))
+        });
+        let strange: HashSet<_> = strange.map(|file| file.sha256).collect();
         for (_, recipe) in asked {
-            proof.add(store, namespace, recipe, &lens, wanted, progress)?;
+            let file = recipe.sha256;
+            if strange.contains(&file) {
+                let problem = "it is not what trees say".to_owned();
+                proof.bad.push(Bad { file, segment: None, tensor: None, problem });
+            } else {
+                proof.add(store, namespace, recipe, &lens, wanted, progress)?;
+            }
         }
         let doubted: HashSet<_> = proof.damaged().into_keys().cloned().collect();
         for (_, recipe) in others.into_iter().filter(|_| !doubted.is_empty()) {

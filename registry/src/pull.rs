@@ -112,6 +112,7 @@ impl Store {
         let namespace = &revision.repo.namespace;
         let (found, tree) = self.tree(revision)?;
         check_pins(revision, &found.tree, &tree, options)?;
+        let layout = options.packed.then(|| layout(&tree)).transpose()?;
         options.progress.begin(tree.bytes());
         fs::create_dir_all(target).map_err(Error::io(target))?;
         let mut pulled = Pulled {
@@ -121,7 +122,6 @@ impl Store {
             bytes: tree.bytes(),
             kept: 0,
         };
-        let layout = options.packed.then(|| layout(&tree)).transpose()?;
         let places: Vec<_> = match &layout {
             Some(layout) => layout.files().collect(),
             None => tree.files.keys().map(|path| (path.as_str(), path.as_str())).collect(),

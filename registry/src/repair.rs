@@ -70,7 +70,7 @@ impl Store {
                 .collect();
             if !damaged.is_empty() {
                 let replica = Replica::open(replica, &namespace)?;
-                self.repair_files(&replica, marked, &damaged, &mut done, progress)?;
+                self.repair_files(&replica, &lease, marked, &damaged, &mut done, progress)?;
             }
         }
         Ok(done)
@@ -80,6 +80,7 @@ impl Store {
     fn repair_files(
         &self,
         replica: &Replica<'_>,
+        lease: &Lease,
         mut marked: Marked,
         damaged: &HashSet<Digest>,
         done: &mut Repaired,
@@ -131,6 +132,7 @@ impl Store {
             moves.insert(location.clone(), (to, model_len));
         }
         packs.finish()?;
+        lease.check(namespace)?;
         relocate(self, namespace, &moves)?;
         index::write(&self.objects, namespace, new)?;
         done.repaired += moves.len() as u64;

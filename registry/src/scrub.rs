@@ -1,7 +1,7 @@
 //! Scrubbing: reads and proves every byte that is in use, and names the revisions that need what is
 //! damaged.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, SystemTime};
@@ -112,6 +112,22 @@ pub struct Damage {
     pub revisions: Vec<String>,
 }
 
+impl Damage {
+    /// Returns the damage of an object as a whole.
+    fn whole(namespace: &str, object: String, problem: &str, revisions: Vec<String>) -> Self {
+        Self {
+            namespace: namespace.into(),
+            file: None,
+            tensor: None,
+            pack: object,
+            offset: 0,
+            len: 0,
+            problem: problem.into(),
+            revisions,
+        }
+    }
+}
+
 /// The outcome of a scrub.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -124,6 +140,34 @@ pub struct Scrubbed {
     pub damaged: Vec<Damage>,
     /// The number of marks that were lifted, since what they marked is good again.
     pub lifted: u64,
+}
+
+/// Returns the damage that something broken is; `None` where what is asked for does not need it.
+fn damage_of(
+    namespace: &str,
+    Broken { part, error }: &Broken,
+    asked: Option<&RepoName>,
+    revisions: &HashMap<Digest, Vec<String>>,
+) -> Option<Damage> {
+    let damage =
+        |object, revisions| Damage::whole(namespace, object, &error.to_string(), revisions);
+    match part {
+        Part::Log(folder) => {
+            let of_asked = |repo| folder.starts_with(&format!("{}/", keys::name(repo)));
+            asked.is_none_or(of_asked).then(|| damage(folder.clone(), Vec::new()))
+        }
+        Part::Tree(tree, revisions) => {
+            let of_asked =
+                |found: &str| asked.is_none_or(|repo| found.starts_with(&format!("{repo}@")));
+            let revisions: Vec<_> =
+                revisions.iter().filter(|found| of_asked(found)).cloned().collect();
+            (!revisions.is_empty()).then(|| damage(keys::tree(namespace, *tree), revisions))
+        }
+        Part::Recipe(file) => {
+            let damage = damage(keys::recipes(namespace, *file), revisions.get(file)?.clone());
+            Some(Damage { file: Some(file.to_string()), ..damage })
+        }
+    }
 }
 
 impl Store {
@@ -180,50 +224,8 @@ impl Store {
         let lifted = before.iter().filter(|(location, _)| proof.is_good(location));
         let lifted: Vec<_> = lifted.flat_map(|(_, keys)| keys.clone()).collect();
         self.objects.delete(&lifted)?;
-        let damage = |pack: String, problem: &str, revisions: Vec<String>| Damage {
-            namespace: namespace.into(),
-            file: None,
-            tensor: None,
-            pack,
-            offset: 0,
-            len: 0,
-            problem: problem.into(),
-            revisions,
-        };
-        let of_repo = |name: &str| options.repo.is_none_or(|repo| repo.to_string() == name);
-        for Broken { part, error } in &marked.broken {
-            let problem = error.to_string();
-            done.damaged.extend(match part {
-                Part::Log(folder) => {
-                    let wanted = options.repo.is_none_or(|repo| {
-                        folder.strip_prefix(&keys::name(repo)).is_some_and(|f| f.starts_with('/'))
-                    });
-                    wanted.then(|| damage(folder.clone(), &problem, Vec::new()))
-                }
-                Part::Tree(tree, revisions) => {
-                    let of_repo = |found: &&String| {
-                        of_repo(found.split_once('@').map_or("", |(repo, _)| repo))
-                    };
-                    let revisions: Vec<_> = revisions.iter().filter(of_repo).cloned().collect();
-                    let folder = keys::tree(namespace, *tree);
-                    (!revisions.is_empty()).then(|| damage(folder, &problem, revisions))
-                }
-                Part::Recipe(file) => revisions.get(file).map(|revisions| Damage {
-                    file: Some(file.to_string()),
-                    ..damage(keys::recipes(namespace, *file), &problem, revisions.clone())
-                }),
-            });
-        }
-        // A recipe that is whole in itself may be that of another file than trees say.
-        let all = marked.commits.iter().flat_map(|in_use| in_use.tree.files.values());
-        let mut others = HashSet::new();
-        for file in all.filter(|file| revisions.contains_key(&file.sha256)) {
-            let recipe = marked.recipes.get(&file.sha256).filter(|(_, recipe)| !recipe.is_of(file));
-            let Some((key, _)) = recipe.filter(|_| others.insert(file.sha256)) else { continue };
-            done.damaged.push(Damage {
-                file: Some(file.sha256.to_string()),
-                ..damage(key.clone(), "it is not what trees say", revisions[&file.sha256].clone())
-            });
+        for broken in &marked.broken {
+            done.damaged.extend(damage_of(namespace, broken, options.repo, &revisions));
         }
         for bad in &proof.bad {
             let (key, _) = &marked.recipes[&bad.file];
@@ -236,7 +238,7 @@ impl Store {
                 tensor: bad.tensor.clone(),
                 offset,
                 len,
-                ..damage(pack, &bad.problem, revisions[&bad.file].clone())
+                ..Damage::whole(namespace, pack, &bad.problem, revisions[&bad.file].clone())
             });
         }
         done.damaged

@@ -89,6 +89,27 @@ fn a_recipe_is_the_packed_file() {
 }
 
 #[test]
+fn a_packed_file_takes_no_other_ones_place() {
+    let place = Place::new();
+    let files = [("m.safetensors", small()[0].1.clone()), ("m.at1w", b"another".to_vec())];
+    place.push("lab/model", &files);
+    let (packed, back) = (place.path("packed"), place.path("back"));
+    let revision: Revision = "lab/model".parse().unwrap();
+    place.real().pull(&revision, &packed, &PullOptions::new().packed(true)).unwrap();
+    let options = at1w_container::repository::Options::new();
+    at1w_container::repository::unpack(&packed, &back, &options).unwrap();
+    assert_eq!(common::files(&back), owned(&files));
+    // The manifest of the directory is no file of the repository.
+    place.push("lab/other", &[("at1w-manifest.json", b"{}".to_vec())]);
+    let pulled = place.real().pull(
+        &"lab/other".parse().unwrap(),
+        &place.path("other"),
+        &PullOptions::new().packed(true),
+    );
+    assert!(pulled.is_err());
+}
+
+#[test]
 fn files_are_added_and_only_delete_removes() {
     let place = Place::new();
     let repo = "lab/model".parse().unwrap();

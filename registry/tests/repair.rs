@@ -191,3 +191,27 @@ fn a_run_of_the_index_with_swapped_places_is_found_by_a_scrub() {
     assert!(place.keys("scrub/lab/marks").is_empty());
     assert_eq!(place.pulled("lab/one").unwrap(), owned(&weights("one")));
 }
+
+#[test]
+fn a_plain_recipe_of_a_packed_file_is_damaged() {
+    let place = Place::new();
+    let file = weights("one")[0].1.clone();
+    place.push("lab/plain", &[("m.bin", file.clone())]);
+    let plain = place.keys("files/lab").remove(0);
+    let plain = (place.root().join(&plain), fs::read(place.root().join(&plain)).unwrap());
+    place.push("lab/one", &[("m.safetensors", file.clone())]);
+    let replica = replica(&place);
+    for key in place.keys("files/lab") {
+        fs::remove_file(place.root().join(key)).unwrap();
+    }
+    fs::write(plain.0, plain.1).unwrap();
+    assert!(place.pulled("lab/one").is_err());
+    let found = scrub(&place);
+    assert!(found.damaged.len() == 1 && found.damaged[0].len == 0, "{found:?}");
+    let done = place.real().repair(&replica, &()).unwrap();
+    assert!(done.left.is_empty(), "{done:?}");
+    for (repo, name) in [("lab/one", "m.safetensors"), ("lab/plain", "m.bin")] {
+        assert_eq!(place.pulled(repo).unwrap(), owned(&[(name, file.clone())]));
+    }
+    assert!(scrub(&place).damaged.is_empty());
+}
