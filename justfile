@@ -85,7 +85,7 @@ registry:
 remote:
     ci/remote
 
-# Runs unmodified clients against a server; over a `bucket`, or its `load`, or `kill`s
+# Runs unmodified clients against a server; `all` of them, over a `bucket`, or `load`, `kill`, `measure`
 hub *ARG:
     ci/hub {{ ARG }}
 

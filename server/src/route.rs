@@ -31,7 +31,8 @@ pub(crate) async fn answer(
     let method = request.method().clone();
     // A signed address is as good as a token for as long as it lasts.
     let path = request.uri().path();
-    let path = if path.starts_with("/lfs/") { "/lfs/..." } else { path }.to_owned();
+    let first = segments(path).ok().and_then(|segments| segments.into_iter().next());
+    let path = if first.as_deref() == Some("lfs") { "/lfs/..." } else { path }.to_owned();
     let work = AssertUnwindSafe(handle(hub, peer, id.clone(), request)).catch_unwind();
     let answer = work.await.unwrap_or_else(|_| Err(Problem::internal("a panic")));
     let mut response = answer.unwrap_or_else(|problem| {
@@ -162,6 +163,8 @@ async fn api(call: Arc<Call>, segments: &[&str], body: Body) -> Answer {
     match (&method, segments) {
         (&Method::GET, ["whoami-v2"]) => manage::who_am_i(&call),
         (&Method::POST, ["validate-yaml"]) => {
+            // An answer before the end of the body would break the connection.
+            drop(crate::body::read(&call, body, crate::body::SHORT).await?);
             Ok(json(&serde_json::json!({ "errors": [], "warnings": [] })))
         }
         (&Method::POST, ["repos", "create"]) => manage::create(call, body).await,

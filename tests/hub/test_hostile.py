@@ -424,9 +424,10 @@ def test_parts_have_a_quota(make):
                                     data=content[: int(upload["header"]["chunk_size"])])[0]
     assert [put(first), put(second)] == [200, 200]
     other = os.urandom(70_000_000)
+    found = []
     for number in range(5):
         upload = lfs(server, other)[1]["actions"]["upload"]
         size = int(upload["header"]["chunk_size"])
         path = upload["header"][str(number + 1)].removeprefix(server.url)
-        status = server.ask(path, "PUT", data=other[number * size : (number + 1) * size])[0]
-    assert status == 503
+        found.append(server.ask(path, "PUT", data=other[number * size : (number + 1) * size])[0])
+    assert 503 in found
