@@ -479,7 +479,8 @@ fn a_push_that_is_given_up_leaves_the_recipes_of_others() {
         inner.pass();
         Fate::Answered
     }));
-    let source = place.source("source", &[("m.safetensors", model(&[("a", 1, 900_000), ("b", 2, 10)], "m"))]);
+    let source = place
+        .source("source", &[("m.safetensors", model(&[("a", 1, 900_000), ("b", 2, 10)], "m"))]);
     let pushing = thread::spawn(move || push(&store, &source).is_err());
     at_door.pass();
     thread::sleep(lease * 2);
