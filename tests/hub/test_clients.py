@@ -103,7 +103,6 @@ out["ls"] = sorted(fs.ls("lab/model", detail=False))
 with fs.open("lab/model/model.safetensors", "rb") as f:
     f.seek(1000); out["read"] = f.read(100).hex()
     f.seek(-7, 2); out["tail"] = f.read().hex()
-out["parameters"] = api.get_safetensors_metadata("lab/model").parameter_count if False else None
 for name, call in {
     "repo": lambda: api.model_info("lab/none"),
     "revision": lambda: api.model_info("lab/model", revision="none"),
