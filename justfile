@@ -73,7 +73,7 @@ sweeps:
 registry:
     ci/registry
 
-# Runs unmodified clients against a server, or `load`, or `kill`
+# Runs unmodified clients against a server; `all` of them, over a `bucket`, or `load`, `kill`, `measure`
 hub *ARG:
     ci/hub {{ ARG }}
 

@@ -34,6 +34,9 @@ const HEADER_WEIGHT: u64 = 32;
 /// The memory that an entry of a tree or an opened file takes besides, in bytes.
 const ENTRY_WEIGHT: u64 = 512;
 
+/// How long the store is believed to answer as it did.
+const ASKED: Duration = Duration::from_secs(1);
+
 /// How long a damaged file is refused without another look: it may be repaired meanwhile.
 const REFUSED: Duration = Duration::from_secs(600);
 
@@ -60,6 +63,8 @@ pub(crate) struct Hub {
     pub(crate) downloads: Rate,
     pub(crate) mirror: Option<Mirror>,
     owners: Mutex<HashMap<String, Owner>>,
+    /// Whether the store answered, and when it was asked.
+    asked: Mutex<Option<(Instant, Answer<()>)>>,
     trees: Cache<(String, Digest), Tree>,
     originals: Cache<(String, Digest), Original>,
     /// The files that were found damaged, and when.
@@ -103,6 +108,7 @@ impl Hub {
             originals: Cache::new(config.limits.cache / 2),
             config,
             owners: Mutex::default(),
+            asked: Mutex::default(),
             damaged: Mutex::default(),
             verify_failures: AtomicU64::new(0),
         })
@@ -151,6 +157,19 @@ impl Hub {
     pub(crate) fn learn_owner(&self, namespace: &str, owner: Owner) {
         let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
         owners.insert(namespace.into(), owner);
+    }
+
+    /// Checks that the store answers: whoever asks, it is asked once in a while.
+    pub(crate) fn check_store(&self) -> Answer<()> {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*asked {
+            Some((since, outcome)) if since.elapsed() < ASKED => outcome.clone(),
+            _ => {
+                let outcome = self.store.require().map_err(Problem::from);
+                *asked = Some((Instant::now(), outcome.clone()));
+                outcome
+            }
+        }
     }
 
     /// Notes that a file is damaged: it is refused for a while.

@@ -17,9 +17,10 @@ use crate::address::RepoId;
 use crate::body::{Quota, SHORT, Spooled, read, spool};
 use crate::call::{Call, blocking, json as respond, parse, text, worked};
 use crate::error::{Answer, Problem, header_value};
-use crate::hub::{Hub, random};
+use crate::hub::Hub;
 use crate::keep::keep;
 use crate::token::Role;
+use crate::xet::check_staged;
 
 /// Files of at most this many bytes are uploaded in one part.
 const ONE_PART: u64 = 64 << 20;
@@ -132,7 +133,10 @@ fn describe(
     let parts = multipart && *size > ONE_PART;
     let upload = if parts {
         let part = PART.max(size.div_ceil(PARTS));
-        let claim = Claim { upload: Some(random()), ..claim };
+        // A second try goes on with the first one.
+        let upload = format!("{} {} {oid} {size}", claim.token, claim.namespace);
+        let upload = Digest::of(upload.as_bytes()).to_string();
+        let claim = Claim { upload: Some(upload), ..claim };
         let mut header = Map::new();
         header.insert("chunk_size".into(), part.to_string().into());
         for number in 1..=size.div_ceil(part) {
@@ -210,9 +214,10 @@ pub(crate) async fn upload(call: Arc<Call>, claim: String, body: Body) -> Answer
                 return Err(Problem::bad(format!("The part has to have {expected} bytes")));
             }
             let key = part_key(&claim.namespace, upload, number);
-            let hub = Arc::clone(&call.hub);
-            worked(&call.hub.decoding, move || {
-                let mut upload = hub.store.objects().upload(&key)?;
+            let slots = Arc::clone(&call.hub.decoding);
+            worked(&slots, move || {
+                check_staged(&call, &claim.namespace, "parts", body.len)?;
+                let mut upload = call.hub.store.objects().upload(&key)?;
                 copy(&mut body.file.reopen()?, &mut upload)?;
                 upload.finish()?;
                 let mut response = Response::new(Body::empty());

@@ -1,6 +1,6 @@
 //! What repositories hold: lists, trees, branches and commits.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use at1w_container::Digest;
 use at1w_registry::{Entry, File, Original, Ref, Revision, Tree, proposal_number};
@@ -13,7 +13,7 @@ use crate::address::{Kind, RepoId, decode, encode};
 use crate::call::{Call, json as answer, parse};
 use crate::error::{Answer, Problem, header_value};
 use crate::files::{etag, is_large, pointer};
-use crate::revision::{find, is_hidden};
+use crate::revision::{find, find_stored, is_hidden, upstream_names};
 
 /// The number of entries of a page. Some clients follow no pages.
 const PAGE: usize = 5000;
@@ -156,11 +156,12 @@ fn parameters(call: &Call, id: &RepoId, tree: &Tree) -> Answer<Value> {
         let original = call.hub.original(&id.repo.namespace, file)?;
         let Original::Packed(reader) = &*original else { continue };
         for tensor in reader.header().tensors() {
-            let count = tensor.shape().iter().product::<u64>();
-            *counts.entry(tensor.dtype_name().to_owned()).or_default() += count;
+            let count = tensor.shape().iter().fold(1, |count: u64, dim| count.saturating_mul(*dim));
+            let sum = counts.entry(tensor.dtype_name().to_owned()).or_default();
+            *sum = sum.saturating_add(count);
         }
     }
-    let total: u64 = counts.values().sum();
+    let total = counts.values().fold(0, |sum: u64, count| sum.saturating_add(*count));
     Ok(json!({ "parameters": counts, "total": total }))
 }
 
@@ -279,13 +280,15 @@ pub(crate) fn refs(call: &Call, id: &RepoId) -> Answer {
 /// Lists the commits of a revision, the last one first.
 pub(crate) fn commits(call: &Call, id: &RepoId, revision: &str) -> Answer {
     let entry = call.who.read(&call.hub, id)?;
-    let found = find(&call.hub, id, &entry, revision)?;
+    let found = find_stored(&call.hub, id, &entry, revision)?;
     let named = Revision { repo: id.repo.clone(), revision: Some(found.commit) };
     let (_, commits) = call.hub.store.history(&named)?;
+    let names: HashMap<_, _> =
+        upstream_names(&entry).map(|(name, at)| (&at.commit, name)).collect();
     let commits = commits.iter().map(|commit| {
         let (title, message) = commit.message.split_once('\n').unwrap_or((&commit.message, ""));
         json!({
-            "id": commit.id,
+            "id": names.get(&commit.id).copied().unwrap_or(&commit.id),
             "title": title,
             "message": message.trim_start(),
             "authors": [{ "user": commit.author }],

@@ -36,27 +36,36 @@ pub(crate) fn stored(revision: &str) -> Answer<String> {
     Ok(name)
 }
 
-/// Finds a revision of a repository.
+/// Finds a revision of a repository, as clients know it.
 pub(crate) fn find(hub: &Hub, id: &RepoId, entry: &Entry, revision: &str) -> Answer<Ref> {
-    let name = stored(revision)?;
+    let mut found = find_stored(hub, id, entry, revision)?;
     if hub.owner(&id.repo.namespace)? != Some(Owner::Upstream) {
-        return resolve(hub, id, entry, name);
+        return Ok(found);
     }
-    let mut found = resolve(hub, id, entry, of_upstream(&name))?;
     // What was fetched from upstream keeps the name that it has there.
-    let Entry { branches, tags, .. } = entry;
-    let named = || {
-        let all = tags.iter().chain(branches);
-        all.filter_map(|(name, other)| Some((name.strip_prefix(UPSTREAM)?, other)))
-    };
+    let named = upstream_names(entry);
     // A branch that has gone back to an older commit is a new commit here, with the same tree.
-    let same = named()
+    let same = named
+        .clone()
         .find(|(_, other)| other.commit == found.commit)
-        .or_else(|| named().find(|(_, other)| other.tree == found.tree));
+        .or_else(|| named.clone().find(|(_, other)| other.tree == found.tree));
     if let Some((name, _)) = same {
         found.commit = name.into();
     }
     Ok(found)
+}
+
+/// Finds a revision of a repository, with the commit as the store knows it.
+pub(crate) fn find_stored(hub: &Hub, id: &RepoId, entry: &Entry, revision: &str) -> Answer<Ref> {
+    let name = stored(revision)?;
+    let upstream = hub.owner(&id.repo.namespace)? == Some(Owner::Upstream);
+    resolve(hub, id, entry, if upstream { of_upstream(&name) } else { name })
+}
+
+/// Returns what was fetched from upstream, by the names that commits have there.
+pub(crate) fn upstream_names(entry: &Entry) -> impl Iterator<Item = (&str, &Ref)> + Clone {
+    let all = entry.tags.iter().chain(&entry.branches);
+    all.filter_map(|(name, found)| Some((name.strip_prefix(UPSTREAM)?, found)))
 }
 
 /// Whether a name is one of a commit.

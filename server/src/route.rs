@@ -31,7 +31,8 @@ pub(crate) async fn answer(
     let method = request.method().clone();
     // A signed address is as good as a token for as long as it lasts.
     let path = request.uri().path();
-    let path = if path.starts_with("/lfs/") { "/lfs/..." } else { path }.to_owned();
+    let first = segments(path).ok().and_then(|segments| segments.into_iter().next());
+    let path = if first.as_deref() == Some("lfs") { "/lfs/..." } else { path }.to_owned();
     let work = AssertUnwindSafe(handle(hub, peer, id.clone(), request)).catch_unwind();
     let answer = work.await.unwrap_or_else(|_| Err(Problem::internal("a panic")));
     let mut response = answer.unwrap_or_else(|problem| {
@@ -58,11 +59,8 @@ async fn handle(hub: Arc<Hub>, peer: SocketAddr, id: String, request: Request<In
     match path.as_str() {
         "/healthz" => return Ok(text(StatusCode::OK, "ok")),
         "/readyz" => {
-            return blocking(move || {
-                hub.store.require()?;
-                Ok(text(StatusCode::OK, "ok"))
-            })
-            .await;
+            blocking(move || hub.check_store()).await?;
+            return Ok(text(StatusCode::OK, "ok"));
         }
         _ => {}
     }

@@ -35,6 +35,7 @@ pub fn serve(store: Store, config: Config, ready: impl FnOnce(&str, &str)) -> Re
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(failed)?;
     choose_provider();
+    allow_open_files(config.limits.connections);
     let tls = acceptor(&config.tls)?;
     let hub = Arc::new(Hub::open(store, config)?);
     let outcome = runtime.block_on(run(hub, tls, ready));
@@ -129,6 +130,24 @@ async fn run(
         warn!("some requests did not end in time");
     }
     Ok(())
+}
+
+/// Has the process open as many files as it may, and warns where connections would run out of them.
+fn allow_open_files(connections: usize) {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let limit = getrlimit(Resource::Nofile);
+        let most = Rlimit { current: limit.maximum, maximum: limit.maximum };
+        let raised = setrlimit(Resource::Nofile, most).is_ok();
+        let allowed = if raised { limit.maximum } else { limit.current };
+        // A request has its connection, a file on its way, and packs that it reads from.
+        if allowed.is_some_and(|allowed| allowed < 4 * connections as u64) {
+            warn!(allowed, connections, "few open files are allowed: raise the limit (ulimit -n)");
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = connections;
 }
 
 /// Waits until the process is asked to end.

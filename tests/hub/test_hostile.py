@@ -8,6 +8,7 @@ import os
 import pathlib
 import signal
 import socket
+import struct
 import subprocess
 import threading
 import time
@@ -390,3 +391,42 @@ def test_places_of_chunks_that_are_gone_are_forgotten(server):
     for chosen in ((0,), (1,), (0, 2), (3,)):
         assert ask(file(*chosen)) == 200, chosen
     assert ask(file(3, 2, 1, 0)) == 200
+
+
+def test_parameters_are_counted_once(server, model):
+    repo = create(server)
+    content = (model / "small.safetensors").read_bytes()
+    files = [add(name, content) for name in ("model.safetensors", "copy.bin", "again.safetensors")]
+    assert commit(server, repo, lines(*files))[0] == 200
+    info = json.loads(server.ask(f"/api/models/{repo}?expand=safetensors")[2])
+    assert info["safetensors"] == {"parameters": {"F32": 16}, "total": 16}
+
+
+def test_headers_of_shards(server, model):
+    repo = create(server)
+    content = (model / "small.safetensors").read_bytes()
+    index = {"metadata": {"total_size": 64}, "weight_map": {"bias": "a.safetensors"}}
+    name = "model.safetensors.index.json"
+    files = [add("a.safetensors", content), add(name, json.dumps(index).encode())]
+    assert commit(server, repo, lines(*files))[0] == 200
+    found = json.loads(server.ask(f"/api/models/{repo}/safetensors-metadata/{name}")[2])
+    length = struct.unpack("<Q", content[:8])[0]
+    assert found == {"index": index, "headers": {"a.safetensors": json.loads(content[8 : 8 + length])}}
+
+
+def test_parts_have_a_quota(make):
+    server = make("[limits]\nstaging = 80000000\n")
+    create(server)
+    content = os.urandom(70_000_000)
+    first, second = (lfs(server, content)[1]["actions"]["upload"] for _ in range(2))
+    # A second try goes on with the first one.
+    put = lambda upload: server.ask(upload["header"]["1"].removeprefix(server.url), "PUT",
+                                    data=content[: int(upload["header"]["chunk_size"])])[0]
+    assert [put(first), put(second)] == [200, 200]
+    other = os.urandom(70_000_000)
+    for number in range(5):
+        upload = lfs(server, other)[1]["actions"]["upload"]
+        size = int(upload["header"]["chunk_size"])
+        path = upload["header"][str(number + 1)].removeprefix(server.url)
+        status = server.ask(path, "PUT", data=other[number * size : (number + 1) * size])[0]
+    assert status == 503

@@ -87,6 +87,9 @@ def test_a_branch_that_moves_is_followed(pair, home, model):
     assert mirror.ask("/lab/model/resolve/main/empty.txt", token=mirror.admin)[0] == 404
     pinned = path.replace("main", before["X-Repo-Commit"])
     assert mirror.ask(pinned, token=mirror.admin)[2] == b'{"model_type": "bert"}'
+    _, _, listed = mirror.ask("/api/models/lab/model/commits/main", token=mirror.admin)
+    names = [commit["id"] for commit in json.loads(listed)]
+    assert names == [after["X-Repo-Commit"], before["X-Repo-Commit"]]
 
 
 def test_a_branch_that_goes_back_has_its_old_name(make, tmp_path):

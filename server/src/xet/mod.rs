@@ -116,19 +116,8 @@ pub(crate) async fn answer(call: Arc<Call>, segments: &[&str], body: Body) -> An
 async fn take_xorb(call: Arc<Call>, namespace: String, hash: Hash, body: Body) -> Answer {
     let body = spool(&call, body, LARGEST).await?;
     let share = Share::wait(&call.hub, body.len).await?;
-    let hub = Arc::clone(&call.hub);
-    worked(&hub.decoding, move || {
-        let _share = share;
-        let objects = call.hub.store.objects();
-        let key = xorb_key(&namespace, hash);
-        if objects.head(&key)?.is_some() {
-            return Ok(respond(&json!({ "was_inserted": false })));
-        }
-        let staged = objects.list(&format!("xet/{namespace}/xorbs"))?;
-        let staged = staged.iter().fold(body.len, |sum, meta| sum.saturating_add(meta.len));
-        if staged > call.hub.config.limits.staging {
-            return Err(Problem::busy("Too many uploads to this namespace were not completed"));
-        }
+    // What is checked waits for a place beside downloads; what is stored waits for the store alone.
+    let bytes = worked(&call.hub.decoding, move || {
         let mut bytes = Vec::with_capacity(body.len as usize);
         body.file.reopen()?.read_to_end(&mut bytes)?;
         let actual =
@@ -136,10 +125,31 @@ async fn take_xorb(call: Arc<Call>, namespace: String, hash: Hash, body: Body) -
         if actual != hash {
             return Err(Problem::bad("The xorb is not the one that its address names"));
         }
+        Ok(bytes)
+    })
+    .await?;
+    blocking(move || {
+        let _share = share;
+        let objects = call.hub.store.objects();
+        let key = xorb_key(&namespace, hash);
+        if objects.head(&key)?.is_some() {
+            return Ok(respond(&json!({ "was_inserted": false })));
+        }
+        check_staged(&call, &namespace, "xorbs", bytes.len() as u64)?;
         objects.put(&key, bytes)?;
         Ok(respond(&json!({ "was_inserted": true })))
     })
     .await
+}
+
+/// Checks that a namespace has room for more of an upload that is not completed.
+pub(crate) fn check_staged(call: &Call, namespace: &str, folder: &str, len: u64) -> Answer<()> {
+    let staged = call.hub.store.objects().list(&format!("xet/{namespace}/{folder}"))?;
+    let staged = staged.iter().fold(len, |sum, meta| sum.saturating_add(meta.len));
+    if staged > call.hub.config.limits.staging {
+        return Err(Problem::busy("Too many uploads to this namespace were not completed"));
+    }
+    Ok(())
 }
 
 /// Returns the files of a shard.
