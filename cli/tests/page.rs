@@ -127,6 +127,7 @@ fn every_field_is_on_the_page() {
         place.ok(&["push", source, "models", &format!("lab/{source}")]);
     }
     place.ok(&["store", "gc", "models"]);
+    place.ok(&["token", "create", "models", "--name", "ci"]);
     place.ok(&["store", "copy", "models", "backup"]);
     place.ok(&["push", "model.safetensors", "damaged", "lab/model"]);
     let pack = std::fs::read_dir(place.path("damaged/packs/lab")).unwrap().next().unwrap().unwrap();
@@ -149,6 +150,7 @@ fn every_field_is_on_the_page() {
         &["pull", "models", "lab/llama"],
         &["repo", "ls", "models"],
         &["repo", "log", "models", "lab/llama"],
+        &["token", "ls", "models"],
         &["store", "check", "models"],
         &["store", "stats", "models"],
         &["store", "scrub", "models"],

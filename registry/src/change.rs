@@ -89,8 +89,9 @@ impl Store {
         let mut stage = Stage::new(self, namespace, &lease, level, &|_| true, progress)?;
         let added =
             stage.add_all(&[SourceFile::new(name.into(), source.into())?], &Tree::default())?;
-        stage.finish(&lease)?;
-        stage.settle(lease.check(name), &lease)?;
+        stage.name_recipes();
+        let written = stage.write(None, &lease).and_then(|()| lease.check(name));
+        stage.settle(written, &lease)?;
         let file = added.into_iter().next().map(|(_, file)| file);
         file.ok_or_else(|| Error::damaged(name, "it was stored and is not there"))
     }
@@ -184,7 +185,7 @@ impl Store {
             }
         }
         files.extend(stage.add_all(&local, &base.1)?);
-        stage.finish(&lease)?;
+        stage.name_recipes();
         for (_, file) in &mut files {
             file.recipe = stage.recipe_name(file.sha256).cloned().or(file.recipe.take());
         }
@@ -193,8 +194,7 @@ impl Store {
         let (branch, delete) = (options.branch, false);
         let removed = removed.into_iter().cloned().collect();
         let changes = Changes { repo, branch, base, files, removed, delete };
-        let committed = self.commit(head, &changes, &lease, stage.written(), options);
-        let (commit, new) = stage.settle(committed, &lease)?;
+        let (commit, new) = self.commit(head, &changes, &lease, &mut stage, options)?;
         let healed = stage.healed.len() as u64;
         Ok(Pushed {
             commit: commit.id,

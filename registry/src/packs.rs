@@ -104,14 +104,22 @@ impl<'a> Packs<'a> {
     }
 
     fn flush(&mut self) -> Result<()> {
-        let id = mem::replace(&mut self.shared, keys::random());
-        let small = mem::take(&mut self.small);
-        if mem::take(&mut self.named) || !small.is_empty() {
-            let len = small.len() as u64;
-            self.objects.put(&keys::pack(self.namespace, &id), small)?;
-            self.lens.insert(id, len);
+        if let Some((key, bytes)) = self.take_small() {
+            self.objects.put(&key, bytes)?;
         }
         Ok(())
+    }
+
+    /// Returns the pack that small ones share, to be written; `None` where there are none.
+    pub(crate) fn take_small(&mut self) -> Option<(String, Vec<u8>)> {
+        let id = mem::replace(&mut self.shared, keys::random());
+        let small = mem::take(&mut self.small);
+        if !mem::take(&mut self.named) && small.is_empty() {
+            return None;
+        }
+        let key = keys::pack(self.namespace, &id);
+        self.lens.insert(id, small.len() as u64);
+        Some((key, small))
     }
 
     /// Returns the number of bytes that were written, with those that wait to be.
@@ -119,10 +127,12 @@ impl<'a> Packs<'a> {
         self.written
     }
 
-    /// Fills in the lengths of the packs that were written.
+    /// Fills in the lengths of the packs that were written, or wait to be.
     pub(crate) fn fill_in(&self, recipe: &mut Recipe) {
         for pack in &mut recipe.packs {
-            if let Some(&len) = self.lens.get(&pack.id) {
+            if pack.id == self.shared {
+                pack.len = self.small.len() as u64;
+            } else if let Some(&len) = self.lens.get(&pack.id) {
                 pack.len = len;
             }
         }

@@ -363,7 +363,7 @@ impl Store {
         let nothing = Tree::default();
         let before = if options.parent.is_none() { &base.1 } else { &nothing };
         let added = stage.add_all(&files, before)?;
-        stage.finish(&lease)?;
+        stage.name_recipes();
         let name = |(path, mut file): (String, File)| {
             file.recipe = stage.recipe_name(file.sha256).cloned().or(file.recipe);
             (path, file)
@@ -373,8 +373,7 @@ impl Store {
         let count = files.len() as u64;
         let (branch, removed) = (options.branch, Vec::new());
         let changes = Changes { repo, branch, base, files, removed, delete: options.delete };
-        let committed = self.commit(head, &changes, &lease, stage.written(), options);
-        let (commit, new) = stage.settle(committed, &lease)?;
+        let (commit, new) = self.commit(head, &changes, &lease, &mut stage, options)?;
         let healed = stage.healed.len() as u64;
         Ok(Pushed {
             commit: commit.id,
@@ -451,13 +450,26 @@ impl Store {
         Ok((found.commit, tree))
     }
 
-    /// Appends the commit of a push to the log, after whatever others have appended meanwhile.
+    /// Writes what is left of a push, and appends its commit to the log, after whatever others have
+    /// appended meanwhile.
     pub(crate) fn commit(
+        &self,
+        head: Option<Head>,
+        changes: &Changes<'_>,
+        lease: &Lease,
+        stage: &mut Stage<'_>,
+        options: &PushOptions<'_>,
+    ) -> Result<(Commit, bool)> {
+        let committed = self.append_commit(head, changes, lease, stage, options);
+        stage.settle(committed, lease)
+    }
+
+    fn append_commit(
         &self,
         mut head: Option<Head>,
         changes: &Changes<'_>,
         lease: &Lease,
-        stored: u64,
+        stage: &mut Stage<'_>,
         options: &PushOptions<'_>,
     ) -> Result<(Commit, bool)> {
         let repo = changes.repo;
@@ -503,6 +515,7 @@ impl Store {
                     stored: 0,
                     signature: None,
                 };
+                stage.write(None, lease)?;
                 return Ok((commit, false));
             }
             let (bytes, digest) = tree.to_bytes();
@@ -514,7 +527,7 @@ impl Store {
                 _ => {
                     let copy = keys::next(None);
                     let folder = keys::tree(&repo.namespace, digest);
-                    self.objects.put(&format!("{folder}/{copy}"), bytes)?;
+                    stage.write(Some((format!("{folder}/{copy}"), bytes)), lease)?;
                     written = Some((digest, copy.clone()));
                     copy
                 }
@@ -536,7 +549,7 @@ impl Store {
                 author: self.actor.clone(),
                 files: tree.files.len() as u64,
                 bytes: tree.bytes(),
-                stored,
+                stored: stage.written(),
                 signature,
             };
             let commit = commit.named(&entry.id);

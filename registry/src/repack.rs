@@ -87,8 +87,9 @@ impl Store {
             done.files += 1;
             done.before += before.difference(&after).map(|place| place.len).sum::<u64>();
         }
-        stage.finish(&lease)?;
-        stage.settle(lease.check(namespace), &lease)?;
+        stage.name_recipes();
+        let written = stage.write(None, &lease).and_then(|()| lease.check(namespace));
+        stage.settle(written, &lease)?;
         done.after = stage.written();
         Ok(done)
     }

@@ -53,6 +53,8 @@ pub(crate) struct Stage<'a> {
     recipes: HashMap<Digest, (Recipe, Option<String>)>,
     /// The names of recipes of files of this commit, and the roots of those that are packed.
     names: HashMap<Digest, (String, Option<Digest>)>,
+    /// What is written with the tree.
+    pending: Vec<(String, Vec<u8>)>,
     /// The keys of recipes that were written, and of those that they supersede.
     written: Vec<String>,
     superseded: Vec<String>,
@@ -122,6 +124,7 @@ impl<'a> Stage<'a> {
             new: Vec::new(),
             recipes: HashMap::new(),
             names: HashMap::new(),
+            pending: Vec::new(),
             written: Vec::new(),
             superseded: Vec::new(),
             listed: None,
@@ -506,19 +509,8 @@ impl<'a> Stage<'a> {
         self.packs.fill_in(recipe);
     }
 
-    /// Writes what is left: packs of small files, recipes, and a run of the index. Checks first that
-    /// what the commit relies on is there: others come to read by these recipes.
-    pub(crate) fn finish(&mut self, lease: &Lease) -> Result<()> {
-        self.packs.finish()?;
-        // A list may be late: each pack of others is asked for by its name.
-        for pack in &self.relied {
-            let key = keys::pack(self.namespace, pack);
-            if self.store.objects.head(&key)?.is_none() {
-                return Err(Error::damaged(key, "a pack that was listed is gone: push again"));
-            }
-        }
-        lease.check(self.namespace)?;
-        let mut objects = Vec::new();
+    /// Names the recipes that are to be written, once all files are added.
+    pub(crate) fn name_recipes(&mut self) {
         for (mut recipe, before) in mem::take(&mut self.recipes).into_values() {
             self.fill_in(&mut recipe);
             let name = keys::next(before.as_deref());
@@ -527,10 +519,32 @@ impl<'a> Stage<'a> {
             self.names.insert(recipe.sha256, (name.clone(), root));
             self.superseded.extend(before.map(|before| format!("{folder}/{before}")));
             self.written.push(format!("{folder}/{name}"));
-            objects.push((format!("{folder}/{name}"), recipe.to_bytes()));
+            self.pending.push((format!("{folder}/{name}"), recipe.to_bytes()));
         }
-        objects.extend(crate::index::object(self.namespace, mem::take(&mut self.new)));
-        Ok(self.store.objects.put_all(objects)?)
+        self.pending.extend(crate::index::object(self.namespace, mem::take(&mut self.new)));
+    }
+
+    /// Writes what is left, with a tree that names it: the pack of small files, recipes, and a run of
+    /// the index. Checks first that what the commit relies on is there: others come to read by these
+    /// recipes. Returns once everything is there, packs too.
+    pub(crate) fn write(&mut self, tree: Option<(String, Vec<u8>)>, lease: &Lease) -> Result<()> {
+        // A list may be late: each pack of others is asked for by its name.
+        for pack in mem::take(&mut self.relied) {
+            let key = keys::pack(self.namespace, &pack);
+            if self.store.objects.head(&key)?.is_none() {
+                return Err(Error::damaged(key, "a pack that was listed is gone: push again"));
+            }
+        }
+        lease.check(self.namespace)?;
+        if !self.superseded.is_empty() {
+            // Somebody may read by the new recipes at once.
+            self.packs.finish()?;
+        }
+        let mut objects = mem::take(&mut self.pending);
+        objects.extend(self.packs.take_small());
+        objects.extend(tree);
+        self.store.objects.put_all(objects)?;
+        self.packs.finish()
     }
 
     /// Removes the recipes that those of this commit supersede, and has files that are damaged

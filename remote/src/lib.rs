@@ -11,6 +11,7 @@ mod open;
 mod ranges;
 mod runtime;
 mod source;
+mod staged;
 mod upload;
 
 pub use object_store::ObjectStore;

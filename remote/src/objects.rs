@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs;
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use object_store::{
 
 use crate::error::{Error, Result};
 use crate::runtime::block_on;
+use crate::staged::sync_folder;
 
 /// The number of requests that are sent side by side. With pieces of 8 MiB, at most 128 MiB are on
 /// their way.
@@ -168,8 +170,13 @@ impl Objects {
     /// [`Error::Refused`] and [`Error::Failed`].
     pub fn get(&self, key: &str) -> Result<Option<Bytes>> {
         self.count(1);
-        let path = self.path(key);
-        let answer = self.run(key, async { self.store.get(&path).await?.bytes().await });
+        let answer = match self.file(key) {
+            Some(file) => read(&file),
+            None => {
+                let path = self.path(key);
+                self.run(key, async { self.store.get(&path).await?.bytes().await })
+            }
+        };
         if let Ok(bytes) = &answer {
             self.received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         }
@@ -181,6 +188,9 @@ impl Objects {
     /// # Errors
     /// As [`Objects::get`].
     pub fn get_all(&self, keys: &[String]) -> Result<Vec<Option<Bytes>>> {
+        if self.root.is_some() {
+            return keys.iter().map(|key| self.get(key)).collect();
+        }
         self.count(keys.len() as u64);
         let get = |key: &String| {
             let (path, failed) = (self.path(key), self.failed(key));
@@ -314,9 +324,8 @@ impl Objects {
     /// [`Error::Failed`].
     pub fn sync(&self, key: &str) -> Result<()> {
         let Some(file) = self.file(key) else { return Ok(()) };
-        let sync = |path: &Path| fs::File::open(path)?.sync_all();
-        let folder = file.parent().filter(|_| cfg!(unix));
-        let done = sync(&file).and_then(|()| folder.map_or(Ok(()), sync));
+        let synced = fs::File::open(&file).and_then(|file| file.sync_all());
+        let done = synced.and_then(|()| file.parent().map_or(Ok(()), sync_folder));
         done.map_err(|error| unreadable(&file, &error))
     }
 
@@ -430,6 +439,16 @@ impl Objects {
         }
         Ok(swept)
     }
+}
+
+/// Reads a file of a directory, by no other thread.
+fn read(file: &Path) -> Result<Bytes> {
+    fs::read(file).map(Bytes::from).map_err(|error| match error.kind() {
+        ErrorKind::NotFound | ErrorKind::NotADirectory => {
+            Error::NotFound(file.display().to_string())
+        }
+        _ => unreadable(file, &error),
+    })
 }
 
 fn unreadable(folder: &Path, error: &std::io::Error) -> Error {

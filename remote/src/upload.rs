@@ -9,6 +9,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::error::{Error, Result};
 use crate::objects::Objects;
 use crate::runtime;
+use crate::staged::Staged;
 
 /// The length of a piece, in bytes: the largest object then has 80 GB on S3, which allows ten
 /// thousand pieces.
@@ -23,6 +24,8 @@ const SIDE_BY_SIDE: usize = 4;
 pub struct Upload<'a> {
     objects: &'a Objects,
     key: String,
+    /// The file, where the store is a directory.
+    staged: Option<Staged>,
     upload: Option<Box<dyn MultipartUpload>>,
     piece: Vec<u8>,
     sent: JoinSet<object_store::Result<()>>,
@@ -37,15 +40,28 @@ impl Objects {
     /// # Errors
     /// As [`Objects::get`].
     pub fn upload(&self, key: &str) -> Result<Upload<'_>> {
-        Ok(Upload::new(self, key, self.multipart(key)?))
+        let Some(file) = self.file(key) else {
+            return Ok(Upload::new(self, key, None, Some(self.multipart(key)?)));
+        };
+        let failed = |error: io::Error| failed(self, key, &error);
+        Ok(Upload::new(self, key, Some(Staged::create(file).map_err(failed)?), None))
     }
 }
 
+fn failed(objects: &Objects, key: &str, error: &io::Error) -> Error {
+    Error::Failed { object: format!("{}/{key}", objects.address()), cause: error.to_string() }
+}
+
 impl<'a> Upload<'a> {
-    fn new(objects: &'a Objects, key: &str, upload: Box<dyn MultipartUpload>) -> Self {
-        let (piece, sent) = (Vec::with_capacity(PIECE), JoinSet::new());
-        let (key, upload) = (key.to_owned(), Some(upload));
-        Self { objects, key, upload, piece, sent, pieces: 0, len: 0 }
+    fn new(
+        objects: &'a Objects,
+        key: &str,
+        staged: Option<Staged>,
+        upload: Option<Box<dyn MultipartUpload>>,
+    ) -> Self {
+        let (piece, sent) = (Vec::new(), JoinSet::new());
+        let key = key.to_owned();
+        Self { objects, key, staged, upload, piece, sent, pieces: 0, len: 0 }
     }
 
     /// Returns the number of bytes that were written so far.
@@ -97,10 +113,19 @@ impl<'a> Upload<'a> {
     /// # Errors
     /// As [`Upload::finish`].
     pub fn finish_aside(mut self) -> Result<Finishing<'a>> {
+        let runtime = runtime::current().map_err(Error::Threads)?;
+        if let Some(staged) = self.staged.take() {
+            let (store, key) = ("directory", mem::take(&mut self.key));
+            let finish = move || {
+                let done = staged.finish();
+                done.map_err(|error| object_store::Error::Generic { store, source: error.into() })
+            };
+            let done = runtime.spawn_blocking(finish);
+            return Ok(Finishing { objects: self.objects, key, requests: 1, done });
+        }
         if !self.piece.is_empty() || self.pieces == 0 {
             self.send()?;
         }
-        let runtime = runtime::current().map_err(Error::Threads)?;
         let (upload, sent) = (self.upload.take(), mem::take(&mut self.sent));
         let done = runtime.spawn(complete(upload, sent));
         let (key, requests) = (mem::take(&mut self.key), self.pieces + 1);
@@ -146,6 +171,12 @@ impl Finishing<'_> {
 
 impl Write for Upload<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(staged) = &mut self.staged {
+            let len =
+                staged.write(bytes).map_err(|error| failed(self.objects, &self.key, &error))?;
+            self.len += len as u64;
+            return Ok(len);
+        }
         let len = bytes.len().min(PIECE - self.piece.len());
         self.piece.extend_from_slice(&bytes[..len]);
         self.len += len as u64;

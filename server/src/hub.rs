@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use at1w_container::fs::write_secret;
 use at1w_container::{Digest, Limits};
@@ -14,6 +14,7 @@ use at1w_registry::{File, Original, Ref, Store, Tree};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
+use crate::audit;
 use crate::body::units;
 use crate::cache::Cache;
 use crate::claim::Owner;
@@ -198,12 +199,8 @@ impl Hub {
     }
 
     /// Records an action in the audit log of the store, before it is acknowledged.
-    pub(crate) fn audit(&self, mut record: Value) -> Answer<()> {
-        let millis =
-            SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis());
-        record["time"] = (millis as u64 / 1000).into();
-        let key = format!("audit/{millis:012x}-{}", random());
-        Ok(self.store.objects().put(&key, record.to_string().into_bytes())?)
+    pub(crate) fn audit(&self, record: Value) -> Answer<()> {
+        Ok(audit::record(self.store.objects(), record)?)
     }
 }
 

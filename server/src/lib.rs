@@ -7,6 +7,7 @@
 
 mod access;
 mod address;
+mod audit;
 mod body;
 mod cache;
 mod call;

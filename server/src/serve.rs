@@ -65,6 +65,7 @@ async fn run(
     let failed = |cause| Error::Io { what: format!("listening on {address}"), cause };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
+    let mut end = std::pin::pin!(asked_to_end()?);
     let secrets = hub.config.secrets_of(&hub.store);
     let scheme = if tls.is_some() { "https" } else { "http" };
     ready(&format!("{scheme}://{address}"), &secrets.display().to_string());
@@ -81,7 +82,6 @@ async fn run(
         .max_buf_size(64 << 10);
     tokio::spawn(crate::sweep::run(Arc::clone(&hub)));
     let graceful = GracefulShutdown::new();
-    let mut end = std::pin::pin!(asked_to_end());
     loop {
         let permit = tokio::select! {
             permit = Arc::clone(&connections).acquire_owned() => permit,
@@ -150,19 +150,23 @@ fn allow_open_files(connections: usize) {
     let _ = connections;
 }
 
-/// Waits until the process is asked to end.
-async fn asked_to_end() {
-    let interrupt = tokio::signal::ctrl_c();
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = interrupt => {}
-                _ = terminate.recv() => {}
-            }
-            return;
+/// Returns what waits until the process is asked to end. From the return on, it ends in no other way.
+#[cfg(unix)]
+fn asked_to_end() -> Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let failed = |cause| Error::Io { what: "waiting for signals".into(), cause };
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
         }
-    }
-    let _ = interrupt.await;
+    })
+}
+
+/// Returns what waits until the process is asked to end.
+#[cfg(not(unix))]
+fn asked_to_end() -> Result<impl Future<Output = ()>> {
+    Ok(async { drop(tokio::signal::ctrl_c().await) })
 }

@@ -7,8 +7,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use at1w_container::Digest;
 use at1w_remote::{Created, Objects};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use subtle::ConstantTimeEq;
 
+use crate::audit;
 use crate::error::{Error, Result};
 
 /// The folder of the tokens in a store.
@@ -132,6 +134,7 @@ impl Tokens {
             sha256,
         };
         let json = serde_json::to_vec(&token).expect("a token is plain data");
+        self.record("token create", &token)?;
         match self.objects.create(&format!("{FOLDER}/{}", token.id), json)? {
             Created::Made => Ok((secret, token)),
             Created::Existed => Err(Error::Token("two tokens are the same: try again".into())),
@@ -161,9 +164,18 @@ impl Tokens {
         if found.is_empty() {
             return Err(Error::Token(format!("there is no token {which:?}")));
         }
+        found.iter().try_for_each(|token| self.record("token revoke", token))?;
         let keys: Vec<_> = found.iter().map(|token| format!("{FOLDER}/{}", token.id)).collect();
         self.objects.delete(&keys)?;
         Ok(found)
+    }
+
+    fn record(&self, action: &str, token: &Token) -> Result<()> {
+        let Token { id, name, role, namespaces, expires, .. } = token;
+        let more =
+            json!({ "name": name, "role": role, "namespaces": namespaces, "expires": expires });
+        let record = json!({ "action": action, "token": id, "more": more });
+        Ok(audit::record(&self.objects, record)?)
     }
 
     /// Finds the token with a secret.
@@ -253,6 +265,11 @@ mod tests {
         let later = Tokens::new(tokens.objects.clone());
         assert!(later.find(&secret).unwrap().is_none());
         assert!(later.revoke("ci").is_err());
+        let audit = std::fs::read_dir(folder.path().join("audit")).unwrap();
+        let audit = audit.map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap());
+        let audit: String = audit.collect();
+        assert!(audit.contains("token create") && audit.contains("token revoke"));
+        assert!(!audit.contains(&secret[3..]));
     }
 
     #[test]
