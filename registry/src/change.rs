@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::keys;
 use crate::lease::Lease;
 use crate::log::Head;
-use crate::name::{RepoName, check_name, check_namespace, check_path};
+use crate::name::{RepoName, check_namespace, check_path, check_ref};
 use crate::original::Original;
 use crate::push::{Changes, PushOptions, Pushed, done_before};
 use crate::recipe::Recipe;
@@ -149,7 +149,7 @@ impl Store {
         changes: &[(String, Change)],
         options: &PushOptions<'_>,
     ) -> Result<Pushed> {
-        check_name(options.branch)?;
+        check_ref(options.branch)?;
         changes.iter().try_for_each(|(path, change)| match change {
             Change::RemoveFolder => check_path(path.trim_end_matches('/')),
             _ => check_path(path),

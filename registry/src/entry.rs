@@ -6,6 +6,7 @@ use at1w_container::Digest;
 use serde::{Deserialize, Serialize};
 
 use crate::hexadecimal;
+use crate::proposal::Proposal;
 
 /// The version of entries that this module writes and reads.
 pub(crate) const VERSION: u32 = 1;
@@ -27,6 +28,8 @@ pub struct Entry {
     pub(crate) prev: Digest,
     /// The time, in RFC 3339; never before that of the entry before.
     pub time: String,
+    /// The time of the first entry.
+    pub created: String,
     /// The user and machine that wrote it.
     pub actor: String,
     /// The kind of change.
@@ -39,6 +42,9 @@ pub struct Entry {
     pub branches: BTreeMap<String, Ref>,
     /// All tags.
     pub tags: BTreeMap<String, Ref>,
+    /// All proposals that were ever made, by number.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub proposals: BTreeMap<u64, Proposal>,
     /// Whether only those may read it who may write to its namespace.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub private: bool,

@@ -24,6 +24,7 @@ mod mend;
 mod name;
 mod original;
 mod packs;
+mod proposal;
 mod prove;
 mod pull;
 mod push;
@@ -51,8 +52,11 @@ pub use self::collect::{CollectOptions, Collected};
 pub use self::copy::Copied;
 pub use self::entry::{Action, Commit, Entry, Ref, State};
 pub use self::error::{Error, Result};
-pub use self::name::{MAIN, RepoName, Revision, check_name, check_namespace, check_path};
+pub use self::name::{
+    MAIN, RepoName, Revision, check_name, check_namespace, check_path, check_ref,
+};
 pub use self::original::Original;
+pub use self::proposal::{Proposal, Status, proposal_branch, proposal_number};
 pub use self::pull::{PullOptions, Pulled};
 pub use self::push::{Expected, PushOptions, Pushed, Signer, signed_tree};
 pub use self::repack::Repacked;

@@ -100,18 +100,21 @@ impl Head {
 
 /// Returns the first entry of a new log, to be filled and appended.
 pub(crate) fn first(repo: &RepoName, actor: &str) -> Entry {
+    let time = rfc3339(SystemTime::now());
     Entry {
         version: VERSION,
         seq: 0,
         id: keys::random(),
         prev: Digest::of(b""),
-        time: rfc3339(SystemTime::now()),
+        time: time.clone(),
+        created: time,
         actor: actor.into(),
         action: Action::Push,
         name: repo.to_string(),
         state: State::Live,
         branches: Default::default(),
         tags: Default::default(),
+        proposals: Default::default(),
         private: false,
         commit: None,
         request: None,

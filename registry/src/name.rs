@@ -103,7 +103,7 @@ impl FromStr for Revision {
             None => (text, None),
         };
         if let Some(revision) = revision {
-            check_name(revision)?;
+            check_ref(revision)?;
         }
         Ok(Self { repo: repo.parse()?, revision: revision.map(str::to_owned) })
     }
@@ -127,7 +127,26 @@ pub fn check_namespace(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Checks the name of a repository, a branch or a tag.
+/// Checks the name of a branch or a tag: one name, or several with '/' between them.
+///
+/// # Errors
+/// [`Error::Name`].
+pub fn check_ref(name: &str) -> Result<()> {
+    if name.len() > MAX_LEN {
+        return Err(refused(name, "is no name: one has 1 to 96 characters"));
+    }
+    name.split('/').try_for_each(|part| check_name(part).map_err(|error| renamed(error, name)))
+}
+
+/// Has an error about a part of a name be one about the name.
+fn renamed(error: Error, whole: &str) -> Error {
+    match error {
+        Error::Name { problem, .. } => refused(whole, &problem),
+        error => error,
+    }
+}
+
+/// Checks the name of a namespace, a repository or a token.
 ///
 /// # Errors
 /// [`Error::Name`].
@@ -202,5 +221,10 @@ mod tests {
         assert_eq!(revision.name(), "main");
         assert!("name".parse::<Revision>().is_err() && "a/b/c".parse::<Revision>().is_err());
         assert!("a/b@../c".parse::<Revision>().is_err());
+        let revision: Revision = "ns/name@feature/x".parse().unwrap();
+        assert_eq!((revision.repo.name.as_str(), revision.name()), ("name", "feature/x"));
+        for wrong in ["/x", "x/", "a//b", "a/../b", "a/.b"] {
+            assert!(check_ref(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -13,7 +13,8 @@ use crate::error::{Error, Result};
 use crate::keys;
 use crate::lease::Lease;
 use crate::log::{self, Appended, Head, append, append_held};
-use crate::name::{MAIN, RepoName, check_name, check_path};
+use crate::name::{MAIN, RepoName, check_path, check_ref};
+use crate::proposal::{Proposal, merged, proposal_number, taken_back};
 use crate::stage::Stage;
 use crate::store::Store;
 use crate::tree::{File, Tree};
@@ -43,6 +44,10 @@ pub struct PushOptions<'a> {
     pub request: Option<&'a str>,
     /// Whether the repository is private from then on; `None` leaves it as it is.
     pub private: Option<bool>,
+    /// The proposal that the branch, a new one, is of.
+    pub proposal: Option<&'a Proposal>,
+    /// The proposal whose changes are made, and the commit that its branch is at.
+    pub(crate) merging: Option<(u64, &'a str)>,
     /// Signs the message over a tree ([`signed_tree`]); returns the signature.
     pub sign: Option<&'a Signer<'a>>,
     /// The listener that is told about the work.
@@ -76,6 +81,8 @@ impl Default for PushOptions<'_> {
             level: Level::default(),
             request: None,
             private: None,
+            proposal: None,
+            merging: None,
             sign: None,
             progress: &(),
         }
@@ -152,6 +159,17 @@ impl<'a> PushOptions<'a> {
     #[must_use]
     pub fn private(self, private: impl Into<Option<bool>>) -> Self {
         Self { private: private.into(), ..self }
+    }
+
+    /// Sets the proposal that the branch, a new one, is of.
+    #[must_use]
+    pub fn proposal(self, proposal: impl Into<Option<&'a Proposal>>) -> Self {
+        Self { proposal: proposal.into(), ..self }
+    }
+
+    /// Sets the proposal whose changes are made, and the commit that its branch is at.
+    pub(crate) fn merging(self, number: u64, at: &'a str) -> Self {
+        Self { merging: Some((number, at)), ..self }
     }
 
     /// Sets what signs the commit.
@@ -326,7 +344,7 @@ impl Store {
         repo: &RepoName,
         options: &PushOptions<'_>,
     ) -> Result<Pushed> {
-        check_name(options.branch)?;
+        check_ref(options.branch)?;
         let Source { files, left_out } = walk(source, options.progress)?;
         options.progress.begin(files.iter().fold(0, |sum, file| sum.saturating_add(file.len)));
         self.init()?;
@@ -481,6 +499,7 @@ impl Store {
             tree.files.keys().try_for_each(|path| check_path(path))?;
             if let Some(before) = &before
                 && tree.changes(&current).is_empty()
+                && options.merging.is_none()
                 && (options.sign.is_none() || self.is_signed(&log, before)?)
             {
                 let commit = Commit {
@@ -535,6 +554,14 @@ impl Store {
             };
             let commit = commit.named(&entry.id);
             entry.branches.insert(changes.branch.into(), Ref::to(&commit, entry.seq));
+            if let (Some(proposal), Some(number)) =
+                (options.proposal, proposal_number(changes.branch))
+            {
+                entry.proposals.insert(number, proposal.clone());
+            }
+            if let Some(merging) = options.merging {
+                merged(&mut entry, repo, merging, &commit.id)?;
+            }
             entry.commit = Some(commit.clone());
             entry.request = options.request.map(str::to_owned);
             entry.private = options.private.unwrap_or(entry.private);
@@ -608,6 +635,9 @@ impl Store {
             match before.as_ref().and_then(|before| before.branches.get(branch)) {
                 Some(before) => _ = entry.branches.insert(branch.into(), before.clone()),
                 None => _ = entry.branches.remove(branch),
+            }
+            if let (Some(before), Some(ours)) = (&before, &ours) {
+                taken_back(&mut entry, before, branch, &ours.commit);
             }
             if entry.private == done.entry.private {
                 entry.private = before.as_ref().is_some_and(|before| before.private);

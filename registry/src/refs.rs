@@ -8,7 +8,7 @@ use crate::history::{ancestors, commits, tips};
 use crate::keys;
 use crate::lease::Lease;
 use crate::log::{self, Appended, Head, append, append_held};
-use crate::name::{RepoName, Revision, check_name};
+use crate::name::{RepoName, Revision, check_ref};
 use crate::recipe::Recipe;
 use crate::store::Store;
 use crate::tree::Tree;
@@ -35,7 +35,7 @@ impl Store {
     }
 
     fn add_ref(&self, revision: &Revision, name: &str, action: Action) -> Result<Ref> {
-        check_name(name)?;
+        check_ref(name)?;
         if name.len() == COMMIT_LEN && name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             let problem = "looks like a commit, and is no name of a branch or a tag".into();
             return Err(Error::Name { name: name.into(), problem });
@@ -179,7 +179,7 @@ impl Store {
     }
 
     /// Checks that nothing of a revision and of those before it is collected, or condemned to be.
-    fn check_kept(&self, repo: &RepoName, head: &Head, found: &Ref) -> Result<()> {
+    pub(crate) fn check_kept(&self, repo: &RepoName, head: &Head, found: &Ref) -> Result<()> {
         if head.is_live() && tips(&head.entry).any(|commit| commit == found.commit) {
             return Ok(());
         }

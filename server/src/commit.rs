@@ -6,14 +6,15 @@ use std::sync::Arc;
 
 use at1w_container::Digest;
 use at1w_registry::{
-    Change, Entry, Error as StoreError, Expected, PushOptions, Pushed, Revision, Store, check_path,
+    Change, Error as StoreError, Expected, Proposal, PushOptions, Pushed, Store, check_path,
+    proposal_branch, proposal_number,
 };
 use axum::body::Body;
-use axum::http::{Method, Response, StatusCode};
+use axum::http::{Response, StatusCode};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::{NamedTempFile, TempPath};
 
 use crate::address::RepoId;
@@ -23,7 +24,7 @@ use crate::error::{Answer, Problem};
 use crate::hub::Hub;
 use crate::listing::mark;
 use crate::manage::record;
-use crate::revision::{find, pull_number, pull_request, stored};
+use crate::revision::{find, stored};
 
 /// Files of at least this many bytes do not travel within a commit.
 const LARGE: u64 = 1 << 20;
@@ -219,7 +220,7 @@ fn make(call: &Call, id: &RepoId, revision: &str, body: &Spooled) -> Answer {
     let request = Digest::of(request.as_bytes()).to_string();
     if let Some(commit) = entry.commit.as_ref().filter(|_| entry.was_for(&request)) {
         let branch = entry.branches.iter().find(|(_, found)| found.commit == commit.id);
-        let number = branch.and_then(|(branch, _)| pull_number(branch)).filter(|_| pull);
+        let number = branch.and_then(|(branch, _)| proposal_number(branch)).filter(|_| pull);
         return Ok(done(call, id, &commit.id, number));
     }
     let mut parsed = Parsed::read(hub, &id.repo.namespace, body)?;
@@ -244,14 +245,17 @@ fn make(call: &Call, id: &RepoId, revision: &str, body: &Spooled) -> Answer {
         let pushed = apply(hub, &store, id, changes, files, &options)?;
         return Ok(done(call, id, &pushed.commit, None));
     }
-    let mut number = last_pull(&entry);
+    let title: String =
+        parsed.message.lines().next().unwrap_or_default().chars().take(60).collect();
+    let proposal = Proposal::new(&title, "", call.who.name())?;
+    let mut number = entry.next_proposal();
     loop {
-        number += 1;
-        let branch = pull_request(number);
+        let branch = proposal_branch(number);
         let options = options.branch(&branch).expected(Expected::New(Some(&head.commit)));
+        let options = options.proposal(&proposal);
         match apply(hub, &store, id, changes, files, &options) {
             // Somebody else was faster.
-            Err(problem) if problem.status == StatusCode::CONFLICT => {}
+            Err(problem) if problem.status == StatusCode::CONFLICT => number += 1,
             pushed => return Ok(done(call, id, &pushed?.commit, Some(number))),
         }
     }
@@ -278,13 +282,8 @@ fn done(call: &Call, id: &RepoId, commit: &str, pull: Option<u64>) -> Response<B
     answer(&done)
 }
 
-/// Returns the number of the last pull request.
-fn last_pull(entry: &Entry) -> u64 {
-    entry.branches.keys().filter_map(|name| pull_number(name)).max().unwrap_or(0)
-}
-
 /// Applies changes. A file that the collector has condemned is stored anew.
-fn apply(
+pub(crate) fn apply(
     hub: &Hub,
     store: &Store,
     id: &RepoId,
@@ -322,56 +321,4 @@ fn apply(
         *change = Change::Add(file.to_path_buf());
         files.push(file);
     }
-}
-
-/// Opens a pull request on a revision; returns its number.
-fn open_pull(store: &Store, id: &RepoId, entry: &Entry, from: &str) -> Answer<u64> {
-    let mut number = last_pull(entry);
-    loop {
-        number += 1;
-        let from = Revision { repo: id.repo.clone(), revision: Some(from.into()) };
-        match store.branch(&from, &pull_request(number)) {
-            Ok(_) => return Ok(number),
-            // Somebody else was faster.
-            Err(StoreError::Exists(_)) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
-/// Opens a pull request without changes, or tells about one.
-pub(crate) async fn discussion(call: Arc<Call>, id: RepoId, which: &str, body: Body) -> Answer {
-    let which = which.to_owned();
-    let body = read(&call, body, SHORT).await?;
-    blocking(move || {
-        if call.method == Method::POST && which.is_empty() {
-            let entry = call.who.write(&call.hub, &id)?;
-            let asked: Value = parse(&body)?;
-            if asked["pullRequest"] != true {
-                return Err(Problem::bad("There are pull requests here, and no other discussions"));
-            }
-            let store = call.hub.store.acting_as(call.who.name());
-            let number = open_pull(&store, &id, &entry, at1w_registry::MAIN)?;
-            return Ok(answer(&json!({ "num": number, "pullRequest": true })));
-        }
-        let entry = call.who.read(&call.hub, &id)?;
-        let number: u64 = which.parse().map_err(|_| Problem::no_route())?;
-        if !entry.branches.contains_key(&pull_request(number)) {
-            return Err(Problem::no_route());
-        }
-        Ok(answer(&json!({
-            "num": number,
-            "title": format!("Pull request {number}"),
-            "author": { "name": entry.actor },
-            "createdAt": format!("{}.000Z", entry.time.trim_end_matches('Z')),
-            "status": "open",
-            "repo": { "name": id.shown(), "type": id.kind.name() },
-            "isPullRequest": true,
-            "filesWithConflicts": [],
-            "changes": { "base": "refs/heads/main" },
-            "diffUrl": "",
-            "events": [],
-        })))
-    })
-    .await
 }

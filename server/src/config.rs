@@ -57,10 +57,12 @@ pub struct Tls {
 pub struct Mirror {
     /// Its address; empty is none.
     pub upstream: String,
-    /// The namespaces that are asked for there; none means all that are not local.
-    pub namespaces: Vec<String>,
     /// The file with the token for it; empty is none.
     pub token_file: PathBuf,
+    /// The namespaces that are fetched from there; `*` is every one that nobody uses here.
+    pub namespaces: Vec<String>,
+    /// Whether what is private or gated there is kept, as private, too.
+    pub private: bool,
     /// The largest sum of what is kept, in bytes.
     pub quota: u64,
     /// The seconds for which a branch is believed to be where it was.
@@ -69,8 +71,14 @@ pub struct Mirror {
 
 impl Default for Mirror {
     fn default() -> Self {
-        let (upstream, namespaces) = (String::new(), Vec::new());
-        Self { upstream, namespaces, token_file: PathBuf::new(), quota: 1 << 40, lifetime: 300 }
+        Self {
+            upstream: String::new(),
+            token_file: PathBuf::new(),
+            namespaces: Vec::new(),
+            private: false,
+            quota: 1 << 40,
+            lifetime: 300,
+        }
     }
 }
 

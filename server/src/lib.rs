@@ -24,6 +24,7 @@ mod manage;
 mod mirror;
 mod packed;
 mod patient;
+mod pulls;
 mod rate;
 mod revision;
 mod route;

@@ -1,9 +1,9 @@
 //! What repositories hold: lists, trees, branches and commits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use at1w_container::Digest;
-use at1w_registry::{Entry, File, Original, Ref, Revision, Tree};
+use at1w_registry::{Entry, File, Original, Ref, Revision, Tree, proposal_number};
 use axum::body::Body;
 use axum::http::Response;
 use axum::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, LINK};
@@ -13,7 +13,7 @@ use crate::address::{Kind, RepoId, decode, encode};
 use crate::call::{Call, json as answer, parse};
 use crate::error::{Answer, Problem, header_value};
 use crate::files::{etag, is_large, pointer};
-use crate::revision::{find, is_hidden, pull_number};
+use crate::revision::{find, find_stored, is_hidden, upstream_names};
 
 /// The number of entries of a page. Some clients follow no pages.
 const PAGE: usize = 5000;
@@ -21,11 +21,15 @@ const PAGE: usize = 5000;
 /// The number of paths that one request may ask about.
 const PATHS: usize = 10_000;
 
+/// The names of weights in one file, and of the index of those in several.
+const WEIGHTS: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+
 /// The largest sum of the headers that one answer has, in bytes.
 const HEADERS: usize = 32 << 20;
 
 /// Returns a time as clients parse it.
-fn time(time: &str) -> String {
+pub(crate) fn time(time: &str) -> String {
     format!("{}.000Z", time.trim_end_matches('Z'))
 }
 
@@ -81,7 +85,7 @@ fn object(id: &RepoId, entry: &Entry, found: Option<&Ref>) -> Value {
         "author": id.repo.namespace,
         "sha": main.map(|found| &found.commit),
         "lastModified": time(&entry.time),
-        "createdAt": time(&entry.time),
+        "createdAt": time(&entry.created),
         "private": entry.private,
         "gated": false,
         "disabled": false,
@@ -132,13 +136,23 @@ pub(crate) fn info(call: &Call, id: &RepoId, revision: Option<&str>) -> Answer {
     Ok(answer(&object))
 }
 
-/// Counts the parameters of all weights.
+/// Counts the parameters of a model: of `model.safetensors`, or of the shards that its index names,
+/// or of all weights. Those that lie there twice count once.
 fn parameters(call: &Call, id: &RepoId, tree: &Tree) -> Answer<Value> {
+    let weights: Vec<_> = match (tree.files.get(WEIGHTS), tree.files.contains_key(INDEX)) {
+        (Some(file), _) => vec![file],
+        (None, true) => {
+            let (_, shards) = index(call, id, tree, INDEX)?;
+            shards.iter().filter_map(|shard| tree.files.get(shard)).collect()
+        }
+        (None, false) => {
+            let files = tree.files.iter().filter(|(path, _)| path.ends_with(".safetensors"));
+            files.map(|(_, file)| file).collect()
+        }
+    };
+    let mut seen = HashSet::new();
     let mut counts: BTreeMap<String, u64> = BTreeMap::new();
-    let weights = tree.files.iter().filter(|(path, _)| path.ends_with(".safetensors"));
-    // A file that is there under two names is counted once.
-    let weights: BTreeMap<_, _> = weights.map(|(_, file)| (file.sha256.0, file)).collect();
-    for file in weights.values() {
+    for file in weights.into_iter().filter(|file| file.root.is_some() && seen.insert(file.sha256)) {
         let original = call.hub.original(&id.repo.namespace, file)?;
         let Original::Packed(reader) = &*original else { continue };
         for tensor in reader.header().tensors() {
@@ -255,7 +269,7 @@ pub(crate) fn refs(call: &Call, id: &RepoId) -> Answer {
     if call.query.get("include_prs").is_some() || call.query.get("include_pull_requests").is_some()
     {
         let pulls = entry.branches.iter().filter_map(|(name, found)| {
-            let name = format!("refs/pr/{}", pull_number(name)?);
+            let name = format!("refs/pr/{}", proposal_number(name)?);
             Some(json!({ "name": name, "ref": name, "targetCommit": found.commit }))
         });
         refs["pullRequests"] = pulls.collect();
@@ -266,13 +280,15 @@ pub(crate) fn refs(call: &Call, id: &RepoId) -> Answer {
 /// Lists the commits of a revision, the last one first.
 pub(crate) fn commits(call: &Call, id: &RepoId, revision: &str) -> Answer {
     let entry = call.who.read(&call.hub, id)?;
-    let found = find(&call.hub, id, &entry, revision)?;
+    let found = find_stored(&call.hub, id, &entry, revision)?;
     let named = Revision { repo: id.repo.clone(), revision: Some(found.commit) };
     let (_, commits) = call.hub.store.history(&named)?;
+    let names: HashMap<_, _> =
+        upstream_names(&entry).map(|(name, at)| (&at.commit, name)).collect();
     let commits = commits.iter().map(|commit| {
         let (title, message) = commit.message.split_once('\n').unwrap_or((&commit.message, ""));
         json!({
-            "id": commit.id,
+            "id": names.get(&commit.id).copied().unwrap_or(&commit.id),
             "title": title,
             "message": message.trim_start(),
             "authors": [{ "user": commit.author }],
@@ -282,37 +298,41 @@ pub(crate) fn commits(call: &Call, id: &RepoId, revision: &str) -> Answer {
     page(call, commits.collect(), PAGE)
 }
 
+/// Reads an index of weights; returns it with the paths of the shards that it names.
+fn index(call: &Call, id: &RepoId, tree: &Tree, path: &str) -> Answer<(Value, Vec<String>)> {
+    let file = tree.files.get(path).ok_or_else(|| Problem::no_entry(path))?;
+    if file.size > crate::body::SHORT {
+        return Err(Problem::too_large("The index is too large"));
+    }
+    let index = call.hub.original(&id.repo.namespace, file)?.read(0..file.size)?;
+    let index: Value = parse(&index)?;
+    let folder = path.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
+    let shards = index["weight_map"].as_object().into_iter().flatten();
+    let shards = shards.filter_map(|(_, shard)| Some(format!("{folder}{}", shard.as_str()?)));
+    let shards: BTreeSet<_> = shards.collect();
+    Ok((index, shards.into_iter().collect()))
+}
+
 /// Returns the headers of weights: of one file, or of those that an index names.
 pub(crate) fn headers(call: &Call, id: &RepoId, path: &str) -> Answer<Response<Body>> {
     let entry = call.who.read(&call.hub, id)?;
     let revision = call.query.get("revision").unwrap_or(at1w_registry::MAIN);
     let found = find(&call.hub, id, &entry, revision)?;
     let tree = call.hub.tree(&id.repo.namespace, &found)?;
-    let read = |path: &str| {
-        let file = tree.files.get(path).ok_or_else(|| Problem::no_entry(path))?;
-        Ok::<_, Problem>((call.hub.original(&id.repo.namespace, file)?, file.size))
-    };
-    let (index, size) = read(path)?;
-    if size > crate::body::SHORT {
-        return Err(Problem::too_large("The index is too large"));
-    }
-    let index: Value = parse(&index.read(0..size)?)?;
-    let shards = index["weight_map"].as_object().into_iter().flatten();
-    let mut shards: Vec<_> = shards.filter_map(|(_, shard)| shard.as_str()).collect();
-    shards.sort_unstable();
-    shards.dedup();
-    let folder = path.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
+    let (index, shards) = index(call, id, &tree, path)?;
+    let folder = path.rfind('/').map_or(0, |at| at + 1);
     // Headers are JSON already: they are copied as they are.
     let mut text = format!("{{\"index\":{index},\"headers\":{{").into_bytes();
     let mut between = "";
     for shard in shards {
-        let (original, _) = read(&format!("{folder}{shard}"))?;
+        let file = tree.files.get(&shard).ok_or_else(|| Problem::no_entry(&shard))?;
+        let original = call.hub.original(&id.repo.namespace, file)?;
         if let Original::Packed(reader) = &*original {
             let header = reader.header().bytes();
             if text.len() + header.len() > HEADERS {
                 return Err(Problem::too_large("The headers are too large: read them by ranges"));
             }
-            text.extend(format!("{between}{}:", Value::from(shard)).into_bytes());
+            text.extend(format!("{between}{}:", Value::from(&shard[folder..])).into_bytes());
             text.extend(header);
             between = ",";
         }

@@ -252,8 +252,8 @@ pub(crate) async fn tag(call: Arc<Call>, id: RepoId, segment: String, body: Body
 
 /// Checks the name of a new branch or tag, which must not be taken for a commit or a pull request.
 fn check_new(name: &str) -> Answer<()> {
-    at1w_registry::check_name(name)?;
-    if is_commit(name) || is_hidden(name) {
+    at1w_registry::check_ref(name)?;
+    if is_commit(name) || is_hidden(name) || name.starts_with("refs/") {
         return Err(Problem::bad(format!("{name} is no name for a branch or a tag")));
     }
     Ok(())

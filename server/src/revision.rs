@@ -1,14 +1,11 @@
 //! Revisions as clients name them.
 
-use at1w_registry::{Entry, Ref, Revision, check_name};
+use at1w_registry::{Entry, Ref, Revision, check_ref, proposal_branch, proposal_number};
 
 use crate::address::RepoId;
 use crate::claim::Owner;
 use crate::error::{Answer, Problem};
 use crate::hub::Hub;
-
-/// What the branches of pull requests begin with in a store.
-const PULL: &str = "refs-pr-";
 
 /// What the branches and tags begin with that are named by a commit of upstream.
 const UPSTREAM: &str = "refs-at-";
@@ -21,46 +18,54 @@ pub(crate) fn of_upstream(revision: &str) -> String {
 
 /// Whether a branch or tag is one that clients do not name as it is stored.
 pub(crate) fn is_hidden(name: &str) -> bool {
-    pull_number(name).is_some() || name.starts_with(UPSTREAM)
+    proposal_number(name).is_some() || name.starts_with(UPSTREAM)
 }
 
 /// Returns the branch, tag or commit of the store that a client names.
 pub(crate) fn stored(revision: &str) -> Answer<String> {
     let name = match revision.strip_prefix("refs/pr/") {
-        Some(number) => pull_request(number.parse().map_err(|_| Problem::no_revision(revision))?),
+        Some(number) => {
+            proposal_branch(number.parse().map_err(|_| Problem::no_revision(revision))?)
+        }
         None => {
             let short = revision.strip_prefix("refs/heads/");
             short.or_else(|| revision.strip_prefix("refs/tags/")).unwrap_or(revision).to_owned()
         }
     };
-    check_name(&name).map_err(|_| Problem::no_revision(revision))?;
+    check_ref(&name).map_err(|_| Problem::no_revision(revision))?;
     Ok(name)
 }
 
-/// Returns the branch of a pull request.
-pub(crate) fn pull_request(number: u64) -> String {
-    format!("{PULL}{number}")
-}
-
-/// Returns the number of the pull request that a branch is of.
-pub(crate) fn pull_number(branch: &str) -> Option<u64> {
-    branch.strip_prefix(PULL)?.parse().ok()
-}
-
-/// Finds a revision of a repository.
+/// Finds a revision of a repository, as clients know it.
 pub(crate) fn find(hub: &Hub, id: &RepoId, entry: &Entry, revision: &str) -> Answer<Ref> {
-    let name = stored(revision)?;
+    let mut found = find_stored(hub, id, entry, revision)?;
     if hub.owner(&id.repo.namespace)? != Some(Owner::Upstream) {
-        return resolve(hub, id, entry, name);
+        return Ok(found);
     }
-    let mut found = resolve(hub, id, entry, of_upstream(&name))?;
     // What was fetched from upstream keeps the name that it has there.
-    let Entry { branches, tags, .. } = entry;
-    let same = tags.iter().chain(branches).filter(|(_, other)| other.commit == found.commit);
-    if let Some(name) = same.filter_map(|(name, _)| name.strip_prefix(UPSTREAM)).next() {
+    let named = upstream_names(entry);
+    // A branch that has gone back to an older commit is a new commit here, with the same tree.
+    let same = named
+        .clone()
+        .find(|(_, other)| other.commit == found.commit)
+        .or_else(|| named.clone().find(|(_, other)| other.tree == found.tree));
+    if let Some((name, _)) = same {
         found.commit = name.into();
     }
     Ok(found)
+}
+
+/// Finds a revision of a repository, with the commit as the store knows it.
+pub(crate) fn find_stored(hub: &Hub, id: &RepoId, entry: &Entry, revision: &str) -> Answer<Ref> {
+    let name = stored(revision)?;
+    let upstream = hub.owner(&id.repo.namespace)? == Some(Owner::Upstream);
+    resolve(hub, id, entry, if upstream { of_upstream(&name) } else { name })
+}
+
+/// Returns what was fetched from upstream, by the names that commits have there.
+pub(crate) fn upstream_names(entry: &Entry) -> impl Iterator<Item = (&str, &Ref)> + Clone {
+    let all = entry.tags.iter().chain(&entry.branches);
+    all.filter_map(|(name, found)| Some((name.strip_prefix(UPSTREAM)?, found)))
 }
 
 /// Whether a name is one of a commit.

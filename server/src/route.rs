@@ -18,7 +18,7 @@ use crate::address::{Kind, Query, RepoId, segments};
 use crate::call::{Call, blocking, json, text};
 use crate::error::{Answer, Problem};
 use crate::hub::{Hub, random};
-use crate::{commit, files, lfs, listing, manage, mirror, xet};
+use crate::{commit, files, lfs, listing, manage, mirror, pulls, xet};
 
 /// Answers a request, whatever happens.
 pub(crate) async fn answer(
@@ -134,6 +134,8 @@ async fn of_repo(call: Arc<Call>, kind: Kind, segments: &[&str], body: Body) -> 
             let id = known(kind, namespace, name)?;
             files::answer(call, id, revision, path.join("/"), *way == "raw").await
         }
+        // Some names are without a namespace elsewhere, and no repository has one here.
+        [_, "resolve" | "raw", ..] => Err(Problem::no_repo()),
         [namespace, name, "info", "lfs", "objects", what] => {
             let name = name.strip_suffix(".git").ok_or_else(Problem::no_route)?;
             lfs::answer(call, known(kind, namespace, name)?, what, body).await
@@ -251,10 +253,11 @@ async fn of_api(call: Arc<Call>, id: RepoId, segments: &[&str], body: Body) -> A
         ["commit", rest @ ..] if method == post => {
             commit::commit(call, id, revision(rest).0, body).await
         }
-        ["discussions", rest @ ..] => commit::discussion(call, id, &own(rest), body).await,
+        ["discussions", rest @ ..] => pulls::answer_to(call, id, rest, body).await,
         ["xet-write-token", ..] if method == get => {
             blocking(move || xet::write_token(&call, &id)).await
         }
-        _ => Err(Problem::no_route()),
+        // Whoever names none is told that first.
+        _ => blocking(move || call.who.read(&call.hub, &id).and(Err(Problem::no_route()))).await,
     }
 }

@@ -8,7 +8,7 @@ use at1w_server::{Config, serve};
 use clap::Args;
 
 use crate::Global;
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 
 /// Serve a store to clients of the Hugging Face protocol
 ///
@@ -30,6 +30,9 @@ pub(crate) struct Serve {
     /// Another hub: a repository that is not here is fetched from there, and kept
     #[arg(long, value_name = "URL")]
     upstream: Option<String>,
+    /// A namespace to fetch from upstream (repeatable); '*' is every one that nobody uses here
+    #[arg(long = "mirror", value_name = "NS")]
+    namespaces: Vec<String>,
 }
 
 const HELP: &str = "\
@@ -46,6 +49,11 @@ impl Serve {
         };
         config.listen = self.listen.unwrap_or(config.listen);
         config.mirror.upstream = self.upstream.unwrap_or(config.mirror.upstream);
+        config.mirror.namespaces.extend(self.namespaces);
+        if !config.mirror.upstream.is_empty() && config.mirror.namespaces.is_empty() {
+            let problem = "name what is fetched from upstream by --mirror NS, or '*'";
+            return Err(Failure::Usage(problem.into()));
+        }
         let store = Store::open(&self.store)?;
         Ok(serve(store, config, |address, secrets| {
             if !global.quiet {
