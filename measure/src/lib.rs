@@ -26,6 +26,7 @@ mod source;
 mod statistics;
 mod totals;
 mod whole;
+mod zipnn;
 
 pub use self::families::{Families, Family};
 pub use self::fault::Fault;

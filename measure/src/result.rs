@@ -61,6 +61,12 @@ impl FileResult {
         sum.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
     }
 
+    /// Returns the dtype of the largest group of tensors; empty where there are none.
+    pub(crate) fn main_dtype(&self) -> &str {
+        let largest = self.groups.iter().max_by_key(|group| group.raw_bytes);
+        largest.map_or("", |group| &group.dtype)
+    }
+
     /// Returns the length after packing at the level that is reported, in bytes.
     pub fn packed_bytes(&self) -> u64 {
         self.levels.first().map_or(self.raw_bytes, |level| level.packed_bytes)

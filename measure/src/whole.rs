@@ -117,7 +117,7 @@ fn of_levels(
     }
     for rival in against {
         let mut compare = Compare::new(&source);
-        let done = rival.measure(&file.full, scratch, &mut compare, progress);
+        let done = rival.measure(&file.full, result.main_dtype(), scratch, &mut compare, progress);
         let done = before.or_changed(&source, &file.full, done)?;
         result.against.push(LevelResult { level: rival.name().into(), ..done });
     }

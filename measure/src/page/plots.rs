@@ -169,6 +169,7 @@ impl Plots {
         }
         let power = |seconds: f64, round: fn(f64) -> f64| 10_f64.powf(round(seconds.log10()));
         let range = power(least, f64::floor)..power(most, f64::ceil);
+        let decades = (range.end / range.start).log10().round() as u32;
         let height = 40 + 26 * rows.len() as u32;
         let draw = |area: &Area<'_>| -> Drawn<()> {
             let mut chart = ChartBuilder::on(area)
@@ -186,7 +187,7 @@ impl Plots {
                 .axis_style(FAINT)
                 .label_style(("sans-serif", LETTERS).with_color(INK))
                 .x_labels(5)
-                .x_label_formatter(&|seconds| axis_time(*seconds))
+                .x_label_formatter(&|seconds| axis_time(*seconds, decades))
                 .draw()?;
             for (i, (name, times)) in rows.iter().enumerate() {
                 let at = (rows.len() - i) as f64 - 0.5;
@@ -271,8 +272,13 @@ fn letters(side: HPos) -> TextStyle<'static> {
     style.pos(Pos::new(side, VPos::Center))
 }
 
-/// Writes a power of ten of a second at an axis.
-fn axis_time(seconds: f64) -> String {
+/// Writes a power of ten of a second at an axis that has so many of them. Of many, every other one
+/// has room.
+fn axis_time(seconds: f64, decades: u32) -> String {
+    const ROOM: u32 = 4;
+    if decades > ROOM && seconds.log10().round() as i32 % 2 != 0 {
+        return String::new();
+    }
     match seconds {
         ..0.000_9 => format!("{:.0} µs", seconds * 1e6),
         ..0.9 => format!("{:.0} ms", seconds * 1e3),
