@@ -19,5 +19,5 @@ node "$work/page.mjs" "$work/report.html" "$work/report.json" "$work"
 cp "$work/top.png" docs/measure.png
 
 mark='<!-- scripts/measure.sh writes what follows. -->'
-sed -i "/^$mark\$/q" docs/MEASURE.md
+sed -i "\\#^$mark\$#q" docs/MEASURE.md
 { echo && sed 's/^#/##/' "$work/report.md"; } >> docs/MEASURE.md

@@ -251,7 +251,7 @@ fn an_interrupted_run_goes_on() {
     let result = json!({
         "path": "all/b/model.safetensors", "model": "b", "repository": "all/b",
         "raw_bytes": file.metadata().unwrap().len(), "header_bytes": 8, "levels": [level],
-        "against": [], "fetches": [], "groups": [], "exponents": {}, "tensors": [],
+        "against": [], "problems": [], "fetches": [], "groups": [], "exponents": {}, "tensors": [],
     });
     let line = json!({"modified": modified, "result": result});
     let journal = format!("{settings}\n{line}\n{{\"modified\":");

@@ -26,6 +26,8 @@ pub struct FileResult {
     pub levels: Vec<LevelResult>,
     /// Other compressors over the same bytes.
     pub against: Vec<LevelResult>,
+    /// What went wrong with those.
+    pub problems: Vec<String>,
     /// The times that single tensors took, where they were measured.
     pub fetches: Vec<Fetch>,
     /// The tensors, by dtype and kind, at the level that is reported.
@@ -47,6 +49,7 @@ impl FileResult {
             header_bytes: 0,
             levels: Vec::new(),
             against: Vec::new(),
+            problems: Vec::new(),
             fetches: Vec::new(),
             groups: Vec::new(),
             exponents: BTreeMap::new(),

@@ -1,4 +1,4 @@
-"""Compresses a file with zipnn on one thread, compares what comes back, and prints lengths and times.
+"""Compresses a file with zipnn on one thread, and compares what comes back. Prints a line of JSON.
 
 Usage: python3 -c SCRIPT FILE DTYPE
 """

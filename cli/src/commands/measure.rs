@@ -18,8 +18,8 @@ use crate::sample::Sample;
 /// Measure how small files of weights become, and make a report of it to show to others
 ///
 /// Packs each file into a scratch folder, reads everything back, verifies it, and compares it with
-/// the original byte for byte. The report has the sizes, which are those that 'at1w pack' writes, by
-/// dtype, by kind of tensor and by model; the speeds; what several files share; and what hardly
+/// the original byte for byte. The report has the sizes, which are those that 'at1w pack' writes,
+/// by dtype, by kind of tensor and by model; the speeds; what several files share; and what hardly
 /// becomes smaller, and why. The sources are only read.
 #[derive(Args)]
 #[command(after_help = HELP)]
@@ -62,10 +62,10 @@ pub(crate) struct Measure {
 }
 
 const HELP: &str = "\
-The scratch folder needs room for the largest file. A file that cannot be read, is not what its name
-says, or changes while it is read is listed in the report, the rest is measured, and the exit code is
-5. An interrupted run reports what it has measured, and keeps a journal beside the first report, from
-which --resume goes on.
+The scratch folder needs room for the largest file. A file that cannot be read, is not what its
+name says, or changes while it is read is listed in the report, the rest is measured, and the exit
+code is 5. An interrupted run reports what it has measured, and keeps a journal beside the first
+report, from which --resume goes on.
 
 Examples:
   at1w measure ~/models

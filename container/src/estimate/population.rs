@@ -1,10 +1,10 @@
 //! All tensors that an estimate is about, and the choice of the chunks that stand for them.
 //!
-//! Tensors are sorted into strata by dtype, size, and a class that the caller gives. Of each stratum
-//! chunks are chosen one after the other at equal distances over all of its bytes, from a random
-//! place on: so each byte is as likely to be taken as any other, and every file has its part. The
-//! ratio of a stratum is the mean of those of its chunks (M. Hansen and W. Hurwitz, "On the Theory
-//! of Sampling from Finite Populations", 1943).
+//! Tensors are sorted into strata by dtype, size, and a class that the caller gives. Of each
+//! stratum chunks are chosen at equal distances over all of its bytes, from a random place on: so
+//! each byte is as likely to be taken as any other, and every file has its part. The ratio of a
+//! stratum is the mean of those of its chunks (M. Hansen and W. Hurwitz, "On the Theory of Sampling
+//! from Finite Populations", 1943).
 
 use std::collections::BTreeMap;
 
@@ -216,9 +216,8 @@ mod tests {
             let tensors = lens.iter().enumerate().map(|(i, &len)| {
                 let start = end;
                 end += len;
-                format!(
-                    "\"{i}\":{{\"dtype\":\"U8\",\"shape\":[{len}],\"data_offsets\":[{start},{end}]}}"
-                )
+                let dtype = r#""dtype":"U8""#;
+                format!(r#""{i}":{{{dtype},"shape":[{len}],"data_offsets":[{start},{end}]}}"#)
             });
             let json = format!("{{{}}}", tensors.collect::<Vec<_>>().join(","));
             let header = Header::parse(json.into_bytes()).unwrap();

@@ -92,9 +92,9 @@ impl Plots {
             (format!("whole, {}", whole.name), vec![(whole.seconds, color)])
         });
         let rows: Vec<_> = parts.chain(whole).collect();
-        let caption = "Time to fetch each part, on a logarithmic axis: a full dot is at1w, verified; \
-                       a ring is the file as it is; a square is another compressor, which has to \
-                       decompress all of the file";
+        let caption = "Time to fetch each part, on a logarithmic axis: a full dot is at1w, \
+                       verified; a ring is the file as it is; a square is another compressor, \
+                       which has to decompress all of the file";
         Self::dots("fetches", caption, &rows).into_iter().collect()
     }
 
@@ -132,10 +132,8 @@ impl Plots {
             let label = |value: &f64| format!("{value:.0}");
             chart
                 .configure_mesh()
-                .disable_y_mesh()
+                .disable_mesh()
                 .disable_y_axis()
-                .light_line_style(TRANSPARENT)
-                .bold_line_style(FAINT)
                 .axis_style(FAINT)
                 .label_style(("sans-serif", LETTERS).with_color(INK))
                 .x_labels(5)
