@@ -5,7 +5,8 @@ source "$(dirname "$0")/lib.sh"
 
 build_at1w
 scripts/corpus.sh
-debian_packages chromium nodejs npm
+debian_packages chromium
+command -v npm > /dev/null || debian_packages nodejs npm
 make_work
 PATH=$(cd "$(dirname "$at1w")" && pwd):$PATH
 
