@@ -5,7 +5,8 @@ source "$(dirname "$0")/lib.sh"
 
 build_at1w
 scripts/corpus.sh
-debian_packages chromium nodejs npm
+debian_packages chromium
+command -v npm > /dev/null || debian_packages nodejs npm
 make_work
 PATH=$(cd "$(dirname "$at1w")" && pwd):$PATH
 
@@ -19,5 +20,5 @@ node "$work/page.mjs" "$work/report.html" "$work/report.json" "$work"
 cp "$work/top.png" docs/measure.png
 
 mark='<!-- scripts/measure.sh writes what follows. -->'
-sed -i "/^$mark\$/q" docs/MEASURE.md
+sed -i "\\#^$mark\$#q" docs/MEASURE.md
 { echo && sed 's/^#/##/' "$work/report.md"; } >> docs/MEASURE.md

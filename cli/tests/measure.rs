@@ -226,6 +226,16 @@ fn others_are_compared_with() {
 }
 
 #[test]
+fn a_compressor_that_is_not_there_is_named_at_once() {
+    let place = repositories();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_at1w"));
+    command.args(["measure", "all", "--against", "zipnn", "--json"]).env("PATH", "/nowhere");
+    let outcome = place.run(&mut command);
+    assert_eq!((outcome.code, outcome.stdout.len()), (1, 0));
+    assert!(outcome.stderr.contains("pip install zipnn"), "{}", outcome.stderr);
+}
+
+#[test]
 fn an_interrupted_run_goes_on() {
     let place = repositories();
     // As it is after an interruption: a journal with one of the files, and a line that was cut off.
@@ -241,7 +251,7 @@ fn an_interrupted_run_goes_on() {
     let result = json!({
         "path": "all/b/model.safetensors", "model": "b", "repository": "all/b",
         "raw_bytes": file.metadata().unwrap().len(), "header_bytes": 8, "levels": [level],
-        "against": [], "fetches": [], "groups": [], "exponents": {}, "tensors": [],
+        "against": [], "problems": [], "fetches": [], "groups": [], "exponents": {}, "tensors": [],
     });
     let line = json!({"modified": modified, "result": result});
     let journal = format!("{settings}\n{line}\n{{\"modified\":");

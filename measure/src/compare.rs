@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::mem;
 
 use at1w_container::ReadAt;
 
@@ -9,13 +10,14 @@ use at1w_container::ReadAt;
 pub(crate) struct Compare<'a> {
     source: &'a File,
     at: u64,
+    buffer: Vec<u8>,
     /// The offset of the first byte that is another.
     pub(crate) different: Option<u64>,
 }
 
 impl<'a> Compare<'a> {
     pub(crate) fn new(source: &'a File) -> Self {
-        Self { source, at: 0, different: None }
+        Self { source, at: 0, buffer: Vec::new(), different: None }
     }
 }
 
@@ -24,13 +26,15 @@ impl Write for Compare<'_> {
         /// The bytes that are compared at a time, so that they are still in the cache.
         const PIECE_LEN: usize = 256 << 10;
         for piece in bytes.chunks(PIECE_LEN) {
-            let expected = self.source.read_at(self.at..self.at + piece.len() as u64)?;
-            if expected != piece {
+            let range = self.at..self.at + piece.len() as u64;
+            let expected = self.source.read_into(range, mem::take(&mut self.buffer))?;
+            if *expected != *piece {
                 let same = expected.iter().zip(piece).take_while(|(a, b)| a == b).count();
                 self.different = Some(self.at + same as u64);
                 return Err(io::Error::other("the restored file is another"));
             }
             self.at += piece.len() as u64;
+            self.buffer = expected.into_owned();
         }
         Ok(bytes.len())
     }

@@ -9,10 +9,10 @@ use at1w_container::{Error, OpenOptions, Progress, Reader, Slice, TensorInfo, We
 use serde::{Deserialize, Serialize};
 
 /// The number of times that each fetch is repeated; the median counts.
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 5;
 
 /// The time after which a fetch is not repeated any more.
-const ENOUGH: Duration = Duration::from_millis(500);
+const ENOUGH: Duration = Duration::from_millis(100);
 
 /// The time that a fetch takes from a packed file, verified, and from the file as it is.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -2,7 +2,9 @@
 //! that is worth. The result is a [`Report`], and a [`page`] of it for people.
 //!
 //! [`measure`] leads: `source` lists files, `whole` packs one, reads it back and compares it, or
-//! `sample` does so with chunks that stand for all; `statistics` looks at the weights themselves, `families` finds tensors that several files have.
+//! `sample` does so with chunks that stand for all; `fetch` reads single tensors, `rival` runs other
+//! compressors, `statistics` looks at the weights themselves, `families` finds tensors that several
+//! files have. A [`FileResult`] is all that is known of a file, and the report is made of these.
 
 mod compare;
 mod families;
@@ -26,6 +28,7 @@ mod source;
 mod statistics;
 mod totals;
 mod whole;
+mod zipnn;
 
 pub use self::families::{Families, Family};
 pub use self::fault::Fault;

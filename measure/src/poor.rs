@@ -108,8 +108,8 @@ fn why(group: &Group) -> &'static str {
             "quantised to a few bits: every code occurs about equally often"
         }
         Some(Dtype::U8 | Dtype::I8) => {
-            "quantised, perhaps with two codes of 4 bits in a byte: every byte occurs about equally \
-             often"
+            "quantised, perhaps with two codes of 4 bits in a byte: every byte occurs about \
+             equally often"
         }
         Some(dtype) if is_integer(dtype) => {
             "codes of quantised weights packed into words, which look random"

@@ -26,6 +26,8 @@ pub struct FileResult {
     pub levels: Vec<LevelResult>,
     /// Other compressors over the same bytes.
     pub against: Vec<LevelResult>,
+    /// What went wrong with those.
+    pub problems: Vec<String>,
     /// The times that single tensors took, where they were measured.
     pub fetches: Vec<Fetch>,
     /// The tensors, by dtype and kind, at the level that is reported.
@@ -47,6 +49,7 @@ impl FileResult {
             header_bytes: 0,
             levels: Vec::new(),
             against: Vec::new(),
+            problems: Vec::new(),
             fetches: Vec::new(),
             groups: Vec::new(),
             exponents: BTreeMap::new(),
@@ -59,6 +62,12 @@ impl FileResult {
         let sum = self.exponents.entry(dtype.to_owned());
         let sum = sum.or_insert_with(|| vec![0; counts.len()]);
         sum.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+    }
+
+    /// Returns the dtype of the largest group of tensors; empty where there are none.
+    pub(crate) fn main_dtype(&self) -> &str {
+        let largest = self.groups.iter().max_by_key(|group| group.raw_bytes);
+        largest.map_or("", |group| &group.dtype)
     }
 
     /// Returns the length after packing at the level that is reported, in bytes.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::compare::Compare;
 use crate::result::LevelResult;
+use crate::zipnn;
 
 /// A compressor of whole files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -19,6 +20,8 @@ pub enum Rival {
     Xz,
     /// zstd at its usual level.
     Zstd,
+    /// zipnn, where Python has it.
+    Zipnn,
 }
 
 /// The usual level of xz.
@@ -33,32 +36,53 @@ impl Rival {
         match self {
             Self::Xz => "xz -6",
             Self::Zstd => "zstd -3",
+            Self::Zipnn => "zipnn",
         }
     }
 
-    /// Compresses a file, and compares what comes back.
+    /// Whether it can be run.
+    pub fn is_there(self) -> bool {
+        self != Self::Zipnn || zipnn::is_there()
+    }
+
+    /// Compresses a file whose tensors are mostly of this dtype, and compares what comes back.
     pub(crate) fn measure(
         self,
         path: &Path,
+        dtype: &str,
         scratch: &Path,
         compare: &mut Compare<'_>,
         progress: &dyn Progress,
     ) -> Result<LevelResult, Error> {
+        let compressor = match self {
+            Self::Zipnn => return zipnn::measure(path, dtype, progress),
+            Self::Xz => Stream::Xz,
+            Self::Zstd => Stream::Zstd,
+        };
         let open = File::open(path).map_err(|cause| Error::Io { path: path.into(), cause })?;
         let mut packed = tempfile::tempfile_in(scratch).map_err(Error::Write)?;
         let start = Instant::now();
         let source = Watched { from: open, progress };
-        self.compress(source, &packed).map_err(|cause| failed(cause, progress))?;
+        compressor.compress(source, &packed).map_err(|cause| failed(cause, progress))?;
         let pack_seconds = start.elapsed().as_secs_f64();
         let packed_bytes = packed.stream_position().map_err(Error::Write)?;
         packed.rewind().map_err(Error::Write)?;
         let start = Instant::now();
         let source = Watched { from: packed, progress };
-        self.decompress(source, compare).map_err(|cause| failed(cause, progress))?;
+        compressor.decompress(source, compare).map_err(|cause| failed(cause, progress))?;
         let read_seconds = start.elapsed().as_secs_f64();
         Ok(LevelResult { level: self.name().into(), packed_bytes, pack_seconds, read_seconds })
     }
+}
 
+/// A compressor of streams.
+#[derive(Clone, Copy)]
+enum Stream {
+    Xz,
+    Zstd,
+}
+
+impl Stream {
     fn compress(self, source: impl Read, packed: &File) -> io::Result<()> {
         let mut out = BufWriter::new(packed);
         match self {

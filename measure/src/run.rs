@@ -168,6 +168,15 @@ fn whole(sources: Sources, levels: &[Level], options: &Options<'_>) -> Result<Re
             }
         }
     }
+    for file in &files {
+        let path = &file.path;
+        let fault = |problem: &String| Fault {
+            path: path.clone(),
+            message: problem.clone(),
+            damaged: false,
+        };
+        faults.extend(file.problems.iter().map(fault));
+    }
     if let (true, Some((path, _))) = (complete, &options.journal) {
         let _ = std::fs::remove_file(path);
     }

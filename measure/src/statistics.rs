@@ -1,6 +1,7 @@
 //! Statistics of the weights themselves: how few bits an ideal coder of bytes would need, and how
 //! often each exponent occurs.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use at1w_codec::{Backend, Dtype, Layout, default_backend};
@@ -27,32 +28,35 @@ impl Planes {
     /// Counts the bytes of a tensor, which begins at `start` in the source.
     pub(crate) fn of(source: &dyn ReadAt, tensor: &TensorInfo, start: u64) -> Result<Self, Error> {
         let len = tensor.raw_len();
-        let empty = || Self::new(tensor.dtype());
+        let empty = || (Self::new(tensor.dtype()), Vec::new(), Vec::new());
         let pieces = (0..len.div_ceil(PIECE_LEN)).into_par_iter();
-        pieces
-            .try_fold(empty, |mut planes, piece| {
+        let counted = pieces
+            .try_fold(empty, |(mut planes, buffer, mut split), piece| -> Result<_, Error> {
                 let from = piece * PIECE_LEN;
                 let range = start + from..start + len.min(from + PIECE_LEN);
-                planes.add(&read(source, range)?);
-                Ok(planes)
+                let raw = read(source, range, buffer)?;
+                planes.add(&raw, &mut split);
+                Ok((planes, raw.into_owned(), split))
             })
-            .try_reduce(empty, |a, b| Ok(a.and(&b)))
+            .try_reduce(empty, |(a, buffer, split), (b, ..)| Ok((a.and(&b), buffer, split)))?;
+        Ok(counted.0)
     }
 
     /// Counts the bytes of a part of a tensor.
     pub(crate) fn of_bytes(tensor: &TensorInfo, raw: &[u8]) -> Self {
         let mut planes = Self::new(tensor.dtype());
-        planes.add(raw);
+        planes.add(raw, &mut Vec::new());
         planes
     }
 
-    /// Adds whole elements.
-    fn add(&mut self, raw: &[u8]) {
+    /// Adds whole elements. `split` is memory to work in.
+    fn add(&mut self, raw: &[u8], split: &mut Vec<u8>) {
         let backend: Backend = default_backend();
         let width = self.layout.width();
         let whole = &raw[..raw.len() / width * width];
-        let mut planes = vec![0; whole.len()];
-        at1w_simd::planes::split(backend, self.layout, whole, &mut planes);
+        split.resize(split.len().max(whole.len()), 0);
+        let planes = &mut split[..whole.len()];
+        at1w_simd::planes::split(backend, self.layout, whole, planes);
         let plane_len = (whole.len() / width).max(1);
         for (plane, counts) in planes.chunks(plane_len).zip(&mut self.counts) {
             let mut new = [0; 256];
@@ -99,9 +103,9 @@ fn total(counts: &[u64]) -> f64 {
     counts.iter().sum::<u64>() as f64
 }
 
-fn read(source: &dyn ReadAt, range: Range<u64>) -> Result<std::borrow::Cow<'_, [u8]>, Error> {
+fn read(source: &dyn ReadAt, range: Range<u64>, buffer: Vec<u8>) -> Result<Cow<'_, [u8]>, Error> {
     let offset = range.start;
-    source.read_at(range).map_err(|cause| Error::Read { offset, cause })
+    source.read_into(range, buffer).map_err(|cause| Error::Read { offset, cause })
 }
 
 #[cfg(test)]
@@ -122,7 +126,7 @@ mod tests {
         let words: [u16; 4] = [0x3f80, 0xbf80, 0x4000, 0x3f00];
         let raw: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         let mut planes = Planes::new(Some(Dtype::BF16));
-        planes.add(&raw);
+        planes.add(&raw, &mut Vec::new());
         let exponents = planes.exponents(Some(Dtype::BF16)).unwrap();
         assert_eq!([exponents[126], exponents[127], exponents[128]], [1, 2, 1]);
         // The other byte has a sign and no mantissa: two values, three to one.
@@ -131,7 +135,7 @@ mod tests {
 
         let half: Vec<u8> = [0x3c00_u16, 0xbc00].iter().flat_map(|w| w.to_le_bytes()).collect();
         let mut planes = Planes::new(Some(Dtype::F16));
-        planes.add(&half);
+        planes.add(&half, &mut Vec::new());
         assert_eq!(planes.exponents(Some(Dtype::F16)).unwrap()[15], 2);
     }
 }

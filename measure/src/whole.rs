@@ -63,6 +63,7 @@ pub(crate) fn measure(file: &SourceFile, work: Work<'_>) -> Result<FileResult, F
         }
         (Err(error), None) => {
             let mut fault = Fault::new(&file.path, &error);
+            fault.damaged = error.is_integrity() || matches!(error, Error::Encoded { .. });
             if let Error::Write(cause) = error.innermost() {
                 let scratch = scratch.display();
                 fault.message = format!("the scratch folder {scratch}: {cause}");
@@ -107,6 +108,8 @@ fn of_levels(
             read_seconds,
         });
         if result.levels.len() == 1 {
+            // It may have grown since it was listed.
+            result.raw_bytes = summary.original_len;
             add_tensors(&mut result, &source, &reader)?;
             if fetches {
                 let fetched = fetch::measure(&reader, &packed, &file.full, progress);
@@ -117,9 +120,15 @@ fn of_levels(
     }
     for rival in against {
         let mut compare = Compare::new(&source);
-        let done = rival.measure(&file.full, scratch, &mut compare, progress);
-        let done = before.or_changed(&source, &file.full, done)?;
-        result.against.push(LevelResult { level: rival.name().into(), ..done });
+        let done = rival.measure(&file.full, result.main_dtype(), scratch, &mut compare, progress);
+        match before.or_changed(&source, &file.full, done) {
+            Ok(done) => {
+                result.against.push(LevelResult { level: rival.name().into(), ..done });
+            }
+            Err(error @ (Error::Cancelled | Error::SourceChanged(_))) => return Err(error),
+            // The file is measured all the same.
+            Err(error) => result.problems.push(format!("{}: {error}", rival.name())),
+        }
     }
     Ok(result)
 }

@@ -92,11 +92,12 @@ fn whoever_asks_to_stop_gets_what_was_measured() {
     }
     let (_guard, path) = folder();
     let stop = Stop(AtomicBool::new(false));
-    let report = measure(&[path.clone()], &Options::new().progress(&stop)).unwrap();
+    let paths = [path];
+    let report = measure(&paths, &Options::new().progress(&stop)).unwrap();
     assert!(!report.complete && report.faults.is_empty());
     let share = |_| 1.0;
     let stop = Stop(AtomicBool::new(false));
     let options = Options::new().progress(&stop).sample(Some(Choice::new(&share, 0)));
-    let report = measure(&[path], &options).unwrap();
+    let report = measure(&paths, &options).unwrap();
     assert!(!report.complete && report.faults.is_empty());
 }

@@ -1,6 +1,6 @@
-// Opens a report in a headless Chromium, on a phone and on a desktop, light and dark. Checks that it
-// loads and runs nothing, that its numbers are those of the JSON, that axe finds no serious fault,
-// and that nothing is wider than the screen. Leaves screenshots in a folder.
+// Opens a report in a headless Chromium, on a phone and on a desktop, light and dark. Checks that
+// it loads and runs nothing, that its numbers are those of the JSON, that axe finds no serious
+// fault, and that nothing is wider than the screen. Leaves screenshots in a folder.
 //
 // Usage: node page.mjs REPORT.html REPORT.json FOLDER
 

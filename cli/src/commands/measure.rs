@@ -18,8 +18,8 @@ use crate::sample::Sample;
 /// Measure how small files of weights become, and make a report of it to show to others
 ///
 /// Packs each file into a scratch folder, reads everything back, verifies it, and compares it with
-/// the original byte for byte. The report has the sizes, which are those that 'at1w pack' writes, by
-/// dtype, by kind of tensor and by model; the speeds; what several files share; and what hardly
+/// the original byte for byte. The report has the sizes, which are those that 'at1w pack' writes,
+/// by dtype, by kind of tensor and by model; the speeds; what several files share; and what hardly
 /// becomes smaller, and why. The sources are only read.
 #[derive(Args)]
 #[command(after_help = HELP)]
@@ -62,10 +62,10 @@ pub(crate) struct Measure {
 }
 
 const HELP: &str = "\
-The scratch folder needs room for the largest file. A file that cannot be read, is not what its name
-says, or changes while it is read is listed in the report, the rest is measured, and the exit code is
-5. An interrupted run reports what it has measured, and keeps a journal beside the first report, from
-which --resume goes on.
+The scratch folder needs room for the largest file. A file that cannot be read, is not what its
+name says, or changes while it is read is listed in the report, the rest is measured, and the exit
+code is 5. An interrupted run reports what it has measured, and keeps a journal beside the first
+report, from which --resume goes on.
 
 Examples:
   at1w measure ~/models
@@ -82,6 +82,8 @@ enum RivalName {
     Xz,
     /// zstd -3
     Zstd,
+    /// zipnn, which python3 has to be able to import
+    Zipnn,
 }
 
 impl From<RivalName> for Rival {
@@ -89,6 +91,7 @@ impl From<RivalName> for Rival {
         match name {
             RivalName::Xz => Self::Xz,
             RivalName::Zstd => Self::Zstd,
+            RivalName::Zipnn => Self::Zipnn,
         }
     }
 }
@@ -166,14 +169,20 @@ impl Measure {
         let mut levels: Vec<Level> = self.level.iter().map(|&level| level.into()).collect();
         levels.sort();
         levels.dedup();
-        let mut against = self.against.clone();
+        let mut against: Vec<Rival> = self.against.iter().map(|&name| name.into()).collect();
         against.sort();
         against.dedup();
+        if let Some(missing) = against.iter().find(|rival| !rival.is_there()) {
+            let name = missing.name();
+            return Err(Failure::Other(format!(
+                "{name}: python3 cannot import it: install it (pip install {name}), or leave it out"
+            )));
+        }
         // The journal lies beside the first report that is a file.
         let report = self.output.iter().find(|path| !is_stdout(path));
         let options = Options::new()
             .levels(levels)
-            .against(against.into_iter().map(Rival::from).collect())
+            .against(against)
             .journal(report.map(|report| (journal_of(report), self.resume)))
             .price(self.price.clone())
             .commands(vec![format!("at1w {}", command_line())])

@@ -1,7 +1,7 @@
 //! Estimates how small a file becomes, from samples of it.
 //!
-//! `population` chooses chunks that stand for all, and concludes from them; `piece` packs a chunk by
-//! itself.
+//! `population` chooses chunks that stand for all, and concludes from them; `piece` packs a chunk
+//! by itself.
 
 mod piece;
 mod population;
@@ -25,8 +25,8 @@ use crate::progress::{self, Progress};
 use crate::recognise::explain;
 use crate::source::ReadAt;
 
-/// The standard deviation that samples do not show, as a part of the size: each chunk has a model of
-/// its own, and tensors that are stored once for several are not found.
+/// The standard deviation that samples do not show, as a part of the size: each chunk has a model
+/// of its own, and tensors that are stored once for several are not found.
 const UNSEEN_DEVIATION: f64 = 0.003;
 
 /// The sizes of files, as far as they are known from samples.
@@ -49,7 +49,8 @@ impl Estimate {
         Self { original_len, sampled_len: 0, packed_len: packed_len as f64, variance: 0.0 }
     }
 
-    /// Returns how far the packed length may be from the expected one, in bytes, 19 times out of 20.
+    /// Returns how far the packed length may be from the expected one 19 times out of 20, in
+    /// bytes.
     pub fn margin(&self) -> f64 {
         1.96 * self.variance.sqrt()
     }

@@ -61,8 +61,8 @@ impl Piece {
         Ok(file)
     }
 
-    /// Reads a piece back that was packed as a file, and compares it. Returns the part of its length
-    /// that is stored, with its part of the model, but without the chunk table.
+    /// Reads a piece back that was packed as a file, and compares it. Returns the part of its
+    /// length that is stored, with its part of the model, but without the chunk table.
     ///
     /// # Errors
     /// [`Error::Encoded`] if the bytes do not come back, and those of [`Reader::new`].

@@ -1,10 +1,10 @@
 //! All tensors that an estimate is about, and the choice of the chunks that stand for them.
 //!
-//! Tensors are sorted into strata by dtype, size, and a class that the caller gives. Of each stratum
-//! chunks are chosen one after the other at equal distances over all of its bytes, from a random
-//! place on: so each byte is as likely to be taken as any other, and every file has its part. The
-//! ratio of a stratum is the mean of those of its chunks (M. Hansen and W. Hurwitz, "On the Theory
-//! of Sampling from Finite Populations", 1943).
+//! Tensors are sorted into strata by dtype, size, and a class that the caller gives. Of each
+//! stratum chunks are chosen at equal distances over all of its bytes, from a random place on: so
+//! each byte is as likely to be taken as any other, and every file has its part. The ratio of a
+//! stratum is the mean of those of its chunks (M. Hansen and W. Hurwitz, "On the Theory of Sampling
+//! from Finite Populations", 1943).
 
 use std::collections::BTreeMap;
 
@@ -198,4 +198,90 @@ fn random(seed: u64, number: u64) -> f64 {
         x ^= x >> 31;
     }
     (x >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A population of files, each with tensors of these lengths.
+    fn population(files: &[Vec<u64>]) -> (Population, u64) {
+        let (mut population, mut chunks) = (Population::default(), 0);
+        for (file, lens) in files.iter().enumerate() {
+            let mut end = 0;
+            let tensors = lens.iter().enumerate().map(|(i, &len)| {
+                let start = end;
+                end += len;
+                let dtype = r#""dtype":"U8""#;
+                format!(r#""{i}":{{{dtype},"shape":[{len}],"data_offsets":[{start},{end}]}}"#)
+            });
+            let json = format!("{{{}}}", tensors.collect::<Vec<_>>().join(","));
+            let header = Header::parse(json.into_bytes()).unwrap();
+            let counts = header.tensors().iter().filter(|info| info.raw_len() > 0);
+            chunks += counts.map(|info| Chunking::of(info).count()).sum::<u64>();
+            population.add(file, &header, |info| (info.raw_len() % 2) as u32);
+        }
+        (population, chunks)
+    }
+
+    fn bytes(population: &Population, pieces: &[Piece]) -> u64 {
+        let len = |piece: &Piece| {
+            let units = population.strata.values().flatten();
+            let mut own = units.filter(|u| (u.file, u.tensor) == (piece.file, piece.tensor));
+            let unit = own.next().unwrap();
+            unit.chunk_len.min(unit.len - piece.chunk * unit.chunk_len)
+        };
+        pieces.iter().map(len).sum()
+    }
+
+    proptest! {
+        #[test]
+        fn no_more_is_chosen_than_was_asked_for(
+            files in prop::collection::vec(prop::collection::vec(0..3_000_000_u64, 0..20), 1..6),
+            share in 0.0..1.0,
+            seed in any::<u64>(),
+        ) {
+            let (population, _) = population(&files);
+            let pieces = population.choose(share, seed);
+            prop_assert!(bytes(&population, &pieces) as f64 <= share * population.raw_len() as f64);
+            let distinct: BTreeSet<_> = pieces.iter().collect();
+            prop_assert_eq!(distinct.len(), pieces.len());
+            prop_assert!(pieces.is_sorted_by_key(|piece| piece.file));
+        }
+
+        #[test]
+        fn chunks_of_one_ratio_leave_no_doubt(
+            lens in prop::collection::vec(1..3_000_000_u64, 1..20),
+            seed in any::<u64>(),
+        ) {
+            let (population, chunks) = population(&[lens]);
+            let pieces = population.choose(1.0, seed);
+            prop_assert!(!pieces.is_empty() && pieces.len() as u64 <= chunks);
+            let ratios: Vec<_> = pieces.iter().map(|&piece| (piece, 0.5)).collect();
+            let (expected, variance) = population.expect(&ratios);
+            let tables: u64 = expected.iter().map(|tensor| tensor.table_len).sum();
+            let packed: f64 = expected.iter().map(|tensor| tensor.packed_len).sum();
+            let half = population.raw_len() as f64 / 2.0 + tables as f64;
+            prop_assert!((packed - half).abs() < 1.0);
+            // Of a stratum with a single chunk nobody knows how others are.
+            let of = |stratum| pieces.iter().filter(|piece| piece.stratum == stratum).count();
+            let alone = (0..population.strata.len()).any(|stratum| of(stratum) < 2);
+            prop_assert!(variance == 0.0 || alone);
+        }
+    }
+
+    #[test]
+    fn another_seed_chooses_others() {
+        let (population, _) = population(&[vec![50 << 20], vec![50 << 20]]);
+        let choose = |seed| population.choose(0.1, seed);
+        assert_eq!(choose(7), choose(7));
+        assert_ne!(choose(7), choose(8));
+        // Each file has its part.
+        let of_first = choose(7).iter().filter(|piece| piece.file == 0).count();
+        assert_eq!((of_first, choose(7).len()), (10, 20));
+    }
 }

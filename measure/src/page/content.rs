@@ -180,9 +180,9 @@ impl Facts<'_> {
     fn fetches(&self) -> Option<Section> {
         let fetched = self.report.fetched.as_ref()?;
         let mut blocks = vec![Block::Text(format!(
-            "From {} ({}), which is opened anew each time, in the cache of the system: the median of \
-             some rounds. At1w decodes the chunks that are touched, and verifies them; the file as \
-             it is has nothing to verify.",
+            "From {} ({}), which is opened anew each time, in the cache of the system: the median \
+             of some rounds. At1w decodes the chunks that are touched, and verifies them; the file \
+             as it is has nothing to verify.",
             fetched.path,
             figures::bytes(fetched.raw_bytes as f64),
         ))];

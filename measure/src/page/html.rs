@@ -34,13 +34,9 @@ pub fn html(document: &Document) -> String {
                     @for section in &document.sections {
                         section {
                             @if !section.title.is_empty() { h2 { (shown(&section.title)) } }
-                            // Pictures that follow each other lie side by side.
-                            @for blocks in section.blocks.chunk_by(|a, b| is_plot(a) && is_plot(b)) {
-                                @if is_plot(&blocks[0]) {
-                                    div.plots {
-                                        @for block in blocks { (of_block(block, &section.title)) }
-                                    }
-                                } @else {
+                            @for blocks in section.blocks.chunk_by(alike) {
+                                // Pictures that follow each other lie side by side.
+                                div.plots[is_plot(&blocks[0])] {
                                     @for block in blocks { (of_block(block, &section.title)) }
                                 }
                             }
@@ -51,6 +47,11 @@ pub fn html(document: &Document) -> String {
         }
     };
     page.into_string()
+}
+
+/// Whether both blocks are pictures, or none is.
+fn alike(a: &Block, b: &Block) -> bool {
+    is_plot(a) == is_plot(b)
 }
 
 fn is_plot(block: &Block) -> bool {
@@ -89,12 +90,9 @@ fn of_table(table: &Table, title: &str) -> Markup {
                 tbody {
                     @for row in &table.rows {
                         tr {
-                            @for (i, (value, (_, number))) in row.iter().zip(&table.columns).enumerate() {
-                                @if i == 0 {
-                                    th scope="row" { (cell(value)) }
-                                } @else {
-                                    td .number[*number] { (cell(value)) }
-                                }
+                            @if let Some(first) = row.first() { th scope="row" { (cell(first)) } }
+                            @for (value, (_, number)) in row.iter().zip(&table.columns).skip(1) {
+                                td .number[*number] { (cell(value)) }
                             }
                         }
                     }

@@ -92,9 +92,9 @@ impl Plots {
             (format!("whole, {}", whole.name), vec![(whole.seconds, color)])
         });
         let rows: Vec<_> = parts.chain(whole).collect();
-        let caption = "Time to fetch each part, on a logarithmic axis: a full dot is at1w, verified; \
-                       a ring is the file as it is; a square is another compressor, which has to \
-                       decompress all of the file";
+        let caption = "Time to fetch each part, on a logarithmic axis: a full dot is at1w, \
+                       verified; a ring is the file as it is; a square is another compressor, \
+                       which has to decompress all of the file";
         Self::dots("fetches", caption, &rows).into_iter().collect()
     }
 
@@ -132,10 +132,8 @@ impl Plots {
             let label = |value: &f64| format!("{value:.0}");
             chart
                 .configure_mesh()
-                .disable_y_mesh()
+                .disable_mesh()
                 .disable_y_axis()
-                .light_line_style(TRANSPARENT)
-                .bold_line_style(FAINT)
                 .axis_style(FAINT)
                 .label_style(("sans-serif", LETTERS).with_color(INK))
                 .x_labels(5)
@@ -169,6 +167,7 @@ impl Plots {
         }
         let power = |seconds: f64, round: fn(f64) -> f64| 10_f64.powf(round(seconds.log10()));
         let range = power(least, f64::floor)..power(most, f64::ceil);
+        let decades = (range.end / range.start).log10().round() as u32;
         let height = 40 + 26 * rows.len() as u32;
         let draw = |area: &Area<'_>| -> Drawn<()> {
             let mut chart = ChartBuilder::on(area)
@@ -186,7 +185,7 @@ impl Plots {
                 .axis_style(FAINT)
                 .label_style(("sans-serif", LETTERS).with_color(INK))
                 .x_labels(5)
-                .x_label_formatter(&|seconds| axis_time(*seconds))
+                .x_label_formatter(&|seconds| axis_time(*seconds, decades))
                 .draw()?;
             for (i, (name, times)) in rows.iter().enumerate() {
                 let at = (rows.len() - i) as f64 - 0.5;
@@ -271,8 +270,13 @@ fn letters(side: HPos) -> TextStyle<'static> {
     style.pos(Pos::new(side, VPos::Center))
 }
 
-/// Writes a power of ten of a second at an axis.
-fn axis_time(seconds: f64) -> String {
+/// Writes a power of ten of a second at an axis that has so many of them. Of many, every other one
+/// has room.
+fn axis_time(seconds: f64, decades: u32) -> String {
+    const ROOM: u32 = 4;
+    if decades > ROOM && seconds.log10().round() as i32 % 2 != 0 {
+        return String::new();
+    }
     match seconds {
         ..0.000_9 => format!("{:.0} µs", seconds * 1e6),
         ..0.9 => format!("{:.0} ms", seconds * 1e3),
