@@ -209,7 +209,7 @@ impl Unfinished {
 
     fn finish(&self, state: &mut State) {
         let State { key: Some(key), done, .. } = &*state else { return };
-        if *done != [0..self.len] {
+        if !matches!(&done[..], [all] if *all == (0..self.len)) {
             return;
         }
         let Some(path) = self.cache.path(key) else { return };
