@@ -6,9 +6,7 @@ use std::mem;
 use object_store::{MultipartUpload, UploadPart};
 use tokio::task::{JoinHandle, JoinSet};
 
-#[cfg(doc)]
-use crate::error::Error;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::objects::Objects;
 use crate::runtime;
 use crate::staged::Staged;
