@@ -96,7 +96,8 @@ fn the_commands_do_what_the_page_says() {
     assert!(count > 40, "{count}");
 }
 
-/// Adds the names of all fields of a value. Names of dtypes, of metadata, of branches and of tags are no fields.
+/// Adds the names of all fields of a value. Names of dtypes, of metadata, of branches and of tags
+/// are no fields.
 fn collect_fields(value: &Value, fields: &mut BTreeSet<String>) {
     match value {
         Value::Array(items) => items.iter().for_each(|item| collect_fields(item, fields)),

@@ -86,6 +86,9 @@ pub enum Error {
 /// The result of everything in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// The answers that refuse credentials, as `object_store` writes them.
+const REFUSALS: [&str; 2] = ["status code: 401", "status code: 403"];
+
 /// The address at which machines of clouds tell their credentials.
 const MACHINE: &str = "169.254.169.254";
 
@@ -101,6 +104,13 @@ impl Error {
             object_store::Error::PermissionDenied { source, .. }
             | object_store::Error::Unauthenticated { source, .. }
                 if !credentials.is_empty() =>
+            {
+                Self::Refused { object, credentials: credentials.into(), cause: chain(&*source) }
+            }
+            // Lists tell no kind of error.
+            object_store::Error::Generic { source, .. }
+                if !credentials.is_empty()
+                    && REFUSALS.iter().any(|status| chain(&*source).contains(status)) =>
             {
                 Self::Refused { object, credentials: credentials.into(), cause: chain(&*source) }
             }
