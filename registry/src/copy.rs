@@ -41,7 +41,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Log`] if the other store has commits of its own, and those of both stores.
-    /// [`Error::Damaged`] and [`Error::Log`] at the end, after all the rest was copied, if something
+    /// [`Error::Damaged`] and [`Error::Log`] at the end, after all the rest was copied, if what is
     /// in use is missing here, or is damaged so that what it names cannot be told.
     pub fn copy_to(&self, target: &Store, progress: &dyn Progress) -> Result<Copied> {
         self.require()?;
@@ -134,8 +134,8 @@ impl Copy<'_> {
         Ok(kept)
     }
 
-    /// Copies the recipe that has superseded one, and the packs that it names; returns whether there
-    /// is one.
+    /// Copies the recipe that has superseded one, and the packs that it names; returns whether
+    /// there is one.
     fn superseding(&mut self, namespace: &str, key: &str) -> Result<bool> {
         let folder = keys::parent(key);
         let sha256 = keys::last_part(folder).parse();
@@ -157,8 +157,8 @@ impl Copy<'_> {
         Ok(false)
     }
 
-    /// Copies the entries of a log: of one that is whole, since a damaged entry would take the place
-    /// of a good one.
+    /// Copies the entries of a log: of one that is whole, since a damaged entry would take the
+    /// place of a good one.
     fn log(&mut self, listed: &[Meta]) -> Result<()> {
         let folder = keys::parent(&listed[0].key);
         let chain = log::last_of(folder, listed)

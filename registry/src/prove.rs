@@ -41,7 +41,7 @@ pub(crate) struct Bad {
 }
 
 impl Bad {
-    /// Returns the segment and the place whose bytes are damaged; `None` where it is the recipe that is.
+    /// Returns the segment and the place whose bytes are damaged; `None` where the recipe is.
     pub(crate) fn damaged_place(&self, proof: &Proof) -> Option<(usize, &Location)> {
         let (segment, location) = self.segment.as_ref()?;
         (!proof.is_good(location)).then_some((*segment, location))

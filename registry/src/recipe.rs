@@ -207,8 +207,8 @@ impl Recipe {
         Ok(recipe)
     }
 
-    /// Whether this is a recipe of what a tree says about a file. One that was stored as it was may be
-    /// packed since, under a name that says weights.
+    /// Whether this is a recipe of what a tree says about a file. One that was stored as it was may
+    /// be packed since, under a name that says weights.
     pub(crate) fn is_of(&self, file: &File) -> bool {
         let root = self.packed.as_ref().map(|packed| packed.root);
         self.size == file.size && (file.root.is_none() || root == file.root)

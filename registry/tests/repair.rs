@@ -1,5 +1,5 @@
-//! Recipes, trees and logs that are damaged: each is named, hides nothing else, and comes back from a
-//! replica.
+//! Recipes, trees and logs that are damaged: each is named, hides nothing else, and comes back from
+//! a replica.
 
 mod common;
 

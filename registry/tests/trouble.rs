@@ -23,7 +23,7 @@ fn weights(seed: u64) -> Vec<u8> {
 
 #[test]
 fn a_source_that_changes_while_it_is_pushed_is_refused() {
-    let noise = |len: usize| (0..len).map(|i| (i * i >> 7) as u8).collect::<Vec<_>>();
+    let noise = |len: usize| (0..len).map(|i| ((i * i) >> 7) as u8).collect::<Vec<_>>();
     let contents = [
         ("config.json", b"{\"a\": 1}".to_vec()),
         ("small.safetensors", model(&[("a", 1, 1000)], "m")),
@@ -177,7 +177,7 @@ fn a_store_that_lists_late_loses_nothing() {
 #[test]
 fn objects_that_took_the_places_of_others_are_noticed() {
     let files = |seed: u64| {
-        let data: Vec<u8> = (0..1_200_000_u64).map(|i| (i * seed >> 5) as u8).collect();
+        let data: Vec<u8> = (0..1_200_000_u64).map(|i| ((i * seed) >> 5) as u8).collect();
         vec![("m.safetensors", weights(seed)), ("data.bin", data), ("c", vec![seed as u8])]
     };
     for kind in ["packs", "files", "trees", "index", "repos"] {
