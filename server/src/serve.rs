@@ -150,7 +150,8 @@ fn allow_open_files(connections: usize) {
     let _ = connections;
 }
 
-/// Returns what waits until the process is asked to end. From the return on, it ends in no other way.
+/// Returns what waits until the process is asked to end. From the return on it ends in no other
+/// way.
 #[cfg(unix)]
 fn asked_to_end() -> Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};

@@ -1,5 +1,5 @@
-//! The folder for files on their way. Each server has one of its own, with a lock; what a killed one
-//! has left behind is removed by the next one.
+//! The folder for files on their way. Each server has one of its own, with a lock; what a killed
+//! server has left behind is removed by the next one.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
