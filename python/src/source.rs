@@ -82,7 +82,7 @@ impl ReadAt for Ranges {
             let ends: Vec<_> = ranges.iter().map(|range| range.end).collect();
             Python::attach(|py| {
                 let answers = self.read.call1(py, (starts, ends))?;
-                answers.extract::<Vec<PyBackedBytes>>(py).map_err(PyErr::from)
+                answers.extract::<Vec<PyBackedBytes>>(py)
             })
             .map_err(io::Error::from)
         };

@@ -146,8 +146,8 @@ fn a_recipe_that_names_the_wrong_places_is_what_is_damaged() {
     let far = |json: &mut Value| json["packed"]["tensors"] = [0, 999].into();
     let other = |json: &mut Value| json["size"] = 7.into();
     // Reading does not need the numbers of tensors.
-    let forgeries: [(&dyn Fn(&mut Value), bool); 3] =
-        [(&swap, false), (&far, true), (&other, false)];
+    type Forgery<'a> = &'a dyn Fn(&mut Value);
+    let forgeries: [(Forgery<'_>, bool); 3] = [(&swap, false), (&far, true), (&other, false)];
     for (forgery, read) in forgeries {
         forge(&path, forgery);
         for asked in ["lab/one", "lab/two", "both"] {
