@@ -54,7 +54,7 @@ impl ReadAt for Remote {
 /// Tensors of one chunk and of several.
 fn tensors() -> Vec<(String, Vec<u64>, Vec<u8>)> {
     let bytes = |len: u64, seed: u64| (0..len).map(|i| (i * i / 7 + seed) as u8).collect();
-    let shape = |i: u64| if i % 3 == 0 { vec![2000, 800] } else { vec![10, 30 + i] };
+    let shape = |i: u64| if i.is_multiple_of(3) { vec![2000, 800] } else { vec![10, 30 + i] };
     let tensor = |i: u64| (format!("t{i}"), shape(i), bytes(shape(i).iter().product(), i));
     (0..9).map(tensor).collect()
 }

@@ -204,7 +204,7 @@ fn bodies_that_are_short_endless_or_of_another_place_are_errors() {
         let file = open_url_with(&server.url("file.at1w"), &options).unwrap();
         server.set_fault(fault.clone());
         assert!(file.read_at(1_000_000..1_001_000).is_err(), "{fault:?}");
-        file.will_read(&[500_000..1_000_000]);
+        file.will_read(std::slice::from_ref(&(500_000..1_000_000)));
         assert!(file.read_at(600_000..700_000).is_err(), "{fault:?}");
         server.set_fault(Fault::None);
         assert!(file.read_at(1_000_000..1_001_000).is_ok(), "{fault:?}");
@@ -240,7 +240,7 @@ fn waiting_can_be_given_up() {
     let options = UrlOptions::new().cancelled(move || asked.load(Ordering::Relaxed));
     let file = open_url_with(&server.url("file.at1w"), &options).unwrap();
     server.set_fault(Fault::Silent);
-    file.will_read(&[0..1000]);
+    file.will_read(std::slice::from_ref(&(0..1000)));
     let reading = std::thread::spawn(move || {
         [file.read_at(0..1000).unwrap_err(), file.read_at(5000..6000).unwrap_err()]
     });
