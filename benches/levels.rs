@@ -1,7 +1,7 @@
 //! Prints the table of levels of `docs/BENCHMARKS.md`: the packed size of every file of the corpus
-//! at each level, beside zstd -19, xz -9e and the order-0 bound; the size of 8-bit tensors alone; and
-//! the speeds. `levels bytes` prints the second alone, `levels speeds` the third, and a NAME after
-//! either those of files whose names begin with it.
+//! at each level, beside zstd -19, xz -9e and the order-0 bound; the size of 8-bit tensors alone;
+//! and the speeds. `levels bytes` prints the second alone, `levels speeds` the third, and a NAME
+//! after either those of files whose names begin with it.
 
 use std::fs;
 use std::hint::black_box;
@@ -163,8 +163,8 @@ fn entropy(plane: &[u8]) -> f64 {
     used.map(|&count| f64::from(count) * (n / f64::from(count)).log2()).sum()
 }
 
-/// Measures encoding, the model included, decoding, and decoding with AVX2 (0 without it), as ratios
-/// to memcpy.
+/// Measures encoding, the model included, decoding, and decoding with AVX2 (0 without it), as
+/// ratios to memcpy.
 fn speeds(weights: &Weights) -> [f64; 3] {
     let models = weights.models();
     let chunks = weights.chunks(&models);

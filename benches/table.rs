@@ -1,7 +1,7 @@
 //! Prints the tables of `docs/BENCHMARKS.md`, everything measured side by side in this run.
 //!
-//! `table` prints all of it. `table peer FILE` prints JSON for `benches/peers/peers.py`: the cost of
-//! packing and reading that file at each level.
+//! `table` prints all of it. `table peer FILE` prints JSON for `benches/peers/peers.py`: the cost
+//! of packing and reading that file at each level.
 
 use std::fs::{self, File};
 use std::hint::black_box;

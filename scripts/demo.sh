@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds at1w and takes a real trained model through it: pack, list, read one tensor, refuse a
-# tampered file, restore, compare. Then packs a hub cache in place, loads from it with huggingface_hub
-# and safetensors, and restores it. Needs Rust and Python; everything else is fetched.
+# tampered file, restore, compare. Then packs a hub cache in place, loads from it with
+# huggingface_hub and safetensors, and restores it. Needs Rust and Python; everything else is
+# fetched.
 source "$(dirname "$0")/lib.sh"
 
 build_at1w

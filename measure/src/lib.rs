@@ -2,9 +2,10 @@
 //! that is worth. The result is a [`Report`], and a [`page`] of it for people.
 //!
 //! [`measure`] leads: `source` lists files, `whole` packs one, reads it back and compares it, or
-//! `sample` does so with chunks that stand for all; `fetch` reads single tensors, `rival` runs other
-//! compressors, `statistics` looks at the weights themselves, `families` finds tensors that several
-//! files have. A [`FileResult`] is all that is known of a file, and the report is made of these.
+//! `sample` does so with chunks that stand for all; `fetch` reads single tensors, `rival` runs
+//! other compressors, `statistics` looks at the weights themselves, `families` finds tensors that
+//! several files have. A [`FileResult`] is all that is known of a file, and the report is made of
+//! these.
 
 mod compare;
 mod families;

@@ -71,8 +71,8 @@ impl Store {
     }
 
     /// Stores a local file in a namespace, of which no commit knows yet: [`Change::Stored`] makes
-    /// it part of one. Until then the collector treats it like a file that was removed. The name tells
-    /// whether it may hold weights.
+    /// it part of one. Until then the collector treats it like a file that was removed. The name
+    /// tells whether it may hold weights.
     ///
     /// # Errors
     /// Those of reading and storing.

@@ -89,7 +89,8 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Grace`] while somebody pushes; [`Error::Damaged`] and [`Error::Log`] if what is in
-    /// use in a namespace cannot be told. Nothing of that one is deleted then; others are collected.
+    /// use in a namespace cannot be told. Nothing of that one is deleted then; others are
+    /// collected.
     pub fn collect(&self, options: &CollectOptions) -> Result<Collected> {
         self.require()?;
         let first = self.collect_once(options)?;
@@ -233,8 +234,8 @@ impl Run<'_> {
     ) -> Result<()> {
         let objects = &self.store.objects;
         let before = condemned(objects, self.namespace)?;
-        // What is younger than a running push, or than this run, may be that of a push. At rest there is
-        // none.
+        // What is younger than a running push, or than this run, may be that of a push. At rest
+        // there is none.
         let at_rest = self.leases.live.is_empty() && options.grace.is_zero();
         let oldest = self.leases.live.iter().min().unwrap_or(&self.now);
         let unused: Vec<_> = listed

@@ -1,6 +1,7 @@
 //! The index of a namespace: where the stored bytes of each tensor lie. A missing or damaged run
-//! costs space and never data. One that is wrong and has the right SHA-256 is believed: a push reads
-//! what it relies on only where nobody has proven the pack lately. A scrub finds what that led to.
+//! costs space and never data. One that is wrong and has the right SHA-256 is believed: a push
+//! reads what it relies on only where nobody has proven the pack lately. A scrub finds what that
+//! led to.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};

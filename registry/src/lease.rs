@@ -67,8 +67,8 @@ impl Lease {
         Ok(Self { objects, folder, began: meta.modified, ttl, state, renewer: Some(renewer) })
     }
 
-    /// Checks that the collector has not given up on the push, and will not within the next moments:
-    /// before anything is written that others come to rely on.
+    /// Checks that the collector has not given up on the push, and will not within the next
+    /// moments: before anything is written that others come to rely on.
     pub(crate) fn check(&self, what: &str) -> Result<()> {
         let renewed = *self.state.renewed.lock().unwrap_or_else(PoisonError::into_inner);
         // A clock may stand still while the machine sleeps: the store is asked as well.
@@ -78,7 +78,8 @@ impl Lease {
         Ok(())
     }
 
-    /// Has the lease end by itself, later: an entry that the store did not answer for may still come.
+    /// Has the lease end by itself, later: an entry that the store did not answer for may still
+    /// come.
     pub(crate) fn leave(&self) {
         self.state.left.store(true, Ordering::Relaxed);
     }

@@ -17,7 +17,8 @@ use crate::lease::Lease;
 use crate::name::RepoName;
 use crate::time::rfc3339;
 
-/// The number of times that an entry is sent again while the store does not say whether it is there.
+/// The number of times that an entry is sent again while the store does not say whether it is
+/// there.
 const TRIES: u32 = 8;
 
 /// The last entry of a log, and where it is.
@@ -245,8 +246,8 @@ fn read_after(objects: &Objects, log: &str, start: Vec<Bytes>, last: u64) -> Res
 /// Returns the number of the last entry of a log whose objects were listed.
 ///
 /// # Errors
-/// [`Error::Log`] unless there is an object for each number from 0 on, and nothing else: what such a
-/// log names cannot be told.
+/// [`Error::Log`] unless there is an object for each number from 0 on, and nothing else: what such
+/// a log names cannot be told.
 pub(crate) fn last_of(log: &str, listed: &[Meta]) -> Result<u64> {
     for (seq, meta) in (0..).zip(listed) {
         if meta.key != keys::entry(log, seq) {
@@ -295,7 +296,8 @@ pub(crate) fn check_chain<'a>(
     Ok(chain)
 }
 
-/// Writes checkpoints of the logs whose entries were listed, where many entries follow the last one.
+/// Writes checkpoints of the logs whose entries were listed, where many entries follow the last
+/// one.
 pub(crate) fn renew_checkpoints(objects: &Objects, listed: &[Meta]) -> Result<()> {
     let mut before: HashMap<String, Vec<String>> = HashMap::new();
     for meta in objects.list(keys::CHECKPOINTS)? {

@@ -253,8 +253,8 @@ fn mark_files(store: &Store, namespace: &str, marked: &mut Marked) -> Result<()>
             (Some(key), Some(Ok(recipe))) if whole(&recipe) => (key.clone(), recipe),
             // It was collected before, with a shorter grace.
             (None, _) if !current => continue,
-            // It was superseded meanwhile, is damaged, or names packs that are gone; an older one may
-            // be good.
+            // It was superseded meanwhile, is damaged, or names packs that are gone; an older one
+            // may be good.
             _ => {
                 match Recipe::newest_whole(&store.objects, namespace, sha256, &whole).transpose() {
                     Some(Ok((name, recipe))) => {

@@ -97,7 +97,8 @@ impl<'a> Packs<'a> {
         self.named |= pack == self.shared;
     }
 
-    /// Writes the pack that small ones share, if there are any, and waits until all packs are there.
+    /// Writes the pack that small ones share, if there are any, and waits until all packs are
+    /// there.
     pub(crate) fn finish(&mut self) -> Result<()> {
         self.flush()?;
         self.wait(0)

@@ -131,8 +131,8 @@ pub(crate) fn merged(
     Ok(())
 }
 
-/// Undoes in an entry what a commit that is taken back has done to proposals: it has opened one with
-/// its branch, or has merged one.
+/// Undoes in an entry what a commit that is taken back has done to proposals: it has opened one
+/// with its branch, or has merged one.
 pub(crate) fn taken_back(entry: &mut Entry, before: &Entry, branch: &str, commit: &str) {
     if let Some(number) = proposal_number(branch).filter(|_| !before.branches.contains_key(branch))
     {

@@ -78,7 +78,8 @@ impl Store {
         })
     }
 
-    /// Restores a repository that was removed; where the revision names a branch or a tag, that one.
+    /// Restores a repository that was removed; where the revision names a branch or a tag, that
+    /// one.
     ///
     /// # Errors
     /// [`Error::Collected`] if its content is being collected, [`Error::NoRepo`],

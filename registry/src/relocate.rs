@@ -1,5 +1,5 @@
-//! Having files lie elsewhere: new recipes for those whose stored bytes were damaged, or were copied
-//! to a better place.
+//! Having files lie elsewhere: new recipes for those whose stored bytes were damaged, or were
+//! copied to a better place.
 
 use std::collections::HashMap;
 

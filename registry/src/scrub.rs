@@ -171,8 +171,8 @@ fn damage_of(
 }
 
 impl Store {
-    /// Reads and proves what is in use, marks what is damaged so that nobody relies on it, and lifts
-    /// the marks of what is good.
+    /// Reads and proves what is in use, marks what is damaged so that nobody relies on it, and
+    /// lifts the marks of what is good.
     ///
     /// # Errors
     /// Those of the store. Damage is an outcome and no error.

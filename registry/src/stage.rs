@@ -392,8 +392,8 @@ impl<'a> Stage<'a> {
         tree_file(&recipe, &original).map(Some)
     }
 
-    /// Finds a file that is stored, with good bytes that may be relied on; returns its root, where it
-    /// is packed.
+    /// Finds a file that is stored, with good bytes that may be relied on; returns its root, where
+    /// it is packed.
     fn find(&mut self, sha256: Digest) -> Result<Option<Option<Digest>>> {
         let before =
             self.known_before.get(&sha256).filter(|(n, r)| self.may_rely_on(n, r)).cloned();
@@ -524,9 +524,9 @@ impl<'a> Stage<'a> {
         self.pending.extend(crate::index::object(self.namespace, mem::take(&mut self.new)));
     }
 
-    /// Writes what is left, with a tree that names it: the pack of small files, recipes, and a run of
-    /// the index. Checks first that what the commit relies on is there: others come to read by these
-    /// recipes. Returns once everything is there, packs too.
+    /// Writes what is left, with a tree that names it: the pack of small files, recipes, and a run
+    /// of the index. Checks first that what the commit relies on is there: others come to read by
+    /// these recipes. Returns once everything is there, packs too.
     pub(crate) fn write(&mut self, tree: Option<(String, Vec<u8>)>, lease: &Lease) -> Result<()> {
         // A list may be late: each pack of others is asked for by its name.
         for pack in mem::take(&mut self.relied) {
@@ -548,8 +548,8 @@ impl<'a> Stage<'a> {
     }
 
     /// Removes the recipes that those of this commit supersede, and has files that are damaged
-    /// elsewhere lie in the good copies, once the commit is acknowledged. If the collector has given
-    /// up on it, what its recipes name may be deleted, and they are removed instead.
+    /// elsewhere lie in the good copies, once the commit is acknowledged. If the collector has
+    /// given up on it, what its recipes name may be deleted, and they are removed instead.
     pub(crate) fn settle<T>(&self, committed: Result<T>, lease: &Lease) -> Result<T> {
         let objects = &self.store.objects;
         let committed = match committed {

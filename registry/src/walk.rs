@@ -47,8 +47,8 @@ pub(crate) struct Source {
     pub(crate) left_out: Vec<String>,
 }
 
-/// Lists the files of a source. What cannot be taken is an error: nothing is silently missing from a
-/// commit.
+/// Lists the files of a source. What cannot be taken is an error: nothing is silently missing from
+/// a commit.
 pub(crate) fn walk(source: &Path, progress: &dyn Progress) -> Result<Source> {
     let metadata = fs::metadata(source).map_err(Error::io(source))?;
     if !metadata.is_dir() {

@@ -1,5 +1,5 @@
-//! Damage at rest: it is named, with the revisions that need it, the rest is served, and good copies
-//! heal it.
+//! Damage at rest: it is named, with the revisions that need it, the rest is served, and good
+//! copies heal it.
 
 mod common;
 

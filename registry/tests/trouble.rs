@@ -90,8 +90,8 @@ impl Door {
     }
 }
 
-/// Pushes to a store that stalls at a request until the lease is over; returns whether the push came
-/// so far.
+/// Pushes to a store that stalls at a request until the lease is over; returns whether the push
+/// came so far.
 fn stalled(at: usize) -> bool {
     let lease = Duration::from_millis(600);
     let mut place = Place::new();

@@ -99,7 +99,8 @@ fn is_true(name: &str) -> bool {
     env::var(name).is_ok_and(|value| value == "true")
 }
 
-/// Returns how requests are sent: encrypted, where no variable such as AWS_ALLOW_HTTP says otherwise.
+/// Returns how requests are sent: encrypted, where no variable such as AWS_ALLOW_HTTP says
+/// otherwise.
 fn client() -> ClientOptions {
     choose_encryption();
     // Without encryption to this machine only; a bucket elsewhere needs AWS_ALLOW_HTTP.
@@ -117,7 +118,8 @@ fn retry() -> RetryConfig {
     }
 }
 
-/// Opens the bucket of an address; returns it, the place in it, and where the credentials come from.
+/// Opens the bucket of an address; returns it, the place in it, and where the credentials come
+/// from.
 pub(crate) fn bucket(address: &str) -> Result<(Arc<dyn ObjectStore>, path::Path, String)> {
     let url = parse(address)?;
     let (scheme, path) = ObjectStoreScheme::parse(&url).map_err(|error| problem(address, error))?;

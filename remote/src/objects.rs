@@ -472,7 +472,8 @@ fn unreadable(folder: &Path, error: &std::io::Error) -> Error {
     Error::Failed { object: folder.display().to_string(), cause: error.to_string() }
 }
 
-/// Whether a file is one that is still written: `object_store` ends their names in `#` and a number.
+/// Whether a file is one that is still written: `object_store` ends their names in `#` and a
+/// number.
 fn is_staged(name: &str) -> bool {
     let number = name.rsplit_once('#').map_or("", |(_, number)| number);
     !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())

@@ -181,7 +181,8 @@ impl<'a> PackedDecoder<'a> {
     }
 }
 
-/// Takes the packed fields of the next symbols, whole groups or all that are left, and decodes them.
+/// Takes the packed fields of the next symbols, whole groups or all that are left, and decodes
+/// them.
 pub(crate) fn decode_fields(
     backend: Backend,
     field: Field,

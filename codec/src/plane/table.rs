@@ -39,8 +39,8 @@ impl PlaneTable {
         Self::or_alias(Self::best_own(counts, flush, limit), counts, flush, limit)
     }
 
-    /// Returns an alias table if it is cheap enough beside the best other one, which costs less than
-    /// `limit`.
+    /// Returns an alias table if it is cheap enough beside the best other one, which costs less
+    /// than `limit`.
     pub(crate) fn or_alias(
         best: Option<(Self, Cost)>,
         counts: &Counts,

@@ -49,7 +49,8 @@ pub enum Problem {
     },
     /// The name of the file says shard, but the index beside it does not name it.
     UnnamedShard,
-    /// The file is a symbolic link to nothing. It was kept if it leads to a place in the repository.
+    /// The file is a symbolic link to nothing. It was kept if it leads to a place in the
+    /// repository.
     DanglingLink {
         /// The target of the link.
         target: String,

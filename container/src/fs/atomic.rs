@@ -37,8 +37,8 @@ impl Mode {
         Ok(Self { new: mode, limit: mode, replaced: None, synced_later: false })
     }
 
-    /// Returns the rule for a file that is written to another place first, is synced there, and then
-    /// replaces the one at `target`.
+    /// Returns the rule for a file that is written to another place first, is synced there, and
+    /// then replaces the one at `target`.
     pub(crate) fn staged_for(self, target: &Path) -> Self {
         Self { replaced: permissions(target).ok(), synced_later: true, ..self }
     }

@@ -213,8 +213,8 @@ pub(crate) fn is_temporary(name: &str) -> bool {
     name.starts_with('.') && name.ends_with(SUFFIX)
 }
 
-/// Removes the temporary at `path` if its process was one of this host and has ended. Returns whether
-/// it did.
+/// Removes the temporary at `path` if its process was one of this host and has ended. Returns
+/// whether it did.
 pub(crate) fn remove_if_left(path: &Path) -> bool {
     let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
     let owner = name.strip_suffix(SUFFIX).and_then(|name| name.rsplit('.').next());

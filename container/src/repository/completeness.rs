@@ -30,8 +30,8 @@ pub(super) struct Findings {
 }
 
 /// Finds the files that are missing, and those that are not what their names say. Files that cannot
-/// be read at all are left to the caller who packs or verifies them. The content of `sound` files is
-/// known to be what their names say.
+/// be read at all are left to the caller who packs or verifies them. The content of `sound` files
+/// is known to be what their names say.
 pub(super) fn inspect(
     files: &[Present],
     sound: &HashSet<&str>,

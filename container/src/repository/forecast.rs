@@ -47,8 +47,8 @@ pub struct Forecast {
 
 /// Returns what [`pack`](super::pack) would do with the same options, or
 /// [`pack_in_place`](super::pack_in_place) where there is no target. The sizes are estimated by
-/// packing a share of each file, from 0 to 1, which `share` returns for the bytes of all. Nothing is
-/// written.
+/// packing a share of each file, from 0 to 1, which `share` returns for the bytes of all. Nothing
+/// is written.
 ///
 /// # Errors
 /// As [`pack`](super::pack), but for those of writing.

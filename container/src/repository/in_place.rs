@@ -52,8 +52,8 @@ enum Wish {
 /// times; other names of the file in the directory become names of the packed one. What is packed
 /// already stays, so that an interrupted run is finished by another one.
 ///
-/// Of `options`, `level`, `all`, `filter` and `progress` count. [`Progress::replaced`] tells of each
-/// file.
+/// Of `options`, `level`, `all`, `filter` and `progress` count. [`Progress::replaced`] tells of
+/// each file.
 ///
 /// # Errors
 /// Those of writing, after which the files of [`Progress::replaced`] are packed and all others as

@@ -36,8 +36,8 @@ use crate::write::pack::pack_file_with_mode;
 ///
 /// # Errors
 /// Those of the target, [`Error::Incomplete`] for [`Options::strict`], [`Error::Busy`],
-/// [`Error::NothingLeft`], [`Error::Manifest`]. A file that cannot be taken, or is not what its name
-/// says, is a [`Fault`](super::Fault).
+/// [`Error::NothingLeft`], [`Error::Manifest`]. A file that cannot be taken, or is not what its
+/// name says, is a [`Fault`](super::Fault).
 pub fn pack(source: &Path, target: &Path, options: &Options<'_>) -> Result<Summary> {
     check_apart(source, target)?;
     for name in [MANIFEST_NAME, SIGNATURE_NAME] {

@@ -28,8 +28,8 @@ pub struct Summary {
     /// The files of the source that are missing or are not what they should be. Every file that
     /// can be read was packed or carried over all the same.
     pub faults: Vec<Fault>,
-    /// The paths in the source of the packed files that have another name now and that no index names
-    /// as shards: programs look for these by their names.
+    /// The paths in the source of the packed files that have another name now and that no index
+    /// names as shards: programs look for these by their names.
     pub singles: Vec<String>,
 }
 

@@ -8,8 +8,8 @@ use crate::format::features::FINE_BYTES;
 pub struct StoredLen {
     /// The length of payloads, model and chunk table together, in bytes.
     pub stored_len: u64,
-    /// The length of the model among them, in bytes; with 2^31 added where readers of the model need
-    /// the feature fine-bytes, so that a file that is made of stored bytes names it.
+    /// The length of the model among them, in bytes; with 2^31 added where readers of the model
+    /// need the feature fine-bytes, so that a file that is made of stored bytes names it.
     pub model_len: u32,
 }
 

@@ -1,8 +1,8 @@
 //! Writing: from safetensors to `.at1w`, and tensors in memory as a file.
 //!
 //! `pack` leads: `dedup` finds equal tensors, `measure` makes the models of large ones,
-//! `batch_encoder` reads and encodes chunks by `coder`, and `output` hashes and writes them. `parts`
-//! packs for a store, which has some tensors already.
+//! `batch_encoder` reads and encodes chunks by `coder`, and `output` hashes and writes them.
+//! `parts` packs for a store, which has some tensors already.
 
 mod batch_encoder;
 mod buffers;

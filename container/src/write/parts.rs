@@ -30,8 +30,8 @@ const PIECE: u64 = 1 << 20;
 /// A store of tensors, as packing asks it.
 pub trait TensorStore: Sync {
     /// Whether there may be a tensor with the dtype and shape of this one, and with these bytes at
-    /// its start and in its middle. Where there is none, the tensor is encoded at once; otherwise it
-    /// is hashed first.
+    /// its start and in its middle. Where there is none, the tensor is encoded at once; otherwise
+    /// it is hashed first.
     fn may_have(&self, tensor: &TensorInfo, samples: &[u8]) -> bool;
 
     /// Finds the stored bytes of the tensor with this dtype, shape and SHA-256.
@@ -66,8 +66,9 @@ pub struct Part {
     pub len: StoredLen,
 }
 
-/// A file that was packed in parts. The packed file is its first bytes ([`crate::FIRST_BYTES`]), the
-/// stored bytes of all tensors in data order, those that share an earlier one's aside, and the tail.
+/// A file that was packed in parts. The packed file is its first bytes ([`crate::FIRST_BYTES`]),
+/// the stored bytes of all tensors in data order, those that share an earlier one's aside, and the
+/// tail.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Parts {

@@ -65,7 +65,8 @@ impl Kept {
 }
 
 impl Counted {
-    /// Counts the trees that were not counted before. All that was ever fetched is a branch or a tag.
+    /// Counts the trees that were not counted before. All that was ever fetched is a branch or a
+    /// tag.
     fn update(&mut self, hub: &Hub) -> Answer<()> {
         for entry in hub.store.repos(None)? {
             let namespace = entry.name.split('/').next().unwrap_or_default();
