@@ -44,9 +44,9 @@ def enabled() -> bool:
 
 
 class At1wHook:
-    """A finder that waits in ``sys.meta_path`` for the modules to be imported in which functions are
-    replaced. At the start of Python, an installed hook puts a class of the same name there, which
-    later hands over to this one (see ``at1w.hook``)."""
+    """A finder that waits in ``sys.meta_path`` for the modules to be imported in which functions
+    are replaced. At the start of Python, an installed hook puts a class of the same name there,
+    which later hands over to this one (see ``at1w.hook``)."""
 
     @classmethod
     def find_spec(cls, name: str, path: Any = None, target: Any = None) -> Any:

@@ -122,7 +122,7 @@ class safe_open(_Open):
     the process. root: the expected root of a packed file, 64 hexadecimal digits; it pins all
     content of the file.
 
-    Raises FileNotFoundError and other OSErrors, PermissionError and TimeoutError for URLs among them;
+    Raises FileNotFoundError and other OSErrors, for URLs also PermissionError and TimeoutError;
     SafetensorError if it is not a file of weights;
     IntegrityError if it is damaged or has another root.
     """

@@ -65,7 +65,10 @@ def load_file(
     backend: str = "pread",
     root: str | None = None,
 ) -> dict[str, torch.Tensor]:
-    """Reads the tensors of a file of either format, by path or URL. Raises as ``at1w.safe_open``."""
+    """Reads the tensors of a file of either format, by path or URL.
+
+    Raises as ``at1w.safe_open``.
+    """
     with _open.safe_open.whole(filename, "pt", device, backend=backend, root=root) as f:
         return f.get_tensors()
 

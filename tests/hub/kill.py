@@ -1,5 +1,5 @@
-"""Kills a server during uploads by unmodified clients, and starts it again. Checks that the client's
-retry succeeds, and that no revision is half there. Clients send some requests once, to make a
+"""Kills a server during uploads by unmodified clients, and starts it again. Checks that the
+client's retry succeeds, and that no revision is half there. Clients send some requests once, to make a
 repository and to commit; one whose request was cut is started again.
 
 kill.py [KILLS]; AT1W is the command line.
