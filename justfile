@@ -25,7 +25,7 @@ python-all:
 ci:
     .ci/run
 
-# Runs everything, before a release or a change of the format
+# Runs everything but `ci/msrv` and advisories, before a release or a change of the format
 full:
     ci/full
 
@@ -113,11 +113,11 @@ coverage:
 asan:
     ci/asan
 
-# Prints the tables of `docs/BENCHMARKS.md`
+# Prints the first tables of `docs/BENCHMARKS.md`, and that of stores
 bench:
     scripts/bench.sh
 
-# Prints the table of levels, over the whole corpus
+# Prints the three tables of levels, over the whole corpus
 bench-levels:
     scripts/bench.sh levels
 

@@ -6,7 +6,6 @@ use at1w_container::Digest;
 use serde::{Deserialize, Serialize};
 
 use crate::hexadecimal;
-use crate::proposal::Proposal;
 
 /// The version of entries that this module writes and reads.
 pub(crate) const VERSION: u32 = 1;
@@ -182,4 +181,35 @@ impl Entry {
         let expected = format!(",\"sum\":\"{}\"}}", Digest::of(&json));
         (sum == expected.as_bytes()).then_some(json)
     }
+}
+
+/// A proposal: changes on a branch of their own, which wait to become part of `main`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Proposal {
+    /// What it is about, in a few words.
+    pub title: String,
+    /// What it is about.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// The one who made it.
+    pub author: String,
+    /// The time at which it was made, in RFC 3339.
+    pub time: String,
+    /// What became of it.
+    pub status: Status,
+}
+
+/// What became of a proposal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Status {
+    /// It waits on its branch.
+    Open,
+    /// It was refused. It can be opened again until its commits, of which this is the last one,
+    /// are collected; not where its branch was removed before.
+    Closed(Option<Ref>),
+    /// It is part of `main` since this commit.
+    Merged(String),
 }

@@ -25,6 +25,7 @@ mod name;
 mod original;
 mod packs;
 mod proposal;
+mod propose;
 mod prove;
 mod pull;
 mod push;
@@ -50,13 +51,13 @@ pub use self::change::Change;
 pub use self::check::Checked;
 pub use self::collect::{CollectOptions, Collected};
 pub use self::copy::Copied;
-pub use self::entry::{Action, Commit, Entry, Ref, State};
+pub use self::entry::{Action, Commit, Entry, Proposal, Ref, State, Status};
 pub use self::error::{Error, Result};
 pub use self::name::{
     MAIN, RepoName, Revision, check_name, check_namespace, check_path, check_ref,
 };
 pub use self::original::Original;
-pub use self::proposal::{Proposal, Status, proposal_branch, proposal_number};
+pub use self::proposal::{proposal_branch, proposal_number};
 pub use self::pull::{PullOptions, Pulled};
 pub use self::push::{Expected, PushOptions, Pushed, Signer, signed_tree};
 pub use self::repack::Repacked;

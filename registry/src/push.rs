@@ -8,13 +8,13 @@ use std::time::SystemTime;
 
 use at1w_container::{Digest, Level, Progress};
 
-use crate::entry::{Action, Commit, Entry, Ref, State};
+use crate::entry::{Action, Commit, Entry, Proposal, Ref, State};
 use crate::error::{Error, Result};
 use crate::keys;
 use crate::lease::Lease;
 use crate::log::{self, Appended, Head, append, append_held};
 use crate::name::{MAIN, RepoName, check_path, check_ref};
-use crate::proposal::{Proposal, merged, proposal_number, taken_back};
+use crate::proposal::{merged, proposal_number, taken_back};
 use crate::stage::Stage;
 use crate::store::Store;
 use crate::tree::{File, Tree};

@@ -5,7 +5,10 @@ import unittest
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = "benches|ci|cli|codec|container|docs|fuzz|python|scripts|simd|tests"
+FOLDERS = (
+    "benches|ci|cli|codec|container|docs|fuzz|measure|python|registry|remote|scripts|server|simd"
+    "|tests"
+)
 
 
 class Pages(unittest.TestCase):

@@ -32,7 +32,7 @@ enum Command {
     Create(Create),
     /// List the tokens, without their secrets
     Ls(Ls),
-    /// Revoke a token; servers notice within a minute
+    /// Revoke a token; servers notice within 20 seconds
     Revoke(Revoke),
 }
 
