@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read, Seek, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use at1w_container::{Error, OpenOptions, Reader, Weights};
 use at1w_remote::{Cache, OpenError, UrlOptions, is_remote, open_weights};
@@ -34,6 +35,16 @@ pub(crate) fn has_no_path(path: &Path) -> bool {
     is_stdin(path) || address(path).is_some()
 }
 
+/// Checks that nobody wishes to choose among the files of what is one file.
+pub(crate) fn check_no_patterns(path: &Path, include: &[String], exclude: &[String]) -> Result<()> {
+    if include.is_empty() && exclude.is_empty() {
+        return Ok(());
+    }
+    let path = shown(path).display();
+    let problem = "is one file: --include and --exclude choose the files of a directory";
+    Err(Failure::Usage(format!("{path} {problem}")))
+}
+
 /// What is done with the copy of a remote file in the cache.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Copy {
@@ -52,7 +63,10 @@ pub(crate) fn open_with(path: &Path, options: &OpenOptions, copy: Copy) -> Resul
         return Ok(Weights::new(source, options).map_err(|error| error.in_file(shown(path)))?);
     }
     let Some(address) = address(path) else { return Ok(Weights::open(path, options)?) };
-    let cache = Cache::of_user().filter(|_| copy != Copy::Ignored);
+    let cache = match copy {
+        Copy::Ignored => None,
+        Copy::Read | Copy::Kept => Cache::of_user().map_err(Failure::Remote)?,
+    };
     let url = UrlOptions::new().packed(true).cache(cache, copy == Copy::Kept);
     let opened = open_weights(address, options, &url.cancelled(signals::caught), |source| source);
     let opened = opened.map_err(|error| match error {
@@ -64,7 +78,21 @@ pub(crate) fn open_with(path: &Path, options: &OpenOptions, copy: Copy) -> Resul
         let shown = path.display();
         report_note(&format!("{shown}: all of it was downloaded: its server sends no ranges"));
     }
+    COPIES.lock().unwrap_or_else(PoisonError::into_inner).extend(opened.cached);
     Ok(opened.weights)
+}
+
+/// The copies in the cache that were opened.
+static COPIES: Mutex<Vec<(Cache, String)>> = Mutex::new(Vec::new());
+
+/// Removes the copies that were opened, after one turned out to be damaged: the next command gets
+/// the file from its server.
+pub(crate) fn remove_copies() {
+    for (cache, key) in COPIES.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+        if cache.remove(&key) {
+            report_note("the copy in the cache was removed: read again");
+        }
+    }
 }
 
 /// Opens a file of which a part is read.

@@ -97,7 +97,12 @@ enum Command {
 fn main() -> ExitCode {
     match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
+        Err(failure) => {
+            if failure.exit_code() == 3 {
+                input::remove_copies();
+            }
+            failure.report()
+        }
     }
 }
 

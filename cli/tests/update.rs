@@ -405,3 +405,32 @@ fn a_dry_run_writes_nothing() {
     place.fails(&["pack", "repo", "--sample", "1%"], 2, "--dry-run");
     place.fails(&["pack", "repo", "-n", "--sample", "a lot"], 2, "neither a share");
 }
+
+#[test]
+fn what_has_not_changed_is_not_unpacked_again() {
+    let place = Place::new();
+    write(&place, "m.safetensors", model(1));
+    place.ok(&["pack", "m.safetensors", "--update"]);
+    let unpack = |more: &[&str]| {
+        let args = [&["unpack", "m.at1w", "-o", "back.safetensors", "--update"], more].concat();
+        String::from_utf8(place.ok(&args)).unwrap()
+    };
+    assert!(!unpack(&[]).contains("unchanged"));
+    assert_eq!(place.read("back.safetensors"), model(1));
+    assert_eq!(modified(&place, "back.safetensors"), modified(&place, "m.at1w"));
+    assert!(unpack(&[]).contains("back.safetensors  unchanged"));
+    // Its bytes were changed, and its time as well.
+    let mut damaged = model(1);
+    *damaged.last_mut().unwrap() ^= 1;
+    place.write("back.safetensors", &damaged);
+    assert!(!unpack(&[]).contains("unchanged"));
+    assert_eq!(place.read("back.safetensors"), model(1));
+    // The SHA-256 counts, and the time does not.
+    settle(&place, "back.safetensors");
+    assert!(unpack(&["--checksum"]).contains("unchanged"));
+    for command in ["pack", "unpack"] {
+        let source = if command == "pack" { "m.safetensors" } else { "m.at1w" };
+        let args = [command, source, "-f", "--include", "*.json"];
+        place.fails(&args, 2, "choose the files of a directory");
+    }
+}

@@ -125,7 +125,7 @@ fn slices_are_read_together() {
         source.untold();
         weights.read_slices(&mut wanted, &()).unwrap();
         assert!(outs == alone);
-        // A slice of a few rows reads no more than their chunks.
+        // Something was read of the source, and no chunk was at hand already.
         let read: u64 = source.read.lock().unwrap().iter().map(|r| r.end - r.start).sum();
         assert!(read > 0);
         let mut wrong = [("t0", &slices[0], &mut [0; 3][..])];

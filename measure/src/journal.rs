@@ -6,6 +6,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use at1w_container::fs::write_atomically;
+use at1w_container::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::result::FileResult;
@@ -27,23 +29,34 @@ struct Line {
 
 impl Journal {
     /// Opens the journal at `path`. Takes the files over that an earlier run of the same `settings`
-    /// measured, if `resume` says so, and begins a new journal otherwise.
-    pub(crate) fn open(path: &Path, settings: &str, resume: bool) -> io::Result<Self> {
-        let text =
-            if resume { fs::read_to_string(path).unwrap_or_default() } else { String::new() };
-        let mut lines = text.lines();
-        let same = lines.next() == Some(settings);
+    /// measured, if `resume` says so, and begins a new journal otherwise. Fails where the earlier
+    /// run had other settings: its work is not thrown away.
+    pub(crate) fn open(path: &Path, settings: &str, resume: bool) -> Result<Self> {
+        let io = |cause| Error::Io { path: path.to_owned(), cause };
+        let earlier = match fs::read(path) {
+            Ok(bytes) if resume => bytes,
+            Err(error) if resume && error.kind() != io::ErrorKind::NotFound => {
+                return Err(io(error));
+            }
+            _ => Vec::new(),
+        };
+        let mut lines = earlier.split(|&byte| byte == b'\n');
+        let first = lines.next().unwrap_or_default();
+        if !first.is_empty() && first != settings.as_bytes() {
+            let other = "it is of a run with other options, or of another version";
+            return Err(io(io::Error::new(io::ErrorKind::InvalidData, other)));
+        }
         let mut done = HashMap::new();
-        let mut kept = format!("{settings}\n");
-        for text in lines.filter(|_| same) {
+        let mut kept = format!("{settings}\n").into_bytes();
+        for text in lines {
             // The last line of a killed run may be cut off.
-            let Ok(line) = serde_json::from_str::<Line>(text) else { continue };
-            kept += text;
-            kept.push('\n');
+            let Ok(line) = serde_json::from_slice::<Line>(text) else { continue };
+            kept.extend(text);
+            kept.push(b'\n');
             done.insert(line.result.path.clone(), line);
         }
-        fs::write(path, kept)?;
-        Ok(Self { file: OpenOptions::new().append(true).open(path)?, done })
+        write_atomically(path, true, |out| out.write_all(&kept).map_err(Error::Write))?;
+        Ok(Self { file: OpenOptions::new().append(true).open(path).map_err(io)?, done })
     }
 
     /// Returns the results of a file that has not changed since it was measured.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
-use at1w_container::{Error, Level, Progress};
+use at1w_container::{Level, Progress};
 
 use crate::families;
 use crate::fault::Fault;
@@ -177,9 +177,6 @@ fn whole(sources: Sources, levels: &[Level], options: &Options<'_>) -> Result<Re
         };
         faults.extend(file.problems.iter().map(fault));
     }
-    if let (true, Some((path, _))) = (complete, &options.journal) {
-        let _ = std::fs::remove_file(path);
-    }
     Ok(Results { files, others, faults, left_out, sample: None, complete })
 }
 
@@ -190,10 +187,7 @@ fn open(path: &Path, resume: bool, levels: &[Level], against: &[Rival]) -> Resul
         "version": env!("CARGO_PKG_VERSION"), "levels": levels, "against": against,
     });
     let opened = Journal::open(path, &settings.to_string(), resume);
-    opened.map_err(|cause| {
-        let error = Error::Io { path: path.to_owned(), cause };
-        Fault::new(&path.display().to_string(), &error)
-    })
+    opened.map_err(|error| Fault::new(&path.display().to_string(), &error))
 }
 
 /// Returns the number of the file from which single tensors are fetched: the largest of those whose

@@ -170,8 +170,8 @@ impl Taking {
         pieces: &[Piece],
         progress: &dyn Progress,
     ) -> Result<(), Error> {
-        let open = |_| File::open(&source.full);
-        let file = open(()).map_err(|cause| Error::Io { path: source.full.clone(), cause })?;
+        let file = File::open(&source.full)
+            .map_err(|cause| Error::Io { path: source.full.clone(), cause })?;
         let weights = Weights::open(&source.full, &OpenOptions::new())?;
         let header = weights.header();
         for batch in pieces.chunks(BATCH) {

@@ -274,7 +274,7 @@ impl File {
         let count = Count::default();
         let wrap = |source| -> Box<dyn ReadAt> { Box::new(Counted(source, count.clone())) };
         let address = remote::address(&path).unwrap_or_default();
-        let opened = remote::open(address, root, (Cache::of_user(), keep), watch, wrap)?;
+        let opened = remote::open(address, root, (Cache::of_user()?, keep), watch, wrap)?;
         let (weights, cached, flag) = (opened.weights, opened.cached, Some(watch.flag()));
         Ok(Self { weights, path: Some(path), count, flag, cached })
     }

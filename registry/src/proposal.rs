@@ -60,7 +60,7 @@ impl Entry {
     /// Returns the number for the next proposal, which no other one has had.
     pub fn next_proposal(&self) -> u64 {
         let branches = self.branches.keys().filter_map(|name| proposal_number(name));
-        branches.chain(self.proposals.keys().copied()).max().unwrap_or(0) + 1
+        branches.chain(self.proposals.keys().copied()).max().unwrap_or(0).saturating_add(1)
     }
 }
 

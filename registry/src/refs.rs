@@ -9,6 +9,7 @@ use crate::keys;
 use crate::lease::Lease;
 use crate::log::{self, Appended, Head, append, append_held};
 use crate::name::{RepoName, Revision, check_ref};
+use crate::proposal::proposal_number;
 use crate::recipe::Recipe;
 use crate::store::Store;
 use crate::tree::Tree;
@@ -36,6 +37,7 @@ impl Store {
 
     fn add_ref(&self, revision: &Revision, name: &str, action: Action) -> Result<Ref> {
         check_ref(name)?;
+        check_free(name)?;
         if name.len() == COMMIT_LEN && name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             let problem = "looks like a commit, and is no name of a branch or a tag".into();
             return Err(Error::Name { name: name.into(), problem });
@@ -59,8 +61,9 @@ impl Store {
     /// removed can be restored until it is collected.
     ///
     /// # Errors
-    /// [`Error::NoRepo`] and [`Error::NoRevision`].
+    /// [`Error::NoRepo`], [`Error::NoRevision`], and [`Error::Name`] for the branch of a proposal.
     pub fn remove(&self, revision: &Revision) -> Result<()> {
+        revision.revision.as_deref().map_or(Ok(()), check_free)?;
         let repo = &revision.repo;
         let lease = Lease::begin(&self.objects, self.times.lease)?;
         self.edit(repo, Action::Remove, &lease, |_, entry| {
@@ -83,8 +86,10 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Collected`] if its content is being collected, [`Error::NoRepo`],
-    /// [`Error::NoRevision`], and [`Error::Exists`] if it was not removed.
+    /// [`Error::NoRevision`], [`Error::Exists`] if it was not removed, and [`Error::Name`] for the
+    /// branch of a proposal.
     pub fn restore(&self, revision: &Revision) -> Result<()> {
+        revision.revision.as_deref().map_or(Ok(()), check_free)?;
         let repo = &revision.repo;
         let lease = Lease::begin(&self.objects, self.times.lease)?;
         let Some(name) = &revision.revision else {
@@ -219,4 +224,13 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Checks that a branch is not that of a proposal: it begins and ends with it.
+fn check_free(name: &str) -> Result<()> {
+    if proposal_number(name).is_none() {
+        return Ok(());
+    }
+    let problem = "is the branch of a pull request, which is opened, closed and merged".into();
+    Err(Error::Name { name: name.into(), problem })
 }

@@ -76,3 +76,24 @@ fn a_closed_proposal_is_kept_until_it_is_collected() {
     assert!(matches!(store.reopen(&repo(), 1), Err(Error::Collected(_))));
     assert!(matches!(Proposal::new(&"a".repeat(257), "", "me"), Err(Error::Name { .. })));
 }
+
+#[test]
+fn the_branch_of_a_proposal_is_not_made_or_removed_alone() {
+    let place = Place::new();
+    let store = place.store();
+    place.push("lab/model", &[("a", "1".into())]);
+    store.propose(&repo(), "main", &Proposal::new("title", "", "me").unwrap()).unwrap();
+    let named = |name: &str| format!("lab/model@{name}").parse().unwrap();
+    let huge = proposal_branch(u64::MAX);
+    let outcomes = [
+        store.branch(&named("main"), &huge).map(drop),
+        store.tag(&named("main"), &huge).map(drop),
+        store.remove(&named(&proposal_branch(1))),
+        store.restore(&named(&proposal_branch(1))),
+    ];
+    for outcome in outcomes {
+        assert!(matches!(outcome, Err(Error::Name { .. })), "{outcome:?}");
+    }
+    let entry = store.entry(&repo()).unwrap();
+    assert!(entry.proposals[&1].status == Status::Open && entry.next_proposal() == 2);
+}

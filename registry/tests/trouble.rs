@@ -489,7 +489,7 @@ fn a_push_that_is_given_up_leaves_the_recipes_of_others() {
     thread::sleep(lease * 2);
     collect(&place).unwrap();
     door.set(false);
-    let _ = pushing.join().unwrap();
+    assert!(pushing.join().unwrap(), "a push whose lease has ended was acknowledged");
     assert_eq!(place.pulled("lab/kept").unwrap(), owned(&weights));
     collect(&place).unwrap();
     assert_eq!(place.pulled("lab/kept").unwrap(), owned(&weights));

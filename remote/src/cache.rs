@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use tempfile::NamedTempFile;
 
+use crate::error::{Error, Result};
 use crate::ranges::union;
 
 /// The size of all files together above which those go that were not used for longest, in bytes.
@@ -44,18 +45,29 @@ pub struct CachedFile {
 impl Cache {
     /// Returns the cache of this user: the folder that `AT1W_CACHE` names, or `at1w` where caches
     /// are; `None` where it is `off`. `AT1W_CACHE_SIZE` bounds it, in bytes (default 50 GB).
-    pub fn of_user() -> Option<Self> {
+    ///
+    /// # Errors
+    /// [`Error::Address`] where the bound is no number of bytes.
+    pub fn of_user() -> Result<Option<Self>> {
         let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
         let folder = match set("AT1W_CACHE") {
-            Some(off) if off == "off" => return None,
+            Some(off) if off == "off" => return Ok(None),
             Some(folder) => folder.into(),
             None => {
                 let cache = set("XDG_CACHE_HOME").map(PathBuf::from);
-                cache.or_else(|| Some(env::home_dir()?.join(".cache")))?.join("at1w")
+                let cache = cache.or_else(|| Some(env::home_dir()?.join(".cache")));
+                let Some(cache) = cache else { return Ok(None) };
+                cache.join("at1w")
             }
         };
-        let size = env::var("AT1W_CACHE_SIZE").ok().and_then(|size| size.parse().ok());
-        Some(Self::at(folder, size.unwrap_or(SIZE)))
+        let size = match set("AT1W_CACHE_SIZE") {
+            None => SIZE,
+            Some(size) => size.to_str().and_then(|size| size.parse().ok()).ok_or_else(|| {
+                let problem = "is the bound on copies, a number of bytes".into();
+                Error::Address { address: "AT1W_CACHE_SIZE".into(), problem }
+            })?,
+        };
+        Ok(Some(Self::at(folder, size)))
     }
 
     /// Returns the cache in a folder, which need not exist, with at most `size` bytes.
@@ -68,9 +80,12 @@ impl Cache {
         &self.folder
     }
 
-    /// Opens the file with this content, and counts it as used.
+    /// Opens the file with this content, and counts it as used where the folder may be changed.
     pub fn open(&self, key: &str) -> Option<File> {
-        let file = File::options().read(true).write(true).open(self.path(key)?).ok()?;
+        let path = self.path(key)?;
+        let Ok(file) = File::options().read(true).write(true).open(&path) else {
+            return File::open(path).ok();
+        };
         // Best effort: it only goes a little earlier.
         let _ = file.set_modified(SystemTime::now());
         Some(file)

@@ -99,11 +99,9 @@ fn is_true(name: &str) -> bool {
     env::var(name).is_ok_and(|value| value == "true")
 }
 
-/// Returns how requests are sent: encrypted, where no variable such as AWS_ALLOW_HTTP says
-/// otherwise.
+/// Returns how requests are sent: encrypted, unless the caller allows otherwise, and within a time.
 fn client() -> ClientOptions {
     choose_encryption();
-    // Without encryption to this machine only; a bucket elsewhere needs AWS_ALLOW_HTTP.
     ClientOptions::new()
         .with_timeout(TIMEOUT * 10)
         .with_read_timeout(TIMEOUT)

@@ -55,9 +55,11 @@ pub fn open_weights(
             Ok(weights) => {
                 Some(RemoteWeights { weights, is_downloaded: false, cached: Some((cache, key)) })
             }
-            Err(_) => {
+            Err(error) => {
                 // A damaged copy is of no use to anybody.
-                cache.remove(&key);
+                if error.is_integrity() {
+                    cache.remove(&key);
+                }
                 None
             }
         }

@@ -214,7 +214,7 @@ fn bodies_that_are_short_endless_or_of_another_place_are_errors() {
 }
 
 #[test]
-fn redirects_take_no_token_to_another_host() {
+fn redirects_are_followed_until_they_expire() {
     let (hub, store) = (Server::start(content(300_000)), Server::start(content(300_000)));
     hub.set_fault(Fault::Redirect(store.url("signed?expires=1")));
     let file = open(&hub);

@@ -254,17 +254,19 @@ fn form(body: &[u8], field: &str) -> Answer<Vec<String>> {
 /// Lists branches, tags and pull requests.
 pub(crate) fn refs(call: &Call, id: &RepoId) -> Answer {
     let entry = call.who.read(&call.hub, id)?;
-    let named = |folder: &str, name: &str, found: &Ref| {
-        let commit = find(&call.hub, id, &entry, name).map_or(found.commit.clone(), |at| at.commit);
-        json!({ "name": name, "ref": format!("{folder}{name}"), "targetCommit": commit })
+    let listed = |folder: &str, refs: &BTreeMap<String, Ref>| {
+        let shown = refs.keys().filter(|name| !is_hidden(name));
+        let named = shown.map(|name| -> Answer<Value> {
+            let commit = find(&call.hub, id, &entry, name)?.commit;
+            let full = format!("{folder}{name}");
+            Ok(json!({ "name": name, "ref": full, "targetCommit": commit }))
+        });
+        named.collect::<Answer<Value>>()
     };
-    let shown = |name: &str| !is_hidden(name);
-    let branches = entry.branches.iter().filter(|(name, _)| shown(name));
-    let tags = entry.tags.iter().filter(|(name, _)| shown(name));
     let mut refs = json!({
-        "branches": branches.map(|(name, at)| named("refs/heads/", name, at)).collect::<Value>(),
+        "branches": listed("refs/heads/", &entry.branches)?,
         "converts": [],
-        "tags": tags.map(|(name, at)| named("refs/tags/", name, at)).collect::<Value>(),
+        "tags": listed("refs/tags/", &entry.tags)?,
     });
     if call.query.get("include_prs").is_some() || call.query.get("include_pull_requests").is_some()
     {

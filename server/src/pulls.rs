@@ -153,7 +153,16 @@ fn change(call: &Call, id: &RepoId, number: u64, what: &str, body: &[u8]) -> Ans
     let entry = call.who.write(&call.hub, id)?;
     let title = find(&entry, number)?.title.as_str();
     let asked: Asked = if body.is_empty() { Asked::default() } else { parse(body)? };
+    let known = match (what, asked.status.as_deref()) {
+        ("merge", _) | ("status", Some("open" | "closed")) => true,
+        ("title", _) => asked.title.is_some(),
+        _ => false,
+    };
+    if !known {
+        return Err(Problem::bad("The status is \"open\" or \"closed\", or the title missing"));
+    }
     record(call, what, id, json!({ "pull": number, "status": asked.status }))?;
+    let now = || call.who.read(&call.hub, id).map(|entry| entry.time.clone());
     let (repo, author) = (&id.repo, call.who.name());
     let store = call.hub.store.acting_as(author);
     let done = match (what, asked.status.as_deref(), &asked.title) {
@@ -169,16 +178,14 @@ fn change(call: &Call, id: &RepoId, number: u64, what: &str, body: &[u8]) -> Ans
                 store.close(repo, number)?;
             }
             let data = json!({ "status": status });
-            json!({ "newStatus": event("status-change", author, &entry.time, data) })
+            json!({ "newStatus": event("status-change", author, &now()?, data) })
         }
         ("title", _, Some(new)) => {
             let old = store.retitle(repo, number, new)?;
             let data = json!({ "from": old, "to": new });
-            json!({ "newTitle": event("title-change", author, &entry.time, data) })
+            json!({ "newTitle": event("title-change", author, &now()?, data) })
         }
-        _ => {
-            return Err(Problem::bad("The status is \"open\" or \"closed\", or the title missing"));
-        }
+        _ => return Err(Problem::no_route()),
     };
     Ok(answer(&done))
 }

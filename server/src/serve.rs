@@ -30,7 +30,7 @@ const GRACE: Duration = Duration::from_secs(30);
 /// # Errors
 /// [`Error::Io`] if the address is taken, and those of opening the store.
 pub fn serve(store: Store, config: Config, ready: impl FnOnce(&str, &str)) -> Result<()> {
-    log(config.log);
+    log(config.log)?;
     let failed = |cause| Error::Io { what: "starting threads".into(), cause };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(failed)?;
@@ -44,9 +44,12 @@ pub fn serve(store: Store, config: Config, ready: impl FnOnce(&str, &str)) -> Re
     outcome
 }
 
-fn log(form: LogForm) {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("AT1W_LOG");
-    let filter = filter.unwrap_or_else(|_| "info".into());
+fn log(form: LogForm) -> Result<()> {
+    const NAME: &str = "AT1W_LOG";
+    let asked = std::env::var(NAME).unwrap_or_default();
+    let asked = if asked.is_empty() { "info" } else { &asked };
+    let filter = tracing_subscriber::EnvFilter::try_new(asked)
+        .map_err(|error| Error::Config { path: NAME.into(), problem: error.to_string() })?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let lines = lines.with_ansi(std::io::stderr().is_terminal());
     // Whoever embeds the server may have chosen a log of his own.
@@ -54,6 +57,7 @@ fn log(form: LogForm) {
         LogForm::Text => lines.with_target(false).try_init(),
         LogForm::Json => lines.json().try_init(),
     };
+    Ok(())
 }
 
 async fn run(

@@ -66,7 +66,7 @@ impl Row {
 
 impl Cache {
     pub(crate) fn run(self, global: &Global) -> Result<()> {
-        let Some(copies) = Copies::of_user() else {
+        let Some(copies) = Copies::of_user().map_err(Failure::Remote)? else {
             return Err(Failure::Other("AT1W_CACHE is off: no copies are kept".into()));
         };
         let failed = |error: std::io::Error| {

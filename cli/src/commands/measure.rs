@@ -1,5 +1,6 @@
 //! `at1w measure`
 
+use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -139,9 +140,22 @@ impl Measure {
         let formats =
             self.output.iter().map(|path| Format::of(path)).collect::<Result<Vec<_>>>()?;
         let outputs: Vec<(&PathBuf, Format)> = self.output.iter().zip(formats).collect();
+        let twice = |at: usize| self.output[..at].contains(&self.output[at]);
+        if let Some(at) = (0..self.output.len()).find(|&at| twice(at)) {
+            let path = self.output[at].display();
+            return Err(Failure::Usage(format!("{path}: two reports cannot be written there")));
+        }
+        if self.json && self.output.iter().any(|path| is_stdout(path)) {
+            let both = "-o - and --json both write to standard output: leave one of them out";
+            return Err(Failure::Usage(both.into()));
+        }
+        let journal = self.report().map(|report| journal_of(report));
+        // The report of the run that goes on has its place.
+        let goes_on = self.resume && journal.as_ref().is_some_and(|path| path.is_file());
+        let replace = self.force || goes_on;
         // Hours of work are not for a report that cannot be written.
         for (path, _) in &outputs {
-            self.check(path)?;
+            check(path, replace)?;
         }
         let bar = Bar::new(global.quiet)?;
         let share = |len| self.sample.map_or(1.0, |sample| sample.share_of(len));
@@ -155,12 +169,17 @@ impl Measure {
         }
         drop(bar);
         for (path, format) in &outputs {
-            self.write(path, &format.write(&report))?;
+            write(path, &format.write(&report), replace)?;
+        }
+        // The journal is needed until the last report is written.
+        if let (true, Some(journal)) = (report.complete, &journal) {
+            let path = journal.clone();
+            fs::remove_file(journal).map_err(|cause| Error::Io { path, cause })?;
         }
         if self.json {
             json(&report)?;
         } else if outputs.is_empty() {
-            self.write(Path::new("-"), &Format::Text.write(&report))?;
+            write(Path::new("-"), &Format::Text.write(&report), replace)?;
         }
         outcome(&report)
     }
@@ -178,12 +197,10 @@ impl Measure {
                 "{name}: python3 cannot import it: install it (pip install {name}), or leave it out"
             )));
         }
-        // The journal lies beside the first report that is a file.
-        let report = self.output.iter().find(|path| !is_stdout(path));
         let options = Options::new()
             .levels(levels)
             .against(against)
-            .journal(report.map(|report| (journal_of(report), self.resume)))
+            .journal(self.report().map(|report| (journal_of(report), self.resume)))
             .price(self.price.clone())
             .commands(vec![format!("at1w {}", command_line())])
             .progress(progress);
@@ -196,29 +213,33 @@ impl Measure {
         }
     }
 
-    /// Checks that a report can be written.
-    fn check(&self, path: &Path) -> Result<()> {
-        if is_stdout(path) {
-            return Ok(());
-        }
-        // The report of the run that goes on has its place.
-        if path.symlink_metadata().is_ok() && !self.force && !self.resume {
-            return Err(Error::Exists(path.to_owned()).into());
-        }
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        match folder.is_none_or(Path::is_dir) {
-            true => Ok(()),
-            false => Err(Error::NoFolder(folder.unwrap_or(path).to_owned()).into()),
-        }
+    /// Returns the first report that is a file. The journal lies beside it.
+    fn report(&self) -> Option<&PathBuf> {
+        self.output.iter().find(|path| !is_stdout(path))
     }
+}
 
-    fn write(&self, path: &Path, report: &str) -> Result<()> {
-        if is_stdout(path) {
-            return to_stdout(|out| out.write_all(report.as_bytes()));
-        }
-        let write = |out: &mut dyn Write| out.write_all(report.as_bytes()).map_err(Error::Write);
-        Ok(write_atomically(path, self.force || self.resume, |out| write(out))?)
+/// Checks that a report can be written.
+fn check(path: &Path, replace: bool) -> Result<()> {
+    if is_stdout(path) {
+        return Ok(());
     }
+    if path.symlink_metadata().is_ok() && !replace {
+        return Err(Error::Exists(path.to_owned()).into());
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    match folder.is_none_or(Path::is_dir) {
+        true => Ok(()),
+        false => Err(Error::NoFolder(folder.unwrap_or(path).to_owned()).into()),
+    }
+}
+
+fn write(path: &Path, report: &str, replace: bool) -> Result<()> {
+    if is_stdout(path) {
+        return to_stdout(|out| out.write_all(report.as_bytes()));
+    }
+    let write = |out: &mut dyn Write| out.write_all(report.as_bytes()).map_err(Error::Write);
+    Ok(write_atomically(path, replace, |out| write(out))?)
 }
 
 /// Returns how the run ended, after the report was written.

@@ -5,13 +5,16 @@ use std::path::{Path, PathBuf};
 
 use at1w_container::fs::{check_distinct, write_atomically};
 use at1w_container::repository::{self, Filter, Options, Update, unpack_in_place};
-use at1w_container::{Error, FileKind, OpenOptions, Progress, UnpackOptions, Wanted, unpack_file};
+use at1w_container::{
+    Error, FileKind, OpenOptions, Progress, Reader, Summary, UnpackOptions, Wanted, unpack_file,
+};
 use clap::Args;
 
+use super::pack::set_modified;
 use super::{AT1W, SAFETENSORS, with_suffix};
 use crate::failure::{Failure, Result};
 use crate::figures::Figures;
-use crate::input::{self, Copy};
+use crate::input::{self, Copy, check_no_patterns};
 use crate::output::{is_stdout, stdout_for_bytes};
 use crate::progress::Bar;
 use crate::report::{Report, Totals, between, speed};
@@ -101,6 +104,7 @@ impl Unpack {
 
     fn unpack_file(&self, job: &Job, report: &mut Report<'_>, global: &Global) -> Result<()> {
         let Job { source, target } = job;
+        check_no_patterns(source, &self.include, &self.exclude)?;
         if !input::has_no_path(source) {
             check_distinct(source, target)?;
         }
@@ -115,6 +119,14 @@ impl Unpack {
             &opened
         };
         let bar = Bar::new(global.quiet)?;
+        if self.update && self.is_unchanged(reader, source, target, &bar)? {
+            drop(bar);
+            report.unchanged(target);
+            let Summary { original_len: original_bytes, packed_len: packed_bytes, .. } =
+                reader.summary();
+            report.add(Totals { unchanged: 1, original_bytes, packed_bytes, ..Totals::default() });
+            return Ok(());
+        }
         bar.begin(reader.info().original_len);
         let overwrite = self.force || self.update;
         let in_source = |error| match error {
@@ -131,7 +143,11 @@ impl Unpack {
             })?;
         } else {
             let options = UnpackOptions::new().overwrite(overwrite).progress(&bar);
+            let modified = source.metadata().and_then(|metadata| metadata.modified()).ok();
             unpack_file(source, target, &options)?;
+            if let (Some(modified), true) = (modified, self.update) {
+                set_modified(target, modified)?;
+            }
         }
         let elapsed = bar.elapsed();
         drop(bar);
@@ -146,6 +162,26 @@ impl Unpack {
             ..Totals::default()
         });
         Ok(())
+    }
+
+    /// Whether the target is the original as it is: it has its size, and `--update` gave it the
+    /// time of the packed file; with `--checksum` it has its SHA-256.
+    fn is_unchanged(
+        &self,
+        reader: &Reader,
+        source: &Path,
+        target: &Path,
+        bar: &Bar,
+    ) -> Result<bool> {
+        let Ok(to) = target.metadata() else { return Ok(false) };
+        if !to.is_file() || to.len() != reader.info().original_len {
+            return Ok(false);
+        }
+        if self.checksum {
+            return Ok(repository::sha256_of(target, bar)? == reader.info().original_digest);
+        }
+        let from = source.metadata().and_then(|from| from.modified());
+        Ok(matches!((from, to.modified()), (Ok(from), Ok(to)) if from == to))
     }
 
     fn unpack_directory(&self, job: &Job, report: &mut Report<'_>, global: &Global) -> Result<()> {

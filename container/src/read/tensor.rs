@@ -78,11 +78,6 @@ impl<'a> Tensor<'a> {
         self.stored.info.shape()
     }
 
-    /// Returns the number of bits of an element, where the dtype is known.
-    pub fn element_bits(&self) -> Option<u32> {
-        self.dtype().map(Dtype::bits)
-    }
-
     /// Returns the length of the tensor, in bytes.
     pub fn raw_len(&self) -> u64 {
         self.stored.raw_len()

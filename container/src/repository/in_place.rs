@@ -106,11 +106,20 @@ fn run(path: &Path, options: &Options<'_>, wish: Wish) -> Result<InPlace> {
     options.progress.begin(total(files.iter().map(|names| names[0].len)));
     for names in files {
         let file = names[0];
-        match replace(file, &names[1..], wish, options) {
+        match replace(file, wish, options) {
             Ok(summary) => {
                 let (path, packed_path) = (file.path.clone(), file.path.clone());
                 options.progress.replaced(&path, &summary);
                 done.replaced.push(PackedFile { path, packed_path, summary });
+                // A name that is another file by now stays as it is, and is told.
+                for other in &names[1..] {
+                    let linked = check_name(file, &other.full)
+                        .and_then(|()| link_over(&file.full, &other.full));
+                    if let Err(error) = linked {
+                        let problem = source_problem(error, &other.full)?;
+                        done.faults.push(Fault { path: other.path.clone(), problem });
+                    }
+                }
             }
             Err(error) => {
                 let problem = source_problem(error, &file.full)?;
@@ -174,17 +183,12 @@ fn wanted<'t>(
     Ok(found)
 }
 
-/// Replaces a file, and then its other names.
-fn replace(
-    file: &TreeFile,
-    others: &[&TreeFile],
-    wish: Wish,
-    options: &Options<'_>,
-) -> Result<Summary> {
+/// Replaces a file under its first name.
+fn replace(file: &TreeFile, wish: Wish, options: &Options<'_>) -> Result<Summary> {
     let source = open_file(&file.full, Wanted::Weights)?;
     let before = Identity::of(&source, &file.full)?;
     let mode = Mode::like(&file.full)?;
-    let summary = write_with_mode(mode, &file.full, true, |out| {
+    write_with_mode(mode, &file.full, true, |out| {
         let summary = match wish {
             Wish::Packed => pack_checked(&source, out, options),
             Wish::Restored => restore(source.try_clone(), out, options),
@@ -198,12 +202,7 @@ fn replace(
         // Most programs replace a file in the place of writing to it.
         check_name(file, &file.full)?;
         Ok(summary)
-    })?;
-    for other in others {
-        check_name(file, &other.full)?;
-        link_over(&file.full, &other.full)?;
-    }
-    Ok(summary)
+    })
 }
 
 /// Checks that a path is still a name of `file`.

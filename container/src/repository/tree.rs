@@ -48,7 +48,8 @@ pub(super) struct TreeFile {
     pub(super) modified: Option<SystemTime>,
     /// The device and the number of the file on it, and how many names it has.
     pub(super) inode: Option<Inode>,
-    /// Whether no pattern takes the name. It is a name of a link that may be taken.
+    /// Whether the patterns take the name. One that they leave out may be that of a link that they
+    /// take.
     taken: bool,
 }
 

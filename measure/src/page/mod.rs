@@ -15,5 +15,4 @@ pub use self::content::document;
 pub use self::document::{Block, Cell, Document, Section, Table};
 pub use self::html::html;
 pub use self::markdown::markdown;
-pub use self::plots::svgs;
 pub use self::text::text;

@@ -26,31 +26,15 @@ const OTHER: RGBColor = RGBColor(4, 4, 4);
 const LETTERS: f64 = 19.0;
 
 /// A picture.
-pub struct Plots {
-    /// Its name, which may be that of a file.
-    pub name: String,
+pub(super) struct Plots {
     /// The SVG.
-    pub svg: String,
+    pub(super) svg: String,
     /// What it shows.
-    pub caption: String,
+    pub(super) caption: String,
 }
 
 type Drawn<T> = Result<T, DrawingAreaErrorKind<std::io::Error>>;
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-
-/// Returns all pictures of a report, each with the colours in it, for pages that have none.
-pub fn svgs(report: &Report) -> Vec<Plots> {
-    let all =
-        [Plots::against, Plots::fetches, Plots::kinds, Plots::exponents].map(|draw| draw(report));
-    let alone =
-        |plot: Plots| Plots { svg: plot.svg.replacen('>', &format!(">{STYLE}"), 1), ..plot };
-    all.into_iter().flatten().map(alone).collect()
-}
-
-/// The colours of a picture that stands alone.
-const STYLE: &str = "<style>svg{--ink:#1c2330;--faint:#c3c9d4;--bar:#2f6db5;background:#fff}\
-    @media(prefers-color-scheme:dark){svg{--ink:#e6e9ef;--faint:#4a5262;--bar:#6ea8ea;\
-    background:#14181f}}</style>";
 
 impl Plots {
     /// Draws how small each kind of tensor becomes.
@@ -61,7 +45,7 @@ impl Plots {
             .map(|row| (row.kind.name().into(), row.percent, format!("{:.1} %", row.percent)))
             .collect();
         let caption = "Packed size of each kind of tensor, in percent of its size before";
-        Self::bars("kinds", caption, &bars).into_iter().collect()
+        Self::bars(caption, &bars).into_iter().collect()
     }
 
     /// Draws how small each level and each other compressor makes the files.
@@ -77,7 +61,7 @@ impl Plots {
             .collect();
         let caption =
             "Packed size of all files by each compressor, in percent of their size before";
-        Self::bars("against", caption, &bars).into_iter().collect()
+        Self::bars(caption, &bars).into_iter().collect()
     }
 
     /// Draws how long it takes to fetch parts of a file.
@@ -95,7 +79,7 @@ impl Plots {
         let caption = "Time to fetch each part, on a logarithmic axis: a full dot is at1w, \
                        verified; a ring is the file as it is; a square is another compressor, \
                        which has to decompress all of the file";
-        Self::dots("fetches", caption, &rows).into_iter().collect()
+        Self::dots(caption, &rows).into_iter().collect()
     }
 
     /// Draws how often each exponent occurs.
@@ -106,17 +90,13 @@ impl Plots {
                  of {} bits",
                 row.dtype, row.entropy, row.bits
             );
-            Self::histogram(
-                &format!("exponents-{}", row.dtype.to_lowercase()),
-                caption,
-                &row.counts,
-            )
+            Self::histogram(caption, &row.counts)
         };
         report.exponents.iter().filter_map(draw).collect()
     }
 
     /// Draws a bar for each name, from the left, with its value written beside it.
-    fn bars(name: &str, caption: &str, bars: &[(String, f64, String)]) -> Option<Self> {
+    fn bars(caption: &str, bars: &[(String, f64, String)]) -> Option<Self> {
         if bars.is_empty() {
             return None;
         }
@@ -151,15 +131,11 @@ impl Plots {
             }
             Ok(())
         };
-        Some(Self {
-            name: name.into(),
-            svg: drawn((SIZE.0, height), draw)?,
-            caption: caption.into(),
-        })
+        Some(Self { svg: drawn((SIZE.0, height), draw)?, caption: caption.into() })
     }
 
     /// Draws times of each name on a logarithmic axis.
-    fn dots(name: &str, caption: &str, rows: &[(String, Vec<(f64, RGBColor)>)]) -> Option<Self> {
+    fn dots(caption: &str, rows: &[(String, Vec<(f64, RGBColor)>)]) -> Option<Self> {
         let times = || rows.iter().flat_map(|(_, times)| times).map(|&(seconds, _)| seconds);
         let (least, most) = (times().fold(f64::MAX, f64::min), times().fold(0.0, f64::max));
         if rows.is_empty() || least <= 0.0 {
@@ -205,16 +181,12 @@ impl Plots {
             }
             Ok(())
         };
-        Some(Self {
-            name: name.into(),
-            svg: drawn((SIZE.0, height), draw)?,
-            caption: caption.into(),
-        })
+        Some(Self { svg: drawn((SIZE.0, height), draw)?, caption: caption.into() })
     }
 
     /// Draws how many of a hundred each place of a histogram has, without the rare ones at both
     /// ends.
-    fn histogram(name: &str, caption: String, counts: &[u64]) -> Option<Self> {
+    fn histogram(caption: String, counts: &[u64]) -> Option<Self> {
         /// The share of elements that is too small to be seen.
         const UNSEEN: f64 = 0.0005;
         let total = counts.iter().sum::<u64>() as f64;
@@ -249,7 +221,7 @@ impl Plots {
             chart.draw_series(bars)?;
             Ok(())
         };
-        Some(Self { name: name.into(), svg: drawn(SIZE, draw)?, caption })
+        Some(Self { svg: drawn(SIZE, draw)?, caption })
     }
 }
 

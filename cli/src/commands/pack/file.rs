@@ -11,7 +11,7 @@ use at1w_container::{Error, PackOptions, Progress, Reader, Summary, pack, pack_f
 use super::Pack;
 use crate::Global;
 use crate::failure::{Failure, Result};
-use crate::input::{self, is_stdin};
+use crate::input::{self, check_no_patterns, is_stdin};
 use crate::output::{is_stdout, stdout_for_bytes};
 use crate::progress::Bar;
 use crate::report::{Report, Totals, speed};
@@ -25,6 +25,7 @@ impl Pack {
         global: &Global,
     ) -> Result<()> {
         let Job { source, target } = job;
+        check_no_patterns(source, &self.include, &self.exclude)?;
         if self.keep_names && self.output.is_none() {
             let problem = "--keep-names is for directories: name the target of a file with -o";
             return Err(Failure::Usage(problem.into()));
@@ -97,7 +98,8 @@ impl Pack {
     }
 }
 
-fn set_modified(path: &Path, time: SystemTime) -> Result<()> {
+/// Gives a file a time at which it was modified.
+pub(crate) fn set_modified(path: &Path, time: SystemTime) -> Result<()> {
     let set = File::open(path).and_then(|file| file.set_modified(time));
     Ok(set.map_err(|cause| Error::Io { path: path.to_owned(), cause })?)
 }

@@ -10,6 +10,7 @@ use at1w_container::repository::{Filter, Options, Update, is_hub_cache, pack_in_
 use at1w_container::{Level, Progress};
 use clap::{Args, ValueEnum};
 
+pub(crate) use self::file::set_modified;
 use super::{AT1W, SAFETENSORS};
 use crate::failure::{Failure, Result};
 use crate::figures::Figures;
