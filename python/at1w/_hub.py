@@ -136,12 +136,12 @@ def _get(
 def _head(url: str, headers: dict[str, str] | None) -> tuple[str, int] | None:
     """Returns the mark and the size of the packed form; None if it is not there, or its server
     does not answer."""
-    from httpx import HTTPError
     from huggingface_hub.utils import get_session
 
     try:
         answer = get_session().head(url, headers=headers, timeout=10)
-    except (OSError, HTTPError):
+    except Exception:
+        # Whose class it is differs by version of huggingface_hub. The plain download will tell.
         return None
     size, etag = answer.headers.get("Content-Length", ""), answer.headers.get("ETag", "")
     kind = answer.headers.get("Content-Type", "").split(";")[0].strip()
