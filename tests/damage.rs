@@ -3,6 +3,7 @@
 use at1w_codec::Dtype;
 use at1w_container::{Error, Level, Model};
 use at1w_tests::fuzzing::seal;
+use at1w_tests::versions::{SMALL, small_bases, version};
 use at1w_tests::{
     Random, Tensor, open, packed, packed_at, quantised_file, restored, safetensors, small, weights,
 };
@@ -134,10 +135,31 @@ fn a_feature_is_named_by_the_file_that_uses_it() {
         // Without the bit, its models are of no version that there is.
         let error = restored(&with_trailer(&packed, 136, &[0])).unwrap_err().to_string();
         assert!(error.contains("fine-bytes"), "{error}");
+        let error = open(&with_trailer(&packed, 136, &[5])).err().unwrap().to_string();
+        assert!(error.contains("(bit 2)"), "{error}");
+        // The bit of a feature that the file does not use.
         let error = open(&with_trailer(&packed, 136, &[3])).err().unwrap().to_string();
-        assert!(error.contains("(bit 1)"), "{error}");
+        assert!(error.contains("bases"), "{error}");
     }
     assert_eq!(open(&packed(&small()).unwrap()).unwrap().info().required_features, 0);
+}
+
+#[test]
+fn versions_name_their_feature() {
+    let packed = small_bases().packed(Level::Default, &version(1, SMALL)).unwrap();
+    assert_eq!(open(&packed).unwrap().info().required_features & 2, 2);
+    // Without the bit, the bases are no part of an index; nor are they without a tensor that has one.
+    assert!(open(&with_trailer(&packed, 136, &[0])).is_err());
+    let mut unflagged = packed.clone();
+    let index = packed.len()
+        - 176
+        - open(&packed).unwrap().info().index_len as usize
+        - open(&packed).unwrap().info().header_stored_len as usize;
+    for record in 0..open(&packed).unwrap().len() {
+        unflagged[index + 48 * record + 45] = 0;
+    }
+    seal(&mut unflagged);
+    assert!(open(&unflagged).is_err());
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use at1w_codec::Dtype;
 use at1w_container::{Level, Result};
 
+use crate::versions::{SMALL, small_bases, version};
 use crate::{Random, Tensor, open, packed_at, quantised, safetensors, small, weights};
 
 /// A small file, to be packed.
@@ -16,7 +17,7 @@ pub struct SmallFile {
 }
 
 /// Makes one file of every kind.
-pub const FILES: [SmallFile; 7] = [
+pub const FILES: [SmallFile; 8] = [
     SmallFile { name: "default", level: Level::Default, original: small },
     SmallFile { name: "fast", level: Level::Fast, original: small },
     SmallFile { name: "contexts", level: Level::Max, original: || leaning(1) },
@@ -24,12 +25,18 @@ pub const FILES: [SmallFile; 7] = [
     SmallFile { name: "alias lanes", level: Level::Default, original: || bytes(false, 400) },
     SmallFile { name: "byte contexts", level: Level::Max, original: || bytes(true, 150) },
     SmallFile { name: "chunks, shared", level: Level::Default, original: chunks },
+    SmallFile { name: "versions", level: Level::Default, original: || version(1, SMALL) },
 ];
 
 impl SmallFile {
     /// Packs the file.
     pub fn packed(&self) -> Vec<u8> {
-        packed_at(self.level, &(self.original)()).expect("a valid file")
+        let original = (self.original)();
+        match self.name {
+            "versions" => small_bases().packed(self.level, &original),
+            _ => packed_at(self.level, &original),
+        }
+        .expect("a valid file")
     }
 }
 

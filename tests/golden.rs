@@ -3,15 +3,21 @@
 //! writes the files anew.
 //!
 //! `version-1` has files of the day when version 1 of the format froze. They stay readable for
-//! ever, and are never written anew. `fine-bytes` has those of the day when that feature froze.
+//! ever, and are never written anew. `fine-bytes` and `bases` have those of the days when these
+//! features froze.
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
 
 use at1w_container::Level;
+use at1w_tests::versions::{Bases, NAMES, packed_versions, version};
 use at1w_tests::{
     everything, open, packed_at, quantised_file, restored, safetensors, skewed, small, with_header,
 };
+
+/// The size of golden versions.
+const GOLDEN_SIZE: usize = 3000;
 
 fn check(name: &str, original: &[u8]) {
     check_at(Level::Default, name, original);
@@ -53,6 +59,32 @@ fn files_with_fine_bytes_are_still_read() {
 }
 
 #[test]
+fn files_with_bases_are_still_read() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden/bases");
+    let files = NAMES.map(|name| std::fs::read(folder.join(name)).unwrap());
+    let named: Vec<_> = NAMES.into_iter().zip(files.iter().map(Vec::as_slice)).collect();
+    for (step, file) in (0..).zip(&files) {
+        let reader = open(file).unwrap().with_bases(Arc::new(Bases::new(&named[..step])));
+        let mut original = Vec::new();
+        reader.restore(&mut original, &()).unwrap();
+        assert!(original == version(step as u64, GOLDEN_SIZE), "{}", NAMES[step]);
+        assert_eq!(reader.info().required_features & 2 != 0, step > 0, "{}", NAMES[step]);
+    }
+}
+
+#[test]
+fn versions_are_packed_as_before() {
+    let packed = packed_versions(GOLDEN_SIZE);
+    for (name, packed) in NAMES.into_iter().zip(packed) {
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden/versions").join(name);
+        if std::env::var_os("AT1W_BLESS").is_some() {
+            std::fs::write(&path, &packed).unwrap();
+        }
+        assert!(std::fs::read(&path).unwrap() == packed, "{name} is packed to other bytes");
+    }
+}
+
+#[test]
 fn quantised_weights_are_packed_as_before() {
     check("quantised.at1w", &quantised_file());
     check_at(Level::Max, "quantised-max.at1w", &quantised_file());
@@ -86,13 +118,13 @@ fn every_back_end_packs_the_same_bytes() {
     for backend in at1w_simd::Backend::available() {
         let output = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "everything_is_packed_as_before", "every_level_packs_as_before"])
-            .arg("quantised_weights_are_packed_as_before")
+            .args(["quantised_weights_are_packed_as_before", "versions_are_packed_as_before"])
             .env("AT1W_SIMD", backend.isa().name())
             .env_remove("AT1W_BLESS")
             .output()
             .unwrap();
         let report = String::from_utf8_lossy(&output.stdout);
         // A name that matches no test would also succeed.
-        assert!(report.contains("3 passed; 0 failed"), "{backend} packs to other bytes: {report}");
+        assert!(report.contains("4 passed; 0 failed"), "{backend} packs to other bytes: {report}");
     }
 }

@@ -3,6 +3,7 @@
 pub mod files;
 pub mod fuzzing;
 pub mod sweep;
+pub mod versions;
 
 use at1w_codec::Dtype;
 use at1w_container::{Index, Level, OpenOptions, PackOptions, Reader, Result, pack};
@@ -107,9 +108,11 @@ pub fn packed_at(level: Level, original: &[u8]) -> Result<Vec<u8>> {
     Ok(out)
 }
 
-/// Opens a packed file in memory.
+/// Opens a packed file in memory. The bases of small versions are found.
 pub fn open(packed: &[u8]) -> Result<Reader> {
-    Reader::new(Box::new(packed.to_vec()), &OpenOptions::new())
+    let reader = Reader::new(Box::new(packed.to_vec()), &OpenOptions::new())?;
+    let alone = reader.base_models().len() == 0;
+    Ok(if alone { reader } else { reader.with_bases(versions::small_bases()) })
 }
 
 /// Restores a packed file in memory.
@@ -159,7 +162,7 @@ pub fn weights(dtype: Dtype, n: usize, random: &mut Random) -> Vec<u8> {
 }
 
 /// Appends a number in a float dtype, truncated.
-fn float(dtype: Dtype, x: f32, out: &mut Vec<u8>) {
+pub(crate) fn float(dtype: Dtype, x: f32, out: &mut Vec<u8>) {
     match dtype {
         Dtype::BF16 => out.extend(((x.to_bits() >> 16) as u16).to_le_bytes()),
         // The exponent of a normal half.

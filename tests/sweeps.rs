@@ -29,6 +29,7 @@ fn files_are_of_the_kinds_that_they_are_named_for() {
         let file = FILES.iter().find(|file| file.name == name).unwrap().packed();
         assert_eq!(open(&file).unwrap().info().required_features, 1, "{name}");
     }
+    assert!(models("versions").iter().any(|model| model == "differences"));
     let file = FILES.iter().find(|file| file.name == "chunks, shared").unwrap().packed();
     let reader = open(&file).unwrap();
     assert!(reader.tensors().any(|tensor| tensor.chunk_count() > 1 && tensor.stored_len() == 0));

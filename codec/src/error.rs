@@ -33,6 +33,13 @@ pub enum EncodeError {
         /// Bytes of an element.
         width: usize,
     },
+    /// The base is not as long as the raw bytes.
+    Base {
+        /// Raw bytes.
+        len: usize,
+        /// Bytes of the base.
+        base_len: usize,
+    },
     /// The output buffer could be too small.
     OutputTooSmall {
         /// Bytes of the buffer.
@@ -59,6 +66,9 @@ impl fmt::Display for EncodeError {
                 f,
                 "values of {len} bytes can't be elements of {width} bytes: pass those of the dtype"
             ),
+            Self::Base { len, base_len } => {
+                write!(f, "a base of {base_len} bytes is no base of {len} raw bytes")
+            }
             Self::OutputTooSmall { len, needed } => {
                 write!(f, "the output buffer has {len} bytes, encoding may need {needed}")
             }
@@ -113,6 +123,19 @@ pub enum DecodeError {
         /// Bytes of an element.
         width: usize,
     },
+    /// The base is not as long as the destination.
+    BaseLength {
+        /// Bytes of the base.
+        base_len: usize,
+        /// Bytes of the destination.
+        len: usize,
+    },
+    /// A chunk is made of a base, and none was given.
+    NoBase,
+    /// A chunk has differences, and the model no tables of them.
+    NoDifferences,
+    /// Classes of differences that are too many, or whose thresholds don't rise.
+    Classes,
     /// The bytes of a checked block don't match its checksum.
     Checksum,
     /// A chunk method that this version does not know.
@@ -197,6 +220,14 @@ impl fmt::Display for DecodeError {
             Self::WrongElement { len, width } => {
                 write!(f, "elements of {width} bytes can't be read into values of {len} bytes")
             }
+            Self::BaseLength { base_len, len } => {
+                write!(f, "a base of {base_len} bytes is no base of {len} bytes")
+            }
+            Self::NoBase => f.pad("the chunk needs a base, and there is none"),
+            Self::NoDifferences => {
+                f.pad("the chunk needs tables of differences that the model does not have")
+            }
+            Self::Classes => f.pad("the classes of differences are too many or do not rise"),
             Self::Checksum => f.pad("the block does not match its checksum: it is damaged"),
             Self::UnknownMethod(byte) => write!(f, "unknown chunk method {byte}"),
             Self::UnknownMode { plane, mode } => write!(f, "unknown mode {mode} of plane {plane}"),
@@ -244,6 +275,7 @@ impl DecodeError {
             Self::Ragged { .. }
                 | Self::WrongLength { .. }
                 | Self::WrongElement { .. }
+                | Self::BaseLength { .. }
                 | Self::Position { .. }
         )
     }

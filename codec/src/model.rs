@@ -9,17 +9,20 @@ use crate::DecodeError;
 use crate::byte_contexts::ByteContexts;
 use crate::contexts::Contexts;
 use crate::cursor::Cursor;
+use crate::difference::Differences;
 use crate::limits::MAX_PLANES;
 use crate::plane::table::PlaneTable;
 use crate::scale::{self, Scale};
+use crate::tables::Tables;
 
 /// Names the kind of model in a word: `none`, `tables`, or the parts that have a scale: `one
 /// scale`, `rows`, `columns`, `rows+columns`, and each of these with `contexts`; `prediction` or
-/// `rows, prediction`.
+/// `rows, prediction`; `differences`.
 impl fmt::Display for Model {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match &self.scale {
             None if self.bytes.is_some() => self.bytes.as_ref().map_or("", |bytes| bytes.name()),
+            None if self.has_differences() => "differences",
             None if self.is_empty() => "none",
             None => "tables",
             Some(Scale { contexts: Some(contexts), rows, .. })
@@ -63,44 +66,16 @@ pub struct Model {
     scale: Option<Scale>,
     /// The contexts of bytes, which go with neither a scale nor tables.
     bytes: Option<Box<ByteContexts>>,
+    /// The tables of differences to a base, which go with none of the others.
+    differences: Option<Box<Differences>>,
     tables: Tables,
 }
 
 /// The first byte of a model of byte contexts.
 const BYTE_CONTEXTS: u8 = 16;
 
-/// A table for each plane that needs one. They are boxed one by one, so that a model without any
-/// takes no memory.
-#[derive(Clone, Debug)]
-pub(crate) struct Tables {
-    /// The table of the plane of row steps, and then those of the planes of elements.
-    tables: [Option<Box<PlaneTable>>; 1 + MAX_PLANES],
-    width: usize,
-}
-
-/// Index of the plane of row steps among the tables; those of the elements follow.
-const ROWS: usize = 0;
-
-impl Tables {
-    /// No table for any plane of `layout`.
-    pub(crate) fn none(layout: Layout) -> Self {
-        Self { tables: Default::default(), width: layout.width() }
-    }
-
-    /// Returns the table of row steps, and then those of the planes.
-    pub(crate) fn all_mut(&mut self) -> &mut [Option<Box<PlaneTable>>] {
-        &mut self.tables[..=self.width]
-    }
-
-    /// Returns the tables of the planes.
-    pub(crate) fn planes_mut(&mut self) -> &mut [Option<Box<PlaneTable>>] {
-        &mut self.all_mut()[ROWS + 1..]
-    }
-
-    fn all(&self) -> &[Option<Box<PlaneTable>>] {
-        &self.tables[..=self.width]
-    }
-}
+/// The first byte of a model of differences.
+const DIFFERENCES: u8 = 32;
 
 impl Model {
     /// The most bytes that [`Model::to_bytes`] returns.
@@ -112,12 +87,16 @@ impl Model {
     }
 
     pub(crate) fn new(layout: Layout, scale: Option<Scale>, tables: Tables) -> Self {
-        debug_assert_eq!(tables.width, layout.width(), "a table for each plane");
-        Self { layout, scale, bytes: None, tables }
+        debug_assert_eq!(tables.planes().len(), layout.width(), "a table for each plane");
+        Self { layout, scale, bytes: None, differences: None, tables }
     }
 
     pub(crate) fn of_bytes(contexts: ByteContexts) -> Self {
         Self { bytes: Some(Box::new(contexts)), ..Self::plain(Layout::BYTES) }
+    }
+
+    pub(crate) fn of_differences(layout: Layout, differences: Differences) -> Self {
+        Self { differences: Some(Box::new(differences)), ..Self::plain(layout) }
     }
 
     /// Returns how the elements of this model split into planes.
@@ -150,19 +129,28 @@ impl Model {
     /// Returns whether a reader needs the feature of finer statistics of bytes: alias tables or
     /// byte contexts.
     pub fn has_fine_bytes(&self) -> bool {
-        let alias = |table: &Option<Box<PlaneTable>>| {
-            table.as_deref().is_some_and(|table| matches!(table, PlaneTable::Alias(_)))
-        };
-        self.bytes.is_some() || self.tables.all().iter().any(alias)
+        let of_differences = self.differences.as_ref().is_some_and(|d| d.has_alias());
+        self.bytes.is_some() || of_differences || self.tables.has_alias()
+    }
+
+    /// Returns the tables of differences to a base.
+    pub(crate) fn differences(&self) -> Option<&Differences> {
+        self.differences.as_deref()
+    }
+
+    /// Returns whether the chunks are differences to those of a base: their reader needs the
+    /// feature of these.
+    pub fn has_differences(&self) -> bool {
+        self.differences.is_some()
     }
 
     pub(crate) fn table(&self, plane: usize) -> Option<&PlaneTable> {
-        self.tables.all()[ROWS + 1 + plane].as_deref()
+        self.tables.planes()[plane].as_deref()
     }
 
     /// Returns the table for the plane of row steps.
     pub(crate) fn row_table(&self) -> Option<&PlaneTable> {
-        self.tables.all()[ROWS].as_deref()
+        self.tables.rows()
     }
 
     fn has_rows(&self) -> bool {
@@ -180,12 +168,19 @@ impl Model {
             bytes.write(&mut out);
             return out;
         }
+        if let Some(differences) = &self.differences {
+            out.push(DIFFERENCES);
+            differences.write(&mut out);
+            return out;
+        }
         match &self.scale {
             Some(scale) => scale.write(&mut out),
             None => out.push(scale::NONE),
         }
-        let first = if self.has_rows() { ROWS } else { ROWS + 1 };
-        for table in &self.tables.all()[first..] {
+        if self.has_rows() {
+            PlaneTable::write_kind(self.tables.rows(), &mut out);
+        }
+        for table in self.tables.planes() {
             PlaneTable::write_kind(table.as_deref(), &mut out);
         }
         out
@@ -194,6 +189,7 @@ impl Model {
     fn is_empty(&self) -> bool {
         self.scale.is_none()
             && self.bytes.is_none()
+            && self.differences.is_none()
             && self.tables.all().iter().all(Option::is_none)
     }
 
@@ -214,10 +210,16 @@ impl Model {
             input.end()?;
             return Ok(model);
         }
+        if let [DIFFERENCES, ..] = bytes {
+            input.u8()?;
+            let model = Self::of_differences(layout, Differences::read(layout, &mut input)?);
+            input.end()?;
+            return Ok(model);
+        }
         let mut model = Self::plain(layout);
         model.scale = Scale::read(layout, &mut input)?;
         if model.has_rows() {
-            model.tables.all_mut()[ROWS] = PlaneTable::read_kind(0, &mut input)?;
+            model.tables.all_mut()[0] = PlaneTable::read_kind(0, &mut input)?;
         }
         for (plane, table) in model.tables.planes_mut().iter_mut().enumerate() {
             *table = PlaneTable::read_kind(plane, &mut input)?;

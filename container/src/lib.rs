@@ -43,11 +43,13 @@ pub use self::format::tensor_info::TensorInfo;
 pub use self::kind::{FileKind, Wanted, WrongKind};
 pub use self::printable::{is_hidden, printable};
 pub use self::progress::Progress;
+pub use self::read::base::{FindBase, FoundBase, WantedBase};
+pub use self::read::folders::Folders;
 pub use self::read::info::FileInfo;
 pub use self::read::options::{Limits, OpenOptions};
 pub use self::read::reader::Reader;
 pub use self::read::slice::{Index, ParseSliceError, Slice};
-pub use self::read::tensor::Tensor;
+pub use self::read::tensor::{Tensor, TensorBase};
 pub use self::read::unpack::{UnpackOptions, unpack_file};
 pub use self::read::weights::Weights;
 pub use self::recognise::{begins_packed, is_packed, open_file};
@@ -60,4 +62,6 @@ pub use self::write::pack::{pack, pack_file};
 pub use self::write::parts::{
     Part, Parts, Place, TensorStore, pack_parts, part_len, replace_parts,
 };
+pub use self::write::rebase::rebase_file;
 pub use self::write::staged::{Staged, StagedTensor};
+pub use self::write::versions::PackBase;

@@ -16,4 +16,6 @@ pub struct Summary {
     pub root: Digest,
     /// The SHA-256 of the safetensors file.
     pub original_digest: Digest,
+    /// The number of tensors that have a base in another file.
+    pub versions: u64,
 }

@@ -4,6 +4,7 @@
 mod backends;
 mod container;
 mod decode;
+mod differences;
 mod encode;
 mod header;
 mod manifest;
@@ -20,16 +21,18 @@ use at1w_container::{Digest, Level, Limits, OpenOptions, ReadAt, Reader};
 
 pub use seal::{plain_header, seal};
 
+use crate::versions::small_bases;
 use crate::{Random, quantised, scaled_weights, weights};
 
 /// A fuzz target: its name, and its function, which panics if an input shows a fault.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     ("backends", |input| run(backends::run, input)),
     ("container", container::run),
     ("decode", |input| run(decode::run, input)),
+    ("differences", |input| run(differences::run, input)),
     ("encode", |input| run(encode::run, input)),
     ("header", |input| run(header::run, input)),
     ("manifest", |input| run(manifest::run, input)),
@@ -65,6 +68,7 @@ fn limits() -> Limits {
 fn read_all(source: impl ReadAt + 'static) -> Vec<(usize, Vec<u8>)> {
     let options = OpenOptions::new().limits(limits());
     let Ok(reader) = Reader::new(Box::new(source), &options) else { return Vec::new() };
+    let reader = reader.with_bases(small_bases());
     let mut read = Vec::new();
     for (i, tensor) in reader.tensors().enumerate().take(64) {
         let _ = tensor.model().map(|model| model.to_string());

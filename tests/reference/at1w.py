@@ -5,6 +5,7 @@ Functions and variables have the names that the page uses.
 
     python at1w.py FILE                          prints "sha256  name" for each tensor
     python at1w.py FILE -o OUT.safetensors       writes the original file
+    python at1w.py FILE --base BASE ...          the same for a file that has bases
 """
 
 import argparse
@@ -34,7 +35,7 @@ BITS |= dict.fromkeys(["I64", "U64", "F64", "C64"], 64)
 ROTATED = {"F16", "BF16", "F32", "C64", "F64"}
 FIELDS = ("dtype", "shape", "data_offsets")
 
-FINE_BYTES = 1  # the only feature that there is (section 2)
+FINE_BYTES, BASES = 1, 2  # the features that there are (section 2)
 
 
 class At1wError(ValueError):
@@ -333,7 +334,7 @@ class Model:
         self.planes, self.rotated = planes, rotated
         self.flags = self.base = self.shift = 0
         self.row_length, self.columns = 1, b""
-        self.contexts = self.byte_contexts = None
+        self.contexts = self.byte_contexts = self.differences = None
         self.rows_table, self.tables = NO_TABLE, [NO_TABLE] * planes
         if not data:
             return
@@ -345,6 +346,14 @@ class Model:
             self.flags, self.byte_contexts = 0, ByteContexts(cursor)
             self.row_length = max(self.byte_contexts.row_length, self.byte_contexts.columns)
             cursor.end()
+            return
+        if self.flags == 32:
+            require(features & BASES, where, "the file does not have the feature bases")
+            self.flags, self.differences = 0, Differences(cursor, planes, rotated)
+            cursor.end()
+            fine = any(kind == 3 for tables in self.differences.tables for kind, _ in tables)
+            known = not fine or features & FINE_BYTES
+            require(known, where, "the file does not have the feature fine-bytes")
             return
         if self.flags:
             self.read_scale(cursor)
@@ -628,6 +637,79 @@ class ByteContexts:
         return bytes(raw)
 
 
+class Differences:
+    """Differences to a base (section 18)."""
+
+    def __init__(self, cursor, planes, rotated):
+        self.planes, self.rotated = planes, rotated
+        byte = cursor.number(1)
+        count, self.alone = (byte & 127) + 1, byte >> 7
+        require(count <= 4 and (rotated or not byte), cursor.where, "too many classes")
+        self.firsts = list(cursor.take(count - 1))
+        rises = self.firsts == sorted(set(self.firsts)) and 0 not in self.firsts
+        require(rises, cursor.where, "the classes do not rise")
+        self.tables = [[Model.read_kind(cursor) for _ in range(planes)] for _ in range(count)]
+
+    def decode(self, cursor, n, base):
+        size, bits = self.planes, 8 * self.planes
+        words = [int.from_bytes(base[size * i : size * (i + 1)], "little") for i in range(n)]
+        classes = [self.class_of(word) for word in words]
+        entries = []
+        for c, tables in enumerate(self.tables):
+            if count := classes.count(c):
+                entries.append((c, count, [read_entry(cursor, count) for _ in tables]))
+        differences = {}
+        for c, count, of_class in entries:
+            planes = []
+            for entry, table in zip(of_class, self.tables[c]):
+                stream = Cursor(cursor.take(entry[-1]), f"{cursor.where}, class {c}")
+                planes.append(decode_plane(entry, stream, count, table))
+            merged = merge(planes, False)
+            numbers = [merged[i : i + size] for i in range(0, len(merged), size)]
+            differences[c] = iter([int.from_bytes(number, "little") for number in numbers])
+        raw = bytearray()
+        for word, c in zip(words, classes):
+            folded = next(differences[c])
+            difference = -(folded + 1) // 2 if folded & 1 else folded // 2
+            word = 0 if self.alone and c == 0 else word
+            word = self.rising(self.rising(word) + difference & (1 << bits) - 1)
+            raw += word.to_bytes(size, "little")
+        return bytes(raw)
+
+    def class_of(self, word):
+        exponent = word >> 8 * self.planes - 9 & 255 if self.planes > 1 else word << 1 & 255
+        return sum(first <= exponent for first in self.firsts)
+
+    def rising(self, word):
+        sign = 1 << 8 * self.planes - 1
+        return word ^ sign - 1 if self.rotated and word & sign else word
+
+
+def rounded(base, dtype):
+    """Rounds words of F32 to BF16 or F16 (section 18.3)."""
+    raw = bytearray()
+    for i in range(0, len(base), 4):
+        word = int.from_bytes(base[i : i + 4], "little")
+        sign, magnitude = word >> 31, word & 0x7FFFFFFF
+        if dtype == "BF16":
+            if magnitude > 0x7F800000:
+                half = magnitude >> 16 | 0x40
+            else:
+                half = magnitude + 0x7FFF + (magnitude >> 16 & 1) >> 16
+        elif magnitude > 0x7F800000:
+            half = 0x7E00 | magnitude >> 13 & 0x3FF
+        elif magnitude >= 0x477FF000:
+            half = 0x7C00
+        else:
+            exponent = max(magnitude >> 23, 1)
+            mantissa = magnitude & 0x7FFFFF | (0x800000 if magnitude >> 23 else 0)
+            shift = 13 if exponent >= 113 else 126 - exponent
+            cut = mantissa + (1 << shift - 1) - 1 + (mantissa >> shift & 1) >> shift
+            half = cut + (exponent - 113 << 10) if exponent >= 113 else cut
+        raw += (sign << 15 | half).to_bytes(2, "little")
+    return bytes(raw)
+
+
 def signed(symbols):
     return [symbol - 256 if symbol > 127 else symbol for symbol in symbols]
 
@@ -669,22 +751,29 @@ def decode_plane(entry, stream, n, model):
     return lane_stream(stream, n, 64 << high, table)
 
 
-def decode_payload(payload, length, model, position, where, inner=False):
+def decode_payload(payload, length, model, position, where, inner=False, base=None):
     """Decodes the raw bytes of a chunk. An inner payload is a part of another one."""
     require(len(payload) <= length + 1, where, "the payload is longer than the raw bytes plus one")
     cursor = Cursor(payload, where)
     method = cursor.number(1) if length else 0
-    known = method <= 1 if inner else method in (0, 1, 2, 3, 6)
+    known = method <= 1 if inner else method <= 6
     require(known, where, f"unknown method {method}")
     n = length // model.planes
     if method == 0:
         raw = cursor.take(length)
     elif method == 1:
         plain = Model(b"", model.planes, model.rotated, where)
-        has_contexts = model.contexts or model.byte_contexts
-        raw = decode_planes(cursor, n, plain if has_contexts else model, position)
+        other = model.contexts or model.byte_contexts or model.differences
+        raw = decode_planes(cursor, n, plain if other else model, position)
     elif method == 2:
         raw = decode_matches(cursor, n, model)
+    elif method == 4:
+        require(base is not None, where, "the tensor has no base")
+        raw = base
+    elif method == 5:
+        require(base is not None, where, "the tensor has no base")
+        require(model.differences, where, "the model has no differences")
+        raw = model.differences.decode(cursor, n, base)
     elif method == 6:
         require(model.byte_contexts, where, "the model has no byte contexts")
         raw = model.byte_contexts.decode(cursor, n, position)
@@ -850,14 +939,22 @@ def chunk_length(length, dtype, shape):
 
 
 class Tensor:
-    def __init__(self, name, dtype, shape, length, digest, stored, model_length, features):
-        self.features = features
+    base = None
+    depth = 0
+
+    def __init__(self, name, dtype, shape, length, digest, stored, model_length, features, same):
+        self.features, self.same = features, same
         self.name, self.dtype, self.shape, self.digest = name, dtype, shape, digest
         self.stored, self.model_length = stored, model_length
         self.where = f"tensor {name!r}"
         step = chunk_length(length, dtype, shape)
         self.lengths = [min(step, length - at) for at in range(0, length, step)] if length else [0]
         chunks = len(self.lengths)
+        if same:  # the base has all that is missing here
+            require(not model_length, self.where, "is the same, yet has a model")
+            self.payloads = self.model = b""
+            self.states, self.content_digest = [], None
+            return
         table_length = 36 * chunks - 32 if chunks > 1 else 0
         payloads = len(stored) - model_length - table_length
         require(payloads >= 0, self.where, "the stored length is too short")
@@ -872,9 +969,16 @@ class Tensor:
 
     def decode(self):
         """Decodes and verifies the raw bytes."""
+        base = self.base and self.base.decode()
+        if self.same:
+            require(sha256(base).digest() == self.digest, self.where, "wrong SHA-256")
+            return base
+        if base is not None and self.predictor:
+            base = rounded(base, self.dtype)
         # Each part of a C64 is an element; those below 8 bits are taken as bytes.
         planes = 4 if self.dtype == "C64" else BITS.get(self.dtype, 8) // 8 or 1
         model = Model(self.model, planes, self.dtype in ROTATED, self.where, self.features)
+        require(not model.differences or self.base, self.where, "has differences and no base")
         elements = sum(self.lengths) // planes
         require(model.row_length <= max(elements, 1), self.where, "rows of more than all elements")
         payloads = Cursor(self.payloads, self.where)
@@ -882,7 +986,9 @@ class Tensor:
         for i, (size, length) in enumerate(zip(self.sizes, self.lengths)):
             where = f"{self.where}, chunk {i}"
             payload = payloads.take(size)
-            raw = decode_payload(payload, length, model, position, where)
+            start = position * planes
+            of_base = None if base is None else base[start : start + length]
+            raw = decode_payload(payload, length, model, position, where, base=of_base)
             chunks.append(raw)
             position += length // planes
             if i < len(self.states) and sum(self.lengths) <= CHAINING_LIMIT:
@@ -894,7 +1000,9 @@ class Tensor:
 
 
 class File:
-    def __init__(self, data):
+    """A packed file. The bases of its tensors are in files that were loaded before."""
+
+    def __init__(self, data, others=()):
         require(len(data) >= len(MAGIC) + TRAILER.size, "file", "is too short")
         body, trailer = data[: -TRAILER.size], data[-TRAILER.size :]
         (
@@ -905,7 +1013,7 @@ class File:
         require(end_magic == END_MAGIC, "trailer", "does not end with the magic")
         require(version == 1, "trailer", f"unknown version {version}")
         require(sha256(trailer[:160]).digest()[:8] == checksum, "trailer", "wrong checksum")
-        unknown = required & ~FINE_BYTES
+        unknown = required & ~(FINE_BYTES | BASES)
         require(not unknown, "trailer", f"unknown required features {unknown:#x}")
         require(encoding <= 1, "trailer", f"unknown header encoding {encoding}")
         require(not any(zeros), "trailer", "bytes 153 to 155 are not 0")
@@ -925,15 +1033,23 @@ class File:
         data_length = described[-1][4] if described else 0
         require(8 + header_length + data_length == self.size, "header", "has another original size")
 
+        records = list(RECORD.iter_unpack(records))
+        bases = iter(())
+        if required & BASES:
+            lengths = [(end - begin, dtype, shape) for _, dtype, shape, begin, end in described]
+            many = sum(length > chunk_length(length, *of) for length, *of in lengths)
+            listed = Cursor(digests.take(32 * many), "content digests")
+            bases, digests = iter(read_bases(digests, records)), listed
+
         stored = Cursor(body[:index_at], "stored tensors")
         stored.take(len(MAGIC))
         self.tensors = []
-        for record, (name, dtype, shape, begin, end) in zip(RECORD.iter_unpack(records), described):
+        for record, (name, dtype, shape, begin, end) in zip(records, described):
             digest, stored_length, model_length, kind, flags, zero = record
-            known = flags <= 1 and not kind and not zero
+            known = flags <= 2 and not kind and not zero
             require(known, f"tensor {name!r}", "unknown model kind or flags")
             payloads = stored.take(stored_length)
-            if flags:
+            if flags == 1:
                 require(not stored_length, f"tensor {name!r}", "is shared, yet has stored bytes")
                 require(model_length < len(self.tensors), f"tensor {name!r}", "shares a later one")
                 other = self.tensors[model_length]
@@ -941,10 +1057,23 @@ class File:
                 require(same and not other.shared, f"tensor {name!r}", "shares another tensor")
                 payloads, model_length = other.stored, other.model_length
             length = end - begin
-            tensor = Tensor(name, dtype, shape, length, digest, payloads, model_length, required)
-            listed = digests.take(32) if tensor.states else digest
-            require(listed == tensor.content_digest, tensor.where, "wrong content digest")
-            tensor.shared = flags
+            same = flags == 2 and not stored_length
+            if flags == 1 and other.same:
+                same, model_length = True, 0
+            tensor = Tensor(
+                name, dtype, shape, length, digest, payloads, model_length, required, same
+            )
+            listed = digests.take(32) if len(tensor.lengths) > 1 else digest
+            known = same or listed == tensor.content_digest
+            require(known, tensor.where, "wrong content digest")
+            tensor.content_digest = listed
+            tensor.shared = flags == 1
+            if tensor.shared and other.base:
+                tensor.base, tensor.predictor = other.base, other.predictor
+            if flags == 2:
+                require(length, tensor.where, "has a base, and no bytes")
+                require(required & BASES, tensor.where, "has a base, without the feature")
+                find_base(tensor, next(bases), others)
             self.tensors.append(tensor)
         stored.end()
         digests.end()
@@ -961,6 +1090,42 @@ class File:
         return original
 
 
+def read_bases(cursor, records):
+    """Returns the bases of the tensors that have one (section 18.1)."""
+    cursor = Cursor(cursor.rest(), "bases")
+    models, bases, used = cursor.number(1), [], set()
+    for _ in range(models):
+        cursor.take(32)
+        require(cursor.take(cursor.number(1)).decode(), cursor.where, "a model has no name")
+    for _, stored_length, _, _, flags, _ in records:
+        if flags != 2:
+            continue
+        model, depth, predictor = cursor.take(3)
+        require(model < models and 1 <= depth <= 8, cursor.where, "a base is out of range")
+        known = predictor == 0 or predictor == 1 and stored_length
+        require(known, cursor.where, "unknown predictor")
+        used.add(model)
+        name = cursor.take(cursor.number(2)).decode()
+        bases.append((depth, predictor, name, cursor.take(32) if stored_length else None))
+    require(models and len(used) == models, cursor.where, "a model has no bases")
+    cursor.end()
+    return bases
+
+
+def find_base(tensor, entry, others):
+    depth, tensor.predictor, name, digest = entry
+    tensor.depth = depth
+    digest = digest or tensor.content_digest
+    known = [t for file in others for t in file.tensors if t.content_digest == digest]
+    known = [t for t in known if t.depth < depth]
+    require(known, tensor.where, f"its base {name or tensor.name!r} is in no file")
+    tensor.base = known[0]
+    require(tensor.base.shape == tensor.shape, tensor.where, "its base has another shape")
+    rounds = tensor.base.dtype == "F32" and tensor.dtype in ("BF16", "F16")
+    fits = rounds if tensor.predictor else tensor.base.dtype == tensor.dtype
+    require(fits, tensor.where, "its base has another dtype")
+
+
 def inflate(stored, length):
     require(length <= 64 * len(stored), "header", "inflates to more than 64 times its length")
     inflater = zlib.decompressobj(-15)
@@ -972,18 +1137,27 @@ def inflate(stored, length):
     return header
 
 
-def load(path):
+def load(path, bases=()):
+    """Loads a file. Each of its bases may have bases in those before."""
+    others = []
+    for base in bases:
+        others.append(load_on(base, others))
+    return load_on(path, others)
+
+
+def load_on(path, others):
     with open(path, "rb") as file:
-        return File(file.read())
+        return File(file.read(), others)
 
 
 def main():
     parser = argparse.ArgumentParser(description="Decode an .at1w file.")
     parser.add_argument("file")
+    parser.add_argument("--base", action="append", default=[], help="a file that has bases")
     parser.add_argument("-o", metavar="OUT.safetensors", help="write the original file")
     args = parser.parse_args()
     try:
-        file = load(args.file)
+        file = load(args.file, args.base)
         if args.o is None:
             for tensor in file.tensors:
                 print(f"{sha256(tensor.decode()).hexdigest()}  {tensor.name}")

@@ -5,9 +5,9 @@ use at1w_simd::planes::Layout;
 
 use super::plane_statistics::PlaneStatistics;
 use crate::cost::{Cost, Counted};
-use crate::model::Tables;
 use crate::plane::statistics::Flush;
 use crate::planes::Planes;
+use crate::tables::Tables;
 
 /// Statistics of the low planes. Scales and contexts leave these as they are.
 #[derive(Clone, Debug)]

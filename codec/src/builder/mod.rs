@@ -5,6 +5,7 @@ mod byte_passes;
 mod byte_statistics;
 mod column_moments;
 mod context_choice;
+mod difference_builder;
 mod low_planes;
 mod model_builder;
 mod plane_statistics;
@@ -15,4 +16,5 @@ mod scale_costs;
 mod scale_statistics;
 mod symbol_counts;
 
+pub use difference_builder::DifferenceBuilder;
 pub use model_builder::{ModelBuilder, Next};

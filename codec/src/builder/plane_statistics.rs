@@ -25,6 +25,11 @@ impl Default for PlaneStatistics {
 }
 
 impl PlaneStatistics {
+    /// Takes symbols that were counted, for which lanes would cost `flush` beside them.
+    pub(super) fn of(counts: Counts, flush: Flush) -> Self {
+        Self { counts, flush, random: 0 }
+    }
+
     /// Takes the plane of a chunk, for which lanes would cost `flush` beside their symbols.
     pub(super) fn add(&mut self, backend: Backend, plane: &[u8], flush: Flush) {
         match statistics::random_sample(backend, plane) {

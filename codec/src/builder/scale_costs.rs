@@ -8,10 +8,11 @@ use super::plane_statistics::PlaneStatistics;
 use super::sample::sample;
 use crate::cost::{BYTE, Cost, Counted};
 use crate::counts::Counts;
-use crate::model::{Model, Tables};
+use crate::model::Model;
 use crate::plane::statistics::Flush;
 use crate::planes::Planes;
 use crate::scale::{Scale, Scaled};
+use crate::tables::Tables;
 
 /// A scale has to win one part in this of the raw bytes over the model without.
 const MIN_SCALE_GAIN: u64 = 512;

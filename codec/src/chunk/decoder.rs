@@ -7,6 +7,7 @@ use super::matches::Matches;
 use super::method;
 use super::planes_decoder::PlanesDecoder;
 use crate::cursor::Cursor;
+use crate::difference::DifferenceDecoder;
 use crate::model::Model;
 use crate::{DecodeError, Position, default_backend};
 
@@ -30,6 +31,7 @@ pub struct Decoder {
     backend: Backend,
     planes: PlanesDecoder,
     matches: Matches,
+    differences: DifferenceDecoder,
 }
 
 impl Default for Decoder {
@@ -41,8 +43,8 @@ impl Default for Decoder {
 impl Decoder {
     /// Makes a decoder without memory yet; it grows to about the size of a chunk.
     pub fn new() -> Self {
-        let (planes, matches) = Default::default();
-        Self { backend: default_backend(), planes, matches }
+        let (planes, matches, differences) = Default::default();
+        Self { backend: default_backend(), planes, matches, differences }
     }
 
     /// Returns the decoder on another back-end than [`default_backend`]. The decoded bytes are the
@@ -70,6 +72,38 @@ impl Decoder {
         encoded: &[u8],
         raw: &mut [u8],
     ) -> Result<(), DecodeError> {
+        self.decode_with(model, position, None, encoded, raw)
+    }
+
+    /// Decodes a chunk that [`Encoder::encode_from`](super::Encoder::encode_from) made of the same
+    /// base, as [`Decoder::decode`] does. With another base, **decoding succeeds and returns wrong
+    /// bytes**.
+    ///
+    /// # Errors
+    /// As [`Decoder::decode`], and [`DecodeError::BaseLength`].
+    pub fn decode_from(
+        &mut self,
+        model: &Model,
+        position: Position,
+        base: &[u8],
+        encoded: &[u8],
+        raw: &mut [u8],
+    ) -> Result<(), DecodeError> {
+        let (base_len, len) = (base.len(), raw.len());
+        if base_len != len {
+            return Err(DecodeError::BaseLength { base_len, len });
+        }
+        self.decode_with(model, position, Some(base), encoded, raw)
+    }
+
+    fn decode_with(
+        &mut self,
+        model: &Model,
+        position: Position,
+        base: Option<&[u8]>,
+        encoded: &[u8],
+        raw: &mut [u8],
+    ) -> Result<(), DecodeError> {
         let (len, width) = (raw.len(), model.layout().width());
         if !len.is_multiple_of(width) {
             return Err(DecodeError::Ragged { len, width });
@@ -84,6 +118,17 @@ impl Decoder {
         match encoded {
             [method::MATCHES, bytes @ ..] => {
                 self.decode_matches(model.layout(), Cursor::new(bytes), raw)
+            }
+            [method::SAME, bytes @ ..] => {
+                raw.copy_from_slice(base.ok_or(DecodeError::NoBase)?);
+                Cursor::new(bytes).end()
+            }
+            [method::DIFFERENCE, bytes @ ..] => {
+                let base = base.ok_or(DecodeError::NoBase)?;
+                let tables = model.differences().ok_or(DecodeError::NoDifferences)?;
+                let input = Cursor::new(bytes);
+                let layout = model.layout();
+                self.differences.decode(self.backend, layout, tables, input, base, raw)
             }
             _ => self.planes.decode(self.backend, model, position.elements(), encoded, raw),
         }
@@ -114,7 +159,7 @@ impl Decoder {
         mut input: Cursor<'_>,
         raw: &mut [u8],
     ) -> Result<(), DecodeError> {
-        let Self { backend, planes, matches } = self;
+        let Self { backend, planes, matches, .. } = self;
         let backend = *backend;
         let n = raw.len() / layout.width();
         let count = usize::try_from(input.varint()?).ok();

@@ -7,6 +7,7 @@ use super::match_finder::MatchFinder;
 use super::matches::Matches;
 use super::method;
 use super::planes_encoder::PlanesEncoder;
+use crate::difference::DifferenceEncoder;
 use crate::limits::{check_raw, max_chunk_len};
 use crate::model::Model;
 use crate::{Dtype, EncodeError, Level, ModelBuilder, Position, default_backend, varint};
@@ -39,6 +40,7 @@ pub struct Encoder {
     level: Level,
     planes: PlanesEncoder,
     finder: MatchFinder,
+    differences: DifferenceEncoder,
     /// Another encoding of the chunk, and a part of it.
     other: Vec<u8>,
     part: Vec<u8>,
@@ -61,6 +63,7 @@ impl Encoder {
             level,
             planes: PlanesEncoder::default(),
             finder: MatchFinder::default(),
+            differences: DifferenceEncoder::default(),
             other: Vec::new(),
             part: Vec::new(),
             room: Vec::new(),
@@ -155,6 +158,51 @@ impl Encoder {
         });
         self.room = room;
         fits
+    }
+
+    /// Encodes `raw` as [`Encoder::encode_into`] does, by what it has in common with `base`: the
+    /// bytes at the same place of an earlier version of the tensor. A model of a
+    /// [`DifferenceBuilder`](crate::DifferenceBuilder) says how they differ.
+    ///
+    /// # Errors
+    /// As [`Encoder::encode`], and [`EncodeError::Base`].
+    pub fn encode_from(
+        &mut self,
+        model: &Model,
+        position: Position,
+        base: &[u8],
+        raw: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<usize, EncodeError> {
+        check_raw(model.layout(), position, raw)?;
+        let (len, base_len) = (raw.len(), base.len());
+        if base_len != len {
+            return Err(EncodeError::Base { len, base_len });
+        }
+        if !raw.is_empty() && raw == base {
+            out.push(method::SAME);
+            return Ok(1);
+        }
+        let Some(differences) = model.differences().filter(|_| !raw.is_empty()) else {
+            return self.encode_into(model, position, raw, out);
+        };
+        let start = out.len();
+        out.push(method::DIFFERENCE);
+        let (backend, layout) = (self.backend, model.layout());
+        self.differences.encode(backend, layout, differences, base, raw, out);
+        let len = out.len() - start;
+        if len > raw.len() / 2 {
+            // The base may not suit this chunk.
+            self.other.resize(max_chunk_len(raw.len()), 0);
+            let plain = Model::plain(layout);
+            let other_len = self.planes.encode(backend, &plain, 0, raw, &mut self.other);
+            if other_len < len {
+                out.truncate(start);
+                out.extend_from_slice(&self.other[..other_len]);
+                return Ok(other_len);
+            }
+        }
+        Ok(len)
     }
 
     /// Encodes a chunk that was checked into room that is large enough.

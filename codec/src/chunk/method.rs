@@ -13,5 +13,11 @@ pub(super) const MATCHES: u8 = 2;
 /// As [`PLANES`], with symbols in the place of the highest plane.
 pub(super) const CONTEXTS: u8 = 3;
 
-/// Bytes in contexts follow, with the classes of their rows. 4 and 5 are reserved.
+/// The bytes of the base; nothing follows.
+pub(super) const SAME: u8 = 4;
+
+/// The planes of differences to the base follow.
+pub(super) const DIFFERENCE: u8 = 5;
+
+/// Bytes in contexts follow, with the classes of their rows.
 pub(super) const BYTE_CONTEXTS: u8 = 6;

@@ -121,6 +121,62 @@ pub enum Error {
         /// The problem with it.
         problem: String,
     },
+    /// A tensor is a version of one in a file that was not found.
+    #[error(
+        "tensor {tensor:?} is a version of tensor {base:?} of {file:?} (root {root}, content \
+         {digest}), which was not found{}",
+        looked(places)
+    )]
+    NoBase {
+        /// The tensor.
+        tensor: String,
+        /// The name that the file of the base had.
+        file: String,
+        /// The name of the base.
+        base: String,
+        /// The root of the file of the base.
+        root: Digest,
+        /// The content digest of the base.
+        digest: Digest,
+        /// The places where it was looked for; empty if nobody looked.
+        places: String,
+    },
+    /// The base of a tensor cannot be read.
+    #[error("tensor {tensor:?} is a version of one in {base}: {error}")]
+    Base {
+        /// The tensor.
+        tensor: String,
+        /// The file of the base.
+        base: String,
+        /// The problem with it.
+        error: Box<Error>,
+    },
+    /// A tensor that was found as a base is not the right one.
+    #[error("tensor {tensor:?} is no version of the one in {base}: {problem}")]
+    WrongBase {
+        /// The tensor.
+        tensor: String,
+        /// The file of the base.
+        base: String,
+        /// The difference between the two.
+        problem: String,
+    },
+    /// There are more files of bases than a file can name.
+    #[error("{0} files of bases are too many: a file has at most 255")]
+    ManyBases(usize),
+    /// A base has as many bases itself as are allowed.
+    #[error(
+        "{} is {depth} versions away from a file that stands alone, and {limit} are allowed",
+        .base.display()
+    )]
+    BaseDepth {
+        /// The file of the base.
+        base: PathBuf,
+        /// The depth that a version of it would have.
+        depth: u8,
+        /// The most that is allowed.
+        limit: u8,
+    },
     /// The file is intact, but has another root than the pinned one.
     #[error("the root is {actual}, expected {expected}: this is another model or revision")]
     Root {
@@ -268,6 +324,7 @@ impl Error {
             | Self::NoFolder(_)
             | Self::Busy(_)
             | Self::NothingLeft(_)
+            | Self::BaseDepth { .. }
             | Self::Cancelled => self,
             error => Self::InFile { path: path.into(), error: Box::new(error) },
         }
@@ -284,7 +341,7 @@ impl Error {
     /// Returns the error without the file that it is about.
     pub fn innermost(&self) -> &Self {
         match self {
-            Self::InFile { error, .. } => error.innermost(),
+            Self::InFile { error, .. } | Self::Base { error, .. } => error.innermost(),
             other => other,
         }
     }
@@ -302,6 +359,7 @@ impl Error {
                 | Self::OtherTensor { .. }
                 | Self::Original { .. }
                 | Self::OtherFile { .. }
+                | Self::WrongBase { .. }
                 | Self::Manifest(_)
         )
     }
@@ -322,6 +380,10 @@ impl From<HeaderError> for Error {
     fn from(error: HeaderError) -> Self {
         Self::Safetensors(error)
     }
+}
+
+fn looked(places: &str) -> String {
+    if places.is_empty() { String::new() } else { format!(" in {places}") }
 }
 
 fn chunk_suffix(chunk: Option<u64>) -> String {

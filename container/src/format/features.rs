@@ -4,11 +4,14 @@
 /// Alias tables, and byte contexts.
 pub(crate) const FINE_BYTES: u64 = 1;
 
+/// Tensors that are the same as those of other files, or differences to them.
+pub(crate) const BASES: u64 = 2;
+
 /// The features that this version can read, a bit each.
-pub const KNOWN: u64 = FINE_BYTES;
+pub const KNOWN: u64 = FINE_BYTES | BASES;
 
 /// The names of features.
-const NAMES: [(u64, &str); 1] = [(FINE_BYTES, "fine-bytes")];
+const NAMES: [(u64, &str); 2] = [(FINE_BYTES, "fine-bytes"), (BASES, "bases")];
 
 /// Returns the features among these that this crate does not know.
 pub(crate) fn unknown(features: u64) -> u64 {
@@ -34,6 +37,7 @@ mod tests {
         assert_eq!(names(0), "");
         assert_eq!(names(FINE_BYTES), "fine-bytes");
         assert_eq!(names(0b1001), "fine-bytes, bit 3");
-        assert_eq!(unknown(0b11), 0b10);
+        assert_eq!(names(BASES), "bases");
+        assert_eq!(unknown(0b111), 0b100);
     }
 }

@@ -15,7 +15,7 @@ pub(crate) struct TensorRecord {
     pub(crate) model_len: [u8; 4],
     /// [`MODEL_PLANES`].
     pub(crate) model_kind: u8,
-    /// 0 or [`SHARED`].
+    /// 0, [`SHARED`] or [`BASED`].
     pub(crate) flags: u8,
     /// 0.
     pub(crate) reserved: [u8; 2],
@@ -29,6 +29,9 @@ pub(crate) const MODEL_PLANES: u8 = 0;
 
 /// The flag of a tensor that shares the stored bytes of an earlier one.
 pub(crate) const SHARED: u8 = 1;
+
+/// The flag of a tensor that has a base. Without stored bytes, it is the same as the base.
+pub(crate) const BASED: u8 = 2;
 
 impl TensorRecord {
     /// Makes the record of a tensor with stored bytes of its own.
@@ -48,14 +51,24 @@ impl TensorRecord {
         Self { flags: SHARED, ..Self::stored(digest, 0, other) }
     }
 
+    /// Makes the record of a tensor that has a base.
+    pub(crate) fn based(self) -> Self {
+        Self { flags: BASED, ..self }
+    }
+
     /// Whether this version knows the model kind and the flags.
     pub(crate) fn is_known(&self) -> bool {
-        self.model_kind == MODEL_PLANES && self.flags <= SHARED && self.reserved == [0; 2]
+        self.model_kind == MODEL_PLANES && self.flags <= BASED && self.reserved == [0; 2]
     }
 
     /// Whether the tensor shares the stored bytes of an earlier one.
     pub(crate) fn is_shared(&self) -> bool {
         self.flags == SHARED
+    }
+
+    /// Whether the tensor has a base.
+    pub(crate) fn is_based(&self) -> bool {
+        self.flags == BASED
     }
 
     pub(crate) fn stored_len(&self) -> u64 {

@@ -3,15 +3,17 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::ops::{Range, RangeInclusive};
+use std::ptr;
 
-use at1w_codec::{Backend, Decoder};
+use at1w_codec::{Backend, Decoder, Dtype, Predictor};
 use at1w_simd::sha256;
 use rayon::prelude::*;
 
-use super::plan::Plan;
+use super::plan::{Ground, Plan};
 use super::stored::Stored;
 use crate::digest::{self, Expected};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::pool;
 use crate::progress::{Progress, report};
 use crate::source::{self, ReadAt};
@@ -30,6 +32,8 @@ struct Scratch {
     used: Option<Backend>,
     decoder: Decoder,
     payload: Vec<u8>,
+    /// Memory for bases, and for the bases of these.
+    bases: Vec<Vec<u8>>,
     /// Raw bytes that are used and not kept.
     raw: Vec<u8>,
 }
@@ -92,19 +96,22 @@ fn some(jobs: &mut [Job<'_, '_>], progress: &dyn Progress) -> Result<()> {
     report(progress, jobs.iter().map(|job| job.out.len() as u64).sum())
 }
 
-/// Reads the payloads of chunks of one file together, where a request costs something; returns
-/// none where it costs nothing, and each is read when its turn comes.
-fn fetch<'j>(jobs: &[Job<'j, '_>]) -> Result<Vec<Cow<'j, [u8]>>> {
+/// Reads the payloads of chunks of one file together, where a request costs something; those of
+/// bases, and all where it costs nothing, are read when their turn comes.
+fn fetch<'j>(jobs: &[Job<'j, '_>]) -> Result<Vec<Option<Cow<'j, [u8]>>>> {
     let Some(source) = jobs.first().map(|job| job.plan.tensor.source) else { return Ok(vec![]) };
     if source.request_cost() == 0 {
         return Ok(vec![]);
     }
-    let missing = jobs.iter().filter(|job| job.plan.payload_read(job.chunk).is_none());
+    let is_missing = |job: &Job<'j, '_>| {
+        ptr::addr_eq(job.plan.tensor.source, source) && job.plan.payload_read(job.chunk).is_none()
+    };
+    let missing = jobs.iter().filter(|job| is_missing(job));
     let ranges: Vec<_> = missing.map(|job| job.plan.payload_range(job.chunk)).collect();
     let mut answers = source::read_ranges(source, &ranges)?.into_iter();
-    let payload = |job: &Job<'j, '_>| match job.plan.payload_read(job.chunk) {
-        Some(payload) => Cow::Borrowed(payload),
-        None => answers.next().expect("there are as many answers as ranges"),
+    let payload = |job: &Job<'j, '_>| match is_missing(job) {
+        true => answers.next(),
+        false => job.plan.payload_read(job.chunk).map(Cow::Borrowed),
     };
     Ok(jobs.iter().map(payload).collect())
 }
@@ -113,21 +120,15 @@ fn fetch<'j>(jobs: &[Job<'j, '_>]) -> Result<Vec<Cow<'j, [u8]>>> {
 fn group(jobs: &mut [Job<'_, '_>]) -> Result<()> {
     // All chunks are of one file.
     let Some(backend) = jobs.first().map(|job| job.plan.tensor.backend) else { return Ok(()) };
-    with_scratch(|Scratch { used, decoder, payload, .. }| -> Result<()> {
-        // The thread may have read a file on another back-end before.
-        if *used != Some(backend) {
-            *decoder = std::mem::take(decoder).with_backend(backend);
-            *used = Some(backend);
-        }
+    with_decoder(backend, |decoder, payload, bases| -> Result<()> {
         let mut fetched = fetch(jobs)?.into_iter();
         for Job { plan, chunk, out } in &mut *jobs {
-            let encoded = match fetched.next() {
+            let encoded = match fetched.next().flatten() {
                 Some(encoded) => encoded,
                 None => plan.payload(*chunk, std::mem::take(payload))?,
             };
-            decoder.decode(&plan.model, plan.position(*chunk), &encoded, out).map_err(|e| {
-                plan.tensor.damaged(Some(*chunk), plan.offset(*chunk), e.to_string())
-            })?;
+            decode(decoder, bases, plan, *chunk, &encoded, out)
+                .map_err(|e| e.or_base(plan, *chunk))?;
             if let Cow::Owned(buffer) = encoded {
                 *payload = buffer;
             }
@@ -141,8 +142,158 @@ fn group(jobs: &mut [Job<'_, '_>]) -> Result<()> {
         Some(i) => {
             let Job { plan, chunk, .. } = &jobs[i];
             let problem = "its content does not match its SHA-256".into();
-            Err(plan.tensor.damaged(Some(*chunk), plan.offset(*chunk), problem))
+            Err(Undecoded::Damaged(problem).or_base(plan, *chunk))
         }
+    }
+}
+
+/// Runs `work` with the decoder of this thread, memory for a payload, and memory for bases.
+fn with_decoder<T>(
+    backend: Backend,
+    work: impl FnOnce(&mut Decoder, &mut Vec<u8>, &mut Vec<Vec<u8>>) -> T,
+) -> T {
+    with_scratch(|Scratch { used, decoder, payload, bases, .. }| {
+        // The thread may have read a file on another back-end before.
+        if *used != Some(backend) {
+            *decoder = std::mem::take(decoder).with_backend(backend);
+            *used = Some(backend);
+        }
+        work(decoder, payload, bases)
+    })
+}
+
+/// The reason why a chunk was not decoded.
+enum Undecoded {
+    /// Its bytes are damaged, or those of its base.
+    Damaged(String),
+    /// Its base was not read.
+    Base(Error),
+}
+
+impl Undecoded {
+    /// Says which is damaged, a chunk or its base: only now the base is verified.
+    fn or_base(self, plan: &Plan<'_>, chunk: u64) -> Error {
+        let problem = match self {
+            Self::Damaged(problem) => problem,
+            Self::Base(error) => return error,
+        };
+        if let Some(ground) = &plan.ground
+            && let Err(error) = ground.verify(plan, chunk)
+        {
+            return error;
+        }
+        plan.tensor.damaged(Some(chunk), plan.offset(chunk), problem)
+    }
+}
+
+/// Decodes a chunk, and does not verify it.
+fn decode(
+    decoder: &mut Decoder,
+    bases: &mut Vec<Vec<u8>>,
+    plan: &Plan<'_>,
+    chunk: u64,
+    encoded: &[u8],
+    out: &mut [u8],
+) -> Result<(), Undecoded> {
+    if plan.tensor.plain.is_some() {
+        out.copy_from_slice(encoded);
+        return Ok(());
+    }
+    let position = plan.position(chunk);
+    let decoded = match &plan.ground {
+        None => decoder.decode(&plan.model, position, encoded, out),
+        Some(ground) => {
+            let mut base = bases.pop().unwrap_or_default();
+            base.resize(out.len(), 0);
+            let decoded = ground
+                .predict(decoder, bases, plan, chunk, &mut base)
+                .map(|()| decoder.decode_from(&plan.model, position, &base, encoded, out));
+            bases.push(base);
+            decoded?
+        }
+    };
+    decoded.map_err(|error| Undecoded::Damaged(error.to_string()))
+}
+
+impl Ground<'_> {
+    /// Reads what the base says of a range of a tensor of `dtype`, which is a chunk of it. It is
+    /// verified.
+    pub(crate) fn read(&self, dtype: Dtype, range: Range<u64>, out: &mut [u8]) -> Result<()> {
+        let verified = |chunk, out: &mut [u8]| group(&mut [Job { plan: &self.plan, chunk, out }]);
+        self.gather(dtype, range, out, verified)
+    }
+
+    /// Decodes what the base says of a chunk, and does not verify it.
+    fn predict(
+        &self,
+        decoder: &mut Decoder,
+        bases: &mut Vec<Vec<u8>>,
+        plan: &Plan<'_>,
+        chunk: u64,
+        out: &mut [u8],
+    ) -> Result<(), Undecoded> {
+        let (dtype, range) = (plan.tensor.info.coded_as(), plan.tensor.chunking().range(chunk));
+        self.gather(dtype, range, out, |chunk, out: &mut [u8]| {
+            let payload = bases.pop().unwrap_or_default();
+            let payload = self.plan.payload(chunk, payload).map_err(Undecoded::Base)?;
+            let decoded = decode(decoder, bases, &self.plan, chunk, &payload, out);
+            if let Cow::Owned(buffer) = payload {
+                bases.push(buffer);
+            }
+            decoded.map_err(|error| match error {
+                Undecoded::Damaged(problem) => {
+                    let offset = self.plan.offset(chunk);
+                    Undecoded::Base(self.plan.tensor.damaged(Some(chunk), offset, problem))
+                }
+                base => base,
+            })
+        })
+    }
+
+    /// Predicts a range of a tensor from the chunks of the base, which `read` reads.
+    fn gather<E>(
+        &self,
+        dtype: Dtype,
+        range: Range<u64>,
+        out: &mut [u8],
+        mut read: impl FnMut(u64, &mut [u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let (chunks, range) = self.chunks(range);
+        if self.predictor == Predictor::Identity {
+            // The base has the same chunks.
+            return read(*chunks.start(), out);
+        }
+        let mut rest = out;
+        let mut raw = Vec::new();
+        for chunk in chunks {
+            let of_chunk = self.plan.tensor.chunking().range(chunk);
+            raw.resize((of_chunk.end - of_chunk.start) as usize, 0);
+            read(chunk, &mut raw)?;
+            let start = range.start.max(of_chunk.start) - of_chunk.start;
+            let end = range.end.min(of_chunk.end) - of_chunk.start;
+            let raw = &raw[start as usize..end as usize];
+            let len = raw.len() / self.predictor.base_len(1) as usize;
+            let (out, after) = rest.split_at_mut(len);
+            self.predictor.predict(dtype, raw, out);
+            rest = after;
+        }
+        Ok(())
+    }
+
+    /// Returns the chunks of the base that a range is made of, and the range of the base.
+    fn chunks(&self, range: Range<u64>) -> (RangeInclusive<u64>, Range<u64>) {
+        let range = self.predictor.base_len(range.start)..self.predictor.base_len(range.end);
+        let chunking = self.plan.tensor.chunking();
+        let last = chunking.chunk_of(range.end.max(range.start + 1) - 1);
+        (chunking.chunk_of(range.start)..=last, range)
+    }
+
+    /// Verifies the chunks of the base that a chunk is made of.
+    fn verify(&self, plan: &Plan<'_>, chunk: u64) -> Result<()> {
+        let range = plan.tensor.chunking().range(chunk);
+        self.chunks(range)
+            .0
+            .try_for_each(|chunk| with_chunks(&[Chunk { plan: &self.plan, chunk }], |_| ()))
     }
 }
 

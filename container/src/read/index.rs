@@ -8,11 +8,15 @@ use super::options::{Limits, OpenOptions};
 use super::records::Records;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::format::bases::{Base, BaseModel};
+use crate::format::chunking::Chunking;
+use crate::format::features::BASES;
 use crate::format::header::Header;
 use crate::format::magic::{END_MAGIC, MAGIC};
 use crate::format::record::{RECORD_LEN, TensorRecord};
 use crate::format::root::root;
 use crate::format::stored_header;
+use crate::format::tensor_info::TensorInfo;
 use crate::format::trailer::{TRAILER_LEN, Trailer};
 use crate::kind::{FileKind, Wanted};
 use crate::recognise::recognise;
@@ -31,21 +35,21 @@ pub(crate) struct Index {
 /// The entry of a tensor in the index.
 #[derive(Clone, Copy)]
 pub(crate) struct Entry<'a> {
-    pub(crate) record: &'a TensorRecord,
+    pub(crate) digest: Digest,
     pub(crate) content_digest: Digest,
+    pub(crate) model_len: u64,
     pub(crate) start: u64,
     pub(crate) end: u64,
     /// Whether the stored bytes belong to an earlier tensor.
     pub(crate) shared: bool,
+    /// The base, with its index among those of the file.
+    pub(crate) base: Option<(u32, &'a Base)>,
 }
 
 impl Entry<'_> {
-    pub(crate) fn digest(&self) -> Digest {
-        Digest(self.record.digest)
-    }
-
-    pub(crate) fn model_len(&self) -> u64 {
-        self.record.model_len().into()
+    /// Whether the tensor is the same as its base.
+    pub(crate) fn is_same(&self) -> bool {
+        self.base.is_some() && self.start == self.end
     }
 }
 
@@ -116,13 +120,24 @@ impl Index {
             return Err(format!("the header does not describe a file of {original_len} bytes"));
         }
         let records: Vec<TensorRecord> = bytemuck::allocation::pod_collect_to_vec(records);
+        let required_features = u64::from_le_bytes(trailer.required_features);
+        let (content_digests, bases) = match required_features & BASES {
+            0 => (content_digests, None),
+            _ => {
+                let several = |info: &&TensorInfo| Chunking::of(info).count() > 1;
+                let len = 32 * header.tensors().iter().filter(several).count();
+                let split = content_digests.split_at_checked(len);
+                let (digests, bases) = split.ok_or("it is too short for its content digests")?;
+                (digests, Some(bases))
+            }
+        };
         let content_digests: &[[u8; 32]] = bytemuck::try_cast_slice(content_digests)
             .map_err(|_| "its content digests are no whole number of digests")?;
         let content_digests = content_digests.iter().copied().map(Digest).collect();
-        let records = Records::check(records, content_digests, &header, offset)?;
+        let records = Records::check(records, content_digests, bases, &header, offset)?;
         let info = FileInfo {
             version: u32::from_le_bytes(trailer.version),
-            required_features: u64::from_le_bytes(trailer.required_features),
+            required_features,
             optional_features: u64::from_le_bytes(trailer.optional_features),
             packed_len: file_len,
             original_len,
@@ -153,16 +168,29 @@ impl Index {
 
     /// Returns the entry of a tensor; of a shared one, the place of the bytes that it shares.
     pub(crate) fn entry(&self, tensor: usize) -> Entry<'_> {
-        let Records { records, offsets, content_digests, .. } = &self.records;
+        let Records { records, offsets, content_digests, bases, base_of, .. } = &self.records;
         let shared = records[tensor].is_shared();
         let at = if shared { records[tensor].model_len() as usize } else { tensor };
+        let base = base_of.get(at).copied().flatten();
         Entry {
-            record: &records[at],
+            digest: Digest(records[at].digest),
             content_digest: content_digests[tensor],
+            model_len: records[at].model_len().into(),
             start: offsets[at],
             end: offsets[at + 1],
             shared,
+            base: base.map(|base| (base, &bases.bases[base as usize])),
         }
+    }
+
+    /// Returns the models that have bases.
+    pub(crate) fn base_models(&self) -> &[BaseModel] {
+        &self.records.bases.models
+    }
+
+    /// Counts the bases.
+    pub(crate) fn base_count(&self) -> usize {
+        self.records.bases.bases.len()
     }
 
     /// Returns the tensors whose bytes overlap a range of the data section.

@@ -1,10 +1,12 @@
 //! Reading: from an open file to verified tensors, slices and the original bytes.
 //!
 //! `index` is read at opening and checked by `records`; `stored` is a tensor as the index places
-//! it; `plan` is all that decoding its chunks needs; `decode` decodes and verifies chunks.
+//! it; `base` is what a version needs of another file, and `folders` looks for it; `plan` is all that decoding its chunks needs; `decode` decodes and verifies chunks.
 
+pub(crate) mod base;
 pub(crate) mod buffer;
 pub(crate) mod decode;
+pub(crate) mod folders;
 pub(crate) mod index;
 pub(crate) mod info;
 pub(crate) mod options;

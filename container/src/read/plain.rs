@@ -3,12 +3,19 @@
 use std::borrow::Cow;
 use std::mem;
 use std::ops::Range;
+use std::sync::OnceLock;
+
+use at1w_codec::Backend;
 
 use super::buffer::check_len;
+use super::index::Entry;
 use super::runs::Runs;
-use crate::digest::{Digest, Hasher};
+use super::stored::Stored;
+use crate::digest::{Chain, Digest, Hasher, State};
 use crate::error::Result;
+use crate::format::chunking::Chunking;
 use crate::format::header::Header;
+use crate::format::root::content_digest;
 use crate::format::tensor_info::TensorInfo;
 use crate::kind::Wanted;
 use crate::progress::{Progress, report};
@@ -22,14 +29,82 @@ const PIECE: u64 = 1 << 20;
 pub(super) struct Plain {
     source: Box<dyn ReadAt>,
     pub(super) header: Header,
+    backend: Backend,
+    /// The content of each tensor that was hashed.
+    contents: Vec<OnceLock<Content>>,
+}
+
+/// What verifies a tensor.
+struct Content {
+    digest: Digest,
+    content_digest: Digest,
+    /// The SHA-256 state after each chunk but the last.
+    states: Vec<State>,
 }
 
 impl Plain {
     /// Opens a safetensors file; an error names the kind of any other file.
-    pub(super) fn new(source: Box<dyn ReadAt>) -> Result<Self> {
+    pub(super) fn new(source: Box<dyn ReadAt>, backend: Backend) -> Result<Self> {
         let header =
             Header::read(&*source).map_err(|error| explain(&*source, error, Wanted::Weights))?;
-        Ok(Self { source, header })
+        let contents = header.tensors().iter().map(|_| OnceLock::new()).collect();
+        Ok(Self { source, header, backend, contents })
+    }
+
+    /// Returns a tensor as if it were packed: it is hashed, and each read of it is verified.
+    pub(super) fn stored(&self, tensor: usize) -> Result<Stored<'_>> {
+        let info = &self.header.tensors()[tensor];
+        let content = match self.contents[tensor].get() {
+            Some(content) => content,
+            None => {
+                let content = self.hash(info)?;
+                self.contents[tensor].get_or_init(|| content)
+            }
+        };
+        let start = self.header.data_start();
+        let entry = Entry {
+            digest: content.digest,
+            content_digest: content.content_digest,
+            model_len: 0,
+            start: start + info.data.start,
+            end: start + info.data.end,
+            shared: false,
+            base: None,
+        };
+        Ok(Stored {
+            source: &*self.source,
+            info,
+            entry,
+            backend: self.backend,
+            features: 0,
+            plain: Some(&content.states),
+            versions: None,
+            via: None,
+        })
+    }
+
+    /// Hashes a tensor chunk by chunk.
+    fn hash(&self, info: &TensorInfo) -> Result<Content> {
+        let (chunking, start) = (Chunking::of(info), self.header.data_start() + info.data.start);
+        let mut chain = Chain::new(self.backend);
+        let (mut states, mut bytes) = (Vec::new(), Vec::new());
+        let mut buffer = Vec::new();
+        for chunk in 0..chunking.count() {
+            let Range { start: from, end: to } = chunking.range(chunk);
+            let range = start + from..start + to;
+            let raw = source::read_into(&*self.source, range, mem::take(&mut buffer))?;
+            chain.update(&raw);
+            if chunk + 1 < chunking.count() {
+                let state = chain.state();
+                bytes.extend(state.to_bytes());
+                states.push(state);
+            }
+            if let Cow::Owned(raw) = raw {
+                buffer = raw;
+            }
+        }
+        let digest = chain.finish();
+        Ok(Content { digest, content_digest: content_digest(&bytes, digest), states })
     }
 
     /// Tells the source that tensors will be read whole, in this order.

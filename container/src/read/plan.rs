@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use at1w_codec::{Encoder, Model, Position};
+use at1w_codec::{Encoder, Model, Position, Predictor};
 use rayon::prelude::*;
 
 use super::index::Entry;
@@ -24,20 +24,53 @@ pub(crate) struct Plan<'a> {
     states: Vec<State>,
     /// The bytes of all payloads, where they were read with the model.
     read: Option<Cow<'a, [u8]>>,
+    /// The base of a tensor that has differences to one.
+    pub(crate) ground: Option<Box<Ground<'a>>>,
+}
+
+/// The base of a tensor.
+pub(crate) struct Ground<'a> {
+    pub(crate) plan: Plan<'a>,
+    pub(crate) predictor: Predictor,
 }
 
 impl<'a> Plan<'a> {
     /// Reads the model and the chunk table; the payloads as well where they are one chunk, or where
     /// another request would cost more.
     pub(crate) fn read(tensor: Stored<'a>) -> Result<Self> {
+        let tensor = tensor.resolve()?;
+        if let Some(states) = tensor.plain {
+            return Ok(Self::plain(tensor, states));
+        }
         let range = Self::range(tensor);
-        Self::parse(tensor, range.start, source::read(tensor.source, range)?)
+        let bytes = source::read(tensor.source, range.clone());
+        Self::parse(tensor, range.start, bytes.map_err(|error| tensor.located(error))?)
+    }
+
+    /// Makes the plan of a tensor that is not packed.
+    fn plain(tensor: Stored<'a>, states: &[State]) -> Self {
+        let (chunking, start) = (tensor.chunking(), tensor.entry.start);
+        let payload = |chunk| {
+            let range: Range<u64> = chunking.range(chunk);
+            start + range.start..start + range.end
+        };
+        Self {
+            tensor,
+            model: Model::plain(tensor.info.coded_as().layout()),
+            payloads: (0..chunking.count()).map(payload).collect(),
+            states: states.to_vec(),
+            read: None,
+            ground: None,
+        }
     }
 
     /// [`Plan::read`] for several tensors of one file.
     pub(crate) fn read_all(tensors: &[Stored<'a>]) -> Result<Vec<Self>> {
         match tensors {
-            [first, _, ..] if first.source.request_cost() > 0 => {
+            [first, _, ..]
+                if first.source.request_cost() > 0
+                    && tensors.iter().all(|tensor| tensor.entry.base.is_none()) =>
+            {
                 let ranges: Vec<_> = tensors.iter().map(|&tensor| Self::range(tensor)).collect();
                 let answers = source::read_ranges(first.source, &ranges)?;
                 let read = tensors.iter().zip(&ranges).zip(answers);
@@ -55,7 +88,7 @@ impl<'a> Plan<'a> {
         if chunks == 1 || end - start <= tensor.source.request_cost() {
             return start..end;
         }
-        end - chunk_table_len(chunks) - tensor.entry.model_len()..end
+        end - chunk_table_len(chunks) - tensor.entry.model_len..end
     }
 
     /// Makes a plan of the bytes of its range, which begins at `first`.
@@ -63,12 +96,20 @@ impl<'a> Plan<'a> {
         let Entry { start, end, .. } = tensor.entry;
         let chunks = tensor.chunk_count();
         let table_len = chunk_table_len(chunks);
-        let model_start = end - table_len - tensor.entry.model_len();
+        let model_start = end - table_len - tensor.entry.model_len;
         // The lengths fit: opening checked the index.
         let table = &bytes[bytes.len() - table_len as usize..];
-        let model = &bytes[(model_start - first) as usize..][..tensor.entry.model_len() as usize];
+        let model = &bytes[(model_start - first) as usize..][..tensor.entry.model_len as usize];
         let model = tensor.parse_model(model_start, model)?;
-        let mut plan = Self { tensor, model, payloads: Vec::new(), states: Vec::new(), read: None };
+        let (payloads, states) = (Vec::new(), Vec::new());
+        let ground = match tensor.entry.base {
+            Some((_, base)) => {
+                let plan = Self::read(tensor.base()?)?;
+                Some(Box::new(Ground { plan, predictor: base.predictor }))
+            }
+            None => None,
+        };
+        let mut plan = Self { tensor, model, payloads, states, read: None, ground };
         if chunks == 1 {
             plan.add_payload(start, model_start - start)?;
         } else {
@@ -93,7 +134,7 @@ impl<'a> Plan<'a> {
         let Entry { start, end, .. } = tensor.entry;
         let chunks = tensor.chunk_count();
         let table_len = table.len() as u64;
-        let model_start = end - table_len - tensor.entry.model_len();
+        let model_start = end - table_len - tensor.entry.model_len;
         let (lens, states) = table.split_at((chunks * PAYLOAD_LEN) as usize);
         if content_digest(states, tensor.digest()) != tensor.entry.content_digest {
             let problem = "its chunk states do not match its content digest".into();
@@ -148,7 +189,8 @@ impl<'a> Plan<'a> {
     pub(crate) fn payload(&self, chunk: u64, buffer: Vec<u8>) -> Result<Cow<'_, [u8]>> {
         match self.payload_read(chunk) {
             Some(payload) => Ok(Cow::Borrowed(payload)),
-            None => source::read_into(self.tensor.source, self.payload_range(chunk), buffer),
+            None => source::read_into(self.tensor.source, self.payload_range(chunk), buffer)
+                .map_err(|error| self.tensor.located(error)),
         }
     }
 

@@ -2,10 +2,13 @@
 
 use std::fmt;
 use std::path::Path;
+use std::ptr;
+use std::sync::{Arc, OnceLock};
 
 use at1w_codec::Backend;
 use rayon::prelude::*;
 
+use super::base::{FindBase, FoundBase, WantedBase};
 use super::buffer::check_len;
 use super::decode::{self, Chunk, Job};
 use super::index::Index;
@@ -14,14 +17,12 @@ use super::options::{Limits, OpenOptions};
 use super::plan::Plan;
 use super::runs::Runs;
 use super::slice::Slice;
-use super::stored::Stored;
+use super::stored::{Stored, Versions};
 use super::tensor::Tensor;
 use crate::backend::chosen;
 use crate::batches::MAX_TENSORS;
 use crate::digest::Digest;
-#[cfg(doc)]
-use crate::error::Error;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::header::Header;
 use crate::kind::Wanted;
 use crate::pool;
@@ -58,6 +59,9 @@ pub struct Reader {
     pub(super) index: Index,
     pub(super) limits: Limits,
     pub(super) backend: Backend,
+    /// The search for bases, and those that were found.
+    finder: Option<Arc<dyn FindBase>>,
+    found: Box<[OnceLock<FoundBase>]>,
 }
 
 impl fmt::Debug for Reader {
@@ -97,7 +101,21 @@ impl Reader {
     pub fn new(source: Box<dyn ReadAt>, options: &OpenOptions) -> Result<Self> {
         let backend = chosen(options.backend)?;
         let index = Index::read(&*source, options)?;
-        Ok(Self { source, index, limits: options.limits, backend })
+        let found = (0..index.base_count()).map(|_| OnceLock::new()).collect();
+        Ok(Self { source, index, limits: options.limits, backend, finder: None, found })
+    }
+
+    /// Sets where the bases of tensors are looked for that are versions of others. They are looked
+    /// for when such a tensor is read.
+    #[must_use]
+    pub fn with_bases(self, finder: Arc<dyn FindBase>) -> Self {
+        Self { finder: Some(finder), ..self }
+    }
+
+    /// Returns the models that tensors of this file are versions of: their roots, and the names
+    /// that their files had.
+    pub fn base_models(&self) -> impl ExactSizeIterator<Item = (Digest, &str)> {
+        self.index.base_models().iter().map(|model| (model.root, &*model.name))
     }
 
     /// Returns the root of the file.
@@ -119,6 +137,7 @@ impl Reader {
             packed_len: info.packed_len,
             root: info.root,
             original_digest: info.original_digest,
+            versions: self.index.base_count() as u64,
         }
     }
 
@@ -155,8 +174,25 @@ impl Reader {
         let info = &self.index.header.tensors()[index];
         let entry = self.index.entry(index);
         let features = self.index.info.required_features;
-        let stored = Stored { source: &*self.source, info, entry, backend: self.backend, features };
-        Tensor::new(stored, self.limits)
+        let versions = (!self.found.is_empty()).then_some(self as &dyn Versions);
+        let stored = Stored {
+            source: &*self.source,
+            info,
+            entry,
+            backend: self.backend,
+            features,
+            plain: None,
+            versions,
+            via: None,
+        };
+        let models = self.index.base_models();
+        let model = entry.base.map(|(_, base)| &models[usize::from(base.model)]);
+        Tensor::new(stored, self.limits, model)
+    }
+
+    /// Returns the content digests of all tensors, in data order.
+    pub(super) fn content_digests(&self) -> impl Iterator<Item = Digest> {
+        (0..self.len()).map(|index| self.index.entry(index).content_digest)
     }
 
     /// Reads several tensors, each into memory of its size. Every chunk is verified. `wanted` may
@@ -220,7 +256,8 @@ impl Reader {
             let stored: Vec<_> = parts.iter().map(|(tensor, _)| tensor.stored).collect();
             let plans = Plan::read_all(&stored)?;
             if self.source.request_cost() > 0 {
-                let payloads = parts.iter().zip(&plans);
+                let own = |plan: &Plan<'_>| ptr::addr_eq(plan.tensor.source, &*self.source);
+                let payloads = parts.iter().zip(&plans).filter(|(_, plan)| own(plan));
                 let ranges =
                     payloads.flat_map(|((tensor, runs), plan)| tensor.payloads(plan, runs));
                 self.source.will_read(&ranges.collect::<Vec<_>>());
@@ -277,6 +314,40 @@ impl Reader {
             let len = decode::group_len(&*self.source, self.backend, small.len());
             small.par_chunks(len).try_for_each(|tensors| verify_small(tensors, progress))
         })
+    }
+}
+
+impl Versions for Reader {
+    fn base<'a>(&'a self, tensor: &Stored<'a>) -> Result<Stored<'a>> {
+        let (index, base) = tensor.entry.base.expect("a tensor that has a base");
+        let digest = base.digest.unwrap_or(tensor.entry.content_digest);
+        let found = &self.found[index as usize];
+        let found = match found.get() {
+            Some(found) => found,
+            None => {
+                let model = &self.index.base_models()[usize::from(base.model)];
+                let name = base.name.as_deref().unwrap_or(tensor.info.name());
+                let (file, root) = (&*model.name, model.root);
+                let depth = base.depth;
+                let wanted = WantedBase { file, root, tensor: name, digest, depth };
+                let finder = self.finder.as_deref();
+                let place = match finder.map(|finder| finder.find(&wanted)).transpose()?.flatten() {
+                    Some(place) => place,
+                    None => {
+                        return Err(Error::NoBase {
+                            tensor: tensor.info.name().into(),
+                            file: file.into(),
+                            base: name.into(),
+                            root,
+                            digest,
+                            places: finder.map(FindBase::places).unwrap_or_default(),
+                        });
+                    }
+                };
+                found.get_or_init(|| place)
+            }
+        };
+        found.check(tensor, base, digest)
     }
 }
 

@@ -5,6 +5,7 @@ use std::vec;
 use at1w_codec::{Encoder, Model};
 
 use crate::digest::Digest;
+use crate::format::bases::Bases;
 use crate::format::chunk_table::chunk_table_len;
 use crate::format::chunking::Chunking;
 use crate::format::header::Header;
@@ -19,6 +20,10 @@ pub(crate) struct Records {
     pub(crate) offsets: Vec<u64>,
     /// The content digest of each tensor.
     pub(crate) content_digests: Vec<Digest>,
+    /// The bases of the tensors that have one.
+    pub(crate) bases: Bases,
+    /// The index of the base of each tensor; none at all where no tensor has one.
+    pub(crate) base_of: Vec<Option<u32>>,
     /// The length of the chunk tables of all tensors, in bytes.
     pub(crate) chunk_tables_len: u64,
     /// The length of the models of all tensors, in bytes.
@@ -27,17 +32,36 @@ pub(crate) struct Records {
 
 impl Records {
     /// Checks the records of a file whose index is at `index_offset`. `of_many` are the content
-    /// digests of the tensors of several chunks.
+    /// digests of the tensors of several chunks, `bases` the bytes of the bases of a file that
+    /// may have some.
     ///
     /// The records are what the writer meant, which does not make the writer honest: every number
     /// is checked.
     pub(crate) fn check(
         records: Vec<TensorRecord>,
         of_many: Vec<Digest>,
+        bases: Option<&[u8]>,
         header: &Header,
         index_offset: u64,
     ) -> Result<Self, String> {
+        let based = || records.iter().filter(|record| record.is_based());
+        let same: Vec<_> = based().map(|record| record.stored_len() == 0).collect();
+        let bases = match bases {
+            Some(bytes) => Bases::parse(bytes, &same)?,
+            None if same.is_empty() => Bases::default(),
+            None => {
+                return Err("a tensor has a base, and the file does not name the feature".into());
+            }
+        };
+        let mut next = 0..;
+        let mut base_of = |record: &TensorRecord| record.is_based().then(|| next.next()).flatten();
+        let base_of = match bases.bases.is_empty() {
+            true => Vec::new(),
+            false => records.iter().map(&mut base_of).collect(),
+        };
         let mut checked = Self {
+            bases,
+            base_of,
             offsets: Vec::with_capacity(records.len() + 1),
             content_digests: Vec::with_capacity(records.len()),
             records,
@@ -53,6 +77,9 @@ impl Records {
                 return Err(fail("has a model kind or flags that this version does not know"));
             }
             checked.offsets.push(end);
+            if record.is_based() && info.raw_len() == 0 {
+                return Err(fail("has a base and no bytes"));
+            }
             let added = match record.is_shared() {
                 true => checked.add_shared(record, header, info, &mut of_many),
                 false => checked.add_stored(record, info, &mut of_many, end, index_offset),
@@ -76,7 +103,11 @@ impl Records {
         index_offset: u64,
     ) -> Result<Option<u64>, &'static str> {
         let chunks = Chunking::of(info).count();
-        let (table_len, model_len) = (chunk_table_len(chunks), u64::from(record.model_len()));
+        let model_len = u64::from(record.model_len());
+        let table_len = match record.is_based() && record.stored_len() == 0 {
+            true => 0,
+            false => chunk_table_len(chunks),
+        };
         let most = match chunks {
             1 => Model::MAX_LEN as u64 + Encoder::max_encoded_len(info.raw_len() as usize) as u64,
             _ => u64::MAX,

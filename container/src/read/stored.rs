@@ -1,17 +1,33 @@
-//! A tensor as an open file stores it: its header entry and its place in the source.
+//! A tensor as an open file stores it: its header entry, its place in the source, and the way to
+//! its base.
 
 use std::ops::Range;
 
 use at1w_codec::{Backend, Model};
 
 use super::index::Entry;
-use crate::digest::Digest;
+use crate::digest::{Digest, State};
 use crate::error::{Error, Result};
 use crate::format::chunk_table::chunk_table_len;
 use crate::format::chunking::Chunking;
 use crate::format::features::FINE_BYTES;
 use crate::format::tensor_info::TensorInfo;
 use crate::source::{self, ReadAt};
+
+/// The versions of a file, whose bases are in others.
+pub(crate) trait Versions: Sync {
+    /// Finds the base of a tensor, which has one.
+    fn base<'a>(&'a self, tensor: &Stored<'a>) -> Result<Stored<'a>>;
+}
+
+/// The way to a base, for errors.
+#[derive(Clone, Copy)]
+pub(crate) struct Via<'a> {
+    /// The tensor that it is the base of.
+    pub(crate) tensor: &'a str,
+    /// The name of the file that the base is in.
+    pub(crate) base: &'a str,
+}
 
 /// A tensor as an open file stores it.
 #[derive(Clone, Copy)]
@@ -22,9 +38,30 @@ pub(crate) struct Stored<'a> {
     pub(crate) backend: Backend,
     /// The features that the file requires.
     pub(crate) features: u64,
+    /// The chunk states of a tensor that is not packed.
+    pub(crate) plain: Option<&'a [State]>,
+    /// The search for the base, if the file has some.
+    pub(crate) versions: Option<&'a dyn Versions>,
+    /// For a base, the tensor that needs it.
+    pub(crate) via: Option<Via<'a>>,
 }
 
-impl Stored<'_> {
+impl<'a> Stored<'a> {
+    /// Finds the tensor that has the stored bytes: for one that is the same as its base, the base,
+    /// or the base of that. The depths of bases fall, so this ends.
+    pub(crate) fn resolve(mut self) -> Result<Self> {
+        while self.entry.is_same() {
+            self = self.base()?;
+        }
+        Ok(self)
+    }
+
+    /// Finds the base of a tensor, which has one.
+    pub(crate) fn base(&self) -> Result<Self> {
+        let versions = self.versions.expect("a file of which a tensor has a base");
+        versions.base(self)
+    }
+
     pub(crate) fn raw_len(&self) -> u64 {
         self.info.raw_len()
     }
@@ -43,13 +80,16 @@ impl Stored<'_> {
     }
 
     pub(crate) fn digest(&self) -> Digest {
-        self.entry.digest()
+        self.entry.digest
     }
 
     /// Reads the model, and nothing else.
     pub(crate) fn read_model(&self) -> Result<Model> {
+        if self.entry.is_same() {
+            return Ok(Model::plain(self.info.coded_as().layout()));
+        }
         let end = self.entry.end - chunk_table_len(self.chunk_count());
-        let start = end - self.entry.model_len();
+        let start = end - self.entry.model_len;
         self.parse_model(start, &source::read(self.source, start..end)?)
     }
 
@@ -59,6 +99,10 @@ impl Stored<'_> {
             .map_err(|e| self.damaged(None, offset, format!("its model: {e}")))?;
         if model.has_fine_bytes() && self.features & FINE_BYTES == 0 {
             let problem = "its model needs the feature fine-bytes, which the file does not name";
+            return Err(self.damaged(None, offset, problem.into()));
+        }
+        if model.has_differences() && self.entry.base.is_none() {
+            let problem = "its model is of differences, and it has no base";
             return Err(self.damaged(None, offset, problem.into()));
         }
         let elements = self.raw_len() / model.layout().width() as u64;
@@ -72,6 +116,16 @@ impl Stored<'_> {
     }
 
     pub(crate) fn damaged(&self, chunk: Option<u64>, offset: u64, problem: String) -> Error {
-        Error::DamagedTensor { name: self.info.name().into(), chunk, offset, problem }
+        self.located(Error::DamagedTensor { name: self.info.name().into(), chunk, offset, problem })
+    }
+
+    /// Adds to an error that it is about a base.
+    pub(crate) fn located(&self, error: Error) -> Error {
+        match self.via {
+            Some(Via { tensor, base }) => {
+                Error::Base { tensor: tensor.into(), base: base.into(), error: Box::new(error) }
+            }
+            None => error,
+        }
     }
 }

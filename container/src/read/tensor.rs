@@ -16,6 +16,7 @@ use crate::digest::Digest;
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::Result;
+use crate::format::bases::BaseModel;
 use crate::progress::Progress;
 
 /// A tensor of an open file.
@@ -40,6 +41,25 @@ use crate::progress::Progress;
 pub struct Tensor<'a> {
     pub(super) stored: Stored<'a>,
     limits: Limits,
+    model: Option<&'a BaseModel>,
+}
+
+/// The base of a tensor that is a version of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TensorBase<'a> {
+    /// The root of the model that the base is in.
+    pub root: Digest,
+    /// The name that the file of the base had.
+    pub file: &'a str,
+    /// The name of the base.
+    pub tensor: &'a str,
+    /// The content digest of the base.
+    pub digest: Digest,
+    /// The number of bases to a tensor that stands alone.
+    pub depth: u8,
+    /// Whether the tensor is the same as the base.
+    pub same: bool,
 }
 
 impl fmt::Debug for Tensor<'_> {
@@ -54,8 +74,22 @@ impl fmt::Debug for Tensor<'_> {
 }
 
 impl<'a> Tensor<'a> {
-    pub(super) fn new(stored: Stored<'a>, limits: Limits) -> Self {
-        Self { stored, limits }
+    pub(super) fn new(stored: Stored<'a>, limits: Limits, model: Option<&'a BaseModel>) -> Self {
+        Self { stored, limits, model }
+    }
+
+    /// Returns the base, if the tensor is a version of another.
+    pub fn base(&self) -> Option<TensorBase<'a>> {
+        let entry = &self.stored.entry;
+        let ((_, base), BaseModel { root, name: file }) = entry.base.zip(self.model)?;
+        Some(TensorBase {
+            root: *root,
+            file,
+            tensor: base.name.as_deref().unwrap_or(self.name()),
+            digest: base.digest.unwrap_or(entry.content_digest),
+            depth: base.depth,
+            same: entry.is_same(),
+        })
     }
 
     /// Returns the name.
@@ -211,7 +245,7 @@ impl<'a> Tensor<'a> {
                 cut.push((chunk, out));
             }
         }
-        let source = self.stored.source;
+        let source = plan.tensor.source;
         if source.request_cost() > 0 && runs.total() < self.raw_len() {
             source.will_read(&self.payloads(plan, runs));
         }
@@ -255,6 +289,8 @@ impl<'a> Tensor<'a> {
     }
 
     fn allocate(&self, size: u64) -> Result<Vec<u8>> {
+        // A few bytes can claim a large tensor, as long as nobody looks for its base.
+        self.stored.resolve()?;
         zeroed(&self.limits, size, || format!("tensor {:?}", self.name()))
     }
 }

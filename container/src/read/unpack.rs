@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::folders::Folders;
 use super::reader::Reader;
 use crate::error::{Error, Result};
 use crate::fs::atomic::{Mode, write_with_mode};
@@ -18,11 +20,14 @@ pub struct UnpackOptions<'a> {
     pub overwrite: bool,
     /// The listener that is told about the work.
     pub progress: &'a dyn Progress,
+    /// Where bases are looked for. `None` is beside the source, and in the folders that the
+    /// environment variable `AT1W_BASES` lists.
+    pub bases: Option<&'a Folders>,
 }
 
 impl Default for UnpackOptions<'_> {
     fn default() -> Self {
-        Self { overwrite: false, progress: &() }
+        Self { overwrite: false, progress: &(), bases: None }
     }
 }
 
@@ -49,6 +54,12 @@ impl<'a> UnpackOptions<'a> {
     pub fn progress(self, progress: &'a dyn Progress) -> Self {
         Self { progress, ..self }
     }
+
+    /// Sets where bases are looked for.
+    #[must_use]
+    pub fn bases(self, bases: &'a Folders) -> Self {
+        Self { bases: Some(bases), ..self }
+    }
 }
 
 /// Restores the safetensors file that `source` was packed from to `target`, which appears whole or
@@ -58,7 +69,8 @@ impl<'a> UnpackOptions<'a> {
 /// # Errors
 /// Those of [`Reader::open`] and [`Reader::restore`], and [`Error::Exists`]; all name the file.
 pub fn unpack_file(source: &Path, target: &Path, options: &UnpackOptions<'_>) -> Result<Summary> {
-    let reader = Reader::open(source)?;
+    let bases = options.bases.cloned().unwrap_or_else(|| Folders::beside(source));
+    let reader = Reader::open(source)?.with_bases(Arc::new(bases));
     unpack_opened(&reader, source, (target, Mode::like(source)?), None, options)
 }
 

@@ -1,14 +1,19 @@
 //! A file of weights in either format.
 
 use std::fmt;
+use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
+use super::base::{BaseFile, FindBase, FoundBase};
 use super::buffer::zeroed;
 use super::options::{Limits, OpenOptions};
 use super::plain::Plain;
 use super::reader::Reader;
 use super::runs::Runs;
 use super::slice::Slice;
+use super::stored::Stored;
+use crate::backend::chosen;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::format::header::Header;
@@ -42,6 +47,15 @@ impl fmt::Debug for Weights {
     }
 }
 
+impl BaseFile for Weights {
+    fn stored(&self, tensor: usize) -> Result<Stored<'_>> {
+        match &self.format {
+            Format::Packed(reader) => Ok(reader.at(tensor).stored),
+            Format::Plain(plain) => plain.stored(tensor),
+        }
+    }
+}
+
 impl Weights {
     /// Opens a file.
     ///
@@ -65,11 +79,66 @@ impl Weights {
             let format = Format::Packed(Box::new(reader));
             return Ok(Self { format, limits: options.limits });
         }
-        let plain = Plain::new(source)?;
+        let plain = Plain::new(source, chosen(options.backend)?)?;
         if options.root.is_some() {
             return Err(Error::NoRoot);
         }
         Ok(Self { format: Format::Plain(plain), limits: options.limits })
+    }
+
+    /// Sets where bases are looked for, as [`Reader::with_bases`] does. A safetensors file needs
+    /// none.
+    #[must_use]
+    pub fn with_bases(self, finder: Arc<dyn FindBase>) -> Self {
+        let format = match self.format {
+            Format::Packed(reader) => Format::Packed(Box::new(reader.with_bases(finder))),
+            plain => plain,
+        };
+        Self { format, ..self }
+    }
+
+    /// Offers a tensor of this file as a base. `label` names the file in errors.
+    ///
+    /// # Errors
+    /// [`Error::NoTensor`].
+    pub fn base(self: Arc<Self>, tensor: &str, label: impl Into<String>) -> Result<FoundBase> {
+        let index = self.header().index_of(tensor)?;
+        Ok(self.base_at(index, label))
+    }
+
+    /// [`Weights::base`] by the index of the tensor.
+    pub(crate) fn base_at(self: Arc<Self>, tensor: usize, label: impl Into<String>) -> FoundBase {
+        FoundBase { file: self, tensor, label: label.into().into() }
+    }
+
+    /// Returns the content digests of a packed file, in data order; `None` for a safetensors file.
+    pub(crate) fn content_digests(&self) -> Option<impl Iterator<Item = Digest>> {
+        self.packed().map(Reader::content_digests)
+    }
+
+    /// Returns the content digest of a tensor. A safetensors file is hashed, once.
+    pub(crate) fn content_digest(&self, tensor: usize) -> Result<Digest> {
+        Ok(self.stored(tensor)?.entry.content_digest)
+    }
+
+    /// Returns the number of bases from a tensor to one that stands alone.
+    pub(crate) fn depth(&self, tensor: usize) -> u8 {
+        let base = self.packed().and_then(|reader| reader.at(tensor).base());
+        base.map_or(0, |base| base.depth)
+    }
+
+    /// Reads a range of a tensor. Of a packed file it is verified.
+    pub(crate) fn read_range(
+        &self,
+        tensor: usize,
+        range: Range<u64>,
+        out: &mut [u8],
+    ) -> Result<()> {
+        let runs = Runs::contiguous(range.start, range.end - range.start);
+        match &self.format {
+            Format::Packed(reader) => reader.at(tensor).read_runs(&runs, out, &()),
+            Format::Plain(plain) => plain.read(&plain.header.tensors()[tensor], &runs, out, &()),
+        }
     }
 
     /// Returns the header of the safetensors file.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::carry::sha256_of;
 use super::filter::Filter;
@@ -17,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::format::header::{MAX_HEADER_LEN, PREFIX};
 use crate::format::magic::END_MAGIC;
 use crate::progress::Progress;
+use crate::read::folders::Folders;
 use crate::read::options::OpenOptions;
 use crate::read::weights::Weights;
 use crate::recognise::begins_packed;
@@ -237,6 +239,7 @@ impl ContentFile {
     pub fn open(&self) -> Result<Option<Weights>> {
         if let State::Pinned(root) = self.state {
             let weights = Weights::open(&self.full, &OpenOptions::new().root(root))?;
+            let weights = weights.with_bases(Arc::new(Folders::beside(&self.full)));
             if weights.packed().map(|reader| reader.info().original_digest) != self.sha256 {
                 return Err(mismatch(&self.full, "packs another file than the manifest says"));
             }
@@ -248,7 +251,7 @@ impl ContentFile {
             return Ok(None);
         }
         match Weights::open(&self.full, &OpenOptions::new()) {
-            Ok(weights) => Ok(Some(weights)),
+            Ok(weights) => Ok(Some(weights.with_bases(Arc::new(Folders::beside(&self.full))))),
             Err(_) if !packed && !named => Ok(None),
             Err(error) => Err(error),
         }

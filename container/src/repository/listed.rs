@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::manifest::{
     FileEntry, LinkEntry, MANIFEST_NAME, Manifest, Packed, README_NAME, SIGNATURE_NAME, ancestors,
@@ -13,6 +14,7 @@ use crate::digest::Digest;
 use crate::error::fault::Fault;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
+use crate::read::folders::Folders;
 use crate::read::options::OpenOptions;
 use crate::read::reader::Reader;
 
@@ -25,6 +27,7 @@ pub fn is_repository(directory: &Path) -> bool {
 pub(super) fn open_listed(path: &Path, file: &FileEntry, packed: &Packed) -> Result<Reader> {
     let options = OpenOptions::new().root(packed.root);
     let reader = Reader::open_with(path, &options).map_err(|error| error.in_file(path))?;
+    let reader = reader.with_bases(Arc::new(Folders::beside(path)));
     let info = reader.info();
     if (info.original_len, info.original_digest) != (file.size, file.sha256) {
         return Err(mismatch(path, "packs another file than the manifest says"));

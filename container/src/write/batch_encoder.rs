@@ -1,6 +1,8 @@
 //! Reading and encoding the chunks of a file, batch after batch.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use at1w_codec::{Backend, Encoder, Level, Model, Position};
@@ -9,14 +11,17 @@ use rayon::prelude::*;
 use super::buffers::Buffers;
 use super::chunk::{EncodedChunk, Payload};
 use super::coder::{Coder, StoredModel};
-use super::dedup;
 use super::known::Known;
 use super::measure::measure;
 use super::options::PackOptions;
+use super::versions::{self, Version};
 use crate::batches::ChunkRef;
 use crate::error::{Error, Result};
+use crate::format::chunking::Chunking;
 use crate::format::header::Header;
+use crate::format::tensor_info::TensorInfo;
 use crate::progress::Progress;
+use crate::read::plan::Ground;
 use crate::source::{self, ReadAt};
 
 /// An encoder of the chunks of a file, batch after batch.
@@ -30,22 +35,38 @@ pub(super) struct BatchEncoder<'a> {
     shared: HashMap<usize, u32>,
     /// For each tensor that is stored elsewhere, its stored bytes.
     known: &'a [Option<Known>],
+    /// For each tensor that may be a version of another, its base; empty where there are no bases.
+    versions: &'a [Option<Version<'a>>],
+    options: PackOptions<'a>,
     /// The last tensor of several chunks, and its model: the tensor may go on in the next batch.
-    model: Option<(usize, Arc<StoredModel>)>,
+    model: Option<(usize, Shared<'a>)>,
 }
 
+/// All that the chunks of a tensor share: the model, and the base if they are coded with it.
+#[derive(Clone)]
+struct Shared<'a> {
+    model: Arc<StoredModel>,
+    ground: Option<Arc<Ground<'a>>>,
+}
+
+/// The number of chunks that are encoded in both ways to choose one.
+const TRIED_CHUNKS: u64 = 8;
+
 impl<'a> BatchEncoder<'a> {
-    /// Finds the tensors that share the content of earlier ones.
+    /// Takes what is known of tensors: which share the content of earlier ones, and which have
+    /// bases.
     pub(super) fn new(
         backend: Backend,
         source: &'a dyn ReadAt,
         header: &'a Header,
         known: &'a [Option<Known>],
+        shared: HashMap<usize, u32>,
+        versions: &'a [Option<Version<'a>>],
         options: &PackOptions<'a>,
-    ) -> Result<Self> {
+    ) -> Self {
         let PackOptions { level, progress, .. } = *options;
-        let shared = dedup::find(source, header)?;
-        Ok(Self { source, header, backend, level, progress, shared, known, model: None })
+        let (model, options) = (None, *options);
+        Self { source, header, backend, level, progress, shared, known, versions, options, model }
     }
 
     /// Reads and encodes the chunks of a batch on all threads.
@@ -69,24 +90,102 @@ impl<'a> BatchEncoder<'a> {
 
     /// Returns the model of a tensor of several chunks, which is made for its first chunk. A tensor
     /// of one chunk, or one that shares its bytes, has none.
-    fn shared_model(&mut self, at: &ChunkRef) -> Result<Option<Arc<StoredModel>>> {
+    fn shared_model(&mut self, at: &ChunkRef) -> Result<Option<Shared<'a>>> {
         if at.count == 1 || self.stored_already(at.tensor).is_some() {
             return Ok(None);
         }
-        if let Some((tensor, model)) = &self.model
+        if let Some((tensor, shared)) = &self.model
             && *tensor == at.tensor
         {
-            return Ok(Some(model.clone()));
+            return Ok(Some(shared.clone()));
         }
+        let shared = match self.version(at.tensor) {
+            Some(version) => self.choose(at, &version)?,
+            None => self.alone(at)?,
+        };
+        self.model = Some((at.tensor, shared.clone()));
+        Ok(Some(shared))
+    }
+
+    /// Makes the model of a tensor that stands alone.
+    fn alone(&self, at: &ChunkRef) -> Result<Shared<'a>> {
         let Self { source, header, backend, level, progress, .. } = *self;
         let model = measure(backend, source, header, at.tensor, level, progress)?;
+        Ok(Shared { model: self.stored(at, model)?, ground: None })
+    }
+
+    /// Makes the model of a tensor that has a base, or that of the tensor alone where it is not
+    /// worth it: some chunks are encoded in both ways.
+    fn choose(&self, at: &ChunkRef, version: &Version<'a>) -> Result<Shared<'a>> {
+        let info = &self.header.tensors()[at.tensor];
+        let ground = version.ground()?;
+        let model = versions::measure(self.source, self.header, info, &ground, &self.options)?;
         let model = self.stored(at, model)?;
-        self.model = Some((at.tensor, model.clone()));
-        Ok(Some(model))
+        let based = Shared { model, ground: Some(Arc::new(ground)) };
+        if version.is_clear() {
+            return Ok(based);
+        }
+        let alone = self.alone(at)?;
+        let tried = at.count.min(TRIED_CHUNKS);
+        let lens = (0..tried).into_par_iter().map(|i| -> Result<(u64, u64)> {
+            let mut coder = Coder::new(self.backend, self.level);
+            let range = Chunking::of(info).range(at.count * i / tried);
+            let raw = self.read(info, &range, Vec::new())?;
+            let mut bytes = Vec::new();
+            let mut len = |shared: &Shared<'_>| {
+                self.encode_with(&mut coder, info, range.clone(), &raw, shared, &mut bytes)
+            };
+            let (based, alone) = (len(&based)?, len(&alone)?);
+            let both = based.zip(alone).ok_or_else(|| self.not_encoded(at))?;
+            Ok((both.0 as u64, both.1 as u64))
+        });
+        let sum = |a: (u64, u64), b: (u64, u64)| Ok((a.0 + b.0, a.1 + b.1));
+        let (with, without) = lens.try_reduce(|| (0, 0), sum)?;
+        Ok(if with + without / versions::MIN_GAIN < without { based } else { alone })
+    }
+
+    /// Returns the base of a tensor that is not the same as it.
+    fn version(&self, tensor: usize) -> Option<Version<'a>> {
+        self.versions.get(tensor).copied().flatten().filter(|version| !version.same)
+    }
+
+    /// Reads a range of a tensor.
+    fn read(
+        &self,
+        info: &TensorInfo,
+        range: &Range<u64>,
+        buffer: Vec<u8>,
+    ) -> Result<Cow<'a, [u8]>> {
+        let start = self.header.data_start() + info.data.start;
+        source::read_into(self.source, start + range.start..start + range.end, buffer)
+    }
+
+    /// Encodes a chunk into `out`, which may be longer; returns the length, or `None` if the
+    /// encoding does not decode to the chunk.
+    fn encode_with(
+        &self,
+        coder: &mut Coder,
+        info: &TensorInfo,
+        range: Range<u64>,
+        raw: &[u8],
+        Shared { model, ground }: &Shared<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<usize>> {
+        let position = Position::after_elements(range.start / model.width() as u64);
+        let Some(ground) = ground else {
+            out.resize(out.len().max(Encoder::max_encoded_len(raw.len())), 0);
+            return Ok(coder.encode(model, position, raw, out));
+        };
+        let mut base = vec![0; raw.len()];
+        ground.read(info.coded_as(), range, &mut base)?;
+        Ok(coder.encode_from(model, position, &base, raw, out))
     }
 
     /// Says where the bytes of a tensor are that are not stored here.
     fn stored_already(&self, tensor: usize) -> Option<Payload> {
+        if self.versions.get(tensor).copied().flatten().is_some_and(|version| version.same) {
+            return Some(Payload::Same);
+        }
         let shared = self.shared.get(&tensor).map(|&other| Payload::Shared(other));
         shared.or_else(|| Some(Payload::Known((*self.known.get(tensor)?)?)))
     }
@@ -105,27 +204,65 @@ impl<'a> BatchEncoder<'a> {
         coder: &mut Coder,
         buffers: &Buffers,
         at: ChunkRef,
-        model: Option<Arc<StoredModel>>,
+        shared: Option<Shared<'a>>,
     ) -> Result<EncodedChunk<'a>> {
         let info = &self.header.tensors()[at.tensor];
-        let start = self.header.data_start() + info.data.start;
-        let range = start + at.range.start..start + at.range.end;
-        let raw = source::read_into(self.source, range, buffers.take(at.len()))?;
+        let raw = self.read(info, &at.range, buffers.take(at.len()))?;
         if let Some(payload) = self.stored_already(at.tensor) {
             return Ok(EncodedChunk { at, raw, payload });
         }
-        let model = match model {
-            Some(model) => model,
-            None => {
-                let model = coder.model(info.coded_as(), &info.shape, &raw);
-                self.stored(&at, model)?
-            }
-        };
-        let position = Position::after_elements(at.range.start / model.width() as u64);
         let mut bytes = buffers.take(raw.len());
-        bytes.resize(bytes.len().max(Encoder::max_encoded_len(raw.len())), 0);
-        let len = coder.encode(&model, position, &raw, &mut bytes);
+        let (shared, len) = match shared {
+            Some(shared) => {
+                let len =
+                    self.encode_with(coder, info, at.range.clone(), &raw, &shared, &mut bytes)?;
+                (shared, len)
+            }
+            None => self.encode_only(coder, &at, &raw, &mut bytes)?,
+        };
         let len = len.ok_or_else(|| self.not_encoded(&at))?;
-        Ok(EncodedChunk { at, raw, payload: Payload::Own { bytes, len, model } })
+        let (model, based) = (shared.model, shared.ground.is_some());
+        Ok(EncodedChunk { at, raw, payload: Payload::Own { bytes, len, model, based } })
+    }
+
+    /// Encodes the one chunk of a tensor, as a version of another where that is worth it. Returns
+    /// the model and the length.
+    fn encode_only(
+        &self,
+        coder: &mut Coder,
+        at: &ChunkRef,
+        raw: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(Shared<'a>, Option<usize>)> {
+        let info = &self.header.tensors()[at.tensor];
+        let encode = |coder: &mut Coder, shared: &Shared<'_>, out: &mut Vec<u8>| {
+            self.encode_with(coder, info, at.range.clone(), raw, shared, out)
+        };
+        let mut based = None;
+        if let Some(version) = self.version(at.tensor) {
+            let ground = version.ground()?;
+            let model = versions::measure(self.source, self.header, info, &ground, &self.options)?;
+            let shared = Shared { model: self.stored(at, model)?, ground: Some(Arc::new(ground)) };
+            let mut bytes = Vec::new();
+            let len = encode(coder, &shared, &mut bytes)?;
+            let len = len.ok_or_else(|| self.not_encoded(at))?;
+            let total = len as u64 + shared.model.bytes.len() as u64 + version.entry_len();
+            if version.is_clear() && total < raw.len() as u64 / 2 {
+                *out = bytes;
+                return Ok((shared, Some(len)));
+            }
+            based = Some((shared, bytes, len, total));
+        }
+        let model = coder.model(info.coded_as(), &info.shape, raw);
+        let alone = Shared { model: self.stored(at, model)?, ground: None };
+        let len = encode(coder, &alone, out)?;
+        if let (Some((shared, bytes, based_len, total)), Some(len)) = (based, len) {
+            let without = len as u64 + alone.model.bytes.len() as u64;
+            if total + without / versions::MIN_GAIN < without {
+                *out = bytes;
+                return Ok((shared, Some(based_len)));
+            }
+        }
+        Ok((alone, len))
     }
 }

@@ -16,8 +16,10 @@ pub(super) struct EncodedChunk<'a> {
 
 /// How a chunk is stored.
 pub(super) enum Payload {
-    /// As the first `len` of `bytes`, coded with the model.
-    Own { bytes: Vec<u8>, len: usize, model: Arc<StoredModel> },
+    /// As the first `len` of `bytes`, coded with the model, and with the base if `based` is set.
+    Own { bytes: Vec<u8>, len: usize, model: Arc<StoredModel>, based: bool },
+    /// As the chunk of the base, which is the same.
+    Same,
     /// As the chunk of the earlier tensor with this index.
     Shared(u32),
     /// Not at all: the tensor is stored elsewhere.

@@ -65,19 +65,40 @@ impl Coder {
     ) -> Option<usize> {
         let encoded = self.encoder.encode(&model.made, position, raw, out);
         let len = encoded.expect("there is room enough");
-        self.round_trips(&model.read, position, &out[..len], raw).then_some(len)
+        self.round_trips(&model.read, position, None, &out[..len], raw).then_some(len)
+    }
+
+    /// Encodes into `out` as a version of `base`; returns the length, or `None` as
+    /// [`Coder::encode`] does.
+    pub(super) fn encode_from(
+        &mut self,
+        model: &StoredModel,
+        position: Position,
+        base: &[u8],
+        raw: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Option<usize> {
+        out.clear();
+        let encoded = self.encoder.encode_from(&model.made, position, base, raw, out);
+        let len = encoded.expect("chunks are whole elements, and bases as long");
+        self.round_trips(&model.read, position, Some(base), out, raw).then_some(len)
     }
 
     fn round_trips(
         &mut self,
         model: &Model,
         position: Position,
+        base: Option<&[u8]>,
         encoded: &[u8],
         raw: &[u8],
     ) -> bool {
         self.back.resize(self.back.len().max(raw.len()), 0);
         let back = &mut self.back[..raw.len()];
-        self.decoder.decode(model, position, encoded, back).is_ok() && back == raw
+        let decoded = match base {
+            Some(base) => self.decoder.decode_from(model, position, base, encoded, back),
+            None => self.decoder.decode(model, position, encoded, back),
+        };
+        decoded.is_ok() && back == raw
     }
 }
 
@@ -93,10 +114,10 @@ mod tests {
         let mut coder = Coder::new(Backend::best(), Level::Default);
         let mut out = vec![0; Encoder::max_encoded_len(raw.len())];
         let len = coder.encode(&model, Position::START, &raw, &mut out).unwrap();
-        assert!(coder.round_trips(&model.read, Position::START, &out[..len], &raw));
-        assert!(!coder.round_trips(&model.read, Position::START, &out[..len - 1], &raw));
+        assert!(coder.round_trips(&model.read, Position::START, None, &out[..len], &raw));
+        assert!(!coder.round_trips(&model.read, Position::START, None, &out[..len - 1], &raw));
         let mut other = raw.clone();
         other[1234] ^= 1;
-        assert!(!coder.round_trips(&model.read, Position::START, &out[..len], &other));
+        assert!(!coder.round_trips(&model.read, Position::START, None, &out[..len], &other));
     }
 }

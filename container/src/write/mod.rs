@@ -2,7 +2,7 @@
 //!
 //! `pack` leads: `dedup` finds equal tensors, `measure` makes the models of large ones,
 //! `batch_encoder` reads and encodes chunks by `coder`, and `output` hashes and writes them.
-//! `parts` packs for a store, which has some tensors already.
+//! `versions` finds bases in other files. `parts` packs for a store, which has some tensors already.
 
 mod batch_encoder;
 mod buffers;
@@ -15,5 +15,7 @@ pub(crate) mod options;
 mod output;
 pub(crate) mod pack;
 pub(crate) mod parts;
+pub(crate) mod rebase;
 pub(crate) mod staged;
 mod tensor_order;
+pub(crate) mod versions;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use at1w_codec::{Backend, Level};
 
+use super::versions::PackBase;
 use crate::progress::Progress;
 
 /// How to pack a file.
@@ -19,21 +20,36 @@ pub struct PackOptions<'a> {
     pub level: Level,
     /// The listener that is told about the work.
     pub progress: &'a dyn Progress,
+    /// The files that the packed one may be a version of: tensors that are the same as one of these
+    /// are not stored, and others as differences where these are smaller. Readers then need the
+    /// bases as well.
+    pub bases: &'a [PackBase],
+    /// The most that a version may be away from a file that stands alone, 1 to 8.
+    pub max_depth: u8,
 }
 
 impl Default for PackOptions<'_> {
     fn default() -> Self {
-        Self { overwrite: false, backend: None, level: Level::default(), progress: &() }
+        Self {
+            overwrite: false,
+            backend: None,
+            level: Level::default(),
+            progress: &(),
+            bases: &[],
+            max_depth: 4,
+        }
     }
 }
 
 impl fmt::Debug for PackOptions<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { overwrite, backend, level, progress: _ } = self;
+        let Self { overwrite, backend, level, progress: _, bases, max_depth } = self;
         f.debug_struct("PackOptions")
             .field("overwrite", overwrite)
             .field("backend", backend)
             .field("level", level)
+            .field("bases", bases)
+            .field("max_depth", max_depth)
             .finish_non_exhaustive()
     }
 }
@@ -66,5 +82,17 @@ impl<'a> PackOptions<'a> {
     #[must_use]
     pub fn progress(self, progress: &'a dyn Progress) -> Self {
         Self { progress, ..self }
+    }
+
+    /// Sets the files that the packed one may be a version of.
+    #[must_use]
+    pub fn bases(self, bases: &'a [PackBase]) -> Self {
+        Self { bases, ..self }
+    }
+
+    /// Sets the most that a version may be away from a file that stands alone.
+    #[must_use]
+    pub fn max_depth(self, max_depth: u8) -> Self {
+        Self { max_depth, ..self }
     }
 }

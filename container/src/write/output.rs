@@ -7,12 +7,15 @@ use super::buffers::Buffers;
 use super::chunk::{EncodedChunk, Payload};
 use super::coder::StoredModel;
 use super::known::Known;
+use super::versions::Version;
 use at1w_codec::Backend;
 
 use crate::batches::ChunkRef;
 use crate::digest::{Chain, Digest};
 use crate::error::{Error, Result};
+use crate::format::bases::Bases;
 use crate::format::chunking::Chunking;
+use crate::format::features::BASES;
 use crate::format::header::Header;
 use crate::format::magic::{MAGIC, VERSION};
 use crate::format::record::TensorRecord;
@@ -41,6 +44,8 @@ pub(super) struct Output<'a> {
     content_digests: Vec<Digest>,
     /// The features that readers of each tensor need.
     features: Vec<u64>,
+    /// The base of each tensor that may have one.
+    versions: &'a [Option<Version<'a>>],
 }
 
 /// A file whose tensors are written.
@@ -55,7 +60,12 @@ pub(super) struct Finished {
 
 impl<'a> Output<'a> {
     /// Begins the file after its first bytes.
-    pub(super) fn new(backend: Backend, sink: &'a mut (dyn Write + Send), header: &Header) -> Self {
+    pub(super) fn new(
+        backend: Backend,
+        sink: &'a mut (dyn Write + Send),
+        header: &Header,
+        versions: &'a [Option<Version<'a>>],
+    ) -> Self {
         let mut original = Chain::new(backend);
         original.update(&header.prefix());
         original.update(header.bytes());
@@ -71,6 +81,7 @@ impl<'a> Output<'a> {
             records: Vec::with_capacity(header.tensors().len()),
             content_digests: Vec::new(),
             features: Vec::with_capacity(header.tensors().len()),
+            versions,
         }
     }
 
@@ -96,9 +107,13 @@ impl<'a> Output<'a> {
                 self.tensor.state().to_bytes()
             };
             match &chunk.payload {
-                Payload::Own { bytes, len, model } => {
+                Payload::Own { bytes, len, model, based } => {
                     self.write(&bytes[..*len])?;
-                    self.end_chunk(&chunk.at, *len, model, digest)?;
+                    self.end_chunk(&chunk.at, *len, model, *based, digest)?;
+                }
+                Payload::Same => {
+                    let record = TensorRecord::stored(digest, 0, 0).based();
+                    self.end_stored(&chunk.at, digest, digest, record, BASES)?;
                 }
                 Payload::Shared(other) => self.end_shared(&chunk.at, *other, digest)?,
                 Payload::Known(known) => self.end_known(&chunk.at, *known, digest)?,
@@ -116,6 +131,7 @@ impl<'a> Output<'a> {
         at: &ChunkRef,
         payload_len: usize,
         model: &StoredModel,
+        based: bool,
         digest: [u8; 32],
     ) -> Result<()> {
         if at.count > 1 {
@@ -126,7 +142,7 @@ impl<'a> Output<'a> {
             return Ok(());
         }
         self.write(&model.bytes)?;
-        self.features.push(model.features());
+        self.features.push(model.features() | if based { BASES } else { 0 });
         let (payload_lens, states) =
             (std::mem::take(&mut self.payload_lens), std::mem::take(&mut self.states));
         self.write(&payload_lens)?;
@@ -135,7 +151,8 @@ impl<'a> Output<'a> {
             self.content_digests.push(content_digest(&states, Digest(digest)));
         }
         let (stored_len, model_len) = (self.len - self.start, model.bytes.len() as u32);
-        self.records.push(TensorRecord::stored(digest, stored_len, model_len));
+        let record = TensorRecord::stored(digest, stored_len, model_len);
+        self.records.push(if based { record.based() } else { record });
         self.start = self.len;
         Ok(())
     }
@@ -183,11 +200,13 @@ impl<'a> Output<'a> {
     }
 
     /// Makes the index and the trailer.
-    pub(super) fn finish(self, header: &Header) -> Finished {
+    pub(super) fn finish(self, header: &Header) -> Result<Finished> {
         let index_offset = self.len;
         let (header_encoding, stored) = stored_header::store(header.bytes());
         let mut index = bytemuck::cast_slice(&self.records).to_vec();
         index.extend(self.content_digests.iter().flat_map(|d| d.0));
+        let bases = self.bases(header)?;
+        bases.write(&mut index);
         index.extend_from_slice(&stored);
 
         let required_features = self.features.iter().fold(0, |all, features| all | features);
@@ -219,8 +238,29 @@ impl<'a> Output<'a> {
             packed_len: self.len + tail.len() as u64,
             root,
             original_digest,
+            versions: bases.bases.len() as u64,
         };
-        Finished { records: self.records, features: self.features, tail, summary }
+        Ok(Finished { records: self.records, features: self.features, tail, summary })
+    }
+
+    /// Returns the bases of the tensors that have one. Checks that those which are the same as
+    /// theirs still are.
+    fn bases(&self, header: &Header) -> Result<Bases> {
+        let mut bases = Bases::default();
+        let mut content_digests = self.all_content_digests(header);
+        for ((record, info), version) in
+            self.records.iter().zip(header.tensors()).zip(self.versions)
+        {
+            let own = content_digests.next();
+            let Some(version) = version.filter(|_| record.is_based()) else { continue };
+            let model = bases.model(&version.base.model()?);
+            if version.same && own != Some(version.digest()?) {
+                let problem = "a tensor is not what it was a moment ago: pack it again";
+                return Err(Error::SourceChanged(problem.into()));
+            }
+            bases.bases.push(version.entry(info.name(), model)?);
+        }
+        Ok(bases)
     }
 
     /// Returns the content digest of each tensor.

@@ -1,13 +1,19 @@
 //! From safetensors to `.at1w`, in one forward pass over the output.
 
+use std::collections::HashMap;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
+use at1w_codec::Backend;
+use rayon::prelude::*;
+
 use super::batch_encoder::BatchEncoder;
 use super::buffers::Buffers;
+use super::dedup;
 use super::known::Known;
 use super::options::PackOptions;
 use super::output::{Finished, Output};
+use super::versions::{self, Version};
 use crate::backend::chosen;
 use crate::batches::batches;
 use crate::error::{Error, Result};
@@ -109,8 +115,10 @@ pub(super) fn encode(
     options: &PackOptions<'_>,
 ) -> Result<Finished> {
     let backend = chosen(options.backend)?;
-    let mut encoder = BatchEncoder::new(backend, source, header, known, options)?;
-    let mut output = Output::new(backend, sink, header);
+    let shared = dedup::find(source, header)?;
+    let versions = find_versions(backend, source, header, &shared, known, options)?;
+    let mut encoder = BatchEncoder::new(backend, source, header, known, shared, &versions, options);
+    let mut output = Output::new(backend, sink, header, &versions);
     let buffers = Buffers::default();
     let mut pending = Vec::new();
     for batch in batches(header) {
@@ -124,5 +132,27 @@ pub(super) fn encode(
         pending = encoded?;
     }
     output.append(&mut pending, &buffers, options.progress)?;
-    Ok(output.finish(header))
+    output.finish(header)
+}
+
+/// Finds the base of each tensor that is stored here, if there are files that may have some.
+fn find_versions<'a>(
+    backend: Backend,
+    source: &dyn ReadAt,
+    header: &Header,
+    shared: &HashMap<usize, u32>,
+    known: &[Option<Known>],
+    options: &PackOptions<'a>,
+) -> Result<Vec<Option<Version<'a>>>> {
+    if options.bases.is_empty() {
+        return Ok(Vec::new());
+    }
+    versions::check(options)?;
+    let find = |(index, info)| {
+        if shared.contains_key(&index) || known.get(index).is_some_and(Option::is_some) {
+            return Ok(None);
+        }
+        versions::find(backend, source, header, info, options)
+    };
+    pool::run(|| header.tensors().par_iter().enumerate().map(find).collect())
 }

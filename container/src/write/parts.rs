@@ -99,6 +99,8 @@ pub fn pack_parts(
     let tensors = header.tensors();
     let all_samples =
         tensors.iter().map(|info| samples(source, &header, info)).collect::<Result<Vec<_>>>()?;
+    // The tensors of a store stand alone.
+    let options = &options.bases(&[]);
     let backend = chosen(options.backend)?;
     let find = |(info, samples): (&TensorInfo, &Vec<u8>)| {
         if !store.may_have(info, samples) {
