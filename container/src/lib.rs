@@ -51,6 +51,7 @@ pub use self::read::reader::Reader;
 pub use self::read::slice::{Index, ParseSliceError, Slice};
 pub use self::read::tensor::{Tensor, TensorBase};
 pub use self::read::unpack::{UnpackOptions, unpack_file};
+pub use self::read::update::Updated;
 pub use self::read::weights::Weights;
 pub use self::recognise::{begins_packed, is_packed, open_file};
 pub use self::signature::signed_message;
@@ -59,9 +60,9 @@ pub use self::summary::Summary;
 pub use self::write::known::StoredLen;
 pub use self::write::options::PackOptions;
 pub use self::write::pack::{pack, pack_file};
+pub use self::write::pack_base::PackBase;
 pub use self::write::parts::{
     Part, Parts, Place, TensorStore, pack_parts, part_len, replace_parts,
 };
 pub use self::write::rebase::rebase_file;
 pub use self::write::staged::{Staged, StagedTensor};
-pub use self::write::versions::PackBase;

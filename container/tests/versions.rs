@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use at1w_container::{
     Dtype, Error, FindBase, Folders, FoundBase, OpenOptions, PackBase, PackOptions, Reader, Result,
-    Staged, StagedTensor, WantedBase, Weights, pack, pack_file,
+    Staged, StagedTensor, WantedBase, Weights, pack, pack_file, rebase_file,
 };
 
 /// A source of numbers that look random.
@@ -383,6 +383,42 @@ fn chains_end() {
 }
 
 #[test]
+fn no_version_takes_the_place_of_its_base() {
+    let family = family(2);
+    let [first, second] = &family.paths[..] else { panic!() };
+    let before = fs::read(first).unwrap();
+    let original = first.with_extension("safetensors");
+    fs::write(&original, family.toys[1].file()).unwrap();
+    let bases = [base(first)];
+    let options = PackOptions::new().overwrite(true).bases(&bases);
+    let error = pack_file(&original, first, &options).unwrap_err();
+    assert!(matches!(error, Error::SameFile(_)), "{error}");
+    let finder = || (*folders(first.parent().unwrap())).clone();
+    let error = rebase_file(second, first, finder(), &options).unwrap_err();
+    assert!(matches!(error, Error::SameFile(_)), "{error}");
+    assert!(fs::read(first).unwrap() == before);
+}
+
+#[test]
+fn files_change_their_bases() {
+    let family = family(3);
+    let [first, second, third] = &family.paths[..] else { panic!() };
+    let finder = || (*folders(first.parent().unwrap())).clone();
+    let root = open(third).root();
+    let bases = [base(first)];
+    let options = PackOptions::new().overwrite(true).bases(&bases);
+    assert_eq!(rebase_file(third, third, finder(), &options).unwrap().root, root);
+    fs::remove_file(second).unwrap();
+    check(third, &family.toys[2]);
+    assert_eq!(open(third).tensor("large").unwrap().base().unwrap().depth, 1);
+    let alone = PackOptions::new().overwrite(true);
+    assert_eq!(rebase_file(third, third, finder(), &alone).unwrap().root, root);
+    fs::remove_file(first).unwrap();
+    check(third, &family.toys[2]);
+    assert_eq!(open(third).info().required_features & 2, 0);
+}
+
+#[test]
 fn a_damaged_base_makes_no_version() {
     let family = family(1);
     let mut damaged = fs::read(&family.paths[0]).unwrap();
@@ -392,4 +428,72 @@ fn a_damaged_base_makes_no_version() {
     let new = family.paths[0].with_file_name("new.at1w");
     let error = pack_on(&family.toys[0], &[base(&family.paths[0])], &new).unwrap_err();
     assert!(error.is_integrity() && error.to_string().contains("step0.at1w"), "{error}");
+}
+
+/// The tensors of a model in memory.
+fn memory(toy: &Toy) -> Vec<(String, Vec<u8>)> {
+    toy.0.iter().map(|tensor| (tensor.0.clone(), tensor.3.clone())).collect()
+}
+
+fn wanted(memory: &mut [(String, Vec<u8>)]) -> Vec<(&str, &mut [u8])> {
+    memory.iter_mut().map(|(name, bytes)| (name.as_str(), bytes.as_mut_slice())).collect()
+}
+
+#[test]
+fn memory_follows_versions() {
+    let family = family(3);
+    let mut memory = memory(&family.toys[0]);
+    for step in 1..3 {
+        // No base is looked for.
+        let reader = Reader::open(&family.paths[step]).unwrap();
+        let updated = reader.update(&mut wanted(&mut memory), &());
+        assert!(updated.failed.is_none(), "{:?}", updated.failed);
+        assert_eq!((updated.names.len(), updated.root), (6, Some(reader.root())));
+        assert!(memory.iter().all(|(name, bytes)| family.toys[step].data(name) == bytes));
+        // Again: all is there already.
+        let updated = reader.update(&mut wanted(&mut memory), &());
+        assert_eq!((updated.failed.is_none(), updated.root), (true, Some(reader.root())));
+    }
+    // A part of the tensors is no root.
+    let reader = Reader::open(&family.paths[2]).unwrap();
+    let updated = reader.update(&mut wanted(&mut memory)[..2], &());
+    assert_eq!((updated.failed.is_none(), updated.root), (true, None));
+}
+
+#[test]
+fn memory_is_the_old_or_the_new() {
+    let family = family(2);
+    let intact = fs::read(&family.paths[1]).unwrap();
+    let end = intact.len() - open(&family.paths[1]).info().index_len as usize - 1000;
+    let mut failed = 0;
+    for place in (8..end).step_by(end / 40) {
+        let mut damaged = intact.clone();
+        damaged[place] ^= 0x20;
+        let Ok(reader) = Reader::new(Box::new(damaged), &OpenOptions::new()) else { continue };
+        let mut memory = memory(&family.toys[0]);
+        let updated = reader.update(&mut wanted(&mut memory), &());
+        let (names, error) = (updated.names.len(), updated.failed);
+        failed += usize::from(error.is_some());
+        for (i, (name, bytes)) in memory.iter().enumerate() {
+            let toy = &family.toys[usize::from(i < names)];
+            assert!(toy.data(name) == bytes, "{name}");
+        }
+        // The intact file goes on where this one stopped.
+        let reader = Reader::open(&family.paths[1]).unwrap();
+        let updated = reader.update(&mut wanted(&mut memory), &());
+        assert_eq!(updated.root, Some(reader.root()), "{:?}", updated.failed);
+    }
+    assert!(failed > 20, "{failed}");
+    // Memory that is neither.
+    let reader = Reader::open(&family.paths[1]).unwrap();
+    let mut memory = memory(&family.toys[0]);
+    for name in ["large", "frozen"] {
+        let other = memory.iter_mut().find(|tensor| tensor.0 == name).unwrap();
+        other.1[100] ^= 1;
+        let before = other.1.clone();
+        let updated = reader.update(&mut [(name, &mut other.1)], &());
+        let error = updated.failed.unwrap();
+        assert!(matches!(error, Error::WrongBase { .. }), "{error}");
+        assert!(other.1 == before && updated.names.is_empty());
+    }
 }

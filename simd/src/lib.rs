@@ -18,6 +18,7 @@ compile_error!(
 pub mod alias;
 pub mod byte_contexts;
 pub mod contexts;
+pub mod differences;
 pub mod histogram;
 pub mod huffman;
 pub mod lanes;

@@ -1,13 +1,14 @@
 //! From a tensor and its base to the model of their differences.
 
+use at1w_simd::differences::{Classes, MAX_CLASSES, Word};
 use at1w_simd::planes::Layout;
 
 use super::plane_statistics::PlaneStatistics;
 use super::sample::sample;
 use crate::cost::{self, BIT, BYTE, Cost};
 use crate::counts::Counts;
-use crate::difference::word::{Word, is_float, with_word};
-use crate::difference::{Classes, Differences, MAX_CLASSES};
+use crate::difference::Differences;
+use crate::difference::word::{is_float, with_word};
 use crate::model::Model;
 use crate::plane::statistics::Flush;
 use crate::tables::Tables;
@@ -207,9 +208,9 @@ impl DifferenceBuilder {
             ends.push(end);
         }
         ends.reverse();
-        let starts: Vec<u8> =
-            std::iter::once(0).chain(ends[..count - 1].iter().map(|&end| groups[end].0)).collect();
-        (Classes::new(&starts, without[ends[0]] < with[0][ends[0]]), ends)
+        let firsts: Vec<u8> = ends[..count - 1].iter().map(|&end| groups[end].0).collect();
+        let classes = Classes::new(&firsts, without[ends[0]] < with[0][ends[0]]);
+        (classes.expect("groups rise, and are few"), ends)
     }
 
     /// Estimates the cost of a class with these counts of its planes.

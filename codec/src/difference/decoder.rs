@@ -1,11 +1,11 @@
 //! From the streams of differences, and the words of the base, to words.
 
 use at1w_simd::Backend;
+use at1w_simd::differences::{self, MAX_CLASSES, PADDING};
 use at1w_simd::planes::{self, Layout};
 
-use super::classes::{Classes, MAX_CLASSES};
 use super::model::Differences;
-use super::word::{Word, is_float, with_word};
+use super::word::is_float;
 use crate::DecodeError;
 use crate::cursor::Cursor;
 use crate::limits::MAX_PLANES;
@@ -15,10 +15,8 @@ use crate::plane::{Entry, OwnTables};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DifferenceDecoder {
     own: OwnTables,
-    /// The class of each word.
-    classes: Vec<u8>,
     planes: Vec<u8>,
-    /// The differences of all classes, one class after the other.
+    /// The differences of all classes, one class after the other, and padding.
     words: Vec<u8>,
 }
 
@@ -33,16 +31,9 @@ impl DifferenceDecoder {
         base: &[u8],
         raw: &mut [u8],
     ) -> Result<(), DecodeError> {
-        let Self { own, classes, planes, words } = self;
+        let Self { own, planes, words } = self;
         let width = layout.width();
-        let mut counts = [0; MAX_CLASSES];
-        if model.classes.count() == 1 {
-            counts[0] = raw.len() / width;
-        } else {
-            classes.resize(classes.len().max(raw.len() / width), 0);
-            let classes = &mut classes[..raw.len() / width];
-            with_word!(layout, classify(&model.classes, base, classes, &mut counts));
-        }
+        let counts = differences::count(backend, width, &model.classes, base);
         let mut entries = [[None; MAX_PLANES]; MAX_CLASSES];
         for (entries, &n) in entries.iter_mut().zip(&counts).filter(|(_, n)| **n > 0) {
             for (plane, entry) in entries[..width].iter_mut().enumerate() {
@@ -50,7 +41,7 @@ impl DifferenceDecoder {
             }
         }
         planes.resize(planes.len().max(raw.len()), 0);
-        words.resize(words.len().max(raw.len()), 0);
+        words.resize(words.len().max(raw.len() + PADDING), 0);
         let mut rest = &mut words[..raw.len()];
         for (class, (entries, &n)) in entries.iter().zip(&counts).enumerate() {
             if n == 0 {
@@ -68,60 +59,8 @@ impl DifferenceDecoder {
             rest = after;
         }
         input.end()?;
-        let words = &words[..raw.len()];
-        with_word!(layout, add(layout, &model.classes, classes, &counts, words, base, raw));
+        let float = is_float(layout);
+        differences::add(backend, width, float, &model.classes, words, base, raw);
         Ok(())
-    }
-}
-
-/// Finds the class of each word, and counts them.
-fn classify<W: Word>(
-    of: &Classes,
-    base: &[u8],
-    classes: &mut [u8],
-    counts: &mut [usize; MAX_CLASSES],
-) {
-    for (classes, base) in classes.chunks_mut(255).zip(W::chunks(base).chunks(255)) {
-        // As few bytes as possible, so that many words are counted at a time.
-        let mut some = [0_u8; MAX_CLASSES];
-        for (class, base) in classes.iter_mut().zip(base) {
-            *class = of.of(W::read(base).exponent());
-            for (i, count) in some.iter_mut().enumerate() {
-                *count += u8::from(*class == i as u8);
-            }
-        }
-        counts.iter_mut().zip(some).for_each(|(sum, count)| *sum += usize::from(count));
-    }
-}
-
-/// Adds the differences to the words of the base.
-fn add<W: Word>(
-    layout: Layout,
-    of: &Classes,
-    classes: &[u8],
-    counts: &[usize; MAX_CLASSES],
-    words: &[u8],
-    base: &[u8],
-    raw: &mut [u8],
-) {
-    let float = is_float(layout);
-    let (raw, base, words) = (W::chunks_mut(raw), W::chunks(base), W::chunks(words));
-    if of.count() == 1 {
-        let keep = !of.is_alone(0);
-        for ((raw, base), word) in raw.iter_mut().zip(base).zip(words) {
-            W::read(word).plus(W::read(base).only_if(keep), float).write(raw);
-        }
-        return;
-    }
-    // The place of the next difference of each class.
-    let mut places = [0; MAX_CLASSES];
-    for class in 1..MAX_CLASSES {
-        places[class] = places[class - 1] + counts[class - 1];
-    }
-    for ((raw, base), &class) in raw.iter_mut().zip(base).zip(classes) {
-        let place = &mut places[usize::from(class) % MAX_CLASSES];
-        let base = W::read(base).only_if(!of.is_alone(class));
-        W::read(&words[*place]).plus(base, float).write(raw);
-        *place += 1;
     }
 }

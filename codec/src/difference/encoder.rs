@@ -1,11 +1,11 @@
 //! From words and those of their base to the streams of their differences.
 
 use at1w_simd::Backend;
+use at1w_simd::differences::{MAX_CLASSES, Word};
 use at1w_simd::planes::Layout;
 
-use super::classes::MAX_CLASSES;
 use super::model::Differences;
-use super::word::{Word, is_float, with_word};
+use super::word::{is_float, with_word};
 use crate::plane::{Choice, Stream};
 use crate::planes::Planes;
 

@@ -8,7 +8,6 @@ mod encoder;
 mod model;
 pub(crate) mod word;
 
-pub(crate) use classes::{Classes, MAX_CLASSES};
 pub(crate) use decoder::DifferenceDecoder;
 pub(crate) use encoder::DifferenceEncoder;
 pub(crate) use model::Differences;

@@ -1,8 +1,9 @@
 //! The part of a model that differences share: the classes, and a table for each plane of each.
 
+use at1w_simd::differences::Classes;
 use at1w_simd::planes::Layout;
 
-use super::classes::Classes;
+use super::classes;
 use super::word::is_float;
 use crate::DecodeError;
 use crate::cursor::Cursor;
@@ -19,7 +20,7 @@ pub(crate) struct Differences {
 
 impl Differences {
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
-        self.classes.write(out);
+        classes::write(&self.classes, out);
         for table in self.tables.iter().flat_map(Tables::planes) {
             PlaneTable::write_kind(table.as_deref(), out);
         }
@@ -27,7 +28,7 @@ impl Differences {
 
     /// Reads what [`Differences::write`] wrote.
     pub(crate) fn read(layout: Layout, input: &mut Cursor<'_>) -> Result<Self, DecodeError> {
-        let classes = Classes::read(is_float(layout), input)?;
+        let classes = classes::read(is_float(layout), input)?;
         let mut tables = vec![Tables::none(layout); classes.count()];
         for tables in &mut tables {
             for (plane, table) in tables.planes_mut().iter_mut().enumerate() {

@@ -177,7 +177,7 @@ impl Undecoded {
             Self::Damaged(problem) => problem,
             Self::Base(error) => return error,
         };
-        if let Some(ground) = &plan.ground
+        if let Some(ground) = plan.ground.as_ref().filter(|ground| ground.plan.is_verifiable())
             && let Err(error) = ground.verify(plan, chunk)
         {
             return error;

@@ -1,7 +1,8 @@
 //! Reading: from an open file to verified tensors, slices and the original bytes.
 //!
 //! `index` is read at opening and checked by `records`; `stored` is a tensor as the index places
-//! it; `base` is what a version needs of another file, and `folders` looks for it; `plan` is all that decoding its chunks needs; `decode` decodes and verifies chunks.
+//! it; `base` is what a version needs of another file, and `folders` looks for it; `plan` is all
+//! that decoding its chunks needs; `decode` decodes and verifies chunks.
 
 pub(crate) mod base;
 pub(crate) mod buffer;
@@ -20,4 +21,5 @@ pub(crate) mod slice;
 pub(crate) mod stored;
 pub(crate) mod tensor;
 pub(crate) mod unpack;
+pub(crate) mod update;
 pub(crate) mod weights;

@@ -42,9 +42,25 @@ impl<'a> Plan<'a> {
         if let Some(states) = tensor.plain {
             return Ok(Self::plain(tensor, states));
         }
+        let ground = match tensor.entry.base {
+            Some((_, base)) => {
+                Some(Ground { plan: Self::read(tensor.base()?)?, predictor: base.predictor })
+            }
+            None => None,
+        };
+        Self::read_with(tensor, ground)
+    }
+
+    /// [`Plan::read`] for a tensor whose base is known, and that is not the same.
+    pub(crate) fn read_on(tensor: Stored<'a>, ground: Ground<'a>) -> Result<Self> {
+        Self::read_with(tensor, Some(ground))
+    }
+
+    fn read_with(tensor: Stored<'a>, ground: Option<Ground<'a>>) -> Result<Self> {
         let range = Self::range(tensor);
         let bytes = source::read(tensor.source, range.clone());
-        Self::parse(tensor, range.start, bytes.map_err(|error| tensor.located(error))?)
+        let bytes = bytes.map_err(|error| tensor.located(error))?;
+        Ok(Self { ground: ground.map(Box::new), ..Self::parse(tensor, range.start, bytes)? })
     }
 
     /// Makes the plan of a tensor that is not packed.
@@ -102,14 +118,7 @@ impl<'a> Plan<'a> {
         let model = &bytes[(model_start - first) as usize..][..tensor.entry.model_len as usize];
         let model = tensor.parse_model(model_start, model)?;
         let (payloads, states) = (Vec::new(), Vec::new());
-        let ground = match tensor.entry.base {
-            Some((_, base)) => {
-                let plan = Self::read(tensor.base()?)?;
-                Some(Box::new(Ground { plan, predictor: base.predictor }))
-            }
-            None => None,
-        };
-        let mut plan = Self { tensor, model, payloads, states, read: None, ground };
+        let mut plan = Self { tensor, model, payloads, states, read: None, ground: None };
         if chunks == 1 {
             plan.add_payload(start, model_start - start)?;
         } else {
@@ -178,6 +187,11 @@ impl<'a> Plan<'a> {
     pub(crate) fn position(&self, chunk: u64) -> Position {
         let width = self.model.layout().width() as u64;
         Position::after_elements(self.tensor.chunking().range(chunk).start / width)
+    }
+
+    /// Whether there are states to verify each chunk. Memory that is to be updated has none.
+    pub(crate) fn is_verifiable(&self) -> bool {
+        self.states.len() + 1 >= self.payloads.len()
     }
 
     /// Returns the offset of the payload of a chunk in the file.

@@ -14,6 +14,7 @@ use super::coder::{Coder, StoredModel};
 use super::known::Known;
 use super::measure::measure;
 use super::options::PackOptions;
+use super::pack_base::MIN_GAIN;
 use super::versions::{self, Version};
 use crate::batches::ChunkRef;
 use crate::error::{Error, Result};
@@ -141,7 +142,7 @@ impl<'a> BatchEncoder<'a> {
         });
         let sum = |a: (u64, u64), b: (u64, u64)| Ok((a.0 + b.0, a.1 + b.1));
         let (with, without) = lens.try_reduce(|| (0, 0), sum)?;
-        Ok(if with + without / versions::MIN_GAIN < without { based } else { alone })
+        Ok(if with + without / MIN_GAIN < without { based } else { alone })
     }
 
     /// Returns the base of a tensor that is not the same as it.
@@ -258,7 +259,7 @@ impl<'a> BatchEncoder<'a> {
         let len = encode(coder, &alone, out)?;
         if let (Some((shared, bytes, based_len, total)), Some(len)) = (based, len) {
             let without = len as u64 + alone.model.bytes.len() as u64;
-            if total + without / versions::MIN_GAIN < without {
+            if total + without / MIN_GAIN < without {
                 *out = bytes;
                 return Ok((shared, Some(based_len)));
             }

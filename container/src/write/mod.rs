@@ -2,7 +2,8 @@
 //!
 //! `pack` leads: `dedup` finds equal tensors, `measure` makes the models of large ones,
 //! `batch_encoder` reads and encodes chunks by `coder`, and `output` hashes and writes them.
-//! `versions` finds bases in other files. `parts` packs for a store, which has some tensors already.
+//! `versions` finds bases in other files. `parts` packs for a store, which has some tensors
+//! already.
 
 mod batch_encoder;
 mod buffers;
@@ -14,8 +15,9 @@ mod measure;
 pub(crate) mod options;
 mod output;
 pub(crate) mod pack;
+pub(crate) mod pack_base;
 pub(crate) mod parts;
 pub(crate) mod rebase;
 pub(crate) mod staged;
 mod tensor_order;
-pub(crate) mod versions;
+mod versions;

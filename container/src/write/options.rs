@@ -4,7 +4,7 @@ use std::fmt;
 
 use at1w_codec::{Backend, Level};
 
-use super::versions::PackBase;
+use super::pack_base::PackBase;
 use crate::progress::Progress;
 
 /// How to pack a file.

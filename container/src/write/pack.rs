@@ -38,6 +38,7 @@ use crate::summary::Summary;
 /// [`Error::SourceChanged`] and those of reading and writing; all name the file.
 pub fn pack_file(source: &Path, target: &Path, options: &PackOptions<'_>) -> Result<Summary> {
     check_distinct(source, target)?;
+    options.bases.iter().try_for_each(|base| base.check_target(target))?;
     pack_file_with_mode(source, target, Mode::like(source)?, options)
 }
 

@@ -27,6 +27,7 @@ pub fn rebase_file(
     finder: Folders,
     options: &PackOptions<'_>,
 ) -> Result<Summary> {
+    options.bases.iter().try_for_each(|base| base.check_target(target))?;
     let mode = Mode::like(source)?;
     let reader = Reader::open(source)?.with_bases(Arc::new(finder));
     // What is damaged is named as such, and not only as a source that cannot be read.

@@ -1,0 +1,227 @@
+//! A file that new ones may be versions of, and how like it they are.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use at1w_codec::{DifferenceBuilder, Dtype, Predictor};
+use rayon::prelude::*;
+
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::format::bases::BaseModel;
+use crate::format::chunking::Chunking;
+use crate::format::header::Header;
+use crate::format::root::root;
+use crate::format::tensor_info::TensorInfo;
+use crate::fs::atomic::check_distinct;
+use crate::read::options::OpenOptions;
+use crate::read::weights::Weights;
+use crate::source::{self, ReadAt};
+
+/// A version has to win one part in this over the tensor alone.
+pub(super) const MIN_GAIN: u64 = 64;
+
+/// The number of chunks that a sample is taken of, and of runs in each.
+const SAMPLED_CHUNKS: u64 = 4;
+const RUNS: usize = 4;
+
+/// The number of elements of a run.
+const RUN_LEN: usize = 512;
+
+/// The number of tensors that a file is chosen by.
+const LOOKED_AT: usize = 8;
+
+/// The longest name that a base is listed by.
+const MAX_NAME_LEN: usize = 255;
+
+/// A file whose tensors may be bases of those that are packed.
+pub struct PackBase {
+    weights: Arc<Weights>,
+    path: PathBuf,
+    root: OnceLock<Digest>,
+}
+
+impl fmt::Debug for PackBase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PackBase").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl PackBase {
+    /// Opens a packed file or a safetensors file.
+    ///
+    /// # Errors
+    /// As [`Weights::open`].
+    pub fn open(path: &Path, options: &OpenOptions) -> Result<Self> {
+        Ok(Self::new(Arc::new(Weights::open(path, options)?), path))
+    }
+
+    /// Takes an open file. Its path is shown in errors, and the name of the file is kept in those
+    /// that are packed, as a hint of where to look.
+    pub fn new(weights: Arc<Weights>, path: &Path) -> Self {
+        Self { weights, path: path.into(), root: OnceLock::new() }
+    }
+
+    /// Chooses the file that a safetensors file is most like, by a look at its largest tensors;
+    /// `None` if it is a version of none of them.
+    ///
+    /// # Errors
+    /// [`Error::Safetensors`], and those of reading.
+    pub fn best(source: &dyn ReadAt, files: Vec<Self>) -> Result<Option<Self>> {
+        let header = Header::read(source)?;
+        let mut largest: Vec<_> = header.tensors().iter().collect();
+        largest.sort_by_key(|info| std::cmp::Reverse(info.raw_len()));
+        largest.retain(|info| info.raw_len() > 0);
+        largest.truncate(LOOKED_AT);
+        let mut best = None;
+        for file in files {
+            let (mut cost, mut alone) = (0, 0);
+            for info in &largest {
+                let sampled = file.sampled(source, &header, info)?;
+                // A sample stands for the whole tensor.
+                let (with, without) = sampled.map_or((1, 1), |(_, _, sampled)| sampled.costs);
+                let share = |cost: u64| {
+                    u128::from(info.raw_len()) * u128::from(cost) / u128::from(without.max(1))
+                };
+                cost += share(with.min(without));
+                alone += share(without);
+            }
+            let wins = cost + alone / u128::from(MIN_GAIN) < alone;
+            if wins && best.as_ref().is_none_or(|(least, _)| cost < *least) {
+                best = Some((cost, file));
+            }
+        }
+        Ok(best.map(|(_, file)| file))
+    }
+
+    /// Looks at a tensor and the one of the same name here, if that can be its base.
+    pub(super) fn sampled(
+        &self,
+        source: &dyn ReadAt,
+        header: &Header,
+        info: &TensorInfo,
+    ) -> Result<Option<(usize, Predictor, Sampled)>> {
+        let other = self.weights.header();
+        let Ok(tensor) = other.index_of(info.name()) else { return Ok(None) };
+        let Some(predictor) = between(&other.tensors()[tensor], info) else { return Ok(None) };
+        let sampled = sample(source, header, info, self, tensor, predictor)?;
+        Ok(Some((tensor, predictor, sampled)))
+    }
+
+    /// Returns the file.
+    pub fn weights(&self) -> &Arc<Weights> {
+        &self.weights
+    }
+
+    /// Returns the path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Checks that a file to be written is another one: a version that took the place of its base
+    /// could never be read.
+    ///
+    /// # Errors
+    /// [`Error::SameFile`].
+    pub fn check_target(&self, target: &Path) -> Result<()> {
+        check_distinct(&self.path, target)
+    }
+
+    /// Returns the depth of the tensor that has most bases: 0 for a file that stands alone.
+    pub fn depth(&self) -> u8 {
+        let tensors = 0..self.weights.header().tensors().len();
+        tensors.map(|tensor| self.weights.depth(tensor)).max().unwrap_or(0)
+    }
+
+    /// Returns the root. Of a safetensors file it is the one that its packed file would have.
+    fn root(&self) -> Result<Digest> {
+        if let Some(root) = self.weights.root() {
+            return Ok(root);
+        }
+        if self.root.get().is_none() {
+            let header = self.weights.header();
+            let tensors = (0..header.tensors().len()).into_par_iter();
+            let digests: Vec<_> =
+                tensors.map(|tensor| self.weights.content_digest(tensor)).collect::<Result<_>>()?;
+            let root = root(header.bytes(), digests.into_iter());
+            self.root.get_or_init(|| root);
+        }
+        Ok(*self.root.get().expect("it was set above"))
+    }
+
+    /// Returns the entry of the model in an index.
+    pub(super) fn model(&self) -> Result<BaseModel> {
+        let name = self.path.file_name().unwrap_or(self.path.as_os_str()).to_string_lossy();
+        let mut name = name.into_owned();
+        while name.len() > MAX_NAME_LEN {
+            name.pop();
+        }
+        if name.is_empty() {
+            name = "model".into();
+        }
+        Ok(BaseModel { root: self.root()?, name: name.into() })
+    }
+
+    pub(super) fn located(&self, error: Error) -> Error {
+        error.in_file(&self.path)
+    }
+}
+
+/// Returns how a base predicts a tensor, if it does.
+fn between(base: &TensorInfo, info: &TensorInfo) -> Option<Predictor> {
+    if base.is_like(info) {
+        return Some(Predictor::Identity);
+    }
+    let predictor = Predictor::between(base.dtype()?, info.dtype()?)?;
+    (base.shape() == info.shape()).then_some(predictor)
+}
+
+/// A look at some elements of a tensor and of its base.
+pub(super) struct Sampled {
+    /// Whether all are equal.
+    pub(super) equal: bool,
+    /// The cost of the differences, and of the elements alone.
+    pub(super) costs: (u64, u64),
+}
+
+fn sample(
+    source: &dyn ReadAt,
+    header: &Header,
+    info: &TensorInfo,
+    base: &PackBase,
+    tensor: usize,
+    predictor: Predictor,
+) -> Result<Sampled> {
+    let chunking = Chunking::of(info);
+    let (dtype, start) = (info.coded_as(), header.data_start() + info.data.start);
+    let run_len = RUN_LEN * dtype.layout().width();
+    let count = chunking.count().min(SAMPLED_CHUNKS);
+    let mut builder = DifferenceBuilder::new(dtype);
+    let mut equal = true;
+    let mut base_raw = Vec::new();
+    for i in 0..count {
+        let range = chunking.range(chunking.count() * i / count);
+        let raw = source::read(source, start + range.start..start + range.end)?;
+        let of_base = predictor.base_len(range.start)..predictor.base_len(range.end);
+        base_raw.resize((of_base.end - of_base.start) as usize, 0);
+        base.weights
+            .read_range(tensor, of_base, &mut base_raw)
+            .map_err(|error| base.located(error))?;
+        let predicted = predict(predictor, dtype, &base_raw);
+        let step = (raw.len() / RUNS).next_multiple_of(run_len).max(run_len);
+        for (raw, base) in raw.chunks(step).zip(predicted.chunks(step)) {
+            let len = raw.len().min(run_len);
+            equal &= raw[..len] == base[..len];
+            builder.add(&base[..len], &raw[..len]).expect("runs are of whole elements");
+        }
+    }
+    Ok(Sampled { equal, costs: builder.costs() })
+}
+
+fn predict(predictor: Predictor, dtype: Dtype, base: &[u8]) -> Vec<u8> {
+    let len = base.len() as u64 / predictor.base_len(1);
+    let mut predicted = vec![0; len as usize];
+    predictor.predict(dtype, base, &mut predicted);
+    predicted
+}
