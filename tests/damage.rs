@@ -148,7 +148,7 @@ fn a_feature_is_named_by_the_file_that_uses_it() {
 fn versions_name_their_feature() {
     let packed = small_bases().packed(Level::Default, &version(1, SMALL)).unwrap();
     assert_eq!(open(&packed).unwrap().info().required_features & 2, 2);
-    // Without the bit, the bases are no part of an index; nor are they without a tensor that has one.
+    // Without the bit, the bases are no part of an index; nor are they without versions.
     assert!(open(&with_trailer(&packed, 136, &[0])).is_err());
     let mut unflagged = packed.clone();
     let index = packed.len()

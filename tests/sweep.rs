@@ -1,9 +1,12 @@
 //! Damages small files in every way, and reads all of each.
 
+use std::sync::Arc;
+
 use at1w_container::{Error, Reader};
 
 use crate::files::{FILES, pair};
 use crate::open;
+use crate::versions::{Bases, NAMES, small_base};
 
 /// The outcome for files that were damaged in one way.
 #[derive(Debug, Default)]
@@ -29,12 +32,15 @@ struct Read {
 }
 
 fn read(file: &[u8]) -> Result<Read, Error> {
-    let reader: Reader = open(file)?;
+    Ok(read_all(&open(file)?))
+}
+
+fn read_all(reader: &Reader) -> Read {
     let tensors: Vec<_> = reader.tensors().map(|tensor| tensor.read_to_vec().ok()).collect();
     let whole = tensors.iter().all(Option::is_some)
         && reader.verify(&()).is_ok()
         && reader.verify_original(&()).is_ok();
-    Ok(Read { tensors, header: reader.header().bytes().to_vec(), whole })
+    Read { tensors, header: reader.header().bytes().to_vec(), whole }
 }
 
 impl Tally {
@@ -44,8 +50,13 @@ impl Tally {
 
     /// Reads a damaged file, and compares it with the files that it was made of.
     fn add(&mut self, damaged: &[u8], intact: &[Read]) {
+        self.add_read(read(damaged), intact);
+    }
+
+    /// Compares what was read with the files that it was made of.
+    fn add_read(&mut self, read: Result<Read, Error>, intact: &[Read]) {
         self.tried += 1;
-        let Ok(read) = read(damaged) else {
+        let Ok(read) = read else {
             self.refused += 1;
             return;
         };
@@ -82,7 +93,25 @@ pub fn sweep(stride: usize) -> Vec<Tally> {
         tallies.extend([flips, cuts]);
     }
     tallies.push(splices(stride));
+    tallies.push(bases(stride));
     tallies
+}
+
+/// Flips every bit of a base, and reads the version.
+fn bases(stride: usize) -> Tally {
+    let (base, file) = (small_base(), FILES.iter().find(|file| file.name == "versions"));
+    let version = file.expect("one of the files").packed();
+    let intact = [read(&version).expect("an intact file")];
+    let mut tally = Tally::new("versions: single bits of the base flipped".into());
+    for bit in (0..base.len() * 8).step_by(stride) {
+        let mut damaged = base.clone();
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        let read = Bases::open(&[(NAMES[0], &damaged)])
+            .and_then(|bases| Ok(open(&version)?.with_bases(Arc::new(bases))))
+            .map(|reader| read_all(&reader));
+        tally.add_read(read, &intact);
+    }
+    tally
 }
 
 /// Joins the start of one file with the end of the other, and puts pieces of one into the other.

@@ -17,14 +17,22 @@ pub struct Bases(Vec<(&'static str, Arc<Weights>)>);
 
 impl Bases {
     /// Opens files, each of which may have its bases in those before it.
-    pub fn new(files: &[(&'static str, &[u8])]) -> Self {
+    ///
+    /// # Errors
+    /// The errors of opening.
+    pub fn open(files: &[(&'static str, &[u8])]) -> Result<Self> {
         let mut opened = Self(Vec::new());
         for (name, file) in files {
-            let weights = Weights::new(Box::new(file.to_vec()), &OpenOptions::new());
-            let weights = weights.expect("a valid base").with_bases(Arc::new(opened.clone()));
+            let weights = Weights::new(Box::new(file.to_vec()), &OpenOptions::new())?;
+            let weights = weights.with_bases(Arc::new(opened.clone()));
             opened.0.push((name, Arc::new(weights)));
         }
-        opened
+        Ok(opened)
+    }
+
+    /// [`Bases::open`] for files that are valid.
+    pub fn new(files: &[(&'static str, &[u8])]) -> Self {
+        Self::open(files).expect("valid bases")
     }
 
     /// Packs a file as a version of the last of these.
@@ -118,14 +126,15 @@ pub fn packed_versions(size: usize) -> [Vec<u8>; 3] {
     files.try_into().expect("three files")
 }
 
-/// Returns the base of small files that tests damage.
+/// Packs the base of small files that tests damage.
+pub fn small_base() -> Vec<u8> {
+    Bases::new(&[]).packed(Level::Default, &version(0, SMALL)).expect("a valid file")
+}
+
+/// Opens the base of small files that tests damage.
 pub fn small_bases() -> Arc<Bases> {
     static BASES: OnceLock<Arc<Bases>> = OnceLock::new();
-    let open = || {
-        let base = Bases::new(&[]).packed(Level::Default, &version(0, SMALL));
-        Arc::new(Bases::new(&[(NAMES[0], &base.expect("a valid file"))]))
-    };
-    BASES.get_or_init(open).clone()
+    BASES.get_or_init(|| Arc::new(Bases::new(&[(NAMES[0], &small_base())]))).clone()
 }
 
 /// The size of small files that tests damage.
