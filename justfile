@@ -133,6 +133,10 @@ bench-python:
 bench-remote:
     benches/remote/run.sh
 
+# Prints what versions cost: trained pairs, twins, and real pairs of the corpus; or two pairs, `short`
+bench-versions *ARG:
+    benches/versions/run.sh {{ ARG }}
+
 # Runs criterion, to work on one kernel (after `just corpus`)
 bench-kernels *ARG:
     cargo bench -p at1w-benches {{ ARG }}

@@ -216,6 +216,13 @@ fn advice(error: &Error) -> Option<&'static str> {
             Some("--force replaces it; --update packs what has changed; -o names another target")
         }
         Error::NothingLeft(_) => Some("--yes removes everything all the same"),
+        Error::NoBase { .. } => Some(
+            "put its file beside this one, or name its directory by --bases or AT1W_BASES; \
+             the root tells whether it is the right one",
+        ),
+        Error::BaseDepth { .. } => {
+            Some("'at1w rebase FILE --alone' lets the base stand alone; --max-depth allows more")
+        }
         Error::NoTensor { .. } => Some("'at1w ls FILE' lists the tensors"),
         Error::SourceChanged(_) => Some("run the command again when nothing writes to the source"),
         Error::Write(error) if error.kind() == io::ErrorKind::StorageFull => {

@@ -2,11 +2,11 @@
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Seek, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use at1w_container::{Error, OpenOptions, Reader, Weights};
+use at1w_container::{Error, Folders, OpenOptions, Reader, Weights};
 use at1w_remote::{Cache, OpenError, UrlOptions, is_remote, open_weights};
 
 use crate::failure::{Failure, Result, report_note};
@@ -35,6 +35,22 @@ pub(crate) fn has_no_path(path: &Path) -> bool {
     is_stdin(path) || address(path).is_some()
 }
 
+/// The directories that the command line names.
+static FOLDERS: OnceLock<Vec<PathBuf>> = OnceLock::new();
+
+/// Sets the directories in which bases are looked for, beside those of the files.
+pub(crate) fn look_in(folders: &[PathBuf]) {
+    FOLDERS.get_or_init(|| folders.to_vec());
+}
+
+/// Returns where the bases of a file are looked for: the directories that the command line names,
+/// its own, and those of the environment.
+pub(crate) fn folders(path: &Path) -> Folders {
+    let own = (!has_no_path(path)).then(|| path.parent().unwrap_or(Path::new("")).to_owned());
+    let named = FOLDERS.get().into_iter().flatten().cloned();
+    Folders::new(named.chain(own).chain(Folders::listed()), OpenOptions::new())
+}
+
 /// Checks that nobody wishes to choose among the files of what is one file.
 pub(crate) fn check_no_patterns(path: &Path, include: &[String], exclude: &[String]) -> Result<()> {
     if include.is_empty() && exclude.is_empty() {
@@ -60,9 +76,12 @@ pub(crate) enum Copy {
 pub(crate) fn open_with(path: &Path, options: &OpenOptions, copy: Copy) -> Result<Weights> {
     if is_stdin(path) {
         let source = Box::new(stdin_file()?);
-        return Ok(Weights::new(source, options).map_err(|error| error.in_file(shown(path)))?);
+        let weights = Weights::new(source, options).map_err(|error| error.in_file(shown(path)))?;
+        return Ok(weights.with_bases(Arc::new(folders(path))));
     }
-    let Some(address) = address(path) else { return Ok(Weights::open(path, options)?) };
+    let Some(address) = address(path) else {
+        return Ok(Weights::open(path, options)?.with_bases(Arc::new(folders(path))));
+    };
     let cache = match copy {
         Copy::Ignored => None,
         Copy::Read | Copy::Kept => Cache::of_user().map_err(Failure::Remote)?,
@@ -79,7 +98,7 @@ pub(crate) fn open_with(path: &Path, options: &OpenOptions, copy: Copy) -> Resul
         report_note(&format!("{shown}: all of it was downloaded: its server sends no ranges"));
     }
     COPIES.lock().unwrap_or_else(PoisonError::into_inner).extend(opened.cached);
-    Ok(opened.weights)
+    Ok(opened.weights.with_bases(Arc::new(folders(path))))
 }
 
 /// The copies in the cache that were opened.
@@ -102,11 +121,12 @@ pub(crate) fn open(path: &Path, options: &OpenOptions) -> Result<Weights> {
 
 /// Opens a packed file of a path, or standard input for `-`; an error names it.
 pub(crate) fn open_packed(path: &Path) -> Result<Reader> {
-    if !is_stdin(path) {
-        return Ok(Reader::open(path)?);
-    }
-    let reader = Reader::new(Box::new(stdin_file()?), &OpenOptions::new());
-    Ok(reader.map_err(|error| error.in_file(shown(path)))?)
+    let reader = match is_stdin(path) {
+        false => Reader::open(path)?,
+        true => Reader::new(Box::new(stdin_file()?), &OpenOptions::new())
+            .map_err(|error| error.in_file(shown(path)))?,
+    };
+    Ok(reader.with_bases(Arc::new(folders(path))))
 }
 
 /// Returns standard input as a file that can be read at any offset. What comes through a pipe is

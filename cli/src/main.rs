@@ -1,5 +1,6 @@
 //! The `at1w` command: model weights, packed losslessly and read back verified.
 
+mod bases;
 mod commands;
 mod comparison;
 mod directory;
@@ -19,6 +20,7 @@ mod signature;
 mod sources;
 mod verification;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use at1w_container::Backend;
@@ -47,6 +49,7 @@ Examples:
   at1w diff old.at1w new.safetensors   compare them by their tensors
   at1w measure ~/models                how small would everything be?
   at1w unpack model.at1w               make model.safetensors again
+  at1w pack tuned.safetensors --base model.at1w  keep only what differs
 
 Exit codes:
   0    done
@@ -69,6 +72,10 @@ struct Global {
     #[arg(long, global = true, value_name = "N", default_value_t = 0,
         value_parser = clap::value_parser!(u16).range(..=1024))]
     threads: u16,
+    /// Look for the bases of versions in this directory as well as beside each file; AT1W_BASES
+    /// lists some
+    #[arg(long, global = true, value_name = "DIR")]
+    bases: Vec<PathBuf>,
 }
 
 #[derive(Subcommand)]
@@ -81,6 +88,7 @@ enum Command {
     Diff(commands::diff::Diff),
     Measure(commands::measure::Measure),
     Verify(commands::verify::Verify),
+    Rebase(commands::rebase::Rebase),
     Push(commands::push::Push),
     Pull(commands::pull::Pull),
     Repo(commands::repo::Repo),
@@ -116,6 +124,7 @@ fn run(Cli { global, command }: Cli) -> Result<()> {
             ))
         },
     )?;
+    input::look_in(&global.bases);
     match command {
         Command::Pack(pack) => pack.run(&global),
         Command::Unpack(unpack) => unpack.run(&global),
@@ -125,6 +134,7 @@ fn run(Cli { global, command }: Cli) -> Result<()> {
         Command::Diff(diff) => diff.run(&global),
         Command::Measure(measure) => measure.run(&global),
         Command::Verify(verify) => verify.run(&global),
+        Command::Rebase(rebase) => rebase.run(&global),
         Command::Push(push) => push.run(&global),
         Command::Pull(pull) => pull.run(&global),
         Command::Repo(repo) => repo.run(&global),

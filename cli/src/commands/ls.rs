@@ -19,7 +19,8 @@ use crate::listing::tensors::{Patterns, TensorList};
 /// Prints for each tensor its name, dtype, shape, raw and stored bytes, the percentage of the two,
 /// stored bits per element, its model (scale and tables on the format page), and the SHA-256 of its
 /// raw bytes, which 'at1w get FILE NAME -o x.bin' writes and sha256sum hashes. A .safetensors has
-/// neither models nor digests. Of a URL only the index is read, which has no models.
+/// neither models nor digests. Of a URL only the index is read, which has no models. Of a version
+/// it prints the base and the depth as well: the number of files to one that stands alone.
 ///
 /// Of a directory it prints the files of weights in both formats, whatever their names are; with
 /// --tensors or a PATTERN the tensors of all of them. A file with several names counts once.
@@ -47,9 +48,10 @@ pub(crate) struct Ls {
 
 const HELP: &str = "\
 --json: a tensor has the keys name, dtype, shape, raw_bytes, stored_bytes, bits_per_element (null
-for empty tensors and unknown dtypes), model, chunks and sha256 (null for a .safetensors), and in a
-directory file. A file has path, original_path, format, tensors, dtypes, original_bytes,
-packed_bytes, root and original_sha256 (null where they are not known).
+for empty tensors and unknown dtypes), model, chunks and sha256 (null for a .safetensors), base and
+depth (null for a tensor that stands alone), and in a directory file. A file has path,
+original_path, format, tensors, dtypes, original_bytes, packed_bytes, root and original_sha256 (null
+where they are not known).
 
 Examples:
   at1w ls model.at1w

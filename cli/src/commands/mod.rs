@@ -16,6 +16,7 @@ pub(crate) mod measure;
 pub(crate) mod pack;
 pub(crate) mod pull;
 pub(crate) mod push;
+pub(crate) mod rebase;
 pub(crate) mod repo;
 mod revisions;
 pub(crate) mod serve;

@@ -142,7 +142,8 @@ impl Unpack {
                 reader.restore(out, &bar).map_err(in_source)
             })?;
         } else {
-            let options = UnpackOptions::new().overwrite(overwrite).progress(&bar);
+            let bases = input::folders(source);
+            let options = UnpackOptions::new().overwrite(overwrite).progress(&bar).bases(&bases);
             let modified = source.metadata().and_then(|metadata| metadata.modified()).ok();
             unpack_file(source, target, &options)?;
             if let (Some(modified), true) = (modified, self.update) {

@@ -34,6 +34,10 @@ struct TensorRow {
     model: Option<String>,
     chunks: Option<u64>,
     sha256: Option<String>,
+    /// The base, of a version: its file, and its name where that is another.
+    base: Option<String>,
+    /// The number of bases to a tensor that stands alone.
+    depth: Option<u8>,
     /// The file, in a list of several.
     #[serde(skip_serializing_if = "Option::is_none")]
     file: Option<String>,
@@ -100,6 +104,8 @@ impl TensorRow {
             model: None,
             chunks: None,
             sha256: None,
+            base: None,
+            depth: None,
             file: None,
         }
     }
@@ -107,12 +113,24 @@ impl TensorRow {
     /// Makes the row of a packed tensor, whose model is read if `models` says so.
     fn packed(info: &TensorInfo, tensor: &Tensor<'_>, models: bool) -> Opened<Self> {
         let model = if models { Some(tensor.model()?.to_string()) } else { None };
+        let base = tensor.base();
         Ok(Self {
+            base: base.map(|base| match base.tensor == info.name() {
+                true => base.file.to_owned(),
+                false => format!("{}:{}", base.file, base.tensor),
+            }),
+            depth: base.map(|base| base.depth),
             model,
             chunks: Some(tensor.chunk_count()),
             sha256: Some(tensor.digest().to_string()),
             ..Self::new(info, tensor.stored_len())
         })
+    }
+
+    /// Returns the base and the depth as they are shown.
+    fn base_cells(&self) -> [String; 2] {
+        let base = self.base.as_deref().map_or("-".into(), |base| printable(base).into_owned());
+        [base, self.depth.map_or("-".into(), |depth| depth.to_string())]
     }
 
     fn cells(&self, figures: Figures) -> Vec<String> {
@@ -205,12 +223,19 @@ impl TensorList {
             ("MODEL", Left),
             ("SHA-256", Left),
         ];
+        let based = self.rows.iter().any(|row| row.base.is_some());
+        if based {
+            head.extend([("BASE", Left), ("DEPTH", Right)]);
+        }
         if several {
             head.push(("FILE", Left));
         }
         let mut table = Table::new(&head);
         for row in &self.rows {
             let mut cells = row.cells(figures);
+            if based {
+                cells.extend(row.base_cells());
+            }
             cells.extend(row.file.iter().map(|file| printable(file).into_owned()));
             table.row(cells);
         }

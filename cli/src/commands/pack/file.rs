@@ -41,8 +41,20 @@ impl Pack {
             return Ok(());
         }
         let overwrite = self.force || self.update;
-        let options =
-            PackOptions::new().overwrite(overwrite).level(self.level.into()).progress(&bar);
+        let bases = match (&stdin, self.bases.base.is_empty()) {
+            (_, true) => Vec::new(),
+            (Some(file), false) => self.bases.open(file, &[target])?,
+            (None, false) => self.bases.open(&open(source)?, &[source, target])?,
+        };
+        if !is_stdout(target) {
+            bases.iter().try_for_each(|base| base.check_target(target))?;
+        }
+        let options = PackOptions::new()
+            .overwrite(overwrite)
+            .level(self.level.into())
+            .progress(&bar)
+            .bases(&bases)
+            .max_depth(self.bases.max_depth);
         let summary = match stdin {
             _ if is_stdout(target) => {
                 let file = stdin.map_or_else(|| open(source), Ok)?;

@@ -12,6 +12,7 @@ use clap::{Args, ValueEnum};
 
 pub(crate) use self::file::set_modified;
 use super::{AT1W, SAFETENSORS};
+use crate::bases::Bases;
 use crate::failure::{Failure, Result};
 use crate::figures::Figures;
 use crate::input::is_stdin;
@@ -84,6 +85,8 @@ pub(crate) struct Pack {
     /// Replace a file that exists, or files in a directory that exists; other files there stay
     #[arg(long, short)]
     force: bool,
+    #[command(flatten)]
+    bases: Bases,
     /// Print a line of JSON for each event, and one for the summary
     #[arg(long)]
     json: bool,
@@ -119,6 +122,8 @@ Examples:
   at1w pack ~/models/minilm                     make ~/models/minilm.at1w/
   at1w pack ~/models/minilm --keep-names -o minilm-packed
   at1w pack '~/models/*' -o /backup --update --prune  every night: only what has changed
+  at1w pack step200.safetensors --base step100.at1w  only what differs
+  at1w pack step200.safetensors --base auto runs/
   at1w pack --in-place ~/models/minilm          the same names, a third smaller
   at1w pack -n ~/models/minilm                  how small would it be?";
 
@@ -138,6 +143,12 @@ impl Pack {
     }
 
     fn pack(&self, job: &Job, report: &mut Report<'_>, global: &Global) -> Result<()> {
+        let based = !self.bases.base.is_empty();
+        if based && (self.dry_run || self.in_place || job.source.is_dir()) {
+            let problem =
+                "--base is for files one by one, not for directories, dry runs or in place";
+            return Err(Failure::Usage(problem.into()));
+        }
         match (job.source.is_dir(), self.dry_run) {
             _ if self.in_place && !self.dry_run => self.pack_in_place(&job.source, report, global),
             (true, false) => self.pack_directory(job, report, global),
