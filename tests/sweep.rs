@@ -97,13 +97,16 @@ pub fn sweep(stride: usize) -> Vec<Tally> {
     tallies
 }
 
-/// Flips every bit of a base, and reads the version.
+/// The share of the bits of a base that are flipped: each time two files are read.
+const OF_BASE: usize = 32;
+
+/// Flips bits of a base, and reads the version.
 fn bases(stride: usize) -> Tally {
     let (base, file) = (small_base(), FILES.iter().find(|file| file.name == "versions"));
     let version = file.expect("one of the files").packed();
     let intact = [read(&version).expect("an intact file")];
     let mut tally = Tally::new("versions: single bits of the base flipped".into());
-    for bit in (0..base.len() * 8).step_by(stride) {
+    for bit in (0..base.len() * 8).step_by(OF_BASE * stride) {
         let mut damaged = base.clone();
         damaged[bit / 8] ^= 1 << (bit % 8);
         let read = Bases::open(&[(NAMES[0], &damaged)])
