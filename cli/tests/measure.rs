@@ -136,6 +136,14 @@ fn stores_and_their_revisions_are_measured_as_the_files_were() {
     assert_eq!(report["families"]["tensors"], 1);
     let sample = place.json(&["measure", "models", "--sample", "50%", "--json"]);
     assert_eq!(totals(&sample)[0], totals(&report)[0]);
+    // Others get the same chunks.
+    let args = ["measure", "models", "--sample", "50%", "--against", "xz,zstd", "--json"];
+    let rows = place.json(&args)["against"].clone();
+    for (row, name) in rows.as_array().unwrap().iter().zip(["xz -6", "zstd -3"]) {
+        assert_eq!((&row["level"], &row["raw_bytes"]), (&json!(name), &rows[0]["raw_bytes"]));
+        let percent = row["percent"].as_f64().unwrap();
+        assert!(percent > 50.0 && percent < 100.0, "{row}");
+    }
     // A damaged file is named, and the rest is measured.
     let packs = fs::read_dir(place.path("models/packs/lab")).unwrap().flatten();
     let large = packs.max_by_key(|entry| entry.metadata().unwrap().len()).unwrap();

@@ -38,8 +38,8 @@ pub(crate) struct Measure {
     /// Another number chooses another sample
     #[arg(long, value_name = "N", default_value_t = 0, requires = "sample")]
     seed: u64,
-    /// Other compressors to compare with, over the same files; xz takes minutes for each GB
-    #[arg(long, value_name = "NAME", value_delimiter = ',', conflicts_with = "sample")]
+    /// Other compressors to compare with, over the same bytes; xz takes minutes for each GB
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
     against: Vec<RivalName>,
     /// The price of storing a TB for a month: USD:23
     #[arg(long, value_name = "PRICE")]
