@@ -11,6 +11,7 @@ import at1w.torch
 import pytest
 import safetensors.torch
 import torch
+from server import serving
 
 DTYPES = [
     *(torch.bool, torch.uint8, torch.int8, torch.uint16, torch.int16, torch.uint32, torch.int32),
@@ -27,6 +28,12 @@ def raw(tensor):
 def assert_same(ours, theirs):
     assert (ours.dtype, ours.shape, ours.device) == (theirs.dtype, theirs.shape, theirs.device)
     assert torch.equal(raw(ours), raw(theirs))
+
+
+def assert_all_same(ours, theirs):
+    assert ours.keys() == theirs.keys()
+    for name, tensor in ours.items():
+        assert_same(tensor, theirs[name])
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +141,40 @@ def test_load_model_returns_what_safetensors_returns(tmp_path, suffix):
     with pytest.raises(RuntimeError) as theirs:
         safetensors.torch.load_model(model("c"), tmp_path / "plain.safetensors")
     assert str(ours.value) == str(theirs.value)
+
+
+def test_models_are_streamed_into(tmp_path):
+    class Tied(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed = torch.nn.Embedding(50, 8)
+            self.norm = torch.nn.BatchNorm1d(8)
+            self.head = torch.nn.Linear(8, 50, bias=False)
+            self.head.weight = self.embed.weight
+
+    saved = Tied()
+    with torch.no_grad():
+        saved.norm.running_mean.normal_()
+    at1w.torch.save_model(saved, tmp_path / "model.at1w")
+    with serving(tmp_path) as server:
+        for device in ("cpu", "meta"):
+            with torch.device(device):
+                loaded = Tied()
+            source = tmp_path if device == "cpu" else f"{server.url}/model.at1w"
+            assert at1w.torch.load_model_from(source, loaded) == (set(), [])
+            assert loaded.head.weight is loaded.embed.weight
+            assert isinstance(loaded.norm.running_mean, torch.Tensor)
+            assert_all_same(loaded.state_dict(), saved.state_dict())
+    # What the file lacks, and what the model does not use.
+    other = torch.nn.ModuleDict({"norm": torch.nn.BatchNorm1d(8), "more": torch.nn.Linear(2, 2)})
+    missing, unexpected = at1w.torch.load_model_from(tmp_path, other, strict=False)
+    assert missing == {"more.weight", "more.bias"}
+    assert len(unexpected) == 1
+    with pytest.raises(RuntimeError, match="Missing key"):
+        at1w.torch.load_model_from(tmp_path, other)
+    wide = torch.nn.ModuleDict({"norm": torch.nn.BatchNorm1d(9)})
+    with pytest.raises(RuntimeError, match="shape"):
+        at1w.torch.load_model_from(tmp_path, wide, strict=False)
 
 
 def test_shared_memory_is_refused(tmp_path):
