@@ -33,8 +33,8 @@ impl Objects {
 /// Opens one file by its address: `http(s)://`, `s3://`, `gs://`, `az://`, or
 /// `hf://ns/name[@rev]/path` (the hub of `HF_ENDPOINT`, the token of `HF_TOKEN` or of its client).
 ///
-/// It blocks, and so does whatever reads the file: from asynchronous code, call it where blocking
-/// is allowed (`tokio::task::spawn_blocking`).
+/// It blocks, and so does whatever reads the file: asynchronous code calls both by
+/// [`unblock`](crate::unblock).
 ///
 /// # Errors
 /// As [`open_url_with`].

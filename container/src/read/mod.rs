@@ -7,6 +7,7 @@ pub(crate) mod buffer;
 pub(crate) mod decode;
 pub(crate) mod index;
 pub(crate) mod info;
+mod kept;
 pub(crate) mod options;
 mod plain;
 pub(crate) mod plan;

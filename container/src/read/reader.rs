@@ -10,6 +10,7 @@ use super::buffer::check_len;
 use super::decode::{self, Chunk, Job};
 use super::index::Index;
 use super::info::FileInfo;
+use super::kept::Kept;
 use super::options::{Limits, OpenOptions};
 use super::plan::Plan;
 use super::runs::Runs;
@@ -37,6 +38,10 @@ const READ_BATCH_LEN: u64 = 32 << 20;
 /// An open `.at1w` file. Its index is in memory and agrees with its root. Tensors are read, and
 /// their chunks verified, when they are asked for.
 ///
+/// The chunks of which slices were read last are kept, verified, up to
+/// [`OpenOptions::kept_len`] and up to 256 MiB in all open files. An open file does not follow
+/// changes: where somebody writes to it, reads fail, or give what was there when it was proven.
+///
 /// # Examples
 /// ```
 /// use at1w_container::{Dtype, OpenOptions, PackOptions, Reader, Staged, StagedTensor, pack};
@@ -58,6 +63,7 @@ pub struct Reader {
     pub(super) index: Index,
     pub(super) limits: Limits,
     pub(super) backend: Backend,
+    kept: Kept,
 }
 
 impl fmt::Debug for Reader {
@@ -97,7 +103,8 @@ impl Reader {
     pub fn new(source: Box<dyn ReadAt>, options: &OpenOptions) -> Result<Self> {
         let backend = chosen(options.backend)?;
         let index = Index::read(&*source, options)?;
-        Ok(Self { source, index, limits: options.limits, backend })
+        let kept = Kept::new(options.kept_len);
+        Ok(Self { source, index, limits: options.limits, backend, kept })
     }
 
     /// Returns the root of the file.
@@ -156,7 +163,7 @@ impl Reader {
         let entry = self.index.entry(index);
         let features = self.index.info.required_features;
         let stored = Stored { source: &*self.source, info, entry, backend: self.backend, features };
-        Tensor::new(stored, self.limits)
+        Tensor::new(stored, self.limits, (&self.kept, index))
     }
 
     /// Reads several tensors, each into memory of its size. Every chunk is verified. `wanted` may

@@ -7,6 +7,7 @@ use at1w_codec::{Dtype, Model};
 
 use super::buffer::{check_len, zeroed};
 use super::decode::{self, Chunk, Job};
+use super::kept::Kept;
 use super::options::Limits;
 use super::plan::Plan;
 use super::runs::Runs;
@@ -16,7 +17,7 @@ use crate::digest::Digest;
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::Result;
-use crate::progress::Progress;
+use crate::progress::{Progress, report};
 
 /// A tensor of an open file.
 ///
@@ -40,6 +41,8 @@ use crate::progress::Progress;
 pub struct Tensor<'a> {
     pub(super) stored: Stored<'a>,
     limits: Limits,
+    /// The chunks that the file keeps, and the index of the tensor in data order.
+    kept: (&'a Kept, usize),
 }
 
 impl fmt::Debug for Tensor<'_> {
@@ -54,8 +57,8 @@ impl fmt::Debug for Tensor<'_> {
 }
 
 impl<'a> Tensor<'a> {
-    pub(super) fn new(stored: Stored<'a>, limits: Limits) -> Self {
-        Self { stored, limits }
+    pub(super) fn new(stored: Stored<'a>, limits: Limits, kept: (&'a Kept, usize)) -> Self {
+        Self { stored, limits, kept }
     }
 
     /// Returns the name.
@@ -183,11 +186,33 @@ impl<'a> Tensor<'a> {
         if out.is_empty() {
             return Ok(());
         }
+        if self.copy_kept(runs, out) {
+            return report(progress, out.len() as u64);
+        }
         let source = self.stored.source;
         if source.request_cost() > 0 && runs.total() == self.raw_len() {
             source.will_read(&[self.stored.range()]);
         }
         self.read_planned(&Plan::read(self.stored)?, runs, out, progress)
+    }
+
+    /// Reads runs from chunks that the file keeps; returns whether it keeps all of them. Of a chunk
+    /// that is wanted whole it never keeps a copy.
+    fn copy_kept(&self, runs: &Runs, out: &mut [u8]) -> bool {
+        let (kept, tensor) = self.kept;
+        if !kept.takes(runs.total()) {
+            return false;
+        }
+        let chunking = self.stored.chunking();
+        let mut found = Vec::new();
+        for (chunk, out) in self.parts(runs, out) {
+            let Some(raw) = kept.get((tensor, chunk)) else { return false };
+            found.push((chunk, raw, out));
+        }
+        for (chunk, raw, out) in found {
+            runs.gather(chunking.range(chunk), &raw, out);
+        }
+        true
     }
 
     /// [`Tensor::read_runs`] by a plan that was read.
@@ -216,8 +241,14 @@ impl<'a> Tensor<'a> {
             source.will_read(&self.payloads(plan, runs));
         }
         decode::all(&mut whole, progress)?;
-        let copy = |chunk, raw: &_, out: &mut _| {
+        // A slice through all of a large tensor would only push out what others come back to.
+        let (kept, tensor) = self.kept;
+        let keeps = kept.takes(cut.iter().map(|&(chunk, _)| plan.chunk_len(chunk) as u64).sum());
+        let copy = |chunk, raw: &[u8], out: &mut _| {
             runs.gather(self.stored.chunking().range(chunk), raw, out);
+            if keeps {
+                kept.put((tensor, chunk), raw);
+            }
         };
         decode::parts(plan, &mut cut, copy, progress)
     }
