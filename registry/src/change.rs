@@ -39,7 +39,8 @@ impl Store {
     #[must_use]
     pub fn acting_as(&self, actor: &str) -> Self {
         let (objects, runs) = (Arc::clone(&self.objects), Arc::clone(&self.runs));
-        Self { objects, runs, times: self.times, limits: self.limits, actor: actor.into() }
+        let (recall, times, limits) = (self.recall.clone(), self.times, self.limits);
+        Self { objects, runs, recall, times, limits, actor: actor.into() }
     }
 
     /// Returns the last entry of a repository: its branches, its tags and its settings.
@@ -186,8 +187,7 @@ impl Store {
         }
         files.extend(stage.add_all(&local, &base.1)?);
         let removed = removed.into_iter().cloned().collect();
-        let changes =
-            Changes { repo, branch: options.branch, base, files, removed, delete: false };
+        let changes = Changes { repo, branch: options.branch, base, files, removed, delete: false };
         self.finish(head, changes, &lease, stage, options)
     }
 }

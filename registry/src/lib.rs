@@ -31,6 +31,7 @@ mod propose;
 mod prove;
 mod pull;
 mod push;
+mod recall;
 mod recipe;
 mod refs;
 mod relocate;

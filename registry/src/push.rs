@@ -281,6 +281,11 @@ impl Changes<'_> {
             tree.files.insert(path.clone(), file.clone());
         }
         if let Some((a, b)) = nested(&tree) {
+            let ours = |path: &str| self.files.iter().any(|(own, _)| own == path);
+            if ours(a) && ours(b) {
+                let problem = format!("would lie in the file {a}");
+                return Err(Error::Name { name: b.into(), problem });
+            }
             return Err(conflict(format!("{b} would lie in the file {a}")));
         }
         if let Some((a, b)) = case_clash(&tree, current) {

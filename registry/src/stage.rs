@@ -164,7 +164,8 @@ impl<'a> Stage<'a> {
         }
         self.read_before(files, before)?;
         // A blob of a hub cache has no suffix: the name that says weights goes before it.
-        let (weights, others): (Vec<_>, Vec<_>) = files.iter().partition(|file| file.says_weights());
+        let (weights, others): (Vec<_>, Vec<_>) =
+            files.iter().partition(|file| file.says_weights());
         let mut added = Vec::with_capacity(files.len());
         for file in weights.into_iter().chain(others) {
             if self.progress.cancelled() {

@@ -151,9 +151,7 @@ impl Hub {
         request = match payload {
             Payload::Nothing => request,
             Payload::Bytes(bytes) => request.body(bytes.clone()),
-            Payload::File(file, len) => {
-                request.header(CONTENT_LENGTH, *len).body(self.body(file)?)
-            }
+            Payload::File(file, len) => request.header(CONTENT_LENGTH, *len).body(self.body(file)?),
         };
         let patience = match payload {
             Payload::Nothing => self.options.timeout * 10,
