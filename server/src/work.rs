@@ -57,8 +57,8 @@ impl Slots {
         Arc::clone(slots.or_insert_with(|| Arc::new(Semaphore::new(self.most))))
     }
 
-    /// Does work of a caller, once there is a slot. The slot is that of the work: a client who hangs
-    /// up does not end it.
+    /// Does work of a caller, once there is a slot. The slot is that of the work: a client who
+    /// hangs up does not end it.
     pub(crate) async fn worked<T: Send + 'static>(
         &self,
         caller: &str,
