@@ -61,6 +61,19 @@ fn what_was_read_whole_is_kept_and_verified() {
     assert_eq!(list(), serde_json::json!([]));
 }
 
+#[test]
+fn addresses_are_measured_as_their_files() {
+    let place = Place::packed();
+    let server = served(&place, "model.safetensors");
+    let url = server.url("model.safetensors");
+    let there = place.json(&["measure", &url, "--json"]);
+    let here = place.json(&["measure", "model.safetensors", "--json"]);
+    assert_eq!(there["total"], here["total"]);
+    // A sample reads headers and the chunks that it takes.
+    let sample = place.json(&["measure", &url, "--sample", "10%", "--json"]);
+    assert_eq!(sample["total"]["raw_bytes"], here["total"]["raw_bytes"]);
+}
+
 /// Runs a command with the environment of a client of a hub.
 fn on_hub(place: &Place, hub: &Server, args: &[&str]) -> common::Outcome {
     let mut command = Command::new(env!("CARGO_BIN_EXE_at1w"));

@@ -1,13 +1,9 @@
 //! Measures a sample: chunks that stand for all are packed, read back and compared.
 
 use std::collections::HashSet;
-use std::fs::File;
 use std::time::Instant;
 
-use at1w_container::{
-    Error, Level, OpenOptions, Piece, Population, Progress, ReadAt, TensorInfo, Weights,
-    overhead_len,
-};
+use at1w_container::{Error, Level, Piece, Population, Progress, TensorInfo, overhead_len};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -149,7 +145,7 @@ impl Taking {
 
     /// Adds the tensors of a file to the population.
     fn add_header(&mut self, number: usize, source: &SourceFile, population: &mut Population) {
-        let weights = match Weights::open(&source.full, &OpenOptions::new()) {
+        let weights = match source.place.weights() {
             Ok(weights) => weights,
             Err(error) => return self.fail(number, source, &error),
         };
@@ -170,12 +166,10 @@ impl Taking {
         pieces: &[Piece],
         progress: &dyn Progress,
     ) -> Result<(), Error> {
-        let file = File::open(&source.full)
-            .map_err(|cause| Error::Io { path: source.full.clone(), cause })?;
-        let weights = Weights::open(&source.full, &OpenOptions::new())?;
+        let (file, weights) = (source.place.open()?, source.place.weights()?);
         let header = weights.header();
         for batch in pieces.chunks(BATCH) {
-            let read = batch.par_iter().map(|piece| piece.read(&file as &dyn ReadAt, header));
+            let read = batch.par_iter().map(|piece| piece.read(&*file, header));
             let read: Vec<Vec<u8>> = read.collect::<Result<_, Error>>()?;
             let batch_len: u64 = read.iter().map(|bytes| bytes.len() as u64).sum();
             let both = || batch.par_iter().zip(&read);

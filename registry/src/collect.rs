@@ -123,7 +123,7 @@ impl Store {
             // The end of a lease is told to its push before anything is marked.
             self.objects.delete(&leases.ended)?;
         }
-        let marked = survey(self, None, now, options.grace)?;
+        let marked = survey(self, None, now, options.grace, log::read_all)?;
         if !options.dry_run {
             log::renew_checkpoints(&self.objects, &self.objects.list(keys::REPOS)?)?;
         }

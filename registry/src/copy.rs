@@ -51,7 +51,7 @@ impl Store {
         let _held = Lease::begin(&target.objects, target.times.lease)?;
         // Logs first: all that they name now stays until the lease ends.
         let logs = self.objects.list(keys::REPOS)?;
-        let marked = survey(self, None, lease.began, Duration::ZERO)?;
+        let marked = survey(self, None, lease.began, Duration::ZERO, log::read_all)?;
         let mut copy =
             Copy { from: self, to: target, progress, done: Copied::default(), lost: None };
         for (namespace, marked) in &marked {

@@ -1,6 +1,8 @@
 //! The bytes of an original file, in ranges.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::io;
 use std::ops::Range;
 
 use at1w_container::{Digest, Error as Packing, Progress, ReadAt, Reader};
@@ -70,6 +72,32 @@ impl Original {
                     false => Err(Error::damaged(sha256.to_string(), "its SHA-256 does not match")),
                 }
             }
+        }
+    }
+}
+
+impl ReadAt for Original {
+    fn size(&self) -> io::Result<u64> {
+        match self {
+            Self::Packed(reader) => Ok(reader.info().original_len),
+            Self::Plain(PlainFile(file)) => file.size(),
+        }
+    }
+
+    fn read_at(&self, range: Range<u64>) -> io::Result<Cow<'_, [u8]>> {
+        match self {
+            Self::Packed(reader) => {
+                reader.read_original(range).map(Cow::Owned).map_err(io::Error::other)
+            }
+            Self::Plain(PlainFile(file)) => file.read_at(range),
+        }
+    }
+
+    fn request_cost(&self) -> u64 {
+        match self {
+            // Neighbours are merged below, where the packed bytes are read.
+            Self::Packed(_) => 0,
+            Self::Plain(PlainFile(file)) => file.request_cost(),
         }
     }
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::keys;
+use crate::log::read_each;
 use crate::mark::{Broken, Marked, Part, revision, survey};
 use crate::name::RepoName;
 use crate::prove::{Proof, pack_lens};
@@ -184,7 +185,7 @@ impl Store {
         if let Some(repo) = options.repo {
             self.head(repo)?;
         }
-        for (namespace, marked) in survey(self, asked, now, Duration::ZERO)? {
+        for (namespace, marked) in survey(self, asked, now, Duration::ZERO, read_each)? {
             self.scrub_namespace(&namespace, &marked, options, &mut done)?;
         }
         Ok(done)
