@@ -31,6 +31,9 @@ use crate::manage::record;
 use crate::mirror::ensure;
 use crate::revision::{find, find_stored};
 
+/// The longest signature of a commit, in bytes.
+const SIGNATURE: usize = 4 << 10;
+
 /// Answers what `at1w` asks for.
 pub(crate) async fn answer(call: Arc<Call>, segments: &[&str], body: Body) -> Answer {
     let get = call.method == Method::GET;
@@ -216,6 +219,10 @@ fn make(call: &Call, id: &RepoId, body: &Spooled) -> Answer {
     input.by_ref().take(LINE).read_until(b'\n', &mut line)?;
     let wish: Wish = parse(&line)?;
     check_ref(&wish.branch)?;
+    let signature = wish.signature.as_ref().map_or(0, |(_, signature)| signature.len());
+    if signature > SIGNATURE {
+        return Err(Problem::too_large(format!("The signature has more than {SIGNATURE} bytes")));
+    }
     if wish.message.len() > MESSAGE {
         return Err(Problem::too_large(format!("The message has more than {MESSAGE} bytes")));
     }
