@@ -154,6 +154,7 @@ impl Failure {
             Self::Store(error) if error.is_integrity() => 3,
             Self::Store(_) => 1,
             Self::Remote(at1w_remote::Error::Address { .. }) => 2,
+            Self::Remote(at1w_remote::Error::Answer { status: 404, .. }) => 4,
             Self::Remote(at1w_remote::Error::Cancelled) => INTERRUPTED,
             Self::Remote(_) => 1,
         }

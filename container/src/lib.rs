@@ -58,6 +58,6 @@ pub use self::write::known::StoredLen;
 pub use self::write::options::PackOptions;
 pub use self::write::pack::{pack, pack_file};
 pub use self::write::parts::{
-    Part, Parts, Place, TensorStore, pack_parts, part_len, replace_parts,
+    Part, Parts, Place, TensorStore, pack_parts, part_len, part_lens, replace_parts, tensor_digests,
 };
 pub use self::write::staged::{Staged, StagedTensor};

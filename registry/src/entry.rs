@@ -161,9 +161,9 @@ impl Commit {
 }
 
 impl Entry {
-    /// Whether the entry was written for the request with this key.
-    pub fn was_for(&self, request: &str) -> bool {
-        self.request.as_deref() == Some(request)
+    /// Returns the commit that the entry was written for, if that was the request with this key.
+    pub fn done_for(&self, request: Option<&str>) -> Option<&Commit> {
+        self.commit.as_ref().filter(|_| request.is_some() && self.request.as_deref() == request)
     }
 
     /// Returns the entry as it is stored: with the SHA-256 of all of it, since nothing else covers

@@ -1,5 +1,7 @@
 //! Storing files: what is not there yet is written to packs, and each file gets a recipe.
 
+mod outline;
+
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{Read, Write};
@@ -108,7 +110,7 @@ impl<'a> Stage<'a> {
                     if accept(stored) {
                         index.insert(stored.clone());
                     }
-                } else if view.marks.contains_key(&stored.location) {
+                } else if view.doubts.marks.contains_key(&stored.location) {
                     damaged.entry(stored.key).or_default().push(stored.location.clone());
                 }
             }
@@ -162,7 +164,8 @@ impl<'a> Stage<'a> {
         }
         self.read_before(files, before)?;
         // A blob of a hub cache has no suffix: the name that says weights goes before it.
-        let (weights, others): (Vec<_>, Vec<_>) = files.iter().partition(|file| says_weights(file));
+        let (weights, others): (Vec<_>, Vec<_>) =
+            files.iter().partition(|file| file.says_weights());
         let mut added = Vec::with_capacity(files.len());
         for file in weights.into_iter().chain(others) {
             if self.progress.cancelled() {
@@ -183,7 +186,7 @@ impl<'a> Stage<'a> {
             Some((before.sha256, name.clone()))
         };
         let same: Vec<_> =
-            files.iter().filter(|file| !says_weights(file)).filter_map(same).collect();
+            files.iter().filter(|file| !file.says_weights()).filter_map(same).collect();
         let key = |(sha256, name): &(Digest, String)| {
             format!("{}/{name}", keys::recipes(self.namespace, *sha256))
         };
@@ -198,7 +201,7 @@ impl<'a> Stage<'a> {
 
     fn add(&mut self, file: &SourceFile) -> Result<tree::File> {
         let source = File::open(&file.full).map_err(Error::io(&file.full))?;
-        if says_weights(file) {
+        if file.says_weights() {
             match self.add_packed(&source) {
                 Err(Error::Container(error)) => match error.innermost() {
                     Packing::Safetensors(_) | Packing::WrongKind(_) => {
@@ -280,12 +283,7 @@ impl<'a> Stage<'a> {
                         level: level.into(),
                         encoder: ENCODER.into(),
                     };
-                    for damaged in self.damaged.remove(&key).unwrap_or_default() {
-                        self.healed.insert(damaged, (location.clone(), stored.model_len));
-                    }
-                    self.packs.keep(&location.pack);
-                    self.index.insert(stored.clone());
-                    self.new.push(stored);
+                    self.add_tensor(stored);
                     location
                 }
             };
@@ -296,6 +294,16 @@ impl<'a> Stage<'a> {
             packed.tensors = tensors;
         }
         Ok(recipe)
+    }
+
+    /// Notes a tensor that was written: it is found from now on, and heals damaged ones.
+    fn add_tensor(&mut self, stored: Stored) {
+        for damaged in self.damaged.remove(&stored.key).unwrap_or_default() {
+            self.healed.insert(damaged, (stored.location.clone(), stored.model_len));
+        }
+        self.packs.keep(&stored.location.pack);
+        self.index.insert(stored.clone());
+        self.new.push(stored);
     }
 
     /// Proves the found tensors of a file whose packs nobody has proven lately; returns those that
@@ -403,7 +411,7 @@ impl<'a> Stage<'a> {
         };
         let root = recipe.packed.as_ref().map(|packed| packed.root);
         if !self.may_rely_on(&name, &recipe) {
-            if recipe.locations().any(|location| self.view.marks.contains_key(&location)) {
+            if recipe.locations().any(|location| self.view.doubts.marks.contains_key(&location)) {
                 self.note_bad(&recipe);
             }
             return Ok(None);
@@ -455,10 +463,7 @@ impl<'a> Stage<'a> {
     }
 
     fn may_rely_on(&self, name: &str, recipe: &Recipe) -> bool {
-        let key = format!("{}/{name}", keys::recipes(self.namespace, recipe.sha256));
-        let condemned = self.view.condemned.contains(&key);
-        let usable = |location: Location| self.view.usable(self.namespace, &location);
-        !condemned && recipe.locations().all(usable)
+        self.view.is_usable(self.namespace, name, recipe)
     }
 
     fn rely_on(&mut self, recipe: &Recipe) {
@@ -582,11 +587,6 @@ impl<'a> Stage<'a> {
     pub(crate) fn written(&self) -> u64 {
         self.packs.written()
     }
-}
-
-/// Whether the name of a file says that it holds weights.
-fn says_weights(file: &SourceFile) -> bool {
-    file.path.to_ascii_lowercase().ends_with(".safetensors")
 }
 
 /// Marks a damaged place, so that nobody relies on it.

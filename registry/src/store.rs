@@ -16,6 +16,7 @@ use crate::index::Runs;
 use crate::keys;
 use crate::log::{self, Head};
 use crate::name::{RepoName, Revision, check_namespace};
+use crate::recall::Recall;
 use crate::recipe::Recipe;
 use crate::stored_file::StoredFile;
 use crate::time::rfc3339;
@@ -85,6 +86,8 @@ impl Times {
 pub struct Store {
     pub(crate) objects: Arc<Objects>,
     pub(crate) runs: Arc<Runs>,
+    /// What is remembered of logs, by those who ask about the same ones again and again.
+    pub(crate) recall: Option<Arc<Recall>>,
     pub(crate) times: Times,
     /// What opening a packed file may allocate.
     pub(crate) limits: Limits,
@@ -111,8 +114,9 @@ impl Store {
 
     /// Opens the store in these objects.
     pub fn new(objects: Arc<Objects>) -> Self {
-        let (runs, times, limits) = (Arc::default(), Times::default(), Limits::default());
-        Self { objects, runs, times, limits, actor: actor() }
+        let (runs, recall) = (Arc::default(), None);
+        let (times, limits) = (Times::default(), Limits::default());
+        Self { objects, runs, recall, times, limits, actor: actor() }
     }
 
     /// Sets the times that all users of the store have to agree on.
@@ -125,6 +129,13 @@ impl Store {
     #[must_use]
     pub fn limits(self, limits: Limits) -> Self {
         Self { limits, ..self }
+    }
+
+    /// Returns the same store, which remembers logs: for a process that asks about the same ones
+    /// again and again.
+    #[must_use]
+    pub fn remembering(self) -> Self {
+        Self { recall: Some(Arc::default()), ..self }
     }
 
     /// Returns the objects of the store.
@@ -186,7 +197,11 @@ impl Store {
 
     /// Finds a repository that is there.
     pub(crate) fn head(&self, repo: &RepoName) -> Result<Head> {
-        match Head::find(&self.objects, repo)? {
+        let found = match &self.recall {
+            Some(recall) => recall.head(&self.objects, repo)?,
+            None => Head::find(&self.objects, repo)?,
+        };
+        match found {
             Some(head) if head.is_live() => Ok(head),
             found => {
                 self.require()?;
@@ -214,18 +229,14 @@ impl Store {
         if let Some(found) = refs().find(|found| found.commit == name) {
             return Ok(found.clone());
         }
-        let mut found: Option<Ref> = None;
-        for entry in log::read_all(&self.objects, &head.log, head.entry.seq)? {
-            let Some(commit) = entry.commit.filter(|commit| commit.id.starts_with(name)) else {
-                continue;
-            };
-            if found.is_some_and(|found| found.commit != commit.id) {
-                let problem = "is the beginning of several commits: write more of it".into();
-                return Err(Error::Name { name: name.into(), problem });
-            }
-            found = Some(Ref::to(&commit, entry.seq));
+        let nothing = Recall::default();
+        let recall = self.recall.as_deref().unwrap_or(&nothing);
+        let mut found = recall.commits(&self.objects, head, name)?;
+        if found.len() > 1 {
+            let problem = "is the beginning of several commits: write more of it".into();
+            return Err(Error::Name { name: name.into(), problem });
         }
-        found.ok_or_else(missing)
+        found.pop().ok_or_else(missing)
     }
 
     /// Reads the tree of a revision.

@@ -79,7 +79,7 @@ pub fn open_url_with(address: &str, options: &UrlOptions) -> Result<RemoteFile> 
 }
 
 /// Opens a file on a web server; or its packed form, where that is wanted and announced.
-fn open_web(
+pub(crate) fn open_web(
     url: &Url,
     token: Option<&str>,
     options: &UrlOptions,

@@ -8,10 +8,10 @@ use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, HOST};
 
 use crate::address::RepoId;
-use crate::claim::Owner;
 use crate::config::Anonymous;
 use crate::error::{Answer, Problem};
 use crate::hub::Hub;
+use crate::owner::Owner;
 use crate::token::{Role, Token};
 
 /// The one who asks.

@@ -67,6 +67,8 @@ impl Kind {
 #[derive(Clone, Debug)]
 pub(crate) struct RepoId {
     pub(crate) kind: Kind,
+    /// The namespace as it was spelled: a store has small letters alone.
+    namespace: String,
     /// The name in the store.
     pub(crate) repo: RepoName,
 }
@@ -78,8 +80,9 @@ impl RepoId {
         if other {
             return Err(Problem::bad(format!("{name:?} is reserved for other kinds")));
         }
-        let repo = RepoName::new(namespace, &format!("{}{name}", kind.prefix()))?;
-        Ok(Self { kind, repo })
+        let stored = namespace.to_ascii_lowercase();
+        let repo = RepoName::new(&stored, &format!("{}{name}", kind.prefix()))?;
+        Ok(Self { kind, namespace: namespace.into(), repo })
     }
 
     /// Returns the repository with a name in the store.
@@ -87,13 +90,13 @@ impl RepoId {
         let repo: RepoName = stored.parse()?;
         let kinds = [Kind::Dataset, Kind::Space];
         let kind = kinds.into_iter().find(|kind| repo.name.starts_with(kind.prefix()));
-        Ok(Self { kind: kind.unwrap_or(Kind::Model), repo })
+        let namespace = repo.namespace.clone();
+        Ok(Self { kind: kind.unwrap_or(Kind::Model), namespace, repo })
     }
 
-    /// Returns the name as clients know it.
+    /// Returns the name as the client spells it.
     pub(crate) fn shown(&self) -> String {
-        let RepoName { namespace, name } = &self.repo;
-        format!("{namespace}/{}", &name[self.kind.prefix().len()..])
+        format!("{}/{}", self.namespace, &self.repo.name[self.kind.prefix().len()..])
     }
 }
 
@@ -154,6 +157,11 @@ pub(crate) fn decode(text: &str, form: bool) -> Answer<String> {
     String::from_utf8(bytes).map_err(|_| Problem::bad("The address is not valid UTF-8"))
 }
 
+/// Whether a name is one of a commit.
+pub(crate) fn is_commit(name: &str) -> bool {
+    name.len() == 40 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 /// Encodes a segment of a path.
 pub(crate) fn encode(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
@@ -187,5 +195,7 @@ mod tests {
         assert_eq!(RepoId::of(&id.repo.to_string()).unwrap().kind, Kind::Dataset);
         assert!(RepoId::new(Kind::Model, "lab", "dataset--m").is_err());
         assert!(RepoId::new(Kind::Model, "..", "m").is_err());
+        let id = RepoId::new(Kind::Model, "Lab", "M").unwrap();
+        assert_eq!((id.shown(), id.repo.to_string()), ("Lab/M".into(), "lab/M".into()));
     }
 }

@@ -59,7 +59,8 @@ pub struct Mirror {
     pub upstream: String,
     /// The file with the token for it; empty is none.
     pub token_file: PathBuf,
-    /// The namespaces that are fetched from there; `*` is every one that nobody uses here.
+    /// The namespaces that are fetched from there; `*` is every one that nobody uses here. Where
+    /// none are named, an administrator chooses them by asking for them.
     pub namespaces: Vec<String>,
     /// Whether what is private or gated there is kept, as private, too.
     pub private: bool,

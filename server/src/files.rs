@@ -6,20 +6,18 @@ use std::sync::Arc;
 use at1w_container::Digest;
 use at1w_registry::{File, Original};
 use axum::body::Body;
-use axum::http::header::{
-    ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderValue,
-};
-use axum::http::{HeaderMap, HeaderName, Method, Response, StatusCode};
+use axum::http::header::CONTENT_LENGTH;
+use axum::http::{HeaderName, Method, Response, StatusCode};
 use sha2::{Digest as _, Sha256};
 use tracing::error;
 
-use crate::address::{RepoId, encode};
+use crate::address::RepoId;
 use crate::call::{Call, blocking};
 use crate::error::{Answer, Problem, header_value};
 use crate::mirror::ensure;
 use crate::packed;
 use crate::revision::find;
-use crate::send::{Read, Wanted, respond, send, wanted};
+use crate::send::{Read, Wanted, common, respond, send, wanted};
 
 /// Files that are stored as they are and have at most this many bytes are verified as a whole
 /// before any range of them leaves.
@@ -94,20 +92,6 @@ pub(crate) async fn answer(
     let all = matches!(wanted, Wanted::All);
     let read = reader(&call, namespace, file, all);
     send(&call, headers, wanted, size, read).await
-}
-
-/// Returns the headers that every answer about a file has.
-pub(crate) fn common(path: &str, commit: &str, etag: &str) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    let name = path.rsplit('/').next().unwrap_or_default();
-    let plain: String = name.chars().map(|c| if c == '"' || c == '\\' { '_' } else { c }).collect();
-    let shown = format!("inline; filename*=UTF-8''{}; filename=\"{plain}\";", encode(name));
-    headers.insert("x-repo-commit", header_value(commit));
-    headers.insert(ETAG, header_value(&format!("\"{etag}\"")));
-    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    headers.insert(CONTENT_DISPOSITION, header_value(&shown));
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-    headers
 }
 
 /// Answers with bytes that are in memory.

@@ -287,9 +287,7 @@ async fn store(call: &Arc<Call>, claim: Claim, body: Spooled) -> Answer<()> {
     if body.len != claim.size || body.sha256.to_string() != claim.oid {
         return Err(Problem::bad("The file is not what its SHA-256 and its size say"));
     }
-    let hub = Arc::clone(&call.hub);
-    worked(&call.hub.packing, move || {
-        keep(&hub, &claim.namespace, body.sha256, body.file.path(), &()).map(drop)
-    })
-    .await
+    let (hub, token) = (Arc::clone(&call.hub), claim.token.clone());
+    let work = move || keep(&hub, &claim.namespace, body.sha256, body.file.path(), &()).map(drop);
+    call.hub.packing.worked(&token, work).await
 }

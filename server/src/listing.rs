@@ -58,7 +58,8 @@ pub(crate) fn repos(call: &Call, kind: Kind) -> Answer {
     if matches!(call.who, crate::access::Who::Nobody) {
         return Err(Problem::needs_token());
     }
-    let author = call.query.get("author");
+    let author = call.query.get("author").map(str::to_ascii_lowercase);
+    let author = author.as_deref();
     if author.is_some_and(|author| at1w_registry::check_namespace(author).is_err()) {
         return Ok(answer(&[(); 0]));
     }
@@ -82,7 +83,7 @@ fn object(id: &RepoId, entry: &Entry, found: Option<&Ref>) -> Value {
         "_id": Digest::of(shown.as_bytes()).to_string()[..24],
         "id": shown,
         "modelId": shown,
-        "author": id.repo.namespace,
+        "author": shown.split('/').next(),
         "sha": main.map(|found| &found.commit),
         "lastModified": time(&entry.time),
         "createdAt": time(&entry.created),

@@ -10,11 +10,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
-use crate::address::{Kind, RepoId};
+use crate::address::{Kind, RepoId, is_commit};
 use crate::body::{SHORT, read};
 use crate::call::{Call, blocking, json as answer, parse, text};
 use crate::error::{Answer, Problem};
-use crate::revision::{is_commit, is_hidden, stored};
+use crate::revision::{is_hidden, stored};
 use crate::token::Role;
 
 /// The first file of a repository: uploads ask for `main` before they make it.

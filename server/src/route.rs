@@ -7,18 +7,20 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::body::Body;
-use axum::http::header::HeaderValue;
+use axum::http::header::{EXPECT, HeaderValue};
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
 use futures_util::FutureExt;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use tracing::{error, info};
 
 use crate::access::Who;
 use crate::address::{Kind, Query, RepoId, segments};
 use crate::call::{Call, blocking, json, text};
+use crate::drain::Shared;
 use crate::error::{Answer, Problem};
-use crate::hub::{Hub, random};
-use crate::{commit, files, lfs, listing, manage, mirror, pulls, xet};
+use crate::hub::Hub;
+use crate::random::random;
+use crate::{commit, files, lfs, listing, manage, mirror, own, pulls, xet};
 
 /// Answers a request, whatever happens.
 pub(crate) async fn answer(
@@ -33,8 +35,16 @@ pub(crate) async fn answer(
     let path = request.uri().path();
     let first = segments(path).ok().and_then(|segments| segments.into_iter().next());
     let path = if first.as_deref() == Some("lfs") { "/lfs/..." } else { path }.to_owned();
+    // Who waits to be told to send a body has sent none.
+    let waits = request.headers().contains_key(EXPECT);
+    let (parts, body) = request.into_parts();
+    let body = Shared::new(body);
+    let request = Request::from_parts(parts, body.body());
     let work = AssertUnwindSafe(handle(hub, peer, id.clone(), request)).catch_unwind();
     let answer = work.await.unwrap_or_else(|_| Err(Problem::internal("a panic")));
+    if !waits && !body.is_end_stream() {
+        body.drain().await;
+    }
     let mut response = answer.unwrap_or_else(|problem| {
         if problem.status.is_server_error() {
             let cause = problem.cause();
@@ -52,7 +62,7 @@ pub(crate) async fn answer(
     Ok(response)
 }
 
-async fn handle(hub: Arc<Hub>, peer: SocketAddr, id: String, request: Request<Incoming>) -> Answer {
+async fn handle(hub: Arc<Hub>, peer: SocketAddr, id: String, request: Request<Body>) -> Answer {
     let (parts, body) = request.into_parts();
     let client = client_of(&hub, &parts.headers, peer.ip());
     let path = parts.uri.path().to_owned();
@@ -101,7 +111,6 @@ async fn handle(hub: Arc<Hub>, peer: SocketAddr, id: String, request: Request<In
     let method = parts.method;
     let call =
         Arc::new(Call { hub, who, method, path: path.clone(), query, headers, peer: client, id });
-    let body = Body::new(body);
     match &segments[..] {
         ["api", rest @ ..] => api(call, rest, body).await,
         ["cas", rest @ ..] => xet::answer(call, rest, body).await,
@@ -169,6 +178,7 @@ async fn api(call: Arc<Call>, segments: &[&str], body: Body) -> Answer {
             drop(crate::body::read(&call, body, crate::body::SHORT).await?);
             Ok(json(&serde_json::json!({ "errors": [], "warnings": [] })))
         }
+        (_, ["at1w", "v1", rest @ ..]) => own::answer(call, rest, body).await,
         (&Method::POST, ["repos", "create"]) => manage::create(call, body).await,
         (&Method::DELETE, ["repos", "delete"]) => manage::delete(call, body).await,
         (&Method::POST, ["repos", "move"]) => manage::rename(call, body).await,

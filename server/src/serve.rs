@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use at1w_registry::Store;
+use at1w_remote::choose_encryption;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -19,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::hub::Hub;
 use crate::patient::Patient;
 use crate::route::answer;
-use crate::tls::{acceptor, choose_provider};
+use crate::tls::acceptor;
 
 /// How long requests may go on after the server was asked to end.
 const GRACE: Duration = Duration::from_secs(30);
@@ -34,7 +35,7 @@ pub fn serve(store: Store, config: Config, ready: impl FnOnce(&str, &str)) -> Re
     let failed = |cause| Error::Io { what: "starting threads".into(), cause };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(failed)?;
-    choose_provider();
+    choose_encryption();
     allow_open_files(config.limits.connections);
     let tls = acceptor(&config.tls)?;
     let hub = Arc::new(Hub::open(store, config)?);
@@ -74,6 +75,9 @@ async fn run(
     let scheme = if tls.is_some() { "https" } else { "http" };
     ready(&format!("{scheme}://{address}"), &secrets.display().to_string());
     info!(%address, store = hub.store.address(), "listening");
+    if !address.ip().is_loopback() && hub.config.public_url.is_empty() {
+        warn!("without public_url clients are sent to whatever address they say: set it");
+    }
     let limits = &hub.config.limits;
     let connections = Arc::new(Semaphore::new(limits.connections.max(1)));
     let idle = Duration::from_secs(limits.idle_time.max(1));

@@ -90,6 +90,16 @@ pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
+/// The tokens of a store.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Listed {
+    /// Those that can be read, the oldest first.
+    pub tokens: Vec<Token>,
+    /// The ids of those that cannot.
+    pub damaged: Vec<String>,
+}
+
 /// What was found for the SHA-256 of a secret, and when.
 type Found = (Instant, Option<Arc<Token>>);
 
@@ -122,6 +132,12 @@ impl Tokens {
             return Err(Error::Token(problem.into()));
         }
         let secret = secret();
+        let token = self.insert(&secret, new)?;
+        Ok((secret, token))
+    }
+
+    /// Makes the token with a secret.
+    pub(crate) fn insert(&self, secret: &str, new: &NewToken) -> Result<Token> {
         let sha256 = Digest::of(secret.as_bytes()).to_string();
         let created = now();
         let token = Token {
@@ -136,7 +152,7 @@ impl Tokens {
         let json = serde_json::to_vec(&token).expect("a token is plain data");
         self.record("token create", &token)?;
         match self.objects.create(&format!("{FOLDER}/{}", token.id), json)? {
-            Created::Made => Ok((secret, token)),
+            Created::Made => Ok(token),
             Created::Existed => Err(Error::Token("two tokens are the same: try again".into())),
         }
     }
@@ -145,27 +161,39 @@ impl Tokens {
     ///
     /// # Errors
     /// Those of the store.
-    pub fn list(&self) -> Result<Vec<Token>> {
+    pub fn list(&self) -> Result<Listed> {
         let keys: Vec<_> = self.objects.list(FOLDER)?.into_iter().map(|meta| meta.key).collect();
-        let bytes = self.objects.get_all(&keys)?;
-        let parse = |bytes: &[u8]| serde_json::from_slice::<Token>(bytes).ok();
-        let mut tokens: Vec<_> = bytes.iter().flatten().filter_map(|bytes| parse(bytes)).collect();
-        tokens.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
-        Ok(tokens)
+        let mut listed = Listed { tokens: Vec::new(), damaged: Vec::new() };
+        for (key, bytes) in keys.iter().zip(self.objects.get_all(&keys)?) {
+            // One that is gone by now was revoked.
+            let Some(bytes) = bytes else { continue };
+            match serde_json::from_slice(&bytes) {
+                Ok(token) => listed.tokens.push(token),
+                Err(_) => listed.damaged.extend(key.rsplit('/').next().map(str::to_owned)),
+            }
+        }
+        listed.tokens.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
+        Ok(listed)
     }
 
-    /// Revokes the tokens with an id or a name; returns them.
+    /// Revokes the tokens with an id or a name, damaged ones too; returns their ids and names.
     ///
     /// # Errors
     /// [`Error::Token`] if there is none, and those of the store.
-    pub fn revoke(&self, which: &str) -> Result<Vec<Token>> {
-        let all = self.list()?.into_iter();
-        let found: Vec<_> = all.filter(|token| token.id == which || token.name == which).collect();
+    pub fn revoke(&self, which: &str) -> Result<Vec<(String, String)>> {
+        let Listed { tokens, damaged } = self.list()?;
+        let named = tokens.into_iter().filter(|token| token.id == which || token.name == which);
+        let named: Vec<_> = named.collect();
+        named.iter().try_for_each(|token| self.record("token revoke", token))?;
+        let mut found: Vec<_> = named.into_iter().map(|token| (token.id, token.name)).collect();
+        for id in damaged.into_iter().filter(|id| id == which) {
+            audit::record(&self.objects, json!({ "action": "token revoke", "token": id }))?;
+            found.push((id, "damaged".into()));
+        }
         if found.is_empty() {
             return Err(Error::Token(format!("there is no token {which:?}")));
         }
-        found.iter().try_for_each(|token| self.record("token revoke", token))?;
-        let keys: Vec<_> = found.iter().map(|token| format!("{FOLDER}/{}", token.id)).collect();
+        let keys: Vec<_> = found.iter().map(|(id, _)| format!("{FOLDER}/{id}")).collect();
         self.objects.delete(&keys)?;
         Ok(found)
     }
@@ -219,7 +247,7 @@ impl Token {
 }
 
 /// Returns a new secret.
-fn secret() -> String {
+pub(crate) fn secret() -> String {
     const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
     let mut letters = String::from("hf_");
     let mut bytes = [0; 64];

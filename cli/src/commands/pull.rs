@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use at1w_container::Digest;
-use at1w_registry::{PullOptions, Revision, Store, signed_tree};
+use at1w_registry::{PullOptions, Revision, signed_tree};
 use clap::Args;
 use minisign_verify::Signature;
 use serde_json::json;
@@ -14,6 +14,7 @@ use crate::failure::{Failure, Result};
 use crate::output::{lines, printable, to_stdout};
 use crate::progress::Bar;
 use crate::report::speed;
+use crate::repositories::{Address, Repositories};
 use crate::signature::{public_key, read_text};
 
 /// Pull a revision out of a store, byte for byte
@@ -23,9 +24,8 @@ use crate::signature::{public_key, read_text};
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Pull {
-    /// The store: a path, or s3://, gs:// or az://
-    #[arg(value_name = "STORE")]
-    store: String,
+    #[command(flatten)]
+    store: Address,
     /// The repository, and a branch, a tag or a commit [default: main]
     #[arg(value_name = "NS/NAME[@REV]")]
     revision: String,
@@ -58,7 +58,7 @@ Examples:
 impl Pull {
     pub(crate) fn run(self, global: &Global) -> Result<()> {
         let mut revision: Revision = self.revision.parse()?;
-        let store = Store::open(&self.store)?;
+        let store = self.store.open()?;
         let key = self.public_key.as_deref();
         let signed = key.map(|key| self.check_signature(key, &store, &mut revision)).transpose()?;
         let output = self.output.unwrap_or_else(|| PathBuf::from(&revision.repo.name));
@@ -87,7 +87,7 @@ impl Pull {
             writeln!(
                 out,
                 "{} {revision} -> {}  {} files, {} bytes, {} files were there  {}",
-                printable(&self.store),
+                printable(&self.store.store),
                 printable(&output.display().to_string()),
                 pulled.files,
                 pulled.bytes,
@@ -100,7 +100,12 @@ impl Pull {
 
     /// Checks the signature of a revision, which names the commit from then on; returns the SHA-256
     /// of its tree.
-    fn check_signature(&self, key: &str, store: &Store, revision: &mut Revision) -> Result<Digest> {
+    fn check_signature(
+        &self,
+        key: &str,
+        store: &Repositories,
+        revision: &mut Revision,
+    ) -> Result<Digest> {
         let refused = |problem: String| Failure::Signature(format!("{}: {problem}", self.revision));
         let commit = store.commit_of(revision)?;
         let text = match &self.signature {
