@@ -97,6 +97,10 @@ bucket *KIND:
 minisign:
     ci/minisign
 
+# Checks bundles against model-signing from PyPI
+model-signing:
+    ci/model-signing
+
 # Runs tests for `aarch64` under emulation, or for `i686` with 32-bit pointers (Debian)
 foreign MACHINE *ARG:
     ci/foreign {{ MACHINE }} {{ ARG }}
