@@ -65,6 +65,10 @@ measure-check FOLDER='':
 measure-report:
     scripts/measure.sh
 
+# Writes `docs/PROOF.md` and the proof that it is about
+proof:
+    scripts/proof.sh
+
 # Measures bounds on memory and opening
 limits:
     ci/limits

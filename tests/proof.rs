@@ -148,6 +148,17 @@ fn a_damaged_file_proves_nothing() {
     reader.prove("w", &slice("0:10")).unwrap();
 }
 
+#[test]
+fn the_proof_of_the_documentation_is_right() {
+    let docs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+    let page = std::fs::read_to_string(docs.join("PROOF.md")).unwrap();
+    let root = page.split("--root ").nth(1).unwrap().get(..64).unwrap().parse().unwrap();
+    let bytes = std::fs::read(docs.join("silero.proof")).unwrap();
+    let proof = Proof::new(bytes, &OpenOptions::new().root(Some(root))).unwrap();
+    let (shape, _) = proof.read().unwrap();
+    assert!(page.contains(proof.tensor().name()) && shape == proof.shape());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
