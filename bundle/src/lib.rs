@@ -2,8 +2,9 @@
 //! a Sigstore bundle (version 0.3) around a DSSE envelope, whose payload is an in-toto statement
 //! that has the SHA-256 of every file.
 //!
-//! [`sign`] makes one of paths and digests, and [`Signed::check`] checks one and says which files it
-//! is over; nobody reads the files themselves. [`Signed::compare`] holds those against what is there.
+//! [`sign`] makes one of paths and digests, and [`Signed::check`] checks one and says which files
+//! it is over; nobody reads the files themselves. [`Signed::compare`] holds those against what is
+//! there.
 
 mod envelope;
 mod error;

@@ -16,9 +16,19 @@ import torch
 from . import _open
 from ._at1w import TensorSpec, serialize, serialize_file
 from ._errors import SafetensorError, naming
+from ._load import stream
 from ._save import Dense, described
 
-__all__ = ["load", "load_file", "load_model", "load_tensor", "save", "save_file", "save_model"]
+__all__ = [
+    "load",
+    "load_file",
+    "load_model",
+    "load_model_from",
+    "load_tensor",
+    "save",
+    "save_file",
+    "save_model",
+]
 
 
 def save(tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> bytes:
@@ -126,7 +136,53 @@ def load_model(
     own = _resolved_state(model.state_dict())
     removed = _remove_duplicate_names(own, preferred_names=list(state))
     missing, unexpected = model.load_state_dict(state, strict=False)
-    missing, unexpected = set(missing), list(unexpected)
+    return _judged(model, set(missing), list(unexpected), removed, strict)
+
+
+def load_model_from(
+    path: str | os.PathLike[str],
+    model: torch.nn.Module,
+    strict: bool = True,
+    *,
+    root: str | None = None,
+) -> tuple[set[str], list[str]]:
+    """Streams a file or a repository, by path or URL, into the memory of a model, wherever that is.
+    Returns the names that the file lacks, and the names that the model does not use.
+
+    Each tensor is copied as it arrives, and converted to the dtype of the model: beyond the model,
+    this holds at most 256 MiB. Where it fails, some tensors of the model are new and some are old.
+    root: the expected root, of a single packed file.
+
+    Raises as ``at1w.load``, and RuntimeError for a tensor of another shape, for a model on the meta
+    device, which has no memory, and with ``strict`` if there are such names.
+    """
+    targets = model.state_dict()
+    loaded, unexpected = [], []
+    with torch.no_grad():
+        for name, tensor in stream(path, framework="pt", root=root):
+            target = targets.get(name)
+            if target is None:
+                unexpected.append(name)
+                continue
+            if target.is_meta:
+                raise RuntimeError(f'"{name}" is on the meta device: model.to_empty(device=...)')
+            if target.shape != tensor.shape:
+                shapes = f"{list(tensor.shape)} in the file, {list(target.shape)} in the model"
+                raise RuntimeError(f'"{name}" has another shape: {shapes}')
+            target.copy_(tensor)
+            loaded.append(name)
+    removed = _remove_duplicate_names(_resolved_state(targets), preferred_names=loaded)
+    return _judged(model, set(targets) - set(loaded), unexpected, removed, strict)
+
+
+def _judged(
+    model: torch.nn.Module,
+    missing: set[str],
+    unexpected: list[str],
+    removed: dict[str, list[str]],
+    strict: bool,
+) -> tuple[set[str], list[str]]:
+    """Returns the missing and the unexpected names, of which some share memory with others."""
     for name in (name for names in removed.values() for name in names):
         if name in missing:
             # The tensor shares memory with one that was loaded.

@@ -1,5 +1,5 @@
-//! The record of a scrub: which packs it has proven, for pushes, and a statement for everybody else,
-//! signed where a key is given.
+//! The record of a scrub: which packs it has proven, for pushes, and a statement for everybody
+//! else, signed where a key is given.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::SystemTime;
@@ -23,7 +23,7 @@ const VERSION: u32 = 1;
 /// The number of records that are looked at for one of all of a namespace.
 const LOOKED_AT: usize = 32;
 
-/// The statement of a scrub: what was read and proven. It is signed as it is written, byte for byte.
+/// The statement of a scrub: what was read and proven. Its bytes are signed as they are written.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ScrubStatement {

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import subprocess
+from pathlib import Path
 
 import pytest
 from conftest import AT1W
@@ -71,10 +72,11 @@ def test_damage_is_in_the_record(make, tmp_path):
         pytest.skip("the bytes of a bucket are not changed here")
     (tmp_path / "model").mkdir()
     (tmp_path / "model/config.json").write_text("{}")
-    run = lambda *args: subprocess.run([AT1W, *args], cwd=tmp_path, capture_output=True)  # noqa: E731
-    assert run("push", "model", server.store, "lab/model").returncode == 0
-    from pathlib import Path
 
+    def run(*args):
+        return subprocess.run([AT1W, *args], cwd=tmp_path, capture_output=True)
+
+    assert run("push", "model", server.store, "lab/model").returncode == 0
     [pack] = Path(server.store, "packs", "lab").iterdir()
     pack.write_bytes(b"[]")
     assert run("store", "scrub", server.store).returncode == 3

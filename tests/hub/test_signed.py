@@ -61,7 +61,8 @@ def test_files_without_a_signature_are_refused(make, place):
     at1w(*push, "--delete")
     assert server.ask(FILE)[0] == 200
     at1w("keygen", "--no-password", "-s", "other.key", "-p", "other.pub")
-    other = make(f'[signatures]\nkeys = ["{place / "other.pub"}"]', store=server.store, name="other")
+    config = f'[signatures]\nkeys = ["{place / "other.pub"}"]'
+    other = make(config, store=server.store, name="other")
     assert other.ask(FILE)[0] == 403
 
 

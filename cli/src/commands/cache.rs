@@ -79,7 +79,11 @@ impl Cache {
                 let (whole, others) =
                     (copies.list().map_err(failed)?, copies.unfinished().map_err(failed)?);
                 let whole = whole.iter().map(|file| Row::new(file, true));
-                ls.print(&whole.chain(others.iter().map(|file| Row::new(file, false))).collect::<Vec<_>>())
+                ls.print(
+                    &whole
+                        .chain(others.iter().map(|file| Row::new(file, false)))
+                        .collect::<Vec<_>>(),
+                )
             }
             Command::Clear => {
                 let files = copies.clear().map_err(failed)?;

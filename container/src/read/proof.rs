@@ -30,7 +30,8 @@ use crate::format::tensor_info::TensorInfo;
 ///
 /// # Examples
 /// ```
-/// # use at1w_container::{Dtype, OpenOptions, PackOptions, Proof, Reader, Staged, StagedTensor, pack};
+/// # use at1w_container::{Dtype, OpenOptions, PackOptions, Proof, Reader};
+/// # use at1w_container::{Staged, StagedTensor, pack};
 /// # let data: Vec<u8> = (0..24).collect();
 /// # let tensor = StagedTensor { name: "w", dtype: Dtype::U8, shape: &[4, 6], data: &data };
 /// # let mut file = Vec::new();

@@ -119,8 +119,10 @@ impl Weights {
     ///
     /// # Examples
     /// ```
-    /// # use at1w_container::{Dtype, OpenOptions, PackOptions, Staged, StagedTensor, Weights, pack};
-    /// # let tensor = StagedTensor { name: "w", dtype: Dtype::U8, shape: &[4], data: &[1, 2, 3, 4] };
+    /// # use at1w_container::{Dtype, OpenOptions, PackOptions, Staged, StagedTensor, Weights};
+    /// # use at1w_container::pack;
+    /// # let data = [1, 2, 3, 4];
+    /// # let tensor = StagedTensor { name: "w", dtype: Dtype::U8, shape: &[4], data: &data };
     /// # let mut file = Vec::new();
     /// # let root = pack(&Staged::new(vec![tensor], None)?, &mut file, &PackOptions::new())?.root;
     /// let weights = Weights::new(Box::new(file), &OpenOptions::new().root(root))?;
