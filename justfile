@@ -65,6 +65,10 @@ measure-check FOLDER='':
 measure-report:
     scripts/measure.sh
 
+# Writes `docs/PROOF.md` and the proof that it is about
+proof:
+    scripts/proof.sh
+
 # Measures bounds on memory and opening
 limits:
     ci/limits
@@ -96,6 +100,10 @@ bucket *KIND:
 # Checks signatures against Debian's minisign
 minisign:
     ci/minisign
+
+# Checks bundles against model-signing from PyPI
+model-signing:
+    ci/model-signing
 
 # Runs tests for `aarch64` under emulation, or for `i686` with 32-bit pointers (Debian)
 foreign MACHINE *ARG:

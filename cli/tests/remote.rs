@@ -57,7 +57,14 @@ fn what_was_read_whole_is_kept_and_verified() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_at1w"));
     let command = command.args(["get", url, "embed.weight"]);
     assert_eq!(place.run(command.env("AT1W_CACHE", place.path("cache"))).code, 3);
+    // What is on its way is listed, and stays.
+    place.write("cache/.unfinished-abc", [1; 9]);
+    let listed = list();
+    let unfinished = listed.as_array().unwrap().last().unwrap();
+    assert_eq!((&unfinished["root"], &unfinished["bytes"]), (&serde_json::Value::Null, &9.into()));
     cached(&place, &["cache", "clear"]);
+    assert!(place.path("cache/.unfinished-abc").exists());
+    std::fs::remove_file(place.path("cache/.unfinished-abc")).unwrap();
     assert_eq!(list(), serde_json::json!([]));
 }
 

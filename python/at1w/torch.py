@@ -132,31 +132,33 @@ def load_model(
 
 
 def load_model_from(
-    source: str | os.PathLike[str],
+    path: str | os.PathLike[str],
     model: torch.nn.Module,
-    *,
     strict: bool = True,
+    *,
     root: str | None = None,
 ) -> tuple[set[str], list[str]]:
-    """Streams a file or a repository, by path or URL, into a model, as ``at1w.stream`` finds it.
+    """Streams a file or a repository, by path or URL, into a model, wherever its memory is. Returns
+    the names that the file lacks, and the names that the model does not use.
 
-    Each tensor is copied into its parameter, wherever that lies, as soon as it is there and proven:
-    beyond the model it holds at most 256 MiB. A parameter of the device ``meta`` gets its memory,
-    on the processor, with the dtype of the file. Returns what ``load_model`` returns.
+    Each tensor is copied as it arrives, and converted to the dtype of the model: beyond the model,
+    this holds at most 256 MiB. A tensor of the model on the device ``meta`` gets memory on the
+    processor, with the dtype of the file. Where it fails, some tensors of the model are new and
+    some are old. root: the expected root, of a single packed file.
 
-    Raises as ``at1w.stream``; RuntimeError if a shape is another, and with ``strict`` if names do
-    not match. The model is then partly loaded: each tensor is the old one or the new one.
+    Raises as ``at1w.load``, and RuntimeError for a tensor of another shape and, with ``strict``, if
+    there are such names.
     """
     state = model.state_dict(keep_vars=True)
     loaded, unexpected = [], []
     with torch.no_grad():
-        for name, tensor in stream(source, framework="pt", root=root):
+        for name, tensor in stream(path, framework="pt", root=root):
             target = state.get(name)
             if target is None:
                 unexpected.append(name)
             elif target.shape != tensor.shape:
-                there, here = list(tensor.shape), list(target.shape)
-                raise RuntimeError(f"{source}: {name} has the shape {there}, and {here} in the model")
+                shapes = f"{list(tensor.shape)} in the file, {list(target.shape)} in the model"
+                raise RuntimeError(f'"{name}" has another shape: {shapes}')
             elif target.is_meta:
                 _materialize(model, [n for n, other in state.items() if other is target], tensor)
             else:
@@ -170,8 +172,8 @@ def _materialize(model: torch.nn.Module, names: list[str], tensor: torch.Tensor)
     """Puts a tensor in the place of one without memory, under all its names."""
     replacement: torch.Tensor | None = None
     for name in names:
-        path, _, leaf = name.rpartition(".")
-        module = model.get_submodule(path)
+        owner, _, leaf = name.rpartition(".")
+        module = model.get_submodule(owner)
         old = getattr(module, leaf)
         if replacement is None:
             replacement = tensor

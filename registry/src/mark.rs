@@ -27,6 +27,8 @@ pub(crate) struct InUse {
     pub(crate) repo: String,
     pub(crate) commit: Commit,
     pub(crate) tree: Arc<Tree>,
+    /// Whether the repository is private.
+    pub(crate) private: bool,
     /// Whether a branch or a tag leads to it now; otherwise one did that was removed lately.
     pub(crate) current: bool,
 }
@@ -192,8 +194,8 @@ fn mark_log(
             tree => tree?,
         };
         trees.insert(commit.tree, tree.clone());
-        let (repo, commit) = (head.name.clone(), commit.clone());
-        marked.commits.push(InUse { repo, commit, tree, current });
+        let (repo, commit, private) = (head.name.clone(), commit.clone(), head.private);
+        marked.commits.push(InUse { repo, commit, tree, private, current });
     }
     Ok(())
 }

@@ -9,18 +9,17 @@ use std::time::{Duration, SystemTime};
 use at1w_container::{Digest, Progress};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::keys;
 use crate::log::read_each;
 use crate::mark::{Broken, Marked, Part, revision, survey};
 use crate::name::RepoName;
-use crate::prove::{Proof, pack_lens};
+use crate::prove::Proof;
 use crate::push::Signer;
 use crate::recipe::Location;
 use crate::stage;
 use crate::store::Store;
-use crate::time::rfc3339;
-use crate::view::{Proven, marks};
+use crate::view::marks;
 
 /// How a store is scrubbed.
 #[derive(Clone, Copy)]
@@ -32,7 +31,7 @@ pub struct ScrubOptions<'a> {
     pub repo: Option<&'a RepoName>,
     /// The part of the bytes to prove, from 0 to 1, chosen at random.
     pub sample: f64,
-    /// Signs the record; returns the signature.
+    /// Signs the statement of the record; returns the signature.
     pub sign: Option<&'a Signer<'a>>,
     /// The listener that is told about the work.
     pub progress: &'a dyn Progress,
@@ -198,6 +197,7 @@ impl Store {
         options: &ScrubOptions<'_>,
         done: &mut Scrubbed,
     ) -> Result<()> {
+        let (began, damaged_before) = (SystemTime::now(), done.damaged.len());
         // The revisions that need each file.
         let mut revisions: HashMap<_, Vec<String>> = HashMap::new();
         for in_use in &marked.commits {
@@ -247,43 +247,7 @@ impl Store {
         done.bytes += proof.bytes;
         done.proven += proof.good().count() as u64;
         done.lifted += lifted.len() as u64;
-        self.write_record(namespace, &proof, options)
-    }
-
-    /// Writes which packs were proven in full, signed where a key is given.
-    fn write_record(
-        &self,
-        namespace: &str,
-        proof: &Proof,
-        options: &ScrubOptions<'_>,
-    ) -> Result<()> {
-        #[derive(Serialize)]
-        struct Record {
-            #[serde(flatten)]
-            proven: Proven,
-            bytes: u64,
-            damaged: Vec<Location>,
-            signature: Option<String>,
-        }
-
-        let lens = pack_lens(self, namespace)?;
-        let mut covered: HashMap<&str, u64> = HashMap::new();
-        for location in proof.good() {
-            *covered.entry(&location.pack).or_default() += location.len;
-        }
-        let whole = covered.into_iter().filter(|(pack, bytes)| lens.get(*pack) == Some(bytes));
-        let mut packs: Vec<_> = whole.map(|(pack, _)| pack.to_owned()).collect();
-        packs.sort();
-        let mut damaged: Vec<_> = proof.damaged().into_keys().cloned().collect();
-        damaged.sort();
-        let proven = Proven { packs, time: rfc3339(SystemTime::now()) };
-        let mut record = Record { proven, bytes: proof.bytes, damaged, signature: None };
-        if let Some(sign) = options.sign {
-            let json = serde_json::to_string(&record).expect("a record is plain data");
-            record.signature = Some(sign(&json).map_err(Error::Unfit)?);
-        }
-        let json = serde_json::to_vec(&record).expect("a record is plain data");
-        let key = format!("{}/{}", keys::scrubs(namespace), keys::next(None));
-        Ok(self.objects.put(&key, json)?)
+        let found = (done.damaged.len() - damaged_before) as u64;
+        self.write_record(namespace, marked, &proof, found, began, options)
     }
 }

@@ -172,16 +172,29 @@ impl Store {
         Ok(made)
     }
 
-    /// Whether there is a store, of a version that this crate knows.
-    fn is_there(&self) -> Result<bool> {
-        let Some(bytes) = self.objects.get(keys::STORE)? else { return Ok(false) };
+    /// Reads what a store says about itself, if there is one, of a version that this crate knows.
+    fn about(&self) -> Result<Option<About>> {
+        let Some(bytes) = self.objects.get(keys::STORE)? else { return Ok(None) };
         let about: About =
             serde_json::from_slice(&bytes).map_err(|error| Error::damaged(keys::STORE, error))?;
         if about.at1w_store != VERSION {
             let what = format!("the store {}", self.address());
             return Err(Error::Version { what, found: about.at1w_store, known: VERSION });
         }
-        Ok(true)
+        Ok(Some(about))
+    }
+
+    fn is_there(&self) -> Result<bool> {
+        Ok(self.about()?.is_some())
+    }
+
+    /// Returns the id of the store, which a copy of it shares.
+    ///
+    /// # Errors
+    /// [`Error::NoStore`] and [`Error::Version`].
+    pub fn id(&self) -> Result<String> {
+        let about = self.about()?.ok_or_else(|| Error::NoStore(self.address().into()))?;
+        Ok(about.id)
     }
 
     /// Checks that there is a store.

@@ -37,6 +37,26 @@ pub struct Config {
     pub mirror: Mirror,
     /// The certificate, where no proxy has one.
     pub tls: Tls,
+    /// Whose signature a revision needs.
+    pub signatures: Signatures,
+}
+
+/// The keys of which one must have signed a revision before its files are handed out.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Signatures {
+    /// The files of the public keys, of minisign or of model signing; without any, nothing needs to
+    /// be signed.
+    pub keys: Vec<PathBuf>,
+    /// The path of a bundle of model signing in a revision.
+    pub bundle: String,
+}
+
+impl Default for Signatures {
+    fn default() -> Self {
+        Self { keys: Vec::new(), bundle: "model.sig".into() }
+    }
 }
 
 /// A certificate and its key, in files of PEM. Without them the server speaks plain HTTP.
@@ -152,6 +172,7 @@ impl Default for Config {
             limits: Limits::default(),
             mirror: Mirror::default(),
             tls: Tls::default(),
+            signatures: Signatures::default(),
         }
     }
 }

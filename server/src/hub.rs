@@ -24,6 +24,7 @@ use crate::mirror::Mirror;
 use crate::owner::Owner;
 use crate::rate::Rate;
 use crate::sign::Key;
+use crate::signed::Signers;
 use crate::staging::Staging;
 use crate::token::{NewToken, Role, Tokens, secret};
 use crate::work::Slots;
@@ -65,6 +66,8 @@ pub(crate) struct Hub {
     pub(crate) strangers: Rate,
     pub(crate) downloads: Rate,
     pub(crate) mirror: Option<Mirror>,
+    /// Those whose signatures are asked for.
+    pub(crate) signers: Option<Signers>,
     owners: Mutex<HashMap<String, Owner>>,
     /// Whether the store answered, and when it was asked.
     asked: Mutex<Option<(Instant, Answer<()>)>>,
@@ -107,6 +110,7 @@ impl Hub {
             strangers: Rate::new("api", config.limits.requests),
             downloads: Rate::new("resolvers", config.limits.downloads),
             mirror: Mirror::new(config.mirror.clone())?,
+            signers: Signers::read(&config.signatures)?,
             trees: Cache::new(config.limits.cache / 2),
             originals: Cache::new(config.limits.cache / 2),
             config,

@@ -20,7 +20,7 @@ use crate::drain::Shared;
 use crate::error::{Answer, Problem};
 use crate::hub::Hub;
 use crate::random::random;
-use crate::{commit, files, lfs, listing, manage, mirror, own, pulls, xet};
+use crate::{commit, files, lfs, listing, manage, mirror, own, pulls, scrubbed, xet};
 
 /// Answers a request, whatever happens.
 pub(crate) async fn answer(
@@ -115,6 +115,12 @@ async fn handle(hub: Arc<Hub>, peer: SocketAddr, id: String, request: Request<Bo
         ["api", rest @ ..] => api(call, rest, body).await,
         ["cas", rest @ ..] => xet::answer(call, rest, body).await,
         ["lfs", claim] => lfs::upload(call, (*claim).into(), body).await,
+        [".well-known", "at1w", namespace, file @ ("scrub.json" | "scrub.json.minisig")]
+            if call.method == Method::GET =>
+        {
+            let (namespace, signature) = ((*namespace).to_owned(), *file != "scrub.json");
+            blocking(move || scrubbed::answer(&call, &namespace, signature)).await
+        }
         [folder @ ("datasets" | "spaces"), rest @ ..] => {
             let kind = Kind::plural(folder).ok_or_else(Problem::no_route)?;
             of_repo(call, kind, rest, body).await

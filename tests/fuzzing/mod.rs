@@ -8,6 +8,7 @@ mod encode;
 mod header;
 mod manifest;
 mod mutation;
+mod proof;
 mod remote;
 mod round_trip;
 mod seal;
@@ -19,6 +20,7 @@ use arbitrary::{Result, Unstructured};
 use at1w_codec::Dtype;
 use at1w_container::{Digest, Level, Limits, OpenOptions, ReadAt, Reader};
 
+pub use proof::seal_proof;
 pub use seal::{plain_header, seal};
 
 use crate::{Random, quantised, scaled_weights, weights};
@@ -35,6 +37,7 @@ pub const TARGETS: &[Target] = &[
     ("header", |input| run(header::run, input)),
     ("manifest", |input| run(manifest::run, input)),
     ("mutation", |input| run(mutation::run, input)),
+    ("proof", |input| run(proof::run, input)),
     ("remote", |input| run(remote::run, input)),
     ("round_trip", |input| run(round_trip::run, input)),
     ("slices", |input| run(slices::run, input)),

@@ -14,6 +14,7 @@ pub(crate) mod ls;
 pub(crate) mod man;
 pub(crate) mod measure;
 pub(crate) mod pack;
+pub(crate) mod proof;
 pub(crate) mod pull;
 pub(crate) mod push;
 pub(crate) mod repo;

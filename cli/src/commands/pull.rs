@@ -16,6 +16,7 @@ use crate::progress::Bar;
 use crate::report::speed;
 use crate::repositories::{Address, Repositories};
 use crate::signature::{public_key, read_text};
+use crate::signature::{check_bundle, public_key, read_text, refused as refused_bundle};
 
 /// Pull a revision out of a store, byte for byte
 ///
@@ -38,7 +39,8 @@ pub(crate) struct Pull {
     /// The SHA-256 that the tree must have, or the root of its one packed file
     #[arg(long, value_name = "HEX")]
     root: Option<Digest>,
-    /// A signature that must be valid for the tree [default: the one of the commit]
+    /// A signature that must be valid for the tree, or a bundle of model signing that must be valid
+    /// for the files [default: the signature of the commit]
     #[arg(long, value_name = "FILE", requires = "public_key")]
     signature: Option<PathBuf>,
     /// The public key of the signer: the key itself, or a file that holds it
@@ -108,6 +110,16 @@ impl Pull {
     ) -> Result<Digest> {
         let refused = |problem: String| Failure::Signature(format!("{}: {problem}", self.revision));
         let commit = store.commit_of(revision)?;
+        if let Some(path) = &self.signature
+            && let Some(signed) = check_bundle(path, key)?
+        {
+            revision.revision = Some(commit.id);
+            let (_, tree) = store.tree(revision)?;
+            let files = tree.files.iter().map(|(path, file)| (path.as_str(), file.sha256));
+            let own = path.file_name().unwrap_or_default().to_string_lossy();
+            signed.compare(files, &[&own]).map_err(|error| refused_bundle(path, &error))?;
+            return Ok(commit.tree);
+        }
         let text = match &self.signature {
             Some(path) => read_text(path)?,
             None => commit.signature.ok_or_else(|| refused("the commit is not signed".into()))?,

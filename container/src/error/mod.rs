@@ -79,6 +79,9 @@ pub enum Error {
     /// The file is not an `.at1w` file, and is not recognised as anything else.
     #[error("not an .at1w file: it does not begin as one")]
     NotAt1w,
+    /// The bytes are no proof.
+    #[error("not a proof: it does not begin as one")]
+    NotAProof,
     /// A root was pinned for a safetensors file, which has none.
     #[error("a safetensors file has no root: pack it, or pin the SHA-256 of the file")]
     NoRoot,
@@ -295,6 +298,7 @@ impl Error {
             self.innermost(),
             Self::WrongKind(WrongKind { wanted: Wanted::At1w, .. })
                 | Self::NotAt1w
+                | Self::NotAProof
                 | Self::NoRoot
                 | Self::Damaged { .. }
                 | Self::DamagedTensor { .. }

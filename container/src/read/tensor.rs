@@ -255,17 +255,9 @@ impl<'a> Tensor<'a> {
 
     /// Returns the ranges of the file that hold the chunks of runs, without those that were read.
     pub(crate) fn payloads(&self, plan: &Plan<'a>, runs: &Runs) -> Vec<Range<u64>> {
-        let chunking = self.stored.chunking();
-        let Range { start, end } = runs.span();
-        if start >= end {
-            return Vec::new();
-        }
-        let touched = |chunk: &u64| {
-            let Range { start, end } = chunking.range(*chunk);
-            runs.bytes_before(end) > runs.bytes_before(start) && plan.payload_read(*chunk).is_none()
-        };
-        let chunks = chunking.chunk_of(start)..=chunking.chunk_of(end - 1);
-        chunks.filter(touched).map(|chunk| plan.payload_range(chunk)).collect()
+        let chunks = runs.chunks(self.stored.chunking());
+        let missing = chunks.filter(|&chunk| plan.payload_read(chunk).is_none());
+        missing.map(|chunk| plan.payload_range(chunk)).collect()
     }
 
     /// Returns the touched chunks, each with the part of `out` that it fills.

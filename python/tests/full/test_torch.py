@@ -175,6 +175,41 @@ def test_models_are_streamed_into(tmp_path):
     wide = torch.nn.ModuleDict({"norm": torch.nn.BatchNorm1d(9)})
     with pytest.raises(RuntimeError, match="shape"):
         at1w.torch.load_model_from(tmp_path, wide, strict=False)
+@pytest.mark.parametrize("suffix", ["at1w", "safetensors"])
+def test_a_model_is_streamed_into_its_memory(tmp_path, suffix):
+    def model(*names, dtype=torch.float32):
+        layers = {name: torch.nn.Linear(3, 4, dtype=dtype) for name in names}
+        return torch.nn.ModuleDict(layers)
+
+    saved = model("a", "b")
+    path = tmp_path / f"model.{suffix}"
+    at1w.torch.save_model(saved, path)
+    loaded = model("a", "b")
+    pointers = [tensor.data_ptr() for tensor in loaded.state_dict().values()]
+    assert at1w.torch.load_model_from(path, loaded) == (set(), [])
+    assert [tensor.data_ptr() for tensor in loaded.state_dict().values()] == pointers
+    for name, tensor in saved.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor)
+    half = model("a", "b", dtype=torch.float16)
+    at1w.torch.load_model_from(path, half)
+    assert torch.equal(half["a"].weight, saved["a"].weight.half())
+
+    # Names are judged as load_model judges them.
+    other = model("b", "c")
+    ours = at1w.torch.load_model_from(path, other, strict=False)
+    theirs = at1w.torch.load_model(other, path, strict=False)
+    assert (ours[0], sorted(ours[1])) == (theirs[0], sorted(theirs[1]))
+    with pytest.raises(RuntimeError, match="Missing key"):
+        at1w.torch.load_model_from(path, other)
+    tied = model("a", "b")
+    tied["b"].weight = tied["a"].weight
+    at1w.torch.save_model(tied, tmp_path / f"tied.{suffix}")
+    assert at1w.torch.load_model_from(tmp_path / f"tied.{suffix}", tied) == (set(), [])
+    with pytest.raises(RuntimeError, match="another shape"):
+        at1w.torch.load_model_from(path, torch.nn.ModuleDict({"a": torch.nn.Linear(4, 4)}))
+    if suffix == "at1w":
+        with pytest.raises(at1w.IntegrityError):
+            at1w.torch.load_model_from(path, loaded, root="00" * 32)
 
 
 def test_shared_memory_is_refused(tmp_path):
