@@ -7,6 +7,7 @@
 
 mod access;
 mod address;
+mod allowance;
 mod audit;
 mod body;
 mod cache;
@@ -21,11 +22,13 @@ mod keep;
 mod lfs;
 mod listing;
 mod manage;
+mod metrics;
 mod mirror;
 mod packed;
 mod patient;
 mod pulls;
 mod rate;
+mod reads;
 mod revision;
 mod route;
 mod send;
@@ -35,9 +38,12 @@ mod staging;
 mod sweep;
 mod tls;
 mod token;
+mod upkeep;
 mod xet;
 
-pub use self::config::{Anonymous, Config, Limits, LogForm, Mirror, Tls};
+pub use self::config::{
+    Anonymous, Config, Limits, LogForm, Meter, Metrics, Mirror, Scrub, SignWith, Tls,
+};
 pub use self::error::{Error, Result};
 pub use self::serve::serve;
 pub use self::token::{NewToken, Role, Token, Tokens};
