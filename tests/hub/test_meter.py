@@ -103,8 +103,12 @@ def test_a_prometheus_scrapes(make, home, model, tmp_path):
         process.wait()
 
 
-def test_the_dashboard_and_the_alerts_name_what_is_there(server):
-    text = server.ask("/metrics", token=server.admin)[2].decode()
+def test_the_dashboard_and_the_alerts_name_what_is_there(make, home, model):
+    server = make("[meter]\nsample = 1\n")
+    upload(server, home, model)
+    text = until(lambda: (
+        "at1w_storage_bytes{" in (text := server.ask("/metrics", token=server.admin)[2].decode())
+        and text))
     names = set(re.findall(r"^# TYPE (\S+)", text, re.M))
     known = {f"{name}{end}" for name in names for end in ("", "_total", "_bucket", "_count", "_sum")}
     docs = pathlib.Path(__file__).parents[2] / "docs" / "hub"
@@ -133,7 +137,7 @@ def test_reads_are_recorded_and_cost_nothing(server, home, model, tmp_path):
     assert abs(float(lab["amount"]) - 20 * months) <= 0.005
     assert report["total"]["amount"] == lab["amount"]
     check = json.loads(at1w("meter", "check", server.store, "--json").stdout)
-    assert check["broken"] is None and check["odd"] == [] and check["records"] > 3
+    assert check["broken"] is None and check["odd"] == [] and check["records"] >= 3
     assert check["entries"] >= 2
 
 
@@ -187,7 +191,7 @@ def test_two_servers_and_the_command_line_are_in_the_record(make, home, model, t
     second.start()
     upload(first, home, model)
     (model / "config.json").write_text("{}")
-    upload(second, home, model)
+    second.run(home, "hf", "upload", "lab/model", str(model), token=first.admin)
     at1w("push", str(model), first.store, "lab/other", "-m", "by hand")
     first.kill()
     second.stop()
