@@ -111,7 +111,9 @@ pub struct Scrub {
 
 /// What signs a message, and returns why it cannot.
 #[derive(Clone)]
-pub struct SignWith(Arc<dyn Fn(&str) -> Result<String, String> + Send + Sync>);
+pub struct SignWith(Arc<Sign>);
+
+type Sign = dyn Fn(&str) -> Result<String, String> + Send + Sync;
 
 impl SignWith {
     /// Returns what signs by a function.

@@ -55,7 +55,7 @@ pub(crate) fn csv(statement: &Statement) -> String {
 fn text(text: &str) -> String {
     let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']);
     let apostrophe = if formula { "'" } else { "" };
-    format!("\"{apostrophe}{}\"", at1w_container::printable(text).to_string().replace('"', "\"\""))
+    format!("\"{apostrophe}{}\"", at1w_container::printable(text).replace('"', "\"\""))
 }
 
 #[cfg(test)]

@@ -70,7 +70,7 @@ pub(crate) fn html(statement: &Statement) -> String {
 }
 
 fn shown(text: &str) -> String {
-    printable(text).to_string()
+    printable(text).into_owned()
 }
 
 fn meaning(billed: &str) -> &'static str {

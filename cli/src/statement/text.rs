@@ -16,7 +16,7 @@ pub(crate) fn text(statement: &Statement) -> String {
         statement.to
     );
     for namespace in &statement.namespaces {
-        table(&mut out, statement, &printable(&namespace.line.name).to_string(), &namespace.line);
+        table(&mut out, statement, &printable(&namespace.line.name), &namespace.line);
         for line in &namespace.repositories {
             let gb = match statement.billed {
                 at1w_registry::Billed::Logical => &line.gb_months.logical,
@@ -40,24 +40,29 @@ fn table(out: &mut String, statement: &Statement, name: &str, line: &Line) {
         format!(": {} at {price} for a TB-month, {billed}", statement.shown(amount))
     });
     let _ = writeln!(out, "\n{name}{}", printable(&amount.unwrap_or_default()));
-    let heads = ["now", "min", "mean", "max", "end", "byte-seconds", "TB-months"];
-    let _ = write!(out, "{:>9}", "");
-    for head in heads {
-        let _ = write!(out, " {head:>19}");
-    }
-    out.push('\n');
     let now =
         Sizes { logical: line.logical_bytes, unique: line.unique_bytes, stored: line.stored_bytes };
-    let all = [now, line.min, line.mean, line.max, line.end];
     let (sums, months) = (line.byte_seconds, &line.tb_months);
-    let mut row = |name: &str, size: &dyn Fn(&Sizes) -> u64, sum: u128, months: &str| {
-        let _ = write!(out, "{name:>9}");
-        for sizes in &all {
-            let _ = write!(out, " {:>19}", size(sizes));
-        }
-        let _ = writeln!(out, " {sum:>19} {months:>19}");
+    let row = |name: &str, size: &dyn Fn(&Sizes) -> u64, sum: u128, months: &str| {
+        let sizes = [now, line.min, line.mean, line.max, line.end];
+        let mut cells = vec![name.to_owned()];
+        cells.extend(sizes.iter().map(|sizes| size(sizes).to_string()));
+        cells.extend([sum.to_string(), months.to_owned()]);
+        cells
     };
-    row("logical", &|sizes| sizes.logical, sums.logical, &months.logical.0);
-    row("unique", &|sizes| sizes.unique, sums.unique, &months.unique.0);
-    row("stored", &|sizes| sizes.stored, sums.stored, &months.stored.0);
+    let heads = ["", "now", "min", "mean", "max", "end", "byte-seconds", "TB-months"];
+    let rows = [
+        heads.map(str::to_owned).to_vec(),
+        row("logical", &|sizes| sizes.logical, sums.logical, &months.logical.0),
+        row("unique", &|sizes| sizes.unique, sums.unique, &months.unique.0),
+        row("stored", &|sizes| sizes.stored, sums.stored, &months.stored.0),
+    ];
+    let width = |at: usize| rows.iter().map(|cells| cells[at].len()).max().unwrap_or_default();
+    let widths: Vec<_> = (0..heads.len()).map(width).collect();
+    for cells in &rows {
+        for (cell, width) in cells.iter().zip(&widths) {
+            let _ = write!(out, "  {cell:>width$}");
+        }
+        out.push('\n');
+    }
 }
