@@ -19,6 +19,7 @@ mod sample;
 mod signals;
 mod signature;
 mod sources;
+mod statement;
 mod verification;
 
 use std::process::ExitCode;
@@ -87,6 +88,7 @@ enum Command {
     Pull(commands::pull::Pull),
     Repo(commands::repo::Repo),
     Store(commands::store::Store),
+    Meter(commands::meter::Meter),
     Serve(commands::serve::Serve),
     Token(commands::token::Token),
     Proof(commands::proof::Proof),
@@ -132,6 +134,7 @@ fn run(Cli { global, command }: Cli) -> Result<()> {
         Command::Pull(pull) => pull.run(&global),
         Command::Repo(repo) => repo.run(&global),
         Command::Store(store) => store.run(&global),
+        Command::Meter(meter) => meter.run(&global),
         Command::Serve(serve) => serve.run(&global),
         Command::Token(token) => token.run(&global),
         Command::Proof(proof) => proof.run(&global),

@@ -164,6 +164,8 @@ fn every_field_is_on_the_page() {
         &["store", "scrub", "damaged"],
         &["proof", "make", "model.at1w", "embed.bias", "-o", "a.proof"],
         &["proof", "check", "a.proof"],
+        &["meter", "report", "models"],
+        &["meter", "check", "models"],
     ] {
         let outcome = place.at1w(&[args, &["--json"]].concat());
         // The files of a directory have the same fields in both.

@@ -16,7 +16,7 @@ use crate::original::Original;
 use crate::push::{Changes, PushOptions, Pushed};
 use crate::recipe::Recipe;
 use crate::stage::{Stage, tree_file};
-use crate::store::Store;
+use crate::store::{Caller, Store};
 use crate::tree::{File, Tree};
 use crate::view::Doubts;
 use crate::walk::SourceFile;
@@ -39,8 +39,16 @@ impl Store {
     #[must_use]
     pub fn acting_as(&self, actor: &str) -> Self {
         let (objects, runs) = (Arc::clone(&self.objects), Arc::clone(&self.runs));
+        let (recorder, caller) = (Arc::clone(&self.recorder), self.caller.clone());
         let (recall, times, limits) = (self.recall.clone(), self.times, self.limits);
-        Self { objects, runs, recall, times, limits, actor: actor.into() }
+        Self { objects, runs, recall, times, limits, actor: actor.into(), recorder, caller }
+    }
+
+    /// Returns the same store, whose usage records name a request and the id of its token.
+    #[must_use]
+    pub fn for_request(self, request: &str, token: Option<&str>) -> Self {
+        let (request, token) = (Some(request.into()), token.map(str::to_owned));
+        Self { caller: Caller { request, token }, ..self }
     }
 
     /// Returns the last entry of a repository: its branches, its tags and its settings.
@@ -90,7 +98,7 @@ impl Store {
         let mut stage = Stage::new(self, namespace, &lease, level, &|_| true, progress)?;
         let added =
             stage.add_all(&[SourceFile::new(name.into(), source.into())?], &Tree::default())?;
-        stage.name_recipes();
+        stage.name_recipes(lease.now());
         let written = stage.write(None, &lease).and_then(|()| lease.check(name));
         stage.settle(written, &lease)?;
         let file = added.into_iter().next().map(|(_, file)| file);

@@ -22,6 +22,7 @@ mod lease;
 mod log;
 mod mark;
 mod mend;
+mod meter;
 mod name;
 mod original;
 mod outline;
@@ -45,6 +46,7 @@ mod stage;
 mod stats;
 mod store;
 mod stored_file;
+mod sum;
 mod tensors;
 mod time;
 mod tree;
@@ -58,6 +60,10 @@ pub use self::content::hash;
 pub use self::copy::Copied;
 pub use self::entry::{Action, Commit, Entry, Proposal, Ref, State, Status};
 pub use self::error::{Error, Result};
+pub use self::meter::{
+    AuditOptions, Audited, Billed, Break, ByteSeconds, MONTH, NamespaceUsage, Period, Price, Reads,
+    Record, RepoUsage, Series, Sizes, Three, Usage, Verifier, gb_months, tb_months,
+};
 pub use self::name::{
     MAIN, RepoName, Revision, check_name, check_namespace, check_path, check_ref,
 };
@@ -73,5 +79,6 @@ pub use self::scrub::{Damage, ScrubOptions, Scrubbed};
 pub use self::stats::Summary;
 pub use self::store::{Store, Times};
 pub use self::tensors::TensorEntry;
+pub use self::time::{month_begin, parse_time, show_time};
 pub use self::tree::{File, Tree};
 pub use self::walk::{Source, SourceFile, walk};

@@ -142,7 +142,7 @@ impl Store {
         let level = Level::default();
         let mut stage = Stage::new(self, namespace, &lease, level, &|_| true, progress)?;
         let file = stage.add_outline(outline, bytes)?;
-        stage.name_recipes();
+        stage.name_recipes(lease.now());
         let written = stage.write(None, &lease).and_then(|()| lease.check(namespace));
         stage.settle(written, &lease)?;
         Ok(file)

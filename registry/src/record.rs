@@ -2,7 +2,7 @@
 //! else, signed where a key is given.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -10,9 +10,9 @@ use crate::error::{Error, Result};
 use crate::keys;
 use crate::mark::{Marked, Part};
 use crate::name::check_namespace;
-use crate::prove::{Proof, pack_lens};
+use crate::prove::{Lens, Proof};
+use crate::push::Signer;
 use crate::recipe::Location;
-use crate::scrub::ScrubOptions;
 use crate::store::Store;
 use crate::time::rfc3339;
 use crate::view::Proven;
@@ -20,8 +20,11 @@ use crate::view::Proven;
 /// The version of statements that this module writes.
 const VERSION: u32 = 1;
 
+/// How long a scrub that did not come to its end can be gone on with.
+const UNFINISHED: Duration = Duration::from_secs(60 * 24 * 3600);
+
 /// The number of records that are looked at for one of all of a namespace.
-const LOOKED_AT: usize = 32;
+const LOOKED_AT: usize = 256;
 
 /// The statement of a scrub: what was read and proven. Its bytes are signed as they are written.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -62,70 +65,116 @@ pub struct ScrubRecord {
     pub signature: Option<String>,
 }
 
-/// A record as it is stored. Pushes read the first part of it.
-#[derive(Serialize)]
-struct Written {
+/// A record as it is stored: one at the end of a scrub, and some on the way. Pushes read the first
+/// part of it.
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Record {
+    /// The packs that were proven in full since the record before.
     #[serde(flatten)]
-    proven: Proven,
-    bytes: u64,
-    damaged: Vec<Location>,
-    statement: String,
-    signature: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Signed {
+    pub(crate) proven: Proven,
+    /// The number of bytes that were read.
+    pub(crate) bytes: u64,
+    pub(crate) damaged: Vec<Location>,
+    /// When the scrub began, where it is one of the whole namespace.
+    #[serde(default)]
+    pub(crate) began: Option<String>,
+    /// Whether it has come to its end, and is one of the whole namespace.
+    #[serde(default)]
+    pub(crate) complete: bool,
+    /// What it says to everybody else: at the end of a scrub.
+    #[serde(default)]
     statement: Option<String>,
+    /// The signature over the statement.
+    #[serde(default)]
     signature: Option<String>,
 }
 
-impl Store {
-    /// Writes the record of a scrub of a namespace, in which `damaged` parts were found.
-    pub(crate) fn write_record(
-        &self,
-        namespace: &str,
-        marked: &Marked,
-        proof: &Proof,
-        damaged: u64,
-        began: SystemTime,
-        options: &ScrubOptions<'_>,
-    ) -> Result<()> {
-        let lens = pack_lens(self, namespace)?;
+impl Record {
+    /// Notes what was proven since the last time.
+    pub(crate) fn note(&mut self, proof: &Proof, lens: &Lens, written: &mut HashSet<String>) {
         let mut covered: HashMap<&str, u64> = HashMap::new();
         for location in proof.good() {
             *covered.entry(&location.pack).or_default() += location.len;
         }
         let whole = covered.into_iter().filter(|(pack, bytes)| lens.get(*pack) == Some(bytes));
-        let mut packs: Vec<_> = whole.map(|(pack, _)| pack.to_owned()).collect();
+        let new = whole.map(|(pack, _)| pack.to_owned()).filter(|pack| !written.contains(pack));
+        let mut packs: Vec<_> = new.collect();
         packs.sort();
-        let complete = options.repo.is_none() && options.sample >= 1.0;
-        let ended = rfc3339(SystemTime::now());
-        let statement = ScrubStatement {
+        written.extend(packs.iter().cloned());
+        self.damaged = proof.damaged().into_keys().cloned().collect();
+        self.damaged.sort();
+        self.bytes = proof.bytes;
+        self.proven = Proven { packs, time: rfc3339(SystemTime::now()) };
+    }
+
+    /// Adds a statement, signed where a key is given.
+    pub(crate) fn stating(
+        self,
+        statement: &ScrubStatement,
+        sign: Option<&Signer<'_>>,
+    ) -> Result<Self> {
+        let text = serde_json::to_string(statement).expect("a statement is plain data");
+        let signature = sign.map(|sign| sign(&text).map_err(Error::Unfit)).transpose()?;
+        Ok(Self { statement: Some(text), signature, ..self })
+    }
+}
+
+impl Store {
+    /// Returns what a scrub of a namespace, in which `damaged` parts were found, says at its end.
+    pub(crate) fn statement(
+        &self,
+        namespace: &str,
+        marked: &Marked,
+        proof: &Proof,
+        damaged: u64,
+        record: &Record,
+        began: String,
+    ) -> Result<ScrubStatement> {
+        let complete = record.complete;
+        Ok(ScrubStatement {
             at1w_scrub: VERSION,
             store: self.id()?,
             namespace: namespace.into(),
             complete,
-            began: rfc3339(began),
-            ended: ended.clone(),
+            began,
+            ended: record.proven.time.clone(),
             bytes: proof.bytes,
             proven: proof.good().count() as u64,
             damaged,
             trees: if complete { proven_trees(marked, proof) } else { BTreeSet::new() },
-        };
-        let statement = serde_json::to_string(&statement).expect("a statement is plain data");
-        let signature = options.sign.map(|sign| sign(&statement).map_err(Error::Unfit));
-        let mut places: Vec<_> = proof.damaged().into_keys().cloned().collect();
-        places.sort();
-        let record = Written {
-            proven: Proven { packs, time: ended },
-            bytes: proof.bytes,
-            damaged: places,
-            statement,
-            signature: signature.transpose()?,
-        };
+        })
+    }
+
+    /// Writes the record of a scrub of a namespace.
+    pub(crate) fn write_record(&self, namespace: &str, record: Record) -> Result<()> {
         let json = serde_json::to_vec(&record).expect("a record is plain data");
         let key = format!("{}/{}", keys::scrubs(namespace), keys::next(None));
         Ok(self.objects.put(&key, json)?)
+    }
+
+    /// Returns when the last scrub of a whole namespace began that did not come to its end, and the
+    /// packs that it has proven; `None` where there is none that is young enough to go on with.
+    pub(crate) fn unfinished(
+        &self,
+        namespace: &str,
+    ) -> Result<Option<(String, HashSet<String>)>> {
+        let now = self.now()?;
+        let mut found: Option<(String, HashSet<String>)> = None;
+        for meta in self.objects.list(&keys::scrubs(namespace))?.into_iter().rev() {
+            let Some(bytes) = self.objects.get(&meta.key)? else { continue };
+            let record: Record =
+                serde_json::from_slice(&bytes).map_err(|error| Error::damaged(&meta.key, error))?;
+            let Some(began) = record.began else { continue };
+            if record.complete || now.duration_since(meta.modified).unwrap_or_default() > UNFINISHED
+            {
+                break;
+            }
+            let (same, packs) = found.get_or_insert_with(|| (began.clone(), HashSet::new()));
+            if *same == began {
+                packs.extend(record.proven.packs);
+            }
+        }
+        Ok(found)
     }
 
     /// Reads the record of the last scrub of all of a namespace; of the last one of a part, where
@@ -151,7 +200,7 @@ impl Store {
 }
 
 fn parse(bytes: &[u8]) -> Option<ScrubRecord> {
-    let Signed { statement, signature } = serde_json::from_slice(bytes).ok()?;
+    let Record { statement, signature, .. } = serde_json::from_slice(bytes).ok()?;
     let text = statement?;
     let statement: ScrubStatement = serde_json::from_str(&text).ok()?;
     (statement.at1w_scrub == VERSION).then_some(ScrubRecord { text, statement, signature })

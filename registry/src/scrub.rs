@@ -1,7 +1,7 @@
 //! Scrubbing: reads and proves every byte that is in use, and names the revisions that need what is
 //! damaged.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, SystemTime};
@@ -14,11 +14,13 @@ use crate::keys;
 use crate::log::read_each;
 use crate::mark::{Broken, Marked, Part, revision, survey};
 use crate::name::RepoName;
-use crate::prove::Proof;
+use crate::prove::{Proof, pack_lens};
 use crate::push::Signer;
 use crate::recipe::Location;
+use crate::record::Record;
 use crate::stage;
 use crate::store::Store;
+use crate::time::rfc3339;
 use crate::view::marks;
 
 /// How a store is scrubbed.
@@ -31,6 +33,10 @@ pub struct ScrubOptions<'a> {
     pub repo: Option<&'a RepoName>,
     /// The part of the bytes to prove, from 0 to 1, chosen at random.
     pub sample: f64,
+    /// Whether to go on with a scrub of everything that did not come to its end.
+    pub resume: bool,
+    /// The number of bytes after which what was proven so far is written down.
+    pub checkpoint: u64,
     /// Signs the statement of the record; returns the signature.
     pub sign: Option<&'a Signer<'a>>,
     /// The listener that is told about the work.
@@ -39,7 +45,15 @@ pub struct ScrubOptions<'a> {
 
 impl Default for ScrubOptions<'_> {
     fn default() -> Self {
-        Self { namespace: None, repo: None, sample: 1.0, sign: None, progress: &() }
+        Self {
+            namespace: None,
+            repo: None,
+            sample: 1.0,
+            resume: false,
+            checkpoint: 256 << 30,
+            sign: None,
+            progress: &(),
+        }
     }
 }
 
@@ -75,6 +89,23 @@ impl<'a> ScrubOptions<'a> {
     #[must_use]
     pub fn sample(self, sample: f64) -> Self {
         Self { sample, ..self }
+    }
+
+    /// Sets whether to go on with a scrub of everything that did not come to its end.
+    #[must_use]
+    pub fn resume(self, resume: bool) -> Self {
+        Self { resume, ..self }
+    }
+
+    /// Sets the number of bytes after which what was proven so far is written down.
+    #[must_use]
+    pub fn checkpoint(self, checkpoint: u64) -> Self {
+        Self { checkpoint, ..self }
+    }
+
+    /// Whether everything in a namespace is proven.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.repo.is_none() && self.sample >= 1.0
     }
 
     /// Sets what signs the record.
@@ -197,7 +228,7 @@ impl Store {
         options: &ScrubOptions<'_>,
         done: &mut Scrubbed,
     ) -> Result<()> {
-        let (began, damaged_before) = (SystemTime::now(), done.damaged.len());
+        let damaged_before = done.damaged.len();
         // The revisions that need each file.
         let mut revisions: HashMap<_, Vec<String>> = HashMap::new();
         for in_use in &marked.commits {
@@ -211,11 +242,29 @@ impl Store {
         }
         let chance = RandomState::new();
         let limit = (options.sample.clamp(0.0, 1.0) * u64::MAX as f64) as u64;
-        let wanted = |location: &Location| chance.hash_one(location) <= limit;
+        // What was proven before, where another scrub is gone on with.
+        let before = if options.resume { self.unfinished(namespace)? } else { None };
+        let (began, proven) =
+            before.unwrap_or_else(|| (rfc3339(SystemTime::now()), HashSet::new()));
+        let whole = options.is_whole().then(|| began.clone());
+        let mut record = Record { began: whole, ..Record::default() };
+        let mut written = proven;
+        let skipped = written.clone();
+        let wanted = |location: &Location| {
+            chance.hash_one(location) <= limit && !skipped.contains(&location.pack)
+        };
         let files = |file: &Digest| revisions.contains_key(file);
         let sizes = marked.recipes.values().map(|(_, recipe)| (recipe.sha256, recipe.size));
         options.progress.begin(sizes.filter(|(file, _)| files(file)).map(|(_, size)| size).sum());
-        let proof = Proof::of(self, namespace, marked, &files, &wanted, options.progress)?;
+        let lens = pack_lens(self, namespace)?;
+        let after = |proof: &Proof| {
+            if proof.bytes - record.bytes < options.checkpoint {
+                return Ok(());
+            }
+            record.note(proof, &lens, &mut written);
+            self.write_record(namespace, record.clone())
+        };
+        let proof = Proof::of(self, namespace, marked, &files, &wanted, options.progress, after)?;
         let before = marks(&self.objects, namespace)?;
         for (location, problem) in proof.damaged() {
             if !before.contains_key(location) {
@@ -247,7 +296,10 @@ impl Store {
         done.bytes += proof.bytes;
         done.proven += proof.good().count() as u64;
         done.lifted += lifted.len() as u64;
+        record.note(&proof, &lens, &mut written);
+        record.complete = options.is_whole();
         let found = (done.damaged.len() - damaged_before) as u64;
-        self.write_record(namespace, marked, &proof, found, began, options)
+        let statement = self.statement(namespace, marked, &proof, found, &record, began)?;
+        self.write_record(namespace, record.stating(&statement, options.sign)?)
     }
 }

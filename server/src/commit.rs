@@ -137,6 +137,8 @@ struct Parsed {
     faults: Vec<String>,
     changes: Vec<(String, Change)>,
     files: Vec<TempPath>,
+    /// The files that come to the namespace, or are there, with their lengths.
+    lens: Vec<(Digest, u64)>,
 }
 
 impl Parsed {
@@ -192,6 +194,7 @@ impl Parsed {
                 let content = STANDARD.decode(content.as_bytes()).map_err(wrong)?;
                 let mut file = NamedTempFile::new_in(hub.staging.path())?;
                 file.write_all(&content)?;
+                self.lens.push((Digest::of(&content), content.len() as u64));
                 let file = file.into_temp_path();
                 let change = Change::Add(file.to_path_buf());
                 self.files.push(file);
@@ -213,6 +216,7 @@ impl Parsed {
                 if there.root.is_none() && path.to_ascii_lowercase().ends_with(".safetensors") {
                     self.faults.push(path.clone());
                 }
+                self.lens.push((sha256, there.size));
                 (path, Change::Stored(sha256))
             }
             Line::DeletedFile { path } => (path, Change::Remove),
@@ -253,10 +257,11 @@ fn make(call: &Call, id: &RepoId, revision: &str, body: &Spooled) -> Answer {
     if parent.is_some_and(|parent| !follows(parent)) {
         return Err(moved());
     }
+    hub.check_allowance(&id.repo.namespace, &parsed.lens)?;
     // Files in base64 lie beside the body.
     let _quota = Quota::take(hub, body.len)?;
     record(call, "commit", id, json!({ "branch": name, "pull": pull, "bytes": body.len }))?;
-    let store = hub.store.acting_as(call.who.name());
+    let store = call.store();
     let options = PushOptions::new()
         .message(&parsed.message)
         .request(request.as_str())
@@ -267,6 +272,7 @@ fn make(call: &Call, id: &RepoId, revision: &str, body: &Spooled) -> Answer {
         let expected = parent.map_or(Expected::Any, |_| Expected::At(&head.commit));
         let options = options.branch(&name).expected(expected);
         let pushed = apply(&store, id, changes, &options)?;
+        hub.forget_files(&id.repo.namespace);
         return Ok(warned(done(call, id, &pushed.commit, None), &parsed.faults));
     }
     let title: String =
@@ -281,6 +287,7 @@ fn make(call: &Call, id: &RepoId, revision: &str, body: &Spooled) -> Answer {
             // Somebody else was faster.
             Err(problem) if problem.status == StatusCode::CONFLICT => number += 1,
             pushed => {
+                hub.forget_files(&id.repo.namespace);
                 let done = done(call, id, &pushed?.commit, Some(number));
                 return Ok(warned(done, &parsed.faults));
             }

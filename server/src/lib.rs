@@ -7,6 +7,7 @@
 
 mod access;
 mod address;
+mod allowance;
 mod audit;
 mod body;
 mod cache;
@@ -23,6 +24,7 @@ mod lfs;
 mod listing;
 mod manage;
 mod memory;
+mod metrics;
 mod mirror;
 mod own;
 mod owner;
@@ -31,6 +33,7 @@ mod patient;
 mod pulls;
 mod random;
 mod rate;
+mod reads;
 mod revision;
 mod route;
 mod scrubbed;
@@ -42,10 +45,13 @@ mod staging;
 mod sweep;
 mod tls;
 mod token;
+mod upkeep;
 mod work;
 mod xet;
 
-pub use self::config::{Anonymous, Config, Limits, LogForm, Mirror, Signatures, Tls};
+pub use self::config::{
+    Anonymous, Config, Limits, LogForm, Meter, Metrics, Mirror, Scrub, SignWith, Signatures, Tls,
+};
 pub use self::error::{Error, Result};
 pub use self::serve::serve;
 pub use self::token::{Listed, NewToken, Role, Token, Tokens};

@@ -7,6 +7,7 @@ use at1w_registry::Store;
 use at1w_server::{Config, serve};
 use clap::Args;
 
+use super::sign::unattended;
 use crate::Global;
 use crate::failure::Result;
 
@@ -51,6 +52,9 @@ impl Serve {
         config.listen = self.listen.unwrap_or(config.listen);
         config.mirror.upstream = self.upstream.unwrap_or(config.mirror.upstream);
         config.mirror.namespaces.extend(self.namespaces);
+        if !config.secret_key.as_os_str().is_empty() {
+            config.signer = Some(unattended(&config.secret_key)?);
+        }
         let store = Store::open(&self.store)?;
         Ok(serve(store, config, |address, secrets| {
             if !global.quiet {

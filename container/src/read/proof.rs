@@ -8,6 +8,7 @@ use at1w_codec::Backend;
 use super::buffer::zeroed;
 use super::index::Entry;
 use super::options::{Limits, OpenOptions};
+use super::kept::Kept;
 use super::plan::Plan;
 use super::runs::Runs;
 use super::slice::Slice;
@@ -241,7 +242,8 @@ impl Proof {
                 stored.parse_model(self.model.start as u64, &self.bytes[self.model.clone()])?;
             let states = &self.bytes[self.states.clone()];
             let plan = Plan::of_parts(stored, model, &self.payload_lens, states)?;
-            Tensor::new(stored, self.limits).read_planned(&plan, &self.runs, &mut out, &())?;
+            let kept = Kept::new(0);
+            Tensor::new(stored, self.limits, (&kept, 0)).read_planned(&plan, &self.runs, &mut out, &())?;
         }
         Ok((self.shape.clone(), out))
     }
