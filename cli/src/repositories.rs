@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
+use at1w_registry::exchange::Listed;
 use at1w_registry::{
     Commit, Entry, PullOptions, Pulled, PushOptions, Pushed, Ref, RepoName, Revision, Store,
-    Summary,
 };
 use at1w_remote::is_web;
 use clap::Args;
@@ -72,12 +72,12 @@ impl Repositories {
     }
 
     /// Lists repositories, and what their namespaces held when they were last collected.
-    pub(crate) fn repos(
-        &self,
-        namespace: Option<&str>,
-    ) -> Result<(Vec<Entry>, Vec<(String, Summary)>)> {
+    pub(crate) fn repos(&self, namespace: Option<&str>) -> Result<Listed> {
         match self {
-            Self::Store(store) => Ok((store.repos(namespace)?, store.summaries(namespace)?)),
+            Self::Store(store) => {
+                let namespaces = store.summaries(namespace)?.into_iter().collect();
+                Ok(Listed { repositories: store.repos(namespace)?, namespaces })
+            }
             Self::Hub(hub) => hub.repos(namespace),
         }
     }

@@ -94,7 +94,10 @@ mod tests {
             .map(|_| {
                 let (slots, wait) = (Arc::clone(&slots), Arc::clone(&wait));
                 tokio::spawn(async move {
-                    let work = move || Ok(wait.lock().unwrap().recv().unwrap());
+                    let work = move || {
+                        wait.lock().unwrap().recv().unwrap();
+                        Ok(())
+                    };
                     slots.worked("a", work).await.unwrap();
                 })
             })

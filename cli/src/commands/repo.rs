@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
+use at1w_registry::exchange::Listed;
 use at1w_registry::{Entry, Ref, Revision};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -108,7 +109,7 @@ fn say(global: &Global, message: &str) -> Result<()> {
 }
 
 fn ls(store: &Address, namespace: Option<&str>, as_json: bool) -> Result<()> {
-    let (repos, summaries) = store.open()?.repos(namespace)?;
+    let Listed { repositories: repos, namespaces: summaries } = store.open()?.repos(namespace)?;
     // The branch `main`, or else the first one.
     let head = |entry: &Entry| {
         let Entry { branches, .. } = entry;

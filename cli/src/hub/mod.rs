@@ -5,7 +5,7 @@ mod push;
 
 use at1w_container::Error as Packing;
 use at1w_registry::exchange::{Described, History, Listed, Named};
-use at1w_registry::{Commit, Entry, Error as StoreError, Ref, RepoName, Revision, Summary, Tree};
+use at1w_registry::{Commit, Entry, Error as StoreError, Ref, RepoName, Revision, Tree};
 use at1w_remote::{Error as RemoteError, Hub as Server, Payload, UrlOptions};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -65,14 +65,9 @@ impl Hub {
         self.get(&["entry", &repo.namespace, &repo.name], &[])
     }
 
-    pub(crate) fn repos(
-        &self,
-        namespace: Option<&str>,
-    ) -> Result<(Vec<Entry>, Vec<(String, Summary)>)> {
-        let query: Vec<_> =
-            namespace.map(|name| ("namespace", name.to_owned())).into_iter().collect();
-        let Listed { repositories, namespaces } = self.get(&["repos"], &query)?;
-        Ok((repositories, namespaces.into_iter().collect()))
+    pub(crate) fn repos(&self, namespace: Option<&str>) -> Result<Listed> {
+        let query = namespace.map(|name| ("namespace", name.to_owned()));
+        self.get(&["repos"], &query.into_iter().collect::<Vec<_>>())
     }
 
     pub(crate) fn history(&self, revision: &Revision) -> Result<(Entry, Vec<Commit>)> {
