@@ -302,6 +302,12 @@ fn what_was_collected_and_repacked_stays_in_the_bill_as_it_was() {
     assert_eq!(series(&collected), series(&removed));
     assert_eq!(series(&collected).end().logical, 0);
     assert_eq!(series(&collected).steps()[..2], *repacked.steps());
+    for key in place.keys("past/") {
+        fs::write(place.root().join(key), "{").unwrap();
+    }
+    let damaged = store.usage(None).unwrap();
+    assert!(damaged.faults[0].contains("past/lab/"), "{:?}", damaged.faults);
+    assert_eq!(series(&damaged).over(0..u64::MAX).end.logical, 0);
 }
 
 #[test]

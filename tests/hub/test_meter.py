@@ -165,10 +165,16 @@ def test_a_full_namespace_refuses_uploads_with_a_reason(make, home, model):
 def test_damage_is_found_by_the_schedule(make, home, model, bucket):
     if bucket:
         pytest.skip("its packs are flipped on disk")
-    server = make("[scrub]\nevery = 1\nrate = 1000000000\n[meter]\nsample = 1\n")
+    at1w("keygen", "--no-password", "-s", str(home.parent / "hub.key"), "-p",
+         str(home.parent / "hub.pub"))
+    server = make(f'secret_key = "{home.parent / "hub.key"}"\n'
+                  "[scrub]\nevery = 1\nrate = 1000000000\n[meter]\nsample = 1\n")
     upload(server, home, model)
     until(lambda: "a scrub has ended" in server.received())
     server.stop()
+    records = sorted(pathlib.Path(server.store, "scrub/lab/done").iterdir())
+    record = json.loads(records[-1].read_text())
+    assert record["complete"] and "trusted comment" in record["signature"]
     packs = [path for path in pathlib.Path(server.store, "packs").rglob("*") if path.is_file()]
     pack = max(packs, key=lambda path: path.stat().st_size)
     content = bytearray(pack.read_bytes())

@@ -87,7 +87,13 @@ fn replay(store: &Store, namespace: &str, faults: &mut Vec<String>) -> Result<Na
         }
         logs.push((at, entries));
     }
-    let past = Past::read(&store.objects, namespace)?;
+    let past = match Past::read(&store.objects, namespace) {
+        Err(error) if error.is_integrity() => {
+            faults.push(error.to_string());
+            Past::default()
+        }
+        past => past?,
+    };
     let mut changes: Vec<(u64, Change<'_>)> = Vec::new();
     for (repo, entries) in &logs {
         changes.extend(lives(*repo, entries));
