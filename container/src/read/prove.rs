@@ -36,12 +36,12 @@ impl Reader {
         let plan = Plan::read(stored)?;
         let touched: Vec<_> = runs.chunks(stored.chunking()).collect();
         let model_end = stored.entry.end - chunk_table_len(stored.chunk_count());
-        let mut ranges = vec![model_end - stored.entry.model_len()..model_end];
-        ranges.extend(touched.iter().map(|&chunk| plan.payload_range(chunk)));
-        if touched.is_empty() {
-            ranges.clear();
-        }
-        let read = source::read_ranges(&*stored.source, &ranges)?;
+        let model = model_end - stored.entry.model_len()..model_end;
+        // Where no chunk is touched, nothing needs the model.
+        let model = (!touched.is_empty()).then_some(model);
+        let payloads = touched.iter().map(|&chunk| plan.payload_range(chunk));
+        let ranges: Vec<_> = model.into_iter().chain(payloads).collect();
+        let read = source::read_ranges(stored.source, &ranges)?;
 
         let (encoding, header) = stored_header::store(self.header().bytes());
         let header_len = self.header().bytes().len() as u32;
