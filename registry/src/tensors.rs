@@ -31,9 +31,7 @@ impl Store {
     /// Those of [`Store::tree`], and those of opening files.
     pub fn tensors(&self, revision: &Revision) -> Result<BTreeMap<String, TensorEntry>> {
         let (_, tree) = self.tree(revision)?;
-        tensors_of(&tree, |file| {
-            self.original(&revision.repo.namespace, file).map(Arc::new)
-        })
+        tensors_of(&tree, |file| self.original(&revision.repo.namespace, file).map(Arc::new))
     }
 }
 

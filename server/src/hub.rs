@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use at1w_container::fs::write_secret;
 use at1w_container::{Digest, Limits};
-use at1w_registry::{File, Original, Ref, Store, Tree};
+use at1w_registry::{Commit, File, Original, Ref, Store, Tree};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
@@ -20,8 +20,10 @@ use crate::cache::Cache;
 use crate::claim::Owner;
 use crate::config::Config;
 use crate::error::{Answer, Error, Problem, Result};
+use crate::history::History;
 use crate::mirror::Mirror;
 use crate::rate::Rate;
+use crate::scrub::Scrubs;
 use crate::sign::Key;
 use crate::staging::Staging;
 use crate::token::{NewToken, Role, Tokens};
@@ -63,10 +65,12 @@ pub(crate) struct Hub {
     pub(crate) strangers: Rate,
     pub(crate) downloads: Rate,
     pub(crate) mirror: Option<Mirror>,
+    pub(crate) scrubs: Scrubs,
     owners: Mutex<HashMap<String, Owner>>,
     /// Whether the store answered, and when it was asked.
     asked: Mutex<Option<(Instant, Answer<()>)>>,
     trees: Cache<(String, Digest), Tree>,
+    histories: Cache<String, History>,
     originals: Cache<(String, Digest), Original>,
     /// The files that were found damaged, and when.
     damaged: Mutex<HashMap<(String, Digest), Instant>>,
@@ -105,9 +109,11 @@ impl Hub {
             strangers: Rate::new("api", config.limits.requests),
             downloads: Rate::new("resolvers", config.limits.downloads),
             mirror: Mirror::new(config.mirror.clone())?,
-            trees: Cache::new(config.limits.cache / 2),
+            trees: Cache::new(config.limits.cache / 4),
+            histories: Cache::new(config.limits.cache / 4),
             originals: Cache::new(config.limits.cache / 2),
             config,
+            scrubs: Scrubs::default(),
             owners: Mutex::default(),
             asked: Mutex::default(),
             damaged: Mutex::default(),
@@ -115,16 +121,48 @@ impl Hub {
         })
     }
 
-    /// Returns the tree of a commit, which never changes.
+    /// Returns the tree of a branch or a tag.
     pub(crate) fn tree(&self, namespace: &str, found: &Ref) -> Answer<Arc<Tree>> {
-        let key = (namespace.to_owned(), found.tree);
+        self.tree_with(namespace, found.tree, || Ok(self.store.tree_of(namespace, found)?))
+    }
+
+    /// Returns the tree of a commit.
+    pub(crate) fn tree_of(&self, namespace: &str, commit: &Commit) -> Answer<Arc<Tree>> {
+        self.tree_with(namespace, commit.tree, || {
+            Ok(self.store.tree_of_commit(namespace, commit)?)
+        })
+    }
+
+    /// Returns a tree, which never changes.
+    fn tree_with(
+        &self,
+        namespace: &str,
+        digest: Digest,
+        read: impl FnOnce() -> Answer<Tree>,
+    ) -> Answer<Arc<Tree>> {
+        let key = (namespace.to_owned(), digest);
         if let Some(tree) = self.trees.get(&key) {
             return Ok(tree);
         }
-        let tree = Arc::new(self.store.tree_of(namespace, found)?);
+        let tree = Arc::new(read()?);
         let weight = |path: &String| path.len() as u64 + ENTRY_WEIGHT;
         self.trees.insert(key, &tree, tree.files.keys().map(weight).sum());
         Ok(tree)
+    }
+
+    /// Returns a history, which is read where it is not remembered.
+    pub(crate) fn history(
+        &self,
+        key: &str,
+        read: impl FnOnce() -> Answer<History>,
+    ) -> Answer<Arc<History>> {
+        let key = key.to_owned();
+        if let Some(history) = self.histories.get(&key) {
+            return Ok(history);
+        }
+        let history = Arc::new(read()?);
+        self.histories.insert(key, &history, history.weight() + ENTRY_WEIGHT);
+        Ok(history)
     }
 
     /// Opens the original of a file.

@@ -18,7 +18,8 @@ use crate::address::{Kind, Query, RepoId, segments};
 use crate::call::{Call, blocking, json, text};
 use crate::error::{Answer, Problem};
 use crate::hub::{Hub, random};
-use crate::{commit, files, lfs, listing, manage, mirror, pulls, xet};
+use crate::revision::split as revision;
+use crate::{commit, files, lfs, listing, manage, mirror, page, pulls, xet};
 
 /// Answers a request, whatever happens.
 pub(crate) async fn answer(
@@ -70,11 +71,13 @@ async fn handle(hub: Arc<Hub>, peer: SocketAddr, id: String, request: Request<In
     let headers = parts.headers;
     // Requests with a signed address or a token of the Xet protocol are checked where they arrive.
     let signed = matches!(segments.first(), Some(&("cas" | "lfs")));
+    let is_page = page::is_page(&parts.method, &segments);
     let who = if signed {
         Who::Nobody
     } else {
         let (asked, headers) = (Arc::clone(&hub), headers.clone());
-        match blocking(move || Who::of(&asked, &headers, peer)).await {
+        let of = if is_page { Who::of_page } else { Who::of };
+        match blocking(move || of(&asked, &headers, peer)).await {
             Ok(who) => who,
             Err(problem) => {
                 // Guessing is limited as well.
@@ -85,7 +88,8 @@ async fn handle(hub: Arc<Hub>, peer: SocketAddr, id: String, request: Request<In
     };
     // No body of somebody unknown is read, but for the list of paths that he asks about.
     let asks = matches!(parts.method, Method::GET | Method::HEAD)
-        || matches!(segments[..], ["api", _, _, _, "paths-info", _, ..] | ["api", "validate-yaml"]);
+        || matches!(segments[..], ["api", _, _, _, "paths-info", _, ..] | ["api", "validate-yaml"])
+        || is_page && page::is_login(&segments);
     if !signed && !asks && who.token().is_none() {
         return Err(Problem::needs_token());
     }
@@ -102,6 +106,9 @@ async fn handle(hub: Arc<Hub>, peer: SocketAddr, id: String, request: Request<In
     let call =
         Arc::new(Call { hub, who, method, path: path.clone(), query, headers, peer: client, id });
     let body = Body::new(body);
+    if is_page {
+        return page::answer(call, &segments, body).await;
+    }
     match &segments[..] {
         ["api", rest @ ..] => api(call, rest, body).await,
         ["cas", rest @ ..] => xet::answer(call, rest, body).await,
@@ -147,17 +154,6 @@ async fn of_repo(call: Arc<Call>, kind: Kind, segments: &[&str], body: Body) -> 
 /// Returns a repository; a name that none can have is that of none.
 fn known(kind: Kind, namespace: &str, name: &str) -> Answer<RepoId> {
     RepoId::new(kind, namespace, name).map_err(|_| Problem::no_repo())
-}
-
-/// Splits a revision from what follows. The slashes of `refs/pr/1` may come encoded or not.
-fn revision<'a>(segments: &'a [&'a str]) -> (String, &'a [&'a str]) {
-    match segments {
-        ["refs", kind @ ("pr" | "heads" | "tags"), name, rest @ ..] => {
-            (format!("refs/{kind}/{name}"), rest)
-        }
-        [first, rest @ ..] => ((*first).into(), rest),
-        [] => (at1w_registry::MAIN.into(), segments),
-    }
 }
 
 async fn api(call: Arc<Call>, segments: &[&str], body: Body) -> Answer {

@@ -112,6 +112,11 @@ impl Tokens {
     /// # Errors
     /// [`Error::Token`] for a name that is none, and those of the store.
     pub fn create(&self, new: &NewToken) -> Result<(String, Token)> {
+        self.create_as(new, "")
+    }
+
+    /// [`Tokens::create`] for somebody whose name the audit log has.
+    pub(crate) fn create_as(&self, new: &NewToken, actor: &str) -> Result<(String, Token)> {
         at1w_registry::check_name(&new.name)?;
         for namespace in &new.namespaces {
             at1w_registry::check_namespace(namespace)?;
@@ -134,7 +139,7 @@ impl Tokens {
             sha256,
         };
         let json = serde_json::to_vec(&token).expect("a token is plain data");
-        self.record("token create", &token)?;
+        self.record("token create", &token, actor)?;
         match self.objects.create(&format!("{FOLDER}/{}", token.id), json)? {
             Created::Made => Ok((secret, token)),
             Created::Existed => Err(Error::Token("two tokens are the same: try again".into())),
@@ -159,22 +164,30 @@ impl Tokens {
     /// # Errors
     /// [`Error::Token`] if there is none, and those of the store.
     pub fn revoke(&self, which: &str) -> Result<Vec<Token>> {
+        self.revoke_as(which, "")
+    }
+
+    /// [`Tokens::revoke`] for somebody whose name the audit log has.
+    pub(crate) fn revoke_as(&self, which: &str, actor: &str) -> Result<Vec<Token>> {
         let all = self.list()?.into_iter();
         let found: Vec<_> = all.filter(|token| token.id == which || token.name == which).collect();
         if found.is_empty() {
             return Err(Error::Token(format!("there is no token {which:?}")));
         }
-        found.iter().try_for_each(|token| self.record("token revoke", token))?;
+        found.iter().try_for_each(|token| self.record("token revoke", token, actor))?;
         let keys: Vec<_> = found.iter().map(|token| format!("{FOLDER}/{}", token.id)).collect();
         self.objects.delete(&keys)?;
         Ok(found)
     }
 
-    fn record(&self, action: &str, token: &Token) -> Result<()> {
+    fn record(&self, action: &str, token: &Token, actor: &str) -> Result<()> {
         let Token { id, name, role, namespaces, expires, .. } = token;
         let more =
             json!({ "name": name, "role": role, "namespaces": namespaces, "expires": expires });
-        let record = json!({ "action": action, "token": id, "more": more });
+        let mut record = json!({ "action": action, "token": id, "more": more });
+        if !actor.is_empty() {
+            record["actor"] = actor.into();
+        }
         Ok(audit::record(&self.objects, record)?)
     }
 

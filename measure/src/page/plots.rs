@@ -25,8 +25,7 @@ pub(super) fn against(report: &Report) -> Vec<Plot> {
         .chain(theirs)
         .map(|(name, percent)| (name, percent, format!("{percent:.1} %")))
         .collect();
-    let caption =
-        "Packed size of all files by each compressor, in percent of their size before";
+    let caption = "Packed size of all files by each compressor, in percent of their size before";
     Plot::bars(caption, &bars).into_iter().collect()
 }
 
