@@ -16,7 +16,7 @@ use crate::original::Original;
 use crate::push::{Changes, PushOptions, Pushed, done_before};
 use crate::recipe::Recipe;
 use crate::stage::{Stage, tree_file};
-use crate::store::Store;
+use crate::store::{Caller, Store};
 use crate::tree::{File, Tree};
 use crate::view::{condemned, marks};
 use crate::walk::SourceFile;
@@ -39,7 +39,16 @@ impl Store {
     #[must_use]
     pub fn acting_as(&self, actor: &str) -> Self {
         let (objects, runs) = (Arc::clone(&self.objects), Arc::clone(&self.runs));
-        Self { objects, runs, times: self.times, limits: self.limits, actor: actor.into() }
+        let (recorder, caller) = (Arc::clone(&self.recorder), self.caller.clone());
+        let (times, limits) = (self.times, self.limits);
+        Self { objects, runs, times, limits, actor: actor.into(), recorder, caller }
+    }
+
+    /// Returns the same store, whose usage records name a request and the id of its token.
+    #[must_use]
+    pub fn for_request(self, request: &str, token: Option<&str>) -> Self {
+        let (request, token) = (Some(request.into()), token.map(str::to_owned));
+        Self { caller: Caller { request, token }, ..self }
     }
 
     /// Returns the last entry of a repository: its branches, its tags and its settings.
@@ -97,7 +106,7 @@ impl Store {
         let mut stage = Stage::new(self, namespace, &lease, level, &|_| true, progress)?;
         let added =
             stage.add_all(&[SourceFile::new(name.into(), source.into())?], &Tree::default())?;
-        stage.name_recipes();
+        stage.name_recipes(lease.now());
         let written = stage.write(None, &lease).and_then(|()| lease.check(name));
         stage.settle(written, &lease)?;
         let file = added.into_iter().next().map(|(_, file)| file);
@@ -200,7 +209,7 @@ impl Store {
             }
         }
         files.extend(stage.add_all(&local, &base.1)?);
-        stage.name_recipes();
+        stage.name_recipes(lease.now());
         for (_, file) in &mut files {
             file.recipe = stage.recipe_name(file.sha256).cloned().or(file.recipe.take());
         }

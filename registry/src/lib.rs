@@ -21,6 +21,7 @@ mod lease;
 mod log;
 mod mark;
 mod mend;
+mod meter;
 mod name;
 mod original;
 mod packs;
@@ -37,11 +38,11 @@ mod repack;
 mod repair;
 mod replica;
 mod scrub;
-mod scrub_record;
 mod stage;
 mod stats;
 mod store;
 mod stored_file;
+mod sum;
 mod tensors;
 mod time;
 mod tree;
@@ -54,6 +55,10 @@ pub use self::collect::{CollectOptions, Collected};
 pub use self::copy::Copied;
 pub use self::entry::{Action, Commit, Entry, Proposal, Ref, State, Status};
 pub use self::error::{Error, Result};
+pub use self::meter::{
+    AuditOptions, Audited, Billed, Break, ByteSeconds, MONTH, NamespaceUsage, Period, Price, Reads,
+    Record, RepoUsage, Series, Sizes, Three, Usage, Verifier, gb_months, tb_months,
+};
 pub use self::name::{
     MAIN, RepoName, Revision, check_name, check_namespace, check_path, check_ref,
 };
@@ -63,9 +68,9 @@ pub use self::pull::{PullOptions, Pulled};
 pub use self::push::{Expected, PushOptions, Pushed, Signer, signed_tree};
 pub use self::repack::Repacked;
 pub use self::repair::Repaired;
-pub use self::scrub::{Damage, ScrubOptions, Scrubbed};
-pub use self::scrub_record::ScrubRecord;
+pub use self::scrub::{Damage, LastScrub, ScrubOptions, Scrubbed};
 pub use self::stats::Summary;
 pub use self::store::{Store, Times};
 pub use self::tensors::{TensorEntry, tensors_of};
+pub use self::time::{month_begin, parse_time, show_time};
 pub use self::tree::{File, Tree};

@@ -196,7 +196,7 @@ fn mark_log(
 
 /// Reads the trees of commits, each once and side by side. Those whose named copies are missing or
 /// damaged are left out.
-fn read_trees<'a>(
+pub(crate) fn read_trees<'a>(
     store: &Store,
     namespace: &str,
     commits: impl Iterator<Item = &'a Commit>,

@@ -12,7 +12,7 @@ use crate::entry::{Action, Commit, Entry, Proposal, Ref, State};
 use crate::error::{Error, Result};
 use crate::keys;
 use crate::lease::Lease;
-use crate::log::{self, Appended, Head, append, append_held};
+use crate::log::{self, Appended, Head, append};
 use crate::name::{MAIN, RepoName, check_path, check_ref};
 use crate::proposal::{merged, proposal_number, taken_back};
 use crate::stage::Stage;
@@ -363,7 +363,7 @@ impl Store {
         let nothing = Tree::default();
         let before = if options.parent.is_none() { &base.1 } else { &nothing };
         let added = stage.add_all(&files, before)?;
-        stage.name_recipes();
+        stage.name_recipes(lease.now());
         let name = |(path, mut file): (String, File)| {
             file.recipe = stage.recipe_name(file.sha256).cloned().or(file.recipe);
             (path, file)
@@ -483,7 +483,8 @@ impl Store {
                 return Ok((commit.clone(), false));
             }
             self.check_same(head.as_ref(), repo, options.of)?;
-            let Place { end, log, birth, mut entry } = self.place(head.as_ref(), repo)?;
+            let Place { end, log, birth, mut entry } =
+                self.place(head.as_ref(), repo, lease.now())?;
             let before = entry.branches.get(changes.branch).cloned();
             check_expected(changes, before.as_ref(), options.expected)?;
             let new = matches!(options.expected, Expected::New(_));
@@ -567,12 +568,12 @@ impl Store {
             entry.private = options.private.unwrap_or(entry.private);
             if let Some((old, end)) = end {
                 let at = (&*old.log, old.birth);
-                if let Appended::Behind(known) = append_held(&self.objects, lease, at, &end)? {
+                if let Appended::Behind(known) = self.append_recorded(lease, at, &end)? {
                     head = Some(Head::find_after(&self.objects, repo, known)?);
                     continue;
                 }
             }
-            match append_held(&self.objects, lease, (&log, birth), &entry)? {
+            match self.append_recorded(lease, (&log, birth), &entry)? {
                 Appended::Done(done) => {
                     self.confirm(lease, &done, changes.branch)?;
                     return Ok((commit, true));
@@ -586,21 +587,21 @@ impl Store {
 
     /// Returns the place of the next entry. The log of a repository that was removed ends first, so
     /// that nobody restores it any more.
-    fn place(&self, head: Option<&Head>, repo: &RepoName) -> Result<Place> {
+    fn place(&self, head: Option<&Head>, repo: &RepoName, now: SystemTime) -> Result<Place> {
         let new = |birth: u32, end| {
-            let (log, entry) = (keys::log(repo, birth), log::first(repo, &self.actor));
+            let (log, entry) = (keys::log(repo, birth), log::first(repo, &self.actor, now));
             Place { end, log, birth, entry }
         };
         let Some(found) = head else { return Ok(new(0, None)) };
         match found.entry.state {
             State::Live => {
                 found.check_spelling(repo)?;
-                let entry = found.next(Action::Push, &self.actor);
+                let entry = found.next(Action::Push, &self.actor, now);
                 Ok(Place { end: None, log: found.log.clone(), birth: found.birth, entry })
             }
             State::Ended => Ok(new(found.birth + 1, None)),
             State::Deleted => {
-                let mut end = found.next(Action::End, &self.actor);
+                let mut end = found.next(Action::End, &self.actor, now);
                 end.state = State::Ended;
                 Ok(new(found.birth + 1, Some((found.clone(), end))))
             }
@@ -627,7 +628,7 @@ impl Store {
         };
         let mut head = done.clone();
         loop {
-            let mut entry = head.next(Action::Withdraw, &self.actor);
+            let mut entry = head.next(Action::Withdraw, &self.actor, lease.now());
             // Others may have built on the commit meanwhile: theirs stays.
             if entry.branches.get(branch) != ours.as_ref() {
                 return expired();

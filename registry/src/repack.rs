@@ -87,7 +87,7 @@ impl Store {
             done.files += 1;
             done.before += before.difference(&after).map(|place| place.len).sum::<u64>();
         }
-        stage.name_recipes();
+        stage.name_recipes(lease.now());
         let written = stage.write(None, &lease).and_then(|()| lease.check(namespace));
         stage.settle(written, &lease)?;
         done.after = stage.written();

@@ -89,7 +89,7 @@ impl Store {
         let namespace = replica.namespace;
         let prove = |marked: &Marked| {
             let wanted = |file: &Digest| damaged.contains(file);
-            Proof::of(self, namespace, marked, &wanted, &|_| true, progress)
+            Proof::of(self, namespace, marked, &wanted, &|_| true, progress, |_| Ok(()))
         };
         let mut proof = prove(&marked)?;
         let wrong = proof.bad.iter().filter(|bad| bad.damaged_place(&proof).is_none());
@@ -133,7 +133,7 @@ impl Store {
         }
         packs.finish()?;
         lease.check(namespace)?;
-        relocate(self, namespace, &moves)?;
+        relocate(self, namespace, &moves, lease.now())?;
         index::write(&self.objects, namespace, new)?;
         done.repaired += moves.len() as u64;
         Ok(())

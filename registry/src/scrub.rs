@@ -1,7 +1,7 @@
 //! Scrubbing: reads and proves every byte that is in use, and names the revisions that need what is
 //! damaged.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, SystemTime};
@@ -13,13 +13,16 @@ use crate::error::{Error, Result};
 use crate::keys;
 use crate::mark::{Broken, Marked, Part, revision, survey};
 use crate::name::RepoName;
-use crate::prove::{Proof, pack_lens};
+use crate::prove::{Lens, Proof, pack_lens};
 use crate::push::Signer;
 use crate::recipe::Location;
 use crate::stage;
 use crate::store::Store;
 use crate::time::rfc3339;
 use crate::view::{Proven, marks};
+
+/// How long a scrub that did not come to its end can be gone on with.
+const UNFINISHED: Duration = Duration::from_secs(60 * 24 * 3600);
 
 /// How a store is scrubbed.
 #[derive(Clone, Copy)]
@@ -31,6 +34,10 @@ pub struct ScrubOptions<'a> {
     pub repo: Option<&'a RepoName>,
     /// The part of the bytes to prove, from 0 to 1, chosen at random.
     pub sample: f64,
+    /// Whether to go on with a scrub of everything that did not come to its end.
+    pub resume: bool,
+    /// The number of bytes after which what was proven so far is written down.
+    pub checkpoint: u64,
     /// Signs the record; returns the signature.
     pub sign: Option<&'a Signer<'a>>,
     /// The listener that is told about the work.
@@ -39,7 +46,15 @@ pub struct ScrubOptions<'a> {
 
 impl Default for ScrubOptions<'_> {
     fn default() -> Self {
-        Self { namespace: None, repo: None, sample: 1.0, sign: None, progress: &() }
+        Self {
+            namespace: None,
+            repo: None,
+            sample: 1.0,
+            resume: false,
+            checkpoint: 256 << 30,
+            sign: None,
+            progress: &(),
+        }
     }
 }
 
@@ -75,6 +90,23 @@ impl<'a> ScrubOptions<'a> {
     #[must_use]
     pub fn sample(self, sample: f64) -> Self {
         Self { sample, ..self }
+    }
+
+    /// Sets whether to go on with a scrub of everything that did not come to its end.
+    #[must_use]
+    pub fn resume(self, resume: bool) -> Self {
+        Self { resume, ..self }
+    }
+
+    /// Sets the number of bytes after which what was proven so far is written down.
+    #[must_use]
+    pub fn checkpoint(self, checkpoint: u64) -> Self {
+        Self { checkpoint, ..self }
+    }
+
+    /// Whether everything in a namespace is proven.
+    fn is_whole(&self) -> bool {
+        self.repo.is_none() && self.sample >= 1.0
     }
 
     /// Sets what signs the record.
@@ -210,11 +242,28 @@ impl Store {
         }
         let chance = RandomState::new();
         let limit = (options.sample.clamp(0.0, 1.0) * u64::MAX as f64) as u64;
-        let wanted = |location: &Location| chance.hash_one(location) <= limit;
+        // What was proven before, where another scrub is gone on with.
+        let before = if options.resume { self.unfinished(namespace)? } else { None };
+        let (began, proven) =
+            before.unwrap_or_else(|| (rfc3339(SystemTime::now()), HashSet::new()));
+        let mut record = Record { began: options.is_whole().then_some(began), ..Record::default() };
+        let mut written = proven;
+        let skipped = written.clone();
+        let wanted = |location: &Location| {
+            chance.hash_one(location) <= limit && !skipped.contains(&location.pack)
+        };
         let files = |file: &Digest| revisions.contains_key(file);
         let sizes = marked.recipes.values().map(|(_, recipe)| (recipe.sha256, recipe.size));
         options.progress.begin(sizes.filter(|(file, _)| files(file)).map(|(_, size)| size).sum());
-        let proof = Proof::of(self, namespace, marked, &files, &wanted, options.progress)?;
+        let lens = pack_lens(self, namespace)?;
+        let after = |proof: &Proof| {
+            if proof.bytes - record.bytes < options.checkpoint {
+                return Ok(());
+            }
+            record.note(proof, &lens, &mut written);
+            self.write_record(namespace, &record, options)
+        };
+        let proof = Proof::of(self, namespace, marked, &files, &wanted, options.progress, after)?;
         let before = marks(&self.objects, namespace)?;
         for (location, problem) in proof.damaged() {
             if !before.contains_key(location) {
@@ -246,37 +295,76 @@ impl Store {
         done.bytes += proof.bytes;
         done.proven += proof.good().count() as u64;
         done.lifted += lifted.len() as u64;
-        self.write_record(namespace, &proof, options)
+        record.note(&proof, &lens, &mut written);
+        record.complete = options.is_whole();
+        self.write_record(namespace, &record, options)
     }
 
-    /// Writes which packs were proven in full, signed where a key is given.
+    /// Returns when the last scrub of a whole namespace began that did not come to its end, and the
+    /// packs that it has proven; `None` where there is none that is young enough to go on with.
+    fn unfinished(&self, namespace: &str) -> Result<Option<(String, HashSet<String>)>> {
+        let now = self.now()?;
+        let mut found: Option<(String, HashSet<String>)> = None;
+        self.each_record(namespace, |time, record| {
+            let Some(began) = record.began else { return true };
+            if record.complete || now.duration_since(time).unwrap_or_default() > UNFINISHED {
+                return false;
+            }
+            let (same, packs) = found.get_or_insert_with(|| (began.clone(), HashSet::new()));
+            if *same == began {
+                packs.extend(record.proven.packs);
+            }
+            true
+        })?;
+        Ok(found)
+    }
+
+    /// Reads the records of scrubs of a namespace, the last one first, as long as `each` wants
+    /// more.
+    fn each_record(
+        &self,
+        namespace: &str,
+        mut each: impl FnMut(SystemTime, Record) -> bool,
+    ) -> Result<()> {
+        for meta in self.objects.list(&keys::scrubs(namespace))?.into_iter().rev() {
+            let Some(bytes) = self.objects.get(&meta.key)? else { continue };
+            let record = serde_json::from_slice(&bytes);
+            if !each(meta.modified, record.map_err(|error| Error::damaged(&meta.key, error))?) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the last scrub of a whole namespace that came to its end.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`], and those of the store.
+    pub fn last_scrub(&self, namespace: &str) -> Result<Option<LastScrub>> {
+        let mut last = None;
+        self.each_record(namespace, |_, record| {
+            if record.complete {
+                last = Some(LastScrub {
+                    began: record.began.unwrap_or_default(),
+                    ended: record.proven.time,
+                    bytes: record.bytes,
+                    damaged: record.damaged.len() as u64,
+                    signature: record.signature,
+                });
+            }
+            last.is_none()
+        })?;
+        Ok(last)
+    }
+
+    /// Writes a record, signed where a key is given.
     fn write_record(
         &self,
         namespace: &str,
-        proof: &Proof,
+        record: &Record,
         options: &ScrubOptions<'_>,
     ) -> Result<()> {
-        #[derive(Serialize)]
-        struct Record {
-            #[serde(flatten)]
-            proven: Proven,
-            bytes: u64,
-            damaged: Vec<Location>,
-            signature: Option<String>,
-        }
-
-        let lens = pack_lens(self, namespace)?;
-        let mut covered: HashMap<&str, u64> = HashMap::new();
-        for location in proof.good() {
-            *covered.entry(&location.pack).or_default() += location.len;
-        }
-        let whole = covered.into_iter().filter(|(pack, bytes)| lens.get(*pack) == Some(bytes));
-        let mut packs: Vec<_> = whole.map(|(pack, _)| pack.to_owned()).collect();
-        packs.sort();
-        let mut damaged: Vec<_> = proof.damaged().into_keys().cloned().collect();
-        damaged.sort();
-        let proven = Proven { packs, time: rfc3339(SystemTime::now()) };
-        let mut record = Record { proven, bytes: proof.bytes, damaged, signature: None };
+        let mut record = record.clone();
         if let Some(sign) = options.sign {
             let json = serde_json::to_string(&record).expect("a record is plain data");
             record.signature = Some(sign(&json).map_err(Error::Unfit)?);
@@ -285,4 +373,57 @@ impl Store {
         let key = format!("{}/{}", keys::scrubs(namespace), keys::next(None));
         Ok(self.objects.put(&key, json)?)
     }
+}
+
+/// What a scrub has proven: one record at its end, and some on the way.
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct Record {
+    /// The packs that were proven in full since the record before.
+    #[serde(flatten)]
+    proven: Proven,
+    /// The number of bytes that were read.
+    bytes: u64,
+    damaged: Vec<Location>,
+    /// When the scrub began, where it is one of the whole namespace.
+    #[serde(default)]
+    began: Option<String>,
+    /// Whether it has come to its end.
+    #[serde(default)]
+    complete: bool,
+    signature: Option<String>,
+}
+
+impl Record {
+    /// Notes what was proven since the last time.
+    fn note(&mut self, proof: &Proof, lens: &Lens, written: &mut HashSet<String>) {
+        let mut covered: HashMap<&str, u64> = HashMap::new();
+        for location in proof.good() {
+            *covered.entry(&location.pack).or_default() += location.len;
+        }
+        let whole = covered.into_iter().filter(|(pack, bytes)| lens.get(*pack) == Some(bytes));
+        let new = whole.map(|(pack, _)| pack.to_owned()).filter(|pack| !written.contains(pack));
+        let mut packs: Vec<_> = new.collect();
+        packs.sort();
+        written.extend(packs.iter().cloned());
+        self.damaged = proof.damaged().into_keys().cloned().collect();
+        self.damaged.sort();
+        self.bytes = proof.bytes;
+        self.proven = Proven { packs, time: rfc3339(SystemTime::now()) };
+    }
+}
+
+/// The last scrub of a namespace.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct LastScrub {
+    /// When it began, in RFC 3339.
+    pub began: String,
+    /// When it ended.
+    pub ended: String,
+    /// The number of bytes that it read.
+    pub bytes: u64,
+    /// The number of damaged places that it found.
+    pub damaged: u64,
+    /// The signature of its record, where a key was given.
+    pub signature: Option<String>,
 }

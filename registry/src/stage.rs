@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::mem;
+use std::time::SystemTime;
 
 use at1w_container::{
     Digest, Error as Packing, Level, PackOptions, Parts, Place, Progress, ReadAt, StoredLen,
@@ -16,6 +17,7 @@ use crate::error::{Error, Result, is_damage};
 use crate::index::{Index, Samples, Stored, TensorKey};
 use crate::keys;
 use crate::lease::Lease;
+use crate::meter::past;
 use crate::original::Original;
 use crate::packs::Packs;
 use crate::recipe::{Location, Packed, Recipe};
@@ -509,11 +511,12 @@ impl<'a> Stage<'a> {
         self.packs.fill_in(recipe);
     }
 
-    /// Names the recipes that are to be written, once all files are added.
-    pub(crate) fn name_recipes(&mut self) {
+    /// Names the recipes that are to be written, once all files are added, by the time `now` of the
+    /// store: from then on their files are stored so.
+    pub(crate) fn name_recipes(&mut self, now: SystemTime) {
         for (mut recipe, before) in mem::take(&mut self.recipes).into_values() {
             self.fill_in(&mut recipe);
-            let name = keys::next(before.as_deref());
+            let name = keys::next_at(now, before.as_deref());
             let folder = keys::recipes(self.namespace, recipe.sha256);
             let root = recipe.packed.as_ref().map(|packed| packed.root);
             self.names.insert(recipe.sha256, (name.clone(), root));
@@ -563,8 +566,8 @@ impl<'a> Stage<'a> {
         let mend = || {
             lease.check(self.namespace)?;
             // Trees that name them find the newer ones.
-            objects.delete(&self.superseded)?;
-            relocate(self.store, self.namespace, &self.healed)
+            past::delete(objects, self.namespace, &self.superseded)?;
+            relocate(self.store, self.namespace, &self.healed, lease.now())
         };
         if let Err(error) = mend() {
             let problem = format!("damaged tensors elsewhere were not healed: {error}");
@@ -596,7 +599,7 @@ pub(crate) fn mark(
     location: &Location,
     problem: &str,
 ) -> Result<()> {
-    let time = rfc3339(std::time::SystemTime::now());
+    let time = rfc3339(SystemTime::now());
     let mark = Mark { location: location.clone(), problem: problem.into(), time };
     let json = serde_json::to_vec(&mark).expect("a mark is plain data");
     let key = format!("{}/{}", keys::marks(namespace), keys::next(None));

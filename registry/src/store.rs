@@ -15,6 +15,7 @@ use crate::history::{ancestors, commits, tips};
 use crate::index::Runs;
 use crate::keys;
 use crate::log::{self, Head};
+use crate::meter::record::Recorder;
 use crate::name::{RepoName, Revision, check_namespace};
 use crate::recipe::Recipe;
 use crate::stored_file::StoredFile;
@@ -90,6 +91,18 @@ pub struct Store {
     pub(crate) limits: Limits,
     /// The user and machine, as entries name them.
     pub(crate) actor: String,
+    /// What writes the usage records of this process.
+    pub(crate) recorder: Arc<Recorder>,
+    /// What usage records are for.
+    pub(crate) caller: Caller,
+}
+
+/// The request that changes are made for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Caller {
+    pub(crate) request: Option<String>,
+    /// The id of its token.
+    pub(crate) token: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -112,7 +125,8 @@ impl Store {
     /// Opens the store in these objects.
     pub fn new(objects: Arc<Objects>) -> Self {
         let (runs, times, limits) = (Arc::default(), Times::default(), Limits::default());
-        Self { objects, runs, times, limits, actor: actor() }
+        let (recorder, caller) = (Arc::new(Recorder::new()), Caller::default());
+        Self { objects, runs, times, limits, actor: actor(), recorder, caller }
     }
 
     /// Sets the times that all users of the store have to agree on.

@@ -32,7 +32,7 @@ pub(crate) struct Mark {
 }
 
 /// The packs of which every byte was read and proven by a scrub.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Proven {
     pub(crate) packs: Vec<String>,
     pub(crate) time: String,

@@ -26,7 +26,7 @@ pub use object_store::ObjectStore;
 pub use self::cache::{Cache, CachedFile};
 pub use self::error::{Error, Result};
 pub use self::location::is_remote;
-pub use self::objects::{Created, Meta, Objects};
+pub use self::objects::{Created, Meta, Objects, Tally};
 pub use self::open::{open_url, open_url_with};
 pub use self::options::UrlOptions;
 pub use self::ranges::{GAP, coalesced};
