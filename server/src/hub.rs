@@ -20,13 +20,13 @@ use crate::cache::Cache;
 use crate::claim::Owner;
 use crate::config::Config;
 use crate::error::{Answer, Error, Problem, Result};
-use crate::history::History;
 use crate::mirror::Mirror;
 use crate::rate::Rate;
 use crate::scrub::Scrubs;
 use crate::sign::Key;
 use crate::staging::Staging;
 use crate::token::{NewToken, Role, Tokens};
+use crate::usage::Usages;
 
 /// The largest index of a packed file that is opened, with its header, in bytes.
 const INDEX: u64 = 64 << 20;
@@ -66,11 +66,11 @@ pub(crate) struct Hub {
     pub(crate) downloads: Rate,
     pub(crate) mirror: Option<Mirror>,
     pub(crate) scrubs: Scrubs,
+    pub(crate) usages: Usages,
     owners: Mutex<HashMap<String, Owner>>,
     /// Whether the store answered, and when it was asked.
     asked: Mutex<Option<(Instant, Answer<()>)>>,
     trees: Cache<(String, Digest), Tree>,
-    histories: Cache<String, History>,
     originals: Cache<(String, Digest), Original>,
     /// The files that were found damaged, and when.
     damaged: Mutex<HashMap<(String, Digest), Instant>>,
@@ -109,11 +109,11 @@ impl Hub {
             strangers: Rate::new("api", config.limits.requests),
             downloads: Rate::new("resolvers", config.limits.downloads),
             mirror: Mirror::new(config.mirror.clone())?,
-            trees: Cache::new(config.limits.cache / 4),
-            histories: Cache::new(config.limits.cache / 4),
+            trees: Cache::new(config.limits.cache / 2),
             originals: Cache::new(config.limits.cache / 2),
             config,
             scrubs: Scrubs::default(),
+            usages: Usages::default(),
             owners: Mutex::default(),
             asked: Mutex::default(),
             damaged: Mutex::default(),
@@ -148,21 +148,6 @@ impl Hub {
         let weight = |path: &String| path.len() as u64 + ENTRY_WEIGHT;
         self.trees.insert(key, &tree, tree.files.keys().map(weight).sum());
         Ok(tree)
-    }
-
-    /// Returns a history, which is read where it is not remembered.
-    pub(crate) fn history(
-        &self,
-        key: &str,
-        read: impl FnOnce() -> Answer<History>,
-    ) -> Answer<Arc<History>> {
-        let key = key.to_owned();
-        if let Some(history) = self.histories.get(&key) {
-            return Ok(history);
-        }
-        let history = Arc::new(read()?);
-        self.histories.insert(key, &history, history.weight() + ENTRY_WEIGHT);
-        Ok(history)
     }
 
     /// Opens the original of a file.

@@ -16,7 +16,6 @@ mod commit;
 mod config;
 mod error;
 mod files;
-mod history;
 mod hub;
 mod keep;
 mod lfs;
@@ -39,6 +38,7 @@ mod staging;
 mod sweep;
 mod tls;
 mod token;
+mod usage;
 mod xet;
 
 pub use self::config::{Anonymous, Config, Limits, LogForm, Mirror, Tls};

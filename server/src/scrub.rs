@@ -2,7 +2,6 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use at1w_container::Progress;
 use at1w_registry::{ScrubOptions, Scrubbed};
@@ -10,6 +9,7 @@ use tracing::{error, info, warn};
 
 use crate::error::{Answer, Problem};
 use crate::hub::Hub;
+use crate::token::now;
 
 /// The scrub that runs, and the outcome of the last one.
 #[derive(Default)]
@@ -18,14 +18,15 @@ pub(crate) struct Scrubs(Mutex<State>);
 #[derive(Clone, Default)]
 pub(crate) struct State {
     pub(crate) running: Option<Running>,
-    /// The end of the last scrub, and what it found.
-    pub(crate) last: Option<(SystemTime, Result<Scrubbed, String>)>,
+    /// The end of the last scrub, in seconds since 1970, and what it found.
+    pub(crate) last: Option<(u64, Result<Scrubbed, String>)>,
 }
 
 /// A scrub that runs.
 #[derive(Clone)]
 pub(crate) struct Running {
-    pub(crate) since: SystemTime,
+    /// When it began, in seconds since 1970.
+    pub(crate) since: u64,
     /// The bytes that are proven, of those that will be.
     work: Arc<[AtomicU64; 2]>,
 }
@@ -55,7 +56,7 @@ impl Scrubs {
 
     /// Starts a scrub of the whole store on a thread of its own.
     pub(crate) fn start(hub: &Arc<Hub>) -> Answer<()> {
-        let running = Running { since: SystemTime::now(), work: Arc::default() };
+        let running = Running { since: now(), work: Arc::default() };
         {
             let mut state = hub.scrubs.0.lock().unwrap_or_else(PoisonError::into_inner);
             if state.running.is_some() {
@@ -85,7 +86,7 @@ struct End<'a>(&'a Hub);
 impl End<'_> {
     fn with(&self, outcome: Result<Scrubbed, String>) {
         let mut state = self.0.scrubs.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state.last = Some((SystemTime::now(), outcome));
+        state.last = Some((now(), outcome));
     }
 }
 

@@ -31,7 +31,7 @@ const PAGES = {
   login: '/login',
 };
 const ADMIN = {
-  'admin-usage': '/admin?now=1',
+  'admin-usage': '/admin',
   'admin-tokens': '/admin/tokens',
   'admin-scrub': '/admin/scrub',
   'admin-audit': '/admin/audit',

@@ -1,23 +1,24 @@
 //! Pages for those who hold an admin token: usage, tokens, scrubs, and the audit log.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use at1w_registry::Summary;
+use at1w_registry::{Series, gb_months, month_begin, show_time};
 use axum::body::Body;
 use axum::http::Method;
 use maud::{Markup, html};
 use serde_json::{Value, json};
 
 use super::parts::{
-    Page, count, counted, number, percent, short, shown, shown_lines, size, table, text, time,
+    Page, boxes, commands, count, counted, number, percent, plots, short, shown, shown_lines, size,
+    table, text, time,
 };
-use super::{shell, sign_in};
+use super::{growth, shell, sign_in};
 use crate::address::Query;
 use crate::call::{Call, blocking, worked};
 use crate::error::{Answer, Error, Problem};
 use crate::scrub::Scrubs;
-use crate::token::{NewToken, Role, Token};
+use crate::token::{NewToken, Role, Token, now};
 
 const DAY: u64 = 24 * 3600;
 
@@ -88,45 +89,47 @@ fn frame(call: &Call, at: usize, content: &Markup) -> axum::http::Response<Body>
 
 fn usage(call: &Call) -> Answer {
     let store = &call.hub.store;
-    let now = call.query.flag("now");
-    let summaries = if now { store.stats()? } else { store.summaries(None)? };
-    let row = |(namespace, summary): &(String, Summary)| {
-        let Summary { logical, unique, stored, used, .. } = *summary;
-        vec![
-            html! { bdi { (shown(namespace)) } },
-            count(summary.repos),
-            count(summary.commits),
-            size(logical),
-            size(unique),
-            size(stored),
-            size(used),
-            percent(logical.saturating_sub(stored), logical),
-            time(&summary.time),
-        ]
-    };
+    let now = now();
+    let month = month_begin(now)..now;
+    let (mut rows, mut all) = (Vec::new(), Vec::new());
+    for namespace in store.namespaces()? {
+        let usage = call.hub.usages.of(store, &namespace)?;
+        let (end, period) = (usage.series.end(), usage.series.over(month.clone()));
+        let live = usage.repos.iter().filter(|repo| repo.series.end().logical > 0).count();
+        rows.push(vec![
+            html! { bdi { (shown(&namespace)) } },
+            count(live as u64),
+            size(end.logical),
+            size(end.unique),
+            size(end.stored),
+            percent(end.unique.saturating_sub(end.stored), end.unique),
+            html! { (gb_months(period.byte_seconds.unique)) },
+        ]);
+        all.push(usage);
+    }
+    let total = Series::sum(all.iter().map(|usage| &usage.series));
+    let end = total.end();
     let columns = [
         text("namespace"),
         number("repositories"),
-        number("revisions"),
         number("logical"),
         number("unique"),
         number("stored"),
-        number("in use"),
         number("saved"),
-        text("counted"),
+        number("GB-months, this month"),
     ];
     let content = html! {
         h2 { "Usage" }
-        @if summaries.is_empty() {
-            p { "Nothing was counted yet: " code { "at1w store gc" } " counts as it collects." }
-        } @else {
-            (table(call, "Usage", &columns, summaries.iter().map(row)))
-        }
+        (boxes(&[
+            ("under management", size(end.unique)),
+            ("stored", size(end.stored)),
+            ("GB-months, this month", html! { (gb_months(total.over(month).byte_seconds.unique)) }),
+        ]))
+        (table(call, "Usage", &columns, rows))
+        (plots([growth::drawn(&total, "All namespaces")]))
         p.note {
-            "Logical is every revision as it is, unique is each file once, stored is all that lies "
-            "in the store. "
-            @if !now { "So it was when the collector ran. " a href="?now=1" { "Count now" }
-                ": all logs and trees are read." }
+            "Logical is every revision as it is, unique is each file once a namespace, stored is "
+            "what they take, each tensor once. GB-months are of unique bytes."
         }
     };
     Ok(frame(call, 0, &content))
@@ -142,11 +145,9 @@ fn role(role: Role) -> &'static str {
 
 /// Writes a number of seconds since 1970.
 fn since(seconds: u64) -> Markup {
-    at(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.min(u64::from(u32::MAX) * 4)))
-}
-
-fn at(moment: SystemTime) -> Markup {
-    time(&humantime::format_rfc3339_seconds(moment).to_string())
+    /// In the year 2514: times can be any number.
+    const LATEST: u64 = 4 << 32;
+    time(&show_time(seconds.min(LATEST)))
 }
 
 /// Returns the list of tokens; a new one is shown once.
@@ -188,7 +189,7 @@ fn tokens(call: &Call, new: Option<&str>) -> Answer {
         h2 { "Tokens" }
         @if let Some(secret) = new {
             p role="status" { "This is the new token. It is shown once, and kept nowhere:" }
-            (super::parts::commands("The new token", &[secret.to_owned()]))
+            (commands("The new token", &[secret.to_owned()]))
         }
         (table(call, "Tokens", &columns, tokens[page.range()].iter().map(row)))
         (page.links(call, "tokens"))
@@ -258,7 +259,7 @@ fn scrub(call: &Call) -> Answer {
             Some(running) => {
                 @let [done, all] = running.work();
                 p role="status" {
-                    "One is running since " (at(running.since)) ": " (size(done)) " of " (size(all))
+                    "One is running since " (since(running.since)) ": " (size(done)) " of " (size(all))
                     ". " a href="/admin/scrub" { "Look again" }
                 }
             }
@@ -269,7 +270,7 @@ fn scrub(call: &Call) -> Answer {
             @match outcome {
                 Err(problem) => p.problem { "It failed: " (shown(problem)) },
                 Ok(found) => {
-                    p { "Until " (at(*end)) ": " (size(found.bytes)) " read, "
+                    p { "Until " (since(*end)) ": " (size(found.bytes)) " read, "
                         (counted(found.proven, "place")) " proven, "
                         (counted(found.damaged.len() as u64, "damaged place")) "." }
                     (damage(call, &found.damaged))
@@ -312,9 +313,9 @@ fn records(call: &Call) -> Answer<Markup> {
         let Some(record) = store.last_scrub(&namespace)? else { continue };
         rows.push(vec![
             html! { bdi { (shown(&namespace)) } },
-            time(&record.time),
+            time(&record.ended),
             size(record.bytes),
-            count(record.damaged() as u64),
+            count(record.damaged),
             html! { (if record.signature.is_some() { "yes" } else { "no" }) },
         ]);
     }

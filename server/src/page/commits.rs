@@ -1,5 +1,6 @@
 //! The commits of a revision.
 
+use at1w_registry::{Commit, parse_time};
 use maud::{Markup, html};
 
 use super::parts::{Page, count, number, short, shown, size, table, text, time};
@@ -14,8 +15,20 @@ pub(super) fn page(call: &Call, place: &Place) -> Answer {
     let commits = history(call, &place.id, &place.entry, &place.revision)?;
     let page = Page::of(call, commits.len());
     let own = address(&place.id);
-    let row = |(number, (name, commit)): (usize, &(String, at1w_registry::Commit))| -> Vec<Markup> {
-        let before = commits.get(number + 1).map(|(name, _)| name);
+    let usage = call.hub.usages.of(&call.hub.store, place.namespace()).ok();
+    let mut known = usage.iter().flat_map(|usage| &usage.repos);
+    let series = known.find(|repo| repo.name == place.entry.name).map(|repo| &repo.series);
+    // What the repository has grown by: not what a push has stored, which would tell what others of
+    // the namespace hold.
+    let grown = |number: usize| {
+        let after = number.checked_sub(1).map(|after| &commits[after].1.time);
+        let time = &commits[number].1.time;
+        let time = parse_time(time).filter(|_| after != Some(time))?;
+        let at = |time: u64| series.map_or(0, |series| series.at(time).stored);
+        Some(at(time).saturating_sub(at(time.saturating_sub(1))))
+    };
+    let row = |(place, (name, commit)): (usize, &(String, Commit))| -> Vec<Markup> {
+        let before = commits.get(place + 1).map(|(name, _)| name);
         let (title, _) = title(&commit.message);
         vec![
             html! { a href={ (own) "/tree/" (encode(name)) } { (short(name)) } },
@@ -24,7 +37,10 @@ pub(super) fn page(call: &Call, place: &Place) -> Answer {
             time(&commit.time),
             count(commit.files),
             size(commit.bytes),
-            size(commit.stored),
+            match grown(place) {
+                Some(grown) => size(grown),
+                None => html! { "–" },
+            },
             html! {
                 @if let Some(before) = before {
                     a href={ (own) "/compare?from=" (encode(before)) "&to=" (encode(name)) } {
@@ -41,7 +57,7 @@ pub(super) fn page(call: &Call, place: &Place) -> Answer {
         text("time"),
         number("files"),
         number("as it is"),
-        number("stored for it"),
+        number("the store grew by"),
         text("with the one before"),
     ];
     let range = page.range();

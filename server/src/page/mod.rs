@@ -7,6 +7,7 @@ mod admin;
 mod commits;
 mod compare;
 mod file;
+mod growth;
 mod heads;
 mod home;
 mod model;
@@ -28,7 +29,7 @@ use tracing::error;
 use self::parts::shown;
 use self::place::Place;
 use crate::address::{Kind, RepoId};
-use crate::call::{Call, blocking, worked};
+use crate::call::{Call, worked};
 use crate::error::{Answer, Problem};
 
 /// Whether a request is one for a page: addresses that no client of the hub asks for.
@@ -103,7 +104,7 @@ async fn find(call: &Arc<Call>, segments: &[&str], body: Body) -> Answer {
         ["login"] => Ok(sign_in::form(call, StatusCode::OK, "")),
         ["login", "out"] if posted => sign_in::end(call),
         ["admin", rest @ ..] => admin::answer(own, rest, body).await,
-        [""] => blocking(move || home::page(&own)).await,
+        [""] => worked(&call.hub.decoding, move || home::page(&own)).await,
         _ => {
             let (kind, rest) = match segments {
                 [folder @ ("datasets" | "spaces"), rest @ ..] => {
@@ -136,5 +137,46 @@ fn of_place(call: &Call, id: RepoId, rest: &[String]) -> Answer {
             }
         }
         _ => Err(Problem::no_route()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::address::segments;
+
+    fn is_page_at(method: &Method, path: &str) -> bool {
+        let segments = segments(path).unwrap();
+        is_page(method, &segments.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn no_address_of_clients_is_one_of_a_page() {
+        for path in [
+            "/api/models",
+            "/api/models/lab/m",
+            "/lab/m/resolve/main/model.safetensors",
+            "/lab/m/raw/main/config.json",
+            "/datasets/lab/m/resolve/main/x",
+            "/gpt2/resolve/main/config.json",
+            "/lab/m.git/info/lfs/objects/batch",
+            "/lab/m/info/refs",
+            "/cas/v1/xorbs/default/x",
+            "/lfs/claim",
+            "/healthz",
+            "/metrics",
+            "/metrics/x",
+            "/v1/x",
+            "/.well-known/x",
+            "/lab",
+        ] {
+            assert!(!is_page_at(&Method::GET, path), "{path}");
+            assert!(!is_page_at(&Method::POST, path), "{path}");
+        }
+        for path in ["/", "/lab/m", "/datasets/lab/m/tree/main", "/lab/m/blob/main/a/b", "/admin"] {
+            assert!(is_page_at(&Method::GET, path) && is_page_at(&Method::HEAD, path), "{path}");
+            assert!(!is_page_at(&Method::PUT, path), "{path}");
+        }
+        assert!(!is_page_at(&Method::POST, "/lab/m"));
     }
 }

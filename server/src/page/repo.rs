@@ -1,20 +1,19 @@
 //! A revision of a repository: its files, what it saves, its card and how to load it.
 
 use at1w_measure::page::{Plot, figures};
-use at1w_registry::{File, MAIN, Original, proposal_number};
+use at1w_registry::{File, MAIN, Original, Series, Sizes, proposal_number};
 use maud::{Markup, html};
 
 use super::parts::{
-    Page, axis_bytes, boxes, commands, count, counted, number, percent, plots, short, shown,
-    shown_lines, size, table, text, time,
+    Page, boxes, commands, count, counted, number, percent, plots, short, shown, shown_lines, size,
+    table, text, time,
 };
 use super::place::{Place, address};
-use super::{heads, shell};
+use super::{growth, heads, shell};
 use crate::address::Kind;
 use crate::call::Call;
 use crate::error::Answer;
 use crate::files::Opened;
-use crate::history::{History, Sum};
 use crate::listing::parameters;
 use crate::revision::is_hidden;
 
@@ -27,7 +26,11 @@ const CARD_LEN: u64 = 64 << 10;
 
 pub(super) fn page(call: &Call, place: &Place) -> Answer {
     let Place { id, entry, tree, found, .. } = place;
-    let history = History::of(&call.hub, id, entry)?;
+    let usage = call.hub.usages.of(&call.hub.store, place.namespace());
+    let usage = usage.ok();
+    let mut known = usage.iter().flat_map(|usage| &usage.repos);
+    let series = known.find(|repo| repo.name == entry.name).map(|repo| &repo.series);
+    let all_sizes = series.map(Series::end).unwrap_or_default();
     let packed = packed_len(call, place);
     let parameters = match place.packed().count() <= OPENED {
         true => parameters(call, id, tree).unwrap_or_default(),
@@ -54,14 +57,14 @@ pub(super) fn page(call: &Call, place: &Place) -> Answer {
         section {
             h2 { "What it saves" }
             (plots([
-                packed.and_then(|packed| sizes(tree.bytes(), packed, history.sum())),
-                growth(&history),
+                packed.and_then(|packed| sizes(tree.bytes(), packed, all_sizes)),
+                series.and_then(|series| growth::drawn(series, "All revisions")),
                 by_dtype(&parameters, all),
             ]))
             p.note {
-                (counted(history.commits.len() as u64, "revision")) " as they are would take "
-                (size(history.sum().logical)) ". They take " (size(history.sum().stored))
-                ": packed, with every tensor stored once."
+                "All revisions together are " (size(all_sizes.logical)) ", and "
+                (size(all_sizes.unique)) " with each file once. They take "
+                (size(all_sizes.stored)) ": packed, with every tensor stored once."
             }
         }
         (card(call, place)?)
@@ -182,31 +185,15 @@ fn load(call: &Call, place: &Place) -> Markup {
 }
 
 /// Draws how much smaller the revision is, and all revisions together.
-fn sizes(raw: u64, packed: u64, sum: Sum) -> Option<Plot> {
+fn sizes(raw: u64, packed: u64, all: Sizes) -> Option<Plot> {
     let bar = |name: &str, part: u64, whole: u64| {
         let percent = 100.0 * part as f64 / whole.max(1) as f64;
         (name.to_owned(), percent, format!("{percent:.1} %"))
     };
-    let bars = [bar("this one", packed, raw), bar("all of them", sum.stored, sum.logical)];
+    let bars = [bar("this one", packed, raw), bar("all of them", all.stored, all.unique)];
     let caption = "What this revision takes packed, and what all revisions take in the store, in \
-                   percent of what they are";
+                   percent of their files, each once";
     (raw > 0).then(|| Plot::bars(caption, &bars)).flatten()
-}
-
-/// Draws what the revisions take, one after the other.
-fn growth(history: &History) -> Option<Plot> {
-    let (mut sum, mut lines) = (Sum::default(), [Vec::new(), Vec::new()]);
-    for (place, (_, step)) in history.steps().enumerate() {
-        sum = sum.and(step);
-        for (line, value) in lines.iter_mut().zip([sum.stored, sum.logical]) {
-            line.push((place as f64 + 1.0, value as f64));
-        }
-    }
-    let [stored, logical] = lines;
-    let caption = "What the revisions take, from the first one to each".to_owned();
-    let whole = |at: f64| if at.fract() == 0.0 { format!("{at:.0}") } else { String::new() };
-    let lines = [("stored", stored), ("as they are", logical)];
-    Plot::lines(caption, &lines, [&whole, &axis_bytes])
 }
 
 /// Draws how the parameters are stored.
@@ -256,10 +243,10 @@ fn proof(call: &Call, place: &Place) -> Markup {
                 @match &scrub {
                     Ok(Some(scrub)) => {
                         dd {
-                            (time(&scrub.time))
+                            (time(&scrub.ended))
                             @if covers {
                                 ", " (size(scrub.bytes)) " of the namespace read and proven, "
-                                (counted(scrub.damaged() as u64, "damaged place"))
+                                (counted(scrub.damaged, "damaged place"))
                             }
                         }
                         dt { "Signature" }

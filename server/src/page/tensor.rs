@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use at1w_container::{Digest, Dtype, Index, Slice, Tensor, TensorInfo};
 use at1w_measure::page::{Plot, figures};
 use at1w_measure::{Kind, entropy, exponents};
-use at1w_registry::{Error as StoreError, Original};
+use at1w_registry::{Error as StoreError, Original, Revision};
 use axum::http::StatusCode;
 use maud::{Markup, html};
 
@@ -17,7 +17,6 @@ use crate::address::{RepoId, encode};
 use crate::call::Call;
 use crate::error::{Answer, Problem};
 use crate::files::Opened;
-use crate::history::History;
 use crate::listing::title;
 
 /// The largest sample of a tensor, in bytes, and the number of places that it is taken from.
@@ -208,12 +207,13 @@ type Names = Vec<String>;
 pub(super) fn holders(call: &Call, id: RepoId, sha256: &str) -> Answer {
     let wanted: Digest = sha256.parse().map_err(|_| Problem::bad("No SHA-256 of a tensor"))?;
     let entry = call.who.read(&call.hub, &id)?;
-    let history = History::of(&call.hub, &id, &entry)?;
+    let all = Revision { repo: id.repo.clone(), revision: None };
+    let (_, commits) = call.hub.store.history(&all)?;
     let (mut known, mut rows, mut whole) = (HashMap::<Digest, Names>::new(), Vec::new(), true);
     let upstream: HashMap<_, _> = crate::revision::upstream_names(&entry)
         .map(|(name, at)| (at.commit.as_str(), name))
         .collect();
-    for commit in history.commits.iter().take(REVISIONS) {
+    for commit in commits.iter().take(REVISIONS) {
         let tree = call.hub.tree_of(&id.repo.namespace, commit)?;
         for (path, file) in tree.files.iter().filter(|(_, file)| file.root.is_some()) {
             if !known.contains_key(&file.sha256) {
@@ -231,7 +231,7 @@ pub(super) fn holders(call: &Call, id: RepoId, sha256: &str) -> Answer {
             }
         }
     }
-    whole &= history.commits.len() <= REVISIONS;
+    whole &= commits.len() <= REVISIONS;
     let place = Place::find(call, id, None)?;
     let own = address(&place.id);
     let page = Page::of(call, rows.len());
