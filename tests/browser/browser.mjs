@@ -33,7 +33,7 @@ export async function open(browser, url, { width, scheme, strict = true, allowed
   await page.setBypassCSP(!strict);
   await page.setViewport({ width, height: 900 });
   await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: scheme }]);
-  await page.goto(url, { waitUntil: 'networkidle0' });
+  await page.goto(url, { waitUntil: 'load' });
   const others = loaded.filter((address) => address !== url && !allowed(address));
   assert.deepEqual(others, [], `${url} loads something else`);
   return page;

@@ -6,6 +6,7 @@ import json
 import pathlib
 import re
 import subprocess
+import time
 import urllib.parse
 
 import numpy as np
@@ -123,7 +124,7 @@ def test_private_repositories_are_nowhere(server, model):
     push(server, model, "lab/open")
     private(server, "lab/secret")
     push(server, model, "lab/secret")
-    private(server, "hidden/secret")
+    private(server, "shadow/secret")
     other = server.token("other", "--write", "--namespace", "elsewhere")
     digest = None
     for token in (None, other):
@@ -138,7 +139,7 @@ def test_private_repositories_are_nowhere(server, model):
             assert there[2].replace("secret", "nobody") == missing[2], rest
             assert dict(there[1]).keys() == dict(missing[1]).keys()
         _, _, text = page(server, "/", token)
-        assert "hidden" not in text
+        assert "shadow" not in text
         # Sums are of what is seen.
         assert re.search(r"<dt>repositories</dt><dd><data value=\"1\">", text), text[:3000]
     lab = server.token("own", "--namespace", "lab")
@@ -239,10 +240,11 @@ def test_admins_scrub(server, model):
     push(server, model, "lab/open")
     cookie = sign_in(server, server.admin)
     assert post(server, "/admin/scrub", {}, cookie=cookie)[0] == 303
-    for _ in range(200):
+    for _ in range(300):
         text = page(server, "/admin/scrub", cookie=cookie)[2]
         if "The last one of this server" in text:
             break
+        time.sleep(0.1)
     assert "0 damaged places" in text
     assert "Last scrub" in page(server, "/lab/open")[2]
     # How much lies in the namespace is for those who may read all of it.

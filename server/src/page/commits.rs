@@ -3,7 +3,7 @@
 use at1w_registry::{Commit, parse_time};
 use maud::{Markup, html};
 
-use super::parts::{Page, count, number, short, shown, size, table, text, time};
+use super::parts::{Page, number, short, shown, size, table, text, time};
 use super::place::{Place, address};
 use super::{heads, shell};
 use crate::address::encode;
@@ -31,11 +31,10 @@ pub(super) fn page(call: &Call, place: &Place) -> Answer {
         let before = commits.get(place + 1).map(|(name, _)| name);
         let (title, _) = title(&commit.message);
         vec![
-            html! { a href={ (own) "/tree/" (encode(name)) } { (short(name)) } },
             html! { bdi { (shown(title)) } },
+            html! { a href={ (own) "/tree/" (encode(name)) } { (short(name)) } },
             html! { bdi { (shown(&commit.author)) } },
             time(&commit.time),
-            count(commit.files),
             size(commit.bytes),
             match grown(place) {
                 Some(grown) => size(grown),
@@ -51,11 +50,10 @@ pub(super) fn page(call: &Call, place: &Place) -> Answer {
         ]
     };
     let columns = [
-        text("commit"),
         text("message"),
+        text("commit"),
         text("by"),
         text("time"),
-        number("files"),
         number("as it is"),
         number("the store grew by"),
         text("with the one before"),

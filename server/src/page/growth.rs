@@ -40,10 +40,14 @@ pub(super) fn drawn(series: &Series, what: &str) -> Option<Plot> {
     Plot::lines(caption, &lines, [&|time| date(time, last - first), &axis_bytes])
 }
 
-/// Writes a time at an axis that covers so many seconds: the day, or the hour of a short one.
+/// Writes a time at an axis that covers so many seconds: the day, or the time of a short one.
 fn date(time: f64, span: u64) -> String {
     let text = show_time(time.max(0.0) as u64);
-    let range = if span < 2 * 24 * 3600 { 11..16 } else { 2..10 };
+    let range = match span {
+        ..600 => 11..19,
+        ..172_800 => 11..16,
+        _ => 2..10,
+    };
     text.get(range).unwrap_or_default().to_owned()
 }
 
@@ -53,7 +57,7 @@ mod tests {
 
     #[test]
     fn times_at_axes_are_short() {
-        assert_eq!(date(0.0, 1000), "00:00");
+        assert_eq!([date(0.0, 30), date(0.0, 1000)], ["00:00:00", "00:00"]);
         assert_eq!(date(86400.0, 1 << 30), "70-01-02");
     }
 }

@@ -83,14 +83,14 @@ pub(super) fn page(call: &Call) -> Answer {
     ];
     let rows = listed[page.range()].iter().map(Listed::row);
     let content = html! {
-        h1 { "Models" }
+        h1 { "Repositories" }
         (boxes(&[
             ("repositories", count(listed.len() as u64)),
             ("under management", size(end.unique)),
             ("stored", size(end.stored)),
             ("saved", percent(end.unique.saturating_sub(end.stored), end.unique)),
         ]))
-        (search(call, "search", "Repositories", "part of a name"))
+        (search(call, "search", "Name", "part of a name"))
         @if listed.is_empty() {
             p { @if wanted.is_empty() { "There is no repository to see." }
                 @else { "No repository has that in its name." } }
@@ -105,7 +105,7 @@ pub(super) fn page(call: &Call) -> Answer {
             }
         }
     };
-    Ok(shell::page(call, "Models", &content))
+    Ok(shell::page(call, "Repositories", &content))
 }
 
 /// Returns the sizes of the repositories of a namespace, by their names.

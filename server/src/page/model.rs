@@ -53,6 +53,7 @@ pub(super) fn page(call: &Call, place: &Place, path: &str, reader: &Reader) -> A
             ("packed", size(info.packed_len)),
             ("of the size", percent(info.packed_len, info.original_len)),
         ]))
+        (pictures)
         h2 #tensors { "Tensors" }
         (search(call, "filter", "Tensors", "words of name, dtype or kind"))
         @if tensors.is_empty() {
@@ -61,7 +62,6 @@ pub(super) fn page(call: &Call, place: &Place, path: &str, reader: &Reader) -> A
             (table(call, "Tensors", &columns, rows))
             (page.links(call, "tensors"))
         }
-        section { h2 { "Where the bytes go" } (pictures) }
         (metadata(reader))
     };
     Ok(shell::page(call, &format!("{path} · {}", place.id.shown()), &content))

@@ -56,6 +56,8 @@ fn form_for(call: &Call, status: StatusCode, problem: &str, next: &str) -> Respo
             ". It shows what it may read, and ends when the token is revoked, or after 12 hours." }
         form.stack method="post" action="/login" {
             input type="hidden" name="next" value=(next);
+            // Programs that keep passwords ask whose it is.
+            input type="text" name="user" value="token" autocomplete="username" hidden;
             label for="token" { "Token" }
             input #token type="password" name="token" required autocomplete="current-password"
                 spellcheck="false" placeholder="hf_…";
