@@ -81,6 +81,10 @@ sweeps:
 registry:
     ci/registry
 
+# Loses a pack of a store that is pushed to, and brings it back from a copy
+drill:
+    ci/drill
+
 # Runs the examples of `docs/REMOTE.md`
 remote:
     ci/remote

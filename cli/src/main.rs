@@ -17,6 +17,7 @@ mod sample;
 mod signals;
 mod signature;
 mod sources;
+mod statement;
 mod verification;
 
 use std::process::ExitCode;
@@ -85,6 +86,7 @@ enum Command {
     Pull(commands::pull::Pull),
     Repo(commands::repo::Repo),
     Store(commands::store::Store),
+    Meter(commands::meter::Meter),
     Serve(commands::serve::Serve),
     Token(commands::token::Token),
     Cache(commands::cache::Cache),
@@ -129,6 +131,7 @@ fn run(Cli { global, command }: Cli) -> Result<()> {
         Command::Pull(pull) => pull.run(&global),
         Command::Repo(repo) => repo.run(&global),
         Command::Store(store) => store.run(&global),
+        Command::Meter(meter) => meter.run(&global),
         Command::Serve(serve) => serve.run(&global),
         Command::Token(token) => token.run(&global),
         Command::Cache(cache) => cache.run(&global),

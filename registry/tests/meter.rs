@@ -19,6 +19,9 @@ use common::{Hooked, Place, Random, model};
 /// The number of steps of the random history.
 const STEPS: usize = 1_000;
 
+/// The logical and the unique bytes.
+type Both = (u64, u64);
+
 /// The files that the steps take theirs from.
 struct Pool {
     _folder: tempfile::TempDir,
@@ -81,7 +84,7 @@ impl Model {
     }
 
     /// The logical and the unique bytes of the repositories whose names begin with something.
-    fn sizes(&self, pool: &Pool, prefix: &str) -> (u64, u64) {
+    fn sizes(&self, pool: &Pool, prefix: &str) -> Both {
         let (mut logical, mut unique) = (0, BTreeSet::new());
         for (_, repo) in self.repos.iter().filter(|(name, _)| name.starts_with(prefix)) {
             for commit in self.live(repo) {
@@ -105,7 +108,7 @@ fn last_time(objects: &Objects, repo: &RepoName) -> u64 {
 }
 
 /// Sums the sizes of a history over a period, change by change.
-fn integrated(history: &[(u64, (u64, u64))], period: &Range<u64>) -> (u128, u128) {
+fn integrated(history: &[(u64, Both)], period: &Range<u64>) -> (u128, u128) {
     let mut sum = (0, 0);
     for (at, &(time, sizes)) in history.iter().enumerate() {
         let until = history.get(at + 1).map_or(period.end, |next| next.0);
@@ -215,7 +218,7 @@ fn usage_equals_what_a_thousand_steps_add_up_to() {
             std::iter::once(ns.to_owned()).chain((0..3).map(move |at| format!("{ns}r{at}")))
         })
         .collect();
-    let mut histories: BTreeMap<&str, Vec<(u64, (u64, u64))>> = BTreeMap::new();
+    let mut histories: BTreeMap<&str, Vec<(u64, Both)>> = BTreeMap::new();
     let (mut stored, mut end) = (Vec::new(), 0);
     let mut done = 0;
     while done < STEPS {

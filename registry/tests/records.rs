@@ -5,6 +5,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -182,7 +183,7 @@ fn hours_are_sealed_and_days_signed() {
         let restore = || objects.put(&key, bytes.clone()).unwrap();
         let last_of_all = key.starts_with("signatures/") || all[1].last().unwrap().key == key;
         if !last_of_all {
-            changed(&|| objects.delete(&[key.clone()]).unwrap(), &restore);
+            changed(&|| objects.delete(slice::from_ref(&key)).unwrap(), &restore);
         }
         let mut flipped = bytes.to_vec();
         flipped[30] ^= 1;
@@ -192,7 +193,7 @@ fn hours_are_sealed_and_days_signed() {
     let late = objects.list("meter").unwrap().remove(0).key;
     let other = format!("{}/{}/00000000", late.rsplitn(3, '/').nth(2).unwrap(), "f".repeat(32));
     let add = || objects.put(&other, objects.get(&late).unwrap().unwrap()).unwrap();
-    changed(&add, &|| objects.delete(&[other.clone()]).unwrap());
+    changed(&add, &|| objects.delete(slice::from_ref(&other)).unwrap());
 }
 
 #[test]

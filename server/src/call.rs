@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use at1w_registry::Store;
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, HOST, HeaderValue};
 use axum::http::{HeaderMap, Method, Response, StatusCode};
@@ -43,6 +44,12 @@ impl Call {
             true => format!("{scheme}://{host}"),
             false => format!("{scheme}://{}", self.hub.config.listen),
         }
+    }
+
+    /// Returns the store for changes, which name the caller and the request.
+    pub(crate) fn store(&self) -> Store {
+        let token = self.who.token().map(|token| token.id.as_str());
+        self.hub.store.acting_as(self.who.name()).for_request(&self.id, token)
     }
 
     /// Counts what strangers ask, those who guess addresses and tokens included.

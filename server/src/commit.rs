@@ -125,6 +125,8 @@ struct Parsed {
     parent: Option<String>,
     changes: Vec<(String, Change)>,
     files: Vec<TempPath>,
+    /// The files that come to the namespace, or are there, with their lengths.
+    lens: Vec<(Digest, u64)>,
 }
 
 impl Parsed {
@@ -171,6 +173,7 @@ impl Parsed {
                 let content = STANDARD.decode(content.as_bytes()).map_err(wrong)?;
                 let mut file = NamedTempFile::new_in(hub.staging.path())?;
                 file.write_all(&content)?;
+                self.lens.push((Digest::of(&content), content.len() as u64));
                 let file = file.into_temp_path();
                 let change = Change::Add(file.to_path_buf());
                 self.files.push(file);
@@ -189,6 +192,7 @@ impl Parsed {
                     let message = format!("{path}: {oid} has {} bytes", there.size);
                     return Err(Problem::bad(message));
                 }
+                self.lens.push((sha256, there.size));
                 (path, Change::Stored(sha256))
             }
             Line::DeletedFile { path } => (path, Change::Remove),
@@ -229,10 +233,11 @@ fn make(call: &Call, id: &RepoId, revision: &str, body: &Spooled) -> Answer {
     if parent.is_some_and(|parent| !follows(parent)) {
         return Err(moved());
     }
+    hub.check_allowance(&id.repo.namespace, &parsed.lens)?;
     // Files in base64 lie beside the body.
     let _quota = Quota::take(hub, body.len)?;
     record(call, "commit", id, json!({ "branch": name, "pull": pull, "bytes": body.len }))?;
-    let store = hub.store.acting_as(call.who.name());
+    let store = call.store();
     let options = PushOptions::new()
         .message(&parsed.message)
         .request(request.as_str())
@@ -243,6 +248,7 @@ fn make(call: &Call, id: &RepoId, revision: &str, body: &Spooled) -> Answer {
         let expected = parent.map_or(Expected::Any, |_| Expected::At(&head.commit));
         let options = options.branch(&name).expected(expected);
         let pushed = apply(hub, &store, id, changes, files, &options)?;
+        hub.forget_files(&id.repo.namespace);
         return Ok(done(call, id, &pushed.commit, None));
     }
     let title: String =
@@ -256,7 +262,10 @@ fn make(call: &Call, id: &RepoId, revision: &str, body: &Spooled) -> Answer {
         match apply(hub, &store, id, changes, files, &options) {
             // Somebody else was faster.
             Err(problem) if problem.status == StatusCode::CONFLICT => number += 1,
-            pushed => return Ok(done(call, id, &pushed?.commit, Some(number))),
+            pushed => {
+                hub.forget_files(&id.repo.namespace);
+                return Ok(done(call, id, &pushed?.commit, Some(number)));
+            }
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::error::{Answer, Problem, header_value};
 use crate::hub::Hub;
 use crate::mirror::ensure;
 use crate::packed;
+use crate::reads::ReadOf;
 use crate::revision::find;
 use crate::send::{Read, Wanted, respond, send, wanted};
 
@@ -57,6 +58,7 @@ pub(crate) async fn answer(
         return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD"));
     }
     ensure(&call, &id, &revision, false).await?;
+    let read_of = ReadOf(id.repo.to_string());
     let (asked, namespace) = (Arc::clone(&call), id.repo.namespace.clone());
     let (commit, file, path) = blocking(move || {
         let (call, hub) = (&asked, &asked.hub);
@@ -76,7 +78,9 @@ pub(crate) async fn answer(
         return Ok(whole(&call, pointer(&file).into_bytes(), &file.git, &commit, &path));
     }
     if call.query.flag("at1w") {
-        if let Some(answer) = packed::answer(&call, &namespace, &file, &commit, &path).await? {
+        let answer = packed::answer(&call, &namespace, &file, &commit, &path).await?;
+        if let Some(mut answer) = answer {
+            answer.extensions_mut().insert(read_of);
             return Ok(answer);
         }
     } else if file.root.is_some() && packed::is_wanted(&call) {
@@ -94,7 +98,9 @@ pub(crate) async fn answer(
     let wanted = wanted(&call.headers, &etag, size)?;
     let all = matches!(wanted, Wanted::All);
     let read = reader(&call, namespace, file, all);
-    send(&call, headers, wanted, size, read).await
+    let mut response = send(&call, headers, wanted, size, read).await?;
+    response.extensions_mut().insert(read_of);
+    Ok(response)
 }
 
 /// Returns the headers that every answer about a file has.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,14 +14,17 @@ use at1w_registry::{Commit, File, Original, Ref, Store, Tree};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
+use crate::allowance::Allowances;
 use crate::audit;
 use crate::body::units;
 use crate::cache::Cache;
 use crate::claim::Owner;
 use crate::config::Config;
 use crate::error::{Answer, Error, Problem, Result};
+use crate::metrics::Metrics;
 use crate::mirror::Mirror;
 use crate::rate::Rate;
+use crate::reads::Reads;
 use crate::scrub::Scrubs;
 use crate::sign::Key;
 use crate::staging::Staging;
@@ -74,8 +77,9 @@ pub(crate) struct Hub {
     originals: Cache<(String, Digest), Original>,
     /// The files that were found damaged, and when.
     damaged: Mutex<HashMap<(String, Digest), Instant>>,
-    /// The number of times that damage was found.
-    pub(crate) verify_failures: AtomicU64,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) reads: Reads,
+    pub(crate) allowances: Allowances,
 }
 
 impl Hub {
@@ -117,7 +121,9 @@ impl Hub {
             owners: Mutex::default(),
             asked: Mutex::default(),
             damaged: Mutex::default(),
-            verify_failures: AtomicU64::new(0),
+            metrics: Arc::new(Metrics::new()),
+            reads: Reads::default(),
+            allowances: Allowances::default(),
         })
     }
 
@@ -198,7 +204,7 @@ impl Hub {
 
     /// Notes that a file is damaged: it is refused for a while.
     pub(crate) fn mark_damaged(&self, namespace: &str, sha256: Digest) {
-        self.verify_failures.fetch_add(1, Ordering::Relaxed);
+        self.metrics.refuted("serve", 1);
         let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
         damaged.insert((namespace.to_owned(), sha256), Instant::now());
     }

@@ -79,6 +79,9 @@ async fn batch(call: Arc<Call>, id: RepoId, body: Body) -> Answer {
         if batch.objects.len() > OBJECTS {
             return Err(Problem::too_large(format!("More than {OBJECTS} objects")));
         }
+        let asked = batch.objects.iter();
+        let asked = asked.filter_map(|object| Some((object.oid.parse().ok()?, object.size)));
+        call.hub.check_allowance(&id.repo.namespace, &asked.collect::<Vec<_>>())?;
         let has = |name: &str| batch.transfers.iter().any(|known| known == name);
         let mut many = false;
         let mut objects = Vec::with_capacity(batch.objects.len());

@@ -7,6 +7,7 @@
 
 mod access;
 mod address;
+mod allowance;
 mod audit;
 mod body;
 mod cache;
@@ -21,12 +22,14 @@ mod keep;
 mod lfs;
 mod listing;
 mod manage;
+mod metrics;
 mod mirror;
 mod packed;
 mod page;
 mod patient;
 mod pulls;
 mod rate;
+mod reads;
 mod revision;
 mod route;
 mod scrub;
@@ -38,10 +41,13 @@ mod staging;
 mod sweep;
 mod tls;
 mod token;
+mod upkeep;
 mod usage;
 mod xet;
 
-pub use self::config::{Anonymous, Config, Limits, LogForm, Mirror, Tls};
+pub use self::config::{
+    Anonymous, Config, Limits, LogForm, Meter, Metrics, Mirror, Scrub, SignWith, Tls,
+};
 pub use self::error::{Error, Result};
 pub use self::serve::serve;
 pub use self::token::{NewToken, Role, Token, Tokens};

@@ -18,6 +18,8 @@ use crate::address::{Kind, Query, RepoId, segments};
 use crate::call::{Call, blocking, json, text};
 use crate::error::{Answer, Problem};
 use crate::hub::{Hub, random};
+use crate::metrics::Each;
+use crate::reads::ReadOf;
 use crate::revision::split as revision;
 use crate::{commit, files, lfs, listing, manage, mirror, page, pulls, xet};
 
@@ -29,6 +31,7 @@ pub(crate) async fn answer(
 ) -> Result<Response<Body>, Infallible> {
     let began = Instant::now();
     let id = random();
+    let counting = Arc::clone(&hub);
     let method = request.method().clone();
     // A signed address is as good as a token for as long as it lasts.
     let path = request.uri().path();
@@ -50,20 +53,67 @@ pub(crate) async fn answer(
     headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     let (status, millis) = (response.status().as_u16(), began.elapsed().as_millis() as u64);
     info!(request = id, %method, path, status, millis, %peer);
-    Ok(response)
+    let metrics = &counting.metrics;
+    metrics.answered(route_of(&path), &method, status, began.elapsed());
+    let read = response.extensions_mut().remove::<ReadOf>().filter(|_| method == Method::GET);
+    let each = read.map(|ReadOf(repo)| {
+        counting.reads.count(&repo, 1, 0);
+        let counting = Arc::clone(&counting);
+        Box::new(move |bytes| counting.reads.count(&repo, 0, bytes)) as Each
+    });
+    Ok(response.map(|body| metrics.sending(body, each)))
+}
+
+/// Returns the kind of an address: labels of metrics name no repository.
+fn route_of(path: &str) -> &'static str {
+    let segments: Vec<&str> = path.split('/').skip(1).collect();
+    match segments[..] {
+        ["healthz" | "readyz" | "metrics"] => "health",
+        ["cas", ..] => "xet",
+        ["lfs", ..] => "lfs",
+        ["api", ..] if segments.contains(&"commit") => "commit",
+        ["api", ..] => "api",
+        _ if segments.contains(&"resolve") || segments.contains(&"raw") => "file",
+        _ if segments.contains(&"lfs") => "lfs",
+        _ => "other",
+    }
+}
+
+/// Answers a request for the numbers of the server, to whoever reaches the address that is there
+/// for them.
+pub(crate) async fn answer_monitor(
+    hub: Arc<Hub>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    let answer = match request.uri().path() {
+        "/metrics" => blocking(move || hub.metrics.answer(hub.store.objects())).await,
+        path => match health(&hub, path).await {
+            Some(answer) => answer,
+            None => Err(Problem::no_route()),
+        },
+    };
+    Ok(answer.unwrap_or_else(Problem::into_response))
+}
+
+/// Says whether the server runs, and whether its store answers.
+async fn health(hub: &Arc<Hub>, path: &str) -> Option<Answer> {
+    match path {
+        "/healthz" => Some(Ok(text(StatusCode::OK, "ok"))),
+        "/readyz" => {
+            let hub = Arc::clone(hub);
+            let ready = blocking(move || hub.check_store()).await;
+            Some(ready.map(|()| text(StatusCode::OK, "ok")))
+        }
+        _ => None,
+    }
 }
 
 async fn handle(hub: Arc<Hub>, peer: SocketAddr, id: String, request: Request<Incoming>) -> Answer {
     let (parts, body) = request.into_parts();
     let client = client_of(&hub, &parts.headers, peer.ip());
     let path = parts.uri.path().to_owned();
-    match path.as_str() {
-        "/healthz" => return Ok(text(StatusCode::OK, "ok")),
-        "/readyz" => {
-            blocking(move || hub.check_store()).await?;
-            return Ok(text(StatusCode::OK, "ok"));
-        }
-        _ => {}
+    if let Some(answer) = health(&hub, &path).await {
+        return answer;
     }
     let parts_of = segments(&path)?;
     let segments: Vec<&str> = parts_of.iter().map(String::as_str).collect();
@@ -105,11 +155,12 @@ async fn handle(hub: Arc<Hub>, peer: SocketAddr, id: String, request: Request<In
     let method = parts.method;
     let call =
         Arc::new(Call { hub, who, method, path: path.clone(), query, headers, peer: client, id });
-    let body = Body::new(body);
+    let body = call.hub.metrics.receiving(Body::new(body));
     if is_page {
         return page::answer(call, &segments, body).await;
     }
     match &segments[..] {
+        ["metrics"] if call.method == Method::GET => blocking(move || metrics(&call)).await,
         ["api", rest @ ..] => api(call, rest, body).await,
         ["cas", rest @ ..] => xet::answer(call, rest, body).await,
         ["lfs", claim] => lfs::upload(call, (*claim).into(), body).await,
@@ -118,6 +169,15 @@ async fn handle(hub: Arc<Hub>, peer: SocketAddr, id: String, request: Request<In
             of_repo(call, kind, rest, body).await
         }
         rest => of_repo(call, Kind::Model, rest, body).await,
+    }
+}
+
+/// Returns the numbers of the server, which name namespaces, to those who may see all of them.
+fn metrics(call: &Call) -> Answer {
+    match call.who.token() {
+        None => Err(Problem::needs_token()),
+        Some(token) if token.is_for_all() => call.hub.metrics.answer(call.hub.store.objects()),
+        Some(_) => Err(Problem::forbidden("This token is not for all namespaces")),
     }
 }
 

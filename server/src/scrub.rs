@@ -10,6 +10,7 @@ use tracing::{error, info, warn};
 use crate::error::{Answer, Problem};
 use crate::hub::Hub;
 use crate::token::now;
+use crate::upkeep::signer;
 
 /// The scrub that runs, and the outcome of the last one.
 #[derive(Default)]
@@ -68,7 +69,11 @@ impl Scrubs {
         tokio::task::spawn_blocking(move || {
             // Also after a panic another one can be started.
             let end = End(&hub);
-            let outcome = hub.store.scrub(&ScrubOptions::new().progress(&running));
+            let signer = signer(&hub);
+            let options = ScrubOptions::new().sign(signer.as_deref()).progress(&running);
+            let outcome = hub.store.scrub(&options);
+            let damaged = outcome.as_ref().map_or(0, |found| found.damaged.len());
+            hub.metrics.refuted("scrub", damaged as u64);
             match &outcome {
                 Ok(found) if found.damaged.is_empty() => info!(bytes = found.bytes, "scrubbed"),
                 Ok(found) => warn!(damaged = found.damaged.len(), "scrubbed, and found damage"),

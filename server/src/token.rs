@@ -75,9 +75,12 @@ pub struct NewToken {
 impl Token {
     /// Whether the token is for a namespace.
     pub(crate) fn covers(&self, namespace: &str) -> bool {
-        self.role == Role::Admin
-            || self.namespaces.is_empty()
-            || self.namespaces.iter().any(|known| known == namespace)
+        self.is_for_all() || self.namespaces.iter().any(|known| known == namespace)
+    }
+
+    /// Whether it is for all namespaces.
+    pub(crate) fn is_for_all(&self) -> bool {
+        self.role == Role::Admin || self.namespaces.is_empty()
     }
 
     fn is_over(&self) -> bool {

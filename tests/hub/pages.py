@@ -116,7 +116,8 @@ class Hub:
         model, config = "model.safetensors", {"config.json": '{"model_type": "bert"}\n'}
         weights = lambda tensors, **more: {model: lambda path: write(path, tensors, **more)}
         self.push("lab/minilm", "As published", weights(minilm) | config)
-        subprocess.run([AT1W, "--quiet", "repo", "tag", self.server.store, "lab/minilm", "v1"], check=True)
+        tag = [AT1W, "--quiet", "repo", "tag", self.server.store, "lab/minilm", "v1"]
+        subprocess.run(tag, check=True)
         minilm = tuned(minilm, "attention.self.query.weight")
         self.push("lab/minilm", "LoRA merged into the queries", weights(minilm))
         minilm = {name.replace("pooler.", "pool."): tensor for name, tensor in minilm.items()}
@@ -127,7 +128,8 @@ class Hub:
         self.push("lab/many", "10,000 tensors", weights(many(random)))
         odd = {name: trained(random, 32, 32) for name in ODD}
         metadata = {name: name for name in ODD}
-        files = weights(odd, metadata=metadata) | {"<b>bold<\u200b.txt": "text\n", "README.md": ODD[0]}
+        files = {"<b>bold<\u200b.txt": "text\n", "README.md": ODD[0]}
+        files |= weights(odd, metadata=metadata)
         self.push("lab/odd", ODD[0] + ODD[2], files)
         for command in (["gc"], ["scrub"]):
             subprocess.run([AT1W, "--quiet", "store", *command, self.server.store], check=True)

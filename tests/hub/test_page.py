@@ -56,8 +56,8 @@ def push(server, folder, name, message="as published"):
 
 def private(server, name, token=None):
     namespace, short = name.split("/")
-    body = {"name": short, "organization": namespace, "private": True}
-    answer = server.ask("/api/repos/create", "POST", token or server.admin, json.dumps(body).encode())
+    body = json.dumps({"name": short, "organization": namespace, "private": True}).encode()
+    answer = server.ask("/api/repos/create", "POST", token or server.admin, body)
     assert answer[0] == 200, answer
 
 
@@ -134,7 +134,8 @@ def test_private_repositories_are_nowhere(server, model):
         digest = re.search(r"/lab/open/tensor/([0-9a-f]{64})", text)[1]
         for rest in ("", "/tree/main", "/commits/main", "/compare", f"/tensor/{digest}",
                      f"/blob/main/{MODEL}", f"/blob/main/{MODEL}?tensor=layer.0.weight"):
-            there, missing = (page(server, f"/lab/{name}{rest}", token) for name in ("secret", "nobody"))
+            there = page(server, f"/lab/secret{rest}", token)
+            missing = page(server, f"/lab/nobody{rest}", token)
             assert there[0] == missing[0] == 404, rest
             assert there[2].replace("secret", "nobody") == missing[2], rest
             assert dict(there[1]).keys() == dict(missing[1]).keys()

@@ -13,6 +13,7 @@ pub(crate) mod keygen;
 pub(crate) mod ls;
 pub(crate) mod man;
 pub(crate) mod measure;
+pub(crate) mod meter;
 pub(crate) mod pack;
 pub(crate) mod pull;
 pub(crate) mod push;

@@ -7,6 +7,7 @@ use at1w_registry::Store;
 use at1w_server::{Config, serve};
 use clap::Args;
 
+use super::sign::unattended;
 use crate::Global;
 use crate::failure::{Failure, Result};
 
@@ -53,6 +54,9 @@ impl Serve {
         if !config.mirror.upstream.is_empty() && config.mirror.namespaces.is_empty() {
             let problem = "name what is fetched from upstream by --mirror NS, or '*'";
             return Err(Failure::Usage(problem.into()));
+        }
+        if !config.secret_key.as_os_str().is_empty() {
+            config.signer = Some(unattended(&config.secret_key)?);
         }
         let store = Store::open(&self.store)?;
         Ok(serve(store, config, |address, secrets| {

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use at1w_container::fs::{check_distinct, write_atomically};
 use at1w_container::repository::signed_manifest;
 use at1w_container::{Error, Reader, signed_message};
+use at1w_server::SignWith;
 use clap::Args;
 use ct_codecs::{Base64, Decoder};
 use minisign::{ErrorKind, PublicKey, SecretKey, SecretKeyBox};
@@ -114,6 +115,25 @@ pub(super) fn sign_message(secret_key: &Path, message: &[u8], comment: &str) -> 
     let signature =
         signature.map_err(|error| Failure::Other(format!("{}: {error}", secret_key.display())))?;
     Ok(signature.to_string())
+}
+
+/// Returns what signs with a secret key that has no password, whoever is there.
+pub(super) fn unattended(secret_key: &Path) -> Result<SignWith> {
+    if has_password(&read_text(secret_key)?) {
+        return Err(Failure::Other(format!(
+            "{}: a server cannot type its password: sign with a key without one (keygen \
+             --no-password)",
+            secret_key.display()
+        )));
+    }
+    let path = secret_key.to_owned();
+    let sign = move |message: &str| {
+        let signed = sign_message(&path, message.as_bytes(), "at1w serve");
+        signed.map_err(|failure| failure.to_string())
+    };
+    // A key that cannot sign is refused before anybody relies on it.
+    sign("").map_err(Failure::Other)?;
+    Ok(SignWith::new(sign))
 }
 
 /// Whether a secret key is protected by a password.

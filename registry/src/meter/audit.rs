@@ -12,6 +12,7 @@ use crate::keys;
 use crate::log;
 use crate::meter::record::{Record, lines};
 use crate::meter::seal::{Seal, Sealed, Signed, day, signed_day};
+use crate::meter::series::Sizes;
 use crate::store::Store;
 use crate::time::{hour, rfc3339, seconds};
 
@@ -375,15 +376,15 @@ impl Audit<'_> {
             self.done.samples += 1;
             let (name, time) = (record.repo.as_deref().unwrap_or_default(), seconds(&record.time));
             let namespace = usage.namespaces.iter().find(|namespace| namespace.name == name);
-            let sizes = (record.bytes_logical, record.bytes_unique, record.bytes_stored);
+            let (logical, unique) = (record.bytes_logical, record.bytes_unique);
+            let sizes = Sizes { logical, unique, stored: record.bytes_stored };
+            // Others may have pushed while it was taken.
             let same = namespace.is_some_and(|namespace| {
-                let series = &namespace.series;
-                let changes = series.steps().iter().map(|step| step.0);
-                let near = changes.filter(|at| (time.saturating_sub(SAMPLING)..=time).contains(at));
-                [time - SAMPLING.min(time)].into_iter().chain(near).any(|at| {
-                    let at = series.at(at);
-                    (at.logical, at.unique, at.stored) == sizes
-                })
+                let over = namespace.series.over(time.saturating_sub(SAMPLING)..time + 1);
+                let within = |size, bounds: (u64, u64)| (bounds.0..=bounds.1).contains(&size);
+                let bounds = over.min.with(over.max, |min, max| (min, max));
+                let within = sizes.with(bounds, within);
+                within.logical && within.unique && within.stored
             });
             if !same {
                 odd.push(format!("{key} has another size of {name} than the logs add up to"));

@@ -253,14 +253,14 @@ fn scrub(call: &Call) -> Answer {
     let state = call.hub.scrubs.state();
     let content = html! {
         h2 { "Scrub" }
-        p { "A scrub reads and proves every byte that is in use, and marks what is damaged, so that "
-            "no push relies on it. This server runs one at a time." }
+        p { "A scrub reads and proves every byte that is in use, and marks what is damaged, so "
+            "that no push relies on it. This server runs one at a time." }
         @match &state.running {
             Some(running) => {
                 @let [done, all] = running.work();
                 p role="status" {
-                    "One is running since " (since(running.since)) ": " (size(done)) " of " (size(all))
-                    ". " a href="/admin/scrub" { "Look again" }
+                    "One is running since " (since(running.since)) ": "
+                    (size(done)) " of " (size(all)) ". " a href="/admin/scrub" { "Look again" }
                 }
             }
             None => form method="post" action="/admin/scrub" { button { "Scrub now" } },

@@ -76,8 +76,9 @@ fn compared(call: &Call, old: &Place, new: &Place) -> Answer<Markup> {
     let about = |entry: &TensorEntry| {
         html! {
             (shown(&entry.dtype)) " "
-            @if entry.dtype == "file" { (count(entry.shape.first().copied().unwrap_or(0))) " bytes" }
-            @else { (shape(&entry.shape)) }
+            @if let ("file", [len]) = (entry.dtype.as_str(), &entry.shape[..]) {
+                (count(*len)) " bytes"
+            } @else { (shape(&entry.shape)) }
         }
     };
     let digest = |entry: &TensorEntry| short(&entry.digest.to_string());

@@ -136,7 +136,9 @@ fn files(call: &Call, place: &Place) -> Markup {
                 None => html! { "–" },
             },
             short(&file.sha256.to_string()),
-            html! { a href=(place.file("resolve", path)) { "Get" span.hidden { " " (shown(path)) } } },
+            html! {
+                a href=(place.file("resolve", path)) { "Get" span.hidden { " " (shown(path)) } }
+            },
         ]
     };
     let columns = [
