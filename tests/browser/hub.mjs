@@ -121,7 +121,7 @@ async function work(browser) {
   await page.goto(`${url}/admin/scrub`);
   await Promise.all([page.waitForNavigation(), page.click('form[action="/admin/scrub"] button')]);
   for (let tries = 0; !(await page.content()).includes('The last one of this server'); tries += 1) {
-    assert(tries < 100, 'the scrub does not end');
+    assert(tries < 300, 'the scrub does not end');
     await new Promise((resolve) => setTimeout(resolve, 200));
     await page.goto(`${url}/admin/scrub`);
   }

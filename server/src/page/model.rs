@@ -27,7 +27,9 @@ pub(super) fn page(call: &Call, place: &Place, path: &str, reader: &Reader) -> A
     let file = place.tree.files.get(path).ok_or_else(|| Problem::no_entry(path))?;
     let info = reader.info();
     let mut tensors: Vec<Tensor<'_>> = reader.tensors().collect();
-    let pictures = plots([by_kind(&tensors), by_layer(&tensors)]);
+    // Whoever looks for tensors does not look for pictures.
+    let looks = ["filter", "sort", "page"].iter().any(|name| call.query.get(name).is_some());
+    let pictures = (!looks).then(|| plots([by_kind(&tensors), by_layer(&tensors)]));
     let all = tensors.len();
     let wanted = call.query.get("filter").unwrap_or_default().to_lowercase();
     let words: Vec<&str> = wanted.split_whitespace().collect();
@@ -53,7 +55,7 @@ pub(super) fn page(call: &Call, place: &Place, path: &str, reader: &Reader) -> A
             ("packed", size(info.packed_len)),
             ("of the size", percent(info.packed_len, info.original_len)),
         ]))
-        (pictures)
+        @if let Some(pictures) = pictures { (pictures) }
         h2 #tensors { "Tensors" }
         (search(call, "filter", "Tensors", "words of name, dtype or kind"))
         @if tensors.is_empty() {
