@@ -145,7 +145,7 @@ impl Plot {
         let draw = |area: &Area<'_>| -> Drawn<()> {
             let mut chart = ChartBuilder::on(area)
                 .margin(8)
-                .margin_right(24)
+                .margin_right(44)
                 .margin_top(legend)
                 .set_label_area_size(LabelAreaPosition::Left, 82)
                 .set_label_area_size(LabelAreaPosition::Bottom, 28)
