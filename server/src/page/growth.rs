@@ -44,8 +44,8 @@ pub(super) fn drawn(series: &Series, what: &str) -> Option<Plot> {
 fn date(time: f64, span: u64) -> String {
     let text = show_time(time.max(0.0) as u64);
     let range = match span {
-        ..600 => 11..19,
-        ..172_800 => 11..16,
+        0..600 => 11..19,
+        600..172_800 => 11..16,
         _ => 2..10,
     };
     text.get(range).unwrap_or_default().to_owned()
