@@ -97,6 +97,14 @@ remote:
 hub *ARG:
     ci/hub {{ ARG }}
 
+# Looks at the pages of a hub in Chromium, with axe; keeps screenshots in a folder
+page FOLDER='':
+    ci/page {{ FOLDER }}
+
+# Takes the pictures of the pages for `docs/`
+page-pictures:
+    scripts/page.sh
+
 # Runs the tests of a store in a bucket, on servers of S3 and Azure from PyPI and npm
 bucket *KIND:
     ci/bucket {{ KIND }}

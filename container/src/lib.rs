@@ -12,6 +12,7 @@
 
 mod backend;
 mod batches;
+mod differences;
 mod digest;
 mod error;
 mod estimate;
@@ -31,6 +32,7 @@ mod write;
 
 pub use at1w_codec::{Backend, BackendError, Dtype, Level, Model};
 
+pub use self::differences::Differences;
 pub use self::digest::{Digest, ParseDigestError};
 pub use self::error::header::HeaderError;
 pub use self::error::{Error, Result};

@@ -49,4 +49,5 @@ pub use self::rival::Rival;
 pub use self::run::{Options, measure};
 pub use self::sample::{Choice, Sample};
 pub use self::source::{SourceFile, Sources};
+pub use self::statistics::{entropy, exponents};
 pub use self::totals::{DtypeRow, Exponents, KindRow, LevelRow, ModelRow, Total};

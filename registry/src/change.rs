@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use at1w_container::{Digest, Level, Progress};
 
-use crate::entry::{Action, Entry, Ref};
+use crate::entry::{Action, Commit, Entry, Ref};
 use crate::error::{Error, Result};
 use crate::keys;
 use crate::lease::Lease;
@@ -65,6 +65,14 @@ impl Store {
     /// [`Error::Damaged`], and those of the store.
     pub fn tree_of(&self, namespace: &str, found: &Ref) -> Result<Tree> {
         Tree::read(&self.objects, namespace, found.tree, &found.copy)
+    }
+
+    /// Reads the tree of a commit of a namespace.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`], and those of the store.
+    pub fn tree_of_commit(&self, namespace: &str, commit: &Commit) -> Result<Tree> {
+        Tree::read(&self.objects, namespace, commit.tree, &commit.copy)
     }
 
     /// Makes a repository private, or readable for everybody who may read the store.

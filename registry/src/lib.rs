@@ -78,7 +78,7 @@ pub use self::repair::Repaired;
 pub use self::scrub::{Damage, ScrubOptions, Scrubbed};
 pub use self::stats::Summary;
 pub use self::store::{Store, Times};
-pub use self::tensors::TensorEntry;
+pub use self::tensors::{TensorEntry, tensors_of};
 pub use self::time::{month_begin, parse_time, show_time};
 pub use self::tree::{File, Tree};
 pub use self::walk::{Source, SourceFile, walk};

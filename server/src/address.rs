@@ -123,6 +123,17 @@ impl Query {
         of.map(|(_, value)| value.as_str()).collect::<Vec<_>>().into_iter()
     }
 
+    /// Writes the query with other values for some parameters; an empty one leaves it out.
+    pub(crate) fn with(&self, changed: &[(&str, &str)]) -> String {
+        let is_kept = |name: &str| changed.iter().all(|(known, _)| *known != name);
+        let own = self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let own = own.filter(|(name, _)| is_kept(name));
+        let new = changed.iter().copied().filter(|(_, value)| !value.is_empty());
+        let pairs =
+            own.chain(new).map(|(name, value)| format!("{}={}", encode(name), encode(value)));
+        pairs.collect::<Vec<_>>().join("&")
+    }
+
     /// Whether a parameter says yes.
     pub(crate) fn flag(&self, name: &str) -> bool {
         self.get(name).is_some_and(|value| matches!(value, "1" | "true" | "True" | "yes"))
@@ -185,6 +196,8 @@ mod tests {
         assert_eq!(query.get("b"), Some("x y+"));
         assert_eq!(query.all("expand[]").count(), 2);
         assert!(query.flag("a") && !query.flag("c"));
+        let query = Query::parse("a=1&b=%26+x&page=3").unwrap();
+        assert_eq!(query.with(&[("page", ""), ("sort", "-b")]), "a=1&b=%26%20x&sort=-b");
         assert_eq!(encode("ü a/+"), "%C3%BC%20a%2F%2B");
     }
 

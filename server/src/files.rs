@@ -14,6 +14,7 @@ use tracing::error;
 use crate::address::RepoId;
 use crate::call::{Call, blocking};
 use crate::error::{Answer, Problem, header_value};
+use crate::hub::Hub;
 use crate::mirror::ensure;
 use crate::packed;
 use crate::reads::ReadOf;
@@ -111,29 +112,45 @@ fn whole(call: &Call, bytes: Vec<u8>, etag: &str, commit: &str, path: &str) -> R
     respond(StatusCode::OK, headers, if head { Body::empty() } else { bytes.into() })
 }
 
-/// Returns what reads the pieces of an original, each verified.
-fn reader(call: &Call, namespace: String, file: File, all: bool) -> Read {
-    let (hub, request) = (Arc::clone(&call.hub), call.id.clone());
-    let mut hasher = all.then(Sha256::new);
-    let mut opened: Option<Arc<Original>> = None;
-    let path = call.path.clone();
-    Box::new(move |range: Range<u64>| {
+/// A file that is read for a request.
+pub(crate) struct Opened {
+    hub: Arc<Hub>,
+    request: String,
+    path: String,
+    namespace: String,
+    file: File,
+    original: Option<Arc<Original>>,
+}
+
+impl Opened {
+    pub(crate) fn of(call: &Call, namespace: String, file: File) -> Self {
+        let (hub, request) = (Arc::clone(&call.hub), call.id.clone());
+        Self { hub, request, path: call.path.clone(), namespace, file, original: None }
+    }
+
+    /// Reads something of the file: what is damaged is noted and not read again for a while, and a
+    /// file that has moved is opened again.
+    pub(crate) fn read<T>(
+        &mut self,
+        mut work: impl FnMut(&Original, &File) -> Result<T, at1w_registry::Error>,
+    ) -> Answer<T> {
+        let Self { hub, request, path, namespace, file, original } = self;
         let mut again = false;
         loop {
-            let original = match opened.take() {
-                Some(original) => original,
-                None => hub.original(&namespace, &file)?,
+            let opened = match original.take() {
+                Some(opened) => opened,
+                None => hub.original(namespace, file)?,
             };
-            let error = match piece(&original, &file, range.clone(), hasher.as_mut()) {
-                Ok(bytes) => {
-                    opened = Some(original);
-                    return Ok(bytes);
+            let error = match work(&opened, file) {
+                Ok(done) => {
+                    *original = Some(opened);
+                    return Ok(done);
                 }
                 Err(error) => error,
             };
-            hub.forget(&namespace, file.sha256);
+            hub.forget(namespace, file.sha256);
             if error.is_integrity() {
-                hub.mark_damaged(&namespace, file.sha256);
+                hub.mark_damaged(namespace, file.sha256);
                 error!(request, path, sha256 = %file.sha256, %error, "damaged");
                 return Err(error.into());
             }
@@ -142,6 +159,23 @@ fn reader(call: &Call, namespace: String, file: File, all: bool) -> Read {
                 return Err(error.into());
             }
         }
+    }
+
+    /// Reads the first bytes of a short file, verified; `None` of a longer one.
+    pub(crate) fn start(&mut self, len: u64) -> Answer<Option<Vec<u8>>> {
+        if self.file.size > WHOLE {
+            return Ok(None);
+        }
+        self.read(|original, file| Ok(Some(piece(original, file, 0..len.min(file.size), None)?)))
+    }
+}
+
+/// Returns what reads the pieces of an original, each verified.
+fn reader(call: &Call, namespace: String, file: File, all: bool) -> Read {
+    let mut hasher = all.then(Sha256::new);
+    let mut opened = Opened::of(call, namespace, file);
+    Box::new(move |range: Range<u64>| {
+        opened.read(|original, file| piece(original, file, range.clone(), hasher.as_mut()))
     })
 }
 

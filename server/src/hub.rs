@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use at1w_container::fs::write_secret;
 use at1w_container::{Digest, Limits};
-use at1w_registry::{File, Original, Ref, Store, Tree};
+use at1w_registry::{Commit, File, Original, Ref, Store, Tree};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
@@ -26,10 +26,12 @@ use crate::mirror::Mirror;
 use crate::owner::Owner;
 use crate::rate::Rate;
 use crate::reads::Reads;
+use crate::scrub::Scrubs;
 use crate::sign::Key;
 use crate::signed::Signers;
 use crate::staging::Staging;
-use crate::token::{NewToken, Role, Tokens, secret};
+use crate::token::{NewToken, Role, Tokens};
+use crate::usage::Usages;
 use crate::work::Slots;
 
 /// The largest index of a packed file that is opened, with its header, in bytes.
@@ -71,6 +73,8 @@ pub(crate) struct Hub {
     pub(crate) mirror: Option<Mirror>,
     /// Those whose signatures are asked for.
     pub(crate) signers: Option<Signers>,
+    pub(crate) scrubs: Scrubs,
+    pub(crate) usages: Usages,
     owners: Mutex<HashMap<String, Owner>>,
     /// Whether the store answered, and when it was asked.
     asked: Mutex<Option<(Instant, Answer<()>)>>,
@@ -118,6 +122,8 @@ impl Hub {
             trees: Cache::new(config.limits.cache / 2),
             originals: Cache::new(config.limits.cache / 2),
             config,
+            scrubs: Scrubs::default(),
+            usages: Usages::default(),
             owners: Mutex::default(),
             asked: Mutex::default(),
             damaged: Mutex::default(),
@@ -127,13 +133,30 @@ impl Hub {
         })
     }
 
-    /// Returns the tree of a commit, which never changes.
+    /// Returns the tree of a branch or a tag.
     pub(crate) fn tree(&self, namespace: &str, found: &Ref) -> Answer<Arc<Tree>> {
-        let key = (namespace.to_owned(), found.tree);
+        self.tree_with(namespace, found.tree, || Ok(self.store.tree_of(namespace, found)?))
+    }
+
+    /// Returns the tree of a commit.
+    pub(crate) fn tree_of(&self, namespace: &str, commit: &Commit) -> Answer<Arc<Tree>> {
+        self.tree_with(namespace, commit.tree, || {
+            Ok(self.store.tree_of_commit(namespace, commit)?)
+        })
+    }
+
+    /// Returns a tree, which never changes.
+    fn tree_with(
+        &self,
+        namespace: &str,
+        digest: Digest,
+        read: impl FnOnce() -> Answer<Tree>,
+    ) -> Answer<Arc<Tree>> {
+        let key = (namespace.to_owned(), digest);
         if let Some(tree) = self.trees.get(&key) {
             return Ok(tree);
         }
-        let tree = Arc::new(self.store.tree_of(namespace, found)?);
+        let tree = Arc::new(read()?);
         let weight = |path: &String| path.len() as u64 + ENTRY_WEIGHT;
         self.trees.insert(key, &tree, tree.files.keys().map(weight).sum());
         Ok(tree)

@@ -10,6 +10,17 @@ use crate::owner::Owner;
 /// What the branches and tags begin with that are named by a commit of upstream.
 const UPSTREAM: &str = "refs-at-";
 
+/// Splits a revision from what follows. The slashes of `refs/pr/1` may come encoded or not.
+pub(crate) fn split<'a>(segments: &'a [&'a str]) -> (String, &'a [&'a str]) {
+    match segments {
+        ["refs", kind @ ("pr" | "heads" | "tags"), name, rest @ ..] => {
+            (format!("refs/{kind}/{name}"), rest)
+        }
+        [first, rest @ ..] => ((*first).into(), rest),
+        [] => (at1w_registry::MAIN.into(), segments),
+    }
+}
+
 /// Returns the branch or tag for a revision of upstream.
 pub(crate) fn of_upstream(revision: &str) -> String {
     let prefix = if is_commit(revision) { UPSTREAM } else { "" };

@@ -22,7 +22,8 @@ use crate::hub::Hub;
 use crate::metrics::Each;
 use crate::random::random;
 use crate::reads::ReadOf;
-use crate::{commit, files, lfs, listing, manage, mirror, own, pulls, scrubbed, xet};
+use crate::revision::split as revision;
+use crate::{commit, files, lfs, listing, manage, mirror, own, page, pulls, scrubbed, xet};
 
 /// Answers a request, whatever happens.
 pub(crate) async fn answer(
@@ -130,11 +131,13 @@ async fn handle(hub: Arc<Hub>, peer: SocketAddr, id: String, request: Request<Bo
     let headers = parts.headers;
     // Requests with a signed address or a token of the Xet protocol are checked where they arrive.
     let signed = matches!(segments.first(), Some(&("cas" | "lfs")));
+    let is_page = page::is_page(&parts.method, &segments);
     let who = if signed {
         Who::Nobody
     } else {
         let (asked, headers) = (Arc::clone(&hub), headers.clone());
-        match blocking(move || Who::of(&asked, &headers, peer)).await {
+        let of = if is_page { Who::of_page } else { Who::of };
+        match blocking(move || of(&asked, &headers, peer)).await {
             Ok(who) => who,
             Err(problem) => {
                 // Guessing is limited as well.
@@ -145,7 +148,8 @@ async fn handle(hub: Arc<Hub>, peer: SocketAddr, id: String, request: Request<Bo
     };
     // No body of somebody unknown is read, but for the list of paths that he asks about.
     let asks = matches!(parts.method, Method::GET | Method::HEAD)
-        || matches!(segments[..], ["api", _, _, _, "paths-info", _, ..] | ["api", "validate-yaml"]);
+        || matches!(segments[..], ["api", _, _, _, "paths-info", _, ..] | ["api", "validate-yaml"])
+        || is_page && page::is_login(&segments);
     if !signed && !asks && who.token().is_none() {
         return Err(Problem::needs_token());
     }
@@ -162,6 +166,9 @@ async fn handle(hub: Arc<Hub>, peer: SocketAddr, id: String, request: Request<Bo
     let call =
         Arc::new(Call { hub, who, method, path: path.clone(), query, headers, peer: client, id });
     let body = call.hub.metrics.receiving(body);
+    if is_page {
+        return page::answer(call, &segments, body).await;
+    }
     match &segments[..] {
         ["metrics"] if call.method == Method::GET => blocking(move || metrics(&call)).await,
         ["api", rest @ ..] => api(call, rest, body).await,
@@ -223,17 +230,6 @@ async fn of_repo(call: Arc<Call>, kind: Kind, segments: &[&str], body: Body) -> 
 /// Returns a repository; a name that none can have is that of none.
 fn known(kind: Kind, namespace: &str, name: &str) -> Answer<RepoId> {
     RepoId::new(kind, namespace, name).map_err(|_| Problem::no_repo())
-}
-
-/// Splits a revision from what follows. The slashes of `refs/pr/1` may come encoded or not.
-fn revision<'a>(segments: &'a [&'a str]) -> (String, &'a [&'a str]) {
-    match segments {
-        ["refs", kind @ ("pr" | "heads" | "tags"), name, rest @ ..] => {
-            (format!("refs/{kind}/{name}"), rest)
-        }
-        [first, rest @ ..] => ((*first).into(), rest),
-        [] => (at1w_registry::MAIN.into(), segments),
-    }
 }
 
 async fn api(call: Arc<Call>, segments: &[&str], body: Body) -> Answer {

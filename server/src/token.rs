@@ -125,6 +125,11 @@ impl Tokens {
     /// # Errors
     /// [`Error::Token`] for a name that is none, and those of the store.
     pub fn create(&self, new: &NewToken) -> Result<(String, Token)> {
+        self.create_as(new, "")
+    }
+
+    /// [`Tokens::create`] for somebody whose name the audit log has.
+    pub(crate) fn create_as(&self, new: &NewToken, actor: &str) -> Result<(String, Token)> {
         at1w_registry::check_name(&new.name)?;
         for namespace in &new.namespaces {
             at1w_registry::check_namespace(namespace)?;
@@ -153,7 +158,7 @@ impl Tokens {
             sha256,
         };
         let json = serde_json::to_vec(&token).expect("a token is plain data");
-        self.record("token create", &token)?;
+        self.record("token create", &token, actor)?;
         match self.objects.create(&format!("{FOLDER}/{}", token.id), json)? {
             Created::Made => Ok(token),
             Created::Existed => Err(Error::Token("two tokens are the same: try again".into())),
@@ -184,13 +189,22 @@ impl Tokens {
     /// # Errors
     /// [`Error::Token`] if there is none, and those of the store.
     pub fn revoke(&self, which: &str) -> Result<Vec<(String, String)>> {
+        self.revoke_as(which, "")
+    }
+
+    /// [`Tokens::revoke`] for somebody whose name the audit log has.
+    pub(crate) fn revoke_as(&self, which: &str, actor: &str) -> Result<Vec<(String, String)>> {
         let Listed { tokens, damaged } = self.list()?;
         let named = tokens.into_iter().filter(|token| token.id == which || token.name == which);
         let named: Vec<_> = named.collect();
-        named.iter().try_for_each(|token| self.record("token revoke", token))?;
+        named.iter().try_for_each(|token| self.record("token revoke", token, actor))?;
         let mut found: Vec<_> = named.into_iter().map(|token| (token.id, token.name)).collect();
         for id in damaged.into_iter().filter(|id| id == which) {
-            audit::record(&self.objects, json!({ "action": "token revoke", "token": id }))?;
+            let mut record = json!({ "action": "token revoke", "token": id });
+            if !actor.is_empty() {
+                record["actor"] = actor.into();
+            }
+            audit::record(&self.objects, record)?;
             found.push((id, "damaged".into()));
         }
         if found.is_empty() {
@@ -201,11 +215,14 @@ impl Tokens {
         Ok(found)
     }
 
-    fn record(&self, action: &str, token: &Token) -> Result<()> {
+    fn record(&self, action: &str, token: &Token, actor: &str) -> Result<()> {
         let Token { id, name, role, namespaces, expires, .. } = token;
         let more =
             json!({ "name": name, "role": role, "namespaces": namespaces, "expires": expires });
-        let record = json!({ "action": action, "token": id, "more": more });
+        let mut record = json!({ "action": action, "token": id, "more": more });
+        if !actor.is_empty() {
+            record["actor"] = actor.into();
+        }
         Ok(audit::record(&self.objects, record)?)
     }
 

@@ -98,7 +98,7 @@ fn sample(hub: &Hub) -> Result<()> {
 }
 
 /// Returns what signs, where a key is configured.
-fn signer(hub: &Hub) -> Option<Box<Signer<'_>>> {
+pub(crate) fn signer(hub: &Hub) -> Option<Box<Signer<'_>>> {
     let signer = hub.config.signer.as_ref()?;
     Some(Box::new(|message: &str| signer.sign(message)))
 }
