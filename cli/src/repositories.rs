@@ -4,7 +4,7 @@ use std::path::Path;
 
 use at1w_registry::exchange::Listed;
 use at1w_registry::{
-    Commit, Entry, PullOptions, Pulled, PushOptions, Pushed, Ref, RepoName, Revision, Store,
+    Commit, Entry, PullOptions, Pulled, PushOptions, Pushed, Ref, RepoName, Revision, Store, Tree,
 };
 use at1w_remote::is_web;
 use clap::Args;
@@ -68,6 +68,13 @@ impl Repositories {
         match self {
             Self::Store(store) => Ok(store.commit_of(revision)?),
             Self::Hub(hub) => hub.commit_of(revision),
+        }
+    }
+
+    pub(crate) fn tree(&self, revision: &Revision) -> Result<Tree> {
+        match self {
+            Self::Store(store) => Ok(store.tree(revision)?.1),
+            Self::Hub(hub) => Ok(hub.tree(revision)?.1),
         }
     }
 

@@ -83,10 +83,10 @@ pub(crate) struct Record {
     pub(crate) complete: bool,
     /// What it says to everybody else: at the end of a scrub.
     #[serde(default)]
-    statement: Option<String>,
+    pub(crate) statement: Option<String>,
     /// The signature over the statement.
     #[serde(default)]
-    signature: Option<String>,
+    pub(crate) signature: Option<String>,
 }
 
 impl Record {
@@ -154,10 +154,7 @@ impl Store {
 
     /// Returns when the last scrub of a whole namespace began that did not come to its end, and the
     /// packs that it has proven; `None` where there is none that is young enough to go on with.
-    pub(crate) fn unfinished(
-        &self,
-        namespace: &str,
-    ) -> Result<Option<(String, HashSet<String>)>> {
+    pub(crate) fn unfinished(&self, namespace: &str) -> Result<Option<(String, HashSet<String>)>> {
         let now = self.now()?;
         let mut found: Option<(String, HashSet<String>)> = None;
         for meta in self.objects.list(&keys::scrubs(namespace))?.into_iter().rev() {

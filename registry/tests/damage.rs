@@ -218,10 +218,10 @@ fn a_scrub_that_was_interrupted_is_gone_on_with() {
     let rest = store.scrub(&options).unwrap();
     assert!(rest.damaged.is_empty() && (1..all * 3 / 4).contains(&rest.bytes), "{rest:?} of {all}");
     let last = store.last_scrub("lab").unwrap().unwrap();
-    assert_eq!((last.damaged, last.bytes), (0, rest.bytes));
+    assert_eq!((last.statement.damaged, last.statement.bytes), (0, rest.bytes));
     // The next one is of everything, and a sample is none.
     assert_eq!(store.scrub(&options).unwrap().bytes, all);
     store.scrub(&ScrubOptions::new().sample(0.5)).unwrap();
-    assert_eq!(store.last_scrub("lab").unwrap().unwrap().bytes, all);
+    assert_eq!(store.last_scrub("lab").unwrap().unwrap().statement.bytes, all);
     assert_eq!(store.scrub(&options).unwrap().bytes, all);
 }

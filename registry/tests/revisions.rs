@@ -76,7 +76,7 @@ impl Model {
                 let sum: f32 = pairs.map(|(a, b)| a * b).sum();
                 let old = f32::from_bits(u32::from(u16::from_le_bytes([word[0], word[1]])) << 16);
                 let bits = (old + sum).to_bits();
-                let rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+                let rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
                 word.copy_from_slice(&(rounded as u16).to_le_bytes());
             }
         }

@@ -30,7 +30,7 @@ use crate::scrub::Scrubs;
 use crate::sign::Key;
 use crate::signed::Signers;
 use crate::staging::Staging;
-use crate::token::{NewToken, Role, Tokens};
+use crate::token::{NewToken, Role, Tokens, secret};
 use crate::usage::Usages;
 use crate::work::Slots;
 
@@ -275,7 +275,7 @@ fn first_token(tokens: &Tokens, path: &Path) -> Result<()> {
             namespaces: Vec::new(),
             lifetime: None,
         };
-        tokens.insert(secret.trim(), &wish)?;
+        tokens.insert(secret.trim(), &wish, "")?;
     }
     match fs::rename(&new, path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),

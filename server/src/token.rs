@@ -140,12 +140,12 @@ impl Tokens {
             return Err(Error::Token(problem.into()));
         }
         let secret = secret();
-        let token = self.insert(&secret, new)?;
+        let token = self.insert(&secret, new, actor)?;
         Ok((secret, token))
     }
 
     /// Makes the token with a secret.
-    pub(crate) fn insert(&self, secret: &str, new: &NewToken) -> Result<Token> {
+    pub(crate) fn insert(&self, secret: &str, new: &NewToken, actor: &str) -> Result<Token> {
         let sha256 = Digest::of(secret.as_bytes()).to_string();
         let created = now();
         let token = Token {

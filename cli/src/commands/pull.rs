@@ -15,7 +15,6 @@ use crate::output::{lines, printable, to_stdout};
 use crate::progress::Bar;
 use crate::report::speed;
 use crate::repositories::{Address, Repositories};
-use crate::signature::{public_key, read_text};
 use crate::signature::{check_bundle, public_key, read_text, refused as refused_bundle};
 
 /// Pull a revision out of a store, byte for byte
@@ -114,7 +113,7 @@ impl Pull {
             && let Some(signed) = check_bundle(path, key)?
         {
             revision.revision = Some(commit.id);
-            let (_, tree) = store.tree(revision)?;
+            let tree = store.tree(revision)?;
             let files = tree.files.iter().map(|(path, file)| (path.as_str(), file.sha256));
             let own = path.file_name().unwrap_or_default().to_string_lossy();
             signed.compare(files, &[&own]).map_err(|error| refused_bundle(path, &error))?;

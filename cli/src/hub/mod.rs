@@ -79,7 +79,7 @@ impl Hub {
     }
 
     /// Returns a commit, and its tree, which has the SHA-256 that the commit names.
-    fn tree(&self, revision: &Revision) -> Result<(Commit, Tree)> {
+    pub(crate) fn tree(&self, revision: &Revision) -> Result<(Commit, Tree)> {
         let repo = &revision.repo;
         let path = ["tree", &repo.namespace, &repo.name, revision.name()];
         let Described { commit, tree } = self.get(&path, &[])?;

@@ -7,8 +7,8 @@ use at1w_codec::Backend;
 
 use super::buffer::zeroed;
 use super::index::Entry;
-use super::options::{Limits, OpenOptions};
 use super::kept::Kept;
+use super::options::{Limits, OpenOptions};
 use super::plan::Plan;
 use super::runs::Runs;
 use super::slice::Slice;
@@ -243,7 +243,12 @@ impl Proof {
             let states = &self.bytes[self.states.clone()];
             let plan = Plan::of_parts(stored, model, &self.payload_lens, states)?;
             let kept = Kept::new(0);
-            Tensor::new(stored, self.limits, (&kept, 0)).read_planned(&plan, &self.runs, &mut out, &())?;
+            Tensor::new(stored, self.limits, (&kept, 0)).read_planned(
+                &plan,
+                &self.runs,
+                &mut out,
+                &(),
+            )?;
         }
         Ok((self.shape.clone(), out))
     }
