@@ -65,6 +65,10 @@ measure-check FOLDER='':
 measure-report:
     scripts/measure.sh
 
+# Writes `docs/PROOF.md` and the proof that it is about
+proof:
+    scripts/proof.sh
+
 # Measures bounds on memory and opening
 limits:
     ci/limits
@@ -81,6 +85,10 @@ sweeps:
 registry:
     ci/registry
 
+# Loses a pack of a store that is pushed to, and brings it back from a copy
+drill:
+    ci/drill
+
 # Runs the examples of `docs/REMOTE.md`
 remote:
     ci/remote
@@ -89,6 +97,14 @@ remote:
 hub *ARG:
     ci/hub {{ ARG }}
 
+# Looks at the pages of a hub in Chromium, with axe; keeps screenshots in a folder
+page FOLDER='':
+    ci/page {{ FOLDER }}
+
+# Takes the pictures of the pages for `docs/`
+page-pictures:
+    scripts/page.sh
+
 # Runs the tests of a store in a bucket, on servers of S3 and Azure from PyPI and npm
 bucket *KIND:
     ci/bucket {{ KIND }}
@@ -96,6 +112,10 @@ bucket *KIND:
 # Checks signatures against Debian's minisign
 minisign:
     ci/minisign
+
+# Checks bundles against model-signing from PyPI
+model-signing:
+    ci/model-signing
 
 # Runs tests for `aarch64` under emulation, or for `i686` with 32-bit pointers (Debian)
 foreign MACHINE *ARG:

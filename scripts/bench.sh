@@ -13,3 +13,4 @@ scripts/corpus.sh whisper-tiny minilm-l6-v2 minilm-int8
 cargo run --quiet --release --locked --package at1w-benches --bin table
 cargo run --quiet --release --locked --package at1w-benches --bin tiny
 cargo run --quiet --release --locked --package at1w-benches --bin store
+cargo run --quiet --release --locked --package at1w-benches --bin proof

@@ -14,9 +14,9 @@ PATH=$(cd "$(dirname "$at1w")" && pwd):$PATH
 ln -s "$PWD/corpus" "$work/corpus"
 (cd "$work" && at1w --quiet measure corpus/ --level fast,default,max --against xz,zstd \
     --price USD:23 -o report.html -o report.json -o report.md)
-cp tests/report/* "$work"
+cp tests/browser/* "$work"
 npm install --prefix "$work" --no-audit --no-fund --loglevel=error
-node "$work/page.mjs" "$work/report.html" "$work/report.json" "$work"
+node "$work/report.mjs" "$work/report.html" "$work/report.json" "$work"
 cp "$work/top.png" docs/measure.png
 
 mark='<!-- scripts/measure.sh writes what follows. -->'

@@ -81,10 +81,11 @@ pub fn version(step: u64, size: usize) -> Vec<u8> {
     let tensor = |name: &str, dtype, n: usize, data| Tensor::new(name, dtype, &[n as u64], data);
     let frozen = weights(Dtype::BF16, size, &mut random);
     let ids: Vec<u8> = (0..size as u64).flat_map(|i| (i * i + step).to_le_bytes()).collect();
-    let quantised = |i: usize| (i * 7 % 31 + usize::from(step > 0 && i % 50 == 0)) as u8;
+    let quantised = |i: usize| (i * 7 % 31 + usize::from(step > 0 && i.is_multiple_of(50))) as u8;
     // Of several chunks and easily coded, with a chunk that is the same.
-    let chunks =
-        |i: usize| [((i * i) >> 9) as u8 & 7, u8::from(i < 3000 && i % 9 == 0) * step as u8];
+    let chunks = |i: usize| {
+        [((i * i) >> 9) as u8 & 7, u8::from(i < 3000 && i.is_multiple_of(9)) * step as u8]
+    };
     let mut tensors = vec![
         tensor("bf16", Dtype::BF16, size * 4, trained(Dtype::BF16, size * 4, step)),
         tensor("f16", Dtype::F16, size, trained(Dtype::F16, size, step)),

@@ -154,6 +154,7 @@ impl Failure {
             Self::Store(error) if error.is_integrity() => 3,
             Self::Store(_) => 1,
             Self::Remote(at1w_remote::Error::Address { .. }) => 2,
+            Self::Remote(at1w_remote::Error::Answer { status: 404, .. }) => 4,
             Self::Remote(at1w_remote::Error::Cancelled) => INTERRUPTED,
             Self::Remote(_) => 1,
         }
@@ -216,7 +217,7 @@ fn advice(error: &Error) -> Option<&'static str> {
             Some("--force replaces it; --update packs what has changed; -o names another target")
         }
         Error::NothingLeft(_) => Some("--yes removes everything all the same"),
-        Error::NoBase { .. } => Some(
+        Error::NoBase(_) => Some(
             "put its file beside this one, or name its directory by --bases or AT1W_BASES; \
              the root tells whether it is the right one",
         ),

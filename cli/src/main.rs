@@ -8,16 +8,19 @@ mod events;
 mod failure;
 mod figures;
 mod formats;
+mod hub;
 mod in_place;
 mod input;
 mod listing;
 mod output;
 mod progress;
 mod report;
+mod repositories;
 mod sample;
 mod signals;
 mod signature;
 mod sources;
+mod statement;
 mod verification;
 
 use std::path::PathBuf;
@@ -93,8 +96,10 @@ enum Command {
     Pull(commands::pull::Pull),
     Repo(commands::repo::Repo),
     Store(commands::store::Store),
+    Meter(commands::meter::Meter),
     Serve(commands::serve::Serve),
     Token(commands::token::Token),
+    Proof(commands::proof::Proof),
     Cache(commands::cache::Cache),
     Sign(commands::sign::Sign),
     Keygen(commands::keygen::Keygen),
@@ -139,8 +144,10 @@ fn run(Cli { global, command }: Cli) -> Result<()> {
         Command::Pull(pull) => pull.run(&global),
         Command::Repo(repo) => repo.run(&global),
         Command::Store(store) => store.run(&global),
+        Command::Meter(meter) => meter.run(&global),
         Command::Serve(serve) => serve.run(&global),
         Command::Token(token) => token.run(&global),
+        Command::Proof(proof) => proof.run(&global),
         Command::Cache(cache) => cache.run(&global),
         Command::Sign(sign) => sign.run(&global),
         Command::Keygen(keygen) => keygen.run(&global),

@@ -1,9 +1,11 @@
-//! Detached signatures in the format of minisign, and checking them.
+//! Detached signatures, and checking them: those of minisign over a root or a manifest, and bundles
+//! of model signing over the original files.
 
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use at1w_bundle::Signed;
 use at1w_container::{Digest, signed_message};
 use minisign_verify::{PublicKey, Signature};
 
@@ -15,8 +17,8 @@ const MAX_LEN: u64 = 64 << 10;
 /// A signature to check, and the key to check it with.
 #[derive(clap::Args)]
 pub(crate) struct Check {
-    /// A minisign signature that must be valid for the root of the file (for the manifest of a
-    /// repository)
+    /// A signature that must be valid: of minisign for the root of the file (for the manifest of a
+    /// repository), or a bundle of model signing for the original files
     #[arg(long, value_name = "FILE", requires = "public_key")]
     signature: Option<PathBuf>,
     /// The public key of the signer: the key itself, or a file that holds it
@@ -25,9 +27,25 @@ pub(crate) struct Check {
 }
 
 impl Check {
+    /// Checks that the files of a model are those that were signed.
+    pub(crate) fn compare(&self, signed: &Signed, files: &[(String, Digest)]) -> Result<()> {
+        let path = self.signature.as_deref().unwrap_or(Path::new(""));
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let files = files.iter().map(|(path, digest)| (path.as_str(), *digest));
+        signed.compare(files, &[name]).map_err(|error| refused(path, &error))
+    }
+
     /// Whether there is a signature to check.
     pub(crate) fn is_given(&self) -> bool {
         self.signature.is_some()
+    }
+
+    /// Checks a bundle of model signing, if the signature is one; returns what was signed.
+    pub(crate) fn bundle(&self) -> Result<Option<Signed>> {
+        match (&self.signature, &self.public_key) {
+            (Some(path), Some(key)) => check_bundle(path, key),
+            _ => Ok(None),
+        }
     }
 
     /// [`Check::check`] for a file with this root.
@@ -47,6 +65,28 @@ impl Check {
         key.verify(message, &signature, false).map_err(refused)?;
         Ok(Some(signature.trusted_comment().to_owned()))
     }
+}
+
+/// Checks a bundle of model signing, if a signature is one; returns what was signed.
+pub(crate) fn check_bundle(path: &Path, key: &str) -> Result<Option<Signed>> {
+    let failed = |error| Failure::Other(format!("{}: {error}", path.display()));
+    let mut bytes = Vec::new();
+    let read =
+        File::open(path).and_then(|file| file.take(at1w_bundle::MAX_LEN).read_to_end(&mut bytes));
+    read.map_err(failed)?;
+    if !at1w_bundle::is_bundle(&bytes) {
+        return Ok(None);
+    }
+    let pem = read_text(Path::new(key))?;
+    let key = at1w_bundle::PublicKey::parse(&pem)
+        .map_err(|error| Failure::Other(format!("{key}: {error}")))?;
+    let signed = Signed::check(&bytes, &key);
+    signed.map(Some).map_err(|error| refused(path, &error))
+}
+
+/// The failure of what a signature refutes.
+pub(crate) fn refused(signature: &Path, error: &at1w_bundle::Error) -> Failure {
+    Failure::Signature(format!("{}: {error}", signature.display()))
 }
 
 /// Whether there is a terminal that a password can be typed on.

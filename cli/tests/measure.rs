@@ -119,6 +119,45 @@ fn whatever_is_wrong_is_named_and_the_rest_is_measured() {
 }
 
 #[test]
+fn stores_and_their_revisions_are_measured_as_the_files_were() {
+    let place = repositories();
+    fs::remove_file(place.path("all/b/same.safetensors")).unwrap();
+    for repo in ["a", "b"] {
+        let level = ["fast", "max"][usize::from(repo == "b")];
+        let (source, name) = (format!("all/{repo}"), format!("lab/{repo}"));
+        place.ok(&["push", &source, "models", &name, "--level", level]);
+    }
+    let whole = |source: &str| place.json(&["measure", source, "--json"]);
+    assert_eq!(totals(&whole("models")), totals(&whole("all")));
+    assert_eq!(totals(&whole("models#lab/a@main")), totals(&whole("all/a")));
+    let report = whole("models");
+    let models: Vec<_> = report["models"].as_array().unwrap().iter().map(|m| &m["model"]).collect();
+    assert_eq!(models, ["lab/a", "lab/b"]);
+    assert_eq!(report["families"]["tensors"], 1);
+    let sample = place.json(&["measure", "models", "--sample", "50%", "--json"]);
+    assert_eq!(totals(&sample)[0], totals(&report)[0]);
+    // Others get the same chunks.
+    let args = ["measure", "models", "--sample", "50%", "--against", "xz,zstd", "--json"];
+    let rows = place.json(&args)["against"].clone();
+    for (row, name) in rows.as_array().unwrap().iter().zip(["xz -6", "zstd -3"]) {
+        assert_eq!((&row["level"], &row["raw_bytes"]), (&json!(name), &rows[0]["raw_bytes"]));
+        let percent = row["percent"].as_f64().unwrap();
+        assert!(percent > 50.0 && percent < 100.0, "{row}");
+    }
+    // A damaged file is named, and the rest is measured.
+    let packs = fs::read_dir(place.path("models/packs/lab")).unwrap().flatten();
+    let large = packs.max_by_key(|entry| entry.metadata().unwrap().len()).unwrap();
+    let name = format!("models/packs/lab/{}", large.file_name().to_str().unwrap());
+    place.flip(&name, 200_000);
+    let outcome = place.at1w(&["measure", "models", "--json"]);
+    assert_eq!(outcome.code, 5, "{}", outcome.stderr);
+    let report: Value = serde_json::from_slice(&outcome.stdout).unwrap();
+    let fault = report["faults"][0]["path"].as_str().unwrap();
+    assert!(fault.starts_with("models#lab/"), "{fault}");
+    place.fails(&["measure", "models#lab/none"], 1, "lab/none");
+}
+
+#[test]
 fn tensors_of_several_files_are_found() {
     let place = repositories();
     let report = place.json(&["measure", "all", "--json"]);

@@ -162,6 +162,10 @@ fn every_field_is_on_the_page() {
         &["store", "repair", "models", "--replica", "backup"],
         &["store", "copy", "models", "backup"],
         &["store", "scrub", "damaged"],
+        &["proof", "make", "model.at1w", "embed.bias", "-o", "a.proof"],
+        &["proof", "check", "a.proof"],
+        &["meter", "report", "models"],
+        &["meter", "check", "models"],
     ] {
         let outcome = place.at1w(&[args, &["--json"]].concat());
         // The files of a directory have the same fields in both.

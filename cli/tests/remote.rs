@@ -57,8 +57,28 @@ fn what_was_read_whole_is_kept_and_verified() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_at1w"));
     let command = command.args(["get", url, "embed.weight"]);
     assert_eq!(place.run(command.env("AT1W_CACHE", place.path("cache"))).code, 3);
+    // What is on its way is listed, and stays.
+    place.write("cache/.unfinished-abc", [1; 9]);
+    let listed = list();
+    let unfinished = listed.as_array().unwrap().last().unwrap();
+    assert_eq!((&unfinished["root"], &unfinished["bytes"]), (&serde_json::Value::Null, &9.into()));
     cached(&place, &["cache", "clear"]);
+    assert!(place.path("cache/.unfinished-abc").exists());
+    std::fs::remove_file(place.path("cache/.unfinished-abc")).unwrap();
     assert_eq!(list(), serde_json::json!([]));
+}
+
+#[test]
+fn addresses_are_measured_as_their_files() {
+    let place = Place::packed();
+    let server = served(&place, "model.safetensors");
+    let url = server.url("model.safetensors");
+    let there = place.json(&["measure", &url, "--json"]);
+    let here = place.json(&["measure", "model.safetensors", "--json"]);
+    assert_eq!(there["total"], here["total"]);
+    // A sample reads headers and the chunks that it takes.
+    let sample = place.json(&["measure", &url, "--sample", "10%", "--json"]);
+    assert_eq!(sample["total"]["raw_bytes"], here["total"]["raw_bytes"]);
 }
 
 /// Runs a command with the environment of a client of a hub.

@@ -12,6 +12,7 @@
 
 mod backend;
 mod batches;
+mod differences;
 mod digest;
 mod error;
 mod estimate;
@@ -31,7 +32,9 @@ mod write;
 
 pub use at1w_codec::{Backend, BackendError, Dtype, Level, Model};
 
+pub use self::differences::Differences;
 pub use self::digest::{Digest, ParseDigestError};
+pub use self::error::base::MissingBase;
 pub use self::error::header::HeaderError;
 pub use self::error::{Error, Result};
 pub use self::estimate::{Estimate, Expected, Piece, Population, estimate, overhead_len};
@@ -47,7 +50,9 @@ pub use self::read::base::{FindBase, FoundBase, WantedBase};
 pub use self::read::folders::Folders;
 pub use self::read::info::FileInfo;
 pub use self::read::options::{Limits, OpenOptions};
+pub use self::read::proof::Proof;
 pub use self::read::reader::Reader;
+pub use self::read::receipt::Receipt;
 pub use self::read::slice::{Index, ParseSliceError, Slice};
 pub use self::read::tensor::{Tensor, TensorBase};
 pub use self::read::unpack::{UnpackOptions, unpack_file};
@@ -62,7 +67,7 @@ pub use self::write::options::PackOptions;
 pub use self::write::pack::{pack, pack_file};
 pub use self::write::pack_base::PackBase;
 pub use self::write::parts::{
-    Part, Parts, Place, TensorStore, pack_parts, part_len, replace_parts,
+    Part, Parts, Place, TensorStore, pack_parts, part_len, part_lens, replace_parts, tensor_digests,
 };
 pub use self::write::rebase::rebase_file;
 pub use self::write::staged::{Staged, StagedTensor};

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use at1w_container::fs::write_atomically;
 use at1w_container::{Error, Result};
@@ -64,13 +64,13 @@ impl Journal {
         let line = self.done.remove(&file.path)?;
         let same = line.result.raw_bytes == file.len
             && line.modified.is_some()
-            && line.modified == modified(&file.full);
+            && line.modified == modified(file);
         same.then_some(line.result)
     }
 
     /// Notes the results of a file.
     pub(crate) fn add(&mut self, file: &SourceFile, result: &FileResult) -> io::Result<()> {
-        let line = Line { modified: modified(&file.full), result: result.clone() };
+        let line = Line { modified: modified(file), result: result.clone() };
         let mut text = serde_json::to_string(&line)?;
         text.push('\n');
         self.file.write_all(text.as_bytes())
@@ -84,7 +84,7 @@ pub fn journal_of(report: &Path) -> PathBuf {
     name.into()
 }
 
-fn modified(path: &Path) -> Option<u64> {
-    let time: SystemTime = path.metadata().ok()?.modified().ok()?;
+fn modified(file: &SourceFile) -> Option<u64> {
+    let time = file.place.modified()?;
     u64::try_from(time.duration_since(UNIX_EPOCH).ok()?.as_nanos()).ok()
 }

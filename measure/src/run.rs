@@ -34,7 +34,8 @@ pub struct Options<'a> {
     pub price: Option<Price>,
     /// The choice of a sample; `None` measures everything.
     pub sample: Option<Choice<'a>>,
-    /// Other compressors to compare with, none of them twice; not for a sample.
+    /// Other compressors to compare with, none of them twice. Of a sample they get the same chunks,
+    /// up to 64 of a file in one stream.
     pub against: Vec<Rival>,
     /// A file in which each result is noted, and whether those are taken over that an earlier run
     /// noted; not for a sample.
@@ -168,16 +169,18 @@ fn whole(sources: Sources, levels: &[Level], options: &Options<'_>) -> Result<Re
             }
         }
     }
-    for file in &files {
-        let path = &file.path;
-        let fault = |problem: &String| Fault {
-            path: path.clone(),
-            message: problem.clone(),
-            damaged: false,
-        };
-        faults.extend(file.problems.iter().map(fault));
-    }
+    faults.extend(problems(&files));
     Ok(Results { files, others, faults, left_out, sample: None, complete })
+}
+
+/// Returns what other compressors could not do.
+fn problems(files: &[FileResult]) -> impl Iterator<Item = Fault> {
+    let fault = |path: &String, problem: &String| Fault {
+        path: path.clone(),
+        message: problem.clone(),
+        damaged: false,
+    };
+    files.iter().flat_map(move |file| file.problems.iter().map(move |p| fault(&file.path, p)))
 }
 
 /// Opens a journal, whose results are only for a run like this one.
@@ -206,9 +209,11 @@ fn sampled(
     options: &Options<'_>,
 ) -> Results {
     let Sources { files, others, mut faults, left_out } = sources;
+    let Options { against, scratch, .. } = options;
     let Sampled { files, faults: found, sample, complete } =
-        sample::measure(&files, levels, choice, options.progress);
+        sample::measure(&files, levels, choice, against, scratch, options.progress);
     faults.extend(found);
+    faults.extend(problems(&files));
     Results { files, others, faults, left_out, sample: Some(sample), complete }
 }
 

@@ -1,21 +1,22 @@
 //! Measures a sample: chunks that stand for all are packed, read back and compared.
 
 use std::collections::HashSet;
-use std::fs::File;
+use std::io::Write;
+use std::path::Path;
 use std::time::Instant;
 
-use at1w_container::{
-    Error, Level, OpenOptions, Piece, Population, Progress, ReadAt, TensorInfo, Weights,
-    overhead_len,
-};
+use at1w_container::{Error, Level, Piece, Population, Progress, TensorInfo, overhead_len};
 use rayon::prelude::*;
 use serde::Serialize;
+use tempfile::NamedTempFile;
 
+use crate::compare::Compare;
 use crate::fault::Fault;
 use crate::groups::Groups;
 use crate::kind::Kind;
 use crate::level::level_name;
 use crate::result::{FileResult, Group, LevelResult};
+use crate::rival::Rival;
 use crate::source::SourceFile;
 use crate::statistics::Planes;
 
@@ -72,17 +73,29 @@ struct AtLevel {
     read_seconds: f64,
 }
 
+/// Another compressor, as far as the chunks went through it.
+struct AtRival {
+    rival: Rival,
+    /// The bytes of the chunks of each file, and what became of them.
+    lens: Vec<[u64; 2]>,
+    pack_seconds: f64,
+    read_seconds: f64,
+}
+
 /// Measures a sample of all files.
 pub(crate) fn measure(
     sources: &[SourceFile],
     levels: &[Level],
     choice: Choice<'_>,
+    against: &[Rival],
+    scratch: &Path,
     progress: &dyn Progress,
 ) -> Sampled {
     let mut taking = Taking {
         files: sources.iter().map(FileResult::new).collect(),
         overheads: vec![0; sources.len()],
         levels: levels.iter().map(|&level| AtLevel::new(level)).collect(),
+        rivals: against.iter().map(|&rival| AtRival::new(rival, sources.len())).collect(),
         bounds: Vec::new(),
         sampled_len: 0,
         failed: HashSet::new(),
@@ -103,10 +116,12 @@ pub(crate) fn measure(
     let mut pieces = population.choose(share, choice.seed);
     pieces.retain(|piece| !taking.failed.contains(&piece.file));
     let of_files: Vec<&[Piece]> = pieces.chunk_by(|a, b| a.file == b.file).collect();
-    progress.begin((population.raw_len() as f64 * share) as u64 * levels.len() as u64);
+    // Another compressor reads both forms.
+    let passes = (levels.len() + 2 * against.len()) as u64;
+    progress.begin((population.raw_len() as f64 * share) as u64 * passes);
     for (done, pieces) in of_files.iter().enumerate() {
         let source = &sources[pieces[0].file];
-        match taking.add_pieces(source, pieces, progress) {
+        match taking.add_pieces(source, pieces, scratch, progress) {
             Ok(()) => {}
             Err(Error::Cancelled) => {
                 taking.complete = false;
@@ -125,6 +140,7 @@ struct Taking {
     /// The lengths of headers, indexes and trailers after packing.
     overheads: Vec<u64>,
     levels: Vec<AtLevel>,
+    rivals: Vec<AtRival>,
     /// The part of each chunk that an ideal coder would need.
     bounds: Vec<(Piece, f64)>,
     sampled_len: u64,
@@ -139,6 +155,41 @@ impl AtLevel {
     }
 }
 
+impl AtRival {
+    fn new(rival: Rival, files: usize) -> Self {
+        Self { rival, lens: vec![[0; 2]; files], pack_seconds: 0.0, read_seconds: 0.0 }
+    }
+
+    /// Compresses chunks of a file whose tensors are mostly of one dtype, as one stream.
+    fn add(
+        &mut self,
+        file: usize,
+        dtype: &str,
+        chunks: &[Vec<u8>],
+        scratch: &Path,
+        progress: &dyn Progress,
+    ) -> Result<(), Error> {
+        let mut stream = NamedTempFile::new_in(scratch).map_err(Error::Write)?;
+        chunks.iter().try_for_each(|chunk| stream.write_all(chunk)).map_err(Error::Write)?;
+        let mut compare = Compare::new(stream.as_file());
+        let done = self.rival.measure(stream.path(), dtype, scratch, &mut compare, progress)?;
+        let [raw, packed] = &mut self.lens[file];
+        *raw += chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
+        *packed += done.packed_bytes;
+        self.pack_seconds += done.pack_seconds;
+        self.read_seconds += done.read_seconds;
+        Ok(())
+    }
+
+    /// Returns the part of a file that is left after compressing; of all files, where no chunk is
+    /// of this one.
+    fn ratio(&self, file: usize) -> f64 {
+        let all = || self.lens.iter().fold([0; 2], |sum, len| [sum[0] + len[0], sum[1] + len[1]]);
+        let [raw, packed] = if self.lens[file][0] > 0 { self.lens[file] } else { all() };
+        packed as f64 / raw.max(1) as f64
+    }
+}
+
 impl Taking {
     fn fail(&mut self, number: usize, source: &SourceFile, error: &Error) {
         let mut fault = Fault::new(&source.path, error);
@@ -149,7 +200,7 @@ impl Taking {
 
     /// Adds the tensors of a file to the population.
     fn add_header(&mut self, number: usize, source: &SourceFile, population: &mut Population) {
-        let weights = match Weights::open(&source.full, &OpenOptions::new()) {
+        let weights = match source.place.weights() {
             Ok(weights) => weights,
             Err(error) => return self.fail(number, source, &error),
         };
@@ -168,14 +219,13 @@ impl Taking {
         &mut self,
         source: &SourceFile,
         pieces: &[Piece],
+        scratch: &Path,
         progress: &dyn Progress,
     ) -> Result<(), Error> {
-        let file = File::open(&source.full)
-            .map_err(|cause| Error::Io { path: source.full.clone(), cause })?;
-        let weights = Weights::open(&source.full, &OpenOptions::new())?;
+        let (file, weights) = (source.place.open()?, source.place.weights()?);
         let header = weights.header();
         for batch in pieces.chunks(BATCH) {
-            let read = batch.par_iter().map(|piece| piece.read(&file as &dyn ReadAt, header));
+            let read = batch.par_iter().map(|piece| piece.read(&*file, header));
             let read: Vec<Vec<u8>> = read.collect::<Result<_, Error>>()?;
             let batch_len: u64 = read.iter().map(|bytes| bytes.len() as u64).sum();
             let both = || batch.par_iter().zip(&read);
@@ -193,6 +243,18 @@ impl Taking {
                 progress.advance(batch_len);
                 if progress.cancelled() {
                     return Err(Error::Cancelled);
+                }
+            }
+            let (file, dtype) = (batch[0].file, self.files[batch[0].file].main_dtype().to_owned());
+            for rival in &mut self.rivals {
+                match rival.add(file, &dtype, &read, scratch, progress) {
+                    Err(Error::Cancelled) => return Err(Error::Cancelled),
+                    // The file is measured all the same.
+                    Err(error) => {
+                        let problem = format!("{}: {error}", rival.rival.name());
+                        self.files[file].problems.push(problem);
+                    }
+                    Ok(()) => {}
                 }
             }
             for (piece, bytes) in batch.iter().zip(&read) {
@@ -242,6 +304,18 @@ impl Taking {
                     }
                 }
                 margin = population.estimate(&at.ratios, self.sampled_len).margin();
+            }
+        }
+        for at in self.rivals.iter().filter(|at| at.lens.iter().any(|len| len[0] > 0)) {
+            let sampled = self.sampled_len as f64 / whole;
+            for (number, file) in self.files.iter_mut().enumerate() {
+                let part = file.raw_bytes as f64 / whole / sampled.max(1e-12);
+                file.against.push(LevelResult {
+                    level: at.rival.name().into(),
+                    packed_bytes: (file.raw_bytes as f64 * at.ratio(number)).round() as u64,
+                    pack_seconds: at.pack_seconds * part,
+                    read_seconds: at.read_seconds * part,
+                });
             }
         }
         let sample = Sample {

@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use at1w_container::repository::{ContentFile, Contents, FileId};
 use at1w_container::{Error, OpenOptions, Progress, Weights};
 
+use crate::elsewhere::{Found, find, named};
 use crate::fault::Fault;
 use crate::others::Others;
+use crate::place::Place;
 
 /// A file of weights that is not packed.
 #[derive(Clone, Debug)]
@@ -16,8 +18,8 @@ use crate::others::Others;
 pub struct SourceFile {
     /// The path, with forward slashes, beginning with the one on the command line.
     pub path: String,
-    /// The path for the operating system.
-    pub full: PathBuf,
+    /// Where its bytes lie.
+    pub(crate) place: Place,
     /// The length, in bytes.
     pub len: u64,
     /// The model that the file is of, or a part of.
@@ -41,13 +43,18 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Lists the files that `paths` lead to: files, and directories of any kind.
+    /// Lists the files that `paths` lead to: files, directories of any kind, stores and their
+    /// revisions (`STORE#NS/NAME@REV`), and addresses of files and of buckets.
     ///
     /// # Errors
     /// [`Error::Cancelled`]. Anything else is a fault, and ends nothing.
     pub fn find(paths: &[PathBuf], progress: &dyn Progress) -> Result<Self, Error> {
         let (mut sources, mut seen) = (Self::default(), HashSet::new());
         for path in paths {
+            if let Some(named) = named(path) {
+                find(&named, progress, &mut |found| sources.add_found(found));
+                continue;
+            }
             let found = if path.is_dir() {
                 sources.add_directory(path, &mut seen, progress)
             } else {
@@ -127,10 +134,26 @@ impl Sources {
             None => self.others.add(len),
             Some(weights) if weights.packed().is_some() => self.others.add_packed(len),
             Some(_) => {
-                let (repository, model) = names_of(path, root);
-                self.files.push(SourceFile { path: path.to_owned(), full, len, model, repository });
+                self.push(path, names_of(path, root), len, Place::Here(full));
             }
         }
+    }
+
+    fn add_found(&mut self, found: Found) {
+        match found {
+            Found::Other(len) => self.others.add(len),
+            Found::Fault(fault) => self.faults.push(fault),
+            Found::Weights(file) if file.is_packed => self.others.add_packed(file.len),
+            Found::Weights(file) => {
+                let place = Place::Away((&file.shown).into(), file.source);
+                self.push(&file.shown, names_of(&file.path, ""), file.len, place);
+            }
+        }
+    }
+
+    fn push(&mut self, path: &str, names: (String, String), len: u64, place: Place) {
+        let (repository, model) = names;
+        self.files.push(SourceFile { path: path.to_owned(), place, len, model, repository });
     }
 }
 

@@ -91,8 +91,14 @@ impl Planes {
     }
 }
 
+/// How often each exponent occurs in a part of a tensor, which is whole elements; `None` for a
+/// dtype that has none, or none in a place of its own.
+pub fn exponents(tensor: &TensorInfo, raw: &[u8]) -> Option<Vec<u64>> {
+    Planes::of_bytes(tensor, raw).exponents(tensor.dtype())
+}
+
 /// Returns the entropy of a histogram, in bits for each that it counts.
-pub(crate) fn entropy(counts: &[u64]) -> f64 {
+pub fn entropy(counts: &[u64]) -> f64 {
     let total = total(counts);
     let used = counts.iter().filter(|&&count| count > 0);
     let share = used.map(|&count| count as f64 / total);

@@ -79,8 +79,10 @@ fn of_levels(
     different: &mut Option<u64>,
 ) -> Result<FileResult, Error> {
     let Work { levels, against, fetches, scratch, progress } = work;
-    let source = open_file(&file.full, Wanted::Safetensors)?;
-    let before = Stamp::of(&source, &file.full)?;
+    let local = file.place.local(scratch, progress)?;
+    let path = local.path();
+    let source = open_file(path, Wanted::Safetensors)?;
+    let before = Stamp::of(&source, path)?;
     let mut result = FileResult::new(file);
     for &level in levels {
         let mut packed = tempfile::tempfile_in(scratch).map_err(Error::Write)?;
@@ -91,7 +93,7 @@ fn of_levels(
         let summary = done.and_then(|summary| out.flush().map(|()| summary).map_err(Error::Write));
         drop(out);
         // An error of a source that changes may be any error.
-        let summary = before.or_changed(&source, &file.full, summary)?;
+        let summary = before.or_changed(&source, path, summary)?;
         let pack_seconds = start.elapsed().as_secs_f64();
         let start = Instant::now();
         let packed = Arc::new(packed);
@@ -99,7 +101,7 @@ fn of_levels(
         let mut compare = Compare::new(&source);
         let restored = reader.restore(&mut compare, progress);
         *different = compare.different;
-        before.or_changed(&source, &file.full, restored)?;
+        before.or_changed(&source, path, restored)?;
         let read_seconds = start.elapsed().as_secs_f64();
         result.levels.push(LevelResult {
             level: level_name(level).into(),
@@ -112,16 +114,16 @@ fn of_levels(
             result.raw_bytes = summary.original_len;
             add_tensors(&mut result, &source, &reader)?;
             if fetches {
-                let fetched = fetch::measure(&reader, &packed, &file.full, progress);
-                result.fetches = before.or_changed(&source, &file.full, fetched)?;
+                let fetched = fetch::measure(&reader, &packed, path, progress);
+                result.fetches = before.or_changed(&source, path, fetched)?;
             }
-            before.check(&source, &file.full)?;
+            before.check(&source, path)?;
         }
     }
     for rival in against {
         let mut compare = Compare::new(&source);
-        let done = rival.measure(&file.full, result.main_dtype(), scratch, &mut compare, progress);
-        match before.or_changed(&source, &file.full, done) {
+        let done = rival.measure(path, result.main_dtype(), scratch, &mut compare, progress);
+        match before.or_changed(&source, path, done) {
             Ok(done) => {
                 result.against.push(LevelResult { level: rival.name().into(), ..done });
             }

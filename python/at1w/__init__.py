@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ._load import load, stream
     from ._open import _safe_open_handle as _safe_open_handle
     from ._open import load_tensor, safe_open
+    from ._proof import check_proof, make_proof, receipts
     from ._store import Store
 
 # The module that defines each name. It is imported when the name is first asked for, because the
@@ -38,6 +39,9 @@ _HOMES = {
     "_safe_open_handle": "_open",
     "load_tensor": "_open",
     "safe_open": "_open",
+    "check_proof": "_proof",
+    "make_proof": "_proof",
+    "receipts": "_proof",
     "Store": "_store",
 }
 
@@ -48,11 +52,14 @@ __all__ = [
     "Store",
     "TensorSpec",
     "__version__",
+    "check_proof",
     "convert_safetensors",
     "deserialize",
     "load",
     "load_tensor",
+    "make_proof",
     "pack",
+    "receipts",
     "safe_open",
     "serialize",
     "serialize_file",

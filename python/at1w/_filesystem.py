@@ -3,9 +3,26 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ._at1w import File, is_url
+
+#: Lists that want to know of each file that is opened.
+_watchers: list[list[tuple[str, File]]] = []
+
+
+@contextmanager
+def watched() -> Iterator[list[tuple[str, File]]]:
+    """Collects the files that are opened meanwhile, each with its path."""
+    files: list[tuple[str, File]] = []
+    _watchers.append(files)
+    try:
+        yield files
+    finally:
+        # By identity: two lists may be equal.
+        _watchers[:] = [watcher for watcher in _watchers if watcher is not files]
 
 
 def open_file(
@@ -16,7 +33,15 @@ def open_file(
     if filesystem is None:
         filesystem, filename = _found(filename)
     if filesystem is None:
-        return File(filename, backend, root, keep)
+        file = File(filename, backend, root, keep)
+    else:
+        file = _from(filesystem, filename, root)
+    for watcher in list(_watchers):
+        watcher.append((os.fspath(filename), file))
+    return file
+
+
+def _from(filesystem: Any, filename: Any, root: str | None) -> File:
     path = os.fspath(filename)
 
     def read(starts: list[int], ends: list[int]) -> list[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -47,6 +48,12 @@ class _Open:
     def bytes_read(self) -> int:
         """The number of bytes read of the file since it was opened, its index included."""
         return self._file.bytes_read
+
+    def receipt(self) -> dict[str, Any]:
+        """Returns what was read of the file since it was opened: ``root``, whether the caller
+        ``pinned`` it, the ``tensors`` that were read whole with their SHA-256, the names of the
+        ``parts`` that were not, and whether it is ``complete``: all tensors whole."""
+        return json.loads(self._file.receipt())
 
     def get_tensor(self, name: str) -> Any:
         """Reads the whole tensor of this name.

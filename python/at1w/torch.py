@@ -16,9 +16,13 @@ import torch
 from . import _open
 from ._at1w import TensorSpec, serialize, serialize_file
 from ._errors import SafetensorError, naming
+from ._load import stream
 from ._save import Dense, described
 
-__all__ = ["load", "load_file", "load_model", "load_tensor", "save", "save_file", "save_model"]
+__all__ = [
+    *("load", "load_file", "load_model", "load_model_from", "load_tensor"),
+    *("save", "save_file", "save_model"),
+]
 
 
 def save(tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> bytes:
@@ -123,10 +127,72 @@ def load_model(
     Raises as ``load_file``, and with ``strict`` RuntimeError if there are such names.
     """
     state = load_file(filename, device, backend=backend)
-    own = _resolved_state(model.state_dict())
-    removed = _remove_duplicate_names(own, preferred_names=list(state))
     missing, unexpected = model.load_state_dict(state, strict=False)
-    missing, unexpected = set(missing), list(unexpected)
+    return _unmatched(model, list(state), set(missing), list(unexpected), strict)
+
+
+def load_model_from(
+    path: str | os.PathLike[str],
+    model: torch.nn.Module,
+    strict: bool = True,
+    *,
+    root: str | None = None,
+) -> tuple[set[str], list[str]]:
+    """Streams a file or a repository, by path or URL, into a model, wherever its memory is. Returns
+    the names that the file lacks, and the names that the model does not use.
+
+    Each tensor is copied as it arrives, and converted to the dtype of the model: beyond the model,
+    this holds at most 256 MiB. A tensor of the model on the device ``meta`` gets memory on the
+    processor, with the dtype of the file. Where it fails, some tensors of the model are new and
+    some are old. root: the expected root, of a single packed file.
+
+    Raises as ``at1w.load``, and RuntimeError for a tensor of another shape and, with ``strict``, if
+    there are such names.
+    """
+    state = model.state_dict(keep_vars=True)
+    loaded, unexpected = [], []
+    with torch.no_grad():
+        for name, tensor in stream(path, framework="pt", root=root):
+            target = state.get(name)
+            if target is None:
+                unexpected.append(name)
+            elif target.shape != tensor.shape:
+                shapes = f"{list(tensor.shape)} in the file, {list(target.shape)} in the model"
+                raise RuntimeError(f'"{name}" has another shape: {shapes}')
+            elif target.is_meta:
+                _materialize(model, [n for n, other in state.items() if other is target], tensor)
+            else:
+                target.copy_(tensor)
+            loaded.append(name)
+    missing = state.keys() - set(loaded)
+    return _unmatched(model, loaded, missing, unexpected, strict)
+
+
+def _materialize(model: torch.nn.Module, names: list[str], tensor: torch.Tensor) -> None:
+    """Puts a tensor in the place of one without memory, under all its names."""
+    replacement: torch.Tensor | None = None
+    for name in names:
+        owner, _, leaf = name.rpartition(".")
+        module = model.get_submodule(owner)
+        old = getattr(module, leaf)
+        if replacement is None:
+            replacement = tensor
+            if isinstance(old, torch.nn.Parameter):
+                replacement = torch.nn.Parameter(tensor, requires_grad=old.requires_grad)
+        setattr(module, leaf, replacement)
+
+
+def _unmatched(
+    model: torch.nn.Module,
+    loaded: list[str],
+    missing: set[str],
+    unexpected: list[str],
+    strict: bool,
+) -> tuple[set[str], list[str]]:
+    """Returns the names that a file lacks, and those that the model does not use. A name whose
+    tensor shares memory with a loaded one is not lacking."""
+    own = _resolved_state(model.state_dict())
+    removed = _remove_duplicate_names(own, preferred_names=loaded)
     for name in (name for names in removed.values() for name in names):
         if name in missing:
             # The tensor shares memory with one that was loaded.

@@ -167,6 +167,20 @@ impl File {
         self.count.get()
     }
 
+    /// Makes a proof of a slice of a tensor, written as text.
+    fn prove(&self, py: Python<'_>, name: &str, slice: &str) -> PyResult<Vec<u8>> {
+        let slice: Slice =
+            slice.parse().map_err(|error| PyValueError::new_err(format!("{error}")))?;
+        let reader = self.weights.packed().ok_or(Error::NoRoot);
+        py.detach(|| reader?.prove(name, &slice)).map_err(|error| self.exception(error))
+    }
+
+    /// Returns the receipt of what was read, as JSON.
+    fn receipt(&self) -> PyResult<String> {
+        let receipt = serde_json::to_string(&self.weights.receipt());
+        receipt.map_err(|error| PyValueError::new_err(error.to_string()))
+    }
+
     /// Reads tensors, each into a new one that `empty(dtype, shape)` makes.
     fn read<'py>(
         &self,

@@ -5,6 +5,7 @@ mod convert;
 mod errors;
 mod file;
 mod memory;
+mod proof;
 mod remote;
 mod save;
 mod source;
@@ -22,6 +23,8 @@ mod _at1w {
     use crate::convert::{begins_packed, is_packed, pack, unpack, verify};
     #[pymodule_export]
     use crate::file::{File, deserialize};
+    #[pymodule_export]
+    use crate::proof::check_proof;
     #[pymodule_export]
     use crate::remote::{fetch, is_url};
     #[pymodule_export]

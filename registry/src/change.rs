@@ -6,19 +6,19 @@ use std::sync::Arc;
 
 use at1w_container::{Digest, Level, Progress};
 
-use crate::entry::{Action, Entry, Ref};
+use crate::entry::{Action, Commit, Entry, Ref};
 use crate::error::{Error, Result};
 use crate::keys;
 use crate::lease::Lease;
 use crate::log::Head;
 use crate::name::{RepoName, check_namespace, check_path, check_ref};
 use crate::original::Original;
-use crate::push::{Changes, PushOptions, Pushed, done_before};
+use crate::push::{Changes, PushOptions, Pushed};
 use crate::recipe::Recipe;
 use crate::stage::{Stage, tree_file};
-use crate::store::Store;
+use crate::store::{Caller, Store};
 use crate::tree::{File, Tree};
-use crate::view::{condemned, marks};
+use crate::view::Doubts;
 use crate::walk::SourceFile;
 
 /// A change of the file at a path.
@@ -39,7 +39,16 @@ impl Store {
     #[must_use]
     pub fn acting_as(&self, actor: &str) -> Self {
         let (objects, runs) = (Arc::clone(&self.objects), Arc::clone(&self.runs));
-        Self { objects, runs, times: self.times, limits: self.limits, actor: actor.into() }
+        let (recorder, caller) = (Arc::clone(&self.recorder), self.caller.clone());
+        let (recall, times, limits) = (self.recall.clone(), self.times, self.limits);
+        Self { objects, runs, recall, times, limits, actor: actor.into(), recorder, caller }
+    }
+
+    /// Returns the same store, whose usage records name a request and the id of its token.
+    #[must_use]
+    pub fn for_request(self, request: &str, token: Option<&str>) -> Self {
+        let (request, token) = (Some(request.into()), token.map(str::to_owned));
+        Self { caller: Caller { request, token }, ..self }
     }
 
     /// Returns the last entry of a repository: its branches, its tags and its settings.
@@ -56,6 +65,14 @@ impl Store {
     /// [`Error::Damaged`], and those of the store.
     pub fn tree_of(&self, namespace: &str, found: &Ref) -> Result<Tree> {
         Tree::read(&self.objects, namespace, found.tree, &found.copy)
+    }
+
+    /// Reads the tree of a commit of a namespace.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`], and those of the store.
+    pub fn tree_of_commit(&self, namespace: &str, commit: &Commit) -> Result<Tree> {
+        Tree::read(&self.objects, namespace, commit.tree, &commit.copy)
     }
 
     /// Makes a repository private, or readable for everybody who may read the store.
@@ -89,7 +106,7 @@ impl Store {
         let mut stage = Stage::new(self, namespace, &lease, level, &|_| true, progress)?;
         let added =
             stage.add_all(&[SourceFile::new(name.into(), source.into())?], &Tree::default())?;
-        stage.name_recipes();
+        stage.name_recipes(lease.now());
         let written = stage.write(None, &lease).and_then(|()| lease.check(name));
         stage.settle(written, &lease)?;
         let file = added.into_iter().next().map(|(_, file)| file);
@@ -122,16 +139,12 @@ impl Store {
 
     /// Whether a recipe may be relied on: nothing that it names is missing, damaged or condemned.
     fn is_whole(&self, namespace: &str, name: &str, recipe: &Recipe) -> Result<bool> {
-        let condemned = condemned(&self.objects, namespace)?;
-        let marks = marks(&self.objects, namespace)?;
-        let key = format!("{}/{name}", keys::recipes(namespace, recipe.sha256));
-        if condemned.contains(&key) || recipe.locations().any(|place| marks.contains_key(&place)) {
+        if !Doubts::load(&self.objects, namespace)?.spare(namespace, name, recipe) {
             return Ok(false);
         }
         for pack in &recipe.packs {
-            let key = keys::pack(namespace, &pack.id);
-            let there = self.objects.head(&key)?.is_some_and(|meta| meta.len == pack.len);
-            if !there || condemned.contains(&key) {
+            let there = self.objects.head(&keys::pack(namespace, &pack.id))?;
+            if there.is_none_or(|meta| meta.len != pack.len) {
                 return Ok(false);
             }
         }
@@ -157,11 +170,8 @@ impl Store {
         let lease = Lease::begin(&self.objects, self.times.lease)?;
         let head = Head::find(&self.objects, repo)?;
         self.check_same(head.as_ref(), repo, options.of)?;
-        if let (Some(head), Some(request)) = (&head, options.request)
-            && head.entry.request.as_deref() == Some(request)
-            && let Some(commit) = &head.entry.commit
-        {
-            return Ok(done_before(commit));
+        if let Some(commit) = head.as_ref().and_then(|head| head.entry.done_for(options.request)) {
+            return Ok(Pushed::before(commit));
         }
         let base = self.base(repo, head.as_ref(), options)?;
         let namespace = &repo.namespace;
@@ -192,29 +202,8 @@ impl Store {
             }
         }
         files.extend(stage.add_all(&local, &base.1)?);
-        stage.name_recipes();
-        for (_, file) in &mut files {
-            file.recipe = stage.recipe_name(file.sha256).cloned().or(file.recipe.take());
-        }
-        let bytes = files.iter().fold(0_u64, |sum, (_, file)| sum.saturating_add(file.size));
-        let count = files.len() as u64;
-        let (branch, delete) = (options.branch, false);
         let removed = removed.into_iter().cloned().collect();
-        let changes = Changes { repo, branch, base, files, removed, delete };
-        let (commit, new) = self.commit(head, &changes, &lease, &mut stage, options)?;
-        let healed = stage.healed.len() as u64;
-        Ok(Pushed {
-            commit: commit.id,
-            tree: commit.tree,
-            new,
-            files: count,
-            bytes,
-            stored: stage.written(),
-            tensors: stage.tensors.0,
-            new_tensors: stage.tensors.1,
-            healed,
-            faults: stage.faults,
-            left_out: Vec::new(),
-        })
+        let changes = Changes { repo, branch: options.branch, base, files, removed, delete: false };
+        self.finish(head, changes, &lease, stage, options)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::thread;
+use std::time::SystemTime;
 
 use at1w_remote::{Created, Objects};
 
@@ -100,7 +101,7 @@ fn race(objects: &Arc<Objects>, log: &str) -> Result<u64> {
 fn write(objects: &Objects, log: &str, writer: usize) -> Result<Vec<String>> {
     let repo = RepoName::new("probe", "race")?;
     let mut ids = Vec::with_capacity(ENTRIES);
-    let mut entry = log::first(&repo, &format!("writer {writer}"));
+    let mut entry = log::first(&repo, &format!("writer {writer}"), SystemTime::now());
     while ids.len() < ENTRIES {
         let id = entry.id.clone();
         let head = match append(objects, log, 0, &entry)? {
@@ -110,7 +111,7 @@ fn write(objects: &Objects, log: &str, writer: usize) -> Result<Vec<String>> {
             }
             Appended::Behind(head) => head,
         };
-        entry = head.next(crate::Action::Push, &entry.actor);
+        entry = head.next(crate::Action::Push, &entry.actor, SystemTime::now());
     }
     Ok(ids)
 }

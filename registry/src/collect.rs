@@ -17,6 +17,7 @@ use crate::keys;
 use crate::lease::{Lease, Leases};
 use crate::log;
 use crate::mark::{Broken, Marked, survey};
+use crate::meter::past;
 use crate::prove::{Proof, pack_lens};
 use crate::recipe::Location;
 use crate::relocate::relocate;
@@ -123,7 +124,7 @@ impl Store {
             // The end of a lease is told to its push before anything is marked.
             self.objects.delete(&leases.ended)?;
         }
-        let marked = survey(self, None, now, options.grace)?;
+        let marked = survey(self, None, now, options.grace, log::read_all)?;
         if !options.dry_run {
             log::renew_checkpoints(&self.objects, &self.objects.list(keys::REPOS)?)?;
         }
@@ -136,14 +137,14 @@ impl Store {
                 continue;
             }
             let run = Run { store: self, namespace: &namespace, marked, leases: &leases, now };
-            let listed = run.list()?;
+            let (listed, before) = (run.list()?, done.freed);
             run.delete(options, &listed, &mut done)?;
             run.condemn(options, &listed, &mut done)?;
             if !options.dry_run {
                 done.rewritten += run.rewrite(&listed)?;
                 run.merge_runs()?;
                 run.forget()?;
-                write_summary(self, &namespace, marked, &listed)?;
+                write_summary(self, &namespace, marked, &listed, done.freed - before)?;
             }
         }
         if !options.dry_run {
@@ -217,7 +218,7 @@ impl Run<'_> {
             done.deleted += there.clone().count() as u64;
             done.freed += there.sum::<u64>();
             if !options.dry_run {
-                objects.delete(&unused)?;
+                past::delete(objects, self.namespace, &unused)?;
                 // Only then: who sees no tombstone must not see what it named either.
                 objects.delete(&[tombstone.key])?;
             }
@@ -325,7 +326,8 @@ impl Run<'_> {
         if let Some(lease) = &lease {
             lease.check(self.namespace)?;
         }
-        relocate(self.store, self.namespace, &moves)?;
+        let now = lease.as_ref().map_or(self.now, Lease::now);
+        relocate(self.store, self.namespace, &moves, now)?;
         index::write(&self.store.objects, self.namespace, new)?;
         drop(lease);
         Ok(rewritten)

@@ -5,12 +5,18 @@ use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
 /// Returns the SHA-256 of all bytes of a source.
-pub(crate) fn hash(source: &dyn ReadAt, progress: &dyn Progress) -> std::io::Result<Digest> {
+///
+/// # Errors
+/// Those of reading; that of the progress, which is asked whether to give up.
+pub fn hash(source: &dyn ReadAt, progress: &dyn Progress) -> std::io::Result<Digest> {
     let (mut hasher, mut at, len) = (Sha256::new(), 0, source.size()?);
     while at < len {
         let to = len.min(at + (8 << 20));
         hasher.update(&source.read_at(at..to)?);
         progress.advance(to - at);
+        if progress.cancelled() {
+            return Err(std::io::Error::other("interrupted"));
+        }
         at = to;
     }
     Ok(Digest(hasher.finalize().into()))

@@ -51,7 +51,7 @@ impl Store {
         let _held = Lease::begin(&target.objects, target.times.lease)?;
         // Logs first: all that they name now stays until the lease ends.
         let logs = self.objects.list(keys::REPOS)?;
-        let marked = survey(self, None, lease.began, Duration::ZERO)?;
+        let marked = survey(self, None, lease.began, Duration::ZERO, log::read_all)?;
         let mut copy =
             Copy { from: self, to: target, progress, done: Copied::default(), lost: None };
         for (namespace, marked) in &marked {
@@ -59,9 +59,13 @@ impl Store {
             let there = copy.bring(namespace, marked)?;
             copy.done.kept += there;
         }
+        // Entries name their usage records.
+        copy.meter()?;
         for log in logs.chunk_by(|a, b| keys::parent(&a.key) == keys::parent(&b.key)) {
             copy.log(log)?;
         }
+        // Of what was deleted meanwhile.
+        copy.meter()?;
         // What a collector that ran at the same time deleted before the logs came.
         for (namespace, marked) in &marked {
             copy.bring(namespace, marked)?;
@@ -155,6 +159,21 @@ impl Copy<'_> {
             }
         }
         Ok(false)
+    }
+
+    /// Copies what the meter has: usage records, and what it knows of objects that were deleted.
+    fn meter(&mut self) -> Result<()> {
+        // Seals are listed before the records that they seal, and copied after them.
+        let folders = [keys::SIGNATURES, keys::SEALS, keys::METER, keys::PAST];
+        let listed = folders.map(|folder| self.from.objects.list(folder));
+        for (folder, listed) in folders.into_iter().zip(listed).rev() {
+            let there = self.to.objects.list(folder)?;
+            let there: HashSet<_> = there.into_iter().map(|meta| meta.key).collect();
+            for meta in listed?.into_iter().filter(|meta| !there.contains(&meta.key)) {
+                self.object(&meta.key)?;
+            }
+        }
+        Ok(())
     }
 
     /// Copies the entries of a log: of one that is whole, since a damaged entry would take the

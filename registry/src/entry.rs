@@ -6,12 +6,11 @@ use at1w_container::Digest;
 use serde::{Deserialize, Serialize};
 
 use crate::hexadecimal;
+use crate::meter::record::Recorded;
+use crate::sum::with_sum;
 
 /// The version of entries that this module writes and reads.
 pub(crate) const VERSION: u32 = 1;
-
-/// The length of the SHA-256 at the end of a stored entry, with its name.
-const SUM_LEN: usize = ",'sum':''}".len() + 64;
 
 /// An entry of the log of a repository: what was done, and the state after it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -53,6 +52,9 @@ pub struct Entry {
     /// The key of the request, which counts while this entry is the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) request: Option<String>,
+    /// The usage record that was written before the entry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) recorded: Option<Recorded>,
 }
 
 /// The kind of change that an entry makes.
@@ -78,6 +80,23 @@ pub enum Action {
     Settings,
     /// Another repository took the name; nothing follows.
     End,
+}
+
+impl Action {
+    /// Returns the name, as entries and records have it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Push => "push",
+            Self::Tag => "tag",
+            Self::Branch => "branch",
+            Self::Remove => "remove",
+            Self::Restore => "restore",
+            Self::Withdraw => "withdraw",
+            Self::Rename => "rename",
+            Self::Settings => "settings",
+            Self::End => "end",
+        }
+    }
 }
 
 /// Whether a repository is there.
@@ -161,25 +180,15 @@ impl Commit {
 }
 
 impl Entry {
-    /// Whether the entry was written for the request with this key.
-    pub fn was_for(&self, request: &str) -> bool {
-        self.request.as_deref() == Some(request)
+    /// Returns the commit that the entry was written for, if that was the request with this key.
+    pub fn done_for(&self, request: Option<&str>) -> Option<&Commit> {
+        self.commit.as_ref().filter(|_| request.is_some() && self.request.as_deref() == request)
     }
 
     /// Returns the entry as it is stored: with the SHA-256 of all of it, since nothing else covers
     /// the last entry of a log.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let json = serde_json::to_vec(self).expect("an entry is plain data");
-        let sum = format!(",\"sum\":\"{}\"}}", Digest::of(&json));
-        [&json[..json.len() - 1], sum.as_bytes()].concat()
-    }
-
-    /// Returns the JSON of a stored entry; `None` if its SHA-256 is another.
-    pub(crate) fn checked(bytes: &[u8]) -> Option<Vec<u8>> {
-        let (json, sum) = bytes.split_at_checked(bytes.len().checked_sub(SUM_LEN)?)?;
-        let json = [json, b"}"].concat();
-        let expected = format!(",\"sum\":\"{}\"}}", Digest::of(&json));
-        (sum == expected.as_bytes()).then_some(json)
+        with_sum(&serde_json::to_vec(self).expect("an entry is plain data"))
     }
 }
 

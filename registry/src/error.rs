@@ -103,6 +103,9 @@ pub enum Error {
         /// The last answer.
         cause: String,
     },
+    /// A file was packed elsewhere without a tensor that the store has lost since.
+    #[error("the tensor {0} is not in the store any more: push again")]
+    Outdated(String),
     /// The process was held up for so long that the collector gave it up.
     #[error("{0}: the push was held up for too long, and nothing was committed: push again")]
     Expired(String),

@@ -34,12 +34,16 @@ impl TensorKey {
     pub(crate) fn digest(self) -> Digest {
         Digest(self.0)
     }
+
+    pub(crate) fn from_digest(Digest(key): Digest) -> Self {
+        Self(key)
+    }
 }
 
 /// The start of the SHA-256 of dtype, shape and a few bytes of a tensor: two tensors of one content
 /// have the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Samples([u8; 8]);
+pub(crate) struct Samples(pub(crate) [u8; 8]);
 
 impl Samples {
     pub(crate) fn of(tensor: &TensorInfo, samples: &[u8]) -> Self {

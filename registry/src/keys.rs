@@ -11,6 +11,10 @@ pub(crate) const LEASES: &str = "leases";
 pub(crate) const REPOS: &str = "repos";
 pub(crate) const PROBES: &str = "probes";
 pub(crate) const CHECKPOINTS: &str = "checkpoints";
+pub(crate) const METER: &str = "meter";
+pub(crate) const SEALS: &str = "seals";
+pub(crate) const PAST: &str = "past";
+pub(crate) const SIGNATURES: &str = "signatures";
 
 /// Returns the folder of a kind of objects of a namespace.
 pub(crate) fn packs(namespace: &str) -> String {
@@ -61,6 +65,29 @@ pub(crate) fn summaries(namespace: &str) -> String {
     format!("summaries/{namespace}")
 }
 
+/// Returns the folder of what the meter needs of objects that were deleted.
+pub(crate) fn past(namespace: &str) -> String {
+    format!("{PAST}/{namespace}")
+}
+
+/// Returns the folder of the usage records of an hour.
+pub(crate) fn records(hour: &str) -> String {
+    format!("{METER}/{hour}")
+}
+
+/// Returns the key of usage records, by the number of the first one.
+pub(crate) fn record(hour: &str, server: &str, seq: u64) -> String {
+    format!("{METER}/{hour}/{server}/{seq:08}")
+}
+
+pub(crate) fn seal(hour: &str) -> String {
+    format!("{SEALS}/{hour}")
+}
+
+pub(crate) fn signature(day: &str) -> String {
+    format!("{SIGNATURES}/{day}")
+}
+
 /// Returns the folder of all logs that a name has had.
 pub(crate) fn name(repo: &RepoName) -> String {
     format!("{REPOS}/{}/{}", repo.namespace, repo.folded())
@@ -103,11 +130,20 @@ pub(crate) fn is_random(name: &str) -> bool {
 /// Returns a name that nobody else chooses, and that sorts after those that were chosen before, and
 /// after `last`.
 pub(crate) fn next(last: Option<&str>) -> String {
-    let now =
-        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as u64);
-    let last = last.and_then(|last| u64::from_str_radix(last.split_once('-')?.0, 16).ok());
-    let stamp = now.max(last.map_or(0, |last| last.saturating_add(1)));
+    next_at(SystemTime::now(), last)
+}
+
+/// [`next`] for those who know the time of the store.
+pub(crate) fn next_at(now: SystemTime, last: Option<&str>) -> String {
+    let now = now.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as u64);
+    let stamp = now.max(last.map_or(0, |last| millis(last).saturating_add(1)));
     format!("{stamp:012x}-{}", &random()[..16])
+}
+
+/// Returns the time in a name of [`next`], in milliseconds since 1970; 0 for another name.
+pub(crate) fn millis(name: &str) -> u64 {
+    let stamp = name.split_once('-').map(|(stamp, _)| u64::from_str_radix(stamp, 16));
+    stamp.and_then(Result::ok).unwrap_or(0)
 }
 
 /// Returns the folder that an object lies in.

@@ -19,6 +19,8 @@ pub(crate) struct Lease {
     folder: String,
     /// The time of the store when the lease began.
     pub(crate) began: SystemTime,
+    /// The time of this machine at that moment.
+    since: Instant,
     ttl: Duration,
     state: Arc<State>,
     renewer: Option<JoinHandle<()>>,
@@ -50,6 +52,7 @@ impl Lease {
         objects.put_unsynced(&first(&folder), Vec::new())?;
         let meta = objects.head(&first(&folder))?;
         let meta = meta.ok_or_else(|| Error::damaged(&folder, "the lease is not there"))?;
+        let since = Instant::now();
         let state = Arc::new(State {
             renewed: Mutex::new(began),
             stopped: AtomicBool::new(false),
@@ -64,7 +67,13 @@ impl Lease {
                 .map_err(at1w_remote::Error::Threads)?
         };
         let objects = objects.clone();
-        Ok(Self { objects, folder, began: meta.modified, ttl, state, renewer: Some(renewer) })
+        let (began, renewer) = (meta.modified, Some(renewer));
+        Ok(Self { objects, folder, began, since, ttl, state, renewer })
+    }
+
+    /// Returns the time of the store, which all writers agree on: entries and records have it.
+    pub(crate) fn now(&self) -> SystemTime {
+        self.began + self.since.elapsed()
     }
 
     /// Checks that the collector has not given up on the push, and will not within the next

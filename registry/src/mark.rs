@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use at1w_container::Digest;
-use at1w_remote::Meta;
+use at1w_remote::{Meta, Objects};
 
-use crate::entry::{Commit, State};
+use crate::entry::{Commit, Entry, State};
 use crate::error::{Error, Result};
 use crate::history::{ancestors, commits, tips};
 use crate::keys;
@@ -27,6 +27,8 @@ pub(crate) struct InUse {
     pub(crate) repo: String,
     pub(crate) commit: Commit,
     pub(crate) tree: Arc<Tree>,
+    /// Whether the repository is private.
+    pub(crate) private: bool,
     /// Whether a branch or a tag leads to it now; otherwise one did that was removed lately.
     pub(crate) current: bool,
 }
@@ -94,12 +96,15 @@ pub(crate) fn mark(
     now: SystemTime,
     grace: Duration,
 ) -> Result<BTreeMap<String, Marked>> {
-    let mut all = survey(store, namespace, now, grace)?;
+    let mut all = survey(store, namespace, now, grace, log::read_all)?;
     match all.values_mut().find_map(|marked| marked.broken.pop()) {
         Some(Broken { error, .. }) => Err(error),
         None => Ok(all),
     }
 }
+
+/// Reads the entries of a log up to a number: [`log::read_all`] or [`log::read_each`].
+pub(crate) type ReadLog = fn(&Objects, &str, u64) -> Result<Vec<Entry>>;
 
 /// [`mark`] for those who go on where something is broken.
 pub(crate) fn survey(
@@ -107,6 +112,7 @@ pub(crate) fn survey(
     namespace: Option<&str>,
     now: SystemTime,
     grace: Duration,
+    read: ReadLog,
 ) -> Result<BTreeMap<String, Marked>> {
     let folder = namespace.map_or(keys::REPOS.into(), |name| format!("{}/{name}", keys::REPOS));
     let listed = store.objects.list(&folder)?;
@@ -119,7 +125,7 @@ pub(crate) fn survey(
         let folder = keys::parent(&log[0].key);
         let namespace = folder.split('/').nth(1).unwrap_or_default().to_owned();
         let marked = namespaces.entry(namespace.clone()).or_default();
-        match mark_log(store, &namespace, folder, log, now, grace, marked) {
+        match mark_log(store, &namespace, log, (now, grace), read, marked) {
             Err(error) if error.is_integrity() => {
                 marked.broken.push(Broken { part: Part::Log(folder.into()), error });
             }
@@ -135,14 +141,14 @@ pub(crate) fn survey(
 fn mark_log(
     store: &Store,
     namespace: &str,
-    folder: &str,
     listed: &[Meta],
-    now: SystemTime,
-    grace: Duration,
+    (now, grace): (SystemTime, Duration),
+    read: ReadLog,
     marked: &mut Marked,
 ) -> Result<()> {
+    let folder = keys::parent(&listed[0].key);
     let last = log::last_of(folder, listed)?;
-    let entries = log::read_all(&store.objects, folder, last)?;
+    let entries = read(&store.objects, folder, last)?;
     // The time at which an entry stopped being the last one, by the clock of the store.
     let times: HashMap<_, _> =
         listed.iter().map(|meta| (number(&meta.key), meta.modified)).collect();
@@ -188,15 +194,15 @@ fn mark_log(
             tree => tree?,
         };
         trees.insert(commit.tree, tree.clone());
-        let (repo, commit) = (head.name.clone(), commit.clone());
-        marked.commits.push(InUse { repo, commit, tree, current });
+        let (repo, commit, private) = (head.name.clone(), commit.clone(), head.private);
+        marked.commits.push(InUse { repo, commit, tree, private, current });
     }
     Ok(())
 }
 
 /// Reads the trees of commits, each once and side by side. Those whose named copies are missing or
 /// damaged are left out.
-fn read_trees<'a>(
+pub(crate) fn read_trees<'a>(
     store: &Store,
     namespace: &str,
     commits: impl Iterator<Item = &'a Commit>,

@@ -1,5 +1,8 @@
 //! The bytes of an original file, in ranges.
 
+use std::borrow::Cow;
+use std::fmt;
+use std::io;
 use std::ops::Range;
 
 use at1w_container::{Digest, Error as Packing, Progress, ReadAt, Reader};
@@ -21,15 +24,25 @@ pub enum Original {
 }
 
 /// A file that is stored as it is.
-#[derive(Debug)]
-pub struct PlainFile(pub(crate) StoredFile);
+pub struct PlainFile(pub(crate) Box<dyn ReadAt>);
+
+impl fmt::Debug for PlainFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PlainFile")
+    }
+}
 
 impl Original {
+    /// Makes the original of a file that is stored as it is.
+    pub fn plain(source: Box<dyn ReadAt>) -> Self {
+        Self::Plain(PlainFile(source))
+    }
+
     pub(crate) fn open(store: &Store, namespace: &str, recipe: &Recipe) -> Result<Self> {
         if recipe.packed.is_some() {
             return Ok(Self::Packed(Box::new(store.reader(namespace, recipe)?)));
         }
-        Ok(Self::Plain(PlainFile(StoredFile::open(&store.objects, namespace, recipe))))
+        Ok(Self::plain(Box::new(StoredFile::open(&store.objects, namespace, recipe))))
     }
 
     /// Reads a range of the original.
@@ -53,12 +66,38 @@ impl Original {
         match self {
             Self::Packed(reader) => Ok(reader.verify_original(progress)?),
             Self::Plain(PlainFile(file)) => {
-                let digest = hash(file, progress);
+                let digest = hash(&**file, progress);
                 match digest.map_err(|cause| Packing::Read { offset: 0, cause })? == sha256 {
                     true => Ok(()),
                     false => Err(Error::damaged(sha256.to_string(), "its SHA-256 does not match")),
                 }
             }
+        }
+    }
+}
+
+impl ReadAt for Original {
+    fn size(&self) -> io::Result<u64> {
+        match self {
+            Self::Packed(reader) => Ok(reader.info().original_len),
+            Self::Plain(PlainFile(file)) => file.size(),
+        }
+    }
+
+    fn read_at(&self, range: Range<u64>) -> io::Result<Cow<'_, [u8]>> {
+        match self {
+            Self::Packed(reader) => {
+                reader.read_original(range).map(Cow::Owned).map_err(io::Error::other)
+            }
+            Self::Plain(PlainFile(file)) => file.read_at(range),
+        }
+    }
+
+    fn request_cost(&self) -> u64 {
+        match self {
+            // Neighbours are merged below, where the packed bytes are read.
+            Self::Packed(_) => 0,
+            Self::Plain(PlainFile(file)) => file.request_cost(),
         }
     }
 }
@@ -72,7 +111,7 @@ impl Store {
         let (source, options) = self.stored(namespace, file)?;
         match source.is_packed() {
             true => Ok(Original::Packed(Box::new(Reader::new(Box::new(source), &options)?))),
-            false => Ok(Original::Plain(PlainFile(source))),
+            false => Ok(Original::plain(Box::new(source))),
         }
     }
 }

@@ -59,7 +59,7 @@ pub(crate) fn pack_lens(store: &Store, namespace: &str) -> Result<Lens> {
 impl Proof {
     /// Proves what files of a namespace name. Where bytes are not what a file says, the other files
     /// that name them are asked as well: if one finds its content there, it is the recipe of the
-    /// first one that is damaged.
+    /// first one that is damaged. `after` is called after each file that was asked for.
     pub(crate) fn of(
         store: &Store,
         namespace: &str,
@@ -67,6 +67,7 @@ impl Proof {
         files: &dyn Fn(&Digest) -> bool,
         wanted: &dyn Fn(&Location) -> bool,
         progress: &dyn Progress,
+        mut after: impl FnMut(&Self) -> Result<()>,
     ) -> Result<Self> {
         let lens = pack_lens(store, namespace)?;
         let mut proof = Self::default();
@@ -85,6 +86,7 @@ impl Proof {
                 proof.bad.push(Bad { file, segment: None, tensor: None, problem });
             } else {
                 proof.add(store, namespace, recipe, &lens, wanted, progress)?;
+                after(&proof)?;
             }
         }
         let doubted: HashSet<_> = proof.damaged().into_keys().cloned().collect();

@@ -109,76 +109,121 @@ impl Store {
         target: &Path,
         options: &PullOptions<'_>,
     ) -> Result<Pulled> {
-        let namespace = &revision.repo.namespace;
         let (found, tree) = self.tree(revision)?;
-        check_pins(revision, &found.tree, &tree, options)?;
-        let layout = options.packed.then(|| layout(&tree)).transpose()?;
-        options.progress.begin(tree.bytes());
-        fs::create_dir_all(target).map_err(Error::io(target))?;
-        let mut pulled = Pulled {
-            commit: found.commit,
-            tree: found.tree,
-            files: tree.files.len() as u64,
-            bytes: tree.bytes(),
-            kept: 0,
-        };
-        let places: Vec<_> = match &layout {
-            Some(layout) => layout.files().collect(),
-            None => tree.files.keys().map(|path| (path.as_str(), path.as_str())).collect(),
-        };
-        for (path, stored) in places {
-            if options.progress.cancelled() {
-                return Err(Packing::Cancelled.into());
-            }
-            let place = place(target, stored)?;
-            let new = self.pull_file(namespace, &tree.files[path], &place, options)?;
-            pulled.kept += u64::from(!new);
-        }
-        if let Some(layout) = layout {
-            layout.write_manifest(target)?;
-        }
-        Ok(pulled)
+        let files = InStore { store: self, namespace: &revision.repo.namespace };
+        lay_down(revision, (&found.commit, found.tree), &tree, &files, target, options)
+    }
+}
+
+/// The place that the files of a revision are read from.
+pub trait Files {
+    /// Opens the packed form of a file; returns how it is opened as such, too.
+    ///
+    /// # Errors
+    /// Those of reading.
+    fn packed(&self, path: &str, file: &File) -> Result<(Box<dyn ReadAt>, OpenOptions)>;
+
+    /// Opens the original of a file.
+    ///
+    /// # Errors
+    /// Those of reading; damage, for a packed file.
+    fn original(&self, path: &str, file: &File) -> Result<Original>;
+}
+
+struct InStore<'a> {
+    store: &'a Store,
+    namespace: &'a str,
+}
+
+impl Files for InStore<'_> {
+    fn packed(&self, _: &str, file: &File) -> Result<(Box<dyn ReadAt>, OpenOptions)> {
+        let (source, open) = self.store.stored(self.namespace, file)?;
+        Ok((Box::new(source), open))
     }
 
-    /// Writes a file; returns whether it was not there already.
-    fn pull_file(
-        &self,
-        namespace: &str,
-        file: &File,
-        place: &Path,
-        options: &PullOptions<'_>,
-    ) -> Result<bool> {
-        if is_there(file, place, options.packed) {
-            options.progress.advance(file.size);
-            return Ok(false);
-        }
-        let fail = |error: Packing| Error::from(error.in_file(place));
-        if options.packed && file.root.is_some() {
-            let (source, open) = self.stored(namespace, file)?;
-            let write = |out: &mut fs::File| {
-                copy(&source, out, &())?;
-                // All of it is read back: the copy is what was promised, or there is none.
-                let again = out.try_clone().map_err(Packing::Write)?;
-                let reader = Reader::new(Box::new(again), &open)?;
-                check(reader.info().original_digest, file.sha256)?;
-                reader.verify_original(options.progress)
-            };
-            write_atomically(place, true, write).map_err(fail)?;
-            return Ok(true);
-        }
-        let original = self.original(namespace, file)?;
-        let write = |out: &mut fs::File| match &original {
-            Original::Plain(PlainFile(source)) => {
-                check(copy(source, out, options.progress)?, file.sha256)
-            }
-            Original::Packed(reader) => {
-                check(reader.info().original_digest, file.sha256)?;
-                reader.restore(out, options.progress)
-            }
-        };
-        write_atomically(place, true, write).map_err(fail)?;
-        Ok(true)
+    fn original(&self, _: &str, file: &File) -> Result<Original> {
+        self.store.original(self.namespace, file)
     }
+}
+
+/// Writes the files of a tree into a directory, as [`Store::pull`] does. `commit` is the commit of
+/// the revision with the SHA-256 of its tree.
+///
+/// # Errors
+/// Those of [`Store::pull`].
+pub fn lay_down(
+    revision: &Revision,
+    commit: (&str, Digest),
+    tree: &Tree,
+    files: &dyn Files,
+    target: &Path,
+    options: &PullOptions<'_>,
+) -> Result<Pulled> {
+    check_pins(revision, &commit.1, tree, options)?;
+    let layout = options.packed.then(|| layout(tree)).transpose()?;
+    options.progress.begin(tree.bytes());
+    fs::create_dir_all(target).map_err(Error::io(target))?;
+    let mut pulled = Pulled {
+        commit: commit.0.into(),
+        tree: commit.1,
+        files: tree.files.len() as u64,
+        bytes: tree.bytes(),
+        kept: 0,
+    };
+    let places: Vec<_> = match &layout {
+        Some(layout) => layout.files().collect(),
+        None => tree.files.keys().map(|path| (path.as_str(), path.as_str())).collect(),
+    };
+    for (path, stored) in places {
+        if options.progress.cancelled() {
+            return Err(Packing::Cancelled.into());
+        }
+        let place = place(target, stored)?;
+        let file = &tree.files[path];
+        if is_there(file, &place, options.packed) {
+            options.progress.advance(file.size);
+            pulled.kept += 1;
+        } else {
+            write_file(files, (path, file), &place, options)?;
+        }
+    }
+    if let Some(layout) = layout {
+        layout.write_manifest(target)?;
+    }
+    Ok(pulled)
+}
+
+/// Writes the file at a path of a tree.
+fn write_file(
+    files: &dyn Files,
+    (path, file): (&str, &File),
+    place: &Path,
+    options: &PullOptions<'_>,
+) -> Result<()> {
+    let fail = |error: Packing| Error::from(error.in_file(place));
+    if options.packed && file.root.is_some() {
+        let (source, open) = files.packed(path, file)?;
+        let write = |out: &mut fs::File| {
+            copy(&*source, out, &())?;
+            // All of it is read back: the copy is what was promised, or there is none.
+            let again = out.try_clone().map_err(Packing::Write)?;
+            let reader = Reader::new(Box::new(again), &open)?;
+            check(reader.info().original_digest, file.sha256)?;
+            reader.verify_original(options.progress)
+        };
+        return write_atomically(place, true, write).map_err(fail);
+    }
+    let original = files.original(path, file)?;
+    let write = |out: &mut fs::File| match &original {
+        Original::Plain(PlainFile(source)) => {
+            check(copy(&**source, out, options.progress)?, file.sha256)
+        }
+        Original::Packed(reader) => {
+            check(reader.info().original_digest, file.sha256)?;
+            reader.restore(out, options.progress)
+        }
+    };
+    write_atomically(place, true, write).map_err(fail)
 }
 
 /// Returns the layout of a tree as a packed directory.

@@ -12,7 +12,7 @@ use crate::entry::{Action, Commit, Entry, Proposal, Ref, State};
 use crate::error::{Error, Result};
 use crate::keys;
 use crate::lease::Lease;
-use crate::log::{self, Appended, Head, append, append_held};
+use crate::log::{self, Appended, Head, append};
 use crate::name::{MAIN, RepoName, check_path, check_ref};
 use crate::proposal::{merged, proposal_number, taken_back};
 use crate::stage::Stage;
@@ -281,6 +281,11 @@ impl Changes<'_> {
             tree.files.insert(path.clone(), file.clone());
         }
         if let Some((a, b)) = nested(&tree) {
+            let ours = |path: &str| self.files.iter().any(|(own, _)| own == path);
+            if ours(a) && ours(b) {
+                let problem = format!("would lie in the file {a}");
+                return Err(Error::Name { name: b.into(), problem });
+            }
             return Err(conflict(format!("{b} would lie in the file {a}")));
         }
         if let Some((a, b)) = case_clash(&tree, current) {
@@ -350,43 +355,50 @@ impl Store {
         self.init()?;
         let lease = Lease::begin(&self.objects, self.times.lease)?;
         let head = Head::find(&self.objects, repo)?;
-        let base = self.base(repo, head.as_ref(), options)?;
-        if let (Some(head), Some(request)) = (&head, options.request)
-            && head.entry.request.as_deref() == Some(request)
-            && let Some(commit) = &head.entry.commit
-        {
-            return Ok(done_before(commit));
+        if let Some(commit) = head.as_ref().and_then(|head| head.entry.done_for(options.request)) {
+            return Ok(Pushed::before(commit));
         }
+        let base = self.base(repo, head.as_ref(), options)?;
         let (namespace, level) = (&repo.namespace, options.level);
         let mut stage = Stage::new(self, namespace, &lease, level, &|_| true, options.progress)?;
         // The files of an older revision may be collected by now; those of the head are not.
         let nothing = Tree::default();
         let before = if options.parent.is_none() { &base.1 } else { &nothing };
-        let added = stage.add_all(&files, before)?;
-        stage.name_recipes();
-        let name = |(path, mut file): (String, File)| {
-            file.recipe = stage.recipe_name(file.sha256).cloned().or(file.recipe);
-            (path, file)
-        };
-        let files: Vec<_> = added.into_iter().map(name).collect();
-        let bytes = files.iter().fold(0_u64, |sum, (_, file)| sum.saturating_add(file.size));
-        let count = files.len() as u64;
+        let files = stage.add_all(&files, before)?;
         let (branch, removed) = (options.branch, Vec::new());
         let changes = Changes { repo, branch, base, files, removed, delete: options.delete };
-        let (commit, new) = self.commit(head, &changes, &lease, &mut stage, options)?;
-        let healed = stage.healed.len() as u64;
+        let pushed = self.finish(head, changes, &lease, stage, options)?;
+        Ok(Pushed { left_out, ..pushed })
+    }
+
+    /// Commits changes whose files are stored.
+    pub(crate) fn finish(
+        &self,
+        head: Option<Head>,
+        mut changes: Changes<'_>,
+        lease: &Lease,
+        mut stage: Stage<'_>,
+        options: &PushOptions<'_>,
+    ) -> Result<Pushed> {
+        stage.name_recipes(lease.now());
+        for (_, file) in &mut changes.files {
+            file.recipe = stage.recipe_name(file.sha256).cloned().or(file.recipe.take());
+        }
+        let lens = changes.files.iter().map(|(_, file)| file.size);
+        let bytes = lens.fold(0, u64::saturating_add);
+        let (commit, new) = self.commit(head, &changes, lease, &mut stage, options)?;
         Ok(Pushed {
             commit: commit.id,
             tree: commit.tree,
             new,
-            files: count,
+            files: changes.files.len() as u64,
             bytes,
             stored: stage.written(),
             tensors: stage.tensors.0,
             new_tensors: stage.tensors.1,
-            healed,
+            healed: stage.healed.len() as u64,
             faults: stage.faults,
-            left_out,
+            left_out: Vec::new(),
         })
     }
 
@@ -475,15 +487,14 @@ impl Store {
         let repo = changes.repo;
         let mut written: Option<(Digest, String)> = None;
         loop {
-            if let (Some(head), Some(request)) = (&head, options.request)
-                && head.entry.was_for(request)
-                && let Some(commit) = &head.entry.commit
-            {
+            let last = head.as_ref().map(|head| &head.entry);
+            if let Some(commit) = last.and_then(|entry| entry.done_for(options.request)) {
                 // The same request was faster, by way of another server maybe.
                 return Ok((commit.clone(), false));
             }
             self.check_same(head.as_ref(), repo, options.of)?;
-            let Place { end, log, birth, mut entry } = self.place(head.as_ref(), repo)?;
+            let Place { end, log, birth, mut entry } =
+                self.place(head.as_ref(), repo, lease.now())?;
             let before = entry.branches.get(changes.branch).cloned();
             check_expected(changes, before.as_ref(), options.expected)?;
             let new = matches!(options.expected, Expected::New(_));
@@ -567,12 +578,12 @@ impl Store {
             entry.private = options.private.unwrap_or(entry.private);
             if let Some((old, end)) = end {
                 let at = (&*old.log, old.birth);
-                if let Appended::Behind(known) = append_held(&self.objects, lease, at, &end)? {
+                if let Appended::Behind(known) = self.append_recorded(lease, at, &end)? {
                     head = Some(Head::find_after(&self.objects, repo, known)?);
                     continue;
                 }
             }
-            match append_held(&self.objects, lease, (&log, birth), &entry)? {
+            match self.append_recorded(lease, (&log, birth), &entry)? {
                 Appended::Done(done) => {
                     self.confirm(lease, &done, changes.branch)?;
                     return Ok((commit, true));
@@ -586,21 +597,21 @@ impl Store {
 
     /// Returns the place of the next entry. The log of a repository that was removed ends first, so
     /// that nobody restores it any more.
-    fn place(&self, head: Option<&Head>, repo: &RepoName) -> Result<Place> {
+    fn place(&self, head: Option<&Head>, repo: &RepoName, now: SystemTime) -> Result<Place> {
         let new = |birth: u32, end| {
-            let (log, entry) = (keys::log(repo, birth), log::first(repo, &self.actor));
+            let (log, entry) = (keys::log(repo, birth), log::first(repo, &self.actor, now));
             Place { end, log, birth, entry }
         };
         let Some(found) = head else { return Ok(new(0, None)) };
         match found.entry.state {
             State::Live => {
                 found.check_spelling(repo)?;
-                let entry = found.next(Action::Push, &self.actor);
+                let entry = found.next(Action::Push, &self.actor, now);
                 Ok(Place { end: None, log: found.log.clone(), birth: found.birth, entry })
             }
             State::Ended => Ok(new(found.birth + 1, None)),
             State::Deleted => {
-                let mut end = found.next(Action::End, &self.actor);
+                let mut end = found.next(Action::End, &self.actor, now);
                 end.state = State::Ended;
                 Ok(new(found.birth + 1, Some((found.clone(), end))))
             }
@@ -627,7 +638,7 @@ impl Store {
         };
         let mut head = done.clone();
         loop {
-            let mut entry = head.next(Action::Withdraw, &self.actor);
+            let mut entry = head.next(Action::Withdraw, &self.actor, lease.now());
             // Others may have built on the commit meanwhile: theirs stays.
             if entry.branches.get(branch) != ours.as_ref() {
                 return expired();
@@ -650,19 +661,28 @@ impl Store {
     }
 }
 
-pub(crate) fn done_before(commit: &Commit) -> Pushed {
-    Pushed {
-        commit: commit.id.clone(),
-        tree: commit.tree,
-        new: false,
-        files: commit.files,
-        bytes: commit.bytes,
-        stored: 0,
-        tensors: 0,
-        new_tensors: 0,
-        healed: 0,
-        faults: Vec::new(),
-        left_out: Vec::new(),
+impl Pushed {
+    /// Returns the outcome of a request that was done before.
+    pub(crate) fn before(commit: &Commit) -> Self {
+        let Commit { id, tree, files, bytes, .. } = commit.clone();
+        Self { commit: id, tree, files, bytes, ..Self::nothing(Vec::new()) }
+    }
+
+    /// Returns the outcome of a push of which nothing is done yet.
+    pub fn nothing(left_out: Vec<String>) -> Self {
+        Self {
+            commit: String::new(),
+            tree: Digest([0; 32]),
+            new: false,
+            files: 0,
+            bytes: 0,
+            stored: 0,
+            tensors: 0,
+            new_tensors: 0,
+            healed: 0,
+            faults: Vec::new(),
+            left_out,
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::history::{ancestors, commits, tips};
 use crate::keys;
 use crate::lease::Lease;
-use crate::log::{self, Appended, Head, append, append_held};
+use crate::log::{self, Appended, Head, append};
 use crate::name::{RepoName, Revision, check_ref};
 use crate::proposal::proposal_number;
 use crate::recipe::Recipe;
@@ -126,12 +126,12 @@ impl Store {
             if head.is_live() {
                 return Err(Error::Exists(repo.to_string()));
             }
-            let mut entry = head.next(Action::Restore, &self.actor);
+            let mut entry = head.next(Action::Restore, &self.actor, lease.now());
             entry.state = State::Live;
             for found in entry.branches.values().chain(entry.tags.values()) {
                 self.check_kept(repo, &head, found)?;
             }
-            let appended = append_held(&self.objects, lease, (&head.log, head.birth), &entry)?;
+            let appended = self.append_recorded(lease, (&head.log, head.birth), &entry)?;
             if let Appended::Done(done) = appended {
                 return self.confirm_edit(lease, &done, &head.entry);
             }
@@ -149,9 +149,9 @@ impl Store {
         let mut head = self.head(repo)?;
         loop {
             head.check_spelling(repo)?;
-            let mut entry = head.next(action, &self.actor);
+            let mut entry = head.next(action, &self.actor, lease.now());
             let outcome = change(&head, &mut entry)?;
-            match append_held(&self.objects, lease, (&head.log, head.birth), &entry)? {
+            match self.append_recorded(lease, (&head.log, head.birth), &entry)? {
                 Appended::Done(done) => {
                     self.confirm_edit(lease, &done, &head.entry)?;
                     return Ok(outcome);
@@ -173,15 +173,16 @@ impl Store {
             return Ok(());
         }
         // If somebody has built on it already, theirs stays.
-        append(&self.objects, &done.log, done.birth, &self.withdrawal(done, before))?;
+        let entry = self.withdrawal(lease, done, before);
+        append(&self.objects, &done.log, done.birth, &entry)?;
         Err(Error::Expired(before.name.clone()))
     }
 
     /// Returns an entry that has everything be as it was before the last one.
-    pub(crate) fn withdrawal(&self, done: &Head, before: &Entry) -> Entry {
-        let Entry { seq, id, prev, time, actor, action, commit, request, .. } =
-            done.next(Action::Withdraw, &self.actor);
-        Entry { seq, id, prev, time, actor, action, commit, request, ..before.clone() }
+    fn withdrawal(&self, lease: &Lease, done: &Head, before: &Entry) -> Entry {
+        let Entry { seq, id, prev, time, actor, action, commit, request, recorded, .. } =
+            done.next(Action::Withdraw, &self.actor, lease.now());
+        Entry { seq, id, prev, time, actor, action, commit, request, recorded, ..before.clone() }
     }
 
     /// Checks that nothing of a revision and of those before it is collected, or condemned to be.

@@ -2,12 +2,14 @@
 //! copied to a better place.
 
 use std::collections::HashMap;
+use std::time::SystemTime;
 
 use at1w_container::Digest;
 use at1w_remote::Meta;
 
 use crate::error::Result;
 use crate::keys;
+use crate::meter::past;
 use crate::recipe::{Location, Recipe};
 use crate::store::Store;
 use crate::view::marks;
@@ -19,6 +21,7 @@ pub(crate) fn relocate(
     store: &Store,
     namespace: &str,
     moves: &HashMap<Location, (Location, u32)>,
+    now: SystemTime,
 ) -> Result<u64> {
     if moves.is_empty() {
         return Ok(0);
@@ -42,10 +45,10 @@ pub(crate) fn relocate(
             pack.len = meta.map_or(0, |meta| meta.len);
         }
         let folder = keys::recipes(namespace, recipe.sha256);
-        let key = format!("{folder}/{}", keys::next(Some(&name)));
+        let key = format!("{folder}/{}", keys::next_at(now, Some(&name)));
         store.objects.put(&key, moved.to_bytes())?;
         // Trees that name the old one find the newer one.
-        store.objects.delete(&[format!("{folder}/{name}")])?;
+        past::delete(&store.objects, namespace, &[format!("{folder}/{name}")])?;
         written += 1;
     }
     let marks = marks(&store.objects, namespace)?;

@@ -53,9 +53,9 @@ impl Store {
                 State::Live => return Err(taken()),
                 State::Ended => head.birth + 1,
                 State::Deleted => {
-                    let mut end = head.next(Action::End, &self.actor);
+                    let mut end = head.next(Action::End, &self.actor, lease.now());
                     end.state = State::Ended;
-                    match append_held(&self.objects, lease, (&head.log, head.birth), &end)? {
+                    match self.append_recorded(lease, (&head.log, head.birth), &end)? {
                         Appended::Done(_) => head.birth + 1,
                         Appended::Behind(_) => return Err(taken()),
                     }
@@ -78,9 +78,9 @@ impl Store {
             }
         }
         let last: Head = last.ok_or_else(|| Error::damaged(log.clone(), "it has no entries"))?;
-        let mut entry = last.next(Action::Rename, &self.actor);
+        let mut entry = last.next(Action::Rename, &self.actor, lease.now());
         entry.state = State::Live;
-        match append_held(&self.objects, lease, (&log, birth), &entry)? {
+        match self.append_recorded(lease, (&log, birth), &entry)? {
             Appended::Done(done) => self.confirm_edit(lease, &done, &last.entry),
             Appended::Behind(_) => Err(taken()),
         }

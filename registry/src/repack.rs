@@ -1,19 +1,17 @@
 //! Repacking: the same content in fewer bytes. Commits, roots and digests stay; files get new
 //! recipes, and what they leave behind is collected later.
 
-use std::borrow::Cow;
 use std::collections::HashSet;
-use std::io;
-use std::ops::Range;
 use std::time::Duration;
 
-use at1w_container::{Level, Progress, ReadAt, Reader};
+use at1w_container::{Level, Progress};
 
 use crate::error::Result;
 use crate::index::Stored;
 use crate::lease::Lease;
 use crate::mark::mark;
 use crate::name::RepoName;
+use crate::original::Original;
 use crate::stage::{ENCODER, Stage, level_name};
 use crate::store::Store;
 
@@ -27,19 +25,6 @@ pub struct Repacked {
     pub before: u64,
     /// The length of what was written for them.
     pub after: u64,
-}
-
-/// The original of a packed file.
-struct Original(Reader);
-
-impl ReadAt for Original {
-    fn size(&self) -> io::Result<u64> {
-        Ok(self.0.info().original_len)
-    }
-
-    fn read_at(&self, range: Range<u64>) -> io::Result<Cow<'_, [u8]>> {
-        self.0.read_original(range).map(Cow::Owned).map_err(io::Error::other)
-    }
 }
 
 impl Store {
@@ -81,13 +66,13 @@ impl Store {
                 continue;
             }
             let before: HashSet<_> = recipe.locations().collect();
-            let kept = stage.add_packed(&Original(self.reader(namespace, recipe)?))?;
+            let kept = stage.add_packed(&Original::open(self, namespace, recipe)?)?;
             let Some(after) = stage.recipe_of(kept.sha256) else { continue };
             let after: HashSet<_> = after.locations().collect();
             done.files += 1;
             done.before += before.difference(&after).map(|place| place.len).sum::<u64>();
         }
-        stage.name_recipes();
+        stage.name_recipes(lease.now());
         let written = stage.write(None, &lease).and_then(|()| lease.check(namespace));
         stage.settle(written, &lease)?;
         done.after = stage.written();

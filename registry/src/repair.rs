@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::index::{self, Stored};
 use crate::keys;
 use crate::lease::Lease;
+use crate::log::read_each;
 use crate::mark::{Marked, survey};
 use crate::packs::Packs;
 use crate::prove::Proof;
@@ -43,7 +44,7 @@ impl Store {
         // A log names trees, and a tree names recipes: more may be broken than is seen at first.
         loop {
             let mut mended = 0;
-            for (namespace, marked) in survey(self, None, lease.began, Duration::ZERO)? {
+            for (namespace, marked) in survey(self, None, lease.began, Duration::ZERO, read_each)? {
                 for broken in &marked.broken {
                     mended += self.mend(&namespace, replica, &broken.part)?;
                 }
@@ -60,7 +61,7 @@ impl Store {
             .into_iter()
             .filter_map(|damage| Some((damage.namespace, damage.file?)))
             .collect();
-        for (namespace, marked) in survey(self, None, lease.began, Duration::ZERO)? {
+        for (namespace, marked) in survey(self, None, lease.began, Duration::ZERO, read_each)? {
             done.left.extend(marked.broken.iter().map(|broken| broken.error.to_string()));
             let damaged: HashSet<_> = marked
                 .recipes
@@ -89,7 +90,7 @@ impl Store {
         let namespace = replica.namespace;
         let prove = |marked: &Marked| {
             let wanted = |file: &Digest| damaged.contains(file);
-            Proof::of(self, namespace, marked, &wanted, &|_| true, progress)
+            Proof::of(self, namespace, marked, &wanted, &|_| true, progress, |_| Ok(()))
         };
         let mut proof = prove(&marked)?;
         let wrong = proof.bad.iter().filter(|bad| bad.damaged_place(&proof).is_none());
@@ -133,7 +134,7 @@ impl Store {
         }
         packs.finish()?;
         lease.check(namespace)?;
-        relocate(self, namespace, &moves)?;
+        relocate(self, namespace, &moves, lease.now())?;
         index::write(&self.objects, namespace, new)?;
         done.repaired += moves.len() as u64;
         Ok(())

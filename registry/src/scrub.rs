@@ -1,7 +1,7 @@
 //! Scrubbing: reads and proves every byte that is in use, and names the revisions that need what is
 //! damaged.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, SystemTime};
@@ -9,17 +9,19 @@ use std::time::{Duration, SystemTime};
 use at1w_container::{Digest, Progress};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::keys;
+use crate::log::read_each;
 use crate::mark::{Broken, Marked, Part, revision, survey};
 use crate::name::RepoName;
 use crate::prove::{Proof, pack_lens};
 use crate::push::Signer;
 use crate::recipe::Location;
+use crate::record::Record;
 use crate::stage;
 use crate::store::Store;
 use crate::time::rfc3339;
-use crate::view::{Proven, marks};
+use crate::view::marks;
 
 /// How a store is scrubbed.
 #[derive(Clone, Copy)]
@@ -31,7 +33,11 @@ pub struct ScrubOptions<'a> {
     pub repo: Option<&'a RepoName>,
     /// The part of the bytes to prove, from 0 to 1, chosen at random.
     pub sample: f64,
-    /// Signs the record; returns the signature.
+    /// Whether to go on with a scrub of everything that did not come to its end.
+    pub resume: bool,
+    /// The number of bytes after which what was proven so far is written down.
+    pub checkpoint: u64,
+    /// Signs the statement of the record; returns the signature.
     pub sign: Option<&'a Signer<'a>>,
     /// The listener that is told about the work.
     pub progress: &'a dyn Progress,
@@ -39,7 +45,15 @@ pub struct ScrubOptions<'a> {
 
 impl Default for ScrubOptions<'_> {
     fn default() -> Self {
-        Self { namespace: None, repo: None, sample: 1.0, sign: None, progress: &() }
+        Self {
+            namespace: None,
+            repo: None,
+            sample: 1.0,
+            resume: false,
+            checkpoint: 256 << 30,
+            sign: None,
+            progress: &(),
+        }
     }
 }
 
@@ -75,6 +89,23 @@ impl<'a> ScrubOptions<'a> {
     #[must_use]
     pub fn sample(self, sample: f64) -> Self {
         Self { sample, ..self }
+    }
+
+    /// Sets whether to go on with a scrub of everything that did not come to its end.
+    #[must_use]
+    pub fn resume(self, resume: bool) -> Self {
+        Self { resume, ..self }
+    }
+
+    /// Sets the number of bytes after which what was proven so far is written down.
+    #[must_use]
+    pub fn checkpoint(self, checkpoint: u64) -> Self {
+        Self { checkpoint, ..self }
+    }
+
+    /// Whether everything in a namespace is proven.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.repo.is_none() && self.sample >= 1.0
     }
 
     /// Sets what signs the record.
@@ -184,7 +215,7 @@ impl Store {
         if let Some(repo) = options.repo {
             self.head(repo)?;
         }
-        for (namespace, marked) in survey(self, asked, now, Duration::ZERO)? {
+        for (namespace, marked) in survey(self, asked, now, Duration::ZERO, read_each)? {
             self.scrub_namespace(&namespace, &marked, options, &mut done)?;
         }
         Ok(done)
@@ -197,6 +228,7 @@ impl Store {
         options: &ScrubOptions<'_>,
         done: &mut Scrubbed,
     ) -> Result<()> {
+        let damaged_before = done.damaged.len();
         // The revisions that need each file.
         let mut revisions: HashMap<_, Vec<String>> = HashMap::new();
         for in_use in &marked.commits {
@@ -210,11 +242,29 @@ impl Store {
         }
         let chance = RandomState::new();
         let limit = (options.sample.clamp(0.0, 1.0) * u64::MAX as f64) as u64;
-        let wanted = |location: &Location| chance.hash_one(location) <= limit;
+        // What was proven before, where another scrub is gone on with.
+        let before = if options.resume { self.unfinished(namespace)? } else { None };
+        let (began, proven) =
+            before.unwrap_or_else(|| (rfc3339(SystemTime::now()), HashSet::new()));
+        let whole = options.is_whole().then(|| began.clone());
+        let mut record = Record { began: whole, ..Record::default() };
+        let mut written = proven;
+        let skipped = written.clone();
+        let wanted = |location: &Location| {
+            chance.hash_one(location) <= limit && !skipped.contains(&location.pack)
+        };
         let files = |file: &Digest| revisions.contains_key(file);
         let sizes = marked.recipes.values().map(|(_, recipe)| (recipe.sha256, recipe.size));
         options.progress.begin(sizes.filter(|(file, _)| files(file)).map(|(_, size)| size).sum());
-        let proof = Proof::of(self, namespace, marked, &files, &wanted, options.progress)?;
+        let lens = pack_lens(self, namespace)?;
+        let after = |proof: &Proof| {
+            if proof.bytes - record.bytes < options.checkpoint {
+                return Ok(());
+            }
+            record.note(proof, &lens, &mut written);
+            self.write_record(namespace, record.clone())
+        };
+        let proof = Proof::of(self, namespace, marked, &files, &wanted, options.progress, after)?;
         let before = marks(&self.objects, namespace)?;
         for (location, problem) in proof.damaged() {
             if !before.contains_key(location) {
@@ -246,43 +296,10 @@ impl Store {
         done.bytes += proof.bytes;
         done.proven += proof.good().count() as u64;
         done.lifted += lifted.len() as u64;
-        self.write_record(namespace, &proof, options)
-    }
-
-    /// Writes which packs were proven in full, signed where a key is given.
-    fn write_record(
-        &self,
-        namespace: &str,
-        proof: &Proof,
-        options: &ScrubOptions<'_>,
-    ) -> Result<()> {
-        #[derive(Serialize)]
-        struct Record {
-            #[serde(flatten)]
-            proven: Proven,
-            bytes: u64,
-            damaged: Vec<Location>,
-            signature: Option<String>,
-        }
-
-        let lens = pack_lens(self, namespace)?;
-        let mut covered: HashMap<&str, u64> = HashMap::new();
-        for location in proof.good() {
-            *covered.entry(&location.pack).or_default() += location.len;
-        }
-        let whole = covered.into_iter().filter(|(pack, bytes)| lens.get(*pack) == Some(bytes));
-        let mut packs: Vec<_> = whole.map(|(pack, _)| pack.to_owned()).collect();
-        packs.sort();
-        let mut damaged: Vec<_> = proof.damaged().into_keys().cloned().collect();
-        damaged.sort();
-        let proven = Proven { packs, time: rfc3339(SystemTime::now()) };
-        let mut record = Record { proven, bytes: proof.bytes, damaged, signature: None };
-        if let Some(sign) = options.sign {
-            let json = serde_json::to_string(&record).expect("a record is plain data");
-            record.signature = Some(sign(&json).map_err(Error::Unfit)?);
-        }
-        let json = serde_json::to_vec(&record).expect("a record is plain data");
-        let key = format!("{}/{}", keys::scrubs(namespace), keys::next(None));
-        Ok(self.objects.put(&key, json)?)
+        record.note(&proof, &lens, &mut written);
+        record.complete = options.is_whole();
+        let found = (done.damaged.len() - damaged_before) as u64;
+        let statement = self.statement(namespace, marked, &proof, found, &record, began)?;
+        self.write_record(namespace, record.stating(&statement, options.sign)?)
     }
 }

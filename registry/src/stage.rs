@@ -1,9 +1,12 @@
 //! Storing files: what is not there yet is written to packs, and each file gets a recipe.
 
+mod outline;
+
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::mem;
+use std::time::SystemTime;
 
 use at1w_container::{
     Digest, Error as Packing, Level, PackOptions, Parts, Place, Progress, ReadAt, StoredLen,
@@ -16,6 +19,7 @@ use crate::error::{Error, Result, is_damage};
 use crate::index::{Index, Samples, Stored, TensorKey};
 use crate::keys;
 use crate::lease::Lease;
+use crate::meter::past;
 use crate::original::Original;
 use crate::packs::Packs;
 use crate::recipe::{Location, Packed, Recipe};
@@ -108,7 +112,7 @@ impl<'a> Stage<'a> {
                     if accept(stored) {
                         index.insert(stored.clone());
                     }
-                } else if view.marks.contains_key(&stored.location) {
+                } else if view.doubts.marks.contains_key(&stored.location) {
                     damaged.entry(stored.key).or_default().push(stored.location.clone());
                 }
             }
@@ -162,7 +166,8 @@ impl<'a> Stage<'a> {
         }
         self.read_before(files, before)?;
         // A blob of a hub cache has no suffix: the name that says weights goes before it.
-        let (weights, others): (Vec<_>, Vec<_>) = files.iter().partition(|file| says_weights(file));
+        let (weights, others): (Vec<_>, Vec<_>) =
+            files.iter().partition(|file| file.says_weights());
         let mut added = Vec::with_capacity(files.len());
         for file in weights.into_iter().chain(others) {
             if self.progress.cancelled() {
@@ -183,7 +188,7 @@ impl<'a> Stage<'a> {
             Some((before.sha256, name.clone()))
         };
         let same: Vec<_> =
-            files.iter().filter(|file| !says_weights(file)).filter_map(same).collect();
+            files.iter().filter(|file| !file.says_weights()).filter_map(same).collect();
         let key = |(sha256, name): &(Digest, String)| {
             format!("{}/{name}", keys::recipes(self.namespace, *sha256))
         };
@@ -198,7 +203,7 @@ impl<'a> Stage<'a> {
 
     fn add(&mut self, file: &SourceFile) -> Result<tree::File> {
         let source = File::open(&file.full).map_err(Error::io(&file.full))?;
-        if says_weights(file) {
+        if file.says_weights() {
             match self.add_packed(&source) {
                 Err(Error::Container(error)) => match error.innermost() {
                     Packing::Safetensors(_) | Packing::WrongKind(_) => {
@@ -280,12 +285,7 @@ impl<'a> Stage<'a> {
                         level: level.into(),
                         encoder: ENCODER.into(),
                     };
-                    for damaged in self.damaged.remove(&key).unwrap_or_default() {
-                        self.healed.insert(damaged, (location.clone(), stored.model_len));
-                    }
-                    self.packs.keep(&location.pack);
-                    self.index.insert(stored.clone());
-                    self.new.push(stored);
+                    self.add_tensor(stored);
                     location
                 }
             };
@@ -296,6 +296,16 @@ impl<'a> Stage<'a> {
             packed.tensors = tensors;
         }
         Ok(recipe)
+    }
+
+    /// Notes a tensor that was written: it is found from now on, and heals damaged ones.
+    fn add_tensor(&mut self, stored: Stored) {
+        for damaged in self.damaged.remove(&stored.key).unwrap_or_default() {
+            self.healed.insert(damaged, (stored.location.clone(), stored.model_len));
+        }
+        self.packs.keep(&stored.location.pack);
+        self.index.insert(stored.clone());
+        self.new.push(stored);
     }
 
     /// Proves the found tensors of a file whose packs nobody has proven lately; returns those that
@@ -403,7 +413,7 @@ impl<'a> Stage<'a> {
         };
         let root = recipe.packed.as_ref().map(|packed| packed.root);
         if !self.may_rely_on(&name, &recipe) {
-            if recipe.locations().any(|location| self.view.marks.contains_key(&location)) {
+            if recipe.locations().any(|location| self.view.doubts.marks.contains_key(&location)) {
                 self.note_bad(&recipe);
             }
             return Ok(None);
@@ -455,10 +465,7 @@ impl<'a> Stage<'a> {
     }
 
     fn may_rely_on(&self, name: &str, recipe: &Recipe) -> bool {
-        let key = format!("{}/{name}", keys::recipes(self.namespace, recipe.sha256));
-        let condemned = self.view.condemned.contains(&key);
-        let usable = |location: Location| self.view.usable(self.namespace, &location);
-        !condemned && recipe.locations().all(usable)
+        self.view.is_usable(self.namespace, name, recipe)
     }
 
     fn rely_on(&mut self, recipe: &Recipe) {
@@ -509,11 +516,12 @@ impl<'a> Stage<'a> {
         self.packs.fill_in(recipe);
     }
 
-    /// Names the recipes that are to be written, once all files are added.
-    pub(crate) fn name_recipes(&mut self) {
+    /// Names the recipes that are to be written, once all files are added, by the time `now` of the
+    /// store: from then on their files are stored so.
+    pub(crate) fn name_recipes(&mut self, now: SystemTime) {
         for (mut recipe, before) in mem::take(&mut self.recipes).into_values() {
             self.fill_in(&mut recipe);
-            let name = keys::next(before.as_deref());
+            let name = keys::next_at(now, before.as_deref());
             let folder = keys::recipes(self.namespace, recipe.sha256);
             let root = recipe.packed.as_ref().map(|packed| packed.root);
             self.names.insert(recipe.sha256, (name.clone(), root));
@@ -563,8 +571,8 @@ impl<'a> Stage<'a> {
         let mend = || {
             lease.check(self.namespace)?;
             // Trees that name them find the newer ones.
-            objects.delete(&self.superseded)?;
-            relocate(self.store, self.namespace, &self.healed)
+            past::delete(objects, self.namespace, &self.superseded)?;
+            relocate(self.store, self.namespace, &self.healed, lease.now())
         };
         if let Err(error) = mend() {
             let problem = format!("damaged tensors elsewhere were not healed: {error}");
@@ -584,11 +592,6 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// Whether the name of a file says that it holds weights.
-fn says_weights(file: &SourceFile) -> bool {
-    file.path.to_ascii_lowercase().ends_with(".safetensors")
-}
-
 /// Marks a damaged place, so that nobody relies on it.
 pub(crate) fn mark(
     store: &Store,
@@ -596,7 +599,7 @@ pub(crate) fn mark(
     location: &Location,
     problem: &str,
 ) -> Result<()> {
-    let time = rfc3339(std::time::SystemTime::now());
+    let time = rfc3339(SystemTime::now());
     let mark = Mark { location: location.clone(), problem: problem.into(), time };
     let json = serde_json::to_vec(&mark).expect("a mark is plain data");
     let key = format!("{}/{}", keys::marks(namespace), keys::next(None));

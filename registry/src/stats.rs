@@ -30,6 +30,9 @@ pub struct Summary {
     pub stored: u64,
     /// The part of it that is in use.
     pub used: u64,
+    /// The length of what the collector has deleted so far.
+    #[serde(default)]
+    pub freed: u64,
 }
 
 /// Writes the summary of a namespace, and deletes those before.
@@ -38,10 +41,14 @@ pub(crate) fn write_summary(
     namespace: &str,
     marked: &Marked,
     listed: &[Meta],
+    freed: u64,
 ) -> Result<()> {
     let folder = keys::summaries(namespace);
     let before: Vec<_> = store.objects.list(&folder)?.into_iter().map(|meta| meta.key).collect();
-    let json = serde_json::to_vec(&summary(marked, listed)).expect("a summary is plain data");
+    let known = store.summaries(Some(namespace))?;
+    let freed = freed + known.iter().map(|(_, summary)| summary.freed).sum::<u64>();
+    let summary = Summary { freed, ..summary(marked, listed) };
+    let json = serde_json::to_vec(&summary).expect("a summary is plain data");
     let last = before.last().map(|key| keys::last_part(key));
     store.objects.put(&format!("{folder}/{}", keys::next(last)), json)?;
     Ok(store.objects.delete(&before)?)
@@ -64,6 +71,7 @@ fn summary(marked: &Marked, listed: &[Meta]) -> Summary {
         unique: unique.values().sum(),
         stored: listed.iter().map(|meta| meta.len).sum(),
         used: marked.places.values().flatten().map(|place| place.len).sum(),
+        freed: 0,
     }
 }
 

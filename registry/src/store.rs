@@ -15,7 +15,9 @@ use crate::history::{ancestors, commits, tips};
 use crate::index::Runs;
 use crate::keys;
 use crate::log::{self, Head};
+use crate::meter::record::Recorder;
 use crate::name::{RepoName, Revision, check_namespace};
+use crate::recall::Recall;
 use crate::recipe::Recipe;
 use crate::stored_file::StoredFile;
 use crate::time::rfc3339;
@@ -85,11 +87,25 @@ impl Times {
 pub struct Store {
     pub(crate) objects: Arc<Objects>,
     pub(crate) runs: Arc<Runs>,
+    /// What is remembered of logs, by those who ask about the same ones again and again.
+    pub(crate) recall: Option<Arc<Recall>>,
     pub(crate) times: Times,
     /// What opening a packed file may allocate.
     pub(crate) limits: Limits,
     /// The user and machine, as entries name them.
     pub(crate) actor: String,
+    /// What writes the usage records of this process.
+    pub(crate) recorder: Arc<Recorder>,
+    /// What usage records are for.
+    pub(crate) caller: Caller,
+}
+
+/// The request that changes are made for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Caller {
+    pub(crate) request: Option<String>,
+    /// The id of its token.
+    pub(crate) token: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -111,8 +127,10 @@ impl Store {
 
     /// Opens the store in these objects.
     pub fn new(objects: Arc<Objects>) -> Self {
-        let (runs, times, limits) = (Arc::default(), Times::default(), Limits::default());
-        Self { objects, runs, times, limits, actor: actor() }
+        let (runs, recall) = (Arc::default(), None);
+        let (times, limits) = (Times::default(), Limits::default());
+        let (recorder, caller) = (Arc::new(Recorder::new()), Caller::default());
+        Self { objects, runs, recall, times, limits, actor: actor(), recorder, caller }
     }
 
     /// Sets the times that all users of the store have to agree on.
@@ -125,6 +143,13 @@ impl Store {
     #[must_use]
     pub fn limits(self, limits: Limits) -> Self {
         Self { limits, ..self }
+    }
+
+    /// Returns the same store, which remembers logs: for a process that asks about the same ones
+    /// again and again.
+    #[must_use]
+    pub fn remembering(self) -> Self {
+        Self { recall: Some(Arc::default()), ..self }
     }
 
     /// Returns the objects of the store.
@@ -161,16 +186,29 @@ impl Store {
         Ok(made)
     }
 
-    /// Whether there is a store, of a version that this crate knows.
-    fn is_there(&self) -> Result<bool> {
-        let Some(bytes) = self.objects.get(keys::STORE)? else { return Ok(false) };
+    /// Reads what a store says about itself, if there is one, of a version that this crate knows.
+    fn about(&self) -> Result<Option<About>> {
+        let Some(bytes) = self.objects.get(keys::STORE)? else { return Ok(None) };
         let about: About =
             serde_json::from_slice(&bytes).map_err(|error| Error::damaged(keys::STORE, error))?;
         if about.at1w_store != VERSION {
             let what = format!("the store {}", self.address());
             return Err(Error::Version { what, found: about.at1w_store, known: VERSION });
         }
-        Ok(true)
+        Ok(Some(about))
+    }
+
+    fn is_there(&self) -> Result<bool> {
+        Ok(self.about()?.is_some())
+    }
+
+    /// Returns the id of the store, which a copy of it shares.
+    ///
+    /// # Errors
+    /// [`Error::NoStore`] and [`Error::Version`].
+    pub fn id(&self) -> Result<String> {
+        let about = self.about()?.ok_or_else(|| Error::NoStore(self.address().into()))?;
+        Ok(about.id)
     }
 
     /// Checks that there is a store.
@@ -186,7 +224,11 @@ impl Store {
 
     /// Finds a repository that is there.
     pub(crate) fn head(&self, repo: &RepoName) -> Result<Head> {
-        match Head::find(&self.objects, repo)? {
+        let found = match &self.recall {
+            Some(recall) => recall.head(&self.objects, repo)?,
+            None => Head::find(&self.objects, repo)?,
+        };
+        match found {
             Some(head) if head.is_live() => Ok(head),
             found => {
                 self.require()?;
@@ -214,18 +256,14 @@ impl Store {
         if let Some(found) = refs().find(|found| found.commit == name) {
             return Ok(found.clone());
         }
-        let mut found: Option<Ref> = None;
-        for entry in log::read_all(&self.objects, &head.log, head.entry.seq)? {
-            let Some(commit) = entry.commit.filter(|commit| commit.id.starts_with(name)) else {
-                continue;
-            };
-            if found.is_some_and(|found| found.commit != commit.id) {
-                let problem = "is the beginning of several commits: write more of it".into();
-                return Err(Error::Name { name: name.into(), problem });
-            }
-            found = Some(Ref::to(&commit, entry.seq));
+        let nothing = Recall::default();
+        let recall = self.recall.as_deref().unwrap_or(&nothing);
+        let mut found = recall.commits(&self.objects, head, name)?;
+        if found.len() > 1 {
+            let problem = "is the beginning of several commits: write more of it".into();
+            return Err(Error::Name { name: name.into(), problem });
         }
-        found.ok_or_else(missing)
+        found.pop().ok_or_else(missing)
     }
 
     /// Reads the tree of a revision.

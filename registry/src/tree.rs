@@ -6,6 +6,7 @@ use at1w_container::Digest;
 use at1w_remote::Objects;
 use serde::{Deserialize, Serialize};
 
+use crate::content::blob;
 use crate::error::{Error, Result};
 use crate::name::check_path;
 use crate::{hexadecimal, keys};
@@ -18,6 +19,14 @@ const VERSION: u32 = 1;
 pub struct Tree {
     /// The files.
     pub files: BTreeMap<String, File>,
+}
+
+impl File {
+    /// Returns the facts about a file that is stored as it is.
+    pub fn plain(content: &[u8]) -> Self {
+        let (size, sha256) = (content.len() as u64, Digest::of(content));
+        Self { size, sha256, git: blob(content), root: None, recipe: None }
+    }
 }
 
 /// A file of a tree.
@@ -51,8 +60,7 @@ impl Tree {
     /// Returns the bytes to store, and the SHA-256 of the pinned part. Which recipes there are is
     /// no part of that: it changes, and the content does not.
     pub(crate) fn to_bytes(&self) -> (Vec<u8>, Digest) {
-        let pinned = Pinned { version: VERSION, files: self.files.clone() };
-        let mut bytes = serde_json::to_vec(&pinned).expect("a tree is plain data");
+        let mut bytes = self.pinned();
         let digest = Digest::of(&bytes);
         bytes.push(b'\n');
         let recipes =
@@ -62,8 +70,17 @@ impl Tree {
         (bytes, digest)
     }
 
-    /// Parses a stored tree that must have this SHA-256.
-    pub(crate) fn parse(bytes: &[u8], expected: Digest) -> Result<Self, String> {
+    /// Returns the bytes that the SHA-256 of the tree is of.
+    pub fn pinned(&self) -> Vec<u8> {
+        let pinned = Pinned { version: VERSION, files: self.files.clone() };
+        serde_json::to_vec(&pinned).expect("a tree is plain data")
+    }
+
+    /// Parses a tree that must have this SHA-256.
+    ///
+    /// # Errors
+    /// The problem with it.
+    pub fn parse(bytes: &[u8], expected: Digest) -> Result<Self, String> {
         let end = bytes.iter().position(|&byte| byte == b'\n').unwrap_or(bytes.len());
         let (pinned, recipes) = bytes.split_at(end);
         if Digest::of(pinned) != expected {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::keys;
 use crate::lease::Lease;
-use crate::recipe::Location;
+use crate::recipe::{Location, Recipe};
 
 /// What the collector has condemned: it is deleted after the grace, unless it is in use again.
 #[derive(Debug, Serialize, Deserialize)]
@@ -32,21 +32,46 @@ pub(crate) struct Mark {
 }
 
 /// The packs of which every byte was read and proven by a scrub.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Proven {
     pub(crate) packs: Vec<String>,
     pub(crate) time: String,
 }
 
+/// What nobody may rely on in a namespace, though it is there.
+#[derive(Debug)]
+pub(crate) struct Doubts {
+    /// Objects that the collector has condemned.
+    condemned: HashSet<String>,
+    /// Damaged places, with the objects that mark them.
+    pub(crate) marks: HashMap<Location, Vec<String>>,
+}
+
+impl Doubts {
+    pub(crate) fn load(objects: &Objects, namespace: &str) -> Result<Self> {
+        let condemned = condemned(objects, namespace)?;
+        Ok(Self { condemned, marks: marks(objects, namespace)? })
+    }
+
+    /// Whether a recipe, and everything that it names, is beyond doubt as far as it is there.
+    pub(crate) fn spare(&self, namespace: &str, name: &str, recipe: &Recipe) -> bool {
+        let key = format!("{}/{name}", keys::recipes(namespace, recipe.sha256));
+        !self.condemned.contains(&key)
+            && recipe.locations().all(|location| self.spare_place(namespace, &location))
+    }
+
+    fn spare_place(&self, namespace: &str, location: &Location) -> bool {
+        !self.condemned.contains(&keys::pack(namespace, &location.pack))
+            && !self.marks.contains_key(location)
+    }
+}
+
 /// The state of a namespace, as a push sees it after its lease began.
 #[derive(Debug)]
 pub(crate) struct View {
-    /// Objects that the collector has condemned.
-    pub(crate) condemned: HashSet<String>,
+    pub(crate) doubts: Doubts,
     /// The packs that are there: their lengths, and whether they were proven lately.
     pub(crate) packs: HashMap<String, (u64, bool)>,
-    /// Damaged places, with the objects that mark them.
-    pub(crate) marks: HashMap<Location, Vec<String>>,
 }
 
 impl View {
@@ -58,9 +83,8 @@ impl View {
         lease: &Lease,
         promise: Duration,
     ) -> Result<Self> {
-        let condemned = condemned(objects, namespace)?;
+        let doubts = Doubts::load(objects, namespace)?;
         let listed = objects.list(&keys::packs(namespace))?;
-        let marks = marks(objects, namespace)?;
         let proven = proven(objects, namespace, lease.began, promise)?;
         let packs = listed.iter().map(|meta| {
             let id = keys::last_part(&meta.key).to_owned();
@@ -69,15 +93,19 @@ impl View {
             (id, (meta.len, fresh))
         });
         let packs = packs.collect();
-        Ok(Self { condemned, packs, marks })
+        Ok(Self { doubts, packs })
     }
 
     /// Whether a push may rely on stored bytes: their pack is there and not condemned, and they are
     /// not known to be damaged.
     pub(crate) fn usable(&self, namespace: &str, location: &Location) -> bool {
-        self.packs.contains_key(&location.pack)
-            && !self.condemned.contains(&keys::pack(namespace, &location.pack))
-            && !self.marks.contains_key(location)
+        self.packs.contains_key(&location.pack) && self.doubts.spare_place(namespace, location)
+    }
+
+    /// Whether a push may rely on a recipe and on all that it names.
+    pub(crate) fn is_usable(&self, namespace: &str, name: &str, recipe: &Recipe) -> bool {
+        self.doubts.spare(namespace, name, recipe)
+            && recipe.packs.iter().all(|pack| self.packs.contains_key(&pack.id))
     }
 
     /// Whether the bytes of a pack were proven lately, so that a hit on them is a promise.

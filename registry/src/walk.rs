@@ -12,11 +12,13 @@ use crate::name::check_path;
 
 /// A file of a source.
 #[derive(Debug)]
-pub(crate) struct SourceFile {
+pub struct SourceFile {
     /// The path in the repository.
-    pub(crate) path: String,
-    pub(crate) full: PathBuf,
-    pub(crate) len: u64,
+    pub path: String,
+    /// The path on this machine.
+    pub full: PathBuf,
+    /// The length, in bytes.
+    pub len: u64,
     modified: Option<SystemTime>,
 }
 
@@ -27,8 +29,16 @@ impl SourceFile {
         Ok(Self { path, full, len: metadata.len(), modified: metadata.modified().ok() })
     }
 
+    /// Whether the name of the file says that it holds weights.
+    pub fn says_weights(&self) -> bool {
+        self.path.to_ascii_lowercase().ends_with(".safetensors")
+    }
+
     /// Checks that nobody has written to the file since it was listed.
-    pub(crate) fn check(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`at1w_container::Error::SourceChanged`] where somebody has; those of the file system.
+    pub fn check(&self) -> Result<()> {
         let metadata = fs::metadata(&self.full).map_err(Error::io(&self.full))?;
         if (metadata.len(), metadata.modified().ok()) == (self.len, self.modified) {
             return Ok(());
@@ -40,16 +50,20 @@ impl SourceFile {
 }
 
 /// The files of a source.
-pub(crate) struct Source {
+#[derive(Debug)]
+pub struct Source {
     /// Sorted by path. A file that links lead to is there by the names of these as well.
-    pub(crate) files: Vec<SourceFile>,
+    pub files: Vec<SourceFile>,
     /// The paths of what Git or a hub cache keeps for itself.
-    pub(crate) left_out: Vec<String>,
+    pub left_out: Vec<String>,
 }
 
 /// Lists the files of a source. What cannot be taken is an error: nothing is silently missing from
 /// a commit.
-pub(crate) fn walk(source: &Path, progress: &dyn Progress) -> Result<Source> {
+///
+/// # Errors
+/// Those of reading the directory; for a path that is neither a file nor a directory.
+pub fn walk(source: &Path, progress: &dyn Progress) -> Result<Source> {
     let metadata = fs::metadata(source).map_err(Error::io(source))?;
     if !metadata.is_dir() {
         let name = source.file_name().and_then(|name| name.to_str());

@@ -53,3 +53,40 @@ fn what_a_namespace_has_is_found_in_few_bytes_and_read_once() {
     let warm = push(&store, "lab/warm", 1_000_001);
     assert!(warm < 2_000, "{warm}");
 }
+
+#[test]
+fn a_store_that_remembers_logs_asks_for_their_next_entry_alone() {
+    let place = Place::new();
+    let first = place.push("lab/m", &[("a", vec![0])]);
+    for commit in 1..40 {
+        place.push("lab/m", &[("a", vec![commit])]);
+    }
+    let store = place.store().remembering();
+    let requests = |ask: &dyn Fn()| {
+        let before = store.objects().requests();
+        ask();
+        store.objects().requests() - before
+    };
+    let repo = "lab/m".parse().unwrap();
+    let old = format!("lab/m@{}", first.commit).parse().unwrap();
+    let last = || drop(store.entry(&repo).unwrap());
+    let oldest = || assert_eq!(store.tree(&old).unwrap().0.commit, first.commit);
+    last();
+    oldest();
+    assert_eq!(requests(&last), 1);
+    assert!(requests(&oldest) <= 2);
+    // One that is not there costs no more.
+    let none = "lab/m@0123456789".parse().unwrap();
+    assert!(requests(&|| assert!(store.tree(&none).is_err())) <= 1);
+    // What others do is seen at once.
+    let pushed = place.push("lab/m", &[("a", b"new".to_vec())]);
+    assert_eq!(store.entry(&repo).unwrap().branches["main"].commit, pushed.commit);
+    let new = format!("lab/m@{}", &pushed.commit[..10]).parse().unwrap();
+    assert_eq!(store.tree(&new).unwrap().0.commit, pushed.commit);
+    let whole = "lab/m".parse().unwrap();
+    place.store().remove(&whole).unwrap();
+    assert!(store.entry(&repo).unwrap_err().is_not_found());
+    let again = place.push("lab/m", &[("a", b"again".to_vec())]);
+    assert_eq!(store.entry(&repo).unwrap().branches["main"].commit, again.commit);
+    assert!(store.tree(&old).is_err());
+}

@@ -4,9 +4,10 @@
 mod common;
 
 use std::fs;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use at1w_container::Level;
+use at1w_container::{Level, Progress};
 use at1w_registry::{CollectOptions, Error, PushOptions, Revision, ScrubOptions, Store, Times};
 use common::{Place, files, model, owned};
 
@@ -184,4 +185,43 @@ fn a_file_of_empty_tensors_is_whole() {
     place.store().remove(&"lab/two".parse().unwrap()).unwrap();
     place.store().restore(&"lab/one".parse().unwrap()).unwrap();
     assert_eq!(place.pulled("lab/one").unwrap(), owned(&empty));
+}
+
+/// Stops work once so many bytes are done.
+struct Stop(u64, AtomicU64);
+
+impl Progress for Stop {
+    fn advance(&self, bytes: u64) {
+        self.1.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn cancelled(&self) -> bool {
+        self.1.load(Ordering::Relaxed) > self.0
+    }
+}
+
+#[test]
+fn a_scrub_that_was_interrupted_is_gone_on_with() {
+    let place = Place::new();
+    let weights = |seed| model(&[("a", seed, 100_000)], "");
+    for seed in 1..9 {
+        place.push(&format!("lab/m{seed}"), &[("model.safetensors", weights(seed))]);
+    }
+    let store = place.store();
+    let all = store.stats().unwrap()[0].1.used;
+    let stop = Stop(4 * weights(1).len() as u64, AtomicU64::new(0));
+    let options = ScrubOptions::new().checkpoint(1).resume(true);
+    assert!(store.scrub(&options.progress(&stop)).is_err());
+    assert!(store.last_scrub("lab").unwrap().is_none());
+    // Another process goes on: what was proven is not read again.
+    let store = place.store();
+    let rest = store.scrub(&options).unwrap();
+    assert!(rest.damaged.is_empty() && (1..all * 3 / 4).contains(&rest.bytes), "{rest:?} of {all}");
+    let last = store.last_scrub("lab").unwrap().unwrap();
+    assert_eq!((last.statement.damaged, last.statement.bytes), (0, rest.bytes));
+    // The next one is of everything, and a sample is none.
+    assert_eq!(store.scrub(&options).unwrap().bytes, all);
+    store.scrub(&ScrubOptions::new().sample(0.5)).unwrap();
+    assert_eq!(store.last_scrub("lab").unwrap().unwrap().statement.bytes, all);
+    assert_eq!(store.scrub(&options).unwrap().bytes, all);
 }

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use at1w_container::{Level, PackOptions, pack};
-use at1w_registry::{CollectOptions, Error, PullOptions, PushOptions, Revision, Store};
+use at1w_registry::{
+    CollectOptions, Error, PullOptions, PushOptions, Revision, ScrubOptions, Store,
+};
 use common::{Place, files, forged, model, owned};
 
 fn small() -> Vec<(&'static str, Vec<u8>)> {
@@ -329,10 +331,12 @@ fn a_long_log_is_read_by_few_requests() {
     assert_eq!(place.keys("checkpoints").len(), 1);
     let (log, few) = requests(&place);
     assert!(log.unwrap() == 141 && few <= 6, "{few}");
-    // `check` reads the entries.
+    // `check` and scrubs read the entries.
     let entry = place.root().join("repos/lab/model/0000/log/00000050");
     let bytes = fs::read(&entry).unwrap();
     fs::write(&entry, forged(&bytes, &[("\"actor\":\"", "\"actor\":\"x")])).unwrap();
+    let scrubbed = place.store().scrub(&ScrubOptions::new()).unwrap();
+    assert!(scrubbed.damaged.iter().any(|damage| damage.pack == "repos/lab/model/0000/log"));
     let found = place.store().check();
     assert!(matches!(found, Err(Error::Log { seq: 51, .. })), "{found:?}");
 }

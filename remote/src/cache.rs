@@ -108,6 +108,23 @@ impl Cache {
     /// # Errors
     /// Those of the file system; none where there is no folder.
     pub fn list(&self) -> io::Result<Vec<CachedFile>> {
+        let mut files = self.entries()?;
+        files.retain(|file| self.path(&file.key).is_some());
+        Ok(files)
+    }
+
+    /// Lists the files that are not whole: some process fetches them, or was killed meanwhile.
+    ///
+    /// # Errors
+    /// Those of the file system; none where there is no folder.
+    pub fn unfinished(&self) -> io::Result<Vec<CachedFile>> {
+        let mut files = self.entries()?;
+        files.retain(|file| file.key.starts_with(UNFINISHED));
+        Ok(files)
+    }
+
+    /// Lists all files of the folder by their names, those first that were written or used last.
+    fn entries(&self) -> io::Result<Vec<CachedFile>> {
         let entries = match fs::read_dir(&self.folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries?,
@@ -119,7 +136,7 @@ impl Cache {
             let (Ok(meta), Ok(key)) = (entry.metadata(), entry.file_name().into_string()) else {
                 continue;
             };
-            if meta.is_file() && self.path(&key).is_some() {
+            if meta.is_file() {
                 let used = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
                 files.push(CachedFile { key, len: meta.len(), used });
             }
@@ -144,10 +161,11 @@ impl Cache {
         Ok(files)
     }
 
-    /// Removes the files that were not used for longest, until `len` more bytes fit.
-    fn make_room(&self, len: u64) -> io::Result<()> {
+    /// Removes the files that were not used for longest, until those that are not whole fit.
+    fn make_room(&self) -> io::Result<()> {
         self.sweep();
-        let mut total = len;
+        let unfinished = self.unfinished()?;
+        let mut total = unfinished.iter().fold(0_u64, |sum, file| sum.saturating_add(file.len));
         for file in self.list()? {
             total = total.saturating_add(file.len);
             if total > self.size {
@@ -230,7 +248,7 @@ impl Unfinished {
         let Some(path) = self.cache.path(key) else { return };
         let Some(file) = state.file.take() else { return };
         // What cannot be kept is read from its server the next time.
-        if self.cache.make_room(self.len).is_ok() && file.as_file().sync_all().is_ok() {
+        if self.cache.make_room().is_ok() && file.as_file().sync_all().is_ok() {
             let _ = file.persist(path);
         }
     }
@@ -272,7 +290,11 @@ mod tests {
         assert!(!keys.contains(&"b".into()), "{keys:?}");
         assert!(cache.begin(1001).is_none());
         // One that is not finished, or has no key, leaves nothing.
-        drop(cache.begin(10));
+        let unfinished = cache.begin(10).unwrap();
+        unfinished.keep(0, &[1; 7]);
+        assert_eq!(cache.unfinished().unwrap()[0].len, 7);
+        drop(unfinished);
+        assert!(cache.unfinished().unwrap().is_empty());
         cache.begin(10).unwrap().set_key(None);
         assert_eq!(fs::read_dir(cache.folder()).unwrap().count(), 2);
         assert!(cache.path("../a").is_none());

@@ -70,6 +70,18 @@ pub enum Error {
         /// The answer of the store.
         cause: String,
     },
+    /// A hub refuses what it was asked for.
+    #[error("{object}: {message}")]
+    Answer {
+        /// The hub.
+        object: String,
+        /// The status of its answer.
+        status: u16,
+        /// The code by which clients know the kind of refusal; empty where there is none.
+        code: String,
+        /// The message.
+        message: String,
+    },
     /// Any other failure, after retries.
     #[error("{object}: {cause}")]
     Failed {

@@ -34,6 +34,11 @@ pub fn is_remote(text: &str) -> bool {
         .any(|scheme| text.starts_with(scheme))
 }
 
+/// Whether an address is that of a web server.
+pub fn is_web(address: &str) -> bool {
+    ["http://", "https://"].iter().any(|scheme| address.starts_with(scheme))
+}
+
 /// Whether an address names a place in a bucket.
 pub(crate) fn is_bucket(address: &str) -> bool {
     ["s3://", "gs://", "az://"].iter().any(|scheme| address.starts_with(scheme))
@@ -65,18 +70,22 @@ pub(crate) fn hub(address: &str, rest: &str) -> Result<(Url, Option<String>)> {
     let (name, revision) = name.split_once('@').unwrap_or((name, "main"));
     // As addresses of hubs spell a revision with slashes.
     let revision = revision.replace("%2F", "/").replace("%2f", "/");
-    let set = |name: &str| env::var(name).ok().filter(|value| !value.trim().is_empty());
     let mut url = parse(&set("HF_ENDPOINT").unwrap_or_else(|| HUB.into()))?;
     url.path_segments_mut()
         .map_err(|()| problem(address, "HF_ENDPOINT is no address of a server"))?
         .pop_if_empty()
         .extend([namespace, name, "resolve", &revision])
         .extend(path.split('/'));
-    Ok((url, token(set)))
+    Ok((url, token_of_user()))
+}
+
+/// Returns a variable of the environment that says something.
+fn set(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.trim().is_empty())
 }
 
 /// Returns the token that clients of hubs use: that of the environment, or of their login.
-fn token(set: impl Fn(&str) -> Option<String>) -> Option<String> {
+pub(crate) fn token_of_user() -> Option<String> {
     let given = set("HF_TOKEN").or_else(|| set("HUGGING_FACE_HUB_TOKEN"));
     if given.is_some() {
         return given.map(|token| token.trim().to_owned());

@@ -43,8 +43,34 @@ pub struct Objects {
     address: String,
     /// Where the credentials come from, for messages.
     credentials: String,
-    requests: AtomicU64,
+    /// The requests of each kind, and those of them that failed.
+    tallies: [(AtomicU64, AtomicU64); OPS.len()],
     received: AtomicU64,
+}
+
+/// A kind of request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Op {
+    Get,
+    Head,
+    Put,
+    Delete,
+    List,
+}
+
+/// The names of the kinds of requests, in their order.
+const OPS: [&str; 5] = ["get", "head", "put", "delete", "list"];
+
+/// The number of requests of a kind, retries aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Tally {
+    /// `get`, `head`, `put`, `delete` or `list`.
+    pub op: &'static str,
+    /// The number that were sent.
+    pub sent: u64,
+    /// The number of them that failed. An object that is not there is no failure.
+    pub failed: u64,
 }
 
 impl fmt::Debug for Objects {
@@ -106,7 +132,7 @@ impl Objects {
             root: None,
             prefix: path::Path::parse(prefix).unwrap_or_else(|_| path::Path::from(prefix)),
             credentials: String::new(),
-            requests: AtomicU64::new(0),
+            tallies: Default::default(),
             received: AtomicU64::new(0),
         }
     }
@@ -128,7 +154,16 @@ impl Objects {
 
     /// Returns the number of requests that were sent so far, retries aside.
     pub fn requests(&self) -> u64 {
-        self.requests.load(Ordering::Relaxed)
+        self.tallies().iter().map(|tally| tally.sent).sum()
+    }
+
+    /// Returns the number of requests of each kind so far.
+    pub fn tallies(&self) -> Vec<Tally> {
+        let tally = |(op, (sent, failed)): (&'static str, &(AtomicU64, AtomicU64))| {
+            let (sent, failed) = (sent.load(Ordering::Relaxed), failed.load(Ordering::Relaxed));
+            Tally { op, sent, failed }
+        };
+        OPS.into_iter().zip(&self.tallies).map(tally).collect()
     }
 
     /// Returns the number of bytes that were received so far.
@@ -136,8 +171,8 @@ impl Objects {
         self.received.load(Ordering::Relaxed)
     }
 
-    fn count(&self, requests: u64) {
-        self.requests.fetch_add(requests, Ordering::Relaxed);
+    fn count(&self, op: Op, requests: u64) {
+        self.tallies[op as usize].0.fetch_add(requests, Ordering::Relaxed);
     }
 
     pub(crate) fn path(&self, key: &str) -> path::Path {
@@ -155,13 +190,23 @@ impl Objects {
         self.root.as_ref().map(|root| root.join(parsed.as_ref()))
     }
 
-    fn failed<'a>(&'a self, key: &str) -> impl Fn(object_store::Error) -> Error + use<'a> {
+    fn failed<'a>(&'a self, op: Op, key: &str) -> impl Fn(object_store::Error) -> Error + use<'a> {
         let object = format!("{}/{key}", self.address);
-        move |error| Error::of(&object, &self.credentials, error)
+        move |error| {
+            if !matches!(error, object_store::Error::NotFound { .. }) {
+                self.tallies[op as usize].1.fetch_add(1, Ordering::Relaxed);
+            }
+            Error::of(&object, &self.credentials, error)
+        }
     }
 
-    fn run<T>(&self, key: &str, work: impl Future<Output = object_store::Result<T>>) -> Result<T> {
-        block_on(work)?.map_err(self.failed(key))
+    fn run<T>(
+        &self,
+        op: Op,
+        key: &str,
+        work: impl Future<Output = object_store::Result<T>>,
+    ) -> Result<T> {
+        block_on(work)?.map_err(self.failed(op, key))
     }
 
     /// Reads an object; `None` where there is none.
@@ -169,12 +214,12 @@ impl Objects {
     /// # Errors
     /// [`Error::Refused`] and [`Error::Failed`].
     pub fn get(&self, key: &str) -> Result<Option<Bytes>> {
-        self.count(1);
+        self.count(Op::Get, 1);
         let answer = match self.file(key) {
             Some(file) => read(&file),
             None => {
                 let path = self.path(key);
-                self.run(key, async { self.store.get(&path).await?.bytes().await })
+                self.run(Op::Get, key, async { self.store.get(&path).await?.bytes().await })
             }
         };
         if let Ok(bytes) = &answer {
@@ -191,9 +236,9 @@ impl Objects {
         if self.root.is_some() {
             return keys.iter().map(|key| self.get(key)).collect();
         }
-        self.count(keys.len() as u64);
+        self.count(Op::Get, keys.len() as u64);
         let get = |key: &String| {
-            let (path, failed) = (self.path(key), self.failed(key));
+            let (path, failed) = (self.path(key), self.failed(Op::Get, key));
             async move {
                 let answer = async { self.store.get(&path).await?.bytes().await };
                 found(answer.await.map_err(failed))
@@ -236,21 +281,21 @@ impl Objects {
 
     /// Returns the facts about an object that must be there.
     pub(crate) async fn facts(&self, key: &str) -> Result<Meta> {
-        self.count(1);
+        self.count(Op::Head, 1);
         let path = self.path(key);
-        let meta = self.store.head(&path).await.map_err(self.failed(key))?;
+        let meta = self.store.head(&path).await.map_err(self.failed(Op::Head, key))?;
         Ok(self.meta(meta))
     }
 
     async fn get_part(&self, key: &str, options: GetOptions) -> Result<(Bytes, (u64, Meta))> {
-        self.count(1);
+        self.count(Op::Get, 1);
         let path = self.path(key);
         let answer = async {
             let answer = self.store.get_opts(&path, options).await?;
             let (start, meta) = (answer.range.start, answer.meta.clone());
             Ok((answer.bytes().await?, start, meta))
         };
-        let (bytes, start, meta) = answer.await.map_err(self.failed(key))?;
+        let (bytes, start, meta) = answer.await.map_err(self.failed(Op::Get, key))?;
         self.received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         Ok((bytes, (start, self.meta(meta))))
     }
@@ -260,9 +305,9 @@ impl Objects {
     /// # Errors
     /// As [`Objects::get`].
     pub fn head(&self, key: &str) -> Result<Option<Meta>> {
-        self.count(1);
+        self.count(Op::Head, 1);
         let path = self.path(key);
-        let meta = found(self.run(key, self.store.head(&path)))?;
+        let meta = found(self.run(Op::Head, key, self.store.head(&path)))?;
         Ok(meta.map(|meta| self.meta(meta)))
     }
 
@@ -281,10 +326,10 @@ impl Objects {
     /// # Errors
     /// As [`Objects::get`].
     pub fn put(&self, key: &str, bytes: impl Into<Bytes>) -> Result<()> {
-        self.count(1);
+        self.count(Op::Put, 1);
         let path = self.path(key);
         let bytes = bytes.into();
-        self.run(key, self.store.put(&path, bytes.into())).map(drop)
+        self.run(Op::Put, key, self.store.put(&path, bytes.into())).map(drop)
     }
 
     /// [`Objects::put`] for an object that means nothing once this process has ended: a power cut
@@ -293,10 +338,10 @@ impl Objects {
     /// # Errors
     /// As [`Objects::get`].
     pub fn put_unsynced(&self, key: &str, bytes: impl Into<Bytes>) -> Result<()> {
-        self.count(1);
+        self.count(Op::Put, 1);
         let path = self.path(key);
         let bytes = bytes.into();
-        self.run(key, self.unsynced.put(&path, bytes.into())).map(drop)
+        self.run(Op::Put, key, self.unsynced.put(&path, bytes.into())).map(drop)
     }
 
     /// Writes several objects side by side, whose names are used by nobody else.
@@ -304,9 +349,9 @@ impl Objects {
     /// # Errors
     /// As [`Objects::get`].
     pub fn put_all(&self, objects: Vec<(String, Vec<u8>)>) -> Result<()> {
-        self.count(objects.len() as u64);
+        self.count(Op::Put, objects.len() as u64);
         let put = |(key, bytes): (String, Vec<u8>)| {
-            let (path, failed) = (self.path(&key), self.failed(&key));
+            let (path, failed) = (self.path(&key), self.failed(Op::Put, &key));
             async move { self.store.put(&path, bytes.into()).await.map_err(failed) }
         };
         let work = stream::iter(objects.into_iter().map(put)).buffered(SIDE_BY_SIDE);
@@ -320,7 +365,7 @@ impl Objects {
     /// # Errors
     /// As [`Objects::get`].
     pub fn create(&self, key: &str, bytes: impl Into<Bytes>) -> Result<Created> {
-        self.count(1);
+        self.count(Op::Put, 1);
         let path = self.path(key);
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
         let payload = bytes.into().into();
@@ -331,7 +376,7 @@ impl Objects {
                 object_store::Error::AlreadyExists { .. }
                 | object_store::Error::Precondition { .. },
             ) => Ok(Created::Existed),
-            Err(error) => Err(self.failed(key)(error)),
+            Err(error) => Err(self.failed(Op::Put, key)(error)),
         }
     }
 
@@ -347,9 +392,9 @@ impl Objects {
     }
 
     pub(crate) fn multipart(&self, key: &str) -> Result<Box<dyn MultipartUpload>> {
-        self.count(1);
+        self.count(Op::Put, 1);
         let path = self.path(key);
-        self.run(key, self.store.put_multipart(&path))
+        self.run(Op::Put, key, self.store.put_multipart(&path))
     }
 
     pub(crate) fn finish<T>(
@@ -358,8 +403,8 @@ impl Objects {
         requests: u64,
         work: impl Future<Output = object_store::Result<T>>,
     ) -> Result<T> {
-        self.count(requests);
-        self.run(key, work)
+        self.count(Op::Put, requests);
+        self.run(Op::Put, key, work)
     }
 
     /// Deletes objects. Those that are not there are no error.
@@ -367,9 +412,9 @@ impl Objects {
     /// # Errors
     /// As [`Objects::get`].
     pub fn delete(&self, keys: &[String]) -> Result<()> {
-        self.count(keys.len() as u64);
+        self.count(Op::Delete, keys.len() as u64);
         let delete = |key: &String| {
-            let (path, failed) = (self.path(key), self.failed(key));
+            let (path, failed) = (self.path(key), self.failed(Op::Delete, key));
             async move { found(self.store.delete(&path).await.map_err(failed)).map(drop) }
         };
         let work = stream::iter(keys.iter().map(delete)).buffered(SIDE_BY_SIDE).try_collect();
@@ -382,9 +427,10 @@ impl Objects {
     /// As [`Objects::get`].
     pub fn list(&self, folder: &str) -> Result<Vec<Meta>> {
         let path = self.path(folder);
-        let listed = self.run(folder, self.store.list(Some(&path)).try_collect::<Vec<_>>());
+        let listed =
+            self.run(Op::List, folder, self.store.list(Some(&path)).try_collect::<Vec<_>>());
         let listed = found(listed)?.unwrap_or_default();
-        self.count((listed.len() as u64).div_ceil(PAGE).max(1));
+        self.count(Op::List, (listed.len() as u64).div_ceil(PAGE).max(1));
         let mut metas: Vec<_> = listed.into_iter().map(|meta| self.meta(meta)).collect();
         metas.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(metas)
@@ -395,9 +441,10 @@ impl Objects {
     /// # Errors
     /// As [`Objects::get`].
     pub fn folders(&self, folder: &str) -> Result<Vec<String>> {
-        self.count(1);
+        self.count(Op::List, 1);
         let path = self.path(folder);
-        let listed = found(self.run(folder, self.store.list_with_delimiter(Some(&path))))?;
+        let listed =
+            found(self.run(Op::List, folder, self.store.list_with_delimiter(Some(&path))))?;
         let prefixes = listed.map(|listed| listed.common_prefixes).unwrap_or_default();
         let names = prefixes.iter().filter_map(|path| path.filename().map(str::to_owned));
         let mut names: Vec<_> = names.collect();

@@ -33,8 +33,8 @@ impl Objects {
 /// Opens one file by its address: `http(s)://`, `s3://`, `gs://`, `az://`, or
 /// `hf://ns/name[@rev]/path` (the hub of `HF_ENDPOINT`, the token of `HF_TOKEN` or of its client).
 ///
-/// It blocks, and so does whatever reads the file: from asynchronous code, call it where blocking
-/// is allowed (`tokio::task::spawn_blocking`).
+/// It blocks, and so does whatever reads the file: asynchronous code calls both by
+/// [`unblock`](crate::unblock).
 ///
 /// # Errors
 /// As [`open_url_with`].
@@ -79,7 +79,7 @@ pub fn open_url_with(address: &str, options: &UrlOptions) -> Result<RemoteFile> 
 }
 
 /// Opens a file on a web server; or its packed form, where that is wanted and announced.
-fn open_web(
+pub(crate) fn open_web(
     url: &Url,
     token: Option<&str>,
     options: &UrlOptions,

@@ -104,6 +104,6 @@ fn client() -> Result<Client> {
 
 /// Chooses how connections are encrypted, unless the program has chosen: reqwest was built without
 /// a choice of its own.
-pub(crate) fn choose_encryption() {
+pub fn choose_encryption() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }

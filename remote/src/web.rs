@@ -62,7 +62,7 @@ pub(crate) struct Answer {
 }
 
 /// The outcome of one attempt.
-enum Failed {
+pub(crate) enum Failed {
     /// Another attempt may succeed, after a while.
     Again {
         error: Error,
@@ -303,19 +303,19 @@ impl Web {
 }
 
 /// The attempts that are left.
-struct Retries {
+pub(crate) struct Retries {
     left: u32,
     backoff: Duration,
     end: Instant,
 }
 
 impl Retries {
-    fn new(timeout: Duration) -> Self {
+    pub(crate) fn new(timeout: Duration) -> Self {
         Self { left: RETRIES, backoff: BACKOFF, end: Instant::now() + timeout * AGAIN }
     }
 
     /// Waits until another attempt may be made; returns the error if none may.
-    async fn wait(&mut self, failed: Failed) -> Result<()> {
+    pub(crate) async fn wait(&mut self, failed: Failed) -> Result<()> {
         let (error, wait, cost) = match failed {
             Failed::For(error) => return Err(error),
             Failed::Again { error, wait } => (error, wait, 1),

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use at1w_container::ReadAt;
-use at1w_remote::{Error, RemoteFile, UrlOptions, open_url, open_url_with};
+use at1w_remote::{Error, RemoteFile, UrlOptions, open_url, open_url_with, unblock};
 
 use self::server::{Fault, Server};
 
@@ -265,4 +265,21 @@ fn the_packed_form_is_read_where_it_is_announced() {
     assert_eq!(server.take_requests(), 2);
     open_url(&url).unwrap();
     assert_eq!(server.take_requests(), 1);
+}
+
+#[test]
+fn asynchronous_code_reads_without_blocking() {
+    let server = Server::start(b"0123456789".to_vec());
+    let url = server.url("model.bin");
+    let read = async move {
+        let file = unblock(move || open_url(&url)).await.unwrap().unwrap();
+        let range = unblock(move || file.read_at(2..5).map(|bytes| bytes.into_owned()));
+        range.await.unwrap().unwrap()
+    };
+    assert_eq!(futures_executor::block_on(read), b"234");
+    let failing = unblock(|| -> u8 { panic!("as expected") });
+    let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        futures_executor::block_on(failing)
+    }));
+    assert!(panic.is_err());
 }

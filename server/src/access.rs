@@ -8,10 +8,11 @@ use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, HOST};
 
 use crate::address::RepoId;
-use crate::claim::Owner;
 use crate::config::Anonymous;
 use crate::error::{Answer, Problem};
 use crate::hub::Hub;
+use crate::owner::Owner;
+use crate::session;
 use crate::token::{Role, Token};
 
 /// The one who asks.
@@ -38,6 +39,16 @@ impl Who {
         let secret = bearer(header.to_str().unwrap_or_default());
         let token = secret.map(|secret| hub.tokens.find(secret)).transpose()?.flatten();
         token.map(Self::Token).ok_or_else(Problem::unknown_token)
+    }
+
+    /// Finds out who asks for a page: a browser shows a token by its session.
+    pub(crate) fn of_page(hub: &Hub, headers: &HeaderMap, peer: SocketAddr) -> Answer<Self> {
+        if !headers.contains_key(AUTHORIZATION)
+            && let Some(token) = session::find(hub, headers)?
+        {
+            return Ok(Self::Token(token));
+        }
+        Self::of(hub, headers, peer)
     }
 
     /// Returns the name for logs and commits.

@@ -67,6 +67,8 @@ impl Kind {
 #[derive(Clone, Debug)]
 pub(crate) struct RepoId {
     pub(crate) kind: Kind,
+    /// The namespace as it was spelled: a store has small letters alone.
+    namespace: String,
     /// The name in the store.
     pub(crate) repo: RepoName,
 }
@@ -78,8 +80,9 @@ impl RepoId {
         if other {
             return Err(Problem::bad(format!("{name:?} is reserved for other kinds")));
         }
-        let repo = RepoName::new(namespace, &format!("{}{name}", kind.prefix()))?;
-        Ok(Self { kind, repo })
+        let stored = namespace.to_ascii_lowercase();
+        let repo = RepoName::new(&stored, &format!("{}{name}", kind.prefix()))?;
+        Ok(Self { kind, namespace: namespace.into(), repo })
     }
 
     /// Returns the repository with a name in the store.
@@ -87,13 +90,13 @@ impl RepoId {
         let repo: RepoName = stored.parse()?;
         let kinds = [Kind::Dataset, Kind::Space];
         let kind = kinds.into_iter().find(|kind| repo.name.starts_with(kind.prefix()));
-        Ok(Self { kind: kind.unwrap_or(Kind::Model), repo })
+        let namespace = repo.namespace.clone();
+        Ok(Self { kind: kind.unwrap_or(Kind::Model), namespace, repo })
     }
 
-    /// Returns the name as clients know it.
+    /// Returns the name as the client spells it.
     pub(crate) fn shown(&self) -> String {
-        let RepoName { namespace, name } = &self.repo;
-        format!("{namespace}/{}", &name[self.kind.prefix().len()..])
+        format!("{}/{}", self.namespace, &self.repo.name[self.kind.prefix().len()..])
     }
 }
 
@@ -118,6 +121,17 @@ impl Query {
     pub(crate) fn all<'a>(&'a self, name: &str) -> std::vec::IntoIter<&'a str> {
         let of = self.0.iter().filter(|(known, _)| known == name);
         of.map(|(_, value)| value.as_str()).collect::<Vec<_>>().into_iter()
+    }
+
+    /// Writes the query with other values for some parameters; an empty one leaves it out.
+    pub(crate) fn with(&self, changed: &[(&str, &str)]) -> String {
+        let is_kept = |name: &str| changed.iter().all(|(known, _)| *known != name);
+        let own = self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let own = own.filter(|(name, _)| is_kept(name));
+        let new = changed.iter().copied().filter(|(_, value)| !value.is_empty());
+        let pairs =
+            own.chain(new).map(|(name, value)| format!("{}={}", encode(name), encode(value)));
+        pairs.collect::<Vec<_>>().join("&")
     }
 
     /// Whether a parameter says yes.
@@ -154,6 +168,11 @@ pub(crate) fn decode(text: &str, form: bool) -> Answer<String> {
     String::from_utf8(bytes).map_err(|_| Problem::bad("The address is not valid UTF-8"))
 }
 
+/// Whether a name is one of a commit.
+pub(crate) fn is_commit(name: &str) -> bool {
+    name.len() == 40 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 /// Encodes a segment of a path.
 pub(crate) fn encode(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
@@ -177,6 +196,8 @@ mod tests {
         assert_eq!(query.get("b"), Some("x y+"));
         assert_eq!(query.all("expand[]").count(), 2);
         assert!(query.flag("a") && !query.flag("c"));
+        let query = Query::parse("a=1&b=%26+x&page=3").unwrap();
+        assert_eq!(query.with(&[("page", ""), ("sort", "-b")]), "a=1&b=%26%20x&sort=-b");
         assert_eq!(encode("ü a/+"), "%C3%BC%20a%2F%2B");
     }
 
@@ -187,5 +208,7 @@ mod tests {
         assert_eq!(RepoId::of(&id.repo.to_string()).unwrap().kind, Kind::Dataset);
         assert!(RepoId::new(Kind::Model, "lab", "dataset--m").is_err());
         assert!(RepoId::new(Kind::Model, "..", "m").is_err());
+        let id = RepoId::new(Kind::Model, "Lab", "M").unwrap();
+        assert_eq!((id.shown(), id.repo.to_string()), ("Lab/M".into(), "lab/M".into()));
     }
 }

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use at1w_remote::Objects;
 use serde_json::Value;
 
-use crate::hub::random;
+use crate::random::random;
 
 /// Records an action, which is acknowledged afterwards.
 pub(crate) fn record(objects: &Objects, mut record: Value) -> Result<(), at1w_remote::Error> {

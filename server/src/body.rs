@@ -3,7 +3,6 @@
 
 use std::io::{Seek, Write};
 use std::ops::Deref;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -13,14 +12,15 @@ use axum::body::{Body, Bytes};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_LENGTH;
 use futures_util::StreamExt;
+use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use crate::call::{Call, blocking};
 use crate::error::{Answer, Problem};
 use crate::hub::Hub;
+use crate::memory::Share;
 
 /// The largest body that is read into memory, in bytes.
 pub(crate) const SHORT: u64 = 8 << 20;
@@ -30,51 +30,6 @@ const STRANGERS: u64 = 256 << 10;
 
 /// The number of bytes of a body that are written at a time.
 const PIECE: usize = 256 << 10;
-
-/// The unit that memory for bodies is counted in, in bytes.
-const UNIT: usize = 4 << 10;
-
-/// A share of the memory for bodies, which is given back when it is dropped.
-pub(crate) struct Share {
-    hub: Arc<Hub>,
-    permits: Option<OwnedSemaphorePermit>,
-}
-
-impl Share {
-    fn none(hub: &Arc<Hub>) -> Self {
-        Self { hub: Arc::clone(hub), permits: None }
-    }
-
-    /// Waits for a share. Who waits holds none.
-    pub(crate) async fn wait(hub: &Arc<Hub>, len: u64) -> Answer<Self> {
-        let units = (len as usize).div_ceil(UNIT) as u32;
-        let permits = Arc::clone(&hub.memory).acquire_many_owned(units).await;
-        Ok(Self { hub: Arc::clone(hub), permits: Some(permits.map_err(Problem::internal)?) })
-    }
-
-    /// Has the share be one for `len` bytes, if there is memory.
-    fn grow(&mut self, len: usize) -> Answer<()> {
-        let held = self.permits.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        let more = len.div_ceil(UNIT).saturating_sub(held) as u32;
-        if more == 0 {
-            return Ok(());
-        }
-        let Ok(permits) = Arc::clone(&self.hub.memory).try_acquire_many_owned(more) else {
-            return Err(Problem::busy("Too many requests at the same time: try again"));
-        };
-        match &mut self.permits {
-            Some(held) => held.merge(permits),
-            none => *none = Some(permits),
-        }
-        Ok(())
-    }
-}
-
-/// Returns the number of units of memory that a limit in bytes allows. The largest body that waits
-/// for memory fits in any case.
-pub(crate) fn units(limit: u64) -> usize {
-    (limit as usize).max(2 * crate::xet::LARGEST as usize).div_ceil(UNIT)
-}
 
 /// A body in memory.
 pub(crate) struct InMemory {
@@ -164,7 +119,7 @@ pub(crate) async fn read(call: &Call, body: Body, limit: u64) -> Answer<InMemory
     let limit = if call.who.token().is_some() { limit } else { limit.min(STRANGERS) };
     check_claim(call, limit)?;
     let mut stream = body.into_data_stream();
-    let (mut bytes, mut share) = (Vec::new(), Share::none(&call.hub));
+    let (mut bytes, mut share) = (Vec::new(), call.hub.memory.none());
     // A body that comes byte by byte would hold its memory for hours.
     let until = Instant::now() + 2 * idle(call);
     loop {
@@ -179,36 +134,64 @@ pub(crate) async fn read(call: &Call, body: Body, limit: u64) -> Answer<InMemory
     Ok(InMemory { bytes, _share: share })
 }
 
-/// What of a body is on the staging disk.
-struct Written {
+/// A file on the staging disk that is being written.
+pub(crate) struct Writing {
     file: NamedTempFile,
     hasher: Sha256,
+    /// The hash by which git names the file, where that is wanted.
+    git: Option<Sha1>,
+    /// The bytes that are to be written next.
+    waiting: Vec<u8>,
 }
 
-impl Written {
-    fn new(folder: &Path) -> Answer<Self> {
-        Ok(Self { file: NamedTempFile::new_in(folder)?, hasher: Sha256::new() })
+impl Writing {
+    /// Begins a file. `git` is its length, where its name in git is wanted.
+    pub(crate) async fn begin(hub: &Arc<Hub>, git: Option<u64>) -> Answer<Self> {
+        let hub = Arc::clone(hub);
+        blocking(move || {
+            let file = NamedTempFile::new_in(hub.staging.path())?;
+            let git = git.map(|len| Sha1::new_with_prefix(format!("blob {len}\0")));
+            Ok(Self { file, hasher: Sha256::new(), git, waiting: Vec::new() })
+        })
+        .await
     }
 
-    /// Writes the next piece. No thread waits for a client meanwhile.
-    async fn write(mut self, piece: Vec<u8>) -> Answer<Self> {
+    /// Adds bytes. No thread waits for a client meanwhile.
+    pub(crate) async fn add(mut self, piece: &[u8]) -> Answer<Self> {
+        self.waiting.extend_from_slice(piece);
+        if self.waiting.len() < PIECE { Ok(self) } else { self.write().await }
+    }
+
+    async fn write(mut self) -> Answer<Self> {
         blocking(move || {
+            let piece = std::mem::take(&mut self.waiting);
             self.hasher.update(&piece);
+            if let Some(git) = &mut self.git {
+                git.update(&piece);
+            }
             self.file.write_all(&piece)?;
             Ok(self)
         })
         .await
+    }
+
+    /// Ends the file; returns its SHA-256, and its name in git where that is wanted.
+    pub(crate) async fn end(self) -> Answer<(NamedTempFile, Digest, Option<String>)> {
+        let Self { mut file, hasher, git, .. } = self.write().await?;
+        file.rewind()?;
+        let hexadecimal = |byte: u8| format!("{byte:02x}");
+        let git = git.map(|git| git.finalize().into_iter().map(hexadecimal).collect());
+        Ok((file, Digest(hasher.finalize().into()), git))
     }
 }
 
 /// Writes a body of at most `limit` bytes to the staging disk.
 pub(crate) async fn spool(call: &Arc<Call>, body: Body, limit: u64) -> Answer<Spooled> {
     let claim = check_claim(call, limit)?;
-    let hub = Arc::clone(&call.hub);
-    let mut quota = Quota::take(&hub, claim.unwrap_or(0))?;
-    let mut written = blocking(move || Written::new(hub.staging.path())).await?;
+    let mut quota = Quota::take(&call.hub, claim.unwrap_or(0))?;
+    let mut writing = Writing::begin(&call.hub, None).await?;
     let mut stream = body.into_data_stream();
-    let (mut waiting, mut len) = (Vec::new(), 0_u64);
+    let mut len = 0_u64;
     while let Some(piece) = next(&mut stream, idle(call)).await? {
         len += piece.len() as u64;
         if len > limit {
@@ -217,12 +200,8 @@ pub(crate) async fn spool(call: &Arc<Call>, body: Body, limit: u64) -> Answer<Sp
         if claim.is_none() {
             quota.grow(piece.len() as u64, call.hub.config.limits.staging)?;
         }
-        waiting.extend_from_slice(&piece);
-        if waiting.len() >= PIECE {
-            written = written.write(std::mem::take(&mut waiting)).await?;
-        }
+        writing = writing.add(&piece).await?;
     }
-    let Written { mut file, hasher } = written.write(waiting).await?;
-    file.rewind()?;
-    Ok(Spooled::new(file, len, Digest(hasher.finalize().into()), quota))
+    let (file, sha256, _) = writing.end().await?;
+    Ok(Spooled::new(file, len, sha256, quota))
 }

@@ -3,16 +3,17 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use at1w_registry::Store;
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, HOST, HeaderValue};
 use axum::http::{HeaderMap, Method, Response, StatusCode};
 use serde::Serialize;
-use tokio::sync::Semaphore;
 
 use crate::access::Who;
 use crate::address::Query;
 use crate::error::{Answer, Problem};
 use crate::hub::Hub;
+pub(crate) use crate::work::{blocking, worked};
 
 /// A request without its body.
 pub(crate) struct Call {
@@ -45,6 +46,12 @@ impl Call {
         }
     }
 
+    /// Returns the store for changes, which name the caller and the request.
+    pub(crate) fn store(&self) -> Store {
+        let token = self.who.token().map(|token| token.id.as_str());
+        self.hub.store.acting_as(self.who.name()).for_request(&self.id, token)
+    }
+
     /// Counts what strangers ask, those who guess addresses and tokens included.
     pub(crate) fn known<T>(&self, who: Answer<T>) -> Answer<T> {
         if who.is_err() {
@@ -57,31 +64,6 @@ impl Call {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
-}
-
-/// Runs work that waits for the store or for the processor on a thread of its own. A panic in it is
-/// the end of this request alone.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Answer<T> + Send + 'static,
-) -> Answer<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(answer) => answer,
-        Err(error) => Err(Problem::internal(error)),
-    }
-}
-
-/// Runs work of which only so many run at the same time. The slot is that of the work: a client who
-/// hangs up does not end it.
-pub(crate) async fn worked<T: Send + 'static>(
-    slots: &Arc<Semaphore>,
-    work: impl FnOnce() -> Answer<T> + Send + 'static,
-) -> Answer<T> {
-    let slot = Arc::clone(slots).acquire_owned().await.map_err(Problem::internal)?;
-    blocking(move || {
-        let _slot = slot;
-        work()
-    })
-    .await
 }
 
 /// Returns an answer in JSON.

@@ -5,22 +5,7 @@ use at1w_remote::Created;
 
 use crate::error::{Answer, Problem};
 use crate::hub::Hub;
-
-/// The owner of a namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Owner {
-    Local,
-    Upstream,
-}
-
-impl Owner {
-    fn text(self) -> &'static str {
-        match self {
-            Self::Local => "local",
-            Self::Upstream => "upstream",
-        }
-    }
-}
+use crate::owner::Owner;
 
 impl Hub {
     /// Returns the owner of a namespace; `None` of one that nobody has used.

@@ -20,7 +20,7 @@ use tempfile::{NamedTempFile, TempPath};
 use crate::address::RepoId;
 use crate::body::{Quota, SHORT, Spooled, read, spool};
 use crate::call::{Call, blocking, json as answer, parse, worked};
-use crate::error::{Answer, Problem};
+use crate::error::{Answer, Problem, header_value};
 use crate::hub::Hub;
 use crate::listing::mark;
 use crate::manage::record;
@@ -34,6 +34,9 @@ pub(crate) const LINE: u64 = 48 << 20;
 
 /// The fewest digits by which a parent is named.
 const SHORTEST: usize = 7;
+
+/// The longest message of a commit, in bytes.
+pub(crate) const MESSAGE: usize = 64 << 10;
 
 /// The largest number of changes in a commit.
 const CHANGES: usize = 100_000;
@@ -118,13 +121,24 @@ pub(crate) fn parse_line(line: &[u8]) -> Answer<Line<'_>> {
     parse(line)
 }
 
+/// A commit does not begin with what it must.
+fn headless() -> Problem {
+    Problem::bad("A commit begins with its header")
+}
+
 /// The changes of a commit, with the files that travelled in it.
 #[derive(Default)]
 struct Parsed {
+    /// Whether the first line has come, which is the header.
+    begun: bool,
     message: String,
     parent: Option<String>,
+    /// The files whose names say weights and that hold none.
+    faults: Vec<String>,
     changes: Vec<(String, Change)>,
     files: Vec<TempPath>,
+    /// The files that come to the namespace, or are there, with their lengths.
+    lens: Vec<(Digest, u64)>,
 }
 
 impl Parsed {
@@ -136,7 +150,7 @@ impl Parsed {
             line.clear();
             let len = input.by_ref().take(LINE + 1).read_until(b'\n', &mut line)?;
             if len == 0 {
-                return Ok(parsed);
+                return if parsed.begun { Ok(parsed) } else { Err(headless()) };
             }
             if len as u64 > LINE {
                 let message = "A file in the commit is too large: upload it by LFS or Xet";
@@ -152,7 +166,12 @@ impl Parsed {
     }
 
     fn add(&mut self, hub: &Hub, namespace: &str, line: Line<'_>) -> Answer<()> {
+        let first = !std::mem::replace(&mut self.begun, true);
         let (path, change) = match line {
+            Line::Header { .. } if !first => {
+                return Err(Problem::bad("A commit has one header"));
+            }
+            _ if first && !matches!(line, Line::Header { .. }) => return Err(headless()),
             Line::Header { summary, description, parent_commit } => {
                 let rest = if description.is_empty() {
                     String::new()
@@ -160,6 +179,10 @@ impl Parsed {
                     format!("\n\n{description}")
                 };
                 self.message = format!("{summary}{rest}");
+                if self.message.len() > MESSAGE {
+                    let message = format!("The message has more than {MESSAGE} bytes");
+                    return Err(Problem::too_large(message));
+                }
                 self.parent = parent_commit;
                 return Ok(());
             }
@@ -171,6 +194,7 @@ impl Parsed {
                 let content = STANDARD.decode(content.as_bytes()).map_err(wrong)?;
                 let mut file = NamedTempFile::new_in(hub.staging.path())?;
                 file.write_all(&content)?;
+                self.lens.push((Digest::of(&content), content.len() as u64));
                 let file = file.into_temp_path();
                 let change = Change::Add(file.to_path_buf());
                 self.files.push(file);
@@ -189,6 +213,10 @@ impl Parsed {
                     let message = format!("{path}: {oid} has {} bytes", there.size);
                     return Err(Problem::bad(message));
                 }
+                if there.root.is_none() && path.to_ascii_lowercase().ends_with(".safetensors") {
+                    self.faults.push(path.clone());
+                }
+                self.lens.push((sha256, there.size));
                 (path, Change::Stored(sha256))
             }
             Line::DeletedFile { path } => (path, Change::Remove),
@@ -218,32 +246,34 @@ fn make(call: &Call, id: &RepoId, revision: &str, body: &Spooled) -> Answer {
     let token = call.who.token().map_or("", |token| token.sha256());
     let request = format!("{token} {name} {pull} {} {}", body.sha256, body.len);
     let request = Digest::of(request.as_bytes()).to_string();
-    if let Some(commit) = entry.commit.as_ref().filter(|_| entry.was_for(&request)) {
+    if let Some(commit) = entry.done_for(Some(&request)) {
         let branch = entry.branches.iter().find(|(_, found)| found.commit == commit.id);
         let number = branch.and_then(|(branch, _)| proposal_number(branch)).filter(|_| pull);
         return Ok(done(call, id, &commit.id, number));
     }
-    let mut parsed = Parsed::read(hub, &id.repo.namespace, body)?;
+    let parsed = Parsed::read(hub, &id.repo.namespace, body)?;
     let parent = parsed.parent.as_ref();
     let follows = |parent: &String| parent.len() >= SHORTEST && head.commit.starts_with(parent);
     if parent.is_some_and(|parent| !follows(parent)) {
         return Err(moved());
     }
+    hub.check_allowance(&id.repo.namespace, &parsed.lens)?;
     // Files in base64 lie beside the body.
     let _quota = Quota::take(hub, body.len)?;
     record(call, "commit", id, json!({ "branch": name, "pull": pull, "bytes": body.len }))?;
-    let store = hub.store.acting_as(call.who.name());
+    let store = call.store();
     let options = PushOptions::new()
         .message(&parsed.message)
         .request(request.as_str())
         .of(&entry)
         .level(hub.config.level);
-    let (changes, files) = (&mut parsed.changes, &mut parsed.files);
+    let changes = &parsed.changes;
     if !pull {
         let expected = parent.map_or(Expected::Any, |_| Expected::At(&head.commit));
         let options = options.branch(&name).expected(expected);
-        let pushed = apply(hub, &store, id, changes, files, &options)?;
-        return Ok(done(call, id, &pushed.commit, None));
+        let pushed = apply(&store, id, changes, &options)?;
+        hub.forget_files(&id.repo.namespace);
+        return Ok(warned(done(call, id, &pushed.commit, None), &parsed.faults));
     }
     let title: String =
         parsed.message.lines().next().unwrap_or_default().chars().take(60).collect();
@@ -253,10 +283,14 @@ fn make(call: &Call, id: &RepoId, revision: &str, body: &Spooled) -> Answer {
         let branch = proposal_branch(number);
         let options = options.branch(&branch).expected(Expected::New(Some(&head.commit)));
         let options = options.proposal(&proposal);
-        match apply(hub, &store, id, changes, files, &options) {
+        match apply(&store, id, changes, &options) {
             // Somebody else was faster.
             Err(problem) if problem.status == StatusCode::CONFLICT => number += 1,
-            pushed => return Ok(done(call, id, &pushed?.commit, Some(number))),
+            pushed => {
+                hub.forget_files(&id.repo.namespace);
+                let done = done(call, id, &pushed?.commit, Some(number));
+                return Ok(warned(done, &parsed.faults));
+            }
         }
     }
 }
@@ -282,43 +316,35 @@ fn done(call: &Call, id: &RepoId, commit: &str, pull: Option<u64>) -> Response<B
     answer(&done)
 }
 
-/// Applies changes. A file that the collector has condemned is stored anew.
+/// Adds a warning that clients print about files that are not what their names say.
+fn warned(mut response: Response<Body>, faults: &[String]) -> Response<Body> {
+    if let Some(first) = faults.first() {
+        let more = faults.len() - 1;
+        let others = if more > 0 { format!(" (and {more} others)") } else { String::new() };
+        let text = format!("weights; {first}{others} holds no weights, and is stored as it is");
+        response.headers_mut().insert("x-hf-warning", header_value(&text));
+    }
+    response
+}
+
+/// Applies changes.
 pub(crate) fn apply(
-    hub: &Hub,
     store: &Store,
     id: &RepoId,
-    changes: &mut [(String, Change)],
-    files: &mut Vec<TempPath>,
+    changes: &[(String, Change)],
     options: &PushOptions<'_>,
 ) -> Answer<Pushed> {
-    let namespace = &id.repo.namespace;
-    loop {
-        let missing = match store.apply(&id.repo, changes, options) {
-            Err(StoreError::NoFile { path, .. }) => path,
-            done => return Ok(done?),
-        };
-        let again = changes.iter_mut().find_map(|(path, change)| match change {
-            Change::Stored(sha256) if *path == missing => Some((*sha256, change)),
+    store.apply(&id.repo, changes, options).map_err(|error| {
+        let StoreError::NoFile { path, .. } = error else { return error.into() };
+        let stored = changes.iter().find_map(|(at, change)| match change {
+            Change::Stored(sha256) if *at == path => Some(sha256),
             _ => None,
         });
-        let Some((sha256, change)) = again else { return Err(Problem::no_entry(&missing)) };
-        let lost = || Problem::bad(format!("{missing}: {sha256} is damaged: upload it again"));
-        let found = store.find_file(namespace, sha256)?.ok_or_else(lost)?;
-        let original = store.original(namespace, &found)?;
-        let mut file = NamedTempFile::new_in(hub.staging.path())?;
-        let (mut at, mut hasher) = (0, <sha2::Sha256 as sha2::Digest>::new());
-        while at < found.size {
-            let to = found.size.min(at + (8 << 20));
-            let bytes = original.read(at..to).map_err(|_| lost())?;
-            sha2::Digest::update(&mut hasher, &bytes);
-            file.write_all(&bytes)?;
-            at = to;
+        match stored {
+            Some(sha256) => {
+                Problem::bad(format!("{path}: {sha256} is damaged or gone: upload it again"))
+            }
+            None => Problem::no_entry(&path),
         }
-        if Digest(sha2::Digest::finalize(hasher).into()) != sha256 {
-            return Err(lost());
-        }
-        let file = file.into_temp_path();
-        *change = Change::Add(file.to_path_buf());
-        files.push(file);
-    }
+    })
 }

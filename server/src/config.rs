@@ -1,10 +1,14 @@
 //! The configuration of a server. Every value has a default; `docs/REGISTRY.md` lists them.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use at1w_container::Level;
+use at1w_registry::{Billed, Price};
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
@@ -35,8 +39,41 @@ pub struct Config {
     pub limits: Limits,
     /// Another hub whose repositories are kept here.
     pub mirror: Mirror,
+    /// What usage costs, and how often it is added up.
+    pub meter: Meter,
+    /// The bytes that each namespace may hold, each file once; `*` is for all that are not named.
+    pub quotas: BTreeMap<String, u64>,
+    /// Where the numbers for Prometheus are.
+    pub metrics: Metrics,
+    /// How the store is scrubbed.
+    pub scrub: Scrub,
+    /// The file with the key that signs seals of usage records, and scrubs; empty is none.
+    pub secret_key: PathBuf,
+    /// What signs with that key.
+    #[serde(skip)]
+    pub signer: Option<SignWith>,
     /// The certificate, where no proxy has one.
     pub tls: Tls,
+    /// Whose signature a revision needs.
+    pub signatures: Signatures,
+}
+
+/// The keys of which one must have signed a revision before its files are handed out.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Signatures {
+    /// The files of the public keys, of minisign or of model signing; without any, nothing needs to
+    /// be signed.
+    pub keys: Vec<PathBuf>,
+    /// The path of a bundle of model signing in a revision.
+    pub bundle: String,
+}
+
+impl Default for Signatures {
+    fn default() -> Self {
+        Self { keys: Vec::new(), bundle: "model.sig".into() }
+    }
 }
 
 /// A certificate and its key, in files of PEM. Without them the server speaks plain HTTP.
@@ -50,6 +87,71 @@ pub struct Tls {
     pub key: PathBuf,
 }
 
+/// What usage costs, and how often it is added up.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Meter {
+    /// The price of a terabyte for a month; empty is none.
+    pub price: String,
+    /// The currency of it, as statements name it.
+    pub currency: String,
+    /// The size that is billed.
+    pub billed: Billed,
+    /// The seconds between two times at which sizes are added up; 0 is never.
+    pub sample: u64,
+}
+
+impl Default for Meter {
+    fn default() -> Self {
+        let (price, currency) = (String::new(), String::new());
+        Self { price, currency, billed: Billed::default(), sample: 3600 }
+    }
+}
+
+/// Where the numbers for Prometheus are.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Metrics {
+    /// An address that has them for whoever reaches it; without one a token is asked for.
+    pub listen: Option<SocketAddr>,
+}
+
+/// How the store is scrubbed.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Scrub {
+    /// The seconds after which a namespace is scrubbed again; 0 is never.
+    pub every: u64,
+    /// The number of bytes that are proven a second; 0 is any number.
+    pub rate: u64,
+}
+
+/// What signs a message, and returns why it cannot.
+#[derive(Clone)]
+pub struct SignWith(Arc<Sign>);
+
+type Sign = dyn Fn(&str) -> Result<String, String> + Send + Sync;
+
+impl SignWith {
+    /// Returns what signs by a function.
+    pub fn new(sign: impl Fn(&str) -> Result<String, String> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(sign))
+    }
+
+    pub(crate) fn sign(&self, message: &str) -> Result<String, String> {
+        (self.0)(message)
+    }
+}
+
+impl fmt::Debug for SignWith {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SignWith")
+    }
+}
+
 /// Another hub whose repositories are fetched when they are asked for, and kept.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -59,7 +161,8 @@ pub struct Mirror {
     pub upstream: String,
     /// The file with the token for it; empty is none.
     pub token_file: PathBuf,
-    /// The namespaces that are fetched from there; `*` is every one that nobody uses here.
+    /// The namespaces that are fetched from there; `*` is every one that nobody uses here. Where
+    /// none are named, an administrator chooses them by asking for them.
     pub namespaces: Vec<String>,
     /// Whether what is private or gated there is kept, as private, too.
     pub private: bool,
@@ -150,7 +253,14 @@ impl Default for Config {
             log: LogForm::Text,
             limits: Limits::default(),
             mirror: Mirror::default(),
+            meter: Meter::default(),
+            quotas: BTreeMap::new(),
+            metrics: Metrics::default(),
+            scrub: Scrub::default(),
+            secret_key: PathBuf::new(),
+            signer: None,
             tls: Tls::default(),
+            signatures: Signatures::default(),
         }
     }
 }
@@ -198,6 +308,9 @@ impl Config {
         let url = &config.public_url;
         if !url.is_empty() && !url.starts_with("http://") && !url.starts_with("https://") {
             return Err(format!("public_url = {url:?} does not begin with http:// or https://"));
+        }
+        if !config.meter.price.is_empty() {
+            Price::parse(&config.meter.price).map_err(|error| format!("price: {error}"))?;
         }
         Ok(Self { public_url: url.trim_end_matches('/').into(), ..config })
     }

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
-use axum::http::{Response, StatusCode};
+use axum::http::{HeaderMap, Response, StatusCode};
 use serde_json::{Value, json};
 
 /// A failure to start or to run a server.
@@ -159,20 +159,25 @@ impl Problem {
     }
 
     pub(crate) fn into_response(self) -> Response<Body> {
-        let More { headers: own, body, .. } = self.more.map(|more| *more).unwrap_or_default();
+        let body = self.more.as_ref().and_then(|more| more.body.clone());
         let body = body.unwrap_or_else(|| json!({ "error": self.message }));
         let mut response = Response::new(Body::from(body.to_string()));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        self.add_headers(headers);
+        response
+    }
+
+    /// Adds what clients read in the headers.
+    pub(crate) fn add_headers(&self, headers: &mut HeaderMap) {
         if let Some(code) = self.code {
             headers.insert("x-error-code", HeaderValue::from_static(code));
         }
         headers.insert("x-error-message", header_value(&self.message));
-        for (name, value) in own {
-            headers.insert(name, header_value(&value));
+        for (name, value) in self.more.iter().flat_map(|more| &more.headers) {
+            headers.insert(name, header_value(value));
         }
-        response
     }
 }
 

@@ -6,20 +6,20 @@ use std::sync::Arc;
 use at1w_container::Digest;
 use at1w_registry::{File, Original};
 use axum::body::Body;
-use axum::http::header::{
-    ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderValue,
-};
-use axum::http::{HeaderMap, HeaderName, Method, Response, StatusCode};
+use axum::http::header::CONTENT_LENGTH;
+use axum::http::{HeaderName, Method, Response, StatusCode};
 use sha2::{Digest as _, Sha256};
 use tracing::error;
 
-use crate::address::{RepoId, encode};
+use crate::address::RepoId;
 use crate::call::{Call, blocking};
 use crate::error::{Answer, Problem, header_value};
+use crate::hub::Hub;
 use crate::mirror::ensure;
 use crate::packed;
-use crate::revision::find;
-use crate::send::{Read, Wanted, respond, send, wanted};
+use crate::reads::ReadOf;
+use crate::revision::{find, find_stored};
+use crate::send::{Read, Wanted, common, respond, send, wanted};
 
 /// Files that are stored as they are and have at most this many bytes are verified as a whole
 /// before any range of them leaves.
@@ -56,12 +56,16 @@ pub(crate) async fn answer(
         return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD"));
     }
     ensure(&call, &id, &revision, false).await?;
+    let read_of = ReadOf(id.repo.to_string());
     let (asked, namespace) = (Arc::clone(&call), id.repo.namespace.clone());
     let (commit, file, path) = blocking(move || {
         let (call, hub) = (&asked, &asked.hub);
         let entry = call.who.read(hub, &id)?;
         let found = find(hub, &id, &entry, &revision)?;
         let tree = hub.tree(&id.repo.namespace, &found)?;
+        if let Some(signers) = &hub.signers {
+            signers.check(hub, &id, &find_stored(hub, &id, &entry, &revision)?, &tree)?;
+        }
         let file = tree.files.get(&path).cloned();
         let commit = found.commit;
         let file = file.ok_or_else(|| {
@@ -75,7 +79,9 @@ pub(crate) async fn answer(
         return Ok(whole(&call, pointer(&file).into_bytes(), &file.git, &commit, &path));
     }
     if call.query.flag("at1w") {
-        if let Some(answer) = packed::answer(&call, &namespace, &file, &commit, &path).await? {
+        let answer = packed::answer(&call, &namespace, &file, &commit, &path).await?;
+        if let Some(mut answer) = answer {
+            answer.extensions_mut().insert(read_of);
             return Ok(answer);
         }
     } else if file.root.is_some() && packed::is_wanted(&call) {
@@ -93,21 +99,9 @@ pub(crate) async fn answer(
     let wanted = wanted(&call.headers, &etag, size)?;
     let all = matches!(wanted, Wanted::All);
     let read = reader(&call, namespace, file, all);
-    send(&call, headers, wanted, size, read).await
-}
-
-/// Returns the headers that every answer about a file has.
-pub(crate) fn common(path: &str, commit: &str, etag: &str) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    let name = path.rsplit('/').next().unwrap_or_default();
-    let plain: String = name.chars().map(|c| if c == '"' || c == '\\' { '_' } else { c }).collect();
-    let shown = format!("inline; filename*=UTF-8''{}; filename=\"{plain}\";", encode(name));
-    headers.insert("x-repo-commit", header_value(commit));
-    headers.insert(ETAG, header_value(&format!("\"{etag}\"")));
-    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    headers.insert(CONTENT_DISPOSITION, header_value(&shown));
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-    headers
+    let mut response = send(&call, headers, wanted, size, read).await?;
+    response.extensions_mut().insert(read_of);
+    Ok(response)
 }
 
 /// Answers with bytes that are in memory.
@@ -118,29 +112,45 @@ fn whole(call: &Call, bytes: Vec<u8>, etag: &str, commit: &str, path: &str) -> R
     respond(StatusCode::OK, headers, if head { Body::empty() } else { bytes.into() })
 }
 
-/// Returns what reads the pieces of an original, each verified.
-fn reader(call: &Call, namespace: String, file: File, all: bool) -> Read {
-    let (hub, request) = (Arc::clone(&call.hub), call.id.clone());
-    let mut hasher = all.then(Sha256::new);
-    let mut opened: Option<Arc<Original>> = None;
-    let path = call.path.clone();
-    Box::new(move |range: Range<u64>| {
+/// A file that is read for a request.
+pub(crate) struct Opened {
+    hub: Arc<Hub>,
+    request: String,
+    path: String,
+    namespace: String,
+    file: File,
+    original: Option<Arc<Original>>,
+}
+
+impl Opened {
+    pub(crate) fn of(call: &Call, namespace: String, file: File) -> Self {
+        let (hub, request) = (Arc::clone(&call.hub), call.id.clone());
+        Self { hub, request, path: call.path.clone(), namespace, file, original: None }
+    }
+
+    /// Reads something of the file: what is damaged is noted and not read again for a while, and a
+    /// file that has moved is opened again.
+    pub(crate) fn read<T>(
+        &mut self,
+        mut work: impl FnMut(&Original, &File) -> Result<T, at1w_registry::Error>,
+    ) -> Answer<T> {
+        let Self { hub, request, path, namespace, file, original } = self;
         let mut again = false;
         loop {
-            let original = match opened.take() {
-                Some(original) => original,
-                None => hub.original(&namespace, &file)?,
+            let opened = match original.take() {
+                Some(opened) => opened,
+                None => hub.original(namespace, file)?,
             };
-            let error = match piece(&original, &file, range.clone(), hasher.as_mut()) {
-                Ok(bytes) => {
-                    opened = Some(original);
-                    return Ok(bytes);
+            let error = match work(&opened, file) {
+                Ok(done) => {
+                    *original = Some(opened);
+                    return Ok(done);
                 }
                 Err(error) => error,
             };
-            hub.forget(&namespace, file.sha256);
+            hub.forget(namespace, file.sha256);
             if error.is_integrity() {
-                hub.mark_damaged(&namespace, file.sha256);
+                hub.mark_damaged(namespace, file.sha256);
                 error!(request, path, sha256 = %file.sha256, %error, "damaged");
                 return Err(error.into());
             }
@@ -149,6 +159,23 @@ fn reader(call: &Call, namespace: String, file: File, all: bool) -> Read {
                 return Err(error.into());
             }
         }
+    }
+
+    /// Reads the first bytes of a short file, verified; `None` of a longer one.
+    pub(crate) fn start(&mut self, len: u64) -> Answer<Option<Vec<u8>>> {
+        if self.file.size > WHOLE {
+            return Ok(None);
+        }
+        self.read(|original, file| Ok(Some(piece(original, file, 0..len.min(file.size), None)?)))
+    }
+}
+
+/// Returns what reads the pieces of an original, each verified.
+fn reader(call: &Call, namespace: String, file: File, all: bool) -> Read {
+    let mut hasher = all.then(Sha256::new);
+    let mut opened = Opened::of(call, namespace, file);
+    Box::new(move |range: Range<u64>| {
+        opened.read(|original, file| piece(original, file, range.clone(), hasher.as_mut()))
     })
 }
 

@@ -2,32 +2,40 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use at1w_container::fs::write_secret;
 use at1w_container::{Digest, Limits};
-use at1w_registry::{File, Original, Ref, Store, Tree};
+use at1w_registry::{Commit, File, Original, Ref, Store, Tree};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
+use crate::allowance::Allowances;
 use crate::audit;
-use crate::body::units;
 use crate::cache::Cache;
-use crate::claim::Owner;
 use crate::config::Config;
 use crate::error::{Answer, Error, Problem, Result};
+use crate::memory::Memory;
+use crate::metrics::Metrics;
 use crate::mirror::Mirror;
+use crate::owner::Owner;
 use crate::rate::Rate;
+use crate::reads::Reads;
+use crate::scrub::Scrubs;
 use crate::sign::Key;
+use crate::signed::Signers;
 use crate::staging::Staging;
-use crate::token::{NewToken, Role, Tokens};
+use crate::token::{NewToken, Role, Tokens, secret};
+use crate::usage::Usages;
+use crate::work::Slots;
 
 /// The largest index of a packed file that is opened, with its header, in bytes.
-const INDEX: u64 = 64 << 20;
+pub(crate) const INDEX: u64 = 64 << 20;
 
 /// The number of times by which an opened file takes more memory than its header has bytes.
 const HEADER_WEIGHT: u64 = 32;
@@ -52,17 +60,21 @@ pub(crate) struct Hub {
     /// The number of bytes in it.
     pub(crate) staged: Arc<AtomicU64>,
     /// The uploads that are packed, and the commits that are made.
-    pub(crate) packing: Arc<Semaphore>,
+    pub(crate) packing: Slots,
     pub(crate) committing: Arc<Semaphore>,
     /// The pieces that are decoded.
     pub(crate) decoding: Arc<Semaphore>,
     /// The memory for bodies.
-    pub(crate) memory: Arc<Semaphore>,
+    pub(crate) memory: Memory,
     pub(crate) requests: Rate,
     /// Requests that show no good token, by address.
     pub(crate) strangers: Rate,
     pub(crate) downloads: Rate,
     pub(crate) mirror: Option<Mirror>,
+    /// Those whose signatures are asked for.
+    pub(crate) signers: Option<Signers>,
+    pub(crate) scrubs: Scrubs,
+    pub(crate) usages: Usages,
     owners: Mutex<HashMap<String, Owner>>,
     /// Whether the store answered, and when it was asked.
     asked: Mutex<Option<(Instant, Answer<()>)>>,
@@ -70,15 +82,16 @@ pub(crate) struct Hub {
     originals: Cache<(String, Digest), Original>,
     /// The files that were found damaged, and when.
     damaged: Mutex<HashMap<(String, Digest), Instant>>,
-    /// The number of times that damage was found.
-    pub(crate) verify_failures: AtomicU64,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) reads: Reads,
+    pub(crate) allowances: Allowances,
 }
 
 impl Hub {
     /// Opens a store, which is made at an absent or empty place, with its secrets.
     pub(crate) fn open(store: Store, config: Config) -> Result<Self> {
         store.init()?;
-        let store = store.limits(Limits::default().index_len(INDEX));
+        let store = store.limits(Limits::default().index_len(INDEX)).remembering();
         let secrets = config.secrets_of(&store);
         make_private(&secrets)?;
         let key = Key::read_or_make(&secrets.join("signing-key"))?;
@@ -97,31 +110,53 @@ impl Hub {
             key,
             staging,
             staged: Arc::default(),
-            packing: Arc::new(Semaphore::new(config.limits.packing.max(1))),
+            packing: Slots::new(config.limits.packing),
             committing: Arc::new(Semaphore::new(config.limits.packing.max(1))),
             decoding: Arc::new(Semaphore::new(decoding)),
-            memory: Arc::new(Semaphore::new(units(config.limits.memory))),
+            memory: Memory::new(config.limits.memory),
             requests: Rate::new("api", config.limits.requests),
             strangers: Rate::new("api", config.limits.requests),
             downloads: Rate::new("resolvers", config.limits.downloads),
             mirror: Mirror::new(config.mirror.clone())?,
+            signers: Signers::read(&config.signatures)?,
             trees: Cache::new(config.limits.cache / 2),
             originals: Cache::new(config.limits.cache / 2),
             config,
+            scrubs: Scrubs::default(),
+            usages: Usages::default(),
             owners: Mutex::default(),
             asked: Mutex::default(),
             damaged: Mutex::default(),
-            verify_failures: AtomicU64::new(0),
+            metrics: Arc::new(Metrics::new()),
+            reads: Reads::default(),
+            allowances: Allowances::default(),
         })
     }
 
-    /// Returns the tree of a commit, which never changes.
+    /// Returns the tree of a branch or a tag.
     pub(crate) fn tree(&self, namespace: &str, found: &Ref) -> Answer<Arc<Tree>> {
-        let key = (namespace.to_owned(), found.tree);
+        self.tree_with(namespace, found.tree, || Ok(self.store.tree_of(namespace, found)?))
+    }
+
+    /// Returns the tree of a commit.
+    pub(crate) fn tree_of(&self, namespace: &str, commit: &Commit) -> Answer<Arc<Tree>> {
+        self.tree_with(namespace, commit.tree, || {
+            Ok(self.store.tree_of_commit(namespace, commit)?)
+        })
+    }
+
+    /// Returns a tree, which never changes.
+    fn tree_with(
+        &self,
+        namespace: &str,
+        digest: Digest,
+        read: impl FnOnce() -> Answer<Tree>,
+    ) -> Answer<Arc<Tree>> {
+        let key = (namespace.to_owned(), digest);
         if let Some(tree) = self.trees.get(&key) {
             return Ok(tree);
         }
-        let tree = Arc::new(self.store.tree_of(namespace, found)?);
+        let tree = Arc::new(read()?);
         let weight = |path: &String| path.len() as u64 + ENTRY_WEIGHT;
         self.trees.insert(key, &tree, tree.files.keys().map(weight).sum());
         Ok(tree)
@@ -175,7 +210,7 @@ impl Hub {
 
     /// Notes that a file is damaged: it is refused for a while.
     pub(crate) fn mark_damaged(&self, namespace: &str, sha256: Digest) {
-        self.verify_failures.fetch_add(1, Ordering::Relaxed);
+        self.metrics.refuted("serve", 1);
         let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
         damaged.insert((namespace.to_owned(), sha256), Instant::now());
     }
@@ -204,13 +239,6 @@ impl Hub {
     }
 }
 
-/// Returns 64 random bits in hexadecimal.
-pub(crate) fn random() -> String {
-    let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes).expect("the operating system has random bytes");
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// Makes a folder that only its owner may look into.
 fn make_private(folder: &Path) -> Result<()> {
     let failed = |cause| Error::Io { what: format!("folder {}", folder.display()), cause };
@@ -226,19 +254,31 @@ fn make_private(folder: &Path) -> Result<()> {
 
 /// Makes the first token of a store that has none, for its administrator, in a file of mode 0600.
 fn first_token(tokens: &Tokens, path: &Path) -> Result<()> {
-    if path.exists() || !tokens.list()?.is_empty() {
+    let failed = |cause| Error::Io { what: format!("the token {}", path.display()), cause };
+    if path.exists() {
         return Ok(());
     }
-    let new = NewToken {
-        // `admin` is no namespace, and a name without one is looked for in that of the caller.
-        name: "root".into(),
-        role: Role::Admin,
-        namespaces: Vec::new(),
-        lifetime: None,
-    };
-    let (secret, _) = tokens.create(&new)?;
-    write_secret(path, format!("{secret}\n").as_bytes()).map_err(|error| Error::Io {
-        what: format!("the token {}", path.display()),
-        cause: std::io::Error::other(error.to_string()),
-    })
+    // It is written before it holds, and has its name afterwards: nobody is left with a token that
+    // he does not know, whenever the server is killed.
+    let new = path.with_extension("new");
+    let there = tokens.list()?;
+    if there.tokens.is_empty() && there.damaged.is_empty() {
+        if !new.exists() {
+            write_secret(&new, format!("{}\n", secret()).as_bytes())
+                .map_err(|error| failed(io::Error::other(error.to_string())))?;
+        }
+        let secret = fs::read_to_string(&new).map_err(failed)?;
+        let wish = NewToken {
+            // `admin` is no namespace, and a name without one is looked for in that of the caller.
+            name: "root".into(),
+            role: Role::Admin,
+            namespaces: Vec::new(),
+            lifetime: None,
+        };
+        tokens.insert(secret.trim(), &wish, "")?;
+    }
+    match fs::rename(&new, path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
+        _ => Ok(()),
+    }
 }

@@ -22,6 +22,7 @@ pub(crate) fn keep(
     path: &Path,
     progress: &dyn Progress,
 ) -> Answer<Stored> {
+    hub.check_allowance(namespace, &[(sha256, path.metadata()?.len())])?;
     // Uploads have no names yet. One that only looks like weights is stored as it is.
     let name = if may_be_weights(path)? { "upload.safetensors" } else { "upload" };
     let level = hub.config.level;

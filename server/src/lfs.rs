@@ -79,6 +79,9 @@ async fn batch(call: Arc<Call>, id: RepoId, body: Body) -> Answer {
         if batch.objects.len() > OBJECTS {
             return Err(Problem::too_large(format!("More than {OBJECTS} objects")));
         }
+        let asked = batch.objects.iter();
+        let asked = asked.filter_map(|object| Some((object.oid.parse().ok()?, object.size)));
+        call.hub.check_allowance(&id.repo.namespace, &asked.collect::<Vec<_>>())?;
         let has = |name: &str| batch.transfers.iter().any(|known| known == name);
         let mut many = false;
         let mut objects = Vec::with_capacity(batch.objects.len());
@@ -287,9 +290,7 @@ async fn store(call: &Arc<Call>, claim: Claim, body: Spooled) -> Answer<()> {
     if body.len != claim.size || body.sha256.to_string() != claim.oid {
         return Err(Problem::bad("The file is not what its SHA-256 and its size say"));
     }
-    let hub = Arc::clone(&call.hub);
-    worked(&call.hub.packing, move || {
-        keep(&hub, &claim.namespace, body.sha256, body.file.path(), &()).map(drop)
-    })
-    .await
+    let (hub, token) = (Arc::clone(&call.hub), claim.token.clone());
+    let work = move || keep(&hub, &claim.namespace, body.sha256, body.file.path(), &()).map(drop);
+    call.hub.packing.worked(&token, work).await
 }

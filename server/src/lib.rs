@@ -7,6 +7,7 @@
 
 mod access;
 mod address;
+mod allowance;
 mod audit;
 mod body;
 mod cache;
@@ -14,6 +15,7 @@ mod call;
 mod claim;
 mod commit;
 mod config;
+mod drain;
 mod error;
 mod files;
 mod hub;
@@ -21,25 +23,41 @@ mod keep;
 mod lfs;
 mod listing;
 mod manage;
+mod memory;
+mod metrics;
 mod mirror;
+mod own;
+mod owner;
 mod packed;
+mod page;
 mod patient;
 mod pulls;
+mod random;
 mod rate;
+mod reads;
 mod revision;
 mod route;
+mod scrub;
+mod scrubbed;
 mod send;
 mod serve;
+mod session;
 mod sign;
+mod signed;
 mod staging;
 mod sweep;
 mod tls;
 mod token;
+mod upkeep;
+mod usage;
+mod work;
 mod xet;
 
-pub use self::config::{Anonymous, Config, Limits, LogForm, Mirror, Tls};
+pub use self::config::{
+    Anonymous, Config, Limits, LogForm, Meter, Metrics, Mirror, Scrub, SignWith, Signatures, Tls,
+};
 pub use self::error::{Error, Result};
 pub use self::serve::serve;
-pub use self::token::{NewToken, Role, Token, Tokens};
+pub use self::token::{Listed, NewToken, Role, Token, Tokens};
 #[doc(hidden)]
 pub use self::xet::parse as parse_upload;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use at1w_container::Digest;
-use at1w_registry::{Entry, File, Original, Ref, Revision, Tree, proposal_number};
+use at1w_registry::{Commit, Entry, File, Original, Ref, Revision, Tree, proposal_number};
 use axum::body::Body;
 use axum::http::Response;
 use axum::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, LINK};
@@ -58,7 +58,8 @@ pub(crate) fn repos(call: &Call, kind: Kind) -> Answer {
     if matches!(call.who, crate::access::Who::Nobody) {
         return Err(Problem::needs_token());
     }
-    let author = call.query.get("author");
+    let author = call.query.get("author").map(str::to_ascii_lowercase);
+    let author = author.as_deref();
     if author.is_some_and(|author| at1w_registry::check_namespace(author).is_err()) {
         return Ok(answer(&[(); 0]));
     }
@@ -82,7 +83,7 @@ fn object(id: &RepoId, entry: &Entry, found: Option<&Ref>) -> Value {
         "_id": Digest::of(shown.as_bytes()).to_string()[..24],
         "id": shown,
         "modelId": shown,
-        "author": id.repo.namespace,
+        "author": shown.split('/').next(),
         "sha": main.map(|found| &found.commit),
         "lastModified": time(&entry.time),
         "createdAt": time(&entry.created),
@@ -125,7 +126,9 @@ pub(crate) fn info(call: &Call, id: &RepoId, revision: Option<&str>) -> Answer {
     }
     let expanded: Vec<_> = call.query.all("expand").chain(call.query.all("expand[]")).collect();
     if expanded.contains(&"safetensors") {
-        object["safetensors"] = parameters(call, id, &tree)?;
+        let counts = parameters(call, id, &tree)?;
+        let total = counts.values().fold(0, |sum: u64, count| sum.saturating_add(*count));
+        object["safetensors"] = json!({ "parameters": counts, "total": total });
     }
     if !expanded.is_empty() {
         let kept =
@@ -137,8 +140,8 @@ pub(crate) fn info(call: &Call, id: &RepoId, revision: Option<&str>) -> Answer {
 }
 
 /// Counts the parameters of a model: of `model.safetensors`, or of the shards that its index names,
-/// or of all weights. Those that lie there twice count once.
-fn parameters(call: &Call, id: &RepoId, tree: &Tree) -> Answer<Value> {
+/// or of all weights, by dtype. Those that lie there twice count once.
+pub(crate) fn parameters(call: &Call, id: &RepoId, tree: &Tree) -> Answer<BTreeMap<String, u64>> {
     let weights: Vec<_> = match (tree.files.get(WEIGHTS), tree.files.contains_key(INDEX)) {
         (Some(file), _) => vec![file],
         (None, true) => {
@@ -161,8 +164,7 @@ fn parameters(call: &Call, id: &RepoId, tree: &Tree) -> Answer<Value> {
             *sum = sum.saturating_add(count);
         }
     }
-    let total = counts.values().fold(0, |sum: u64, count| sum.saturating_add(*count));
-    Ok(json!({ "parameters": counts, "total": total }))
+    Ok(counts)
 }
 
 fn entry_of(path: &str, file: &File) -> Value {
@@ -279,20 +281,41 @@ pub(crate) fn refs(call: &Call, id: &RepoId) -> Answer {
     Ok(answer(&refs))
 }
 
-/// Lists the commits of a revision, the last one first.
-pub(crate) fn commits(call: &Call, id: &RepoId, revision: &str) -> Answer {
-    let entry = call.who.read(&call.hub, id)?;
-    let found = find_stored(&call.hub, id, &entry, revision)?;
+/// Returns the commits of a revision, the last one first, by the names that clients know.
+pub(crate) fn history(
+    call: &Call,
+    id: &RepoId,
+    entry: &Entry,
+    revision: &str,
+) -> Answer<Vec<(String, Commit)>> {
+    let found = find_stored(&call.hub, id, entry, revision)?;
     let named = Revision { repo: id.repo.clone(), revision: Some(found.commit) };
     let (_, commits) = call.hub.store.history(&named)?;
     let names: HashMap<_, _> =
-        upstream_names(&entry).map(|(name, at)| (&at.commit, name)).collect();
-    let commits = commits.iter().map(|commit| {
-        let (title, message) = commit.message.split_once('\n').unwrap_or((&commit.message, ""));
+        upstream_names(entry).map(|(name, at)| (at.commit.as_str(), name)).collect();
+    let named = commits.into_iter().map(|commit| {
+        let name = names.get(commit.id.as_str()).copied().unwrap_or(&commit.id).to_owned();
+        (name, commit)
+    });
+    Ok(named.collect())
+}
+
+/// Splits a message into its title and what follows.
+pub(crate) fn title(message: &str) -> (&str, &str) {
+    let (title, more) = message.split_once('\n').unwrap_or((message, ""));
+    (title, more.trim_start())
+}
+
+/// Lists the commits of a revision, the last one first.
+pub(crate) fn commits(call: &Call, id: &RepoId, revision: &str) -> Answer {
+    let entry = call.who.read(&call.hub, id)?;
+    let commits = history(call, id, &entry, revision)?;
+    let commits = commits.iter().map(|(name, commit)| {
+        let (title, message) = title(&commit.message);
         json!({
-            "id": names.get(&commit.id).copied().unwrap_or(&commit.id),
+            "id": name,
             "title": title,
-            "message": message.trim_start(),
+            "message": message,
             "authors": [{ "user": commit.author }],
             "date": time(&commit.time),
         })

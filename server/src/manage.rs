@@ -10,11 +10,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
-use crate::address::{Kind, RepoId};
+use crate::address::{Kind, RepoId, is_commit};
 use crate::body::{SHORT, read};
 use crate::call::{Call, blocking, json as answer, parse, text};
 use crate::error::{Answer, Problem};
-use crate::revision::{is_commit, is_hidden, stored};
+use crate::revision::{is_hidden, stored};
 use crate::token::Role;
 
 /// The first file of a repository: uploads ask for `main` before they make it.
@@ -105,7 +105,7 @@ pub(crate) async fn create(call: Arc<Call>, body: Body) -> Answer {
         let private = privacy(named.private, named.visibility.as_deref()).unwrap_or(false);
         let options = PushOptions::new().message("initial commit").private(private);
         record(&call, "create", &id, json!({ "private": private }))?;
-        let store = call.hub.store.acting_as(call.who.name());
+        let store = call.store();
         if !store.apply(&id.repo, &changes, &options)?.new {
             return Err(there());
         }
@@ -135,7 +135,7 @@ pub(crate) async fn delete(call: Arc<Call>, body: Body) -> Answer {
         call.who.write(&call.hub, &id)?;
         record(&call, "delete", &id, Value::Null)?;
         let whole = Revision { repo: id.repo, revision: None };
-        call.hub.store.acting_as(call.who.name()).remove(&whole)?;
+        call.store().remove(&whole)?;
         Ok(text(StatusCode::OK, "OK"))
     })
     .await
@@ -169,7 +169,7 @@ pub(crate) async fn rename(call: Arc<Call>, body: Body) -> Answer {
             return Err(Problem::bad(message));
         }
         record(&call, "move", &from, json!({ "to": to.repo.to_string() }))?;
-        call.hub.store.acting_as(call.who.name()).rename(&from.repo, &to.repo.name)?;
+        call.store().rename(&from.repo, &to.repo.name)?;
         Ok(answer(&json!({})))
     })
     .await
@@ -194,7 +194,7 @@ pub(crate) async fn settings(call: Arc<Call>, id: RepoId, body: Body) -> Answer 
         call.who.write(&call.hub, &id)?;
         if let Some(private) = privacy(settings.private, settings.visibility.as_deref()) {
             record(&call, "settings", &id, json!({ "private": private }))?;
-            call.hub.store.acting_as(call.who.name()).set_private(&id.repo, private)?;
+            call.store().set_private(&id.repo, private)?;
         }
         Ok(answer(&json!({})))
     })
@@ -212,7 +212,7 @@ pub(crate) async fn branch(call: Arc<Call>, id: RepoId, name: String, body: Body
     blocking(move || {
         let entry = call.who.write(&call.hub, &id)?;
         check_new(&name)?;
-        let store = call.hub.store.acting_as(call.who.name());
+        let store = call.store();
         if call.method == Method::DELETE {
             let there = entry.branches.contains_key(&name);
             return remove(&call, &id, there, name);
@@ -243,7 +243,7 @@ pub(crate) async fn tag(call: Arc<Call>, id: RepoId, segment: String, body: Body
         check_new(&tag)?;
         let revision = Some(stored(&segment)?);
         record(&call, "tag", &id, json!({ "tag": tag, "from": revision }))?;
-        let store = call.hub.store.acting_as(call.who.name());
+        let store = call.store();
         store.tag(&Revision { repo: id.repo, revision }, &tag)?;
         Ok(text(StatusCode::CREATED, ""))
     })
@@ -269,6 +269,6 @@ fn remove(call: &Call, id: &RepoId, there: bool, name: String) -> Answer {
     }
     record(call, "remove", id, json!({ "ref": name }))?;
     let named = Revision { repo: id.repo.clone(), revision: Some(name) };
-    call.hub.store.acting_as(call.who.name()).remove(&named)?;
+    call.store().remove(&named)?;
     Ok(text(StatusCode::OK, ""))
 }

@@ -10,8 +10,7 @@ use axum::http::{HeaderMap, Response, StatusCode};
 
 use crate::call::{Call, blocking};
 use crate::error::{Answer, Problem, header_value};
-use crate::files::common;
-use crate::send::{respond, send, wanted};
+use crate::send::{common, respond, send, wanted};
 
 /// Whether a client asks for the packed form at the plain address.
 pub(crate) fn is_wanted(call: &Call) -> bool {

@@ -138,7 +138,7 @@ fn open(call: &Call, id: &RepoId, body: &[u8]) -> Answer {
     }
     let proposal = Proposal::new(&asked.title, &asked.description, call.who.name())?;
     record(call, "propose", id, json!({ "title": asked.title }))?;
-    let store = call.hub.store.acting_as(call.who.name());
+    let store = call.store();
     let number = store.propose(&id.repo, MAIN, &proposal)?;
     Ok(answer(&json!({ "num": number, "pullRequest": true })))
 }
@@ -164,7 +164,7 @@ fn change(call: &Call, id: &RepoId, number: u64, what: &str, body: &[u8]) -> Ans
     record(call, what, id, json!({ "pull": number, "status": asked.status }))?;
     let now = || call.who.read(&call.hub, id).map(|entry| entry.time.clone());
     let (repo, author) = (&id.repo, call.who.name());
-    let store = call.hub.store.acting_as(author);
+    let store = call.store();
     let done = match (what, asked.status.as_deref(), &asked.title) {
         ("merge", ..) => {
             let message = format!("{title} (#{number})");

@@ -2,13 +2,24 @@
 
 use at1w_registry::{Entry, Ref, Revision, check_ref, proposal_branch, proposal_number};
 
-use crate::address::RepoId;
-use crate::claim::Owner;
+use crate::address::{RepoId, is_commit};
 use crate::error::{Answer, Problem};
 use crate::hub::Hub;
+use crate::owner::Owner;
 
 /// What the branches and tags begin with that are named by a commit of upstream.
 const UPSTREAM: &str = "refs-at-";
+
+/// Splits a revision from what follows. The slashes of `refs/pr/1` may come encoded or not.
+pub(crate) fn split<'a>(segments: &'a [&'a str]) -> (String, &'a [&'a str]) {
+    match segments {
+        ["refs", kind @ ("pr" | "heads" | "tags"), name, rest @ ..] => {
+            (format!("refs/{kind}/{name}"), rest)
+        }
+        [first, rest @ ..] => ((*first).into(), rest),
+        [] => (at1w_registry::MAIN.into(), segments),
+    }
+}
 
 /// Returns the branch or tag for a revision of upstream.
 pub(crate) fn of_upstream(revision: &str) -> String {
@@ -66,11 +77,6 @@ pub(crate) fn find_stored(hub: &Hub, id: &RepoId, entry: &Entry, revision: &str)
 pub(crate) fn upstream_names(entry: &Entry) -> impl Iterator<Item = (&str, &Ref)> + Clone {
     let all = entry.tags.iter().chain(&entry.branches);
     all.filter_map(|(name, found)| Some((name.strip_prefix(UPSTREAM)?, found)))
-}
-
-/// Whether a name is one of a commit.
-pub(crate) fn is_commit(name: &str) -> bool {
-    name.len() == 40 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn resolve(hub: &Hub, id: &RepoId, entry: &Entry, name: String) -> Answer<Ref> {

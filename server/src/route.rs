@@ -7,18 +7,23 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::body::Body;
-use axum::http::header::HeaderValue;
+use axum::http::header::{EXPECT, HeaderValue};
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
 use futures_util::FutureExt;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use tracing::{error, info};
 
 use crate::access::Who;
 use crate::address::{Kind, Query, RepoId, segments};
 use crate::call::{Call, blocking, json, text};
+use crate::drain::Shared;
 use crate::error::{Answer, Problem};
-use crate::hub::{Hub, random};
-use crate::{commit, files, lfs, listing, manage, mirror, pulls, xet};
+use crate::hub::Hub;
+use crate::metrics::Each;
+use crate::random::random;
+use crate::reads::ReadOf;
+use crate::revision::split as revision;
+use crate::{commit, files, lfs, listing, manage, mirror, own, page, pulls, scrubbed, xet};
 
 /// Answers a request, whatever happens.
 pub(crate) async fn answer(
@@ -28,13 +33,22 @@ pub(crate) async fn answer(
 ) -> Result<Response<Body>, Infallible> {
     let began = Instant::now();
     let id = random();
+    let counting = Arc::clone(&hub);
     let method = request.method().clone();
     // A signed address is as good as a token for as long as it lasts.
     let path = request.uri().path();
     let first = segments(path).ok().and_then(|segments| segments.into_iter().next());
     let path = if first.as_deref() == Some("lfs") { "/lfs/..." } else { path }.to_owned();
+    // Who waits to be told to send a body has sent none.
+    let waits = request.headers().contains_key(EXPECT);
+    let (parts, body) = request.into_parts();
+    let body = Shared::new(body);
+    let request = Request::from_parts(parts, body.body());
     let work = AssertUnwindSafe(handle(hub, peer, id.clone(), request)).catch_unwind();
     let answer = work.await.unwrap_or_else(|_| Err(Problem::internal("a panic")));
+    if !waits && !body.is_end_stream() {
+        body.drain().await;
+    }
     let mut response = answer.unwrap_or_else(|problem| {
         if problem.status.is_server_error() {
             let cause = problem.cause();
@@ -49,20 +63,67 @@ pub(crate) async fn answer(
     headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     let (status, millis) = (response.status().as_u16(), began.elapsed().as_millis() as u64);
     info!(request = id, %method, path, status, millis, %peer);
-    Ok(response)
+    let metrics = &counting.metrics;
+    metrics.answered(route_of(&path), &method, status, began.elapsed());
+    let read = response.extensions_mut().remove::<ReadOf>().filter(|_| method == Method::GET);
+    let each = read.map(|ReadOf(repo)| {
+        counting.reads.count(&repo, 1, 0);
+        let counting = Arc::clone(&counting);
+        Box::new(move |bytes| counting.reads.count(&repo, 0, bytes)) as Each
+    });
+    Ok(response.map(|body| metrics.sending(body, each)))
 }
 
-async fn handle(hub: Arc<Hub>, peer: SocketAddr, id: String, request: Request<Incoming>) -> Answer {
+/// Returns the kind of an address: labels of metrics name no repository.
+fn route_of(path: &str) -> &'static str {
+    let segments: Vec<&str> = path.split('/').skip(1).collect();
+    match segments[..] {
+        ["healthz" | "readyz" | "metrics"] => "health",
+        ["cas", ..] => "xet",
+        ["lfs", ..] => "lfs",
+        ["api", ..] if segments.contains(&"commit") => "commit",
+        ["api", ..] => "api",
+        _ if segments.contains(&"resolve") || segments.contains(&"raw") => "file",
+        _ if segments.contains(&"lfs") => "lfs",
+        _ => "other",
+    }
+}
+
+/// Answers a request for the numbers of the server, to whoever reaches the address that is there
+/// for them.
+pub(crate) async fn answer_monitor(
+    hub: Arc<Hub>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    let answer = match request.uri().path() {
+        "/metrics" => blocking(move || hub.metrics.answer(hub.store.objects())).await,
+        path => match health(&hub, path).await {
+            Some(answer) => answer,
+            None => Err(Problem::no_route()),
+        },
+    };
+    Ok(answer.unwrap_or_else(Problem::into_response))
+}
+
+/// Says whether the server runs, and whether its store answers.
+async fn health(hub: &Arc<Hub>, path: &str) -> Option<Answer> {
+    match path {
+        "/healthz" => Some(Ok(text(StatusCode::OK, "ok"))),
+        "/readyz" => {
+            let hub = Arc::clone(hub);
+            let ready = blocking(move || hub.check_store()).await;
+            Some(ready.map(|()| text(StatusCode::OK, "ok")))
+        }
+        _ => None,
+    }
+}
+
+async fn handle(hub: Arc<Hub>, peer: SocketAddr, id: String, request: Request<Body>) -> Answer {
     let (parts, body) = request.into_parts();
     let client = client_of(&hub, &parts.headers, peer.ip());
     let path = parts.uri.path().to_owned();
-    match path.as_str() {
-        "/healthz" => return Ok(text(StatusCode::OK, "ok")),
-        "/readyz" => {
-            blocking(move || hub.check_store()).await?;
-            return Ok(text(StatusCode::OK, "ok"));
-        }
-        _ => {}
+    if let Some(answer) = health(&hub, &path).await {
+        return answer;
     }
     let parts_of = segments(&path)?;
     let segments: Vec<&str> = parts_of.iter().map(String::as_str).collect();
@@ -70,11 +131,13 @@ async fn handle(hub: Arc<Hub>, peer: SocketAddr, id: String, request: Request<In
     let headers = parts.headers;
     // Requests with a signed address or a token of the Xet protocol are checked where they arrive.
     let signed = matches!(segments.first(), Some(&("cas" | "lfs")));
+    let is_page = page::is_page(&parts.method, &segments);
     let who = if signed {
         Who::Nobody
     } else {
         let (asked, headers) = (Arc::clone(&hub), headers.clone());
-        match blocking(move || Who::of(&asked, &headers, peer)).await {
+        let of = if is_page { Who::of_page } else { Who::of };
+        match blocking(move || of(&asked, &headers, peer)).await {
             Ok(who) => who,
             Err(problem) => {
                 // Guessing is limited as well.
@@ -85,7 +148,8 @@ async fn handle(hub: Arc<Hub>, peer: SocketAddr, id: String, request: Request<In
     };
     // No body of somebody unknown is read, but for the list of paths that he asks about.
     let asks = matches!(parts.method, Method::GET | Method::HEAD)
-        || matches!(segments[..], ["api", _, _, _, "paths-info", _, ..] | ["api", "validate-yaml"]);
+        || matches!(segments[..], ["api", _, _, _, "paths-info", _, ..] | ["api", "validate-yaml"])
+        || is_page && page::is_login(&segments);
     if !signed && !asks && who.token().is_none() {
         return Err(Problem::needs_token());
     }
@@ -101,16 +165,35 @@ async fn handle(hub: Arc<Hub>, peer: SocketAddr, id: String, request: Request<In
     let method = parts.method;
     let call =
         Arc::new(Call { hub, who, method, path: path.clone(), query, headers, peer: client, id });
-    let body = Body::new(body);
+    let body = call.hub.metrics.receiving(body);
+    if is_page {
+        return page::answer(call, &segments, body).await;
+    }
     match &segments[..] {
+        ["metrics"] if call.method == Method::GET => blocking(move || metrics(&call)).await,
         ["api", rest @ ..] => api(call, rest, body).await,
         ["cas", rest @ ..] => xet::answer(call, rest, body).await,
         ["lfs", claim] => lfs::upload(call, (*claim).into(), body).await,
+        [".well-known", "at1w", namespace, file @ ("scrub.json" | "scrub.json.minisig")]
+            if call.method == Method::GET =>
+        {
+            let (namespace, signature) = ((*namespace).to_owned(), *file != "scrub.json");
+            blocking(move || scrubbed::answer(&call, &namespace, signature)).await
+        }
         [folder @ ("datasets" | "spaces"), rest @ ..] => {
             let kind = Kind::plural(folder).ok_or_else(Problem::no_route)?;
             of_repo(call, kind, rest, body).await
         }
         rest => of_repo(call, Kind::Model, rest, body).await,
+    }
+}
+
+/// Returns the numbers of the server, which name namespaces, to those who may see all of them.
+fn metrics(call: &Call) -> Answer {
+    match call.who.token() {
+        None => Err(Problem::needs_token()),
+        Some(token) if token.is_for_all() => call.hub.metrics.answer(call.hub.store.objects()),
+        Some(_) => Err(Problem::forbidden("This token is not for all namespaces")),
     }
 }
 
@@ -149,17 +232,6 @@ fn known(kind: Kind, namespace: &str, name: &str) -> Answer<RepoId> {
     RepoId::new(kind, namespace, name).map_err(|_| Problem::no_repo())
 }
 
-/// Splits a revision from what follows. The slashes of `refs/pr/1` may come encoded or not.
-fn revision<'a>(segments: &'a [&'a str]) -> (String, &'a [&'a str]) {
-    match segments {
-        ["refs", kind @ ("pr" | "heads" | "tags"), name, rest @ ..] => {
-            (format!("refs/{kind}/{name}"), rest)
-        }
-        [first, rest @ ..] => ((*first).into(), rest),
-        [] => (at1w_registry::MAIN.into(), segments),
-    }
-}
-
 async fn api(call: Arc<Call>, segments: &[&str], body: Body) -> Answer {
     let method = call.method.clone();
     match (&method, segments) {
@@ -169,6 +241,7 @@ async fn api(call: Arc<Call>, segments: &[&str], body: Body) -> Answer {
             drop(crate::body::read(&call, body, crate::body::SHORT).await?);
             Ok(json(&serde_json::json!({ "errors": [], "warnings": [] })))
         }
+        (_, ["at1w", "v1", rest @ ..]) => own::answer(call, rest, body).await,
         (&Method::POST, ["repos", "create"]) => manage::create(call, body).await,
         (&Method::DELETE, ["repos", "delete"]) => manage::delete(call, body).await,
         (&Method::POST, ["repos", "move"]) => manage::rename(call, body).await,

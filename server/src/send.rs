@@ -5,12 +5,16 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
-use axum::http::header::{CONTENT_LENGTH, CONTENT_RANGE, IF_NONE_MATCH, IF_RANGE, RANGE};
+use axum::http::header::{
+    ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
+    HeaderValue, IF_NONE_MATCH, IF_RANGE, RANGE,
+};
 use axum::http::{HeaderMap, Method, Response, StatusCode};
 use futures_util::stream;
 use tokio::sync::mpsc;
 use tracing::warn;
 
+use crate::address::encode;
 use crate::call::{Call, worked};
 use crate::error::{Answer, Problem, header_value};
 
@@ -70,6 +74,20 @@ pub(crate) fn wanted(headers: &HeaderMap, etag: &str, size: u64) -> Answer<Wante
             .header(CONTENT_RANGE, format!("bytes */{size}")));
     }
     Ok(Wanted::Range(range))
+}
+
+/// Returns the headers that every answer about a file has.
+pub(crate) fn common(path: &str, commit: &str, etag: &str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let plain: String = name.chars().map(|c| if c == '"' || c == '\\' { '_' } else { c }).collect();
+    let shown = format!("inline; filename*=UTF-8''{}; filename=\"{plain}\";", encode(name));
+    headers.insert("x-repo-commit", header_value(commit));
+    headers.insert(ETAG, header_value(&format!("\"{etag}\"")));
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    headers.insert(CONTENT_DISPOSITION, header_value(&shown));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers
 }
 
 pub(crate) fn respond(status: StatusCode, headers: HeaderMap, body: Body) -> Response<Body> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use at1w_registry::Store;
+use at1w_remote::choose_encryption;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -18,8 +19,11 @@ use crate::config::{Config, LogForm};
 use crate::error::{Error, Result};
 use crate::hub::Hub;
 use crate::patient::Patient;
-use crate::route::answer;
-use crate::tls::{acceptor, choose_provider};
+use crate::route::{answer, answer_monitor};
+use crate::tls::acceptor;
+
+/// The number of connections for metrics.
+const MONITORS: usize = 16;
 
 /// How long requests may go on after the server was asked to end.
 const GRACE: Duration = Duration::from_secs(30);
@@ -34,7 +38,7 @@ pub fn serve(store: Store, config: Config, ready: impl FnOnce(&str, &str)) -> Re
     let failed = |cause| Error::Io { what: "starting threads".into(), cause };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(failed)?;
-    choose_provider();
+    choose_encryption();
     allow_open_files(config.limits.connections);
     let tls = acceptor(&config.tls)?;
     let hub = Arc::new(Hub::open(store, config)?);
@@ -74,6 +78,9 @@ async fn run(
     let scheme = if tls.is_some() { "https" } else { "http" };
     ready(&format!("{scheme}://{address}"), &secrets.display().to_string());
     info!(%address, store = hub.store.address(), "listening");
+    if !address.ip().is_loopback() && hub.config.public_url.is_empty() {
+        warn!("without public_url clients are sent to whatever address they say: set it");
+    }
     let limits = &hub.config.limits;
     let connections = Arc::new(Semaphore::new(limits.connections.max(1)));
     let idle = Duration::from_secs(limits.idle_time.max(1));
@@ -85,7 +92,15 @@ async fn run(
         .max_headers(100)
         .max_buf_size(64 << 10);
     tokio::spawn(crate::sweep::run(Arc::clone(&hub)));
-    let graceful = GracefulShutdown::new();
+    tokio::spawn(crate::upkeep::run(Arc::clone(&hub)));
+    if let Some(address) = hub.config.metrics.listen {
+        let failed = |cause| Error::Io { what: format!("listening on {address}"), cause };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        info!(%address, "metrics");
+        tokio::spawn(monitor(Arc::clone(&hub), listener, server.clone(), shake));
+    }
+    let (graceful, ending) = (GracefulShutdown::new(), Arc::clone(&hub));
     loop {
         let permit = tokio::select! {
             permit = Arc::clone(&connections).acquire_owned() => permit,
@@ -133,7 +148,32 @@ async fn run(
     if tokio::time::timeout(GRACE, graceful.shutdown()).await.is_err() {
         warn!("some requests did not end in time");
     }
+    let last = tokio::task::spawn_blocking(move || ending.reads.record(&ending.store)).await;
+    if let Ok(Err(error)) = last {
+        warn!(%error, "the last reads were not recorded");
+    }
     Ok(())
+}
+
+/// Answers at the address that has the numbers for Prometheus.
+async fn monitor(hub: Arc<Hub>, listener: TcpListener, server: http1::Builder, shake: Duration) {
+    let connections = Arc::new(Semaphore::new(MONITORS));
+    loop {
+        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                warn!(%error, "a connection for metrics was not accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let hub = Arc::clone(&hub);
+        let service = service_fn(move |request| answer_monitor(Arc::clone(&hub), request));
+        let io = TokioIo::new(Patient::new(stream, shake, permit));
+        let connection = server.serve_connection(io, service);
+        tokio::spawn(async move { drop(connection.await) });
+    }
 }
 
 /// Has the process open as many files as it may, and warns where connections would run out of them.

@@ -11,11 +11,6 @@ use tokio_rustls::TlsAcceptor;
 use crate::config::Tls;
 use crate::error::{Error, Result};
 
-/// Has rustls use the cryptography that this program is built with, unless it chose another.
-pub(crate) fn choose_provider() {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-}
-
 /// Returns what accepts connections by TLS; `None` where the configuration has no certificate.
 pub(crate) fn acceptor(tls: &Tls) -> Result<Option<TlsAcceptor>> {
     let Tls { certificate, key } = tls;

@@ -75,9 +75,12 @@ pub struct NewToken {
 impl Token {
     /// Whether the token is for a namespace.
     pub(crate) fn covers(&self, namespace: &str) -> bool {
-        self.role == Role::Admin
-            || self.namespaces.is_empty()
-            || self.namespaces.iter().any(|known| known == namespace)
+        self.is_for_all() || self.namespaces.iter().any(|known| known == namespace)
+    }
+
+    /// Whether it is for all namespaces.
+    pub(crate) fn is_for_all(&self) -> bool {
+        self.role == Role::Admin || self.namespaces.is_empty()
     }
 
     fn is_over(&self) -> bool {
@@ -88,6 +91,16 @@ impl Token {
 /// Returns the seconds since 1970.
 pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
+}
+
+/// The tokens of a store.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Listed {
+    /// Those that can be read, the oldest first.
+    pub tokens: Vec<Token>,
+    /// The ids of those that cannot.
+    pub damaged: Vec<String>,
 }
 
 /// What was found for the SHA-256 of a secret, and when.
@@ -112,6 +125,11 @@ impl Tokens {
     /// # Errors
     /// [`Error::Token`] for a name that is none, and those of the store.
     pub fn create(&self, new: &NewToken) -> Result<(String, Token)> {
+        self.create_as(new, "")
+    }
+
+    /// [`Tokens::create`] for somebody whose name the audit log has.
+    pub(crate) fn create_as(&self, new: &NewToken, actor: &str) -> Result<(String, Token)> {
         at1w_registry::check_name(&new.name)?;
         for namespace in &new.namespaces {
             at1w_registry::check_namespace(namespace)?;
@@ -122,6 +140,12 @@ impl Tokens {
             return Err(Error::Token(problem.into()));
         }
         let secret = secret();
+        let token = self.insert(&secret, new, actor)?;
+        Ok((secret, token))
+    }
+
+    /// Makes the token with a secret.
+    pub(crate) fn insert(&self, secret: &str, new: &NewToken, actor: &str) -> Result<Token> {
         let sha256 = Digest::of(secret.as_bytes()).to_string();
         let created = now();
         let token = Token {
@@ -134,9 +158,9 @@ impl Tokens {
             sha256,
         };
         let json = serde_json::to_vec(&token).expect("a token is plain data");
-        self.record("token create", &token)?;
+        self.record("token create", &token, actor)?;
         match self.objects.create(&format!("{FOLDER}/{}", token.id), json)? {
-            Created::Made => Ok((secret, token)),
+            Created::Made => Ok(token),
             Created::Existed => Err(Error::Token("two tokens are the same: try again".into())),
         }
     }
@@ -145,36 +169,60 @@ impl Tokens {
     ///
     /// # Errors
     /// Those of the store.
-    pub fn list(&self) -> Result<Vec<Token>> {
+    pub fn list(&self) -> Result<Listed> {
         let keys: Vec<_> = self.objects.list(FOLDER)?.into_iter().map(|meta| meta.key).collect();
-        let bytes = self.objects.get_all(&keys)?;
-        let parse = |bytes: &[u8]| serde_json::from_slice::<Token>(bytes).ok();
-        let mut tokens: Vec<_> = bytes.iter().flatten().filter_map(|bytes| parse(bytes)).collect();
-        tokens.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
-        Ok(tokens)
+        let mut listed = Listed { tokens: Vec::new(), damaged: Vec::new() };
+        for (key, bytes) in keys.iter().zip(self.objects.get_all(&keys)?) {
+            // One that is gone by now was revoked.
+            let Some(bytes) = bytes else { continue };
+            match serde_json::from_slice(&bytes) {
+                Ok(token) => listed.tokens.push(token),
+                Err(_) => listed.damaged.extend(key.rsplit('/').next().map(str::to_owned)),
+            }
+        }
+        listed.tokens.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
+        Ok(listed)
     }
 
-    /// Revokes the tokens with an id or a name; returns them.
+    /// Revokes the tokens with an id or a name, damaged ones too; returns their ids and names.
     ///
     /// # Errors
     /// [`Error::Token`] if there is none, and those of the store.
-    pub fn revoke(&self, which: &str) -> Result<Vec<Token>> {
-        let all = self.list()?.into_iter();
-        let found: Vec<_> = all.filter(|token| token.id == which || token.name == which).collect();
+    pub fn revoke(&self, which: &str) -> Result<Vec<(String, String)>> {
+        self.revoke_as(which, "")
+    }
+
+    /// [`Tokens::revoke`] for somebody whose name the audit log has.
+    pub(crate) fn revoke_as(&self, which: &str, actor: &str) -> Result<Vec<(String, String)>> {
+        let Listed { tokens, damaged } = self.list()?;
+        let named = tokens.into_iter().filter(|token| token.id == which || token.name == which);
+        let named: Vec<_> = named.collect();
+        named.iter().try_for_each(|token| self.record("token revoke", token, actor))?;
+        let mut found: Vec<_> = named.into_iter().map(|token| (token.id, token.name)).collect();
+        for id in damaged.into_iter().filter(|id| id == which) {
+            let mut record = json!({ "action": "token revoke", "token": id });
+            if !actor.is_empty() {
+                record["actor"] = actor.into();
+            }
+            audit::record(&self.objects, record)?;
+            found.push((id, "damaged".into()));
+        }
         if found.is_empty() {
             return Err(Error::Token(format!("there is no token {which:?}")));
         }
-        found.iter().try_for_each(|token| self.record("token revoke", token))?;
-        let keys: Vec<_> = found.iter().map(|token| format!("{FOLDER}/{}", token.id)).collect();
+        let keys: Vec<_> = found.iter().map(|(id, _)| format!("{FOLDER}/{id}")).collect();
         self.objects.delete(&keys)?;
         Ok(found)
     }
 
-    fn record(&self, action: &str, token: &Token) -> Result<()> {
+    fn record(&self, action: &str, token: &Token, actor: &str) -> Result<()> {
         let Token { id, name, role, namespaces, expires, .. } = token;
         let more =
             json!({ "name": name, "role": role, "namespaces": namespaces, "expires": expires });
-        let record = json!({ "action": action, "token": id, "more": more });
+        let mut record = json!({ "action": action, "token": id, "more": more });
+        if !actor.is_empty() {
+            record["actor"] = actor.into();
+        }
         Ok(audit::record(&self.objects, record)?)
     }
 
@@ -219,7 +267,7 @@ impl Token {
 }
 
 /// Returns a new secret.
-fn secret() -> String {
+pub(crate) fn secret() -> String {
     const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
     let mut letters = String::from("hf_");
     let mut bytes = [0; 64];

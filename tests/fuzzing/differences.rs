@@ -31,7 +31,7 @@ fn decode(u: &mut Unstructured<'_>) -> Result<()> {
         Err(_) => Model::from_bytes(layout, &plain_differences(layout)).expect("a valid model"),
     };
     let mut encoded = u.bytes(u.len())?.to_vec();
-    if let (Some(first), true) = (encoded.first_mut(), len % 3 > 0) {
+    if let (Some(first), true) = (encoded.first_mut(), !len.is_multiple_of(3)) {
         *first = 5;
     }
     let (mut a, mut b) = (vec![0; len], vec![0xff; len]);

@@ -63,7 +63,7 @@ impl ReadAt for Remote {
     }
 
     fn read_ranges(&self, ranges: &[Range<u64>]) -> io::Result<Vec<Cow<'_, [u8]>>> {
-        let count = ranges.len() - usize::from(self.answer() == 255);
+        let count = ranges.len().saturating_sub(usize::from(self.answer() == 255));
         ranges[..count].iter().map(|range| self.read_at(range.clone())).collect()
     }
 }

@@ -5,6 +5,7 @@ repository and to commit; one whose request was cut is started again.
 kill.py [KILLS]; AT1W is the command line.
 """
 
+import json
 import os
 import pathlib
 import random
@@ -56,11 +57,17 @@ def main():
             same(model, back)
         scrub = subprocess.run([AT1W, "store", "scrub", server.store], capture_output=True)
         assert scrub.returncode == 0, scrub.stdout.decode() + scrub.stderr.decode()
+        # Each commit that was acknowledged has its usage record.
+        check = subprocess.run([AT1W, "meter", "check", server.store, "--json"], capture_output=True)
+        assert check.returncode == 0, check.stdout.decode() + check.stderr.decode()
+        log = subprocess.check_output([AT1W, "repo", "log", server.store, "lab/model", "--json"])
+        entries = json.loads(check.stdout)["entries"]
+        assert entries >= len(json.loads(log)["commits"]), entries
         left = [path for path in server.staging.rglob("*") if path.is_file() and path.name != "lock"]
         assert not left, left
         server.stop()
         print(f"{number} uploads, {killed} servers killed meanwhile, {failed} clients started again,"
-              " all revisions whole, the store proven")
+              " all revisions whole, the store proven, every commit recorded")
 
 
 main()

@@ -1,7 +1,8 @@
 """Loads a server with mixed HEAD, range and full reads for some seconds, hashes every answer, and
 reports errors, wrong bytes, throughput and memory.
 
-load.py [CONNECTIONS] [SECONDS]; AT1W is the command line.
+load.py [CONNECTIONS] [SECONDS]; AT1W is the command line. Then wrk, which hashes nothing and costs
+next to nothing, asks for ranges and for whole files for a sixth of the time each.
 """
 
 import hashlib
@@ -9,6 +10,7 @@ import http.client
 import os
 import pathlib
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -60,6 +62,21 @@ def work(server, content, digest, until, counts, lock):
             counts.setdefault(f"first {kind}", []).append(first)
 
 
+def wrk(server, name, headers):
+    """Runs wrk; prints its figures, and returns the number of its errors."""
+    seconds = max(5, SECONDS // 6)
+    command = ["wrk", "-t2", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "30s"]
+    for header in headers:
+        command += ["-H", header]
+    said = subprocess.check_output([*command, server.url + PATH], text=True)
+    rates = re.search(r"Requests/sec: +(\S+)\nTransfer/sec: +(\S+)", said)
+    print(f"wrk, {name}: {rates[1]} requests/s, {rates[2]}/s")
+    errors = re.findall(r"(?:Non-2xx.*|Socket errors:.*)", said)
+    for error in errors:
+        print(f"wrk, {name}: {error.strip()}", file=sys.stderr)
+    return len(errors)
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
         place = pathlib.Path(folder)
@@ -84,6 +101,8 @@ def main():
             samples.append(memory(server.process.pid)[0])
         took = time.time() - began
         most = memory(server.process.pid)[1]
+        errors = wrk(server, "ranges of 1 MB", ["Range: bytes=5000000-5999999"])
+        errors += wrk(server, "whole", [])
         server.stop()
         print(f"{CONNECTIONS} connections, {took:.0f} s, {counts.get('right', 0)} right,",
               f"{counts.get('wrong', 0)} wrong, {counts.get('error', 0)} errors,",
@@ -95,7 +114,7 @@ def main():
             times.sort()
             print(f"{name} byte: median {times[len(times) // 2] * 1e3:.1f} ms,",
                   f"99 % {times[len(times) * 99 // 100] * 1e3:.1f} ms")
-        sys.exit(counts.get("wrong", 0) + counts.get("error", 0) > 0)
+        sys.exit(counts.get("wrong", 0) + counts.get("error", 0) + errors > 0)
 
 
 main()

@@ -308,3 +308,23 @@ def test_redirects_lead_to_tls_or_stay_upstream(make):
         mirror = mirror_of(make, other, url=url, lifetime=0)
         assert mirror.ask("/api/models/lab/m", token=mirror.admin)[0] == 503
         assert "from-upstream" not in other.received()
+
+
+def test_without_namespaces_an_administrator_chooses_them(make, tmp_path):
+    upstream = make(name="upstream")
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "a.txt").write_text("a")
+    for repo in ("lab/m", "other/m"):
+        upload = ["hf", "upload", repo, str(tmp_path / "m")]
+        upstream.run(tmp_path / "home", *upload, token=upstream.admin)
+    mirror = mirror_of(make, upstream, namespaces=[])
+    reader = mirror.token("reader")
+    path = "/Lab/m/resolve/main/a.txt"
+    assert mirror.ask(path, token=reader)[0] == 404
+    assert mirror.ask(path, token=mirror.admin)[2] == b"a"
+    # From then on for everybody, however the namespace is spelled.
+    assert mirror.ask("/lab/m/resolve/main/a.txt", token=reader)[2] == b"a"
+    assert mirror.ask(path)[2] == b"a"
+    assert mirror.ask("/api/models/other/m", token=reader)[0] == 404
+    assert create(mirror, "other", "own") == 200
+    assert mirror.ask("/api/models/other/m", token=mirror.admin)[0] == 404

@@ -51,16 +51,18 @@ struct Ls {
 
 #[derive(Serialize)]
 struct Row {
-    root: String,
+    /// `None` for a file that is not whole.
+    root: Option<String>,
     bytes: u64,
     /// The time when it was used last, in seconds since 1970.
     used: u64,
 }
 
 impl Row {
-    fn new(file: CachedFile) -> Self {
+    fn new(file: &CachedFile, whole: bool) -> Self {
         let used = file.used.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Self { root: file.key, bytes: file.len, used: used.as_secs() }
+        let root = whole.then(|| file.key.clone());
+        Self { root, bytes: file.len, used: used.as_secs() }
     }
 }
 
@@ -73,7 +75,16 @@ impl Cache {
             Failure::Other(format!("{}: {error}", copies.folder().display()))
         };
         match self.command {
-            Command::Ls(ls) => ls.print(copies.list().map_err(failed)?),
+            Command::Ls(ls) => {
+                let (whole, others) =
+                    (copies.list().map_err(failed)?, copies.unfinished().map_err(failed)?);
+                let whole = whole.iter().map(|file| Row::new(file, true));
+                ls.print(
+                    &whole
+                        .chain(others.iter().map(|file| Row::new(file, false)))
+                        .collect::<Vec<_>>(),
+                )
+            }
             Command::Clear => {
                 let files = copies.clear().map_err(failed)?;
                 let bytes = files.iter().map(|file| file.len).sum();
@@ -88,14 +99,15 @@ impl Cache {
 }
 
 impl Ls {
-    fn print(self, files: Vec<CachedFile>) -> Result<()> {
-        let rows: Vec<_> = files.into_iter().map(Row::new).collect();
+    fn print(self, rows: &[Row]) -> Result<()> {
         if self.json {
             return json(&rows);
         }
         let mut table = Table::new(&[("ROOT", Left), ("SIZE", Right)]);
-        for row in &rows {
-            table.row(vec![self.figures.digest(&row.root), self.figures.cell(row.bytes)]);
+        for row in rows {
+            let root = row.root.as_deref().map(|root| self.figures.digest(root));
+            let root = root.unwrap_or_else(|| "(unfinished)".into());
+            table.row(vec![root, self.figures.cell(row.bytes)]);
         }
         let total = rows.iter().map(|row| row.bytes).sum();
         table.row(vec!["all".into(), self.figures.cell(total)]);

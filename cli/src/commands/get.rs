@@ -115,7 +115,7 @@ const SUGGESTED: usize = 3;
 
 /// Finds the file of a directory that holds a tensor, and opens it. Of several, an index of shards
 /// may tell which one it is.
-fn find(path: &Path, name: &str) -> Result<(PathBuf, Weights)> {
+pub(super) fn find(path: &Path, name: &str) -> Result<(PathBuf, Weights)> {
     let mut contents = Contents::read(path, &())?;
     let mut errors = std::mem::take(&mut contents.errors);
     let (mut holders, mut near) = (Vec::new(), Vec::new());

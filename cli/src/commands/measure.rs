@@ -25,7 +25,8 @@ use crate::sample::Sample;
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Measure {
-    /// .safetensors files, and directories: repositories, hub caches, folders of them
+    /// .safetensors files, directories (repositories, hub caches, folders of them), stores
+    /// (STORE, STORE#NS/NAME@REV), and addresses of files and buckets
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// The levels to measure; the default level is reported by tensor, or else the first
@@ -37,8 +38,8 @@ pub(crate) struct Measure {
     /// Another number chooses another sample
     #[arg(long, value_name = "N", default_value_t = 0, requires = "sample")]
     seed: u64,
-    /// Other compressors to compare with, over the same files; xz takes minutes for each GB
-    #[arg(long, value_name = "NAME", value_delimiter = ',', conflicts_with = "sample")]
+    /// Other compressors to compare with, over the same bytes; xz takes minutes for each GB
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
     against: Vec<RivalName>,
     /// The price of storing a TB for a month: USD:23
     #[arg(long, value_name = "PRICE")]
@@ -63,7 +64,8 @@ pub(crate) struct Measure {
 }
 
 const HELP: &str = "\
-The scratch folder needs room for the largest file. A file that cannot be read, is not what its
+The scratch folder needs room for the largest file, and for a second one where the source is a
+store or an address. A file that cannot be read, is not what its
 name says, or changes while it is read is listed in the report, the rest is measured, and the exit
 code is 5. An interrupted run reports what it has measured, and keeps a journal beside the first
 report, from which --resume goes on.
@@ -74,6 +76,8 @@ Examples:
   at1w measure /mnt/weights --sample 10GB
   at1w measure ~/models --against xz,zstd -o report.html
   at1w measure model.safetensors --level fast,default,max
+  at1w measure models#lab/minilm
+  at1w measure s3://bucket/weights --sample 1%
   at1w measure ~/.cache/huggingface/hub --json | jq .total";
 
 /// Another compressor, as it is typed.

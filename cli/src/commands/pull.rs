@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use at1w_container::Digest;
-use at1w_registry::{PullOptions, Revision, Store, signed_tree};
+use at1w_registry::{PullOptions, Revision, signed_tree};
 use clap::Args;
 use minisign_verify::Signature;
 use serde_json::json;
@@ -14,7 +14,8 @@ use crate::failure::{Failure, Result};
 use crate::output::{lines, printable, to_stdout};
 use crate::progress::Bar;
 use crate::report::speed;
-use crate::signature::{public_key, read_text};
+use crate::repositories::{Address, Repositories};
+use crate::signature::{check_bundle, public_key, read_text, refused as refused_bundle};
 
 /// Pull a revision out of a store, byte for byte
 ///
@@ -23,9 +24,8 @@ use crate::signature::{public_key, read_text};
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Pull {
-    /// The store: a path, or s3://, gs:// or az://
-    #[arg(value_name = "STORE")]
-    store: String,
+    #[command(flatten)]
+    store: Address,
     /// The repository, and a branch, a tag or a commit [default: main]
     #[arg(value_name = "NS/NAME[@REV]")]
     revision: String,
@@ -38,7 +38,8 @@ pub(crate) struct Pull {
     /// The SHA-256 that the tree must have, or the root of its one packed file
     #[arg(long, value_name = "HEX")]
     root: Option<Digest>,
-    /// A signature that must be valid for the tree [default: the one of the commit]
+    /// A signature that must be valid for the tree, or a bundle of model signing that must be valid
+    /// for the files [default: the signature of the commit]
     #[arg(long, value_name = "FILE", requires = "public_key")]
     signature: Option<PathBuf>,
     /// The public key of the signer: the key itself, or a file that holds it
@@ -58,7 +59,7 @@ Examples:
 impl Pull {
     pub(crate) fn run(self, global: &Global) -> Result<()> {
         let mut revision: Revision = self.revision.parse()?;
-        let store = Store::open(&self.store)?;
+        let store = self.store.open()?;
         let key = self.public_key.as_deref();
         let signed = key.map(|key| self.check_signature(key, &store, &mut revision)).transpose()?;
         let output = self.output.unwrap_or_else(|| PathBuf::from(&revision.repo.name));
@@ -87,7 +88,7 @@ impl Pull {
             writeln!(
                 out,
                 "{} {revision} -> {}  {} files, {} bytes, {} files were there  {}",
-                printable(&self.store),
+                printable(&self.store.store),
                 printable(&output.display().to_string()),
                 pulled.files,
                 pulled.bytes,
@@ -100,9 +101,24 @@ impl Pull {
 
     /// Checks the signature of a revision, which names the commit from then on; returns the SHA-256
     /// of its tree.
-    fn check_signature(&self, key: &str, store: &Store, revision: &mut Revision) -> Result<Digest> {
+    fn check_signature(
+        &self,
+        key: &str,
+        store: &Repositories,
+        revision: &mut Revision,
+    ) -> Result<Digest> {
         let refused = |problem: String| Failure::Signature(format!("{}: {problem}", self.revision));
         let commit = store.commit_of(revision)?;
+        if let Some(path) = &self.signature
+            && let Some(signed) = check_bundle(path, key)?
+        {
+            revision.revision = Some(commit.id);
+            let tree = store.tree(revision)?;
+            let files = tree.files.iter().map(|(path, file)| (path.as_str(), file.sha256));
+            let own = path.file_name().unwrap_or_default().to_string_lossy();
+            signed.compare(files, &[&own]).map_err(|error| refused_bundle(path, &error))?;
+            return Ok(commit.tree);
+        }
         let text = match &self.signature {
             Some(path) => read_text(path)?,
             None => commit.signature.ok_or_else(|| refused("the commit is not signed".into()))?,

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use at1w_registry::{PushOptions, Pushed, Revision, Store};
+use at1w_registry::{PushOptions, Pushed, Revision};
 use clap::Args;
 use serde_json::json;
 
@@ -14,21 +14,22 @@ use crate::failure::{Failure, Reported, Result, report_note, report_warning};
 use crate::output::{lines, printable, to_stdout};
 use crate::progress::Bar;
 use crate::report::speed;
+use crate::repositories::Address;
 
 /// Push a file or a model repository into a store, as one commit
 ///
 /// A store keeps every tensor of a namespace once: only what it lacks is packed and sent. Files are
 /// added or replaced, others stay; --delete makes the branch what the source is. The commit appears
-/// whole or not at all. A store is made at an absent or empty place.
+/// whole or not at all. A store is made at an absent or empty place. A server gets the token of
+/// HF_TOKEN, or of 'hf auth login'.
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Push {
     /// A file, or a directory
     #[arg(value_name = "SRC")]
     source: PathBuf,
-    /// The store: a path, or s3://, gs:// or az://
-    #[arg(value_name = "STORE")]
-    store: String,
+    #[command(flatten)]
+    store: Address,
     /// The repository, and the branch [default branch: main]
     #[arg(value_name = "NS/NAME[@BRANCH]")]
     repo: String,
@@ -56,12 +57,13 @@ pub(crate) struct Push {
 const HELP: &str = "\
 Examples:
   at1w push minilm/ models lab/minilm -m 'first'
-  at1w push minilm/model.safetensors s3://bucket/models lab/minilm@next";
+  at1w push minilm/model.safetensors s3://bucket/models lab/minilm@next
+  HF_TOKEN=... at1w push minilm/ https://hub.example lab/minilm";
 
 impl Push {
     pub(crate) fn run(self, global: &Global) -> Result<()> {
         let revision: Revision = self.repo.parse()?;
-        let store = Store::open(&self.store)?;
+        let store = self.store.open()?;
         let bar = Bar::new(global.quiet)?;
         let sign = |message: &str| match &self.secret_key {
             Some(key) => sign_message(key, message.as_bytes(), &format!("tree of {}", self.repo))
@@ -98,7 +100,7 @@ impl Push {
                     "{} -> {} {revision}  {files} files, {bytes} bytes, {stored} of them new as \
                      stored  {new_tensors} of {tensors} tensors new  {}",
                     printable(&source),
-                    printable(&self.store),
+                    printable(&self.store.store),
                     speed(bytes, elapsed)
                 )?;
                 let new = if pushed.new { "commit" } else { "nothing new since commit" };

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
-use at1w_registry::{Entry, Ref, Revision, Store};
+use at1w_registry::exchange::Listed;
+use at1w_registry::{Entry, Ref, Revision};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::Global;
 use crate::failure::Result;
 use crate::output::{json, printable, to_stdout};
+use crate::repositories::Address;
 
 /// List and change the repositories of a store
 #[derive(Args)]
@@ -22,8 +24,8 @@ pub(crate) struct Repo {
 enum Command {
     /// List the repositories of a store, or of a namespace
     Ls {
-        #[arg(value_name = "STORE")]
-        store: String,
+        #[command(flatten)]
+        store: Address,
         #[arg(value_name = "NS")]
         namespace: Option<String>,
         /// Print a JSON object
@@ -32,8 +34,8 @@ enum Command {
     },
     /// List the commits of a repository, the last one first
     Log {
-        #[arg(value_name = "STORE")]
-        store: String,
+        #[command(flatten)]
+        store: Address,
         #[arg(value_name = "NS/NAME[@REV]")]
         revision: String,
         /// Print a JSON object
@@ -42,8 +44,8 @@ enum Command {
     },
     /// Name a revision for good
     Tag {
-        #[arg(value_name = "STORE")]
-        store: String,
+        #[command(flatten)]
+        store: Address,
         #[arg(value_name = "NS/NAME[@REV]")]
         revision: String,
         #[arg(value_name = "TAG")]
@@ -51,8 +53,8 @@ enum Command {
     },
     /// Make a branch that begins at a revision
     Branch {
-        #[arg(value_name = "STORE")]
-        store: String,
+        #[command(flatten)]
+        store: Address,
         #[arg(value_name = "NS/NAME[@REV]")]
         revision: String,
         #[arg(value_name = "BRANCH")]
@@ -60,15 +62,15 @@ enum Command {
     },
     /// Remove a branch, a tag, or a repository; 'restore' brings it back until it is collected
     Rm {
-        #[arg(value_name = "STORE")]
-        store: String,
+        #[command(flatten)]
+        store: Address,
         #[arg(value_name = "NS/NAME[@REF]")]
         revision: String,
     },
     /// Bring back what was removed and is not collected yet
     Restore {
-        #[arg(value_name = "STORE")]
-        store: String,
+        #[command(flatten)]
+        store: Address,
         #[arg(value_name = "NS/NAME[@REF]")]
         revision: String,
     },
@@ -80,19 +82,19 @@ impl Repo {
             Command::Ls { store, namespace, json } => ls(&store, namespace.as_deref(), json),
             Command::Log { store, revision, json } => log(&store, &revision.parse()?, json),
             Command::Tag { store, revision, tag } => {
-                let found = Store::open(&store)?.tag(&revision.parse()?, &tag)?;
+                let found = store.open()?.tag(&revision.parse()?, &tag)?;
                 say(global, &format!("tag {tag} at commit {}", found.commit))
             }
             Command::Branch { store, revision, branch } => {
-                let found = Store::open(&store)?.branch(&revision.parse()?, &branch)?;
+                let found = store.open()?.branch(&revision.parse()?, &branch)?;
                 say(global, &format!("branch {branch} at commit {}", found.commit))
             }
             Command::Rm { store, revision } => {
-                Store::open(&store)?.remove(&revision.parse()?)?;
+                store.open()?.remove(&revision.parse()?)?;
                 say(global, &format!("{revision} removed; 'at1w repo restore' brings it back"))
             }
             Command::Restore { store, revision } => {
-                Store::open(&store)?.restore(&revision.parse()?)?;
+                store.open()?.restore(&revision.parse()?)?;
                 say(global, &format!("{revision} restored"))
             }
         }
@@ -106,10 +108,8 @@ fn say(global: &Global, message: &str) -> Result<()> {
     to_stdout(|out| writeln!(out, "{}", printable(message)))
 }
 
-fn ls(store: &str, namespace: Option<&str>, as_json: bool) -> Result<()> {
-    let store = Store::open(store)?;
-    let repos = store.repos(namespace)?;
-    let summaries = store.summaries(namespace)?;
+fn ls(store: &Address, namespace: Option<&str>, as_json: bool) -> Result<()> {
+    let Listed { repositories: repos, namespaces: summaries } = store.open()?.repos(namespace)?;
     // The branch `main`, or else the first one.
     let head = |entry: &Entry| {
         let Entry { branches, .. } = entry;
@@ -170,8 +170,8 @@ fn commits(refs: &BTreeMap<String, Ref>) -> BTreeMap<&str, &str> {
     refs.iter().map(|(name, found)| (name.as_str(), found.commit.as_str())).collect()
 }
 
-fn log(store: &str, revision: &Revision, as_json: bool) -> Result<()> {
-    let (entry, commits) = Store::open(store)?.history(revision)?;
+fn log(store: &Address, revision: &Revision, as_json: bool) -> Result<()> {
+    let (entry, commits) = store.open()?.history(revision)?;
     let refs = |id: &str| -> Vec<&str> {
         let all = entry.branches.iter().chain(&entry.tags);
         all.filter(|(_, found)| found.commit == id).map(|(name, _)| name.as_str()).collect()

@@ -7,8 +7,9 @@ use at1w_registry::Store;
 use at1w_server::{Config, serve};
 use clap::Args;
 
+use super::sign::unattended;
 use crate::Global;
-use crate::failure::{Failure, Result};
+use crate::failure::Result;
 
 /// Serve a store to clients of the Hugging Face protocol
 ///
@@ -31,6 +32,7 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "URL")]
     upstream: Option<String>,
     /// A namespace to fetch from upstream (repeatable); '*' is every one that nobody uses here
+    /// [default: those that an admin token asks for]
     #[arg(long = "mirror", value_name = "NS")]
     namespaces: Vec<String>,
 }
@@ -50,9 +52,8 @@ impl Serve {
         config.listen = self.listen.unwrap_or(config.listen);
         config.mirror.upstream = self.upstream.unwrap_or(config.mirror.upstream);
         config.mirror.namespaces.extend(self.namespaces);
-        if !config.mirror.upstream.is_empty() && config.mirror.namespaces.is_empty() {
-            let problem = "name what is fetched from upstream by --mirror NS, or '*'";
-            return Err(Failure::Usage(problem.into()));
+        if !config.secret_key.as_os_str().is_empty() {
+            config.signer = Some(unattended(&config.secret_key)?);
         }
         let store = Store::open(&self.store)?;
         Ok(serve(store, config, |address, secrets| {

@@ -1,7 +1,7 @@
 //! `at1w store`
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use at1w_registry::{CollectOptions, RepoName, ScrubOptions};
@@ -56,6 +56,9 @@ enum Command {
         /// Prove a part only, chosen at random: 10% or 10GB
         #[arg(long, value_name = "PART")]
         sample: Option<String>,
+        /// Go on with the last scrub of everything, where it did not come to its end
+        #[arg(long, conflicts_with = "sample")]
+        resume: bool,
         /// Sign the record of the scrub with this secret key
         #[arg(long, value_name = "FILE", env = "AT1W_SECRET_KEY")]
         secret_key: Option<PathBuf>,
@@ -66,7 +69,7 @@ enum Command {
     /// Delete what nothing has named for as long as the grace
     ///
     /// A first run condemns what is in no use; a later one, at least the grace after it, deletes
-    /// what is condemned and still in no use.
+    /// what is condemned and still in no use. The hours of usage records that are over are sealed.
     Gc {
         #[arg(value_name = "STORE")]
         store: String,
@@ -76,6 +79,9 @@ enum Command {
         /// Say what would be done, and do nothing
         #[arg(long, short = 'n')]
         dry_run: bool,
+        /// Sign the days of usage records that are over with this secret key
+        #[arg(long, value_name = "FILE", env = "AT1W_SECRET_KEY")]
+        secret_key: Option<PathBuf>,
         /// Print a line of JSON
         #[arg(long)]
         json: bool,
@@ -154,12 +160,17 @@ impl Store {
                 say(global, json, line, &text)
             }
             Command::Stats { store, json } => stats(&store, json),
-            Command::Scrub { store, what, sample, secret_key, json } => {
-                scrub(global, &store, what.as_deref(), sample.as_deref(), secret_key, json)
+            Command::Scrub { store, what, sample, resume, secret_key, json } => {
+                let (what, sample) = (what.as_deref(), sample.as_deref());
+                scrub(global, &store, what, sample, resume, secret_key.as_deref(), json)
             }
-            Command::Gc { store, grace, dry_run, json } => {
+            Command::Gc { store, grace, dry_run, secret_key, json } => {
                 let options = CollectOptions::new().grace(grace).dry_run(dry_run);
-                let done = open(&store)?.collect(&options)?;
+                let opened = open(&store)?;
+                let done = opened.collect(&options)?;
+                if !dry_run {
+                    opened.seal(signer(secret_key.as_deref(), "meter").as_deref())?;
+                }
                 let would = if dry_run { "would be " } else { "" };
                 let text = format!(
                     "{store}: {} objects with {} bytes {would}deleted, {} with {} bytes \
@@ -259,12 +270,24 @@ fn stats(store: &str, as_json: bool) -> Result<()> {
     })
 }
 
+/// Returns what signs with a secret key, where there is one.
+fn signer<'a>(
+    secret_key: Option<&'a Path>,
+    comment: &'static str,
+) -> Option<Box<at1w_registry::Signer<'a>>> {
+    let key = secret_key?;
+    Some(Box::new(move |message: &str| {
+        sign_message(key, message.as_bytes(), comment).map_err(|failure| failure.to_string())
+    }))
+}
+
 fn scrub(
     global: &Global,
     store: &str,
     what: Option<&str>,
     sample: Option<&str>,
-    secret_key: Option<PathBuf>,
+    resume: bool,
+    secret_key: Option<&Path>,
     as_json: bool,
 ) -> Result<()> {
     let (namespace, repo) = split(what)?;
@@ -274,18 +297,13 @@ fn scrub(
         None => 1.0,
     };
     let bar = Bar::new(global.quiet)?;
-    let sign = |message: &str| match &secret_key {
-        Some(key) => {
-            sign_message(key, message.as_bytes(), "scrub").map_err(|failure| failure.to_string())
-        }
-        None => Err("there is no key".into()),
-    };
-    let sign = secret_key.is_some().then_some(&sign as &at1w_registry::Signer<'_>);
+    let sign = signer(secret_key, "scrub");
     let options = ScrubOptions::new()
         .namespace(namespace.as_deref())
         .repo(repo.as_ref())
         .sample(sample)
-        .sign(sign)
+        .resume(resume)
+        .sign(sign.as_deref())
         .progress(&bar);
     let done = opened.scrub(&options)?;
     drop(bar);

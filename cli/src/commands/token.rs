@@ -4,12 +4,12 @@ use std::io::Write;
 use std::time::Duration;
 
 use at1w_registry::Store;
-use at1w_server::{NewToken, Role, Token as Known, Tokens};
+use at1w_server::{Listed, NewToken, Role, Token as Known, Tokens};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
 use crate::Global;
-use crate::failure::{Failure, Result};
+use crate::failure::{Failure, Reported, Result, report_warning};
 use crate::output::{lines, printable, to_stdout};
 
 /// Make, list and revoke the tokens of a store
@@ -118,21 +118,26 @@ impl Create {
             (false, true) => Role::Write,
             (false, false) => Role::Read,
         };
-        let store = Store::open(&self.store)?;
-        store.init()?;
-        let tokens = Tokens::new(store.objects().clone());
         let new =
             NewToken { name: self.name, role, namespaces: self.namespace, lifetime: self.expires };
-        let (secret, _) = tokens.create(&new)?;
+        let (secret, _) = open(&self.store)?.create(&new)?;
         to_stdout(|out| writeln!(out, "{secret}"))
     }
 }
 
 impl Ls {
     fn run(self) -> Result<()> {
-        let tokens = open(&self.store)?.list()?;
+        let Listed { tokens, damaged, .. } = open(&self.store)?.list()?;
+        for id in &damaged {
+            report_warning(&format!("token {id} is damaged, and opens nothing: revoke it"));
+        }
+        let damaged = match damaged.is_empty() {
+            true => Ok(()),
+            false => Err(Failure::Reported(Reported::Damaged)),
+        };
         if self.json {
-            return lines(&[json!({ "tokens": tokens.iter().map(described).collect::<Vec<_>>() })]);
+            lines(&[json!({ "tokens": tokens.iter().map(described).collect::<Vec<_>>() })])?;
+            return damaged;
         }
         to_stdout(|out| {
             for token in &tokens {
@@ -144,7 +149,8 @@ impl Ls {
                 writeln!(out, "{}  {}  {name}  {namespaces}", token.id, role(token))?;
             }
             Ok(())
-        })
+        })?;
+        damaged
     }
 }
 
@@ -171,8 +177,8 @@ impl Revoke {
     fn run(self, global: &Global) -> Result<()> {
         let revoked = open(&self.store)?.revoke(&self.which)?;
         if !global.quiet {
-            for token in revoked {
-                eprintln!("revoked {} ({})", printable(&token.name), token.id);
+            for (id, name) in revoked {
+                eprintln!("revoked {} ({id})", printable(&name));
             }
         }
         Ok(())

@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use at1w_container::repository::{Contents, is_repository, signed_manifest, verify_manifest};
+use at1w_bundle::Signed;
+use at1w_container::repository::{
+    Contents, is_repository, original_digests, signed_manifest, verify_manifest,
+};
 use at1w_container::{Digest, Error, OpenOptions, Progress, Weights};
 use clap::Args;
 
@@ -60,6 +63,7 @@ Examples:
   at1w verify model.at1w --root \"$(cat model.root)\" --file
   at1w verify model.safetensors --sha256 \"$(cut -d' ' -f1 model.sha256)\"
   at1w verify model.at1w --signature model.at1w.minisig --public-key at1w.pub
+  at1w verify ~/models/minilm.at1w --signature model.sig --public-key publisher.pem
   at1w verify ~/models/minilm.at1w ~/models/llama.at1w";
 
 impl Verify {
@@ -123,7 +127,7 @@ impl Verify {
             report_note(&format!("verified {}, {}", human(bytes), speed(bytes, elapsed)));
         }
         for comment in signed.iter().filter(|_| !global.quiet) {
-            report_note(&format!("the signature is right; its trusted comment: {comment}"));
+            report_note(&format!("the signature is right: {comment}"));
         }
         Ok(())
     }
@@ -144,6 +148,9 @@ impl Verify {
         bar: &Bar,
         job: &mut Verification,
     ) -> Result<Option<String>> {
+        if let Some(signed) = self.signature.bundle()? {
+            return self.verify_signed(path, weights, &signed, bar, job).map(Some);
+        }
         let comment = match weights.root() {
             // The root pins the index, and so does a signature over the root.
             Some(root) => self.signature.check_root(&root)?,
@@ -160,6 +167,25 @@ impl Verify {
         verified.map_err(|error| error.in_file(input::shown(path)))?;
         job.succeed(path, weights.root(), self.sha256.is_some(), bar);
         Ok(comment)
+    }
+
+    /// Verifies that the original file is one that was signed.
+    fn verify_signed(
+        &self,
+        path: &Path,
+        weights: &Weights,
+        signed: &Signed,
+        bar: &Bar,
+        job: &mut Verification,
+    ) -> Result<String> {
+        bar.begin(weights.original_len());
+        let shown = input::shown(path);
+        let digest = weights.file_digest(bar).map_err(|error| error.in_file(shown))?;
+        let found = signed.path_of(digest).ok_or_else(|| {
+            Failure::Signature(format!("{}: no file of this content was signed", shown.display()))
+        })?;
+        job.succeed(path, weights.root(), true, bar);
+        Ok(format!("{} of {}", found, signed.name()))
     }
 
     /// Verifies what a file itself proves.
@@ -179,8 +205,16 @@ impl Verify {
         job: &mut Verification,
     ) -> Result<Option<String>> {
         let manifest = signed_manifest(path)?;
-        let comment = self.signature.check(&manifest)?;
-        let check = verify_manifest(path, &manifest, self.file, bar)?;
+        // A bundle is over the originals: these are restored then, to prove their SHA-256.
+        let signed = self.signature.bundle()?;
+        let comment = match &signed {
+            Some(signed) => {
+                self.signature.compare(signed, &original_digests(path)?)?;
+                Some(signed.name().to_owned())
+            }
+            None => self.signature.check(&manifest)?,
+        };
+        let check = verify_manifest(path, &manifest, self.file || signed.is_some(), bar)?;
         for file in check.files {
             let full = path.join(&file.path);
             match file.outcome {

@@ -1,6 +1,6 @@
 //! The tensors of two files, compared.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use at1w_container::{Digest, Error, Progress, TensorInfo, Weights};
@@ -99,32 +99,18 @@ impl Differences {
         differences
     }
 
-    pub(crate) fn of_tensors(old: Tensors, mut new: Tensors) -> Self {
-        let mut differences = Self::default();
-        let mut gone = Vec::new();
-        for (name, from) in old {
-            match new.remove(&name) {
-                Some(to) if to == from => differences.same += 1,
-                Some(to) => differences.changed.push(Change { name, from, to }),
-                None => gone.push((name, from)),
-            }
+    pub(crate) fn of_tensors(old: Tensors, new: Tensors) -> Self {
+        let found = at1w_container::Differences::of(old, new);
+        let changed = found.changed.into_iter();
+        let renamed = found.renamed.into_iter();
+        Self {
+            same: found.same.len(),
+            removed: found.removed,
+            added: found.added,
+            changed: changed.map(|(name, (from, to))| Change { name, from, to }).collect(),
+            renamed: renamed.map(|(from, to)| Renaming { from, to }).collect(),
+            metadata_changed: false,
         }
-        // Among several tensors with one content, the first names are paired.
-        let mut by_entry = HashMap::<Entry, Vec<String>>::new();
-        for (name, entry) in new.iter().rev() {
-            by_entry.entry(entry.clone()).or_default().push(name.clone());
-        }
-        for (from, entry) in gone {
-            match by_entry.get_mut(&entry).and_then(Vec::pop) {
-                Some(to) => {
-                    new.remove(&to);
-                    differences.renamed.push(Renaming { from, to });
-                }
-                None => _ = differences.removed.insert(from, entry),
-            }
-        }
-        differences.added = new;
-        differences
     }
 
     pub(crate) fn any(&self) -> bool {

@@ -177,12 +177,12 @@ impl DifferenceBuilder {
         // The cost of a class from one group to another, with the base; the first also without.
         let mut with = vec![vec![Cost::MAX; n + 1]; n];
         let mut without = vec![Cost::MAX; n + 1];
-        for first in 0..n {
+        for (first, with) in with.iter_mut().enumerate() {
             let mut sum = Group::new(width);
             for end in first + 1..=n {
                 let (_, group) = &groups[end - 1];
                 sum.merge(group);
-                with[first][end] = self.class_cost(&sum.differences);
+                with[end] = self.class_cost(&sum.differences);
                 if first == 0 && is_float(self.layout) {
                     without[end] = self.class_cost(&sum.alone);
                 }

@@ -4,6 +4,7 @@
 //! A message shows its whole cause, and `source` returns none, so that no reporter prints a cause
 //! twice. What to do at a command line or in Python is said there, not here.
 
+pub(crate) mod base;
 pub(crate) mod fault;
 pub(crate) mod header;
 
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use at1w_codec::BackendError;
 use thiserror::Error;
 
+use self::base::MissingBase;
 use self::fault::Fault;
 use self::header::HeaderError;
 use crate::digest::Digest;
@@ -79,6 +81,9 @@ pub enum Error {
     /// The file is not an `.at1w` file, and is not recognised as anything else.
     #[error("not an .at1w file: it does not begin as one")]
     NotAt1w,
+    /// The bytes are no proof.
+    #[error("not a proof: it does not begin as one")]
+    NotAProof,
     /// A root was pinned for a safetensors file, which has none.
     #[error("a safetensors file has no root: pack it, or pin the SHA-256 of the file")]
     NoRoot,
@@ -122,25 +127,13 @@ pub enum Error {
         problem: String,
     },
     /// A tensor is a version of one in a file that was not found.
+    #[error("{0}")]
+    NoBase(Box<MissingBase>),
+    /// A tensor is a version of one in another file, which a proof has no room for.
     #[error(
-        "tensor {tensor:?} is a version of tensor {base:?} of {file:?} (root {root}, content \
-         {digest}), which was not found{}",
-        looked(places)
+        "tensor {0:?} is a version of one in another file: a proof is of a tensor that stands alone"
     )]
-    NoBase {
-        /// The tensor.
-        tensor: String,
-        /// The name that the file of the base had.
-        file: String,
-        /// The name of the base.
-        base: String,
-        /// The root of the file of the base.
-        root: Digest,
-        /// The content digest of the base.
-        digest: Digest,
-        /// The places where it was looked for; empty if nobody looked.
-        places: String,
-    },
+    NotAlone(String),
     /// The base of a tensor cannot be read.
     #[error("tensor {tensor:?} is a version of one in {base}: {error}")]
     Base {
@@ -352,6 +345,7 @@ impl Error {
             self.innermost(),
             Self::WrongKind(WrongKind { wanted: Wanted::At1w, .. })
                 | Self::NotAt1w
+                | Self::NotAProof
                 | Self::NoRoot
                 | Self::Damaged { .. }
                 | Self::DamagedTensor { .. }
@@ -380,10 +374,6 @@ impl From<HeaderError> for Error {
     fn from(error: HeaderError) -> Self {
         Self::Safetensors(error)
     }
-}
-
-fn looked(places: &str) -> String {
-    if places.is_empty() { String::new() } else { format!(" in {places}") }
 }
 
 fn chunk_suffix(chunk: Option<u64>) -> String {

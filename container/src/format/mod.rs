@@ -8,6 +8,7 @@ pub(crate) mod features;
 pub(crate) mod header;
 mod header_json;
 pub(crate) mod magic;
+pub(crate) mod proof_head;
 pub(crate) mod record;
 pub(crate) mod root;
 pub(crate) mod stored_header;

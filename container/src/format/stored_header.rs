@@ -8,10 +8,10 @@ use miniz_oxide::inflate::core::{DecompressorOxide, decompress};
 use super::header::MAX_HEADER_LEN;
 
 /// The encoding of a header that is stored as it is.
-const PLAIN: u8 = 0;
+pub(crate) const PLAIN: u8 = 0;
 
 /// The encoding of a deflated header.
-const DEFLATED: u8 = 1;
+pub(crate) const DEFLATED: u8 = 1;
 
 /// The largest ratio of a header to its deflated form, so that a small file cannot ask for much
 /// memory.

@@ -56,7 +56,7 @@ impl Limits {
 }
 
 /// How to open a file.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct OpenOptions {
     /// The sizes above which the file is refused.
@@ -69,6 +69,21 @@ pub struct OpenOptions {
     /// The number of bytes at the end of the file to read first, for a caller who knows how long
     /// index and trailer are. `None` is a guess that is enough for most files.
     pub tail_len: Option<u64>,
+    /// The number of bytes of verified chunks to keep, of which slices were read: reading the next
+    /// row of a matrix then costs a copy. 0 keeps none. Default 16 MiB.
+    pub kept_len: usize,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            backend: None,
+            root: None,
+            tail_len: None,
+            kept_len: 16 << 20,
+        }
+    }
 }
 
 impl OpenOptions {
@@ -99,5 +114,11 @@ impl OpenOptions {
     #[must_use]
     pub fn tail_len(self, tail_len: impl Into<Option<u64>>) -> Self {
         Self { tail_len: tail_len.into(), ..self }
+    }
+
+    /// Sets the number of bytes of verified chunks to keep.
+    #[must_use]
+    pub fn kept_len(self, kept_len: usize) -> Self {
+        Self { kept_len, ..self }
     }
 }

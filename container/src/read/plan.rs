@@ -137,6 +137,26 @@ impl<'a> Plan<'a> {
         Ok(plan)
     }
 
+    /// Makes a plan of the lengths of the payloads of all chunks, the first of which is where the
+    /// tensor starts, and of the states of its chunk table, which are right.
+    pub(crate) fn of_parts(
+        tensor: Stored<'a>,
+        model: Model,
+        lens: &[u64],
+        states: &[u8],
+    ) -> Result<Self> {
+        let mut plan = Self {
+            tensor,
+            model,
+            payloads: Vec::new(),
+            states: Vec::new(),
+            read: None,
+            ground: None,
+        };
+        plan.add_chunks(tensor.entry.start, lens, states)?;
+        Ok(plan)
+    }
+
     /// Adds the payloads and the states of the chunk table of a tensor of several chunks.
     fn add_table(&mut self, table: &[u8]) -> Result<()> {
         let tensor = self.tensor;
@@ -149,19 +169,26 @@ impl<'a> Plan<'a> {
             let problem = "its chunk states do not match its content digest".into();
             return Err(tensor.damaged(None, end - (chunks - 1) * STATE_LEN, problem));
         }
-        self.payloads.reserve_exact(chunks as usize);
-        let mut at = start;
-        for len in lens.as_chunks().0 {
-            let len = u64::from(u32::from_le_bytes(*len));
-            self.add_payload(at, len)?;
-            at += len;
-        }
-        if at != model_start {
+        let lens: Vec<_> =
+            lens.as_chunks().0.iter().map(|len| u32::from_le_bytes(*len).into()).collect();
+        if self.add_chunks(start, &lens, states)? != model_start {
             let problem = "its payload lengths do not add up".into();
             return Err(tensor.damaged(None, end - table_len, problem));
         }
-        self.states.extend(states.as_chunks().0.iter().map(State::from_bytes));
         Ok(())
+    }
+
+    /// Adds payloads, one after the other from `start`, and states; returns the end of the last
+    /// payload.
+    fn add_chunks(&mut self, start: u64, lens: &[u64], states: &[u8]) -> Result<u64> {
+        self.payloads.reserve_exact(lens.len());
+        let mut at = start;
+        for &len in lens {
+            self.add_payload(at, len)?;
+            at += len;
+        }
+        self.states.extend(states.as_chunks().0.iter().map(State::from_bytes));
+        Ok(at)
     }
 
     /// Adds the payload of the next chunk. Checks that it is no longer than any encoding.
@@ -175,6 +202,11 @@ impl<'a> Plan<'a> {
         }
         self.payloads.push(offset..offset + len);
         Ok(())
+    }
+
+    /// Returns the SHA-256 state after each chunk but the last.
+    pub(crate) fn states(&self) -> &[State] {
+        &self.states
     }
 
     /// Returns the number of raw bytes of a chunk.

@@ -13,6 +13,7 @@ use super::buffer::check_len;
 use super::decode::{self, Chunk, Job};
 use super::index::Index;
 use super::info::FileInfo;
+use super::kept::Kept;
 use super::options::{Limits, OpenOptions};
 use super::plan::Plan;
 use super::runs::Runs;
@@ -22,6 +23,7 @@ use super::tensor::Tensor;
 use crate::backend::chosen;
 use crate::batches::MAX_TENSORS;
 use crate::digest::Digest;
+use crate::error::base::MissingBase;
 use crate::error::{Error, Result};
 use crate::format::header::Header;
 use crate::kind::Wanted;
@@ -37,6 +39,10 @@ const READ_BATCH_LEN: u64 = 32 << 20;
 
 /// An open `.at1w` file. Its index is in memory and agrees with its root. Tensors are read, and
 /// their chunks verified, when they are asked for.
+///
+/// The chunks of which slices were read last are kept, verified, up to
+/// [`OpenOptions::kept_len`] and up to 256 MiB in all open files. An open file does not follow
+/// changes: where somebody writes to it, reads fail, or give what was there when it was proven.
 ///
 /// # Examples
 /// ```
@@ -62,6 +68,7 @@ pub struct Reader {
     /// The search for bases, and those that were found.
     finder: Option<Arc<dyn FindBase>>,
     found: Box<[OnceLock<FoundBase>]>,
+    kept: Kept,
 }
 
 impl fmt::Debug for Reader {
@@ -102,7 +109,8 @@ impl Reader {
         let backend = chosen(options.backend)?;
         let index = Index::read(&*source, options)?;
         let found = (0..index.base_count()).map(|_| OnceLock::new()).collect();
-        Ok(Self { source, index, limits: options.limits, backend, finder: None, found })
+        let (limits, kept) = (options.limits, Kept::new(options.kept_len));
+        Ok(Self { source, index, limits, backend, finder: None, found, kept })
     }
 
     /// Sets where the bases of tensors are looked for that are versions of others. They are looked
@@ -187,7 +195,7 @@ impl Reader {
         };
         let models = self.index.base_models();
         let model = entry.base.map(|(_, base)| &models[usize::from(base.model)]);
-        Tensor::new(stored, self.limits, model)
+        Tensor::new(stored, self.limits, model, (&self.kept, index))
     }
 
     /// Returns the content digests of all tensors, in data order.
@@ -334,14 +342,14 @@ impl Versions for Reader {
                 let place = match finder.map(|finder| finder.find(&wanted)).transpose()?.flatten() {
                     Some(place) => place,
                     None => {
-                        return Err(Error::NoBase {
+                        return Err(Error::NoBase(Box::new(MissingBase {
                             tensor: tensor.info.name().into(),
                             file: file.into(),
                             base: name.into(),
                             root,
                             digest,
                             places: finder.map(FindBase::places).unwrap_or_default(),
-                        });
+                        })));
                     }
                 };
                 found.get_or_init(|| place)

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::slice::{Index, Slice};
 use crate::error::{Error, Result};
+use crate::format::chunking::Chunking;
 use crate::format::tensor_info::TensorInfo;
 
 /// The positions of one dimension that a slice takes.
@@ -131,6 +132,19 @@ impl Runs {
         }
         let within = if low < self.count { offset.saturating_sub(self.start(low)) } else { 0 };
         low * self.len + within
+    }
+
+    /// Returns the chunks that are touched, in rising order.
+    pub(crate) fn chunks(&self, chunking: Chunking) -> impl Iterator<Item = u64> + '_ {
+        let Range { start, end } = self.span();
+        let chunks = match start < end {
+            true => chunking.chunk_of(start)..chunking.chunk_of(end - 1) + 1,
+            false => 0..0,
+        };
+        chunks.filter(move |&chunk| {
+            let Range { start, end } = chunking.range(chunk);
+            self.bytes_before(end) > self.bytes_before(start)
+        })
     }
 
     /// Copies the touched bytes of `range`, whose bytes are `raw`, one after the other to `out`.

@@ -7,6 +7,7 @@ use at1w_codec::{Dtype, Model};
 
 use super::buffer::{check_len, zeroed};
 use super::decode::{self, Chunk, Job};
+use super::kept::Kept;
 use super::options::Limits;
 use super::plan::Plan;
 use super::runs::Runs;
@@ -17,7 +18,7 @@ use crate::digest::Digest;
 use crate::error::Error;
 use crate::error::Result;
 use crate::format::bases::BaseModel;
-use crate::progress::Progress;
+use crate::progress::{Progress, report};
 
 /// A tensor of an open file.
 ///
@@ -42,6 +43,8 @@ pub struct Tensor<'a> {
     pub(super) stored: Stored<'a>,
     limits: Limits,
     model: Option<&'a BaseModel>,
+    /// The chunks that the file keeps, and the index of the tensor in data order.
+    kept: (&'a Kept, usize),
 }
 
 /// The base of a tensor that is a version of another.
@@ -74,8 +77,13 @@ impl fmt::Debug for Tensor<'_> {
 }
 
 impl<'a> Tensor<'a> {
-    pub(super) fn new(stored: Stored<'a>, limits: Limits, model: Option<&'a BaseModel>) -> Self {
-        Self { stored, limits, model }
+    pub(super) fn new(
+        stored: Stored<'a>,
+        limits: Limits,
+        model: Option<&'a BaseModel>,
+        kept: (&'a Kept, usize),
+    ) -> Self {
+        Self { stored, limits, model, kept }
     }
 
     /// Returns the base, if the tensor is a version of another.
@@ -217,11 +225,33 @@ impl<'a> Tensor<'a> {
         if out.is_empty() {
             return Ok(());
         }
+        if self.copy_kept(runs, out) {
+            return report(progress, out.len() as u64);
+        }
         let source = self.stored.source;
         if source.request_cost() > 0 && runs.total() == self.raw_len() {
             source.will_read(&[self.stored.range()]);
         }
         self.read_planned(&Plan::read(self.stored)?, runs, out, progress)
+    }
+
+    /// Reads runs from chunks that the file keeps; returns whether it keeps all of them. Of a chunk
+    /// that is wanted whole it never keeps a copy.
+    fn copy_kept(&self, runs: &Runs, out: &mut [u8]) -> bool {
+        let (kept, tensor) = self.kept;
+        if !kept.takes(runs.total()) {
+            return false;
+        }
+        let chunking = self.stored.chunking();
+        let mut found = Vec::new();
+        for (chunk, out) in self.parts(runs, out) {
+            let Some(raw) = kept.get((tensor, chunk)) else { return false };
+            found.push((chunk, raw, out));
+        }
+        for (chunk, raw, out) in found {
+            runs.gather(chunking.range(chunk), &raw, out);
+        }
+        true
     }
 
     /// [`Tensor::read_runs`] by a plan that was read.
@@ -250,25 +280,23 @@ impl<'a> Tensor<'a> {
             source.will_read(&self.payloads(plan, runs));
         }
         decode::all(&mut whole, progress)?;
-        let copy = |chunk, raw: &_, out: &mut _| {
+        // A slice through all of a large tensor would only push out what others come back to.
+        let (kept, tensor) = self.kept;
+        let keeps = kept.takes(cut.iter().map(|&(chunk, _)| plan.chunk_len(chunk) as u64).sum());
+        let copy = |chunk, raw: &[u8], out: &mut _| {
             runs.gather(self.stored.chunking().range(chunk), raw, out);
+            if keeps {
+                kept.put((tensor, chunk), raw);
+            }
         };
         decode::parts(plan, &mut cut, copy, progress)
     }
 
     /// Returns the ranges of the file that hold the chunks of runs, without those that were read.
     pub(crate) fn payloads(&self, plan: &Plan<'a>, runs: &Runs) -> Vec<Range<u64>> {
-        let chunking = self.stored.chunking();
-        let Range { start, end } = runs.span();
-        if start >= end {
-            return Vec::new();
-        }
-        let touched = |chunk: &u64| {
-            let Range { start, end } = chunking.range(*chunk);
-            runs.bytes_before(end) > runs.bytes_before(start) && plan.payload_read(*chunk).is_none()
-        };
-        let chunks = chunking.chunk_of(start)..=chunking.chunk_of(end - 1);
-        chunks.filter(touched).map(|chunk| plan.payload_range(chunk)).collect()
+        let chunks = runs.chunks(self.stored.chunking());
+        let missing = chunks.filter(|&chunk| plan.payload_read(chunk).is_none());
+        missing.map(|chunk| plan.payload_range(chunk)).collect()
     }
 
     /// Returns the touched chunks, each with the part of `out` that it fills.

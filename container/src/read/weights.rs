@@ -10,6 +10,7 @@ use super::buffer::zeroed;
 use super::options::{Limits, OpenOptions};
 use super::plain::Plain;
 use super::reader::Reader;
+use super::receipt::{Receipt, Taken};
 use super::runs::Runs;
 use super::slice::Slice;
 use super::stored::Stored;
@@ -28,6 +29,10 @@ use crate::source::{self, ReadAt};
 pub struct Weights {
     format: Format,
     limits: Limits,
+    /// Whether the caller named the root.
+    pinned: bool,
+    /// The tensors that were read.
+    taken: Taken,
 }
 
 enum Format {
@@ -76,14 +81,25 @@ impl Weights {
         let size = source::size(&*source)?;
         if begins_packed(&source::read(&*source, 0..size.min(MAGIC.len() as u64))?) {
             let reader = Reader::new(source, options)?;
-            let format = Format::Packed(Box::new(reader));
-            return Ok(Self { format, limits: options.limits });
+            return Ok(Self::of(Format::Packed(Box::new(reader)), options));
         }
         let plain = Plain::new(source, chosen(options.backend)?)?;
         if options.root.is_some() {
             return Err(Error::NoRoot);
         }
-        Ok(Self { format: Format::Plain(plain), limits: options.limits })
+        Ok(Self::of(Format::Plain(plain), options))
+    }
+
+    fn of(format: Format, options: &OpenOptions) -> Self {
+        let (limits, pinned) = (options.limits, options.root.is_some());
+        Self { format, limits, pinned, taken: Taken::default() }
+    }
+
+    /// Notes that a tensor was read, whole or in part.
+    fn note(&self, name: &str, whole: bool) {
+        if let Ok(index) = self.header().index_of(name) {
+            self.taken.note(index, whole);
+        }
     }
 
     /// Sets where bases are looked for, as [`Reader::with_bases`] does. A safetensors file needs
@@ -168,6 +184,28 @@ impl Weights {
         self.packed().map(Reader::root)
     }
 
+    /// Returns what was read since the file was opened. Reads that failed are not in it.
+    ///
+    /// # Examples
+    /// ```
+    /// # use at1w_container::{Dtype, OpenOptions, PackOptions, Staged, StagedTensor, Weights};
+    /// # use at1w_container::pack;
+    /// # let data = [1, 2, 3, 4];
+    /// # let tensor = StagedTensor { name: "w", dtype: Dtype::U8, shape: &[4], data: &data };
+    /// # let mut file = Vec::new();
+    /// # let root = pack(&Staged::new(vec![tensor], None)?, &mut file, &PackOptions::new())?.root;
+    /// let weights = Weights::new(Box::new(file), &OpenOptions::new().root(root))?;
+    /// weights.read_to_vec("w", None)?;
+    /// let receipt = weights.receipt();
+    /// assert_eq!(receipt.root, Some(root.to_string()));
+    /// assert!(receipt.pinned && receipt.complete);
+    /// # Ok::<(), at1w_container::Error>(())
+    /// ```
+    pub fn receipt(&self) -> Receipt {
+        let digest = |index| self.packed().map(|reader| reader.at(index).digest());
+        Receipt::of(self.header(), self.root(), self.pinned, &self.taken, digest)
+    }
+
     /// Returns the length of a tensor in bytes, for a caller who makes room for it.
     ///
     /// # Errors
@@ -190,6 +228,13 @@ impl Weights {
     /// # Errors
     /// Those of [`Reader::read_tensors`].
     pub fn read(&self, wanted: &mut [(&str, &mut [u8])], progress: &dyn Progress) -> Result<()> {
+        self.fill(wanted, progress)?;
+        wanted.iter().for_each(|(name, _)| self.note(name, true));
+        Ok(())
+    }
+
+    /// [`Weights::read`] without a note.
+    fn fill(&self, wanted: &mut [(&str, &mut [u8])], progress: &dyn Progress) -> Result<()> {
         match &self.format {
             Format::Packed(reader) => reader.read_tensors(wanted, progress),
             Format::Plain(plain) => {
@@ -216,11 +261,21 @@ impl Weights {
         progress: &dyn Progress,
     ) -> Result<()> {
         match &self.format {
-            Format::Packed(reader) => reader.read_slices(wanted, progress),
+            Format::Packed(reader) => {
+                reader.read_slices(wanted, progress)?;
+                wanted.iter().for_each(|(name, _, out)| self.note_slice(name, out));
+                Ok(())
+            }
             Format::Plain(_) => wanted
                 .iter_mut()
                 .try_for_each(|(name, slice, out)| self.read_slice(name, slice, out, progress)),
         }
+    }
+
+    /// Notes that a slice was read: one that has as many bytes as the tensor is all of it.
+    fn note_slice(&self, name: &str, out: &[u8]) {
+        let whole = self.header().tensor(name).is_ok_and(|t| t.raw_len() == out.len() as u64);
+        self.note(name, whole);
     }
 
     /// Tells the source that tensors will be read whole, in this order. One whose requests are
@@ -259,8 +314,10 @@ impl Weights {
             check(reader.tensor(name)?.digest())?;
             return self.read(&mut [(name, out)], progress);
         }
-        self.read(&mut [(name, &mut *out)], progress)?;
-        check(Digest::of(out)).inspect_err(|_| out.fill(0))
+        self.fill(&mut [(name, &mut *out)], progress)?;
+        check(Digest::of(out)).inspect_err(|_| out.fill(0))?;
+        self.note(name, true);
+        Ok(())
     }
 
     /// Reads a tensor or a slice of one into new memory; returns its shape and its bytes.
@@ -307,6 +364,21 @@ impl Weights {
         }
     }
 
+    /// Reads all of the file, and returns the SHA-256 of the safetensors file: of the file itself,
+    /// or of the one that a packed file restores to.
+    ///
+    /// # Errors
+    /// Those of [`Reader::verify_original`].
+    pub fn file_digest(&self, progress: &dyn Progress) -> Result<Digest> {
+        match &self.format {
+            Format::Packed(reader) => {
+                reader.verify_original(progress)?;
+                Ok(reader.info().original_digest)
+            }
+            Format::Plain(plain) => plain.file_digest(progress),
+        }
+    }
+
     /// Returns the shape of a slice of a tensor, and its length in bytes.
     ///
     /// # Errors
@@ -331,12 +403,14 @@ impl Weights {
         progress: &dyn Progress,
     ) -> Result<()> {
         match &self.format {
-            Format::Packed(reader) => reader.tensor(name)?.read_slice_with(slice, out, progress),
+            Format::Packed(reader) => reader.tensor(name)?.read_slice_with(slice, out, progress)?,
             Format::Plain(plain) => {
                 let tensor = plain.header.tensor(name)?;
                 let (_, runs) = Runs::of(slice, tensor)?;
-                plain.read(tensor, &runs, out, progress)
+                plain.read(tensor, &runs, out, progress)?;
             }
         }
+        self.note_slice(name, out);
+        Ok(())
     }
 }

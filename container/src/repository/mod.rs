@@ -36,7 +36,7 @@ pub use self::left_out::{LeftOut, Why};
 pub use self::listed::is_repository;
 pub use self::options::{Options, Update};
 pub use self::pack::pack;
-pub use self::signature::signed_manifest;
+pub use self::signature::{original_digests, signed_manifest};
 pub use self::summary::{PackedFile, Summary};
 pub use self::unpack::unpack;
 pub use self::verify::{Check, FileCheck, verify, verify_manifest};

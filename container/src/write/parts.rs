@@ -133,6 +133,22 @@ pub fn pack_parts(
     Ok(Parts { tensors, tail: file.tail, summary: file.summary, header })
 }
 
+/// Returns the header of a safetensors file, and the SHA-256 of each tensor in data order.
+///
+/// # Errors
+/// As [`crate::pack`].
+pub fn tensor_digests(
+    source: &dyn ReadAt,
+    progress: &dyn Progress,
+) -> Result<(Header, Vec<Digest>)> {
+    let header =
+        Header::read(source).map_err(|error| explain(source, error, Wanted::Safetensors))?;
+    let backend = chosen(None)?;
+    let digest = |info| hash(Chain::new(backend), source, &header, info, progress);
+    let digests = pool::run(|| header.tensors().par_iter().map(digest).collect::<Result<_>>())?;
+    Ok((header, digests))
+}
+
 fn hash(
     mut chain: Chain,
     source: &dyn ReadAt,
@@ -187,6 +203,23 @@ pub fn part_len(tail: &[u8], tensor: usize) -> Result<StoredLen> {
     // The tail does not tell which tensor it is that needs a feature.
     let features = u64::from_le_bytes(trailer.required_features);
     Ok(StoredLen::new(record.stored_len(), record.model_len(), features))
+}
+
+/// Returns the lengths of the stored bytes of all tensors, in data order, from the tail of a packed
+/// file; `None` for a tensor that shares those of an earlier one.
+///
+/// # Errors
+/// [`Error::Damaged`] for a tail that is none, or has fewer tensors.
+pub fn part_lens(tail: &[u8], tensors: usize) -> Result<Vec<Option<StoredLen>>> {
+    let (index, trailer) = split_tail(tail)?;
+    let features = u64::from_le_bytes(trailer.required_features);
+    let len = |tensor| {
+        let record: TensorRecord =
+            bytemuck::pod_read_unaligned(&index[record_range(index, tensor)?]);
+        let len = StoredLen::new(record.stored_len(), record.model_len(), features);
+        Ok((!record.is_shared()).then_some(len))
+    };
+    (0..tensors).map(len).collect()
 }
 
 /// Makes the tail of a packed file anew for tensors, named by their index, whose content is stored

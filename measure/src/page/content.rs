@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use super::document::{Block, Cell, Document, Section, Table};
 use super::figures;
-use super::plots::Plots;
+use super::plot::Plot;
+use super::plots;
 use crate::report::Report;
 
 /// The number of models, and of paths of a kind, that are listed.
@@ -158,7 +159,7 @@ impl Facts<'_> {
     }
 
     fn against(&self) -> Option<Section> {
-        let mut blocks = self.plot(Plots::against);
+        let mut blocks = self.plot(plots::against);
         blocks.push(self.table(
             "/against",
             ["compressor", "level"],
@@ -186,7 +187,7 @@ impl Facts<'_> {
             fetched.path,
             figures::bytes(fetched.raw_bytes as f64),
         ))];
-        blocks.extend(self.plot(Plots::fetches));
+        blocks.extend(self.plot(plots::fetches));
         blocks.push(self.table(
             "/fetches",
             ["fetched", "part"],
@@ -231,7 +232,7 @@ impl Facts<'_> {
     }
 
     fn kinds(&self) -> Option<Section> {
-        let mut blocks = self.plot(Plots::kinds);
+        let mut blocks = self.plot(plots::kinds);
         blocks.push(self.table(
             "/kinds",
             ["kind of tensor", "kind"],
@@ -253,7 +254,7 @@ impl Facts<'_> {
                     bits that hold an exponent, only the entropy has to be stored. Mantissas look \
                     random, and hardly become smaller.";
         let mut blocks = vec![Block::Text(note.into())];
-        blocks.extend(self.plot(Plots::exponents));
+        blocks.extend(self.plot(plots::exponents));
         blocks.push(self.table(
             "/exponents",
             ["dtype", "dtype"],
@@ -369,9 +370,8 @@ impl Facts<'_> {
     }
 
     /// Returns the blocks of pictures.
-    fn plot(&self, draw: fn(&Report) -> Vec<Plots>) -> Vec<Block> {
-        let plots = draw(self.report).into_iter();
-        plots.map(|Plots { svg, caption, .. }| Block::Plot { svg, caption }).collect()
+    fn plot(&self, draw: fn(&Report) -> Vec<Plot>) -> Vec<Block> {
+        draw(self.report).into_iter().map(Block::Plot).collect()
     }
 
     fn some(&self, there: bool, title: &str, blocks: Vec<Block>) -> Option<Section> {

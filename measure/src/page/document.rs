@@ -1,5 +1,7 @@
 //! A report as a list of sections, before it is written down in a format.
 
+use super::plot::Plot;
+
 /// A report.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -32,13 +34,8 @@ pub enum Block {
     List(Vec<String>),
     /// A table.
     Table(Table),
-    /// A picture as SVG, with what it shows. Formats without pictures leave it out.
-    Plot {
-        /// The picture.
-        svg: String,
-        /// What the picture shows.
-        caption: String,
-    },
+    /// A picture. Formats without pictures leave it out.
+    Plot(Plot),
     /// Commands for a shell.
     Commands(Vec<String>),
 }

@@ -3,32 +3,32 @@
 use indicatif::{DecimalBytes, HumanCount};
 
 /// Writes a size in powers of ten: 1.20 MB.
-pub(super) fn bytes(bytes: f64) -> String {
+pub fn bytes(bytes: f64) -> String {
     DecimalBytes(bytes.max(0.0).round() as u64).to_string()
 }
 
 /// Writes a number of things: 1,234.
-pub(super) fn count(count: f64) -> String {
+pub fn count(count: f64) -> String {
     HumanCount(count.max(0.0).round() as u64).to_string()
 }
 
 /// Writes a part of a hundred: 69.41 %.
-pub(super) fn percent(percent: f64) -> String {
+pub fn percent(percent: f64) -> String {
     format!("{percent:.2} %")
 }
 
 /// Writes bits of an element: 11.06.
-pub(super) fn bits(bits: f64) -> String {
+pub fn bits(bits: f64) -> String {
     format!("{bits:.2}")
 }
 
 /// Writes a speed in megabytes a second: 412 MB/s.
-pub(super) fn speed(megabytes: f64) -> String {
+pub fn speed(megabytes: f64) -> String {
     format!("{megabytes:.0} MB/s")
 }
 
 /// Writes an amount of money, with two digits after the point where it is small.
-pub(super) fn money(amount: f64) -> String {
+pub fn money(amount: f64) -> String {
     match amount.abs() {
         0.0..0.005 => format!("{amount:.4}"),
         0.005..100.0 => format!("{amount:.2}"),
@@ -37,7 +37,7 @@ pub(super) fn money(amount: f64) -> String {
 }
 
 /// Writes a time: 1.2 ms.
-pub(super) fn seconds(seconds: f64) -> String {
+pub fn seconds(seconds: f64) -> String {
     match seconds {
         ..0.000_999_5 => format!("{:.0} µs", seconds * 1e6),
         ..0.099_95 => format!("{:.2} ms", seconds * 1e3),

@@ -5,9 +5,10 @@ use maud::{DOCTYPE, Markup, PreEscaped, html as markup};
 use at1w_container::printable;
 
 use super::document::{Block, Cell, Document, Table};
+use super::plot::Plot;
 
 /// The look of the page, light and dark, on a screen and in print.
-const STYLE: &str = include_str!("style.css");
+pub const STYLE: &str = include_str!("style.css");
 
 /// Writes a report as HTML.
 pub fn html(document: &Document) -> String {
@@ -55,7 +56,7 @@ fn alike(a: &Block, b: &Block) -> bool {
 }
 
 fn is_plot(block: &Block) -> bool {
-    matches!(block, Block::Plot { .. })
+    matches!(block, Block::Plot(_))
 }
 
 fn of_block(block: &Block, title: &str) -> Markup {
@@ -64,15 +65,23 @@ fn of_block(block: &Block, title: &str) -> Markup {
             Block::Text(text) => p { (shown(text)) },
             Block::List(items) => ul { @for item in items { li { (shown(item)) } } },
             Block::Table(table) => (of_table(table, title)),
-            Block::Plot { svg, caption } => figure {
-                // The picture is made of numbers and of names that were escaped.
-                div.plot role="img" aria-label=(shown(caption)) { (PreEscaped(svg)) }
-                figcaption { (shown(caption)) "." }
-            },
+            Block::Plot(plot) => (figure(plot)),
             // A line that is too long is moved by keys too.
             Block::Commands(commands) => pre tabindex="0" role="region" aria-label="Commands" {
                 @for command in commands { code { (shown(command)) } "\n" }
             },
+        }
+    }
+}
+
+/// Writes a picture with its caption.
+pub fn figure(plot: &Plot) -> Markup {
+    let caption = shown(&plot.caption);
+    markup! {
+        figure {
+            // The picture is made of numbers and of names that were escaped.
+            div.plot role="img" aria-label=(caption) { (PreEscaped(&plot.svg)) }
+            figcaption { (caption) "." }
         }
     }
 }

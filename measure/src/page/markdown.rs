@@ -30,7 +30,7 @@ pub fn markdown(document: &Document) -> String {
                     let commands: Vec<_> = commands.iter().map(|line| printable(line)).collect();
                     out += &format!("\n```sh\n{}\n```\n", commands.join("\n"));
                 }
-                Block::Plot { .. } => {}
+                Block::Plot(_) => {}
             }
         }
     }

@@ -24,7 +24,7 @@ pub fn text(document: &Document) -> String {
         }
         for block in &section.blocks {
             match block {
-                Block::Plot { .. } => continue,
+                Block::Plot(_) => continue,
                 _ => line(""),
             }
             match block {
@@ -34,7 +34,7 @@ pub fn text(document: &Document) -> String {
                 Block::Commands(commands) => {
                     commands.iter().for_each(|command| line(&format!("    {command}")));
                 }
-                Block::Plot { .. } => {}
+                Block::Plot(_) => {}
             }
         }
     }

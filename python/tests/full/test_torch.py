@@ -11,6 +11,7 @@ import at1w.torch
 import pytest
 import safetensors.torch
 import torch
+from server import serving
 
 DTYPES = [
     *(torch.bool, torch.uint8, torch.int8, torch.uint16, torch.int16, torch.uint32, torch.int32),
@@ -27,6 +28,12 @@ def raw(tensor):
 def assert_same(ours, theirs):
     assert (ours.dtype, ours.shape, ours.device) == (theirs.dtype, theirs.shape, theirs.device)
     assert torch.equal(raw(ours), raw(theirs))
+
+
+def assert_all_same(ours, theirs):
+    assert ours.keys() == theirs.keys()
+    for name, tensor in ours.items():
+        assert_same(tensor, theirs[name])
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +141,75 @@ def test_load_model_returns_what_safetensors_returns(tmp_path, suffix):
     with pytest.raises(RuntimeError) as theirs:
         safetensors.torch.load_model(model("c"), tmp_path / "plain.safetensors")
     assert str(ours.value) == str(theirs.value)
+
+
+def test_models_are_streamed_into(tmp_path):
+    class Tied(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed = torch.nn.Embedding(50, 8)
+            self.norm = torch.nn.BatchNorm1d(8)
+            self.head = torch.nn.Linear(8, 50, bias=False)
+            self.head.weight = self.embed.weight
+
+    saved = Tied()
+    with torch.no_grad():
+        saved.norm.running_mean.normal_()
+    at1w.torch.save_model(saved, tmp_path / "model.at1w")
+    with serving(tmp_path) as server:
+        for device in ("cpu", "meta"):
+            with torch.device(device):
+                loaded = Tied()
+            source = tmp_path if device == "cpu" else f"{server.url}/model.at1w"
+            assert at1w.torch.load_model_from(source, loaded) == (set(), [])
+            assert loaded.head.weight is loaded.embed.weight
+            assert isinstance(loaded.norm.running_mean, torch.Tensor)
+            assert_all_same(loaded.state_dict(), saved.state_dict())
+    # What the file lacks, and what the model does not use.
+    other = torch.nn.ModuleDict({"norm": torch.nn.BatchNorm1d(8), "more": torch.nn.Linear(2, 2)})
+    missing, unexpected = at1w.torch.load_model_from(tmp_path, other, strict=False)
+    assert missing == {"more.weight", "more.bias"}
+    assert len(unexpected) == 1
+    with pytest.raises(RuntimeError, match="Missing key"):
+        at1w.torch.load_model_from(tmp_path, other)
+    wide = torch.nn.ModuleDict({"norm": torch.nn.BatchNorm1d(9)})
+    with pytest.raises(RuntimeError, match="shape"):
+        at1w.torch.load_model_from(tmp_path, wide, strict=False)
+@pytest.mark.parametrize("suffix", ["at1w", "safetensors"])
+def test_a_model_is_streamed_into_its_memory(tmp_path, suffix):
+    def model(*names, dtype=torch.float32):
+        layers = {name: torch.nn.Linear(3, 4, dtype=dtype) for name in names}
+        return torch.nn.ModuleDict(layers)
+
+    saved = model("a", "b")
+    path = tmp_path / f"model.{suffix}"
+    at1w.torch.save_model(saved, path)
+    loaded = model("a", "b")
+    pointers = [tensor.data_ptr() for tensor in loaded.state_dict().values()]
+    assert at1w.torch.load_model_from(path, loaded) == (set(), [])
+    assert [tensor.data_ptr() for tensor in loaded.state_dict().values()] == pointers
+    for name, tensor in saved.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor)
+    half = model("a", "b", dtype=torch.float16)
+    at1w.torch.load_model_from(path, half)
+    assert torch.equal(half["a"].weight, saved["a"].weight.half())
+
+    # Names are judged as load_model judges them.
+    other = model("b", "c")
+    ours = at1w.torch.load_model_from(path, other, strict=False)
+    theirs = at1w.torch.load_model(other, path, strict=False)
+    assert (ours[0], sorted(ours[1])) == (theirs[0], sorted(theirs[1]))
+    with pytest.raises(RuntimeError, match="Missing key"):
+        at1w.torch.load_model_from(path, other)
+    tied = model("a", "b")
+    tied["b"].weight = tied["a"].weight
+    at1w.torch.save_model(tied, tmp_path / f"tied.{suffix}")
+    assert at1w.torch.load_model_from(tmp_path / f"tied.{suffix}", tied) == (set(), [])
+    with pytest.raises(RuntimeError, match="another shape"):
+        at1w.torch.load_model_from(path, torch.nn.ModuleDict({"a": torch.nn.Linear(4, 4)}))
+    if suffix == "at1w":
+        with pytest.raises(at1w.IntegrityError):
+            at1w.torch.load_model_from(path, loaded, root="00" * 32)
 
 
 def test_shared_memory_is_refused(tmp_path):

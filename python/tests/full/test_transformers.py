@@ -101,6 +101,17 @@ def test_loads_packed_checkpoints(tmp_path, save, shards, dtype):
     assert torch.equal(logits(ours), logits(theirs))
 
 
+def test_takes_tensors_from_anywhere_without_the_hook(tmp_path):
+    torch.manual_seed(7)
+    plain, packed = tmp_path / "plain", tmp_path / "packed"
+    save_llama(plain, torch.bfloat16)
+    at1w.pack(plain, packed)
+    theirs = AutoModelForCausalLM.from_pretrained(plain)
+    state = at1w.load(packed, framework="pt")
+    ours = LlamaForCausalLM.from_pretrained(None, config=theirs.config, state_dict=state)
+    assert_all_same(ours.to(torch.bfloat16).state_dict(), theirs.state_dict())
+
+
 def test_loads_shards_under_names_of_their_own(tmp_path):
     torch.manual_seed(7)
     plain, packed = tmp_path / "plain", tmp_path / "packed"

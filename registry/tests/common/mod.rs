@@ -7,7 +7,7 @@ use std::fs;
 use std::future::ready;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -19,6 +19,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use object_store::local::LocalFileSystem;
+use object_store::memory::InMemory;
 use object_store::path::Path as Key;
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
@@ -50,17 +51,34 @@ pub enum Fate {
 
 pub type Hook = Box<dyn Fn(Op, &str) -> Fate + Send + Sync>;
 
-/// A store whose requests pass by a hook.
+/// A store whose requests pass by a hook, and whose clock is so many seconds ahead.
 pub struct Hooked {
     inner: Arc<dyn ObjectStore>,
     hook: Hook,
+    ahead: Arc<AtomicU64>,
 }
 
 impl Hooked {
     pub fn objects(root: &Path, hook: Hook) -> Arc<Objects> {
         fs::create_dir_all(root).unwrap();
         let inner = Arc::new(LocalFileSystem::new_with_prefix(root).unwrap());
-        Arc::new(Objects::new(Arc::new(Self { inner, hook }), ""))
+        Self::over(inner, hook, Arc::default())
+    }
+
+    /// A store in memory, with a clock that can be set.
+    pub fn clocked(ahead: &Arc<AtomicU64>) -> Arc<Objects> {
+        let hook = Box::new(|_, _: &str| Fate::Answered);
+        Self::over(Arc::new(InMemory::new()), hook, ahead.clone())
+    }
+
+    pub fn over(inner: Arc<dyn ObjectStore>, hook: Hook, ahead: Arc<AtomicU64>) -> Arc<Objects> {
+        Arc::new(Objects::new(Arc::new(Self { inner, hook, ahead }), ""))
+    }
+
+    /// Returns what tells the time of an object by the clock of the store.
+    fn clock(&self) -> impl Fn(ObjectMeta) -> ObjectMeta + Send + use<> {
+        let ahead = Duration::from_secs(self.ahead.load(Ordering::Relaxed));
+        move |meta| ObjectMeta { last_modified: meta.last_modified + ahead, ..meta }
     }
 
     fn before(&self, op: Op, key: &Key) -> Result<Fate> {
@@ -120,7 +138,9 @@ impl ObjectStore for Hooked {
 
     async fn get_opts(&self, key: &Key, options: GetOptions) -> Result<GetResult> {
         let fate = self.before(Op::Get, key)?;
-        after(fate, self.inner.get_opts(key, options).await?)
+        let found = self.inner.get_opts(key, options).await?;
+        let meta = self.clock()(found.meta.clone());
+        after(fate, GetResult { meta, ..found })
     }
 
     async fn get_ranges(&self, key: &Key, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
@@ -146,7 +166,10 @@ impl ObjectStore for Hooked {
     fn list(&self, prefix: Option<&Key>) -> BoxStream<'static, Result<ObjectMeta>> {
         match self.before(Op::List, prefix.unwrap_or(&Key::default())) {
             Ok(Fate::Late) => self.inner.list(prefix).filter(|meta| ready(is_old(meta))).boxed(),
-            Ok(_) => self.inner.list(prefix),
+            Ok(_) => {
+                let clock = self.clock();
+                self.inner.list(prefix).map(move |meta| meta.map(&clock)).boxed()
+            }
             Err(error) => stream::iter([Err(error)]).boxed(),
         }
     }

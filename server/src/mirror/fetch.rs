@@ -1,29 +1,25 @@
 //! Fetching a revision: its files, each checked, and the commit that has them.
 
 use std::collections::HashSet;
-use std::io::Write;
 use std::sync::Arc;
 
-use at1w_container::Digest;
 use at1w_registry::{Change, Error as StoreError, Expected, PushOptions, Revision, check_path};
 use axum::http::StatusCode;
 use serde_json::json;
-use sha1::Sha1;
-use sha2::{Digest as _, Sha256};
-use tempfile::{NamedTempFile, TempPath};
+use tempfile::TempPath;
 use tracing::info;
 
+use super::state::{Mirror, Wanted};
 use super::upstream::{Described, Sibling, gated, unreachable};
-use super::{Mirror, Wanted};
-use crate::address::RepoId;
-use crate::body::Quota;
+use crate::address::{RepoId, is_commit};
+use crate::body::{Quota, Writing};
 use crate::call::{blocking, worked};
-use crate::claim::Owner;
 use crate::commit;
 use crate::error::{Answer, Problem};
 use crate::hub::Hub;
 use crate::keep::keep;
-use crate::revision::{is_commit, of_upstream};
+use crate::owner::Owner;
+use crate::revision::of_upstream;
 
 /// The number of times that a commit is made anew after another server was faster.
 const TRIES: usize = 3;
@@ -140,26 +136,20 @@ async fn fetch_file(
     }
     let quota = Quota::take(hub, sibling.size)?;
     let mut pieces = mirror.upstream.file(id, sha, path).await?;
-    let mut file = NamedTempFile::new_in(hub.staging.path())?;
-    let mut hasher = Sha256::new();
-    let mut git = Sha1::new_with_prefix(format!("blob {}\0", sibling.size));
+    let git = sha256.is_none().then_some(sibling.size);
+    let mut writing = Writing::begin(hub, git).await?;
     let mut len = 0_u64;
     while let Some(piece) = pieces.next().await? {
         len += piece.len() as u64;
         if len > sibling.size {
             return Err(unreachable(&format!("{path} is longer than it said")));
         }
-        hasher.update(&piece);
-        git.update(&piece);
-        file.write_all(&piece)?;
+        writing = writing.add(&piece).await?;
     }
-    file.flush()?;
-    let actual = Digest(hasher.finalize().into());
-    let blob: String = git.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    let right = match (&sha256, &sibling.blob_id) {
-        (Some(sha256), _) => *sha256 == actual,
-        (None, Some(known)) => *known == blob,
-        (None, None) => false,
+    let (file, actual, blob) = writing.end().await?;
+    let right = match sha256 {
+        Some(sha256) => sha256 == actual,
+        None => blob.is_some() && blob == sibling.blob_id,
     };
     if !right || len != sibling.size {
         return Err(unreachable(&format!("{path} is not what it said")));
@@ -169,11 +159,11 @@ async fn fetch_file(
         return Ok((Change::Add(file.to_path_buf()), Some((file, quota))));
     }
     let keeper = Arc::clone(hub);
-    worked(&hub.packing, move || {
+    let work = move || {
         let _quota = quota;
         keep(&keeper, &namespace, actual, file.path(), &())
-    })
-    .await?;
+    };
+    hub.packing.worked("mirror", work).await?;
     Ok((Change::Stored(actual), None))
 }
 
@@ -186,13 +176,12 @@ fn commit(
     sha: &str,
     hidden: bool,
     mut changes: Vec<(String, Change)>,
-    files: Vec<Staged>,
+    _files: Vec<Staged>,
 ) -> Answer<()> {
     record(hub, id, json!({ "revision": name, "commit": sha, "private": hidden }))?;
     let store = hub.store.acting_as("mirror");
     let (branch, tag) = (of_upstream(name), of_upstream(sha));
     let message = format!("as upstream has it at {sha}");
-    let (mut files, _quotas): (Vec<_>, Vec<_>) = files.into_iter().unzip();
     let wanted: HashSet<_> = changes.iter().map(|(path, _)| path.clone()).collect();
     let fetched = changes.len();
     let mut tries = 0;
@@ -213,7 +202,7 @@ fn commit(
         let options = PushOptions::new().branch(&branch).message(&message).private(hidden);
         let options = options.level(hub.config.level).expected(expected);
         let raced = [StatusCode::CONFLICT, StatusCode::PRECONDITION_FAILED];
-        match commit::apply(hub, &store, id, &mut changes, &mut files, &options) {
+        match commit::apply(&store, id, &changes, &options) {
             Err(problem) if tries < TRIES && raced.contains(&problem.status) => {}
             // Files that cannot be kept beside each other are no fault of the one who asks.
             Err(problem) if problem.status.is_client_error() => {

@@ -1,43 +1,15 @@
 //! How much of upstream is kept here, and how much may be.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
-use at1w_container::Digest;
-
+use super::counted::{Coming, Counted, Kept};
 use super::upstream::Sibling;
 use crate::address::RepoId;
-use crate::claim::Owner;
 use crate::error::{Answer, Problem};
 use crate::hub::Hub;
-
-/// The files that are kept, and the bytes that are on their way.
-#[derive(Default)]
-pub(super) struct Kept {
-    counted: Mutex<Counted>,
-    coming: Arc<AtomicU64>,
-}
-
-/// The files that were counted, each once a namespace.
-#[derive(Default)]
-struct Counted {
-    trees: HashSet<(String, Digest)>,
-    files: HashSet<(String, Digest)>,
-    bytes: u64,
-}
-
-/// A share of the quota for files on their way, which is given back when it is dropped.
-pub(super) struct Coming {
-    all: Arc<AtomicU64>,
-    bytes: u64,
-}
-
-impl Drop for Coming {
-    fn drop(&mut self) {
-        self.all.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
+use crate::owner::Owner;
 
 impl Kept {
     /// Takes a share for those files of a revision that are not kept yet.

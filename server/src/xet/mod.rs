@@ -22,10 +22,11 @@ use tokio::sync::mpsc;
 
 use self::hash::Hash;
 use self::rebuild::Rebuild;
-pub(crate) use self::xorb::MOST as LARGEST;
+pub(crate) use self::xorb::LARGEST;
+use self::xorb::key as xorb_key;
 use crate::access::bearer;
 use crate::address::RepoId;
-use crate::body::{Share, Spooled, spool};
+use crate::body::{Spooled, spool};
 use crate::call::{Call, blocking, json as respond, worked};
 use crate::error::{Answer, Problem, header_value};
 use crate::token::{Role, now};
@@ -46,7 +47,6 @@ struct Scope {
     /// The SHA-256 of the token that it was given for.
     token: String,
     namespace: String,
-    repo: String,
 }
 
 /// Parses the bytes of a xorb and a shard as uploads do, for fuzzing.
@@ -56,20 +56,11 @@ pub fn parse(xorb: &[u8], shard: &[u8], line: &[u8]) {
     let _ = crate::commit::parse_line(line);
 }
 
-/// Returns the key of a xorb as it was sent.
-fn xorb_key(namespace: &str, hash: Hash) -> String {
-    format!("xet/{namespace}/xorbs/{}", hash.text())
-}
-
 /// Gives out a token for uploads to a repository.
 pub(crate) fn write_token(call: &Call, id: &RepoId) -> Answer {
     call.who.write(&call.hub, id)?;
     let token = call.who.token().ok_or_else(Problem::needs_token)?;
-    let scope = Scope {
-        token: token.sha256().into(),
-        namespace: id.repo.namespace.clone(),
-        repo: id.repo.to_string(),
-    };
+    let scope = Scope { token: token.sha256().into(), namespace: id.repo.namespace.clone() };
     let access = call.hub.key.sign("xet", &scope, GOOD);
     let (until, cas) = (now() + GOOD, format!("{}/cas", call.base()));
     let body = json!({ "accessToken": access, "exp": until, "casUrl": cas });
@@ -81,8 +72,8 @@ pub(crate) fn write_token(call: &Call, id: &RepoId) -> Answer {
     Ok(response)
 }
 
-/// Checks the token of a request; returns the namespace that it is for.
-fn scope(call: &Call) -> Answer<String> {
+/// Checks the token of a request; returns what it allows.
+fn scope(call: &Call) -> Answer<Scope> {
     let header = call.header(AUTHORIZATION.as_str()).ok_or_else(Problem::needs_token)?;
     let scope = bearer(header).and_then(|text| call.hub.key.check::<Scope>("xet", text));
     let scope = scope.ok_or_else(Problem::unknown_token)?;
@@ -91,21 +82,21 @@ fn scope(call: &Call) -> Answer<String> {
         return Err(Problem::forbidden("This token may not write here"));
     }
     call.hub.requests.count(&token.id)?;
-    Ok(scope.namespace)
+    Ok(scope)
 }
 
 /// Answers what the protocol asks for.
 pub(crate) async fn answer(call: Arc<Call>, segments: &[&str], body: Body) -> Answer {
     let asked = Arc::clone(&call);
-    let namespace = call.known(blocking(move || scope(&asked)).await)?;
+    let scope = call.known(blocking(move || scope(&asked)).await)?;
     match (&call.method, segments) {
         (&Method::POST, ["v1", "xorbs", "default", hash]) => {
             let hash = Hash::parse(hash).ok_or_else(|| Problem::bad("No hash of a xorb"))?;
-            take_xorb(call, namespace, hash, body).await
+            take_xorb(call, scope.namespace, hash, body).await
         }
         (&Method::POST, [version @ ("v1" | "v2"), "shards"]) => {
             let stream = *version == "v2";
-            take_shard(call, namespace, stream, body).await
+            take_shard(call, scope, stream, body).await
         }
         // Which chunks others have sent is nobody's business.
         _ => Err(Problem::no_route()),
@@ -115,7 +106,7 @@ pub(crate) async fn answer(call: Arc<Call>, segments: &[&str], body: Body) -> An
 /// Takes a xorb, of which every chunk is checked.
 async fn take_xorb(call: Arc<Call>, namespace: String, hash: Hash, body: Body) -> Answer {
     let body = spool(&call, body, LARGEST).await?;
-    let share = Share::wait(&call.hub, body.len).await?;
+    let share = call.hub.memory.wait(body.len).await?;
     // What is checked waits for a place beside downloads; what is stored waits for the store alone.
     let bytes = worked(&call.hub.decoding, move || {
         let mut bytes = Vec::with_capacity(body.len as usize);
@@ -179,7 +170,7 @@ impl Progress for Job {
 }
 
 /// Takes a shard: its files are rebuilt, checked and packed before the answer ends.
-async fn take_shard(call: Arc<Call>, namespace: String, stream: bool, body: Body) -> Answer {
+async fn take_shard(call: Arc<Call>, scope: Scope, stream: bool, body: Body) -> Answer {
     let body = spool(&call, body, call.hub.config.limits.shard).await?;
     let hub = Arc::clone(&call.hub);
     // What makes no sense is refused at once; the rest waits on disk until its turn.
@@ -188,14 +179,15 @@ async fn take_shard(call: Arc<Call>, namespace: String, stream: bool, body: Body
     let work = {
         let job = Arc::clone(&job);
         async move {
-            let slots = Arc::clone(&hub.packing);
-            worked(&slots, move || {
+            let Scope { token, namespace } = scope;
+            let shared = Arc::clone(&hub);
+            let work = move || {
                 let files = files_of(&body)?;
                 let total = files.iter().fold(0_u64, |sum, file| sum.saturating_add(file.len));
                 job.total.store(total.saturating_mul(2), Ordering::Relaxed);
                 Rebuild::new(&hub, &namespace, &*job).all(&files)
-            })
-            .await
+            };
+            shared.packing.worked(&token, work).await
         }
     };
     if !stream {

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::hash::Hash;
 use crate::error::Answer;
-use crate::hub::{Hub, random};
+use crate::hub::Hub;
+use crate::random::random;
 
 /// The places of some chunks of a xorb, as they are stored.
 #[derive(Debug, Serialize, Deserialize)]

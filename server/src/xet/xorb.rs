@@ -8,7 +8,7 @@ use super::hash::Hash;
 
 /// The largest length of the chunks of a xorb as they are stored, in bytes, with room for their
 /// headers.
-pub(crate) const MOST: u64 = (64 << 20) + (1 << 20);
+pub(crate) const LARGEST: u64 = (64 << 20) + (1 << 20);
 
 /// The largest number of chunks.
 pub(crate) const CHUNKS: usize = 8192;
@@ -30,6 +30,11 @@ pub(crate) struct Chunk {
     scheme: u8,
     /// The length of its raw bytes.
     pub(crate) len: u32,
+}
+
+/// Returns the key of a xorb as it was sent.
+pub(crate) fn key(namespace: &str, hash: Hash) -> String {
+    format!("xet/{namespace}/xorbs/{}", hash.text())
 }
 
 /// Finds the chunks of a xorb, and checks that they can be what they say.

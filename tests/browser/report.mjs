@@ -2,21 +2,17 @@
 // it loads and runs nothing, that its numbers are those of the JSON, that axe finds no serious
 // fault, and that nothing is wider than the screen. Leaves screenshots in a folder.
 //
-// Usage: node page.mjs REPORT.html REPORT.json FOLDER
+// Usage: node report.mjs REPORT.html REPORT.json FOLDER
 
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import puppeteer from 'puppeteer-core';
+import { SCHEMES, SCREENS, check, judge, launch, open } from './browser.mjs';
 
 const [html, json, folder] = process.argv.slice(2).map((path) => resolve(path));
 const report = JSON.parse(await readFile(json, 'utf8'));
-const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-
-const SCREENS = { phone: 375, desktop: 1280 };
-const SCHEMES = ['light', 'dark'];
+const url = pathToFileURL(html).href;
 
 const UNITS = {
   '': 1, B: 1, kB: 1e3, MB: 1e6, GB: 1e9, TB: 1e12, '%': 1, 'MB/s': 1, 'µs': 1e-6, ms: 1e-3, s: 1,
@@ -36,38 +32,16 @@ function parsed(text) {
   return { value: plain * UNITS[unit], digit: UNITS[unit] / 10 ** decimals };
 }
 
-/** Opens the report; `strict` is whether its own policy stays in force. */
-async function open(browser, width, scheme, strict) {
-  const page = await browser.newPage();
-  const loaded = [];
-  page.on('request', (request) => loaded.push(request.url()));
-  page.on('pageerror', (error) => assert.fail(error));
-  page.on('console', (message) => assert.fail(message.text()));
-  await page.setBypassCSP(!strict);
-  await page.setViewport({ width, height: 900 });
-  await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: scheme }]);
-  const url = pathToFileURL(html).href;
-  await page.goto(url, { waitUntil: 'networkidle0' });
-  assert.deepEqual(loaded, [url], 'it loads something else');
-  return page;
-}
-
-const browser = await puppeteer.launch({
-  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-  // The page is our own, and root has no sandbox.
-  args: ['--no-sandbox'],
-});
+const browser = await launch();
 try {
   for (const [screen, width] of Object.entries(SCREENS)) {
     for (const scheme of SCHEMES) {
-      const page = await open(browser, width, scheme, true);
+      const page = await open(browser, url, { width, scheme });
       await page.screenshot({ path: join(folder, `${screen}-${scheme}.png`), fullPage: true });
       if (screen === 'desktop' && scheme === 'light') {
         await page.screenshot({ path: join(folder, 'top.png') });
       }
-      const wide = await page.evaluate(() => document.documentElement.scrollWidth);
-      assert.equal(wide, width, `it is wider than the ${screen}`);
-      assert.equal(await page.$('script'), null);
+      await check(page, width);
 
       const numbers = await page.$$eval('data[data-json]', (cells) =>
         cells.map((cell) => [cell.dataset.json, cell.value, cell.textContent]));
@@ -81,17 +55,13 @@ try {
       }
       await page.close();
 
-      const judged = await open(browser, width, scheme, false);
-      await judged.evaluate(axe);
-      const { violations } = await judged.evaluate(() => globalThis.axe.run());
-      const serious = violations.filter(({ impact }) => ['serious', 'critical'].includes(impact));
-      const named = serious.map(({ id, nodes }) => `${id}: ${nodes[0].html}`);
-      assert.deepEqual(named, [], 'axe');
+      const judged = await open(browser, url, { width, scheme, strict: false });
+      await judge(judged);
       await judged.close();
       console.log(`${screen}, ${scheme}: ${numbers.length} numbers, no serious fault`);
     }
   }
-  const page = await open(browser, SCREENS.desktop, 'light', true);
+  const page = await open(browser, url, { width: SCREENS.desktop, scheme: 'light' });
   await page.pdf({ path: join(folder, 'print.pdf'), format: 'A4' });
   console.log('prints');
 } finally {

@@ -1,0 +1,124 @@
+//! Files that are packed elsewhere: nothing that they say is believed.
+
+mod common;
+
+use std::collections::HashMap;
+
+use at1w_container::{Digest, Level, ReadAt};
+use at1w_registry::{
+    Change, Error, File, Outline, PushOptions, Store, StoredTensor, pack_outline, tensor_keys,
+};
+use common::{Place, model};
+
+/// Packs a model without the tensors that are known.
+fn packed(model: &dyn ReadAt, known: &HashMap<Digest, StoredTensor>) -> (Outline, Vec<u8>) {
+    let mut bytes = Vec::new();
+    let (outline, _) = pack_outline(model, known, Level::Default, &mut bytes, &()).unwrap();
+    (outline, bytes)
+}
+
+/// Returns what a namespace has of a model.
+fn known(store: &Store, model: &dyn ReadAt) -> HashMap<Digest, StoredTensor> {
+    let keys = tensor_keys(model, &()).unwrap();
+    let lens = store.known_tensors("lab", &keys).unwrap();
+    keys.into_iter().zip(lens).filter_map(|(key, len)| Some((key, len?))).collect()
+}
+
+fn put(store: &Store, outline: &Outline, bytes: &[u8]) -> Result<File, Error> {
+    store.store_outline("lab", outline, &mut &*bytes, &())
+}
+
+fn commit(store: &Store, file: &File) {
+    let changes = [("m.safetensors".to_owned(), Change::Stored(file.sha256))];
+    store.apply(&"lab/m".parse().unwrap(), &changes, &PushOptions::new()).unwrap();
+}
+
+#[test]
+fn only_missing_tensors_are_needed_and_the_file_is_the_one_that_a_push_makes() {
+    let place = Place::new();
+    let store = place.store();
+    store.init().unwrap();
+    let first = model(&[("a", 1, 5000), ("b", 2, 3000), ("same", 1, 5000), ("none", 3, 0)], "x");
+    assert!(known(&store, &first).is_empty());
+    let (outline, bytes) = packed(&first, &HashMap::new());
+    let file = put(&store, &outline, &bytes).unwrap();
+    commit(&store, &file);
+    assert_eq!(place.pulled("lab/m").unwrap()["m.safetensors"], first);
+    let second = model(&[("a", 1, 5000), ("c", 4, 100)], "y");
+    let known = known(&store, &second);
+    assert_eq!(known.len(), 1);
+    let (outline, rest) = packed(&second, &known);
+    assert_eq!(outline.tensors(), (2, 1));
+    assert!(rest.len() < 1000, "{}", rest.len());
+    let file = put(&store, &outline, &rest).unwrap();
+    commit(&store, &file);
+    assert_eq!(place.pulled("lab/m").unwrap()["m.safetensors"], second);
+    // A push of the same finds all of it.
+    let pushed = place.push("lab/direct", &[("m.safetensors", second)]);
+    assert_eq!(pushed.new_tensors, 0);
+    let scrubbed = store.scrub(&at1w_registry::ScrubOptions::new()).unwrap();
+    assert_eq!(scrubbed.damaged.len(), 0);
+}
+
+#[test]
+fn what_was_lost_or_was_never_there_is_asked_for() {
+    let place = Place::new();
+    let store = place.store();
+    store.init().unwrap();
+    let model = model(&[("a", 1, 5000), ("b", 2, 3000)], "x");
+    let lies = tensor_keys(&model, &()).unwrap().into_iter().map(|key| (key, (100, 10)));
+    let (outline, bytes) = packed(&model, &lies.collect());
+    assert!(matches!(put(&store, &outline, &bytes), Err(Error::Outdated(_))));
+    let (outline, bytes) = packed(&model, &HashMap::new());
+    put(&store, &outline, &bytes).unwrap();
+    let known = known(&store, &model);
+    let (outline, none) = packed(&model, &known);
+    assert!(none.is_empty());
+    for key in place.keys("packs/lab") {
+        let path = place.root().join(key);
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes.iter_mut().for_each(|byte| *byte ^= 1);
+        std::fs::write(path, bytes).unwrap();
+    }
+    assert!(matches!(put(&store, &outline, &none), Err(Error::Outdated(_))));
+    // All of it comes then.
+    let (outline, bytes) = packed(&model, &HashMap::new());
+    let file = put(&store, &outline, &bytes).unwrap();
+    commit(&store, &file);
+    assert_eq!(place.pulled("lab/m").unwrap()["m.safetensors"], model);
+}
+
+#[test]
+fn damaged_and_forged_outlines_are_refused() {
+    let place = Place::new();
+    let store = place.store();
+    store.init().unwrap();
+    let model = model(&[("a", 1, 300), ("b", 2, 20)], "x");
+    let (outline, bytes) = packed(&model, &HashMap::new());
+    for at in 0..bytes.len() {
+        let mut bytes = bytes.clone();
+        bytes[at] ^= 1;
+        assert!(put(&store, &outline, &bytes).is_err(), "{at}");
+    }
+    for bytes in [&bytes[1..], &bytes[..bytes.len() - 1], &[], &[&bytes[..], b"x"].concat()] {
+        assert!(put(&store, &outline, bytes).is_err());
+    }
+    let tail = outline.tail().to_vec();
+    for at in 0..tail.len() {
+        let mut tail = tail.clone();
+        tail[at] ^= 1;
+        assert!(put(&store, &outline.clone().with_tail(tail), &bytes).is_err(), "{at}");
+    }
+    for len in [0, 1, tail.len() / 2, tail.len() - 1] {
+        let cut = outline.clone().with_tail(tail[..len].to_vec());
+        assert!(put(&store, &cut, &bytes).is_err(), "{len}");
+    }
+    let json = serde_json::to_string(&outline).unwrap();
+    for (from, to) in [("default", "best"), ("\"sent\":[", "\"sent\":[null,"), ("\"0.", "\"../")] {
+        let forged = json.replace(from, to);
+        assert_ne!(forged, json);
+        let forged: Outline = serde_json::from_str(&forged).unwrap();
+        assert!(put(&store, &forged.with_tail(tail.clone()), &bytes).is_err(), "{to}");
+    }
+    put(&store, &outline, &bytes).unwrap();
+}

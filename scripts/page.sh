@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# Takes the pictures of the pages of a hub for `docs/`, of real weights (Chromium of Debian, npm).
+source "$(dirname "$0")/lib.sh"
+
+make_work
+ci/page "$work"
+cp "$work/home-top.png" docs/page.png
+cp "$work/model-top.png" docs/page-model.png

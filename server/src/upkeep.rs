@@ -1,0 +1,178 @@
+//! What a server does by itself: it adds up usage, seals records, and scrubs.
+
+use std::sync::{Arc, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use at1w_container::Progress;
+use at1w_registry::{Record, ScrubOptions, Signer, Summary, parse_time};
+use tracing::{error, info, warn};
+
+use crate::error::Result;
+use crate::hub::Hub;
+
+/// How often it is looked whether there is something to do, in seconds, at most.
+const EVERY: u64 = 60;
+
+/// How often hours that are over are sealed.
+const SEALS: Duration = Duration::from_secs(3600);
+
+/// How often reads are recorded.
+const READS: Duration = Duration::from_secs(300);
+
+/// Looks after the store as long as the server runs.
+pub(crate) async fn run(hub: Arc<Hub>) {
+    let (scrub_every, sample_every) = (hub.config.scrub.every, hub.config.meter.sample);
+    let tick = |every: u64| Duration::from_secs(if every == 0 { EVERY } else { every.min(EVERY) });
+    // A scrub takes days, and nothing else waits for it.
+    tokio::spawn(each(Arc::clone(&hub), tick(scrub_every), scrub_if_due));
+    let (mut sampled, mut sealed) = (None::<Instant>, None::<Instant>);
+    let mut recorded = Instant::now();
+    let is_due = |last: Option<Instant>, every| last.is_none_or(|at| at.elapsed() >= every);
+    each(hub, tick(sample_every), move |hub| {
+        if recorded.elapsed() >= READS {
+            recorded = Instant::now();
+            hub.reads.record(&hub.store)?;
+        }
+        if sample_every > 0 && is_due(sampled, Duration::from_secs(sample_every)) {
+            sampled = Some(Instant::now());
+            sample(hub)?;
+        }
+        if is_due(sealed, SEALS) {
+            sealed = Some(Instant::now());
+            hub.store.seal(signer(hub).as_deref())?;
+        }
+        Ok(())
+    })
+    .await;
+}
+
+/// Does something again and again; a failure is logged, and it is tried again.
+async fn each(
+    hub: Arc<Hub>,
+    every: Duration,
+    work: impl FnMut(&Hub) -> Result<()> + Send + 'static,
+) {
+    let work = Arc::new(std::sync::Mutex::new(work));
+    let mut tick = tokio::time::interval(every);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let (hub, work) = (Arc::clone(&hub), Arc::clone(&work));
+        let done = tokio::task::spawn_blocking(move || {
+            let mut work = work.lock().unwrap_or_else(PoisonError::into_inner);
+            (*work)(&hub)
+        });
+        match done.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => error!(%error, "the upkeep of the store failed"),
+            Err(error) => error!(%error, "the upkeep of the store ended"),
+        }
+    }
+}
+
+/// Adds up what namespaces hold, in two ways: from the logs, for those who watch, and as what is in
+/// use now, for the record.
+fn sample(hub: &Hub) -> Result<()> {
+    let store = &hub.store;
+    let usage = store.usage(None)?;
+    for fault in &usage.faults {
+        warn!(fault, "a size is not known");
+    }
+    let namespaces = usage.namespaces.iter();
+    let sizes = namespaces.map(|namespace| (namespace.name.as_str(), namespace.series.end()));
+    hub.metrics.set_storage(sizes);
+    let freed = store.summaries(None)?.iter().map(|(_, summary)| summary.freed).sum();
+    hub.metrics.set_freed(freed);
+    oldest_scrub(hub)?;
+    let record = |(name, summary): &(String, Summary)| {
+        let mut record = Record::new("sample", "");
+        record.repo = Some(name.clone());
+        record.bytes_logical = summary.logical;
+        record.bytes_unique = summary.unique;
+        record.bytes_stored = summary.used;
+        record
+    };
+    let records: Vec<_> = store.stats()?.iter().map(record).collect();
+    Ok(store.record(&records)?)
+}
+
+/// Returns what signs, where a key is configured.
+pub(crate) fn signer(hub: &Hub) -> Option<Box<Signer<'_>>> {
+    let signer = hub.config.signer.as_ref()?;
+    Some(Box::new(|message: &str| signer.sign(message)))
+}
+
+/// Finds the namespace whose scrub is the longest ago; returns it with the end of that scrub, in
+/// seconds since 1970, which is 0 where there was none.
+fn oldest_scrub(hub: &Hub) -> Result<Option<(String, u64)>> {
+    let mut oldest: Option<(String, u64)> = None;
+    for namespace in hub.store.namespaces()? {
+        let last = hub.store.last_scrub(&namespace)?;
+        let end = last.and_then(|last| parse_time(&last.statement.ended)).unwrap_or(0);
+        if oldest.as_ref().is_none_or(|(_, before)| end < *before) {
+            oldest = Some((namespace, end));
+        }
+    }
+    hub.metrics.set_scrubbed(oldest.as_ref().map_or(0, |(_, end)| *end));
+    Ok(oldest)
+}
+
+/// Scrubs the namespace whose scrub is the longest ago, if that is long enough.
+fn scrub_if_due(hub: &Hub) -> Result<()> {
+    let every = hub.config.scrub.every;
+    if every == 0 {
+        return Ok(());
+    }
+    let Some((namespace, end)) = oldest_scrub(hub)? else { return Ok(()) };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    if now.saturating_sub(end) < every {
+        return Ok(());
+    }
+    info!(namespace, "a scrub begins, or goes on");
+    let pace =
+        Pace { began: Instant::now(), done: Default::default(), rate: hub.config.scrub.rate };
+    let signer = signer(hub);
+    let options = ScrubOptions::new()
+        .namespace(namespace.as_str())
+        .resume(true)
+        .sign(signer.as_deref())
+        .progress(&pace);
+    let done = hub.store.scrub(&options)?;
+    hub.metrics.refuted("scrub", done.damaged.len() as u64);
+    for damage in &done.damaged {
+        error!(
+            namespace,
+            object = damage.pack,
+            offset = damage.offset,
+            tensor = damage.tensor,
+            problem = damage.problem,
+            revisions = damage.revisions.join(", "),
+            "damaged"
+        );
+    }
+    let (bytes, damaged) = (done.bytes, done.damaged.len());
+    match damaged {
+        0 => info!(namespace, bytes, "a scrub has ended"),
+        _ => warn!(namespace, bytes, damaged, "a scrub has ended: repair the store"),
+    }
+    oldest_scrub(hub).map(drop)
+}
+
+/// Holds work to a number of bytes a second.
+struct Pace {
+    began: Instant,
+    done: std::sync::atomic::AtomicU64,
+    /// 0 is any number.
+    rate: u64,
+}
+
+impl Progress for Pace {
+    fn advance(&self, bytes: u64) {
+        let done = self.done.fetch_add(bytes, std::sync::atomic::Ordering::Relaxed) + bytes;
+        if self.rate > 0 {
+            let due = Duration::from_secs_f64(done as f64 / self.rate as f64);
+            thread::sleep(due.saturating_sub(self.began.elapsed()));
+        }
+    }
+}
