@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use at1w_container::Digest;
+use at1w_registry::Store;
 
 use crate::error::{Answer, Problem};
-use crate::hub::Hub;
 
 /// How long the files of a namespace are believed to be those that others have not changed.
 const FRESH: Duration = Duration::from_secs(60);
@@ -19,14 +19,16 @@ type Files = HashMap<Digest, u64>;
 #[derive(Default)]
 pub(crate) struct Allowances(Mutex<HashMap<String, (Instant, Arc<Files>)>>);
 
-impl Hub {
-    /// Checks that a namespace may hold more files.
-    pub(crate) fn check_allowance(&self, namespace: &str, new: &[(Digest, u64)]) -> Answer<()> {
-        let quotas = &self.config.quotas;
-        let Some(&quota) = quotas.get(namespace).or_else(|| quotas.get("*")) else {
-            return Ok(());
-        };
-        let files = self.files_of(namespace)?;
+impl Allowances {
+    /// Checks that a namespace of a store may hold more files, where it may hold `quota` bytes.
+    pub(crate) fn check(
+        &self,
+        store: &Store,
+        quota: u64,
+        namespace: &str,
+        new: &[(Digest, u64)],
+    ) -> Answer<()> {
+        let files = self.files_of(store, namespace)?;
         let held: u64 = files.values().sum();
         let new: Files =
             new.iter().copied().filter(|(file, _)| !files.contains_key(file)).collect();
@@ -40,23 +42,23 @@ impl Hub {
         )))
     }
 
-    fn files_of(&self, namespace: &str) -> Answer<Arc<Files>> {
+    fn files_of(&self, store: &Store, namespace: &str) -> Answer<Arc<Files>> {
         let known = |held: &HashMap<String, (Instant, Arc<Files>)>| {
             let (since, files) = held.get(namespace)?;
             (since.elapsed() < FRESH).then(|| Arc::clone(files))
         };
-        let lock = || self.allowances.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(files) = known(&lock()) {
             return Ok(files);
         }
         let since = Instant::now();
-        let files = Arc::new(self.store.live_files(namespace)?);
+        let files = Arc::new(store.live_files(namespace)?);
         lock().insert(namespace.into(), (since, Arc::clone(&files)));
         Ok(files)
     }
 
     /// Forgets what a namespace holds: it was changed here.
-    pub(crate) fn forget_files(&self, namespace: &str) {
-        self.allowances.0.lock().unwrap_or_else(PoisonError::into_inner).remove(namespace);
+    pub(crate) fn forget(&self, namespace: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(namespace);
     }
 }

@@ -64,7 +64,7 @@ pub(crate) async fn answer(
         let found = find(hub, &id, &entry, &revision)?;
         let tree = hub.tree(&id.repo.namespace, &found)?;
         if let Some(signers) = &hub.signers {
-            signers.check(hub, &id, &find_stored(hub, &id, &entry, &revision)?, &tree)?;
+            signers.check(&hub.store, &id, &find_stored(hub, &id, &entry, &revision)?, &tree)?;
         }
         let file = tree.files.get(&path).cloned();
         let commit = found.commit;

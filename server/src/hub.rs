@@ -88,6 +88,20 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
+    /// Checks that a namespace may hold more files.
+    pub(crate) fn check_allowance(&self, namespace: &str, new: &[(Digest, u64)]) -> Answer<()> {
+        let quotas = &self.config.quotas;
+        match quotas.get(namespace).or_else(|| quotas.get("*")) {
+            Some(&quota) => self.allowances.check(&self.store, quota, namespace, new),
+            None => Ok(()),
+        }
+    }
+
+    /// Forgets what a namespace holds: it was changed here.
+    pub(crate) fn forget_files(&self, namespace: &str) {
+        self.allowances.forget(namespace);
+    }
+
     /// Opens a store, which is made at an absent or empty place, with its secrets.
     pub(crate) fn open(store: Store, config: Config) -> Result<Self> {
         store.init()?;

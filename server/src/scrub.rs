@@ -4,13 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use at1w_container::Progress;
-use at1w_registry::{ScrubOptions, Scrubbed};
-use tracing::{error, info, warn};
+use at1w_registry::Scrubbed;
 
-use crate::error::{Answer, Problem};
-use crate::hub::Hub;
 use crate::token::now;
-use crate::upkeep::signer;
 
 /// The scrub that runs, and the outcome of the last one.
 #[derive(Default)]
@@ -55,49 +51,37 @@ impl Scrubs {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Starts a scrub of the whole store on a thread of its own.
-    pub(crate) fn start(hub: &Arc<Hub>) -> Answer<()> {
-        let running = Running { since: now(), work: Arc::default() };
-        {
-            let mut state = hub.scrubs.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if state.running.is_some() {
-                return Err(Problem::conflict("A scrub is running"));
-            }
-            state.running = Some(running.clone());
+    /// Notes that a scrub begins; `None` where one is running.
+    pub(crate) fn begin(&self) -> Option<Running> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.running.is_some() {
+            return None;
         }
-        let hub = Arc::clone(hub);
-        tokio::task::spawn_blocking(move || {
-            // Also after a panic another one can be started.
-            let end = End(&hub);
-            let signer = signer(&hub);
-            let options = ScrubOptions::new().sign(signer.as_deref()).progress(&running);
-            let outcome = hub.store.scrub(&options);
-            let damaged = outcome.as_ref().map_or(0, |found| found.damaged.len());
-            hub.metrics.refuted("scrub", damaged as u64);
-            match &outcome {
-                Ok(found) if found.damaged.is_empty() => info!(bytes = found.bytes, "scrubbed"),
-                Ok(found) => warn!(damaged = found.damaged.len(), "scrubbed, and found damage"),
-                Err(error) => error!(%error, "the scrub failed"),
-            }
-            end.with(outcome.map_err(|error| error.to_string()));
-        });
-        Ok(())
+        let running = Running { since: now(), work: Arc::default() };
+        state.running = Some(running.clone());
+        Some(running)
+    }
+
+    /// Returns what notes the end of the scrub that runs, whatever happens.
+    pub(crate) fn end(&self) -> End<'_> {
+        End(self)
     }
 }
 
-/// The end of a scrub, whatever happens.
-struct End<'a>(&'a Hub);
+/// The end of a scrub: when this is dropped, another one can begin.
+pub(crate) struct End<'a>(&'a Scrubs);
 
 impl End<'_> {
-    fn with(&self, outcome: Result<Scrubbed, String>) {
-        let mut state = self.0.scrubs.0.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Notes the outcome.
+    pub(crate) fn with(&self, outcome: Result<Scrubbed, String>) {
+        let mut state = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.last = Some((now(), outcome));
     }
 }
 
 impl Drop for End<'_> {
     fn drop(&mut self) {
-        let mut state = self.0.scrubs.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.running = None;
     }
 }

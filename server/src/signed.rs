@@ -6,13 +6,12 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use at1w_bundle::{PublicKey as BundleKey, Signed, is_bundle};
-use at1w_registry::{Ref, Revision, Tree, signed_tree};
+use at1w_registry::{Ref, Revision, Store, Tree, signed_tree};
 use minisign_verify::{PublicKey, Signature};
 
 use crate::address::RepoId;
 use crate::config::Signatures;
 use crate::error::{Answer, Error, Problem, Result};
-use crate::hub::Hub;
 
 /// The number of commits that are remembered.
 const KNOWN: usize = 10_000;
@@ -54,14 +53,15 @@ impl Signers {
     }
 
     /// Checks that a revision, as the store knows it, is signed by one of the keys.
-    pub(crate) fn check(&self, hub: &Hub, id: &RepoId, found: &Ref, tree: &Tree) -> Answer<()> {
+    pub(crate) fn check(&self, store: &Store, id: &RepoId, found: &Ref, tree: &Tree) -> Answer<()> {
         let key = (id.repo.to_string(), found.commit.clone());
         let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let seen = known().get(&key).copied();
         let signed = match seen {
             Some(signed) => signed,
             None => {
-                let signed = self.has_signed(hub, id, found)? || self.has_bundled(hub, id, tree)?;
+                let signed =
+                    self.has_signed(store, id, found)? || self.has_bundled(store, id, tree)?;
                 let mut known = known();
                 if known.len() >= KNOWN {
                     known.clear();
@@ -80,12 +80,12 @@ impl Signers {
     }
 
     /// Whether the commit has a signature of one of the keys.
-    fn has_signed(&self, hub: &Hub, id: &RepoId, found: &Ref) -> Answer<bool> {
+    fn has_signed(&self, store: &Store, id: &RepoId, found: &Ref) -> Answer<bool> {
         if self.minisign.is_empty() {
             return Ok(false);
         }
         let revision = Revision { repo: id.repo.clone(), revision: Some(found.commit.clone()) };
-        let commit = hub.store.commit_of(&revision)?;
+        let commit = store.commit_of(&revision)?;
         let signature = commit.signature.and_then(|text| Signature::decode(&text).ok());
         let message = signed_tree(&commit.tree);
         Ok(signature.is_some_and(|signature| {
@@ -96,12 +96,12 @@ impl Signers {
     }
 
     /// Whether the tree has a bundle of one of the keys over all its other files.
-    fn has_bundled(&self, hub: &Hub, id: &RepoId, tree: &Tree) -> Answer<bool> {
+    fn has_bundled(&self, store: &Store, id: &RepoId, tree: &Tree) -> Answer<bool> {
         let Some(file) = tree.files.get(&self.path) else { return Ok(false) };
         if self.bundles.is_empty() || file.root.is_some() || file.size > at1w_bundle::MAX_LEN {
             return Ok(false);
         }
-        let bytes = hub.original(&id.repo.namespace, file)?.read(0..file.size)?;
+        let bytes = store.original(&id.repo.namespace, file)?.read(0..file.size)?;
         if at1w_container::Digest::of(&bytes) != file.sha256 || !is_bundle(&bytes) {
             return Ok(false);
         }

@@ -8,7 +8,7 @@ use at1w_container::Progress;
 use at1w_registry::{Record, ScrubOptions, Signer, Summary, parse_time};
 use tracing::{error, info, warn};
 
-use crate::error::Result;
+use crate::error::{Answer, Problem, Result};
 use crate::hub::Hub;
 
 /// How often it is looked whether there is something to do, in seconds, at most.
@@ -175,4 +175,26 @@ impl Progress for Pace {
             thread::sleep(due.saturating_sub(self.began.elapsed()));
         }
     }
+}
+
+/// Starts a scrub of the whole store on a thread of its own.
+pub(crate) fn start_scrub(hub: &Arc<Hub>) -> Answer<()> {
+    let running = hub.scrubs.begin().ok_or_else(|| Problem::conflict("A scrub is running"))?;
+    let hub = Arc::clone(hub);
+    tokio::task::spawn_blocking(move || {
+        // Also after a panic another one can be started.
+        let end = hub.scrubs.end();
+        let signer = signer(&hub);
+        let options = ScrubOptions::new().sign(signer.as_deref()).progress(&running);
+        let outcome = hub.store.scrub(&options);
+        let damaged = outcome.as_ref().map_or(0, |found| found.damaged.len());
+        hub.metrics.refuted("scrub", damaged as u64);
+        match &outcome {
+            Ok(found) if found.damaged.is_empty() => info!(bytes = found.bytes, "scrubbed"),
+            Ok(found) => warn!(damaged = found.damaged.len(), "scrubbed, and found damage"),
+            Err(error) => error!(%error, "the scrub failed"),
+        }
+        end.with(outcome.map_err(|error| error.to_string()));
+    });
+    Ok(())
 }

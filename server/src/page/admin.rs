@@ -17,8 +17,8 @@ use super::{growth, shell, sign_in};
 use crate::address::Query;
 use crate::call::{Call, blocking, worked};
 use crate::error::{Answer, Error, Problem};
-use crate::scrub::Scrubs;
 use crate::token::{Listed, NewToken, Role, Token, now};
+use crate::upkeep::start_scrub;
 
 const DAY: u64 = 24 * 3600;
 
@@ -46,7 +46,7 @@ pub(super) async fn answer(call: Arc<Call>, rest: &[&str], body: Body) -> Answer
             ["scrub"] => {
                 let asked = Arc::clone(&call);
                 blocking(move || record(&asked, "scrub")).await?;
-                Scrubs::start(&call.hub)?;
+                start_scrub(&call.hub)?;
                 Ok(sign_in::go("/admin/scrub", None))
             }
             _ => Err(Problem::no_route()),
