@@ -51,7 +51,7 @@ struct Report {
     /// One namespace [default: all]
     #[arg(long, value_name = "NS")]
     namespace: Option<String>,
-    /// A configuration of `at1w serve`, whose [meter] has the price and the currency
+    /// A configuration of `at1w serve`, whose section meter has the price and the currency
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Print a JSON object
