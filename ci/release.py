@@ -1,13 +1,15 @@
-"""The release builds that the checks in Python run."""
+"""The builds that the checks in Python run: of the profile AT1W_PROFILE, or else release."""
 
 import os
 import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-RELEASE = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "release"
+PROFILE = os.environ.get("AT1W_PROFILE", "release")
+FOLDER = PROFILE.replace("test", "debug")
+RELEASE = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / FOLDER
 
 
 def build(*what: str) -> None:
     """Builds what these arguments of cargo select."""
-    subprocess.run(["cargo", "build", "--release", "--locked", *what], cwd=ROOT, check=True)
+    subprocess.run(["cargo", "build", "--profile", PROFILE, "--locked", *what], cwd=ROOT, check=True)
