@@ -396,7 +396,35 @@ fn no_version_takes_the_place_of_its_base() {
     let finder = || (*folders(first.parent().unwrap())).clone();
     let error = rebase_file(second, first, finder(), &options).unwrap_err();
     assert!(matches!(error, Error::SameFile(_)), "{error}");
+    // Nor that of the base of its base.
+    let bases = [base(second)];
+    let options = PackOptions::new().overwrite(true).bases(&bases);
+    let error = rebase_file(first, first, finder(), &options).unwrap_err();
+    assert!(matches!(error, Error::BaseOfBase { .. }), "{error}");
     assert!(fs::read(first).unwrap() == before);
+}
+
+#[test]
+fn equal_bytes_in_other_shapes_are_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let ones = vec![1; 3072];
+    let tensor = |name, shape| StagedTensor { name, dtype: Dtype::F32, shape, data: &ones };
+    let pack_to = |name: &str, tensors: Vec<StagedTensor<'_>>, options: &PackOptions<'_>| {
+        let mut file = Vec::new();
+        pack(&Staged::new(tensors, None).unwrap(), &mut file, options).unwrap();
+        let path = folder.path().join(name);
+        fs::write(&path, file).unwrap();
+        path
+    };
+    let both = vec![tensor("a", &[768]), tensor("b", &[1, 768]), tensor("c", &[768, 1])];
+    let old = pack_to("old.at1w", both, &PackOptions::new());
+    let bases = [base(&old)];
+    let new = vec![tensor("b", &[1, 768]), tensor("c", &[768, 1])];
+    let new = pack_to("new.at1w", new, &PackOptions::new().bases(&bases));
+    let new = open(&new);
+    for name in ["b", "c"] {
+        assert_eq!(new.tensor(name).unwrap().read_to_vec().unwrap(), ones, "{name}");
+    }
 }
 
 #[test]

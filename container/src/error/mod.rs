@@ -265,6 +265,18 @@ pub enum Error {
     /// Source and target are the same file.
     #[error("{} is the source itself, which would be lost: choose another target", .0.display())]
     SameFile(PathBuf),
+    /// The target has the bases of the base that was named.
+    #[error(
+        "{} has bases of {}, which could not be read without them: choose another target",
+        target.display(),
+        base.display()
+    )]
+    BaseOfBase {
+        /// The target, which would be replaced.
+        target: PathBuf,
+        /// The base.
+        base: PathBuf,
+    },
     /// The folder for the target does not exist.
     #[error("{}: there is no such folder: make it first", .0.display())]
     NoFolder(PathBuf),
@@ -313,6 +325,7 @@ impl Error {
             | Self::InFile { .. }
             | Self::Exists(_)
             | Self::SameFile(_)
+            | Self::BaseOfBase { .. }
             | Self::NotAFile(_)
             | Self::NoFolder(_)
             | Self::Busy(_)

@@ -10,6 +10,7 @@ use super::stored::{Stored, Via};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::format::bases::Base;
+use crate::format::tensor_info::TensorInfo;
 
 /// The base that a tensor needs.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +26,27 @@ pub struct WantedBase<'a> {
     pub digest: Digest,
     /// The depth of the version, which that of the base must be below.
     pub depth: u8,
+    /// The version.
+    pub(super) version: &'a TensorInfo,
+    pub(super) predictor: Predictor,
+}
+
+impl WantedBase<'_> {
+    /// Whether dtype and shape of a tensor are those of the base: others may have equal bytes.
+    pub fn fits(&self, tensor: &TensorInfo) -> bool {
+        is_alike(self.predictor, self.version, tensor)
+    }
+}
+
+fn is_alike(predictor: Predictor, version: &TensorInfo, base: &TensorInfo) -> bool {
+    match predictor {
+        Predictor::Identity => version.is_like(base),
+        predictor => {
+            let dtypes = base.dtype().zip(version.dtype());
+            let between = dtypes.and_then(|(base, new)| Predictor::between(base, new));
+            between == Some(predictor) && version.shape() == base.shape()
+        }
+    }
 }
 
 /// A search for bases, among files or in a store.
@@ -78,19 +100,13 @@ impl FoundBase {
             base: self.label.to_string(),
             error: Box::new(error),
         })?;
-        let alike = match base.predictor {
-            Predictor::Identity => info.is_like(found.info),
-            predictor => {
-                let dtypes = found.info.dtype().zip(info.dtype());
-                let between = dtypes.and_then(|(base, new)| Predictor::between(base, new));
-                between == Some(predictor) && info.shape() == found.info.shape()
-            }
-        };
         let depth = found.entry.base.map_or(0, |(_, base)| base.depth);
         let problem = if found.entry.content_digest != digest {
             "it has other content".into()
-        } else if !alike {
+        } else if !is_alike(base.predictor, info, found.info) {
             "its dtype or shape does not fit".into()
+        } else if tensor.entry.is_same() && found.entry.digest != tensor.entry.digest {
+            "its SHA-256 is another than the one on record".into()
         } else if depth >= base.depth {
             format!("it has depth {depth}, and the version depth {}", base.depth)
         } else {

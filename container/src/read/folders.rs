@@ -38,8 +38,9 @@ struct Candidate {
 #[derive(Debug)]
 enum Contents {
     Unknown,
-    /// The tensors of a packed file and their depths, by their content digests.
-    Packed(HashMap<Digest, (usize, u8)>),
+    /// The tensors of a packed file and their depths, by their content digests: several have one
+    /// content, of other shapes maybe.
+    Packed(HashMap<Digest, Vec<(usize, u8)>>),
     /// A safetensors file, whose tensors are hashed when they may be wanted. It needs no bases, so
     /// it may be kept open.
     Plain(Arc<Weights>),
@@ -104,19 +105,38 @@ impl Folders {
                 }
             };
         }
-        let index = match &candidate.contents {
+        let tensors: Vec<usize> = match &candidate.contents {
             Contents::Packed(tensors) => {
-                let tensor = tensors.get(&wanted.digest);
-                tensor.filter(|(_, depth)| *depth < wanted.depth).map(|(index, _)| *index)
+                let tensors = tensors.get(&wanted.digest).into_iter().flatten();
+                tensors
+                    .filter(|(_, depth)| *depth < wanted.depth)
+                    .map(|(index, _)| *index)
+                    .collect()
             }
             Contents::Plain(weights) => {
                 let Ok(index) = weights.header().index_of(wanted.tensor) else { return Ok(None) };
-                let found = weights.content_digest(index)? == wanted.digest;
+                let found = wanted.fits(&weights.header().tensors()[index])
+                    && weights.content_digest(index)? == wanted.digest;
                 return Ok(found.then(|| (weights.clone(), index)));
             }
-            Contents::Unknown | Contents::Unreadable(_) => None,
+            Contents::Unknown | Contents::Unreadable(_) => return Ok(None),
         };
-        index.map(|index| Ok((self.open(candidate)?, index))).transpose()
+        if tensors.is_empty() {
+            return Ok(None);
+        }
+        let weights = match self.open(candidate) {
+            Ok(weights) => weights,
+            Err(error) => {
+                candidate.contents = Contents::Unreadable(error.to_string());
+                return Ok(None);
+            }
+        };
+        // The file may be another one by now, with fewer tensors.
+        let fits = |index: &usize| {
+            weights.header().tensors().get(*index).is_some_and(|tensor| wanted.fits(tensor))
+        };
+        let found = tensors.into_iter().find(fits);
+        Ok(found.map(|index| (weights, index)))
     }
 }
 
@@ -155,16 +175,17 @@ impl FindBase for Folders {
     }
 }
 
-/// Returns the tensors of a packed file by their content digests, of equal ones the least deep.
-fn of(weights: &Weights, digests: impl Iterator<Item = Digest>) -> HashMap<Digest, (usize, u8)> {
-    let mut tensors = HashMap::new();
+/// Returns the tensors of a packed file by their content digests, of equal ones the least deep
+/// first.
+fn of(
+    weights: &Weights,
+    digests: impl Iterator<Item = Digest>,
+) -> HashMap<Digest, Vec<(usize, u8)>> {
+    let mut tensors: HashMap<_, Vec<_>> = HashMap::new();
     for (index, digest) in digests.enumerate() {
-        let depth = weights.depth(index);
-        let known = tensors.entry(digest).or_insert((index, depth));
-        if depth < known.1 {
-            *known = (index, depth);
-        }
+        tensors.entry(digest).or_default().push((index, weights.depth(index)));
     }
+    tensors.values_mut().for_each(|equal| equal.sort_by_key(|&(_, depth)| depth));
     tensors
 }
 

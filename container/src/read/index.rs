@@ -42,6 +42,8 @@ pub(crate) struct Entry<'a> {
     pub(crate) end: u64,
     /// Whether the stored bytes belong to an earlier tensor.
     pub(crate) shared: bool,
+    /// The index of the tensor whose record this is: another one where the bytes are shared.
+    pub(crate) record: usize,
     /// The base, with its index among those of the file.
     pub(crate) base: Option<(u32, &'a Base)>,
 }
@@ -179,6 +181,7 @@ impl Index {
             start: offsets[at],
             end: offsets[at + 1],
             shared,
+            record: at,
             base: base.map(|base| (base, &bases.bases[base as usize])),
         }
     }

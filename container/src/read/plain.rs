@@ -69,6 +69,7 @@ impl Plain {
             start: start + info.data.start,
             end: start + info.data.end,
             shared: false,
+            record: tensor,
             base: None,
         };
         Ok(Stored {

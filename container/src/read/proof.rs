@@ -234,6 +234,7 @@ impl Proof {
                 start: self.model.end as u64,
                 end: (self.bytes.len() - CHECKSUM_LEN) as u64,
                 shared: false,
+                record: self.tensor,
             };
             let (source, info) = (&self.bytes, self.tensor());
             let stored = Stored {

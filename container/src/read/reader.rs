@@ -334,10 +334,14 @@ impl Versions for Reader {
             Some(found) => found,
             None => {
                 let model = &self.index.base_models()[usize::from(base.model)];
-                let name = base.name.as_deref().unwrap_or(tensor.info.name());
+                // That of the tensor that has the base: others may share its bytes.
+                let own = self.index.header.tensors()[tensor.entry.record].name();
+                let name = base.name.as_deref().unwrap_or(own);
                 let (file, root) = (&*model.name, model.root);
                 let depth = base.depth;
-                let wanted = WantedBase { file, root, tensor: name, digest, depth };
+                let (version, predictor) = (tensor.info, base.predictor);
+                let wanted =
+                    WantedBase { file, root, tensor: name, digest, depth, version, predictor };
                 let finder = self.finder.as_deref();
                 let place = match finder.map(|finder| finder.find(&wanted)).transpose()?.flatten() {
                     Some(place) => place,
@@ -352,6 +356,8 @@ impl Versions for Reader {
                         })));
                     }
                 };
+                // One that does not fit is not kept: another may be found later.
+                place.check(tensor, base, digest)?;
                 found.get_or_init(|| place)
             }
         };

@@ -119,13 +119,23 @@ impl PackBase {
         &self.path
     }
 
-    /// Checks that a file to be written is another one: a version that took the place of its base
-    /// could never be read.
+    /// Checks that a file to be written is another one, and has no bases of this one: a version
+    /// that took the place of its base, or of a base of that, could never be read.
     ///
     /// # Errors
-    /// [`Error::SameFile`].
+    /// [`Error::SameFile`] and [`Error::BaseOfBase`].
     pub fn check_target(&self, target: &Path) -> Result<()> {
-        check_distinct(&self.path, target)
+        check_distinct(&self.path, target)?;
+        let Some(packed) = self.weights.packed() else { return Ok(()) };
+        if packed.base_models().len() == 0 {
+            return Ok(());
+        }
+        // What is there and cannot be read is the base of nothing.
+        let root = Weights::open(target, &OpenOptions::new()).ok().and_then(|old| old.root());
+        match packed.base_models().any(|(base, _)| Some(base) == root) {
+            true => Err(Error::BaseOfBase { target: target.into(), base: self.path.clone() }),
+            false => Ok(()),
+        }
     }
 
     /// Returns the depth of the tensor that has most bases: 0 for a file that stands alone.
