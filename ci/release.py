@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PROFILE = os.environ.get("AT1W_PROFILE", "release")
-FOLDER = PROFILE.replace("test", "debug")
+FOLDER = PROFILE.replace("dev", "debug")
 RELEASE = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / FOLDER
 
 

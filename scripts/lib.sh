@@ -13,13 +13,13 @@ make_work() {
     trap 'rm -rf "$work"' EXIT
 }
 
-# Builds the command line, and sets `at1w` to its path. With AT1W_PROFILE=test it shares what the
+# Builds the command line, and sets `at1w` to its path. With AT1W_PROFILE=dev it shares what the
 # tests are built of.
 build_at1w() {
     cargo build --profile "${AT1W_PROFILE:-release}" --locked --package at1w
     local folder=${AT1W_PROFILE:-release}
     # shellcheck disable=SC2034
-    at1w=$target/${folder/test/debug}/at1w
+    at1w=$target/${folder/dev/debug}/at1w
 }
 
 # Makes the virtual environment $1 unless it is there, and sets `python` to its interpreter.
