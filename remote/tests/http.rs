@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use at1w_container::ReadAt;
+use at1w_container::{FEATURES, ReadAt};
 use at1w_remote::{Error, RemoteFile, UrlOptions, open_url, open_url_with, unblock};
 
 use self::server::{Fault, Server};
@@ -261,7 +261,8 @@ fn the_packed_form_is_read_where_it_is_announced() {
     let url = server.url("model.safetensors");
     open_url_with(&url, &UrlOptions::new().packed(true)).unwrap();
     let lines: Vec<_> = server.state().requests.iter().map(|head| head[0].clone()).collect();
-    assert_eq!(lines[1], "GET /a/packed?x=1&features=1 HTTP/1.1");
+    let asked = format!("GET /a/packed?x=1&features={FEATURES:x} HTTP/1.1");
+    assert_eq!(lines[1], asked);
     assert_eq!(server.take_requests(), 2);
     open_url(&url).unwrap();
     assert_eq!(server.take_requests(), 1);
