@@ -1,11 +1,11 @@
 //! Measures model weights: how small they become, that every byte comes back, how fast, and what
 //! that is worth. The result is a [`Report`], and a [`page`] of it for people.
 //!
-//! [`measure`] leads: `source` lists files, and `elsewhere` those of stores and addresses; `whole` packs one, reads it back and compares it, or
-//! `sample` does so with chunks that stand for all; `fetch` reads single tensors, `rival` runs
-//! other compressors, `statistics` looks at the weights themselves, `families` finds tensors that
-//! several files have. A [`FileResult`] is all that is known of a file, and the report is made of
-//! these.
+//! [`measure`] leads: `source` lists files, and `elsewhere` those of stores and addresses; `whole`
+//! packs one, reads it back and compares it, or `sample` does so with chunks that stand for all;
+//! `fetch` reads single tensors, `rival` runs other compressors, `statistics` looks at the weights
+//! themselves, `families` finds tensors that several files have. A [`FileResult`] is all that is
+//! known of a file, and the report is made of these.
 
 mod compare;
 mod elsewhere;

@@ -57,7 +57,13 @@ impl Samples {
 fn described(tag: &[u8], tensor: &TensorInfo, content: &[u8]) -> Vec<u8> {
     let mut bytes = tag.to_vec();
     bytes.push(0);
-    bytes.extend_from_slice(tensor.dtype_name().as_bytes());
+    let name = tensor.dtype_name().as_bytes();
+    if tensor.dtype().is_none() {
+        // An unknown dtype may have any bytes in its name, such as those of a shape.
+        bytes.extend_from_slice(b"unknown");
+        bytes.extend((name.len() as u64).to_le_bytes());
+    }
+    bytes.extend_from_slice(name);
     bytes.push(0);
     bytes.extend((tensor.shape().len() as u64).to_le_bytes());
     bytes.extend(tensor.shape().iter().flat_map(|dim| dim.to_le_bytes()));

@@ -15,6 +15,7 @@ use crate::lease::Lease;
 use crate::log::{self, Appended, Head, append};
 use crate::name::{MAIN, RepoName, check_path, check_ref};
 use crate::proposal::{merged, proposal_number, taken_back};
+use crate::refs::check_no_commit;
 use crate::stage::Stage;
 use crate::store::Store;
 use crate::tree::{File, Tree};
@@ -497,6 +498,9 @@ impl Store {
                 self.place(head.as_ref(), repo, lease.now())?;
             let before = entry.branches.get(changes.branch).cloned();
             check_expected(changes, before.as_ref(), options.expected)?;
+            if before.is_none() {
+                check_no_commit(changes.branch)?;
+            }
             let new = matches!(options.expected, Expected::New(_));
             if before.is_none() && !new && changes.base.0 != NOTHING && options.parent.is_none() {
                 return Err(changes.conflict("it was removed meanwhile".into()));

@@ -159,8 +159,8 @@ impl Store {
         let mut found: Option<(String, HashSet<String>)> = None;
         for meta in self.objects.list(&keys::scrubs(namespace))?.into_iter().rev() {
             let Some(bytes) = self.objects.get(&meta.key)? else { continue };
-            let record: Record =
-                serde_json::from_slice(&bytes).map_err(|error| Error::damaged(&meta.key, error))?;
+            // One that cannot be read proves nothing.
+            let Ok(record) = serde_json::from_slice::<Record>(&bytes) else { continue };
             let Some(began) = record.began else { continue };
             if record.complete || now.duration_since(meta.modified).unwrap_or_default() > UNFINISHED
             {

@@ -38,10 +38,7 @@ impl Store {
     fn add_ref(&self, revision: &Revision, name: &str, action: Action) -> Result<Ref> {
         check_ref(name)?;
         check_free(name)?;
-        if name.len() == COMMIT_LEN && name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            let problem = "looks like a commit, and is no name of a branch or a tag".into();
-            return Err(Error::Name { name: name.into(), problem });
-        }
+        check_no_commit(name)?;
         let repo = &revision.repo;
         let lease = Lease::begin(&self.objects, self.times.lease)?;
         self.edit(repo, action, &lease, |head, entry| {
@@ -225,6 +222,16 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Checks that the name of a new branch or tag is not one that a commit has: whoever names a commit
+/// gets that, and nothing else.
+pub(crate) fn check_no_commit(name: &str) -> Result<()> {
+    if name.len() == COMMIT_LEN && name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        let problem = "looks like a commit, and is no name of a branch or a tag".into();
+        return Err(Error::Name { name: name.into(), problem });
+    }
+    Ok(())
 }
 
 /// Checks that a branch is not that of a proposal: it begins and ends with it.

@@ -154,11 +154,11 @@ fn proven(
         .filter(|meta| now.duration_since(meta.modified).unwrap_or_default() <= promise);
     let recent: Vec<_> = recent.map(|meta| meta.key).collect();
     let mut packs = HashSet::new();
-    for (key, bytes) in recent.iter().zip(objects.get_all(&recent)?) {
-        let Some(bytes) = bytes else { continue };
-        let proven: Proven =
-            serde_json::from_slice(&bytes).map_err(|error| Error::damaged(key, error))?;
-        packs.extend(proven.packs);
+    for bytes in objects.get_all(&recent)?.into_iter().flatten() {
+        // A record that cannot be read proves nothing.
+        if let Ok(proven) = serde_json::from_slice::<Proven>(&bytes) {
+            packs.extend(proven.packs);
+        }
     }
     Ok(packs)
 }

@@ -431,3 +431,50 @@ fn paths_that_not_every_system_tells_apart_are_refused() {
     }
     assert_eq!(place.pulled("lab/model").unwrap(), owned(&[("readme.md", b"2".to_vec())]));
 }
+
+#[test]
+fn dtypes_with_any_name_are_never_taken_for_others() {
+    let file = |dtype: &str, shape: &str| {
+        let info = format!("{{\"dtype\":\"{dtype}\",\"shape\":{shape},\"data_offsets\":[0,4096]}}");
+        let header = format!("{{\"w\":{info}}}");
+        let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+        bytes.extend(header.bytes());
+        bytes.extend((0..512_u64).flat_map(u64::to_le_bytes));
+        bytes
+    };
+    // The name goes on as the shape of the other one would.
+    let zeros = "\\u0000".repeat(6);
+    let odd = file(&format!("I64\\u0000\\u0002{zeros}"), "[512]");
+    let usual = file("I64", "[1,512]");
+    for files in [[odd.clone(), usual.clone()], [usual, odd]] {
+        let place = Place::new();
+        for (repo, bytes) in ["lab/first", "lab/second"].into_iter().zip(&files) {
+            place.push(repo, &[("m.safetensors", bytes.clone())]);
+        }
+        for (repo, bytes) in ["lab/first", "lab/second"].into_iter().zip(&files) {
+            assert!(place.pulled(repo).unwrap()["m.safetensors"] == *bytes);
+        }
+    }
+}
+
+#[test]
+fn no_branch_has_the_name_of_a_commit() {
+    let place = Place::new();
+    let pushed = place.push("lab/model", &[("a", b"1".to_vec())]);
+    let source = place.source("source", &[("a", b"2".to_vec())]);
+    let options = PushOptions::new().branch(&pushed.commit).parent("main");
+    let error = place.store().push(&source, &"lab/model".parse().unwrap(), &options).unwrap_err();
+    assert!(matches!(error, Error::Name { .. }), "{error}");
+    assert_eq!(place.pulled(&format!("lab/model@{}", pushed.commit)).unwrap()["a"], b"1");
+}
+
+#[test]
+fn records_of_scrubs_that_cannot_be_read_prove_nothing() {
+    let place = Place::new();
+    place.push("lab/model", &small());
+    place.store().scrub(&ScrubOptions::new()).unwrap();
+    let record = place.root().join(&place.keys("scrub/lab/done")[0]);
+    fs::write(record, b"{").unwrap();
+    place.push("lab/model", &[("b", b"1".to_vec())]);
+    assert!(place.store().scrub(&ScrubOptions::new().resume(true)).unwrap().damaged.is_empty());
+}

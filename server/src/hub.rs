@@ -64,6 +64,8 @@ pub(crate) struct Hub {
     pub(crate) committing: Arc<Semaphore>,
     /// The pieces that are decoded.
     pub(crate) decoding: Arc<Semaphore>,
+    /// The pages that are made: no download waits for them.
+    pub(crate) pages: Arc<Semaphore>,
     /// The memory for bodies.
     pub(crate) memory: Memory,
     pub(crate) requests: Rate,
@@ -127,6 +129,7 @@ impl Hub {
             packing: Slots::new(config.limits.packing),
             committing: Arc::new(Semaphore::new(config.limits.packing.max(1))),
             decoding: Arc::new(Semaphore::new(decoding)),
+            pages: Arc::new(Semaphore::new(decoding)),
             memory: Memory::new(config.limits.memory),
             requests: Rate::new("api", config.limits.requests),
             strangers: Rate::new("api", config.limits.requests),

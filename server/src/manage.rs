@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use at1w_registry::{Change, Error as StoreError, MAIN, PushOptions, Revision};
+use at1w_registry::{Change, Error as StoreError, Expected, MAIN, PushOptions, Revision};
 use axum::body::Body;
 use axum::http::{Method, StatusCode};
 use serde::Deserialize;
@@ -103,12 +103,17 @@ pub(crate) async fn create(call: Arc<Call>, body: Body) -> Answer {
         file.write_all(ATTRIBUTES.as_bytes())?;
         let changes = [(".gitattributes".to_owned(), Change::Add(file.path().to_owned()))];
         let private = privacy(named.private, named.visibility.as_deref()).unwrap_or(false);
-        let options = PushOptions::new().message("initial commit").private(private);
+        // One that others make meanwhile stays as they made it.
+        let options = PushOptions::new()
+            .message("initial commit")
+            .private(private)
+            .expected(Expected::New(None));
         record(&call, "create", &id, json!({ "private": private }))?;
         let store = call.store();
-        if !store.apply(&id.repo, &changes, &options)?.new {
-            return Err(there());
-        }
+        match store.apply(&id.repo, &changes, &options) {
+            Err(StoreError::Exists(_)) => return Err(there()),
+            made => made?,
+        };
         Ok(answer(&json!({ "url": url, "name": shown, "id": shown })))
     })
     .await
@@ -251,7 +256,7 @@ pub(crate) async fn tag(call: Arc<Call>, id: RepoId, segment: String, body: Body
 }
 
 /// Checks the name of a new branch or tag, which must not be taken for a commit or a pull request.
-fn check_new(name: &str) -> Answer<()> {
+pub(crate) fn check_new(name: &str) -> Answer<()> {
     at1w_registry::check_ref(name)?;
     if is_commit(name) || is_hidden(name) || name.starts_with("refs/") {
         return Err(Problem::bad(format!("{name} is no name for a branch or a tag")));

@@ -27,7 +27,7 @@ use crate::error::{Answer, Problem};
 use crate::files;
 use crate::hub::INDEX;
 use crate::keep::keep;
-use crate::manage::record;
+use crate::manage::{check_new, record};
 use crate::mirror::ensure;
 use crate::revision::{find, find_stored};
 
@@ -237,12 +237,18 @@ fn make(call: &Call, id: &RepoId, body: &Spooled) -> Answer {
     }
     // Files lie beside the body.
     let _quota = Quota::take(hub, body.len)?;
-    let (mut changes, mut files) = (Vec::new(), Vec::new());
+    let (mut changes, mut files, mut lens) = (Vec::new(), Vec::new(), Vec::new());
     for file in &wish.files {
         let sha256 = file.sha256.parse().map_err(|_| Problem::bad("No SHA-256"))?;
         let change = match file.len {
-            None => Change::Stored(sha256),
+            None => {
+                if let Some(there) = hub.store.find_file(&id.repo.namespace, sha256)? {
+                    lens.push((sha256, there.size));
+                }
+                Change::Stored(sha256)
+            }
             Some(len) => {
+                lens.push((sha256, len));
                 let file = small(&mut input, hub.staging.path(), len, sha256)?.into_temp_path();
                 let change = Change::Add(file.to_path_buf());
                 files.push(file);
@@ -251,8 +257,12 @@ fn make(call: &Call, id: &RepoId, body: &Spooled) -> Answer {
         };
         changes.push((file.path.clone(), change));
     }
+    hub.check_allowance(&id.repo.namespace, &lens)?;
     changes.extend(wish.removed.iter().map(|path| (path.clone(), Change::Remove)));
     let at = entry.as_ref().and_then(|entry| entry.branches.get(&wish.branch));
+    if at.is_none() {
+        check_new(&wish.branch)?;
+    }
     if wish.base.is_some() && at.is_none() {
         let message = format!("The branch {} was removed meanwhile", wish.branch);
         return Err(Problem::new(StatusCode::PRECONDITION_FAILED, message));
@@ -278,8 +288,9 @@ fn make(call: &Call, id: &RepoId, body: &Spooled) -> Answer {
     if let Some(base) = wish.base.as_deref().filter(|_| wish.exact) {
         options = options.expected(Expected::At(base));
     }
-    let store = hub.store.acting_as(call.who.name());
+    let store = call.store();
     let pushed = apply(&store, id, &changes, &options)?;
+    hub.forget_files(&id.repo.namespace);
     Ok(answer_with(&Committed::from(&pushed)))
 }
 

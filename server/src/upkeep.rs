@@ -1,14 +1,16 @@
 //! What a server does by itself: it adds up usage, seals records, and scrubs.
 
+use std::io;
 use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use at1w_container::Progress;
 use at1w_registry::{Record, ScrubOptions, Signer, Summary, parse_time};
+use rayon::ThreadPoolBuilder;
 use tracing::{error, info, warn};
 
-use crate::error::{Answer, Problem, Result};
+use crate::error::{Answer, Error, Problem, Result};
 use crate::hub::Hub;
 
 /// How often it is looked whether there is something to do, in seconds, at most.
@@ -16,6 +18,9 @@ const EVERY: u64 = 60;
 
 /// How often hours that are over are sealed.
 const SEALS: Duration = Duration::from_secs(3600);
+
+/// The number of threads of a scheduled scrub.
+const SCRUBBING: usize = 2;
 
 /// How often reads are recorded.
 const READS: Duration = Duration::from_secs(300);
@@ -84,7 +89,7 @@ fn sample(hub: &Hub) -> Result<()> {
     hub.metrics.set_storage(sizes);
     let freed = store.summaries(None)?.iter().map(|(_, summary)| summary.freed).sum();
     hub.metrics.set_freed(freed);
-    oldest_scrub(hub)?;
+    scrubbed(hub)?;
     let record = |(name, summary): &(String, Summary)| {
         let mut record = Record::new("sample", "");
         record.repo = Some(name.clone());
@@ -103,42 +108,58 @@ pub(crate) fn signer(hub: &Hub) -> Option<Box<Signer<'_>>> {
     Some(Box::new(|message: &str| signer.sign(message)))
 }
 
-/// Finds the namespace whose scrub is the longest ago; returns it with the end of that scrub, in
-/// seconds since 1970, which is 0 where there was none.
-fn oldest_scrub(hub: &Hub) -> Result<Option<(String, u64)>> {
-    let mut oldest: Option<(String, u64)> = None;
+/// Returns the namespaces, each after the end of its last whole scrub, in seconds since 1970, which
+/// is 0 where there was none; the one whose scrub is the longest ago first.
+fn scrubbed(hub: &Hub) -> Result<Vec<(u64, String)>> {
+    let mut ends = Vec::new();
     for namespace in hub.store.namespaces()? {
-        let last = hub.store.last_scrub(&namespace)?;
+        let last = hub.store.last_scrub(&namespace)?.filter(|last| last.statement.complete);
         let end = last.and_then(|last| parse_time(&last.statement.ended)).unwrap_or(0);
-        if oldest.as_ref().is_none_or(|(_, before)| end < *before) {
-            oldest = Some((namespace, end));
-        }
+        ends.push((end, namespace));
     }
-    hub.metrics.set_scrubbed(oldest.as_ref().map_or(0, |(_, end)| *end));
-    Ok(oldest)
+    ends.sort();
+    hub.metrics.set_scrubbed(ends.first().map_or(0, |(end, _)| *end));
+    Ok(ends)
 }
 
-/// Scrubs the namespace whose scrub is the longest ago, if that is long enough.
+/// Scrubs the namespaces whose scrubs are long enough ago.
 fn scrub_if_due(hub: &Hub) -> Result<()> {
     let every = hub.config.scrub.every;
     if every == 0 {
         return Ok(());
     }
-    let Some((namespace, end)) = oldest_scrub(hub)? else { return Ok(()) };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-    if now.saturating_sub(end) < every {
-        return Ok(());
+    for (end, namespace) in scrubbed(hub)? {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+        if now.saturating_sub(end) < every {
+            break;
+        }
+        // One that fails keeps no other one waiting.
+        if let Err(error) = scrub(hub, &namespace) {
+            error!(namespace, %error, "a scrub failed");
+        }
+        scrubbed(hub)?;
     }
+    Ok(())
+}
+
+/// Scrubs a namespace, at the rate of the configuration.
+fn scrub(hub: &Hub, namespace: &str) -> Result<()> {
     info!(namespace, "a scrub begins, or goes on");
     let pace =
         Pace { began: Instant::now(), done: Default::default(), rate: hub.config.scrub.rate };
     let signer = signer(hub);
     let options = ScrubOptions::new()
-        .namespace(namespace.as_str())
+        .namespace(namespace)
         .resume(true)
         .sign(signer.as_deref())
         .progress(&pace);
-    let done = hub.store.scrub(&options)?;
+    // It sleeps on its own threads: those of all others are the clients'.
+    let threads = ThreadPoolBuilder::new().num_threads(SCRUBBING).build();
+    let threads = threads.map_err(|error| Error::Io {
+        what: "starting threads".into(),
+        cause: io::Error::other(error),
+    })?;
+    let done = threads.install(|| hub.store.scrub(&options))?;
     hub.metrics.refuted("scrub", done.damaged.len() as u64);
     for damage in &done.damaged {
         error!(
@@ -156,7 +177,7 @@ fn scrub_if_due(hub: &Hub) -> Result<()> {
         0 => info!(namespace, bytes, "a scrub has ended"),
         _ => warn!(namespace, bytes, damaged, "a scrub has ended: repair the store"),
     }
-    oldest_scrub(hub).map(drop)
+    Ok(())
 }
 
 /// Holds work to a number of bytes a second.

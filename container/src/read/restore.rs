@@ -113,6 +113,7 @@ impl Reader {
         for index in self.index.overlapping(data.clone()) {
             let tensor = header.tensors()[index].data.clone();
             let (from, to) = (data.start.max(tensor.start), data.end.min(tensor.end));
+            self.at(index).check_backed()?;
             let at = out.len();
             out.resize(at + to.saturating_sub(from) as usize, 0);
             let runs = Runs::contiguous(from - tensor.start, to.saturating_sub(from));

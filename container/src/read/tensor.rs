@@ -316,9 +316,14 @@ impl<'a> Tensor<'a> {
         parts
     }
 
+    /// Checks that there are stored bytes, before memory is taken for the tensor: a few bytes can
+    /// claim a large one, as long as nobody looks for its base.
+    pub(super) fn check_backed(&self) -> Result<()> {
+        self.stored.resolve().map(drop)
+    }
+
     fn allocate(&self, size: u64) -> Result<Vec<u8>> {
-        // A few bytes can claim a large tensor, as long as nobody looks for its base.
-        self.stored.resolve()?;
+        self.check_backed()?;
         zeroed(&self.limits, size, || format!("tensor {:?}", self.name()))
     }
 }

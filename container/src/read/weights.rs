@@ -210,9 +210,18 @@ impl Weights {
     ///
     /// # Errors
     /// [`Error::NoTensor`], and [`Error::Limit`] if it is above [`Limits::tensor_len`]: a packed
-    /// file may claim far more than it has.
+    /// file may claim far more than it has. [`Error::NoBase`] and [`Error::WrongBase`].
     pub fn tensor_len(&self, name: &str) -> Result<u64> {
-        self.within_limit(name, self.header().tensor(name)?.raw_len())
+        let len = self.within_limit(name, self.header().tensor(name)?.raw_len())?;
+        self.check_backed(name)?;
+        Ok(len)
+    }
+
+    fn check_backed(&self, name: &str) -> Result<()> {
+        match &self.format {
+            Format::Packed(reader) => reader.tensor(name)?.check_backed(),
+            Format::Plain(_) => Ok(()),
+        }
     }
 
     fn within_limit(&self, name: &str, size: u64) -> Result<u64> {
@@ -328,6 +337,7 @@ impl Weights {
         let whole = Slice(Vec::new());
         let slice = slice.unwrap_or(&whole);
         let (shape, len) = self.slice_shape(name, slice)?;
+        self.check_backed(name)?;
         let mut out = zeroed(&self.limits, len, || format!("tensor {name:?}"))?;
         self.read_slice(name, slice, &mut out, &())?;
         Ok((shape, out))

@@ -54,7 +54,7 @@ pub(super) async fn answer(call: Arc<Call>, rest: &[&str], body: Body) -> Answer
     }
     match rest {
         [] => {
-            let slots = Arc::clone(&call.hub.decoding);
+            let slots = Arc::clone(&call.hub.pages);
             worked(&slots, move || usage(&call)).await
         }
         ["tokens"] => blocking(move || tokens(&call, None)).await,

@@ -104,7 +104,7 @@ async fn find(call: &Arc<Call>, segments: &[&str], body: Body) -> Answer {
         ["login"] => Ok(sign_in::form(call, StatusCode::OK, "")),
         ["login", "out"] if posted => sign_in::end(call),
         ["admin", rest @ ..] => admin::answer(own, rest, body).await,
-        [""] => worked(&call.hub.decoding, move || home::page(&own)).await,
+        [""] => worked(&call.hub.pages, move || home::page(&own)).await,
         _ => {
             let (kind, rest) = match segments {
                 [folder @ ("datasets" | "spaces"), rest @ ..] => {
@@ -115,7 +115,7 @@ async fn find(call: &Arc<Call>, segments: &[&str], body: Body) -> Answer {
             let (id, rest) = of_repo(kind, rest).ok_or_else(Problem::no_route)?;
             let rest: Vec<String> = rest.iter().map(|part| (*part).to_owned()).collect();
             // Pages of repositories open files: only so many do at the same time.
-            worked(&call.hub.decoding, move || of_place(&own, id, &rest)).await
+            worked(&call.hub.pages, move || of_place(&own, id, &rest)).await
         }
     }
 }

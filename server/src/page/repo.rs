@@ -247,7 +247,8 @@ fn proof(call: &Call, place: &Place) -> Markup {
                         dd {
                             (time(&scrub.statement.ended))
                             @if covers {
-                                ", " (size(scrub.statement.bytes)) " of the namespace read and proven, "
+                                ", " (size(scrub.statement.bytes))
+                                " of the namespace read and proven, "
                                 (counted(scrub.statement.damaged, "damaged place"))
                             }
                         }
