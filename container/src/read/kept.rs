@@ -12,7 +12,15 @@ const MOST_CHUNKS: usize = 64;
 const MOST_BYTES: usize = 256 << 20;
 
 /// The bytes that all open files keep.
-static ALL: AtomicUsize = AtomicUsize::new(0);
+static ALL: Bytes = Bytes { most: MOST_BYTES, kept: AtomicUsize::new(0) };
+
+/// The bytes that several files share.
+#[derive(Debug)]
+struct Bytes {
+    /// The number of them that is kept at most.
+    most: usize,
+    kept: AtomicUsize,
+}
 
 /// A chunk: the index of its tensor in data order, and its own in the tensor.
 pub(crate) type Key = (usize, u64);
@@ -23,6 +31,8 @@ pub(crate) type Key = (usize, u64);
 pub(crate) struct Kept {
     /// The number of bytes that are kept at most.
     most: usize,
+    /// The bytes that it shares with other files.
+    shared: &'static Bytes,
     chunks: Mutex<Chunks>,
 }
 
@@ -43,7 +53,11 @@ struct Chunk {
 
 impl Kept {
     pub(crate) fn new(most: usize) -> Self {
-        Self { most, chunks: Mutex::default() }
+        Self::within(&ALL, most)
+    }
+
+    fn within(shared: &'static Bytes, most: usize) -> Self {
+        Self { most, shared, chunks: Mutex::default() }
     }
 
     /// Returns a chunk, if it is kept.
@@ -71,15 +85,14 @@ impl Kept {
             return;
         }
         while chunks.bytes + raw.len() > self.most || chunks.by_key.len() >= MOST_CHUNKS {
-            chunks.drop_oldest();
+            self.shared.give(chunks.drop_oldest());
         }
-        while ALL.fetch_add(raw.len(), Ordering::Relaxed) + raw.len() > MOST_BYTES {
-            ALL.fetch_sub(raw.len(), Ordering::Relaxed);
+        while !self.shared.take(raw.len()) {
             if chunks.by_key.is_empty() {
                 // Other files have all of it.
                 return;
             }
-            chunks.drop_oldest();
+            self.shared.give(chunks.drop_oldest());
         }
         chunks.clock += 1;
         chunks.bytes += raw.len();
@@ -88,20 +101,36 @@ impl Kept {
     }
 }
 
-impl Chunks {
-    fn drop_oldest(&mut self) {
-        let oldest = self.by_key.iter().min_by_key(|(_, chunk)| chunk.used).map(|(&key, _)| key);
-        if let Some(chunk) = oldest.and_then(|key| self.by_key.remove(&key)) {
-            self.bytes -= chunk.raw.len();
-            ALL.fetch_sub(chunk.raw.len(), Ordering::Relaxed);
+impl Bytes {
+    /// Takes a number of bytes, unless there would be too many.
+    fn take(&self, len: usize) -> bool {
+        let fits = self.kept.fetch_add(len, Ordering::Relaxed) + len <= self.most;
+        if !fits {
+            self.give(len);
         }
+        fits
+    }
+
+    fn give(&self, len: usize) {
+        self.kept.fetch_sub(len, Ordering::Relaxed);
+    }
+}
+
+impl Chunks {
+    /// Drops the chunk that was not asked for longest, and returns its number of bytes.
+    fn drop_oldest(&mut self) -> usize {
+        let oldest = self.by_key.iter().min_by_key(|(_, chunk)| chunk.used).map(|(&key, _)| key);
+        let dropped = oldest.and_then(|key| self.by_key.remove(&key));
+        let len = dropped.map_or(0, |chunk| chunk.raw.len());
+        self.bytes -= len;
+        len
     }
 }
 
 impl Drop for Kept {
     fn drop(&mut self) {
         let chunks = self.chunks.get_mut().unwrap_or_else(PoisonError::into_inner);
-        ALL.fetch_sub(chunks.bytes, Ordering::Relaxed);
+        self.shared.give(chunks.bytes);
     }
 }
 
@@ -109,9 +138,15 @@ impl Drop for Kept {
 mod tests {
     use super::*;
 
+    /// Returns shared bytes that no other test takes.
+    fn shared(most: usize) -> &'static Bytes {
+        Box::leak(Box::new(Bytes { most, kept: AtomicUsize::new(0) }))
+    }
+
     #[test]
     fn the_chunks_that_were_asked_for_lately_stay() {
-        let kept = Kept::new(100);
+        let shared = shared(1000);
+        let kept = Kept::within(shared, 100);
         for chunk in 0..4 {
             kept.put((0, chunk), &[chunk as u8; 30]);
             assert_eq!(kept.get((0, 0)).unwrap()[..], [0; 30]);
@@ -122,24 +157,25 @@ mod tests {
         kept.put((0, 9), &[9; 51]);
         assert!(kept.get((0, 9)).is_none() && kept.get((0, 3)).is_some());
         assert_eq!(kept.chunks.lock().unwrap().bytes, 90);
-        let none = Kept::new(0);
+        assert_eq!(shared.kept.load(Ordering::Relaxed), 90);
+        let none = Kept::within(shared, 0);
         none.put((0, 0), &[1]);
         assert!(none.get((0, 0)).is_none());
     }
 
     #[test]
     fn many_files_keep_no_more_than_a_process_may() {
-        let files: Vec<_> = (0..40).map(|_| Kept::new(32 << 20)).collect();
+        let shared = shared(1600);
+        let files: Vec<_> = (0..40).map(|_| Kept::within(shared, 200)).collect();
         for file in &files {
             for chunk in 0..2 {
-                file.put((0, chunk), &vec![0; 16 << 20]);
-                assert!(ALL.load(Ordering::Relaxed) <= MOST_BYTES);
+                file.put((0, chunk), &[0; 100]);
+                assert!(shared.kept.load(Ordering::Relaxed) <= 1600);
             }
         }
         let bytes = |file: &Kept| file.chunks.lock().unwrap().bytes;
-        assert!(files.iter().map(bytes).sum::<usize>() > MOST_BYTES / 2);
+        assert_eq!(files.iter().map(bytes).sum::<usize>(), 1600);
         drop(files);
-        // Tests beside this one keep a little.
-        assert!(ALL.load(Ordering::Relaxed) < 1 << 20);
+        assert_eq!(shared.kept.load(Ordering::Relaxed), 0);
     }
 }
