@@ -117,6 +117,10 @@ minisign:
 model-signing:
     ci/model-signing
 
+# Runs vLLM on the processor, with weights that are streamed to it
+vllm:
+    ci/vllm
+
 # Runs tests for `aarch64` under emulation, or for `i686` with 32-bit pointers (Debian)
 foreign MACHINE *ARG:
     ci/foreign {{ MACHINE }} {{ ARG }}

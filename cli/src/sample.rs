@@ -1,4 +1,4 @@
-//! The part of the weights that samples take.
+//! The part of weights, or of a store, that samples take.
 
 use std::str::FromStr;
 

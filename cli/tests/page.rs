@@ -1,4 +1,5 @@
-//! The commands of docs/CLI.md do what it says, and it has every field of the JSON.
+//! The commands of docs/CLI.md and of the README do what these say, and docs/CLI.md has every field
+//! of the JSON.
 //!
 //! In a block of `console`, a line that begins with `$` is a command. Its exit code is 0, or the
 //! one that a comment says; lines that follow are its output. A block of `sh` is a script.
@@ -20,7 +21,12 @@ struct Block<'a> {
 }
 
 fn page() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/CLI.md");
+    text("docs/CLI.md")
+}
+
+/// Returns the text of a file of the project.
+fn text(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
     std::fs::read_to_string(path).unwrap()
 }
 
@@ -94,6 +100,45 @@ fn the_commands_do_what_the_page_says() {
         }
     }
     assert!(count > 40, "{count}");
+}
+
+#[test]
+fn the_commands_of_the_readme_run() {
+    let place = Place::new();
+    let head = |seed: u8| {
+        let bytes: Vec<u8> = (0..64 * 64).map(|at: u32| (at % 251) as u8 ^ seed).collect();
+        safetensors(&[("lm_head.weight", "BF16", &[32, 64], &bytes)])
+    };
+    for name in ["model", "my-model-repo/model", "minilm/model", "new-repo/model"] {
+        place.write(&format!("{name}.safetensors"), head(1));
+    }
+    for name in ["old", "new", "old-repo/model"] {
+        place.write(&format!("{name}.safetensors"), head(2));
+    }
+    place.write("corpus/model.safetensors", head(3));
+    place.ok(&["pack", "new.safetensors"]);
+    place.ok(&["pack", "new-repo"]);
+    let readme = text("README.md");
+    let mut count = 0;
+    for block in blocks(&readme).iter().filter(|block| block.language == "console") {
+        // A comment says what a command is for.
+        for command in block.text.split("$ ").skip(1).map(|line| line.split("  #").next().unwrap()) {
+            let mut command = command.trim().to_owned();
+            if let Some((before, _)) = command.split_once("5f0c…") {
+                let listed = place.ok(&["info", "model.at1w", "--json"]);
+                let info: Value = serde_json::from_slice(&listed.stdout).unwrap();
+                command = format!("{before}{}", info["root"].as_str().unwrap());
+            }
+            let outcome = sh(&place, &command);
+            // That there is a difference is no failure.
+            let code = i32::from(command.starts_with("at1w diff old-repo"));
+            assert_eq!(outcome.code, code, "{command}: {}", outcome.stderr);
+            count += 1;
+        }
+    }
+    assert!(count > 20, "{count}");
+    assert_eq!(place.read("back.safetensors"), head(1));
+    assert_eq!(place.read("back/model.safetensors"), head(1));
 }
 
 /// Adds the names of all fields of a value. Names of dtypes, of metadata, of branches and of tags

@@ -45,6 +45,38 @@ def test_from_pretrained_single_and_sharded(server, home, tmp_path):
     assert len(digests) == 3 and len(set(digests)) == 1
 
 
+LOGITS = """
+import hashlib, pathlib, torch
+{hook}
+from transformers import AutoModelForMaskedLM
+model = AutoModelForMaskedLM.from_pretrained("lab/masked", dtype=torch.bfloat16).eval()
+with torch.no_grad():
+    logits = model(torch.arange(1, 65).reshape(1, 64)).logits
+bits = hashlib.sha256(logits.contiguous().view(torch.uint8).numpy().tobytes()).hexdigest()
+blobs = pathlib.Path(os.environ["HF_HOME"], "hub").rglob("blobs/*")
+print(json.dumps([bits, sum(blob.stat().st_size for blob in blobs)]))
+"""
+
+
+def test_logits_through_the_hook_are_the_same_bits(server, home, tmp_path):
+    folder = str(tmp_path / "masked")
+    made = f"""
+import torch
+from transformers import BertConfig, BertForMaskedLM
+torch.manual_seed(0)
+config = BertConfig(vocab_size=5000, hidden_size=256, num_hidden_layers=4, num_attention_heads=4,
+                    intermediate_size=1024)
+BertForMaskedLM(config).to(torch.bfloat16).save_pretrained({folder!r})
+"""
+    subprocess.run([sys.executable, "-c", made], check=True, capture_output=True)
+    upload(server, home, folder, "lab/masked")
+    plain, size = python(server, tmp_path / "plain", LOGITS.format(hook=""))
+    hook = "import at1w.hook; at1w.hook.enable()"
+    packed, packed_size = python(server, tmp_path / "packed", LOGITS.format(hook=hook))
+    assert packed == plain
+    assert packed_size <= 0.68 * size, f"{packed_size} of {size}"
+
+
 def test_a_diffusion_pipeline(server, home, tmp_path):
     pytest.importorskip("diffusers")
     folder = tmp_path / "pipeline"

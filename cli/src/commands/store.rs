@@ -15,6 +15,7 @@ use crate::Global;
 use crate::failure::{Failure, Reported, Result};
 use crate::output::{json as print_json, lines, printable, to_stdout};
 use crate::progress::Bar;
+use crate::sample::Sample;
 
 /// Look after a store: make, check, scrub, collect, repack, repair and copy it
 #[derive(Args)]
@@ -55,7 +56,7 @@ enum Command {
         what: Option<String>,
         /// Prove a part only, chosen at random: 10% or 10GB
         #[arg(long, value_name = "PART")]
-        sample: Option<String>,
+        sample: Option<Sample>,
         /// Go on with the last scrub of everything, where it did not come to its end
         #[arg(long, conflicts_with = "sample")]
         resume: bool,
@@ -161,8 +162,8 @@ impl Store {
             }
             Command::Stats { store, json } => stats(&store, json),
             Command::Scrub { store, what, sample, resume, secret_key, json } => {
-                let (what, sample) = (what.as_deref(), sample.as_deref());
-                scrub(global, &store, what, sample, resume, secret_key.as_deref(), json)
+                let secret_key = secret_key.as_deref();
+                scrub(global, &store, what.as_deref(), sample, resume, secret_key, json)
             }
             Command::Gc { store, grace, dry_run, secret_key, json } => {
                 let options = CollectOptions::new().grace(grace).dry_run(dry_run);
@@ -285,7 +286,7 @@ fn scrub(
     global: &Global,
     store: &str,
     what: Option<&str>,
-    sample: Option<&str>,
+    sample: Option<Sample>,
     resume: bool,
     secret_key: Option<&Path>,
     as_json: bool,
@@ -293,7 +294,9 @@ fn scrub(
     let (namespace, repo) = split(what)?;
     let opened = open(store)?;
     let sample = match sample {
-        Some(text) => part(text, &opened)?,
+        Some(sample) => {
+            sample.share_of(opened.stats()?.iter().map(|(_, summary)| summary.used).sum())
+        }
         None => 1.0,
     };
     let bar = Bar::new(global.quiet)?;
@@ -353,22 +356,6 @@ fn scrub(
         true => Ok(()),
         false => Err(Failure::Reported(Reported::Damaged)),
     }
-}
-
-/// Returns the part of a store that `10%` or `10GB` is.
-fn part(text: &str, store: &at1w_registry::Store) -> Result<f64> {
-    let wrong = || Failure::Usage(format!("--sample {text}: write 10% or 10GB"));
-    if let Some(percent) = text.strip_suffix('%') {
-        let percent: f64 = percent.parse().map_err(|_| wrong())?;
-        return if (0.0..=100.0).contains(&percent) { Ok(percent / 100.0) } else { Err(wrong()) };
-    }
-    let units = [("TB", 1e12), ("GB", 1e9), ("MB", 1e6)];
-    let found = units.iter().find_map(|(unit, size)| Some((text.strip_suffix(unit)?, size)));
-    let (number, size) = found.ok_or_else(wrong)?;
-    let number = number.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0);
-    let wanted = number.ok_or_else(wrong)? * size;
-    let all: u64 = store.stats()?.iter().map(|(_, summary)| summary.used).sum();
-    Ok(if all == 0 { 1.0 } else { (wanted / all as f64).min(1.0) })
 }
 
 fn repack(
