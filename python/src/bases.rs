@@ -1,9 +1,8 @@
 //! The bases of versions: where they are looked for, and files that new ones are packed on.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use at1w_container::{Folders, OpenOptions, PackBase, Result, Weights};
+use at1w_container::{Folders, OpenOptions, PackBase, Result};
 
 /// Returns where bases are looked for: in folders that a caller names, in that of the file, and in
 /// those of the environment.
@@ -14,10 +13,7 @@ pub(crate) fn folders_of(folders: Vec<PathBuf>, path: Option<&Path>) -> Folders 
 
 /// Opens the files that a new one is a version of.
 pub(crate) fn open_bases(paths: Vec<PathBuf>) -> Result<Vec<PackBase>> {
-    let open = |path: PathBuf| {
-        let weights = Weights::open(&path, &OpenOptions::new())?;
-        let weights = weights.with_bases(Arc::new(folders_of(vec![], Some(&path))));
-        Ok(PackBase::new(Arc::new(weights), &path))
-    };
+    let open =
+        |path: PathBuf| PackBase::open(&path, &OpenOptions::new(), folders_of(vec![], Some(&path)));
     paths.into_iter().map(open).collect()
 }
