@@ -385,6 +385,7 @@ impl File {
     fn in_file(&self, error: Error) -> Error {
         if let Some((cache, key)) = &self.cached
             && error.is_integrity()
+            && !error.is_of_base()
         {
             // Whoever opens the file again gets it from its server.
             cache.remove(key);
