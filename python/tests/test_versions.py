@@ -45,7 +45,7 @@ def test_versions_are_small_and_load(tmp_path):
     assert max(sizes[1:]) < sizes[0] * 0.7
     for step, path in enumerate(paths):
         assert equal(at1w.numpy.load_file(path), model(step))
-        assert np.array_equal(at1w.load_tensor(path, "w", np.s_[5:9]), model(step)["w"][5:9])
+        assert np.array_equal(at1w.load_tensor(path, "w", slice=np.s_[5:9]), model(step)["w"][5:9])
         at1w.verify(path)
     at1w.unpack(paths[2])
     assert equal(at1w.numpy.load_file(tmp_path / "step2.safetensors"), model(2))
