@@ -45,6 +45,7 @@ struct Predicate {
 struct Serialization {
     method: String,
     hash_type: String,
+    /// Whether the signer followed links. It makes no difference here, where nobody follows them.
     #[serde(default)]
     allow_symlinks: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -175,8 +176,7 @@ impl Signed {
     }
 
     /// Checks that the files of a model are those that were signed, all of them and no others. What
-    /// belongs to Git, what the signer left out, and `besides`, such as the bundle itself, may be
-    /// there too.
+    /// the signer left out, and `besides`, such as the bundle itself, may be there too.
     ///
     /// # Errors
     /// [`Error::Differs`].
@@ -193,7 +193,7 @@ impl Signed {
             match self.files.get(path) {
                 Some(signed) if *signed == digest => {}
                 Some(_) => other.push(path.to_owned()),
-                None if is_in(path, &OF_GIT) || is_in(path, &self.ignored) => {}
+                None if is_in(path, &self.ignored) => {}
                 None if besides.contains(&path) => {}
                 None => unsigned.push(path.to_owned()),
             }

@@ -1,9 +1,8 @@
 //! The bases that a new file is packed on.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use at1w_container::{OpenOptions, PackBase, ReadAt, Weights};
+use at1w_container::{OpenOptions, PackBase, ReadAt};
 use clap::Args;
 
 use crate::failure::{Failure, Result, report_note, report_warning};
@@ -78,7 +77,6 @@ impl Bases {
 }
 
 /// Opens a file that may have bases itself.
-fn open(path: &Path) -> Result<PackBase> {
-    let weights = Weights::open(path, &OpenOptions::new())?.with_bases(Arc::new(folders(path)));
-    Ok(PackBase::new(Arc::new(weights), path))
+pub(crate) fn open(path: &Path) -> Result<PackBase> {
+    Ok(PackBase::open(path, &OpenOptions::new(), folders(path))?)
 }

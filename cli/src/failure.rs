@@ -92,6 +92,11 @@ impl Failure {
         self.error().is_some_and(|error| matches!(error.innermost(), Error::Cancelled))
     }
 
+    /// Whether the fault is that of a base, and not of the file that was read.
+    pub(crate) fn is_of_base(&self) -> bool {
+        self.error().is_some_and(Error::is_of_base)
+    }
+
     /// Returns the exit code. A signal goes before every failure: it may have been the cause.
     pub(crate) fn exit_code(&self) -> u8 {
         signals::exit_code().unwrap_or_else(|| self.code())

@@ -111,7 +111,7 @@ fn main() -> ExitCode {
     match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            if failure.exit_code() == 3 {
+            if failure.exit_code() == 3 && !failure.is_of_base() {
                 input::remove_copies();
             }
             failure.report()

@@ -30,9 +30,7 @@ impl Check {
     /// Checks that the files of a model are those that were signed.
     pub(crate) fn compare(&self, signed: &Signed, files: &[(String, Digest)]) -> Result<()> {
         let path = self.signature.as_deref().unwrap_or(Path::new(""));
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let files = files.iter().map(|(path, digest)| (path.as_str(), *digest));
-        signed.compare(files, &[name]).map_err(|error| refused(path, &error))
+        compare(signed, path, files.iter().map(|(path, digest)| (path.as_str(), *digest)))
     }
 
     /// Whether there is a signature to check.
@@ -67,13 +65,31 @@ impl Check {
     }
 }
 
-/// Checks a bundle of model signing, if a signature is one; returns what was signed.
-pub(crate) fn check_bundle(path: &Path, key: &str) -> Result<Option<Signed>> {
-    let failed = |error| Failure::Other(format!("{}: {error}", path.display()));
+/// Checks that files are those that were signed; one that is the bundle itself may be among them.
+pub(crate) fn compare<'a>(
+    signed: &Signed,
+    bundle: &Path,
+    files: impl Iterator<Item = (&'a str, Digest)>,
+) -> Result<()> {
+    let name = bundle.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let own = (name, Digest::of(&read_bundle(bundle)?));
+    let others = files.filter(|file| *file != own);
+    signed.compare(others, &[]).map_err(|error| refused(bundle, &error))
+}
+
+fn read_bundle(path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let read =
         File::open(path).and_then(|file| file.take(at1w_bundle::MAX_LEN).read_to_end(&mut bytes));
-    read.map_err(failed)?;
+    match read {
+        Ok(_) => Ok(bytes),
+        Err(error) => Err(Failure::Other(format!("{}: {error}", path.display()))),
+    }
+}
+
+/// Checks a bundle of model signing, if a signature is one; returns what was signed.
+pub(crate) fn check_bundle(path: &Path, key: &str) -> Result<Option<Signed>> {
+    let bytes = read_bundle(path)?;
     if !at1w_bundle::is_bundle(&bytes) {
         return Ok(None);
     }
@@ -85,7 +101,7 @@ pub(crate) fn check_bundle(path: &Path, key: &str) -> Result<Option<Signed>> {
 }
 
 /// The failure of what a signature refutes.
-pub(crate) fn refused(signature: &Path, error: &at1w_bundle::Error) -> Failure {
+fn refused(signature: &Path, error: &at1w_bundle::Error) -> Failure {
     Failure::Signature(format!("{}: {error}", signature.display()))
 }
 

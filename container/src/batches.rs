@@ -35,9 +35,13 @@ const BATCH_LEN: u64 = 16 << 20;
 /// The largest number of tensors in a batch, since each has a model in memory.
 pub(crate) const MAX_TENSORS: usize = 256;
 
+/// The same for a file whose tensors have bases: each has a model of several classes in memory, and
+/// those of its bases.
+pub(crate) const MAX_VERSIONS: usize = 32;
+
 /// Returns all chunks of a file in data order, in batches of [`BATCH_LEN`] raw bytes or a bit more
-/// and of at most [`MAX_TENSORS`] chunks.
-pub(crate) fn batches(header: &Header) -> impl Iterator<Item = Vec<ChunkRef>> + '_ {
+/// and of at most so many chunks.
+pub(crate) fn batches(header: &Header, most: usize) -> impl Iterator<Item = Vec<ChunkRef>> + '_ {
     let mut chunks = header.tensors().iter().enumerate().flat_map(|(tensor, info)| {
         let chunking = Chunking::of(info);
         let count = chunking.count();
@@ -46,7 +50,7 @@ pub(crate) fn batches(header: &Header) -> impl Iterator<Item = Vec<ChunkRef>> + 
     std::iter::from_fn(move || {
         let mut batch = Vec::new();
         let mut len = 0;
-        while len < BATCH_LEN && batch.len() < MAX_TENSORS {
+        while len < BATCH_LEN && batch.len() < most {
             let Some(chunk) = chunks.next() else { break };
             len += chunk.len() as u64;
             batch.push(chunk);

@@ -3,10 +3,12 @@
 use std::borrow::Cow;
 use std::io;
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use at1w_container::{
-    Dtype, OpenOptions, PackOptions, ReadAt, Slice, Staged, StagedTensor, Weights, pack,
+    Dtype, Folders, OpenOptions, PackBase, PackOptions, ReadAt, Reader, Slice, Staged,
+    StagedTensor, Weights, pack,
 };
 
 /// A source that records what it is told, and what is read of it.
@@ -104,6 +106,65 @@ fn whole_tensors_are_told_of_before() {
         assert_eq!(source.told.lock().unwrap().len(), 2);
         assert!(weights.prefetch(&["none"]).is_err());
     }
+}
+
+/// A source that counts requests: one for all ranges that are asked for together.
+#[derive(Clone)]
+struct Counted(Remote, Arc<AtomicUsize>);
+
+impl ReadAt for Counted {
+    fn size(&self) -> io::Result<u64> {
+        self.0.size()
+    }
+
+    fn read_at(&self, range: Range<u64>) -> io::Result<Cow<'_, [u8]>> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.read_at(range)
+    }
+
+    fn read_ranges(&self, ranges: &[Range<u64>]) -> io::Result<Vec<Cow<'_, [u8]>>> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.read_ranges(ranges)
+    }
+
+    fn request_cost(&self) -> u64 {
+        self.0.request_cost()
+    }
+}
+
+#[test]
+fn versions_are_read_together_with_what_stands_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = |seed: u64| (0..4000_u64).map(|i| (i * i / 7 + i * seed) as u8).collect();
+    let data: Vec<Vec<u8>> = (0..40).map(bytes).collect();
+    let names: Vec<_> = (0..40).map(|i| format!("t{i}")).collect();
+    let tensor =
+        |i: usize, data| StagedTensor { name: &names[i], dtype: Dtype::U8, shape: &[4000], data };
+    let old = Staged::new(vec![tensor(7, &data[7])], None).unwrap();
+    let path = folder.path().join("old.at1w");
+    let mut packed = Vec::new();
+    pack(&old, &mut packed, &PackOptions::new()).unwrap();
+    std::fs::write(&path, packed).unwrap();
+    let folders = Folders::new([folder.path().to_owned()], OpenOptions::new());
+    let bases = [PackBase::open(&path, &OpenOptions::new(), folders.clone()).unwrap()];
+    let all = data.iter().enumerate().map(|(i, data)| tensor(i, data));
+    let mut packed = Vec::new();
+    let options = PackOptions::new().bases(&bases);
+    pack(&Staged::new(all.collect(), None).unwrap(), &mut packed, &options).unwrap();
+    let source = Counted(Remote::new(packed), Arc::default());
+    let reader = Reader::new(Box::new(source.clone()), &OpenOptions::new()).unwrap();
+    assert_eq!(reader.summary().versions, 1);
+    let reader = reader.with_bases(Arc::new(folders));
+    source.1.store(0, Ordering::Relaxed);
+    let mut outs = vec![vec![0; 4000]; data.len()];
+    let mut wanted: Vec<_> =
+        names.iter().map(String::as_str).zip(outs.iter_mut().map(Vec::as_mut_slice)).collect();
+    reader.read_tensors(&mut wanted, &()).unwrap();
+    assert!(outs == data);
+    // One for each batch: neighbours come together.
+    let requests = source.1.load(Ordering::Relaxed);
+    assert!(requests < 10, "{requests}");
+    reader.verify(&()).unwrap();
 }
 
 #[test]

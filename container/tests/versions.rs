@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use at1w_container::{
-    Dtype, Error, FindBase, Folders, FoundBase, OpenOptions, PackBase, PackOptions, Reader, Result,
-    Staged, StagedTensor, WantedBase, Weights, pack, pack_file, rebase_file,
+    Dtype, Error, FindBase, Folders, FoundBase, OpenOptions, PackBase, PackOptions, Progress,
+    Reader, Result, Staged, StagedTensor, WantedBase, Weights, pack, pack_file, rebase_file,
 };
 
 /// A source of numbers that look random.
@@ -102,9 +102,8 @@ fn folders(folder: &Path) -> Arc<Folders> {
 }
 
 fn base(path: &Path) -> PackBase {
-    let weights = Weights::open(path, &OpenOptions::new()).unwrap();
-    let weights = weights.with_bases(folders(path.parent().unwrap()));
-    PackBase::new(Arc::new(weights), path)
+    let folders = (*folders(path.parent().unwrap())).clone();
+    PackBase::open(path, &OpenOptions::new(), folders).unwrap()
 }
 
 /// Packs a model as a version of files.
@@ -235,11 +234,16 @@ fn models_trained_apart_stand_alone() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let mut random = Random(5);
+    let ids: Vec<u8> = (0..512_u64).flat_map(u64::to_le_bytes).collect();
     let mut model = || {
         let values = Master::new(500_000, &mut random).0;
         Toy(vec![
             ("w".into(), Dtype::BF16, vec![500, 1000], bf16(&values)),
             ("v".into(), Dtype::F32, vec![5000], f32s(&values[..5000])),
+            // What every model of the kind has is no reason to need another file.
+            ("position_ids".into(), Dtype::I64, vec![1, 512], ids.clone()),
+            ("step".into(), Dtype::F32, vec![], vec![0; 4]),
+            ("zeros".into(), Dtype::F32, vec![5000], vec![0; 20_000]),
         ])
     };
     let (one, other) = (model(), model());
@@ -365,8 +369,14 @@ fn bases_that_are_others_are_refused() {
         let reader = Reader::open(new).unwrap().with_bases(Arc::new(finder));
         for name in ["large", "frozen"] {
             let error = reader.tensor(name).unwrap().read_to_vec().unwrap_err();
-            assert!(matches!(error, Error::WrongBase { .. }), "{error}");
-            assert!(error.is_integrity() && error.to_string().contains("always"), "{error}");
+            // The frozen one of the file itself has the right content.
+            let is_deep = (tensor, name) == ("frozen", "frozen");
+            match error {
+                Error::DeepBase { depth: 1, limit: 1, .. } => assert!(is_deep, "{error}"),
+                Error::WrongBase { .. } => assert!(!is_deep && error.is_integrity(), "{error}"),
+                error => panic!("{error}"),
+            }
+            assert!(error.to_string().contains("always"), "{error}");
         }
     }
 }
@@ -405,6 +415,86 @@ fn no_version_takes_the_place_of_its_base() {
 }
 
 #[test]
+fn no_version_takes_the_place_of_a_base_far_below() {
+    let family = family(3);
+    let [first, second, third] = &family.paths[..] else { panic!() };
+    let before = fs::read(first).unwrap();
+    let finder = || (*folders(first.parent().unwrap())).clone();
+    let bases = [base(third)];
+    let options = PackOptions::new().overwrite(true).bases(&bases);
+    let error = rebase_file(first, first, finder(), &options).unwrap_err();
+    assert!(matches!(error, Error::BaseOfBase { .. }), "{error}");
+    assert!(fs::read(first).unwrap() == before);
+    // A copy of it elsewhere does as well.
+    fs::copy(first, first.with_file_name("copy.at1w")).unwrap();
+    rebase_file(first, first, finder(), &options).unwrap();
+    check(third, &family.toys[2]);
+    check(first, &family.toys[0]);
+    fs::copy(first.with_file_name("copy.at1w"), first).unwrap();
+    fs::remove_file(first.with_file_name("copy.at1w")).unwrap();
+    // What needs nothing may take any place.
+    let alone = PackOptions::new().overwrite(true);
+    rebase_file(second, second, finder(), &alone).unwrap();
+    fs::remove_file(first).unwrap();
+    check(third, &family.toys[2]);
+}
+
+/// A listener that keeps warnings.
+#[derive(Default)]
+struct Warnings(Mutex<Vec<String>>);
+
+impl Progress for Warnings {
+    fn warn(&self, message: &str) {
+        self.0.lock().unwrap().push(message.to_owned());
+    }
+}
+
+#[test]
+fn bases_that_become_deeper_are_told_of() {
+    let family = family(3);
+    let [first, second, third] = &family.paths[..] else { panic!() };
+    let finder = || (*folders(first.parent().unwrap())).clone();
+    let other = first.with_file_name("other.at1w");
+    pack_on(&versions(4)[3], &[base(first)], &other).unwrap();
+    let bases = [base(&other)];
+    let warnings = Warnings::default();
+    let options = PackOptions::new().overwrite(true).bases(&bases).progress(&warnings);
+    rebase_file(second, second, finder(), &options).unwrap();
+    let warnings = warnings.0.into_inner().unwrap();
+    assert!(warnings.len() == 1 && warnings[0].contains("step1.at1w"), "{warnings:?}");
+    check(second, &family.toys[1]);
+    let error = open(third).verify(&()).unwrap_err();
+    assert!(error.to_string().contains("step1.at1w") && !error.is_integrity(), "{error}");
+    assert!(matches!(error, Error::DeepBase { depth: 2, limit: 2, .. }), "{error}");
+    // Nothing is lost.
+    let quiet = Warnings::default();
+    let alone = PackOptions::new().overwrite(true).progress(&quiet);
+    rebase_file(second, second, finder(), &alone).unwrap();
+    assert!(quiet.0.into_inner().unwrap().is_empty());
+    check(third, &family.toys[2]);
+}
+
+#[test]
+fn a_fault_far_below_is_named() {
+    let family = family(3);
+    let [first, _, third] = &family.paths[..] else { panic!() };
+    let intact = fs::read(first).unwrap();
+    let end = intact.len() - open(first).info().index_len as usize - 1000;
+    let mut failed = 0;
+    for place in (8..end).step_by(end / 40) {
+        let mut damaged = intact.clone();
+        damaged[place] ^= 0x10;
+        fs::write(first, damaged).unwrap();
+        if let Err(error) = open(third).verify(&()) {
+            assert!(error.to_string().contains("step0.at1w"), "{error}");
+            assert!(error.is_of_base(), "{error}");
+            failed += 1;
+        }
+    }
+    assert!(failed > 10, "{failed}");
+}
+
+#[test]
 fn equal_bytes_in_other_shapes_are_passed_over() {
     let folder = tempfile::tempdir().unwrap();
     let ones = vec![1; 3072];
@@ -425,6 +515,30 @@ fn equal_bytes_in_other_shapes_are_passed_over() {
     for name in ["b", "c"] {
         assert_eq!(new.tensor(name).unwrap().read_to_vec().unwrap(), ones, "{name}");
     }
+}
+
+#[test]
+fn other_files_are_looked_into_where_one_fails() {
+    let family = family(2);
+    let [first, second] = &family.paths[..] else { panic!() };
+    let copy = first.with_file_name("a copy.at1w");
+    fs::copy(first, &copy).unwrap();
+    let finder = folders(first.parent().unwrap());
+    let reader = || Reader::open(second).unwrap().with_bases(finder.clone());
+    reader().verify(&()).unwrap();
+    // Nobody holds it open, and by now it is another file, of fewer tensors.
+    let tensor = StagedTensor { name: "w", dtype: Dtype::U8, shape: &[3], data: &[1, 2, 3] };
+    let mut other = Vec::new();
+    pack(&Staged::new(vec![tensor], None).unwrap(), &mut other, &PackOptions::new()).unwrap();
+    fs::write(first, other).unwrap();
+    reader().verify(&()).unwrap();
+    // Nor does it matter that one is gone.
+    let finder = folders(first.parent().unwrap());
+    let reader = || Reader::open(second).unwrap().with_bases(finder.clone());
+    fs::copy(&copy, first).unwrap();
+    reader().verify(&()).unwrap();
+    fs::remove_file(first).unwrap();
+    reader().verify(&()).unwrap();
 }
 
 #[test]
@@ -524,4 +638,66 @@ fn memory_is_the_old_or_the_new() {
         assert!(matches!(error, Error::WrongBase { .. }), "{error}");
         assert!(other.1 == before && updated.names.is_empty());
     }
+}
+
+#[test]
+fn memory_that_shares_bytes_follows() {
+    let mut random = Random(8);
+    let old = Master::new(5000, &mut random);
+    let (one, other) = (f32s(&old.0), f32s(&Master::new(5000, &mut random).0));
+    let mut new = old;
+    new.step(1e-5, &mut random);
+    let new = f32s(&new.0);
+    let toy = |a: &[u8], b: &[u8]| {
+        let tensor = |name: &str, data: &[u8]| (name.into(), Dtype::F32, vec![5000], data.to_vec());
+        Toy(vec![tensor("a", a), tensor("b", b)])
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    // Two that were different become equal, one of them near to what it was.
+    fs::write(path("old.safetensors"), toy(&one, &other).file()).unwrap();
+    let bases = [base(&path("old.safetensors"))];
+    pack_on(&toy(&new, &new), &bases, &path("new.at1w")).unwrap();
+    let reader = open(&path("new.at1w"));
+    assert!(reader.tensor("b").unwrap().base().is_some());
+    assert_eq!(reader.tensor("b").unwrap().stored_len(), 0);
+    for names in [["a", "b"], ["b", "a"]] {
+        // Read alone, in both orders.
+        let reader = open(&path("new.at1w"));
+        for name in names {
+            assert!(reader.tensor(name).unwrap().read_to_vec().unwrap() == new, "{name}");
+        }
+        let mut memory: Vec<(String, Vec<u8>)> = names
+            .iter()
+            .map(|&name| (name.into(), if name == "a" { one.clone() } else { other.clone() }))
+            .collect();
+        for _ in 0..2 {
+            let updated = reader.update(&mut wanted(&mut memory), &());
+            assert_eq!(updated.root, Some(reader.root()), "{:?}", updated.failed);
+            assert!(memory.iter().all(|(_, bytes)| *bytes == new));
+        }
+        // One is new, whichever comes first.
+        memory[1].1 = if names[1] == "a" { one.clone() } else { other.clone() };
+        let updated = reader.update(&mut wanted(&mut memory), &());
+        assert_eq!(updated.root, Some(reader.root()), "{:?}", updated.failed);
+    }
+}
+
+#[test]
+fn roundings_are_no_updates() {
+    let mut toys = versions(2);
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    pack_on(&toys[0], &[], &path("wide.at1w")).unwrap();
+    let twin = toys[0].data("large").to_vec();
+    toys[1].0[1] = ("master".into(), Dtype::BF16, vec![900, 1000], twin.clone());
+    pack_on(&toys[1], &[base(&path("wide.at1w"))], &path("twin.at1w")).unwrap();
+    let reader = Reader::open(&path("twin.at1w")).unwrap();
+    let mut memory = vec![1; twin.len()];
+    let updated = reader.update(&mut [("master", &mut memory)], &());
+    let error = updated.failed.unwrap();
+    assert!(error.to_string().contains("rounding"), "{error}");
+    memory.copy_from_slice(&twin);
+    let updated = reader.update(&mut [("master", &mut memory)], &());
+    assert!(updated.failed.is_none(), "{:?}", updated.failed);
 }

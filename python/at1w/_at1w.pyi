@@ -35,6 +35,7 @@ def serialize_file(
     metadata: Optional[dict[str, str]] = None,
     *,
     level: str = "default",
+    base: Sequence[Union[str, os.PathLike[str]]] = ...,
 ) -> None: ...
 def deserialize(bytes: bytes) -> list[tuple[str, dict[str, Any]]]: ...
 
@@ -51,6 +52,7 @@ class File:
         backend: str = "pread",
         root: Optional[str] = None,
         keep: bool = False,
+        bases: Sequence[Union[str, os.PathLike[str]]] = ...,
     ) -> None: ...
     @staticmethod
     def from_bytes(data: bytes) -> File: ...
@@ -78,6 +80,9 @@ class File:
     def bytes_read(self) -> int: ...
     @property
     def is_remote(self) -> bool: ...
+    def update(
+        self, tensors: Sequence[tuple[str, TensorSpec]]
+    ) -> tuple[list[str], Optional[str], Optional[BaseException]]: ...
     def prefetch(self, names: Sequence[str]) -> None: ...
     def read(self, names: Sequence[str], empty: Empty) -> list[Any]: ...
     def read_pinned(self, name: str, sha256: str, empty: Empty) -> Any: ...
@@ -103,12 +108,14 @@ def pack(
     overwrite: bool,
     strict: bool,
     progress: Progress,
+    bases: Sequence[Union[str, os.PathLike[str]]],
 ) -> tuple[list[tuple[str, str, int, int]], list[str]]: ...
 def unpack(
     source: Union[str, os.PathLike[str]],
     target: Union[str, os.PathLike[str]],
     overwrite: bool,
     progress: Progress,
+    bases: Sequence[Union[str, os.PathLike[str]]],
 ) -> None: ...
 def verify(
     path: Union[str, os.PathLike[str]],
@@ -116,6 +123,7 @@ def verify(
     sha256: Optional[str],
     original: bool,
     progress: Progress,
+    bases: Sequence[Union[str, os.PathLike[str]]],
 ) -> tuple[list[tuple[str, Optional[str]]], list[str]]: ...
 
 class Store:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Callable, NamedTuple, Union
 
 from . import _at1w
+from ._filesystem import folders
+from ._open import Bases
 from ._errors import IncompleteWarning, SafetensorError
 
 #: True for a tqdm bar, or a function that is called with the bytes done and the bytes in total.
@@ -40,6 +42,7 @@ def pack(
     overwrite: bool = False,
     strict: bool = False,
     progress: Progress = False,
+    base: Bases = None,
 ) -> list[Packed]:
     """Packs a safetensors file, or a directory of them. Carries over its other files.
 
@@ -48,7 +51,8 @@ def pack(
     directory keep their names, so that loaders find them (see ``at1w.hook``). overwrite: replace
     an existing target. strict: refuse a directory that lacks shards, or holds files that are not
     what their names say, such as Git LFS pointers. Otherwise each such fault is an
-    IncompleteWarning, and everything else is packed. progress: see ``Progress``.
+    IncompleteWarning, and everything else is packed. progress: see ``Progress``. base: files (.at1w
+    or .safetensors) of which the packed one keeps only the difference; they are needed to read it.
 
     Leaves nothing behind on failure. Raises SafetensorError if the source is not a valid file,
     FileExistsError, and other OSErrors.
@@ -56,12 +60,14 @@ def pack(
     source = Path(source)
     if keep_names and not source.is_dir():
         raise ValueError("keep_names is for directories: name the target of a file")
+    if base is not None and source.is_dir():
+        raise ValueError("base is for files one by one, not for directories")
     if target is None:
         stem = source.name.removesuffix(".safetensors") if source.is_file() else source.name
         target = source.with_name(stem + ".at1w")
     with _callback(progress, "packing") as callback:
         done, faults = _at1w.pack(
-            source, target, level, keep_names, overwrite, strict, callback
+            source, target, level, keep_names, overwrite, strict, callback, folders(base)
         )
     _warn(faults)
     return [Packed(*entry) for entry in done]
@@ -73,10 +79,12 @@ def unpack(
     *,
     overwrite: bool = False,
     progress: Progress = False,
+    bases: Bases = None,
 ) -> None:
     """Restores a packed file, or a packed repository, byte for byte.
 
     target: by default the name without ``.at1w``; a file gets ``.safetensors`` in its place.
+    bases: folders in which the bases of a file are looked for, as of ``safe_open``.
 
     Every byte is checked before the result gets its name. Raises IntegrityError if the source is
     damaged, FileExistsError, and other OSErrors.
@@ -87,7 +95,7 @@ def unpack(
             raise ValueError(f"{source} does not end in .at1w: name the target")
         target = source.with_suffix("" if source.is_dir() else ".safetensors")
     with _callback(progress, "unpacking") as callback:
-        _at1w.unpack(source, target, overwrite, callback)
+        _at1w.unpack(source, target, overwrite, callback, folders(bases))
 
 
 def verify(
@@ -98,6 +106,7 @@ def verify(
     original: bool = False,
     strict: bool = False,
     progress: Progress = False,
+    bases: Bases = None,
 ) -> dict[str, str | None]:
     """Checks every byte of a packed file, by path or URL, or of a packed repository against its
     manifest. Returns the root of each packed file by its path.
@@ -105,7 +114,8 @@ def verify(
     root: the expected root of a file, 64 hexadecimal digits. sha256: the expected SHA-256 of the
     safetensors file, as hubs list it. original: also check the recorded SHA-256 of the safetensors
     file. strict: raise SafetensorError if a repository is intact but not a whole model. Otherwise
-    each such fault is an IncompleteWarning.
+    each such fault is an IncompleteWarning. bases: folders in which the bases of a file are looked
+    for, as of ``safe_open``.
 
     A safetensors file that is not packed is accepted too. Without sha256, only its header can be
     checked. Its root is None.
@@ -113,7 +123,8 @@ def verify(
     Raises IntegrityError, naming tensor and chunk.
     """
     with _callback(progress, "verifying") as callback:
-        roots, faults = _at1w.verify(os.fspath(path), root, sha256, original, callback)
+        folders_of = folders(bases)
+        roots, faults = _at1w.verify(os.fspath(path), root, sha256, original, callback, folders_of)
     if strict and faults:
         raise SafetensorError(f"{path}: the repository is not whole: {'; '.join(faults)}")
     _warn(faults)

@@ -26,14 +26,19 @@ def watched() -> Iterator[list[tuple[str, File]]]:
 
 
 def open_file(
-    filename: Any, backend: str, root: str | None, filesystem: Any, keep: bool
+    filename: Any,
+    backend: str,
+    root: str | None,
+    filesystem: Any,
+    keep: bool,
+    bases: Any = None,
 ) -> File:
     """Opens a file of weights by path, by URL, or by fsspec. keep: all of it will be read, and may
-    be kept in the cache."""
+    be kept in the cache. bases: folders in which bases are looked for."""
     if filesystem is None:
         filesystem, filename = _found(filename)
     if filesystem is None:
-        file = File(filename, backend, root, keep)
+        file = File(filename, backend, root, keep, folders(bases))
     else:
         file = _from(filesystem, filename, root)
     for watcher in list(_watchers):
@@ -52,6 +57,13 @@ def _from(filesystem: Any, filename: Any, root: str | None) -> File:
     protocol = protocol if isinstance(protocol, str) else protocol[0]
     label = f"{protocol}://{path.lstrip('/')}"
     return File.from_ranges(label, filesystem.info(path)["size"], read, root)
+
+
+def folders(paths: Any) -> list[Any]:
+    """Returns a list of paths that a caller may give as one, as several, or not at all."""
+    if paths is None:
+        return []
+    return [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
 
 
 def _found(file: Any) -> tuple[Any, Any]:

@@ -163,7 +163,7 @@ def _check(path: str, sha256: str, resumed: bool) -> None:
     if file.original_sha256 is None or file.original_sha256 != sha256.lower():
         raise IntegrityError(f"{path}: is not the packed form of {sha256}")
     if resumed:
-        _at1w.verify(path, None, None, False, None)
+        _at1w.verify(path, None, None, False, None, [])
 
 
 def _note(folder: str) -> None:

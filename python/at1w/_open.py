@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Union
 
 from . import _filesystem
 from ._at1w import File
 from ._errors import SafetensorError, located
 from ._frameworks import Numpy, Torch, check_packed
 from ._frameworks import framework as framework_of
+
+
+#: A folder, or several.
+Bases = Union[str, "os.PathLike[str]", Iterable[Union[str, "os.PathLike[str]"]], None]
 
 
 class _Open:
@@ -127,7 +131,8 @@ class safe_open(_Open):
     device for tensors of torch. backend: "pread" or "mmap", for callers of safetensors; at1w maps
     the file with neither, so that a file that shrinks meanwhile raises an error and does not end
     the process. root: the expected root of a packed file, 64 hexadecimal digits; it pins all
-    content of the file.
+    content of the file. bases: a folder or several in which the bases of a version are looked for,
+    before the folder of the file and those that ``AT1W_BASES`` lists.
 
     Raises FileNotFoundError and other OSErrors, for URLs also PermissionError and TimeoutError;
     SafetensorError if it is not a file of weights;
@@ -143,8 +148,9 @@ class safe_open(_Open):
         backend: str = "pread",
         root: str | None = None,
         filesystem: Any = None,
+        bases: Bases = None,
     ) -> None:
-        self._open(filename, framework, device, backend, root, filesystem)
+        self._open(filename, framework, device, backend, root, filesystem, bases=bases)
 
     def _open(
         self,
@@ -155,8 +161,9 @@ class safe_open(_Open):
         root: str | None,
         filesystem: Any = None,
         keep: bool = False,
+        bases: Bases = None,
     ) -> None:
-        file = _filesystem.open_file(filename, backend, root, filesystem, keep)
+        file = _filesystem.open_file(filename, backend, root, filesystem, keep, bases)
         if file.root is not None:
             check_packed(framework, filename)
         super().__init__(file, framework_of(framework, device))
@@ -170,10 +177,11 @@ class safe_open(_Open):
         *,
         backend: str = "pread",
         root: str | None = None,
+        bases: Bases = None,
     ) -> safe_open:
         """Opens a file of which all will be read: a remote one is kept in the cache."""
         self = cls.__new__(cls)
-        self._open(filename, framework, device, backend, root, keep=True)
+        self._open(filename, framework, device, backend, root, keep=True, bases=bases)
         return self
 
 
@@ -245,18 +253,19 @@ def load_tensor(
     sha256: str | None = None,
     *,
     root: str | None = None,
+    bases: Bases = None,
 ) -> Any:
     """Reads one tensor of a file of either format, or a part of it, by path or URL.
 
     slice: an index as ``safe_open(...).get_slice`` takes it, such as ``numpy.s_[0:16, :]``. sha256:
     the expected SHA-256 of the raw bytes of the tensor, in hexadecimal digits. The whole tensor is
     read to check it, even for a part. root: the expected root of a packed file; a part is checked
-    against it as well.
+    against it as well. bases: as of ``safe_open``.
 
     Raises as ``safe_open``, ``get_tensor`` and ``get_slice``; IntegrityError if the tensor has
     another SHA-256.
     """
-    with safe_open(path, framework, root=root) as f:
+    with safe_open(path, framework, root=root, bases=bases) as f:
         if sha256 is None:
             return f.get_tensor(name) if slice is None else f.get_slice(name)[slice]
         tensor = f._file.read_pinned(name, sha256, f._framework.empty)

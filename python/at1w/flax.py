@@ -27,9 +27,10 @@ def save_file(
     metadata: dict[str, str] | None = None,
     *,
     level: str = "default",
+    base: _open.Bases = None,
 ) -> None:
     """Saves arrays as a file. Behaves and raises as ``at1w.numpy.save_file``."""
-    numpy.save_file(_to_numpy(tensors), filename, metadata, level=level)
+    numpy.save_file(_to_numpy(tensors), filename, metadata, level=level, base=base)
 
 
 def load(data: bytes) -> dict[str, Array]:
@@ -38,18 +39,28 @@ def load(data: bytes) -> dict[str, Array]:
 
 
 def load_file(
-    filename: str | os.PathLike[str], *, backend: str = "pread", root: str | None = None
+    filename: str | os.PathLike[str],
+    *,
+    backend: str = "pread",
+    root: str | None = None,
+    bases: _open.Bases = None,
 ) -> dict[str, Array]:
     """Reads the arrays of a file. Raises as ``at1w.safe_open``."""
-    with _open.safe_open.whole(filename, "flax", backend=backend, root=root) as f:
+    whole = _open.safe_open.whole
+    with whole(filename, "flax", backend=backend, root=root, bases=bases) as f:
         return f.get_tensors()
 
 
 def load_tensor(
-    path: str | os.PathLike[str], name: str, slice: Any = None, sha256: str | None = None
+    path: str | os.PathLike[str],
+    name: str,
+    slice: Any = None,
+    sha256: str | None = None,
+    *,
+    bases: _open.Bases = None,
 ) -> Array:
     """Reads a tensor like ``at1w.load_tensor``, as an array of jax."""
-    return _open.load_tensor(path, name, "flax", slice, sha256)
+    return _open.load_tensor(path, name, "flax", slice, sha256, bases=bases)
 
 
 def _to_numpy(arrays: dict[str, Any]) -> dict[str, Any]:

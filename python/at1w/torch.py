@@ -13,15 +13,17 @@ from typing import Any
 
 import torch
 
-from . import _open
+from . import _open, _update
 from ._at1w import TensorSpec, serialize, serialize_file
 from ._errors import SafetensorError, naming
+from ._filesystem import folders
 from ._load import stream
 from ._save import Dense, described
+from ._update import Receipt
 
 __all__ = [
     *("load", "load_file", "load_model", "load_model_from", "load_tensor"),
-    *("save", "save_file", "save_model"),
+    *("save", "save_file", "save_model", "update"),
 ]
 
 
@@ -42,16 +44,18 @@ def save_file(
     metadata: dict[str, str] | None = None,
     *,
     level: str = "default",
+    base: _open.Bases = None,
 ) -> None:
     """Saves tensors as a file: packed if its name ends in ``.at1w``, else safetensors. The file
     appears whole or not at all. The tensors must be dense and contiguous. They must not change
     meanwhile.
-    level: "fast", "default" or "max", from fast to small; it has no effect on a safetensors file.
+    level: "fast", "default" or "max", from fast to small. base: files of which a packed one keeps
+    only the difference. Neither has an effect on a safetensors file.
 
     Raises as ``save``, OSError, and ValueError for another level.
     """
     specs, _alive = _specs(tensors)
-    serialize_file(specs, filename, metadata, level=level)
+    serialize_file(specs, filename, metadata, level=level, base=folders(base))
 
 
 def load(data: bytes) -> dict[str, torch.Tensor]:
@@ -68,20 +72,53 @@ def load_file(
     *,
     backend: str = "pread",
     root: str | None = None,
+    bases: _open.Bases = None,
 ) -> dict[str, torch.Tensor]:
     """Reads the tensors of a file of either format, by path or URL.
 
     Raises as ``at1w.safe_open``.
     """
-    with _open.safe_open.whole(filename, "pt", device, backend=backend, root=root) as f:
+    whole = _open.safe_open.whole
+    with whole(filename, "pt", device, backend=backend, root=root, bases=bases) as f:
         return f.get_tensors()
 
 
 def load_tensor(
-    path: str | os.PathLike[str], name: str, slice: Any = None, sha256: str | None = None
+    path: str | os.PathLike[str],
+    name: str,
+    slice: Any = None,
+    sha256: str | None = None,
+    *,
+    bases: _open.Bases = None,
 ) -> torch.Tensor:
     """Reads a tensor like ``at1w.load_tensor``, as a tensor of torch."""
-    return _open.load_tensor(path, name, "pt", slice, sha256)
+    return _open.load_tensor(path, name, "pt", slice, sha256, bases=bases)
+
+
+def update(
+    tensors: dict[str, torch.Tensor],
+    path: str | os.PathLike[str],
+    *,
+    root: str | None = None,
+) -> Receipt:
+    """Turns tensors in memory, which are the bases of those of a file, into those of the file, in
+    place. path: a packed file, by path or URL, as ``save_file(new, path, base=old)`` makes one. Its
+    bases are not looked for. root: the expected root of the file.
+
+    Each tensor is proven by its SHA-256 before a byte of it changes: it is wholly the old or wholly
+    the new one, whatever happens. Those that are new already stay, so that an update that failed
+    can be repeated. Nothing else may read or write the tensors meanwhile.
+
+    Raises IntegrityError if the file is damaged, has another root, or a tensor is neither the base
+    nor that of the file; as ``at1w.safe_open`` otherwise. The attribute ``updated`` of the
+    exception has the names that are new already.
+    """
+
+    def is_own(tensor: torch.Tensor, found: Dense) -> bool:
+        return tensor.device.type == "cpu" and found.address == tensor.data_ptr()
+
+    _check_memory(tensors)
+    return _update.update(tensors, path, _dense, is_own, root)
 
 
 def save_model(

@@ -1,6 +1,7 @@
 //! Packing, unpacking and verifying files and repositories.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use at1w_container::repository::{self, Fault, FileCheck};
 use at1w_container::{
@@ -10,6 +11,7 @@ use at1w_container::{
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
+use crate::bases::{folders_of, open_bases};
 use crate::errors::exception;
 use crate::file::parse_digest;
 use crate::remote;
@@ -62,6 +64,7 @@ pub(crate) fn pack(
     overwrite: bool,
     strict: bool,
     progress: Option<Py<PyAny>>,
+    bases: Vec<PathBuf>,
 ) -> PyResult<(Vec<Packed>, Vec<String>)> {
     let level = parse_level(level)?;
     watched(py, progress.as_ref(), |watch| {
@@ -75,7 +78,9 @@ pub(crate) fn pack(
             return repository::pack(&source, &target, &options).map(all_packed);
         }
         watch.begin(file_len(&source));
+        let bases = open_bases(bases)?;
         let options = PackOptions::new().overwrite(overwrite).level(level).progress(watch);
+        let options = options.bases(&bases);
         let summary = pack_file(&source, &target, &options)?;
         Ok((vec![packed(target.display().to_string(), &summary)], Vec::new()))
     })
@@ -89,6 +94,7 @@ pub(crate) fn unpack(
     target: PathBuf,
     overwrite: bool,
     progress: Option<Py<PyAny>>,
+    bases: Vec<PathBuf>,
 ) -> PyResult<()> {
     watched(py, progress.as_ref(), |watch| {
         if source.is_dir() {
@@ -96,7 +102,8 @@ pub(crate) fn unpack(
             return repository::unpack(&source, &target, &options).map(drop);
         }
         watch.begin(Reader::open(&source)?.info().original_len);
-        let options = UnpackOptions::new().overwrite(overwrite).progress(watch);
+        let bases = folders_of(bases, Some(&source));
+        let options = UnpackOptions::new().overwrite(overwrite).progress(watch).bases(&bases);
         unpack_file(&source, &target, &options).map(drop)
     })
 }
@@ -111,6 +118,7 @@ pub(crate) fn verify(
     sha256: Option<&str>,
     original: bool,
     progress: Option<Py<PyAny>>,
+    bases: Vec<PathBuf>,
 ) -> PyResult<(Roots, Vec<String>)> {
     let (root, sha256) =
         (root.map(parse_digest).transpose()?, sha256.map(parse_digest).transpose()?);
@@ -134,7 +142,10 @@ pub(crate) fn verify(
             Some(address) => {
                 remote::open(address, root, (None, false), watch, |source| source)?.weights
             }
-            None => Weights::open(&path, &options)?,
+            None => {
+                let finder = Arc::new(folders_of(bases, Some(&path)));
+                Weights::open(&path, &options)?.with_bases(finder)
+            }
         };
         watch.begin(weights.original_len());
         let verified = match (sha256, weights.packed()) {

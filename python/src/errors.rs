@@ -24,6 +24,9 @@ pub(crate) fn exception(error: Error) -> PyErr {
             kind => io::Error::new(kind, message).into(),
         },
         Error::NoFolder(_) => PyFileNotFoundError::new_err(message),
+        Error::NoBase { .. } => PyFileNotFoundError::new_err(format!(
+            "{message}: bases= and AT1W_BASES name folders with more files"
+        )),
         Error::Exists(path) => PyFileExistsError::new_err(format!(
             "{} exists already: overwrite=True replaces it",
             printable(&path.display().to_string())

@@ -1,7 +1,7 @@
 //! An open file of weights, packed or not.
 
 use std::num::NonZeroU64;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -15,9 +15,11 @@ use pyo3::prelude::*;
 use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::{PyByteArray, PyDict};
 
+use crate::bases::folders_of;
 use crate::errors::{SafetensorError, exception, located};
-use crate::memory::Fresh;
+use crate::memory::{Fresh, Lent};
 use crate::remote;
+use crate::save::TensorSpec;
 use crate::source::{Bytes, Count, Counted, Ranges};
 use crate::work::{Watch, reading, watched, watched_by};
 
@@ -58,13 +60,14 @@ impl File {
     /// the file with neither: a mapped file that shrinks would end the process, and mapping is
     /// hardly faster.
     #[new]
-    #[pyo3(signature = (path, backend = "pread", root = None, keep = false))]
+    #[pyo3(signature = (path, backend = "pread", root = None, keep = false, bases = vec![]))]
     fn open(
         py: Python<'_>,
         path: PathBuf,
         backend: &str,
         root: Option<&str>,
         keep: bool,
+        bases: Vec<PathBuf>,
     ) -> PyResult<Self> {
         if !["mmap", "pread"].contains(&backend) {
             return Err(SafetensorError::new_err(format!(
@@ -73,12 +76,14 @@ impl File {
         }
         let root = root.map(parse_digest).transpose()?;
         if remote::address(&path).is_some() {
-            return watched_by(py, None, |watch| Self::at(path, root, keep, watch), remote::raised);
+            let open = |watch: &Watch| Self::at(path, root, keep, watch);
+            return Ok(watched_by(py, None, open, remote::raised)?.looking_in(bases, None));
         }
         py.detach(|| {
             let file = open_file(&path, Wanted::Weights)
                 .and_then(|source| Self::new(source, root))
                 .map_err(|error| error.in_file(&path))?;
+            let file = file.looking_in(bases, Some(&path));
             Ok(Self { path: Some(path), ..file })
         })
         .map_err(exception)
@@ -197,6 +202,30 @@ impl File {
         Ok(tensors.into_iter().map(Fresh::into_tensor).collect())
     }
 
+    /// Turns memory that holds the bases of tensors into those tensors. Returns the names of those
+    /// that are done, the root if all of the file are, and the exception of the first that is not.
+    #[allow(clippy::type_complexity, reason = "called by one function, which names them")]
+    fn update(
+        &self,
+        py: Python<'_>,
+        tensors: Vec<(PyBackedStr, Py<TensorSpec>)>,
+    ) -> PyResult<(Vec<String>, Option<String>, Option<PyErr>)> {
+        let Some(reader) = self.weights.packed() else {
+            let problem = "a safetensors file is no difference to memory: load it, or pack it";
+            return Err(SafetensorError::new_err(problem));
+        };
+        let mut lent = Lent::new(tensors.iter().map(|(_, spec)| &spec.get().data))?;
+        let mut memory: Vec<_> =
+            tensors.iter().map(|(name, _)| &**name).zip(lent.bytes()).collect();
+        let total = memory.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+        let updated = reading(py, total, self.flag.as_ref(), |progress| {
+            Ok(reader.update(&mut memory, progress))
+        })?;
+        let names = updated.names.into_iter().map(str::to_owned).collect();
+        let root = updated.root.map(|root| root.to_string());
+        Ok((names, root, updated.failed.map(|error| self.exception(error))))
+    }
+
     /// Has what is remote sent ahead: these tensors will be read.
     fn prefetch(&self, py: Python<'_>, names: Vec<PyBackedStr>) -> PyResult<()> {
         let names: Vec<_> = names.iter().map(|name| &**name).collect();
@@ -293,6 +322,12 @@ impl File {
         Ok(Self { weights, path: Some(path), count, flag, cached })
     }
 
+    /// Looks for bases in folders, beside the file, and where the environment says.
+    fn looking_in(self, folders: Vec<PathBuf>, path: Option<&Path>) -> Self {
+        let finder = Arc::new(folders_of(folders, path));
+        Self { weights: self.weights.with_bases(finder), ..self }
+    }
+
     fn new(source: impl ReadAt + 'static, root: Option<Digest>) -> Result<Self> {
         let count = Count::default();
         let source = Box::new(Counted(source, count.clone()));
@@ -350,6 +385,7 @@ impl File {
     fn in_file(&self, error: Error) -> Error {
         if let Some((cache, key)) = &self.cached
             && error.is_integrity()
+            && !error.is_of_base()
         {
             // Whoever opens the file again gets it from its server.
             cache.remove(key);

@@ -1,6 +1,7 @@
 //! The native part of the Python package `at1w`: the base of its Python modules, and the part of
 //! the safetensors interface that needs no framework. This crate knows no byte layout.
 
+mod bases;
 mod convert;
 mod errors;
 mod file;

@@ -84,6 +84,34 @@ impl Promised {
     }
 }
 
+/// Tensors whose memory a caller of Python lends to be written to.
+pub(crate) struct Lent(Vec<(usize, usize)>);
+
+impl Lent {
+    /// Takes the memory of several tensors, no two of which may overlap.
+    pub(crate) fn new<'a>(memory: impl Iterator<Item = &'a Promised>) -> PyResult<Self> {
+        let lent: Vec<_> = memory.map(|memory| (memory.address, memory.len)).collect();
+        let mut sorted = lent.clone();
+        sorted.retain(|(_, len)| *len > 0);
+        sorted.sort_unstable();
+        if sorted.windows(2).any(|pair| pair[0].0.saturating_add(pair[0].1) > pair[1].0) {
+            return Err(SafetensorError::new_err("two of the tensors share memory"));
+        }
+        Ok(Self(lent))
+    }
+
+    /// Returns the memory of each.
+    pub(crate) fn bytes(&mut self) -> impl Iterator<Item = &mut [u8]> {
+        self.0.iter().map(|&(address, len)| match len {
+            0 => &mut [][..],
+            // SAFETY: the documentation of `update` makes its caller answer for these bytes being
+            // there, and for nobody else using them meanwhile. No two of them overlap, and they
+            // are lent for as long as `self` is borrowed.
+            _ => unsafe { slice::from_raw_parts_mut(address as *mut u8, len) },
+        })
+    }
+}
+
 /// Asks for pages of 2 MiB. The system provides new memory page by page as it is written. With
 /// small pages that costs as much time as decoding, with large ones next to none.
 #[cfg(target_os = "linux")]

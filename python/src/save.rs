@@ -9,6 +9,7 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
+use crate::bases::open_bases;
 use crate::errors::{SafetensorError, exception};
 use crate::memory::Promised;
 use crate::work::watched;
@@ -25,7 +26,7 @@ pub(crate) struct TensorSpec {
     /// The shape in elements, as in the header.
     #[pyo3(get)]
     shape: Vec<u64>,
-    data: Promised,
+    pub(crate) data: Promised,
 }
 
 #[pymethods]
@@ -125,26 +126,30 @@ pub(crate) fn serialize<'py>(
 
 /// Saves these tensors as a file: packed if its name ends in ".at1w", else safetensors. The file
 /// appears whole or not at all, and replaces an existing one. `level` is "fast", "default" or
-/// "max", from fast to small; it has no effect on a safetensors file.
+/// "max", from fast to small; `base` lists files of which a packed one keeps only the difference.
+/// Both have no effect on a safetensors file.
 ///
 /// Raises SafetensorError as `serialize` does, and OSError.
 #[pyfunction]
-#[pyo3(signature = (tensor_dict, filename, metadata = None, *, level = "default"))]
+#[pyo3(signature = (tensor_dict, filename, metadata = None, *, level = "default", base = vec![]))]
 pub(crate) fn serialize_file(
     py: Python<'_>,
     tensor_dict: &Bound<'_, PyDict>,
     filename: PathBuf,
     metadata: Option<&Bound<'_, PyDict>>,
     level: &str,
+    base: Vec<PathBuf>,
 ) -> PyResult<()> {
     let level = parse_level(level)?;
     let (specs, metadata) = (specs(tensor_dict)?, entries(metadata)?);
     watched(py, None, |watch| {
         let staged = stage(&specs, metadata.as_deref())?;
+        let bases = open_bases(if is_at1w(&filename) { base } else { vec![] })?;
+        bases.iter().try_for_each(|base| base.check_target(&filename))?;
         write_atomically(&filename, true, |out| {
             let mut out = BufWriter::new(out);
             if is_at1w(&filename) {
-                let options = PackOptions::new().level(level).progress(watch);
+                let options = PackOptions::new().level(level).progress(watch).bases(&bases);
                 pack(&staged, &mut out, &options)?;
             } else {
                 staged.write(&mut out, watch)?;

@@ -1117,13 +1117,18 @@ def find_base(tensor, entry, others):
     tensor.depth = depth
     digest = digest or tensor.content_digest
     known = [t for file in others for t in file.tensors if t.content_digest == digest]
-    known = [t for t in known if t.depth < depth]
+    # Of equal bytes there may be some of another shape or dtype.
+    known = [t for t in known if t.depth < depth and is_base(t, tensor)]
     require(known, tensor.where, f"its base {name or tensor.name!r} is in no file")
     tensor.base = known[0]
-    require(tensor.base.shape == tensor.shape, tensor.where, "its base has another shape")
-    rounds = tensor.base.dtype == "F32" and tensor.dtype in ("BF16", "F16")
-    fits = rounds if tensor.predictor else tensor.base.dtype == tensor.dtype
-    require(fits, tensor.where, "its base has another dtype")
+
+
+def is_base(base, tensor):
+    """Whether dtype, shape and length of a tensor are those of the base of another one."""
+    rounds = base.dtype == "F32" and tensor.dtype in ("BF16", "F16")
+    alike = base.dtype == tensor.dtype and sum(base.lengths) == sum(tensor.lengths)
+    digest = not tensor.same or base.digest == tensor.digest
+    return base.shape == tensor.shape and (rounds if tensor.predictor else alike) and digest
 
 
 def inflate(stored, length):

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use at1w_container::fs::write_atomically;
-use at1w_container::{Digest, Error, OpenOptions, Proof as Proven, Reader, Slice, Weights};
+use at1w_container::{Digest, Error, Limits, OpenOptions, Proof as Proven, Reader, Slice, Weights};
 use at1w_registry::{Revision, Store};
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -238,14 +238,14 @@ impl CheckProof {
 
     fn read(&self) -> Result<Vec<u8>> {
         let failed = |error| Failure::Other(format!("{}: {error}", self.proof.display()));
-        let mut bytes = Vec::new();
-        match input::is_stdin(&self.proof) {
-            true => input::stdin_file()?.read_to_end(&mut bytes).map_err(failed)?,
-            false => {
-                let mut file = fs::File::open(&self.proof).map_err(failed)?;
-                file.read_to_end(&mut bytes).map_err(failed)?
-            }
+        let file = match input::is_stdin(&self.proof) {
+            true => input::stdin_file()?,
+            false => fs::File::open(&self.proof).map_err(failed)?,
         };
+        // A proof has at most a tensor and the index of a file, and each has a limit.
+        let Limits { index_len, tensor_len, .. } = Limits::default();
+        let mut bytes = Vec::new();
+        file.take(index_len + tensor_len).read_to_end(&mut bytes).map_err(failed)?;
         Ok(bytes)
     }
 }

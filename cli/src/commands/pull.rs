@@ -15,7 +15,7 @@ use crate::output::{lines, printable, to_stdout};
 use crate::progress::Bar;
 use crate::report::speed;
 use crate::repositories::{Address, Repositories};
-use crate::signature::{check_bundle, public_key, read_text, refused as refused_bundle};
+use crate::signature::{self, check_bundle, public_key, read_text};
 
 /// Pull a revision out of a store, byte for byte
 ///
@@ -115,8 +115,7 @@ impl Pull {
             revision.revision = Some(commit.id);
             let tree = store.tree(revision)?;
             let files = tree.files.iter().map(|(path, file)| (path.as_str(), file.sha256));
-            let own = path.file_name().unwrap_or_default().to_string_lossy();
-            signed.compare(files, &[&own]).map_err(|error| refused_bundle(path, &error))?;
+            signature::compare(&signed, path, files)?;
             return Ok(commit.tree);
         }
         let text = match &self.signature {

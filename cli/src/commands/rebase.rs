@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::pack::LevelName;
 use crate::Global;
-use crate::bases::Bases;
+use crate::bases;
 use crate::failure::{Failure, Result};
 use crate::figures::Figures;
 use crate::input::{folders, has_no_path};
@@ -73,8 +73,7 @@ impl Rebase {
                 .in_file(file)
                 .into());
         }
-        let bases = Bases { base: onto.clone(), max_depth: *max_depth };
-        let bases = bases.open(&Vec::new(), &[])?;
+        let bases: Vec<_> = onto.iter().map(|path| bases::open(path)).collect::<Result<_>>()?;
         let bar = Bar::new(global.quiet)?;
         at1w_container::Progress::begin(&bar, Reader::open(file)?.info().original_len);
         let options = PackOptions::new()

@@ -113,7 +113,7 @@ impl DifferenceBuilder {
         }
     }
 
-    /// Estimates the cost of what was counted, as differences and alone, in units of their own.
+    /// Estimates the cost of what was counted, as differences and alone, in units of 2^-16 bit.
     pub fn costs(&self) -> (u64, u64) {
         let mut sum = Group::new(self.layout.width());
         for counts in self.exponents.iter().flatten() {
@@ -303,8 +303,12 @@ fn count<W: Word>(
         let counts = exponents[usize::from(exponent)].get_or_insert_with(|| Box::new(new()));
         let (difference, alone) = (raw.less(base, float), raw.less(raw.only_if(false), float));
         for plane in 0..width {
-            counts.differences[plane][usize::from(difference.byte(plane))] += 1;
-            counts.alone[plane][usize::from(alone.byte(plane))] += 1;
+            let pairs = [(&mut counts.differences, difference), (&mut counts.alone, alone)];
+            for (counts, word) in pairs {
+                let count = &mut counts[plane][usize::from(word.byte(plane))];
+                // A large tensor has more words than fit; beyond that the share changes little.
+                *count = count.saturating_add(1);
+            }
         }
     }
 }

@@ -154,6 +154,22 @@ pub enum Error {
         /// The difference between the two.
         problem: String,
     },
+    /// The base of a tensor was packed anew since, as a version that is too deep itself.
+    #[error(
+        "tensor {tensor:?} is a version of one in {base}, which is {depth} versions away from a \
+         file that stands alone, where less than {limit} are allowed: pack one of the two anew, to \
+         stand alone or on a base that is less deep"
+    )]
+    DeepBase {
+        /// The tensor.
+        tensor: String,
+        /// The file of the base.
+        base: String,
+        /// The depth of the base.
+        depth: u8,
+        /// The depth that it must be below.
+        limit: u8,
+    },
     /// There are more files of bases than a file can name.
     #[error("{0} files of bases are too many: a file has at most 255")]
     ManyBases(usize),
@@ -369,6 +385,15 @@ impl Error {
                 | Self::WrongBase { .. }
                 | Self::Manifest(_)
         )
+    }
+
+    /// Whether the fault is that of a base, and not of the file that was read.
+    pub fn is_of_base(&self) -> bool {
+        match self {
+            Self::InFile { error, .. } => error.is_of_base(),
+            Self::Base { .. } | Self::WrongBase { .. } => true,
+            _ => false,
+        }
     }
 
     /// Returns a conversion for errors of the operating system about the file at `path`.

@@ -118,10 +118,13 @@ impl Header {
     }
 
     pub(crate) fn index_of(&self, name: &str) -> Result<usize> {
-        match self.by_name.get(name) {
-            Some(&index) => Ok(index as usize),
-            None => Err(Error::NoTensor { name: name.into(), near: self.near(name) }),
-        }
+        let missing = || Error::NoTensor { name: name.into(), near: self.near(name) };
+        self.position(name).ok_or_else(missing)
+    }
+
+    /// [`Header::index_of`] for those who expect that there may be none.
+    pub(crate) fn position(&self, name: &str) -> Option<usize> {
+        self.by_name.get(name).map(|&index| index as usize)
     }
 
     /// Returns up to three names that are much like `name`.

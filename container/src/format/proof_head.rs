@@ -19,7 +19,7 @@ pub(crate) const CHECKSUM_LEN: usize = 8;
 pub(crate) struct ProofHead {
     pub(crate) magic: [u8; 4],
     pub(crate) version: u8,
-    /// The required features of the file.
+    /// The required features: those of the file that the model uses.
     pub(crate) features: u8,
     /// The length of the text of the slice, in bytes.
     pub(crate) slice_len: [u8; 2],

@@ -51,7 +51,8 @@ fn is_alike(predictor: Predictor, version: &TensorInfo, base: &TensorInfo) -> bo
 
 /// A search for bases, among files or in a store.
 pub trait FindBase: Send + Sync {
-    /// Finds a file that has the tensor; `None` if there is none.
+    /// Finds a file that has the tensor; `None` if there is none. One that is not below the depth
+    /// is better than none: the error then names it.
     ///
     /// # Errors
     /// [`Error::Cancelled`], and those of reading.
@@ -108,7 +109,8 @@ impl FoundBase {
         } else if tensor.entry.is_same() && found.entry.digest != tensor.entry.digest {
             "its SHA-256 is another than the one on record".into()
         } else if depth >= base.depth {
-            format!("it has depth {depth}, and the version depth {}", base.depth)
+            let (tensor, limit) = (name.into(), base.depth);
+            return Err(Error::DeepBase { tensor, base: self.label.to_string(), depth, limit });
         } else {
             return Ok(Stored { via: Some(Via { tensor: name, base: &self.label }), ..found });
         };

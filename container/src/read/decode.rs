@@ -73,15 +73,19 @@ pub(crate) fn all(jobs: &mut [Job<'_, '_>], progress: &dyn Progress) -> Result<(
         [] => Ok(()),
         // One chunk is not worth waking other threads for.
         [_] => some(jobs, progress),
-        [first, ..] => pool::run(|| {
-            let Stored { source, backend, .. } = first.plan.tensor;
+        [first, ..] => {
+            let backend = first.plan.tensor.backend;
+            let source = dearest(jobs.iter().map(|job| job.plan.tensor.source));
+            let source = source.expect("there is a job");
             let step = step(source, jobs.len());
-            jobs.chunks_mut(step).try_for_each(|jobs| {
-                let len = group_len(source, backend, jobs.len());
-                let groups = jobs.par_chunks_mut(len);
-                groups.try_for_each(|jobs| some(jobs, progress))
+            pool::run(|| {
+                jobs.chunks_mut(step).try_for_each(|jobs| {
+                    let len = group_len(source, backend, jobs.len());
+                    let groups = jobs.par_chunks_mut(len);
+                    groups.try_for_each(|jobs| some(jobs, progress))
+                })
             })
-        }),
+        }
     }
 }
 
@@ -96,10 +100,17 @@ fn some(jobs: &mut [Job<'_, '_>], progress: &dyn Progress) -> Result<()> {
     report(progress, jobs.iter().map(|job| job.out.len() as u64).sum())
 }
 
-/// Reads the payloads of chunks of one file together, where a request costs something; those of
-/// bases, and all where it costs nothing, are read when their turn comes.
+/// Returns the source whose requests cost most: tensors that are the same as their bases are read
+/// from other files than those beside them.
+fn dearest<'a>(sources: impl Iterator<Item = &'a dyn ReadAt>) -> Option<&'a dyn ReadAt> {
+    sources.max_by_key(|source| source.request_cost())
+}
+
+/// Reads the payloads of chunks of the file whose requests cost most together; those of others, and
+/// all where they cost nothing, are read when their turn comes.
 fn fetch<'j>(jobs: &[Job<'j, '_>]) -> Result<Vec<Option<Cow<'j, [u8]>>>> {
-    let Some(source) = jobs.first().map(|job| job.plan.tensor.source) else { return Ok(vec![]) };
+    let source = dearest(jobs.iter().map(|job| job.plan.tensor.source));
+    let Some(source) = source else { return Ok(vec![]) };
     if source.request_cost() == 0 {
         return Ok(vec![]);
     }
@@ -118,7 +129,7 @@ fn fetch<'j>(jobs: &[Job<'j, '_>]) -> Result<Vec<Option<Cow<'j, [u8]>>>> {
 
 /// Decodes and verifies chunks on this thread. On failure, memory holds unverified bytes.
 fn group(jobs: &mut [Job<'_, '_>]) -> Result<()> {
-    // All chunks are of one file.
+    // All back-ends give the same bytes.
     let Some(backend) = jobs.first().map(|job| job.plan.tensor.backend) else { return Ok(()) };
     with_decoder(backend, |decoder, payload, bases| -> Result<()> {
         let mut fetched = fetch(jobs)?.into_iter();
@@ -177,7 +188,7 @@ impl Undecoded {
             Self::Damaged(problem) => problem,
             Self::Base(error) => return error,
         };
-        if let Some(ground) = plan.ground.as_ref().filter(|ground| ground.plan.is_verifiable())
+        if let Some(ground) = plan.ground.as_ref().filter(|ground| ground.is_verifiable)
             && let Err(error) = ground.verify(plan, chunk)
         {
             return error;
@@ -240,13 +251,8 @@ impl Ground<'_> {
             if let Cow::Owned(buffer) = payload {
                 bases.push(buffer);
             }
-            decoded.map_err(|error| match error {
-                Undecoded::Damaged(problem) => {
-                    let offset = self.plan.offset(chunk);
-                    Undecoded::Base(self.plan.tensor.damaged(Some(chunk), offset, problem))
-                }
-                base => base,
-            })
+            // The fault may be in the base of the base.
+            decoded.map_err(|error| Undecoded::Base(error.or_base(&self.plan, chunk)))
         })
     }
 

@@ -1,20 +1,24 @@
 //! The search for bases in folders.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use super::base::{FindBase, FoundBase, WantedBase};
 use super::options::OpenOptions;
 use super::weights::Weights;
 use crate::digest::Digest;
 use crate::error::Result;
+use crate::format::bases::MAX_DEPTH;
 
 /// A search for bases among the `.at1w` and `.safetensors` files of folders, by what they hold and
 /// not by their names.
 ///
 /// Every file is looked into at most once. Files that cannot be read are no bases; the error for a
 /// base that is not found names them.
+///
+/// Whoever brings a file that names a digest gets the tensor that has it: private models have no
+/// place in folders that the files of others are read with.
 #[derive(Clone, Debug)]
 pub struct Folders(Arc<Inner>);
 
@@ -22,30 +26,62 @@ pub struct Folders(Arc<Inner>);
 struct Inner {
     folders: Vec<PathBuf>,
     options: OpenOptions,
-    files: Mutex<Option<Vec<Candidate>>>,
+    /// A file that is never a base.
+    without: Option<PathBuf>,
+    files: OnceLock<Vec<Candidate>>,
 }
 
 /// A file that may have bases.
 #[derive(Debug)]
 struct Candidate {
     path: PathBuf,
-    /// Held by those who read it.
-    opened: Weak<Weights>,
-    contents: Contents,
+    known: Mutex<Known>,
 }
 
 /// What is known of a file.
-#[derive(Debug)]
+#[derive(Debug, Default)]
+struct Known {
+    /// The file as it is open, held by those who read it: for those who look for bases below each
+    /// depth. None holds one of its own depth, so that no files keep each other open.
+    opened: [Weak<Weights>; MAX_DEPTH as usize + 1],
+    contents: Contents,
+}
+
+#[derive(Debug, Default)]
 enum Contents {
+    #[default]
     Unknown,
     /// The tensors of a packed file and their depths, by their content digests: several have one
     /// content, of other shapes maybe.
     Packed(HashMap<Digest, Vec<(usize, u8)>>),
-    /// A safetensors file, whose tensors are hashed when they may be wanted. It needs no bases, so
-    /// it may be kept open.
-    Plain(Arc<Weights>),
+    /// The names of the tensors of a safetensors file.
+    Names(HashSet<Box<str>>),
+    /// A safetensors file of which tensors were hashed, so that it stays open.
+    Hashed(Arc<Weights>),
     /// Why the file was not read.
     Unreadable(String),
+}
+
+impl Contents {
+    fn of(weights: &Weights) -> Self {
+        match weights.content_digests() {
+            Some(digests) => Self::Packed(by_digest(weights, digests)),
+            None => {
+                Self::Names(weights.header().tensors().iter().map(|t| t.name().into()).collect())
+            }
+        }
+    }
+
+    /// Whether there is no need to open the file for a base.
+    fn lacks(&self, wanted: &WantedBase<'_>) -> bool {
+        match self {
+            Self::Unknown => false,
+            Self::Packed(tensors) => !tensors.contains_key(&wanted.digest),
+            Self::Names(names) => !names.contains(wanted.tensor),
+            Self::Hashed(weights) => weights.header().position(wanted.tensor).is_none(),
+            Self::Unreadable(_) => true,
+        }
+    }
 }
 
 impl Folders {
@@ -59,7 +95,16 @@ impl Folders {
                 list.push(folder);
             }
         }
-        Self(Arc::new(Inner { folders: list, options, files: Mutex::new(None) }))
+        let (without, files) = (None, OnceLock::new());
+        Self(Arc::new(Inner { folders: list, options, without, files }))
+    }
+
+    /// Looks in the same folders as if a file were not there.
+    pub(crate) fn without(&self, path: &Path) -> Self {
+        let Inner { folders, options, .. } = &*self.0;
+        let without = path.canonicalize().ok();
+        let (folders, files) = (folders.clone(), OnceLock::new());
+        Self(Arc::new(Inner { folders, options: *options, without, files }))
     }
 
     /// Looks in the folder of a file, and in those that the environment variable `AT1W_BASES` lists
@@ -75,89 +120,110 @@ impl Folders {
         std::env::split_paths(&folders).filter(|folder| !folder.as_os_str().is_empty()).collect()
     }
 
-    fn files(&self) -> MutexGuard<'_, Option<Vec<Candidate>>> {
-        self.0.files.lock().unwrap_or_else(PoisonError::into_inner)
+    fn files(&self) -> &[Candidate] {
+        self.0.files.get_or_init(|| {
+            let mut files = list(&self.0.folders);
+            if let Some(without) = &self.0.without {
+                files.retain(|file| file.path.canonicalize().ok().as_ref() != Some(without));
+            }
+            files
+        })
     }
 
-    /// Opens a file, or takes the one that is open.
-    fn open(&self, candidate: &mut Candidate) -> Result<Arc<Weights>> {
-        if let Some(weights) = candidate.opened.upgrade() {
+    /// Opens a file for those who look for bases below a depth, or takes the one that is open. What
+    /// is known of the file is that of the one that was opened last.
+    fn open(&self, path: &Path, known: &mut Known, depth: u8) -> Result<Arc<Weights>> {
+        let opened = &mut known.opened[usize::from(depth.min(MAX_DEPTH))];
+        if let Some(weights) = opened.upgrade() {
             return Ok(weights);
         }
-        let weights = Weights::open(&candidate.path, &self.0.options)?;
+        let weights = Weights::open(path, &self.0.options)?;
         let weights = Arc::new(weights.with_bases(Arc::new(self.clone())));
-        candidate.opened = Arc::downgrade(&weights);
+        *opened = Arc::downgrade(&weights);
+        known.contents = Contents::of(&weights);
         Ok(weights)
     }
 
-    /// Looks into one file.
-    fn look(
-        &self,
-        candidate: &mut Candidate,
-        wanted: &WantedBase<'_>,
-    ) -> Result<Option<(Arc<Weights>, usize)>> {
-        if matches!(candidate.contents, Contents::Unknown) {
-            candidate.contents = match self.open(candidate) {
-                Err(error) => Contents::Unreadable(error.to_string()),
-                Ok(weights) => {
-                    let tensors = weights.content_digests().map(|digests| of(&weights, digests));
-                    tensors.map_or_else(|| Contents::Plain(weights.clone()), Contents::Packed)
+    /// Finds the tensors of a file that may be a base, those first that are least deep.
+    fn look(&self, candidate: &Candidate, wanted: &WantedBase<'_>) -> Option<Found> {
+        let mut known = candidate.known();
+        if known.contents.lacks(wanted) {
+            return None;
+        }
+        let weights = match &known.contents {
+            Contents::Hashed(weights) => weights.clone(),
+            _ => match self.open(&candidate.path, &mut known, wanted.depth) {
+                Ok(weights) => weights,
+                Err(error) => {
+                    known.contents = Contents::Unreadable(error.to_string());
+                    return None;
                 }
+            },
+        };
+        let tensors = weights.header().tensors();
+        if let Contents::Packed(by_digest) = &known.contents {
+            let equal = by_digest.get(&wanted.digest)?;
+            // The open file may be another one than that which was opened last.
+            let fits = |&&(tensor, _): &&(usize, u8)| {
+                tensors.get(tensor).is_some_and(|tensor| wanted.fits(tensor))
             };
+            let (tensor, depth) = *equal.iter().find(fits)?;
+            drop(known);
+            return Some(Found { weights, tensor, depth });
         }
-        let tensors: Vec<usize> = match &candidate.contents {
-            Contents::Packed(tensors) => {
-                let tensors = tensors.get(&wanted.digest).into_iter().flatten();
-                tensors
-                    .filter(|(_, depth)| *depth < wanted.depth)
-                    .map(|(index, _)| *index)
-                    .collect()
-            }
-            Contents::Plain(weights) => {
-                let Ok(index) = weights.header().index_of(wanted.tensor) else { return Ok(None) };
-                let found = wanted.fits(&weights.header().tensors()[index])
-                    && weights.content_digest(index)? == wanted.digest;
-                return Ok(found.then(|| (weights.clone(), index)));
-            }
-            Contents::Unknown | Contents::Unreadable(_) => return Ok(None),
-        };
-        if tensors.is_empty() {
-            return Ok(None);
+        let tensor = weights.header().position(wanted.tensor)?;
+        if !wanted.fits(&tensors[tensor]) {
+            return None;
         }
-        let weights = match self.open(candidate) {
-            Ok(weights) => weights,
+        known.contents = Contents::Hashed(weights.clone());
+        // Others need not wait while it is hashed.
+        drop(known);
+        match weights.content_digest(tensor) {
+            Ok(digest) => (digest == wanted.digest).then_some(Found { weights, tensor, depth: 0 }),
             Err(error) => {
-                candidate.contents = Contents::Unreadable(error.to_string());
-                return Ok(None);
+                candidate.known().contents = Contents::Unreadable(error.to_string());
+                None
             }
-        };
-        // The file may be another one by now, with fewer tensors.
-        let fits = |index: &usize| {
-            weights.header().tensors().get(*index).is_some_and(|tensor| wanted.fits(tensor))
-        };
-        let found = tensors.into_iter().find(fits);
-        Ok(found.map(|index| (weights, index)))
+        }
+    }
+}
+
+/// A tensor that is the base, if it is not too deep.
+struct Found {
+    weights: Arc<Weights>,
+    tensor: usize,
+    depth: u8,
+}
+
+impl Candidate {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl FindBase for Folders {
     fn find(&self, wanted: &WantedBase<'_>) -> Result<Option<FoundBase>> {
-        let mut files = self.files();
-        let files = files.get_or_insert_with(|| list(&self.0.folders));
         // The name is a hint of where to look first.
         let named = |path: &Path| {
             path.file_name().is_some_and(|name| name.to_str() == Some(wanted.file))
                 || path.file_stem() == Path::new(wanted.file).file_stem()
         };
-        let mut order: Vec<_> = (0..files.len()).collect();
-        order.sort_by_key(|&i| !named(&files[i].path));
-        for i in order {
-            if let Some((weights, index)) = self.look(&mut files[i], wanted)? {
-                let label = files[i].path.display().to_string();
-                return Ok(Some(weights.base_at(index, label)));
+        let mut files: Vec<_> = self.files().iter().collect();
+        files.sort_by_key(|file| !named(&file.path));
+        let mut too_deep = None;
+        for file in files {
+            let Some(Found { weights, tensor, depth }) = self.look(file, wanted) else { continue };
+            let is_wanted = weights.root() == Some(wanted.root);
+            let found = weights.base_at(tensor, file.path.display().to_string());
+            if depth < wanted.depth {
+                return Ok(Some(found));
+            }
+            if is_wanted {
+                too_deep.get_or_insert(found);
             }
         }
-        Ok(None)
+        // The model of the base, packed anew: whoever looks says why it cannot be.
+        Ok(too_deep)
     }
 
     fn places(&self) -> String {
@@ -166,8 +232,8 @@ impl FindBase for Folders {
             false => path.display().to_string(),
         };
         let mut places = self.0.folders.iter().map(shown).collect::<Vec<_>>().join(", ");
-        for candidate in self.files().iter().flatten() {
-            if let Contents::Unreadable(problem) = &candidate.contents {
+        for candidate in self.files() {
+            if let Contents::Unreadable(problem) = &candidate.known().contents {
                 places += &format!("; {problem}");
             }
         }
@@ -177,7 +243,7 @@ impl FindBase for Folders {
 
 /// Returns the tensors of a packed file by their content digests, of equal ones the least deep
 /// first.
-fn of(
+fn by_digest(
     weights: &Weights,
     digests: impl Iterator<Item = Digest>,
 ) -> HashMap<Digest, Vec<(usize, u8)>> {
@@ -202,11 +268,7 @@ fn list(folders: &[PathBuf]) -> Vec<Candidate> {
         });
         // Packed files first: of these it is known what they hold.
         paths.sort_by_key(|path| (path.extension() != Some("at1w".as_ref()), path.clone()));
-        files.extend(paths.into_iter().map(|path| Candidate {
-            path,
-            opened: Weak::new(),
-            contents: Contents::Unknown,
-        }));
+        files.extend(paths.into_iter().map(|path| Candidate { path, known: Mutex::default() }));
     }
     files
 }

@@ -16,12 +16,13 @@ use crate::digest::Digest;
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Limits {
-    /// The length of the index with the inflated header, in bytes: at most 112 a tensor, and the
-    /// header as it is stored. A header can take up to 32 times its length in memory. Default
-    /// 1 GiB.
+    /// The length of the index with the inflated header, in bytes: at most 112 a tensor, and for
+    /// one that has a base up to 65,572 more, most of them its name; and the header as it is
+    /// stored. A header can take up to 32 times its length in memory. Default 1 GiB.
     pub index_len: u64,
     /// The length of a tensor that a read allocates memory for, in bytes. A file holds at least a
-    /// byte for every 13,444 of them, which bounds what a small hostile file can ask for. Default
+    /// byte for every 13,444 of them, which bounds what a small hostile file can ask for; of a
+    /// tensor that is the same as a base, the file of the base does, which is found before. Default
     /// 64 GiB.
     pub tensor_len: u64,
     /// The length of the original file, in bytes: tensors that share their bytes can make it far

@@ -32,6 +32,15 @@ pub(crate) struct Plan<'a> {
 pub(crate) struct Ground<'a> {
     pub(crate) plan: Plan<'a>,
     pub(crate) predictor: Predictor,
+    /// Whether there are digests to verify it by. Memory that is to be updated has none.
+    pub(crate) is_verifiable: bool,
+}
+
+impl<'a> Ground<'a> {
+    /// Takes the plan of a base that is in a file.
+    pub(crate) fn new(plan: Plan<'a>, predictor: Predictor) -> Self {
+        Self { plan, predictor, is_verifiable: true }
+    }
 }
 
 impl<'a> Plan<'a> {
@@ -43,9 +52,7 @@ impl<'a> Plan<'a> {
             return Ok(Self::plain(tensor, states));
         }
         let ground = match tensor.entry.base {
-            Some((_, base)) => {
-                Some(Ground { plan: Self::read(tensor.base()?)?, predictor: base.predictor })
-            }
+            Some((_, base)) => Some(Ground::new(Self::read(tensor.base()?)?, base.predictor)),
             None => None,
         };
         Self::read_with(tensor, ground)
@@ -80,21 +87,29 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// [`Plan::read`] for several tensors of one file.
+    /// [`Plan::read`] for several tensors of one file. Where requests cost something, those that
+    /// stand alone are read together.
     pub(crate) fn read_all(tensors: &[Stored<'a>]) -> Result<Vec<Self>> {
-        match tensors {
-            [first, _, ..]
-                if first.source.request_cost() > 0
-                    && tensors.iter().all(|tensor| tensor.entry.base.is_none()) =>
-            {
-                let ranges: Vec<_> = tensors.iter().map(|&tensor| Self::range(tensor)).collect();
-                let answers = source::read_ranges(first.source, &ranges)?;
-                let read = tensors.iter().zip(&ranges).zip(answers);
-                read.map(|((&tensor, range), bytes)| Self::parse(tensor, range.start, bytes))
-                    .collect()
-            }
-            _ => tensors.par_iter().map(|&tensor| Self::read(tensor)).collect(),
+        let read = |&tensor: &Stored<'a>| Self::read(tensor);
+        let Some(source) = tensors.first().map(|first| first.source) else { return Ok(vec![]) };
+        if source.request_cost() == 0 || tensors.len() == 1 {
+            return tensors.par_iter().map(read).collect();
         }
+        let is_alone = |tensor: &&Stored<'a>| tensor.entry.base.is_none();
+        let alone = tensors.iter().filter(is_alone).copied();
+        let ranges: Vec<_> = alone.map(Self::range).collect();
+        let mut answers = source::read_ranges(source, &ranges)?.into_iter().zip(&ranges);
+        let versions: Vec<_> = tensors.iter().filter(|tensor| !is_alone(tensor)).collect();
+        let versions: Vec<_> = versions.into_par_iter().map(read).collect::<Result<_>>()?;
+        let mut versions = versions.into_iter();
+        let plan = |tensor: &Stored<'a>| match tensor.entry.base {
+            None => {
+                let (bytes, range) = answers.next().expect("an answer for each range");
+                Self::parse(*tensor, range.start, bytes)
+            }
+            Some(_) => Ok(versions.next().expect("a plan for each version")),
+        };
+        tensors.iter().map(plan).collect()
     }
 
     /// Returns the range of the file that a plan is read from.
@@ -219,11 +234,6 @@ impl<'a> Plan<'a> {
     pub(crate) fn position(&self, chunk: u64) -> Position {
         let width = self.model.layout().width() as u64;
         Position::after_elements(self.tensor.chunking().range(chunk).start / width)
-    }
-
-    /// Whether there are states to verify each chunk. Memory that is to be updated has none.
-    pub(crate) fn is_verifiable(&self) -> bool {
-        self.states.len() + 1 >= self.payloads.len()
     }
 
     /// Returns the offset of the payload of a chunk in the file.

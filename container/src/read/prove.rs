@@ -7,6 +7,7 @@ use super::reader::Reader;
 use super::slice::Slice;
 use crate::error::{Error, Result};
 use crate::format::chunk_table::chunk_table_len;
+use crate::format::features::FINE_BYTES;
 use crate::format::magic::VERSION;
 use crate::format::proof_head::{PROOF_MAGIC, ProofHead, checksum};
 use crate::format::stored_header::{self, DEFLATED};
@@ -18,8 +19,7 @@ impl Reader {
     /// read, and the proof is checked before it is returned.
     ///
     /// # Errors
-    /// [`Error::NoTensor`], [`Error::Slice`], [`Error::Features`], [`Error::NotAlone`],
-    /// [`Error::DamagedTensor`],
+    /// [`Error::NoTensor`], [`Error::Slice`], [`Error::NotAlone`], [`Error::DamagedTensor`],
     /// [`Error::Read`] and [`Error::Limit`].
     pub fn prove(&self, name: &str, slice: &Slice) -> Result<Vec<u8>> {
         let index = self.header().index_of(name)?;
@@ -34,9 +34,6 @@ impl Reader {
             shape: stored.info.shape().into(),
             problem: "it is too long for a proof".into(),
         })?;
-        let required = self.info().required_features;
-        let features = u8::try_from(required).map_err(|_| Error::Features(required))?;
-
         let plan = Plan::read(stored)?;
         let touched: Vec<_> = runs.chunks(stored.chunking()).collect();
         let model_end = stored.entry.end - chunk_table_len(stored.chunk_count());
@@ -47,12 +44,16 @@ impl Reader {
         let ranges: Vec<_> = model.into_iter().chain(payloads).collect();
         let read = source::read_ranges(stored.source, &ranges)?;
 
+        // Only what the proof uses: that of other tensors of the file keeps no reader from it.
+        let fine = !touched.is_empty() && plan.model.has_fine_bytes();
+        let features = if fine { FINE_BYTES } else { 0 };
+
         let (encoding, header) = stored_header::store(self.header().bytes());
         let header_len = self.header().bytes().len() as u32;
         let head = ProofHead {
             magic: PROOF_MAGIC,
             version: VERSION as u8,
-            features,
+            features: features as u8,
             slice_len: slice_len.to_le_bytes(),
             header_len: header_len.to_le_bytes(),
             deflated_len: (if encoding == DEFLATED { header.len() as u32 } else { 0 })

@@ -21,7 +21,7 @@ use super::slice::Slice;
 use super::stored::{Stored, Versions};
 use super::tensor::Tensor;
 use crate::backend::chosen;
-use crate::batches::MAX_TENSORS;
+use crate::batches::{MAX_TENSORS, MAX_VERSIONS};
 use crate::digest::Digest;
 use crate::error::base::MissingBase;
 use crate::error::{Error, Result};
@@ -199,7 +199,7 @@ impl Reader {
     }
 
     /// Returns the content digests of all tensors, in data order.
-    pub(super) fn content_digests(&self) -> impl Iterator<Item = Digest> {
+    pub(crate) fn content_digests(&self) -> impl Iterator<Item = Digest> {
         (0..self.len()).map(|index| self.index.entry(index).content_digest)
     }
 
@@ -208,7 +208,9 @@ impl Reader {
     ///
     /// # Errors
     /// [`Error::NoTensor`], [`Error::Buffer`], [`Error::DamagedTensor`], [`Error::Read`] and
-    /// [`Error::Cancelled`]. Each byte of memory is then verified, zero, or unchanged.
+    /// [`Error::Cancelled`]; of versions also [`Error::NoBase`], [`Error::DeepBase`],
+    /// [`Error::WrongBase`] and [`Error::Base`]. Each byte of memory is then verified, zero, or
+    /// unchanged.
     pub fn read_tensors(
         &self,
         wanted: &mut [(&str, &mut [u8])],
@@ -235,7 +237,7 @@ impl Reader {
                 len += tensor.raw_len();
                 before == 0 || len <= READ_BATCH_LEN
             };
-            let count = tensors.iter().take(MAX_TENSORS).take_while(fits).count();
+            let count = tensors.iter().take(self.most_tensors()).take_while(fits).count();
             let (batch, outs) = wanted.split_at_mut(count);
             read_batch(&tensors[..count], batch, progress)?;
             (tensors, wanted) = (&tensors[count..], outs);
@@ -253,7 +255,7 @@ impl Reader {
         wanted: &mut [(&str, &Slice, &mut [u8])],
         progress: &dyn Progress,
     ) -> Result<()> {
-        for wanted in wanted.chunks_mut(MAX_TENSORS) {
+        for wanted in wanted.chunks_mut(self.most_tensors()) {
             let parts = wanted.iter().map(|(name, slice, out)| {
                 let tensor = self.tensor(name)?;
                 let (_, runs) = Runs::of(slice, tensor.stored.info)?;
@@ -275,6 +277,11 @@ impl Reader {
             }
         }
         Ok(())
+    }
+
+    /// Returns the number of tensors whose models may be in memory together.
+    pub(super) fn most_tensors(&self) -> usize {
+        if self.found.is_empty() { MAX_TENSORS } else { MAX_VERSIONS }
     }
 
     /// Tells the source that tensors will be read whole, in this order. One whose requests are
@@ -299,7 +306,8 @@ impl Reader {
     /// all belong to the root.
     ///
     /// # Errors
-    /// [`Error::DamagedTensor`], [`Error::Cancelled`], [`Error::Read`].
+    /// [`Error::DamagedTensor`], [`Error::Cancelled`], [`Error::Read`]; of versions also
+    /// [`Error::NoBase`], [`Error::DeepBase`], [`Error::WrongBase`] and [`Error::Base`].
     pub fn verify(&self, progress: &dyn Progress) -> Result<()> {
         // Small tensors are verified together, so that several are hashed side by side.
         let (shared, stored): (Vec<_>, Vec<_>) =

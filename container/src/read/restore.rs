@@ -39,7 +39,7 @@ impl Reader {
         self.announce(&self.tensors().collect::<Vec<_>>());
         let mut pending = Vec::new();
         let mut last = None;
-        for batch in batches(&self.index.header) {
+        for batch in batches(&self.index.header, self.most_tensors()) {
             let (decoded, written) = pool::run(|| {
                 Ok(rayon::join(
                     || self.decode_batch(&batch, &mut last),

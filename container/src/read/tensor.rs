@@ -153,7 +153,9 @@ impl<'a> Tensor<'a> {
     /// Reads the whole tensor into `out`, of [`Tensor::raw_len`] bytes. Every chunk is verified.
     ///
     /// # Errors
-    /// [`Error::DamagedTensor`] and [`Error::Read`]; `out` is then zeroed. [`Error::Buffer`].
+    /// [`Error::DamagedTensor`] and [`Error::Read`]; of versions also [`Error::NoBase`],
+    /// [`Error::DeepBase`], [`Error::WrongBase`] and [`Error::Base`]; `out` is then zeroed.
+    /// [`Error::Buffer`].
     pub fn read(&self, out: &mut [u8]) -> Result<()> {
         check_len(out, self.raw_len())?;
         let result = self.read_runs(&Runs::contiguous(0, self.raw_len()), out, &());
@@ -201,7 +203,7 @@ impl<'a> Tensor<'a> {
     /// Decodes and checks every chunk: afterwards the SHA-256 of the tensor is proven.
     ///
     /// # Errors
-    /// [`Error::DamagedTensor`], [`Error::Read`], [`Error::Cancelled`].
+    /// [`Error::Cancelled`], and as [`Tensor::read`].
     pub fn verify(&self, progress: &dyn Progress) -> Result<()> {
         let plan = Plan::read(self.stored)?;
         let plan = &plan;

@@ -97,7 +97,7 @@ impl Weights {
 
     /// Notes that a tensor was read, whole or in part.
     fn note(&self, name: &str, whole: bool) {
-        if let Ok(index) = self.header().index_of(name) {
+        if let Some(index) = self.header().position(name) {
             self.taken.note(index, whole);
         }
     }
@@ -141,6 +141,18 @@ impl Weights {
     pub(crate) fn depth(&self, tensor: usize) -> u8 {
         let base = self.packed().and_then(|reader| reader.at(tensor).base());
         base.map_or(0, |base| base.depth)
+    }
+
+    /// Whether the base of a tensor is found, and the bases of that.
+    pub(crate) fn has_bases(&self, tensor: usize) -> bool {
+        let found = |stored: Stored<'_>| -> Result<()> {
+            let mut stored = stored;
+            while stored.entry.base.is_some() {
+                stored = stored.base()?;
+            }
+            Ok(())
+        };
+        self.stored(tensor).and_then(found).is_ok()
     }
 
     /// Reads a range of a tensor. Of a packed file it is verified.
@@ -210,7 +222,8 @@ impl Weights {
     ///
     /// # Errors
     /// [`Error::NoTensor`], and [`Error::Limit`] if it is above [`Limits::tensor_len`]: a packed
-    /// file may claim far more than it has. [`Error::NoBase`] and [`Error::WrongBase`].
+    /// file may claim far more than it has. [`Error::NoBase`], [`Error::DeepBase`] and
+    /// [`Error::WrongBase`].
     pub fn tensor_len(&self, name: &str) -> Result<u64> {
         let len = self.within_limit(name, self.header().tensor(name)?.raw_len())?;
         self.check_backed(name)?;
@@ -402,9 +415,8 @@ impl Weights {
     /// only the chunks that it touches are read.
     ///
     /// # Errors
-    /// [`Error::NoTensor`], [`Error::Slice`], [`Error::Buffer`], [`Error::DamagedTensor`],
-    /// [`Error::Read`] and [`Error::Cancelled`]. Each byte of memory is then verified, zero, or
-    /// unchanged.
+    /// [`Error::Slice`], and those of [`Reader::read_tensors`]. Each byte of memory is then
+    /// verified, zero, or unchanged.
     pub fn read_slice(
         &self,
         name: &str,

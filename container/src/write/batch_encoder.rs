@@ -247,7 +247,8 @@ impl<'a> BatchEncoder<'a> {
             let mut bytes = Vec::new();
             let len = encode(coder, &shared, &mut bytes)?;
             let len = len.ok_or_else(|| self.not_encoded(at))?;
-            let total = len as u64 + shared.model.bytes.len() as u64 + version.entry_len();
+            let total =
+                len as u64 + shared.model.bytes.len() as u64 + version.entry_len(info.name());
             if version.is_clear() && total < raw.len() as u64 / 2 {
                 *out = bytes;
                 return Ok((shared, Some(len)));

@@ -10,6 +10,7 @@ mod buffers;
 mod chunk;
 mod coder;
 mod dedup;
+mod depths;
 pub(crate) mod known;
 mod measure;
 pub(crate) mod options;

@@ -10,12 +10,13 @@ use rayon::prelude::*;
 use super::batch_encoder::BatchEncoder;
 use super::buffers::Buffers;
 use super::dedup;
+use super::depths::Depths;
 use super::known::Known;
 use super::options::PackOptions;
 use super::output::{Finished, Output};
 use super::versions::{self, Version};
 use crate::backend::chosen;
-use crate::batches::batches;
+use crate::batches::{MAX_TENSORS, batches};
 use crate::error::{Error, Result};
 use crate::format::header::Header;
 use crate::format::magic::MAGIC;
@@ -39,7 +40,10 @@ use crate::summary::Summary;
 pub fn pack_file(source: &Path, target: &Path, options: &PackOptions<'_>) -> Result<Summary> {
     check_distinct(source, target)?;
     options.bases.iter().try_for_each(|base| base.check_target(target))?;
-    pack_file_with_mode(source, target, Mode::like(source)?, options)
+    let before = (!options.bases.is_empty()).then(|| Depths::of(target));
+    let summary = pack_file_with_mode(source, target, Mode::like(source)?, options)?;
+    before.map_or(Ok(()), |before| before.warn_if_deeper(target, options.progress))?;
+    Ok(summary)
 }
 
 /// [`pack_file`] with a rule for the permissions of the target.
@@ -122,7 +126,7 @@ pub(super) fn encode(
     let mut output = Output::new(backend, sink, header, &versions);
     let buffers = Buffers::default();
     let mut pending = Vec::new();
-    for batch in batches(header) {
+    for batch in batches(header, MAX_TENSORS) {
         let (encoded, written) = pool::run(|| {
             Ok(rayon::join(
                 || encoder.encode(batch, &buffers),
@@ -155,5 +159,9 @@ fn find_versions<'a>(
         }
         versions::find(backend, source, header, info, options)
     };
-    pool::run(|| header.tensors().par_iter().enumerate().map(find).collect())
+    let found: Result<Vec<_>> =
+        pool::run(|| header.tensors().par_iter().enumerate().map(find).collect());
+    let mut found = found?;
+    versions::drop_unless_worth_it(header, &mut found)?;
+    Ok(found)
 }

@@ -15,6 +15,7 @@ use crate::format::header::Header;
 use crate::format::root::root;
 use crate::format::tensor_info::TensorInfo;
 use crate::fs::atomic::check_distinct;
+use crate::read::folders::Folders;
 use crate::read::options::OpenOptions;
 use crate::read::weights::Weights;
 use crate::source::{self, ReadAt};
@@ -26,20 +27,30 @@ pub(super) const MIN_GAIN: u64 = 64;
 const SAMPLED_CHUNKS: u64 = 4;
 const RUNS: usize = 4;
 
+/// The cost of a byte in the unit of estimates, 2^-16 bit.
+const COST_OF_BYTE: u64 = 8 << 16;
+
 /// The number of elements of a run.
 const RUN_LEN: usize = 512;
 
 /// The number of tensors that a file is chosen by.
 const LOOKED_AT: usize = 8;
 
-/// The longest name that a base is listed by.
+/// The longest name that the file of a base is listed by.
 const MAX_NAME_LEN: usize = 255;
+
+/// The longest name of a tensor that is the base of one of another name.
+const MAX_TENSOR_NAME_LEN: usize = u16::MAX as usize;
 
 /// A file whose tensors may be bases of those that are packed.
 pub struct PackBase {
     weights: Arc<Weights>,
     path: PathBuf,
+    /// Where its own bases are looked for.
+    folders: Folders,
     root: OnceLock<Digest>,
+    /// The tensors of a packed file by length and content digest.
+    by_content: OnceLock<Vec<(u64, Digest, usize)>>,
 }
 
 impl fmt::Debug for PackBase {
@@ -49,18 +60,22 @@ impl fmt::Debug for PackBase {
 }
 
 impl PackBase {
-    /// Opens a packed file or a safetensors file.
+    /// Opens a packed file or a safetensors file, whose own bases are looked for in folders. Its
+    /// path is shown in errors, and the name of the file is kept in those that are packed, as a
+    /// hint of where to look.
     ///
     /// # Errors
     /// As [`Weights::open`].
-    pub fn open(path: &Path, options: &OpenOptions) -> Result<Self> {
-        Ok(Self::new(Arc::new(Weights::open(path, options)?), path))
+    pub fn open(path: &Path, options: &OpenOptions, folders: Folders) -> Result<Self> {
+        let weights = Weights::open(path, options)?.with_bases(Arc::new(folders.clone()));
+        Ok(Self { folders, ..Self::new(Arc::new(weights), path) })
     }
 
-    /// Takes an open file. Its path is shown in errors, and the name of the file is kept in those
-    /// that are packed, as a hint of where to look.
+    /// Takes an open file, which a reader would look for at a path.
     pub fn new(weights: Arc<Weights>, path: &Path) -> Self {
-        Self { weights, path: path.into(), root: OnceLock::new() }
+        let folders = Folders::beside(path);
+        let (root, by_content) = (OnceLock::new(), OnceLock::new());
+        Self { weights, path: path.into(), folders, root, by_content }
     }
 
     /// Chooses the file that a safetensors file is most like, by a look at its largest tensors;
@@ -103,10 +118,55 @@ impl PackBase {
         info: &TensorInfo,
     ) -> Result<Option<(usize, Predictor, Sampled)>> {
         let other = self.weights.header();
-        let Ok(tensor) = other.index_of(info.name()) else { return Ok(None) };
+        let Some(tensor) = other.position(info.name()) else { return Ok(None) };
         let Some(predictor) = between(&other.tensors()[tensor], info) else { return Ok(None) };
         let sampled = sample(source, header, info, self, tensor, predictor)?;
         Ok(Some((tensor, predictor, sampled)))
+    }
+
+    /// [`PackBase::sampled`] for a tensor of a known place.
+    pub(super) fn sampled_at(
+        &self,
+        source: &dyn ReadAt,
+        header: &Header,
+        info: &TensorInfo,
+        tensor: usize,
+    ) -> Result<Sampled> {
+        sample(source, header, info, self, tensor, Predictor::Identity)
+    }
+
+    /// Looks for a tensor of a packed file that is the same under another name. The content digest
+    /// is computed if a tensor is as long.
+    pub(super) fn renamed(
+        &self,
+        info: &TensorInfo,
+        digest: &mut dyn FnMut() -> Result<Digest>,
+    ) -> Result<Option<usize>> {
+        let Some(digests) = self.weights.content_digests() else { return Ok(None) };
+        let tensors = self.weights.header().tensors();
+        if self.weights.header().position(info.name()).is_some() {
+            return Ok(None);
+        }
+        let by_content = self.by_content.get_or_init(|| {
+            let tensors = digests.enumerate().map(|(i, digest)| (tensors[i].raw_len(), digest, i));
+            let mut tensors: Vec<_> = tensors.collect();
+            tensors.sort_unstable_by_key(|&(len, Digest(digest), i)| (len, digest, i));
+            tensors
+        });
+        let len = info.raw_len();
+        let from = |least: [u8; 32]| {
+            let first = by_content.partition_point(|&(l, Digest(d), _)| (l, d) < (len, least));
+            by_content[first..].iter().take_while(move |entry| entry.0 == len)
+        };
+        if from([0; 32]).next().is_none() {
+            return Ok(None);
+        }
+        let digest = digest()?;
+        let equal = from(digest.0).take_while(|entry| entry.1 == digest);
+        let fits = |&&(_, _, i): &&(u64, Digest, usize)| {
+            tensors[i].is_like(info) && tensors[i].name().len() <= MAX_TENSOR_NAME_LEN
+        };
+        Ok(equal.into_iter().find(fits).map(|entry| entry.2))
     }
 
     /// Returns the file.
@@ -119,23 +179,26 @@ impl PackBase {
         &self.path
     }
 
-    /// Checks that a file to be written is another one, and has no bases of this one: a version
-    /// that took the place of its base, or of a base of that, could never be read.
+    /// Checks that a file to be written is another one, and has no bases of this one, or of the
+    /// bases of this one: a version that took their place could never be read.
     ///
     /// # Errors
     /// [`Error::SameFile`] and [`Error::BaseOfBase`].
     pub fn check_target(&self, target: &Path) -> Result<()> {
         check_distinct(&self.path, target)?;
-        let Some(packed) = self.weights.packed() else { return Ok(()) };
-        if packed.base_models().len() == 0 {
+        if self.depth() == 0 || !target.exists() {
             return Ok(());
         }
-        // What is there and cannot be read is the base of nothing.
-        let root = Weights::open(target, &OpenOptions::new()).ok().and_then(|old| old.root());
-        match packed.base_models().any(|(base, _)| Some(base) == root) {
-            true => Err(Error::BaseOfBase { target: target.into(), base: self.path.clone() }),
-            false => Ok(()),
+        let without = self.folders.without(target);
+        let alone = Weights::open(&self.path, &OpenOptions::new())?.with_bases(Arc::new(without));
+        for tensor in 0..alone.header().tensors().len() {
+            // What cannot be found in any case is not lost by this.
+            if !alone.has_bases(tensor) && self.weights.has_bases(tensor) {
+                let (target, base) = (target.into(), self.path.clone());
+                return Err(Error::BaseOfBase { target, base });
+            }
         }
+        Ok(())
     }
 
     /// Returns the depth of the tensor that has most bases: 0 for a file that stands alone.
@@ -193,6 +256,19 @@ pub(super) struct Sampled {
     pub(super) equal: bool,
     /// The cost of the differences, and of the elements alone.
     pub(super) costs: (u64, u64),
+    /// The number of bytes that were looked at.
+    len: u64,
+}
+
+impl Sampled {
+    /// Estimates how many bytes the differences of a tensor take, and the tensor alone.
+    pub(super) fn lens(&self, info: &TensorInfo) -> (u64, u64) {
+        let whole = |cost: u64| {
+            let bytes = u128::from(info.raw_len()) * u128::from(cost.div_ceil(COST_OF_BYTE));
+            (bytes / u128::from(self.len.max(1))) as u64
+        };
+        (whole(self.costs.0), whole(self.costs.1))
+    }
 }
 
 fn sample(
@@ -208,7 +284,7 @@ fn sample(
     let run_len = RUN_LEN * dtype.layout().width();
     let count = chunking.count().min(SAMPLED_CHUNKS);
     let mut builder = DifferenceBuilder::new(dtype);
-    let mut equal = true;
+    let (mut equal, mut sampled) = (true, 0);
     let mut base_raw = Vec::new();
     for i in 0..count {
         let range = chunking.range(chunking.count() * i / count);
@@ -223,10 +299,11 @@ fn sample(
         for (raw, base) in raw.chunks(step).zip(predicted.chunks(step)) {
             let len = raw.len().min(run_len);
             equal &= raw[..len] == base[..len];
+            sampled += len as u64;
             builder.add(&base[..len], &raw[..len]).expect("runs are of whole elements");
         }
     }
-    Ok(Sampled { equal, costs: builder.costs() })
+    Ok(Sampled { equal, costs: builder.costs(), len: sampled })
 }
 
 fn predict(predictor: Predictor, dtype: Dtype, base: &[u8]) -> Vec<u8> {

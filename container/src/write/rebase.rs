@@ -1,26 +1,27 @@
 //! The same file on other bases, or on none.
 
-use std::borrow::Cow;
-use std::io::{self, BufWriter, Write};
-use std::ops::Range;
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use super::depths::Depths;
 use super::options::PackOptions;
 use super::pack::pack;
 use crate::error::{Error, Result};
 use crate::fs::atomic::{Mode, write_with_mode};
+use crate::progress::Progress;
 use crate::read::folders::Folders;
 use crate::read::reader::Reader;
-use crate::source::ReadAt;
 use crate::summary::Summary;
 
 /// Packs what `source` holds anew: as a version of the bases in `options`, or to stand alone where
 /// there are none. The bases that it has are looked for by `finder`. The target, which may be the
-/// source, has the same root.
+/// source, has the same root. Tells `progress` if versions on it may have lost their base. The
+/// folder of the target needs room for the original, which has no name there.
 ///
 /// # Errors
-/// Those of [`Reader::open`] and [`Reader::verify`], and of [`pack`]; all name the file.
+/// Those of [`Reader::open`] and [`Reader::restore`], and of [`pack`]; all name the file.
 pub fn rebase_file(
     source: &Path,
     target: &Path,
@@ -30,28 +31,36 @@ pub fn rebase_file(
     options.bases.iter().try_for_each(|base| base.check_target(target))?;
     let mode = Mode::like(source)?;
     let reader = Reader::open(source)?.with_bases(Arc::new(finder));
-    // What is damaged is named as such, and not only as a source that cannot be read.
-    reader.verify(&()).map_err(|error| error.in_file(source))?;
-    write_with_mode(mode, target, options.overwrite, |out| {
-        let mut out = BufWriter::with_capacity(64 << 10, out);
-        let packed = pack(&Original(&reader), &mut out, options).map_err(|error| match error {
+    let before = Depths::of(target);
+    let summary = write_with_mode(mode, target, options.overwrite, |out| {
+        let located = |error| match error {
             Error::Write(_) => error,
             error => error.in_file(source),
-        })?;
+        };
+        // Packing passes over it several times: it is decoded and verified once.
+        let original = restored(&reader, target, options.progress).map_err(located)?;
+        let mut out = BufWriter::with_capacity(64 << 10, out);
+        let packed = pack(&original, &mut out, options).map_err(located)?;
         out.flush().map_err(Error::Write)?;
         Ok(packed)
-    })
+    })?;
+    before.warn_if_deeper(target, options.progress)?;
+    Ok(summary)
 }
 
-/// The original of a packed file, read in ranges.
-struct Original<'a>(&'a Reader);
+/// Restores the original to a file without a name in the folder of the target.
+fn restored(reader: &Reader, target: &Path, progress: &dyn Progress) -> Result<File> {
+    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let mut file = tempfile::tempfile_in(folder.unwrap_or(Path::new("."))).map_err(Error::Write)?;
+    reader.restore(&mut file, &Uncounted(progress))?;
+    Ok(file)
+}
 
-impl ReadAt for Original<'_> {
-    fn size(&self) -> io::Result<u64> {
-        Ok(self.0.info().original_len)
-    }
+/// A listener that only asks whether to stop: the bytes are counted when they are packed.
+struct Uncounted<'a>(&'a dyn Progress);
 
-    fn read_at(&self, range: Range<u64>) -> io::Result<Cow<'_, [u8]>> {
-        self.0.read_original(range).map(Cow::Owned).map_err(io::Error::other)
+impl Progress for Uncounted<'_> {
+    fn cancelled(&self) -> bool {
+        self.0.cancelled()
     }
 }

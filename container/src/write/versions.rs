@@ -4,7 +4,7 @@ use at1w_codec::{Backend, DifferenceBuilder, Model, Predictor};
 use rayon::prelude::*;
 
 use super::options::PackOptions;
-use super::pack_base::{MIN_GAIN, PackBase};
+use super::pack_base::{MIN_GAIN, PackBase, Sampled};
 use crate::digest::{Chain, Digest, State};
 use crate::error::{Error, Result};
 use crate::format::bases::{Base, MAX_DEPTH, MAX_MODELS};
@@ -26,8 +26,10 @@ pub(super) struct Version<'a> {
     predictor: Predictor,
     /// Whether the tensor is the same.
     pub(super) same: bool,
-    /// The estimated size of the differences, and of the tensor alone.
+    /// The estimated costs of the differences, and of the tensor alone, in one unit.
     costs: (u64, u64),
+    /// The estimated number of bytes that the file is shorter by.
+    saved: u64,
 }
 
 impl<'a> Version<'a> {
@@ -35,13 +37,14 @@ impl<'a> Version<'a> {
     pub(super) fn ground(&self) -> Result<Ground<'a>> {
         let plan = self.base.weights().stored(self.tensor).and_then(Plan::read);
         let plan = plan.map_err(|error| self.base.located(error))?;
-        Ok(Ground { plan, predictor: self.predictor })
+        Ok(Ground::new(plan, self.predictor))
     }
 
-    /// Whether the base wins by so much that the tensor need not be tried alone.
+    /// Whether the base wins by so much that the tensor need not be tried alone: contexts and
+    /// offsets, which the estimate does not know, save less.
     pub(super) fn is_clear(&self) -> bool {
         let (version, alone) = self.costs;
-        version < alone / 2
+        version < alone / 8 * 7
     }
 
     /// Returns the content digest of the base.
@@ -63,11 +66,51 @@ impl<'a> Version<'a> {
         })
     }
 
-    /// Returns the number of bytes that the entry takes.
-    pub(super) fn entry_len(&self) -> u64 {
+    /// Returns the number of bytes that the entry takes for a tensor of this name.
+    pub(super) fn entry_len(&self, name: &str) -> u64 {
+        let other = self.base.weights().header().tensors()[self.tensor].name();
+        let name_len = if other == name { 0 } else { other.len() as u64 };
         // The depth, the model, the predictor, the length of the name, and the digest.
-        5 + 32
+        5 + name_len + if self.same { 0 } else { 32 }
     }
+
+    /// Takes a base as it was sampled; `None` if it is not worth its entry.
+    fn sampled(mut self, info: &TensorInfo, sampled: &Sampled) -> Option<Self> {
+        let (differences, alone) = sampled.lens(info);
+        let with = if self.same { 0 } else { differences } + self.entry_len(info.name());
+        self.saved = alone.checked_sub(with)?;
+        Some(self)
+    }
+}
+
+/// The most chunks that a model of differences is made from.
+const MEASURED_CHUNKS: u64 = 16;
+
+/// A tensor that is the same as another takes at least so many bytes: what is saved by a shorter
+/// one is not worth a file that needs another one.
+const MIN_SAME_LEN: u64 = 512;
+
+/// Drops all bases if together they do not save what they must, or no more than the names of their
+/// files take: a file is no version for the sake of one small tensor.
+pub(super) fn drop_unless_worth_it(
+    header: &Header,
+    versions: &mut Vec<Option<Version<'_>>>,
+) -> Result<()> {
+    let saved: u64 = versions.iter().flatten().map(|version| version.saved).sum();
+    let mut models: Vec<&PackBase> = Vec::new();
+    for Version { base, .. } in versions.iter().flatten() {
+        if !models.iter().any(|model| std::ptr::eq(*model, *base)) {
+            models.push(base);
+        }
+    }
+    let mut entries = 0;
+    for model in models {
+        entries += model.model()?.name.len() as u64 + 33;
+    }
+    if saved <= entries || saved < header.data_len() / MIN_GAIN {
+        versions.clear();
+    }
+    Ok(())
 }
 
 /// Checks that there are not too many bases, and that none is as deep as is allowed already.
@@ -97,58 +140,46 @@ pub(super) fn find<'a>(
         return Ok(None);
     }
     progress::check(options.progress)?;
+    let mut own = None;
+    let mut own_digest = || match own {
+        Some(own) => Ok(own),
+        None => hash(backend, source, header, info).inspect(|&digest| own = Some(digest)),
+    };
+    let new = |base, tensor, predictor, same, costs| Version {
+        base,
+        tensor,
+        predictor,
+        same,
+        costs,
+        saved: 0,
+    };
     let mut best: Option<Version<'a>> = None;
     for base in options.bases {
         let Some((tensor, predictor, sampled)) = base.sampled(source, header, info)? else {
             continue;
         };
-        let mut version = Version { base, tensor, predictor, same: false, costs: sampled.costs };
         if sampled.equal && predictor == Predictor::Identity {
-            let own = hash(backend, source, header, info)?;
             let digest = base.weights().content_digest(tensor);
-            version.same = digest.map_err(|error| base.located(error))? == own;
-            if version.same {
-                return Ok(Some(version));
+            if digest.map_err(|error| base.located(error))? == own_digest()? {
+                let same = new(base, tensor, predictor, true, sampled.costs);
+                let long = info.raw_len() >= MIN_SAME_LEN;
+                return Ok(same.sampled(info, &sampled).filter(|_| long));
             }
         }
-        let (cost, alone) = version.costs;
+        let (cost, alone) = sampled.costs;
         if cost + alone / MIN_GAIN < alone && best.is_none_or(|best| cost < best.costs.0) {
-            best = Some(version);
+            let version = new(base, tensor, predictor, false, sampled.costs);
+            best = version.sampled(info, &sampled).or(best);
         }
     }
-    if best.is_none() {
-        return renamed(backend, source, header, info, options);
+    if best.is_some() || info.raw_len() < MIN_SAME_LEN {
+        return Ok(best);
     }
-    Ok(best)
-}
-
-/// Finds a packed base of another name that is the same.
-fn renamed<'a>(
-    backend: Backend,
-    source: &dyn ReadAt,
-    header: &Header,
-    info: &TensorInfo,
-    options: &PackOptions<'a>,
-) -> Result<Option<Version<'a>>> {
-    let mut own = None;
     for base in options.bases {
-        let Some(digests) = base.weights().content_digests() else { continue };
-        let others = base.weights().header().tensors();
-        if others.iter().any(|other| other.name() == info.name()) {
-            continue;
-        }
-        for (tensor, digest) in digests.enumerate() {
-            if !others[tensor].is_like(info) {
-                continue;
-            }
-            let own = match own {
-                Some(own) => own,
-                None => *own.insert(hash(backend, source, header, info)?),
-            };
-            if own == digest {
-                let predictor = Predictor::Identity;
-                return Ok(Some(Version { base, tensor, predictor, same: true, costs: (0, 1) }));
-            }
+        if let Some(tensor) = base.renamed(info, &mut own_digest)? {
+            let sampled = base.sampled_at(source, header, info, tensor)?;
+            let same = new(base, tensor, Predictor::Identity, true, sampled.costs);
+            return Ok(same.sampled(info, &sampled));
         }
     }
     Ok(None)
@@ -184,8 +215,8 @@ pub(super) fn measure(
 ) -> Result<Model> {
     let chunking = Chunking::of(info);
     let (dtype, start) = (info.coded_as(), header.data_start() + info.data.start);
-    // One in four chunks of many is enough: they are much alike.
-    let stride = if chunking.count() < 32 { 1 } else { 4 };
+    // A part of many chunks is enough: they are much alike.
+    let stride = chunking.count().div_ceil(MEASURED_CHUNKS).max(1);
     let new = || DifferenceBuilder::new(dtype);
     let builder = (0..chunking.count().div_ceil(stride))
         .into_par_iter()

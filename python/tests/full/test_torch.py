@@ -250,3 +250,29 @@ def test_an_interrupted_load_ends(tmp_path):
         process.send_signal(signal.SIGINT)
         assert process.communicate(timeout=60)[0] == "interrupted\n"
         assert time.monotonic() - begin < 30
+
+
+def test_tensors_in_memory_follow_versions(tmp_path):
+    old = {"w": torch.randn(300, 200, dtype=torch.bfloat16), "frozen": torch.randn(900)}
+    new = {"w": old["w"] + old["w"] * torch.rand(300, 200).lt(0.1) * 0.01, "frozen": old["frozen"]}
+    paths = [tmp_path / "0.at1w", tmp_path / "1.at1w"]
+    at1w.torch.save_file(old, paths[0])
+    at1w.torch.save_file(new, paths[1], base=paths[0])
+    assert paths[1].stat().st_size < paths[0].stat().st_size / 2
+    tensors = {name: tensor.clone() for name, tensor in old.items()}
+    addresses = {name: tensor.data_ptr() for name, tensor in tensors.items()}
+    receipt = at1w.torch.update(tensors, paths[1])
+    assert receipt.root == at1w.safe_open(paths[1], "pt").root
+    assert sorted(receipt.tensors) == ["frozen", "w"]
+    for name, tensor in tensors.items():
+        assert tensor.data_ptr() == addresses[name]
+        assert_same(tensor, new[name])
+    # Parameters of a model are updated too.
+    model = torch.nn.Linear(200, 300, bias=False, dtype=torch.bfloat16)
+    model.weight.data.copy_(old["w"])
+    at1w.torch.update({"w": model.weight}, paths[1])
+    assert torch.equal(model.weight, new["w"])
+    with pytest.raises(ValueError, match="contiguous"):
+        at1w.torch.update({"w": tensors["w"].t()}, paths[1])
+    with pytest.raises(ValueError, match="in place"):
+        at1w.torch.update({"w": torch.conj(tensors["w"].to(torch.complex64))}, paths[1])

@@ -117,9 +117,9 @@ pub fn add(
     #[cfg(target_arch = "x86_64")]
     if float && classes.count > 1 && matches!(backend.token, Token::Avx2(_) | Token::Avx512(_)) {
         done = match width {
-            // SAFETY: the token exists, so this machine has AVX2.
+            // SAFETY: the token exists, so this machine has AVX2 and POPCNT.
             2 => unsafe { avx2::add16(classes, &mut places, differences, base, out) },
-            // SAFETY: the token exists, so this machine has AVX2.
+            // SAFETY: the token exists, so this machine has AVX2 and POPCNT.
             4 => unsafe { avx2::add32(classes, &mut places, differences, base, out) },
             _ => 0,
         };
