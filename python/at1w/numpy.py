@@ -6,6 +6,7 @@ bfloat16 and the 8-bit floats need the package ml_dtypes.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -53,11 +54,19 @@ def load(data: bytes) -> dict[str, np.ndarray]:
 
 
 def load_file(
-    filename: str | os.PathLike[str], *, backend: str = "pread", root: str | None = None
+    filename: str | os.PathLike[str],
+    *,
+    backend: str = "pread",
+    root: str | None = None,
+    out: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, np.ndarray]:
-    """Reads the arrays of a file of either format, by path or URL. Raises as ``at1w.safe_open``."""
+    """Reads the arrays of a file of either format, by path or URL. out: an array for each, by name,
+    to be filled and returned, as ``safe_open(...).get_tensors`` takes them.
+
+    Raises as ``at1w.safe_open`` and ``get_tensors``.
+    """
     with _open.safe_open.whole(filename, "np", backend=backend, root=root) as f:
-        return f.get_tensors()
+        return f.get_tensors(None if out is None else [*f.offset_keys(), *out], out=out)
 
 
 def load_tensor(

@@ -16,7 +16,7 @@ use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::{PyByteArray, PyDict};
 
 use crate::errors::{SafetensorError, exception, located};
-use crate::memory::Fresh;
+use crate::memory::{Fresh, Lent};
 use crate::remote;
 use crate::source::{Bytes, Count, Counted, Ranges};
 use crate::work::{Watch, reading, watched, watched_by};
@@ -197,6 +197,36 @@ impl File {
         Ok(tensors.into_iter().map(Fresh::into_tensor).collect())
     }
 
+    /// Reads tensors, each into a dense, writable tensor that is there: its name, the tensor, the
+    /// address of its memory and the length of it in bytes.
+    fn read_into(
+        &self,
+        py: Python<'_>,
+        wanted: Vec<(PyBackedStr, Bound<'_, PyAny>, usize, usize)>,
+    ) -> PyResult<()> {
+        let mut names = Vec::with_capacity(wanted.len());
+        let mut memory = Vec::with_capacity(wanted.len());
+        let mut total = 0;
+        for (name, tensor, address, len) in wanted {
+            let needed = self.weights.tensor_len(&name).map_err(|error| self.exception(error))?;
+            if len as u64 != needed {
+                let problem = format!("{needed} bytes do not fit memory of {len}");
+                return Err(PyValueError::new_err(format!("{}: {problem}", self.place(&name))));
+            }
+            // Small tensors take time as well.
+            total += (64 << 10).max(needed);
+            names.push(name);
+            memory.push((tensor, address, len));
+        }
+        let mut memory = Lent::all(memory).map_err(|(one, other)| {
+            let place = self.place(&names[one]);
+            PyValueError::new_err(format!("{place}: its memory is also that of {:?}", names[other]))
+        })?;
+        let outs = memory.iter_mut().map(Lent::bytes);
+        let mut wanted: Vec<_> = names.iter().map(|name| &**name).zip(outs).collect();
+        self.reading(py, total, |progress| self.weights.read(&mut wanted, progress))
+    }
+
     /// Has what is remote sent ahead: these tensors will be read.
     fn prefetch(&self, py: Python<'_>, names: Vec<PyBackedStr>) -> PyResult<()> {
         let names: Vec<_> = names.iter().map(|name| &**name).collect();
@@ -244,6 +274,24 @@ impl File {
         let out = tensor.bytes();
         self.reading(empty.py(), out.len() as u64, |progress| {
             self.weights.read_pinned(name, digest, out, progress)
+        })?;
+        Ok(tensor.into_tensor())
+    }
+
+    /// Reads rows of a tensor like `read`: any, in any order.
+    fn read_rows<'py>(
+        &self,
+        name: &str,
+        rows: Vec<i64>,
+        empty: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let shape = self.weights.rows_shape(name, &rows);
+        let (shape, len) = shape.map_err(|error| self.exception(error))?;
+        let (dtype, _) = self.info(name)?;
+        let mut tensor = self.empty(name, empty, dtype, &shape, len)?;
+        let out = tensor.bytes();
+        self.reading(empty.py(), len, |progress| {
+            self.weights.read_rows(name, &rows, out, progress)
         })?;
         Ok(tensor.into_tensor())
     }
