@@ -122,7 +122,8 @@ fn the_commands_of_the_readme_run() {
     let mut count = 0;
     for block in blocks(&readme).iter().filter(|block| block.language == "console") {
         // A comment says what a command is for.
-        for command in block.text.split("$ ").skip(1).map(|line| line.split("  #").next().unwrap()) {
+        for command in block.text.split("$ ").skip(1).map(|line| line.split("  #").next().unwrap())
+        {
             let mut command = command.trim().to_owned();
             if let Some((before, _)) = command.split_once("5f0c…") {
                 let listed = place.ok(&["info", "model.at1w", "--json"]);

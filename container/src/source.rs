@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 
-/// The largest range that memory is allocated for before the size of the file is known.
-const SHORT: u64 = 16 << 10;
+/// The largest range that memory is allocated for before the size of the file is known: longer than
+/// any chunk, since asking for the size takes a few per cent of the time of a small read.
+const SHORT: u64 = 1 << 20;
 
 /// Random access to immutable bytes: the one thing that reading needs. Files, mapped files and
 /// bytes in memory implement it; anything remote can.
@@ -149,7 +150,7 @@ impl ReadAt for File {
 
     fn read_into(&self, range: Range<u64>, mut buffer: Vec<u8>) -> io::Result<Cow<'_, [u8]>> {
         let len = range.end.saturating_sub(range.start);
-        // Memory is never allocated for a range beyond the end. Reading a short range fails anyway.
+        // No large memory is allocated for a range beyond the end. Reading a short range fails anyway.
         if !(1..=SHORT).contains(&len) && range.end > self.size()? {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

@@ -53,6 +53,16 @@ def located(error: BaseException, place: str) -> BaseException:
 
 
 @contextmanager
+def adding(note: str) -> Iterator[None]:
+    """Adds a note to the message of a SafetensorError that is raised inside."""
+    try:
+        yield
+    except SafetensorError as error:
+        error.args = (f"{error}; {note}",)
+        raise
+
+
+@contextmanager
 def naming(name: str) -> Iterator[None]:
     """Makes exceptions that are raised inside name a tensor."""
     try:

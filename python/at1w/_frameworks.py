@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from . import _index
@@ -89,14 +89,36 @@ class Numpy:
         import numpy
 
         self._numpy = numpy
+        self._dtypes: dict[str, Any] = {}
 
-    def empty(self, dtype: str, shape: Sequence[int]) -> Any:
-        """Allocates a tensor. The dtype is spelled as in a header."""
-        return self._numpy.empty(shape, self._dtype(dtype))
+    def empty(self, dtype: str, shape: Sequence[int]) -> tuple[Any, int]:
+        """Allocates a tensor. The dtype is spelled as in a header. Returns also its address."""
+        array = self._numpy.empty(shape, self._known(dtype))
+        return array, array.__array_interface__["data"][0]
+
+    def memory(self, array: Any, dtype: str, shape: Sequence[int]) -> tuple[int, int]:
+        """Returns address and length of the memory of an array that is to be read into.
+
+        Raises TypeError or ValueError where it has not exactly such a tensor.
+        """
+        numpy = self._numpy
+        if not isinstance(array, numpy.ndarray) or isinstance(array, numpy.ma.MaskedArray):
+            raise TypeError(f"an array of numpy is filled, not {_kind(array)}")
+        _check_same(dtype, shape, array, self._known(dtype), list(shape))
+        if not (array.flags.c_contiguous and array.flags.writeable):
+            raise ValueError("its array must be contiguous and writable to be filled")
+        return array.__array_interface__["data"][0], array.nbytes
+
+    def filled(self, arrays: Iterable[Any]) -> None:
+        """Tells the framework that the memory of arrays has changed."""
 
     def finish(self, array: Any) -> Any:
         """Turns the memory that was read to into the tensor that a caller gets."""
         return array
+
+    def rows(self, index: object, shape: Sequence[int]) -> list[int] | None:
+        """Returns the rows that an index lists; None for an index that is no list of rows."""
+        return _index.rows(index, len(shape))
 
     def resolve(self, index: object, shape: Sequence[int]) -> list[_index.Part] | None:
         """Returns what an index takes of each dimension; None if only the framework knows."""
@@ -104,9 +126,19 @@ class Numpy:
 
     def take(self, tensor: Any, index: object) -> Any:
         """Copies a part of a whole tensor into memory of its own."""
+        rows = self.rows(index, tensor.shape)
+        if rows is not None:
+            return tensor[rows]
         parts = _index.resolve(index, tensor.shape)
         items = tuple(part if isinstance(part, int) else slice(*part) for part in parts)
         return self._numpy.array(tensor[items])
+
+    def _known(self, name: str) -> Any:
+        """Returns a dtype, which is looked up once."""
+        dtype = self._dtypes.get(name)
+        if dtype is None:
+            dtype = self._dtypes[name] = self._dtype(name)
+        return dtype
 
     def _dtype(self, name: str) -> Any:
         if name in _NUMPY:
@@ -133,6 +165,9 @@ class Flax(Numpy):
 
         self._jax = jax.numpy
 
+    def memory(self, array: Any, dtype: str, shape: Sequence[int]) -> tuple[int, int]:
+        raise TypeError("arrays of jax never change, and are not filled: load new ones")
+
     def finish(self, array: Any) -> Any:
         return self._jax.array(array)
 
@@ -152,15 +187,48 @@ class Torch:
             raise SafetensorError(f"device {device} is invalid")
         self.on_host = self._device.type == "cpu"
 
-    def empty(self, dtype: str, shape: Sequence[int]) -> Any:
+    def empty(self, dtype: str, shape: Sequence[int]) -> tuple[Any, int]:
         if dtype == "F4":
             shape = _halved(shape)
         # From pinned memory, copies to a GPU are fast. No GPU was at hand to test this.
         pinned = self._device.type == "cuda"
-        return self._torch.empty(shape, dtype=self._dtype(dtype), device="cpu", pin_memory=pinned)
+        dtype = self._dtype(dtype)
+        tensor = self._torch.empty(shape, dtype=dtype, device="cpu", pin_memory=pinned)
+        return tensor, tensor.data_ptr()
+
+    def memory(self, tensor: Any, dtype: str, shape: Sequence[int]) -> tuple[int, int]:
+        torch = self._torch
+        if not isinstance(tensor, torch.Tensor):
+            raise TypeError(f"a tensor of torch is filled, not {_kind(tensor)}")
+        expected = _halved(shape) if dtype == "F4" else list(shape)
+        _check_same(dtype, shape, tensor, self._dtype(dtype), expected)
+        if tensor.device.type != "cpu":
+            raise ValueError(f"its tensor is on {tensor.device}: tensors on the cpu are filled")
+        dense = tensor.layout == torch.strided and tensor.is_contiguous()
+        if not dense or tensor.is_conj() or tensor.is_neg():
+            raise ValueError("its tensor must be contiguous to be filled")
+        address, size = tensor.data_ptr(), tensor.element_size()
+        reach = (tensor.storage_offset() + tensor.nelement()) * size
+        if tensor.nelement() and (not address or reach > tensor.untyped_storage().nbytes()):
+            raise ValueError("its tensor has no memory of its own to be filled")
+        return address, tensor.nelement() * size
+
+    def filled(self, tensors: Iterable[Any]) -> None:
+        # Autograd finds out that what it saved has changed.
+        increment = getattr(self._torch.autograd.graph, "increment_version", None)
+        for tensor in tensors if increment else ():
+            if not tensor.is_inference():
+                increment(tensor)
 
     def finish(self, tensor: Any) -> Any:
         return tensor if self.on_host else tensor.to(self._device)
+
+    def rows(self, index: object, shape: Sequence[int]) -> list[int] | None:
+        rows = _index.rows(index, len(shape))
+        if rows and not -shape[0] <= min(rows) <= max(rows) < shape[0]:
+            # Torch says what is wrong with them.
+            return None
+        return rows
 
     def resolve(self, index: object, shape: Sequence[int]) -> list[_index.Part] | None:
         items = _index.as_tuple(index)
@@ -188,6 +256,24 @@ class Torch:
                 f"Dtype not understood: torch {self._torch.__version__} has no {name!r}"
             )
         return dtype
+
+
+def _kind(value: Any) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}"
+
+
+def _check_same(
+    dtype: str, shape: Sequence[int], found: Any, its_dtype: Any, its_shape: list[int]
+) -> None:
+    """Checks that memory has the dtype and the shape that a tensor of a file takes.
+
+    Raises ValueError.
+    """
+    if found.dtype != its_dtype or list(found.shape) != its_shape:
+        raise ValueError(
+            f"the file has {dtype} of shape {list(shape)}, what is to be filled has {found.dtype} of"
+            f" shape {list(found.shape)}"
+        )
 
 
 def _halved(shape: Sequence[int]) -> list[int]:

@@ -29,6 +29,36 @@ def expand(items: tuple, dimensions: int) -> tuple:
     return items[:at] + whole + items[at + 1 :]
 
 
+#: The dtypes of arrays that list rows, by the names that all frameworks share. To torch, uint8 is a
+#: mask.
+_LISTING = {"int8", "int16", "int32", "int64", "uint16", "uint32", "uint64"}
+
+
+def rows(index: object, dimensions: int) -> list[int] | None:
+    """Returns the rows of an index that lists them: a list of integers, or an array of them of one
+    dimension, perhaps with whole dimensions behind it. None for any other index."""
+    kind = type(index)
+    if kind is int or kind is slice:
+        return None
+    first, rest = (index[0], index[1:]) if kind is tuple and index else (index, ())
+    if type(first) is list:
+        listed = first
+    elif getattr(first, "ndim", 0) == 1 and str(first.dtype).split(".")[-1] in _LISTING:
+        listed = first.tolist()
+    else:
+        return None
+    named = [item for item in rest if item is not Ellipsis]
+    whole = all(isinstance(item, slice) and item == slice(None) for item in named)
+    if not whole or len(named) >= dimensions or len(rest) > len(named) + 1:
+        return None
+    if set(map(type, listed)) <= {int}:
+        return listed
+    try:
+        return None if bool in map(type, listed) else [as_int(row) for row in listed]
+    except TypeError:
+        return None
+
+
 def resolve(index: object, shape: Sequence[int]) -> list[Part]:
     """Returns the part that an index takes of each dimension, from the first. Follows the strict
     rules that safetensors has for all frameworks but torch: positions in a range count from the

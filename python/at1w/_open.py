@@ -9,7 +9,7 @@ from typing import Any, Union
 
 from . import _filesystem
 from ._at1w import File
-from ._errors import SafetensorError, located
+from ._errors import SafetensorError, adding, located
 from ._frameworks import Numpy, Torch, check_packed
 from ._frameworks import framework as framework_of
 
@@ -68,13 +68,22 @@ class _Open:
         (tensor,) = self._file.read([name], self._framework.empty)
         return _finished(self._file, self._framework, name, tensor)
 
-    def get_tensors(self, names: Iterable[str] | None = None) -> dict[str, Any]:
+    def get_tensors(
+        self, names: Iterable[str] | None = None, *, out: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         """Reads several tensors together, by name: those named, or all in the order of their data.
 
         Of a remote file, neighbours are read by one request, and decoding begins while others are
-        on their way. Raises as ``get_tensor``.
+        on their way. out: arrays of numpy, or tensors of torch on the cpu, by name, to be filled and
+        returned; by default all of them. Each must have dtype and shape of its tensor, be
+        contiguous, and share no memory with another, which is checked before the first is changed.
+        Where reading fails, what was not proven is zero or as it was before.
+
+        Raises as ``get_tensor``; TypeError or ValueError for what cannot be filled.
         """
         file, framework = self._file, self._framework
+        if out is not None:
+            return self._fill(list(out if names is None else dict.fromkeys(names)), out)
         names = file.names() if names is None else list(dict.fromkeys(names))
         if not framework.on_host:
             # Reads one at a time, so that the host never holds a copy of all of them.
@@ -82,6 +91,33 @@ class _Open:
             return {name: self.get_tensor(name) for name in names}
         tensors = zip(names, file.read(names, framework.empty))
         return {name: _finished(file, framework, name, tensor) for name, tensor in tensors}
+
+    def can_fill(self, name: str, memory: Any) -> bool:
+        """Returns whether ``get_tensors`` can fill an array or a tensor with the one of this name."""
+        try:
+            self._framework.memory(memory, *self._file.info(name))
+        except (TypeError, ValueError, SafetensorError):
+            return False
+        return True
+
+    def _fill(self, names: list[str], out: Mapping[str, Any]) -> dict[str, Any]:
+        file, framework = self._file, self._framework
+        wanted = []
+        for name in names:
+            dtype, shape = file.info(name)
+            try:
+                if name not in out:
+                    raise ValueError("there is nothing to be filled with it")
+                address, length = framework.memory(out[name], dtype, shape)
+            except Exception as error:
+                raise located(error, file.place(name))
+            wanted.append((name, out[name], address, length))
+        try:
+            with adding("some of what was to be filled is new, and some is old or zero"):
+                file.read_into(wanted)
+        finally:
+            framework.filled(out[name] for name in names)
+        return {name: out[name] for name in names}
 
     def prefetch(self, names: Iterable[str]) -> None:
         """Says that these tensors will be read soon. Of a remote file their bytes are sent ahead,
@@ -95,9 +131,11 @@ class _Open:
         """Reads a part of each of several tensors together: indices by name, as ``get_slice`` takes
         them. Of a remote file, all parts are on their way at once. Raises as ``get_slice``."""
         file, framework = self._file, self._framework
-        resolved = {
-            name: framework.resolve(index, file.info(name)[1]) for name, index in slices.items()
-        }
+        resolved = {}
+        for name, index in slices.items():
+            shape = file.info(name)[1]
+            listed = framework.rows(index, shape) is not None
+            resolved[name] = None if listed else framework.resolve(index, shape)
         wanted = [(name, parts) for name, parts in resolved.items() if parts is not None]
         read = dict(zip((name for name, _ in wanted), file.read_slices(wanted, framework.empty)))
         return {
@@ -204,9 +242,11 @@ class Slice:
     """A tensor of an open file. Indexing it like an array reads that part. Of a packed file, this
     reads only the chunks that the part touches.
 
-    Indices are integers, ranges with positive steps, and one ellipsis. For torch they follow the
-    rules of torch; any other index of torch works too, and reads the whole tensor. For the other
-    frameworks, positions in ranges must lie within the tensor and count from its start.
+    Indices are integers, ranges with positive steps, and one ellipsis; or a list of rows, or an
+    array of them, in any order and any number of times, of which each chunk is read once. For torch
+    they follow the rules of torch; any other index of torch works too, and reads the whole tensor.
+    For the other frameworks, positions in ranges must lie within the tensor and count from its
+    start.
     """
 
     def __init__(self, file: File, framework: Numpy | Torch, name: str) -> None:
@@ -222,14 +262,21 @@ class Slice:
         return self._dtype
 
     def __getitem__(self, index: object) -> Any:
-        file, framework = self._file, self._framework
-        parts = framework.resolve(index, self._shape)
-        if parts is None:
-            (tensor,) = file.read([self._name], framework.empty)
-            part = framework.take(tensor, index)
-        else:
-            part = file.read_slice(self._name, parts, framework.empty)
-        return _finished(file, framework, self._name, part)
+        return _finished(self._file, self._framework, self._name, self._read(index))
+
+    def _read(self, index: object) -> Any:
+        file, framework, shape = self._file, self._framework, self._shape
+        if type(index) is int and shape and -shape[0] <= index < shape[0]:
+            # A row, of which a caller may read very many.
+            return file.read_slice(self._name, [index], framework.empty)
+        rows = framework.rows(index, shape)
+        if rows is not None:
+            return file.read_rows(self._name, rows, framework.empty)
+        parts = framework.resolve(index, shape)
+        if parts is not None:
+            return file.read_slice(self._name, parts, framework.empty)
+        (tensor,) = file.read([self._name], framework.empty)
+        return framework.take(tensor, index)
 
 
 def _finished(file: File, framework: Numpy | Torch, name: str, tensor: Any) -> Any:

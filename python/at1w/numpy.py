@@ -6,6 +6,7 @@ bfloat16 and the 8-bit floats need the package ml_dtypes.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -61,11 +62,16 @@ def load_file(
     backend: str = "pread",
     root: str | None = None,
     bases: _open.Bases = None,
+    out: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, np.ndarray]:
-    """Reads the arrays of a file of either format, by path or URL. Raises as ``at1w.safe_open``."""
+    """Reads the arrays of a file of either format, by path or URL. out: an array for each, by name,
+    to be filled and returned, as ``safe_open(...).get_tensors`` takes them.
+
+    Raises as ``at1w.safe_open`` and ``get_tensors``.
+    """
     whole = _open.safe_open.whole
     with whole(filename, "np", backend=backend, root=root, bases=bases) as f:
-        return f.get_tensors()
+        return f.get_tensors(None if out is None else [*f.offset_keys(), *out], out=out)
 
 
 def load_tensor(

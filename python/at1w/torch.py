@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -73,14 +73,16 @@ def load_file(
     backend: str = "pread",
     root: str | None = None,
     bases: _open.Bases = None,
+    out: Mapping[str, torch.Tensor] | None = None,
 ) -> dict[str, torch.Tensor]:
-    """Reads the tensors of a file of either format, by path or URL.
+    """Reads the tensors of a file of either format, by path or URL. out: a tensor for each, by name,
+    on the cpu, to be filled and returned, as ``safe_open(...).get_tensors`` takes them.
 
-    Raises as ``at1w.safe_open``.
+    Raises as ``at1w.safe_open`` and ``get_tensors``.
     """
     whole = _open.safe_open.whole
     with whole(filename, "pt", device, backend=backend, root=root, bases=bases) as f:
-        return f.get_tensors()
+        return f.get_tensors(None if out is None else [*f.offset_keys(), *out], out=out)
 
 
 def load_tensor(
@@ -161,11 +163,88 @@ def load_model(
     """Loads a file into a model. Returns the names that the file lacks, and the names that the
     model does not use.
 
-    Raises as ``load_file``, and with ``strict`` RuntimeError if there are such names.
+    Tensors are decoded into the memory of the model where it has their dtype and is on the cpu. In
+    a model that takes a state in a way of its own, they are loaded first and copied then. Where
+    decoding into the model fails, some of its tensors are new, and some are old or zero.
+
+    Raises as ``load_file``, RuntimeError for a tensor of another shape and, with ``strict``, if
+    there are such names.
     """
+    if str(device) == "cpu" and _is_plain(model):
+        with _open.safe_open.whole(filename, "pt", backend=backend) as f:
+            return _fill(model, f, strict)
     state = load_file(filename, device, backend=backend)
     missing, unexpected = model.load_state_dict(state, strict=False)
     return _unmatched(model, list(state), set(missing), list(unexpected), strict)
+
+
+# The hooks of a module that see or change a state.
+_HOOKS = (
+    *("_load_state_dict_pre_hooks", "_load_state_dict_post_hooks"),
+    *("_state_dict_pre_hooks", "_state_dict_hooks"),
+)
+
+# The methods of a module that do, and the classes whose methods do nothing but copy tensors.
+_METHODS = ("load_state_dict", "_load_from_state_dict", "state_dict", "_save_to_state_dict")
+_BATCH_NORM = torch.nn.modules.batchnorm._NormBase
+_COPYING = (torch.nn.Module, _BATCH_NORM)
+
+
+def _is_plain(model: torch.nn.Module) -> bool:
+    """Returns whether loading a state into a model is nothing but copying tensors by name."""
+    copying = {getattr(kind, method) for kind in _COPYING for method in _METHODS}
+    for module in model.modules():
+        methods = {getattr(type(module), method) for method in _METHODS}
+        if not methods <= copying or not vars(module).keys().isdisjoint(_METHODS):
+            return False
+        if type(module).get_extra_state is not torch.nn.Module.get_extra_state:
+            return False
+        if any(getattr(module, hooks, None) for hooks in _HOOKS):
+            return False
+    return True
+
+
+def _fill(
+    model: torch.nn.Module, f: _open.safe_open, strict: bool
+) -> tuple[set[str], list[str]]:
+    """Loads a file into a model whose state is nothing but tensors by name. Checks all of them
+    before the model changes."""
+    own = model.state_dict(keep_vars=True)
+    names = f.offset_keys()
+    used = [name for name in names if name in own]
+    # Torch takes these to be there: older files lack them.
+    counters = {
+        f"{name}.num_batches_tracked".lstrip(".")
+        for name, module in model.named_modules()
+        if isinstance(module, _BATCH_NORM)
+    }
+    problems, in_place = [], {}
+    for name in used:
+        tensor, part = own[name], f.get_slice(name)
+        shape = part.get_shape()
+        if torch.nn.parameter.is_lazy(tensor) or (not tensor.dim() and len(shape) == 1):
+            continue
+        if part.get_dtype() != "F4" and list(tensor.shape) != shape:
+            problems.append(
+                f"size mismatch for {name}: copying a param with shape {torch.Size(shape)} from"
+                f" checkpoint, the shape in current model is {tensor.shape}."
+            )
+        elif type(tensor) in (torch.Tensor, torch.nn.Parameter) and f.can_fill(name, tensor):
+            in_place[name] = tensor
+    if problems:
+        kind = type(model).__name__
+        raise RuntimeError("\n\t".join([f"Error(s) in loading state_dict for {kind}:", *problems]))
+    missing = own.keys() - set(used) - counters
+    unexpected = [name for name in names if name not in own]
+    unmatched = _unmatched(model, names, missing, unexpected, strict)
+    # Of tensors that share memory the last wins, as torch has it.
+    for group in _find_shared_tensors(in_place):
+        for name in group if len(group) > 1 else ():
+            del in_place[name]
+    rest = f.get_tensors([name for name in used if name not in in_place])
+    f.get_tensors(out=in_place)
+    model.load_state_dict(rest, strict=False)
+    return unmatched
 
 
 def load_model_from(

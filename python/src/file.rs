@@ -17,7 +17,7 @@ use pyo3::types::{PyByteArray, PyDict};
 
 use crate::bases::folders_of;
 use crate::errors::{SafetensorError, exception, located};
-use crate::memory::{Fresh, Lent};
+use crate::memory::{Fresh, Lent, Promised};
 use crate::remote;
 use crate::save::TensorSpec;
 use crate::source::{Bytes, Count, Counted, Ranges};
@@ -214,9 +214,19 @@ impl File {
             let problem = "a safetensors file is no difference to memory: load it, or pack it";
             return Err(SafetensorError::new_err(problem));
         };
-        let mut lent = Lent::new(tensors.iter().map(|(_, spec)| &spec.get().data))?;
-        let mut memory: Vec<_> =
-            tensors.iter().map(|(name, _)| &**name).zip(lent.bytes()).collect();
+        let lent = tensors.iter().map(|(_, spec)| {
+            let Promised { address, len } = spec.get().data;
+            (spec.bind(py).clone().into_any(), address, len)
+        });
+        let mut lent = Lent::all(lent.collect()).map_err(|(one, other)| {
+            let [one, other] = [one, other].map(|at| &tensors[at].0);
+            PyValueError::new_err(format!(
+                "{}: its memory is also that of {other:?}",
+                self.place(one)
+            ))
+        })?;
+        let outs = lent.iter_mut().map(Lent::bytes);
+        let mut memory: Vec<_> = tensors.iter().map(|(name, _)| &**name).zip(outs).collect();
         let total = memory.iter().map(|(_, bytes)| bytes.len() as u64).sum();
         let updated = reading(py, total, self.flag.as_ref(), |progress| {
             Ok(reader.update(&mut memory, progress))
@@ -224,6 +234,36 @@ impl File {
         let names = updated.names.into_iter().map(str::to_owned).collect();
         let root = updated.root.map(|root| root.to_string());
         Ok((names, root, updated.failed.map(|error| self.exception(error))))
+    }
+
+    /// Reads tensors, each into a dense, writable tensor that is there: its name, the tensor, the
+    /// address of its memory and the length of it in bytes.
+    fn read_into(
+        &self,
+        py: Python<'_>,
+        wanted: Vec<(PyBackedStr, Bound<'_, PyAny>, usize, usize)>,
+    ) -> PyResult<()> {
+        let mut names = Vec::with_capacity(wanted.len());
+        let mut memory = Vec::with_capacity(wanted.len());
+        let mut total = 0;
+        for (name, tensor, address, len) in wanted {
+            let needed = self.weights.tensor_len(&name).map_err(|error| self.exception(error))?;
+            if len as u64 != needed {
+                let problem = format!("{needed} bytes do not fit memory of {len}");
+                return Err(PyValueError::new_err(format!("{}: {problem}", self.place(&name))));
+            }
+            // Small tensors take time as well.
+            total += (64 << 10).max(needed);
+            names.push(name);
+            memory.push((tensor, address, len));
+        }
+        let mut memory = Lent::all(memory).map_err(|(one, other)| {
+            let place = self.place(&names[one]);
+            PyValueError::new_err(format!("{place}: its memory is also that of {:?}", names[other]))
+        })?;
+        let outs = memory.iter_mut().map(Lent::bytes);
+        let mut wanted: Vec<_> = names.iter().map(|name| &**name).zip(outs).collect();
+        self.reading(py, total, |progress| self.weights.read(&mut wanted, progress))
     }
 
     /// Has what is remote sent ahead: these tensors will be read.
@@ -273,6 +313,24 @@ impl File {
         let out = tensor.bytes();
         self.reading(empty.py(), out.len() as u64, |progress| {
             self.weights.read_pinned(name, digest, out, progress)
+        })?;
+        Ok(tensor.into_tensor())
+    }
+
+    /// Reads rows of a tensor like `read`: any, in any order.
+    fn read_rows<'py>(
+        &self,
+        name: &str,
+        rows: Vec<i64>,
+        empty: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let shape = self.weights.rows_shape(name, &rows);
+        let (shape, len) = shape.map_err(|error| self.exception(error))?;
+        let (dtype, _) = self.info(name)?;
+        let mut tensor = self.empty(name, empty, dtype, &shape, len)?;
+        let out = tensor.bytes();
+        self.reading(empty.py(), len, |progress| {
+            self.weights.read_rows(name, &rows, out, progress)
         })?;
         Ok(tensor.into_tensor())
     }

@@ -15,15 +15,15 @@ pub(crate) struct Fresh<'py> {
 }
 
 impl<'py> Fresh<'py> {
-    /// Calls `empty(dtype, shape)` to make a tensor of `len` bytes. The tensor must be new, dense,
-    /// in row-major order, and known to nobody else.
+    /// Calls `empty(dtype, shape)` to make a tensor of `len` bytes, which returns it with its
+    /// address. The tensor must be new, dense, in row-major order, and known to nobody else.
     pub(crate) fn new(
         empty: &Bound<'py, PyAny>,
         dtype: &str,
         shape: &[u64],
         len: u64,
     ) -> PyResult<Self> {
-        let tensor = empty.call1((dtype, shape))?;
+        let (tensor, address): (Bound<'py, PyAny>, _) = empty.call1((dtype, shape))?.extract()?;
         let py = tensor.py();
         let nbytes: u64 = tensor.getattr(intern!(py, "nbytes"))?.extract()?;
         if nbytes != len {
@@ -31,12 +31,7 @@ impl<'py> Fresh<'py> {
                 "{dtype} of shape {shape:?} has {len} bytes, the framework makes it {nbytes}"
             )));
         }
-        // Torch has `data_ptr`, numpy has `ctypes.data`.
-        let address = match tensor.call_method0(intern!(py, "data_ptr")) {
-            Ok(address) => address,
-            Err(_) => tensor.getattr(intern!(py, "ctypes"))?.getattr(intern!(py, "data"))?,
-        };
-        let fresh = Self { address: address.extract()?, len: nbytes as usize, tensor };
+        let fresh = Self { address, len: nbytes as usize, tensor };
         advise_huge_pages(fresh.address, fresh.len);
         Ok(fresh)
     }
@@ -55,6 +50,45 @@ impl<'py> Fresh<'py> {
     /// Returns the tensor.
     pub(crate) fn into_tensor(self) -> Bound<'py, PyAny> {
         self.tensor
+    }
+}
+
+/// Memory of tensors that are there already, lent to be read into.
+pub(crate) struct Lent<'py> {
+    /// Keeps the memory.
+    _tensor: Bound<'py, PyAny>,
+    address: usize,
+    len: usize,
+}
+
+impl<'py> Lent<'py> {
+    /// Takes memory, each piece with the tensor that keeps it, its address and its length. The error
+    /// has the places of two pieces that overlap.
+    pub(crate) fn all(
+        memory: Vec<(Bound<'py, PyAny>, usize, usize)>,
+    ) -> Result<Vec<Self>, (usize, usize)> {
+        let mut order: Vec<_> = (0..memory.len()).filter(|&i| memory[i].2 > 0).collect();
+        order.sort_by_key(|&i| memory[i].1);
+        for pair in order.windows(2) {
+            let (before, after) = (&memory[pair[0]], &memory[pair[1]]);
+            if before.1.saturating_add(before.2) > after.1 {
+                return Err((pair[0], pair[1]));
+            }
+        }
+        let lend = |(tensor, address, len)| Self { _tensor: tensor, address, len };
+        Ok(memory.into_iter().map(lend).collect())
+    }
+
+    /// Returns the memory, whose content is of no matter.
+    pub(crate) fn bytes(&mut self) -> &mut [u8] {
+        if self.len == 0 {
+            return &mut [];
+        }
+        // SAFETY: the modules of this package found a dense, writable tensor of so many bytes at
+        // the address, which `_tensor` keeps alive, or for `update` they do. No two pieces overlap, as `all` has checked. As
+        // with every function that fills an array of its caller, the caller answers for no other
+        // thread touching the tensor meanwhile.
+        unsafe { slice::from_raw_parts_mut(self.address as *mut u8, self.len) }
     }
 }
 
@@ -81,34 +115,6 @@ impl Promised {
         // SAFETY: the documentation of TensorSpec, like that of safetensors, makes its caller
         // answer for these bytes being there, unchanged, for as long as it is used.
         unsafe { slice::from_raw_parts(self.address as *const u8, self.len) }
-    }
-}
-
-/// Tensors whose memory a caller of Python lends to be written to.
-pub(crate) struct Lent(Vec<(usize, usize)>);
-
-impl Lent {
-    /// Takes the memory of several tensors, no two of which may overlap.
-    pub(crate) fn new<'a>(memory: impl Iterator<Item = &'a Promised>) -> PyResult<Self> {
-        let lent: Vec<_> = memory.map(|memory| (memory.address, memory.len)).collect();
-        let mut sorted = lent.clone();
-        sorted.retain(|(_, len)| *len > 0);
-        sorted.sort_unstable();
-        if sorted.windows(2).any(|pair| pair[0].0.saturating_add(pair[0].1) > pair[1].0) {
-            return Err(SafetensorError::new_err("two of the tensors share memory"));
-        }
-        Ok(Self(lent))
-    }
-
-    /// Returns the memory of each.
-    pub(crate) fn bytes(&mut self) -> impl Iterator<Item = &mut [u8]> {
-        self.0.iter().map(|&(address, len)| match len {
-            0 => &mut [][..],
-            // SAFETY: the documentation of `update` makes its caller answer for these bytes being
-            // there, and for nobody else using them meanwhile. No two of them overlap, and they
-            // are lent for as long as `self` is borrowed.
-            _ => unsafe { slice::from_raw_parts_mut(address as *mut u8, len) },
-        })
     }
 }
 

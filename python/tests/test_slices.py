@@ -67,7 +67,9 @@ BAD = [
     np.s_[..., ...],
     np.s_[1.5],
     np.s_["a"],
-    [0, 1],
+    [True, False],
+    [0.5],
+    [[0], [1]],
     None,
 ]
 
@@ -82,6 +84,35 @@ def test_bad_slices_are_refused_as_by_safetensors(files, tmp_path, index):
             f.get_slice("wide")[index]
         # Ours may go on to say what to do.
         assert str(ours.value).startswith(str(theirs.value))
+
+
+@pytest.mark.parametrize("name", ["wide", "wide.bf16", "cube", "ids", "fp8"])
+def test_lists_of_rows(path, tensors, name):
+    rng = random.Random(7)
+    with at1w.safe_open(path, "np") as f:
+        part, expected = f.get_slice(name), tensors[name]
+        size = len(expected)
+        for count in (1, 2, 3 * size // 2, 7):
+            rows = [rng.randrange(-size, size) for _ in range(count)]
+            for index in (rows, sorted(rows), list(range(size)), np.array(rows), (rows, ...)):
+                assert_same(part[index], np.asarray(expected[index]))
+            rising = sorted({row % size for row in rows})
+            assert_same(part[rising], expected[rising])
+            assert_same(f.get_slices({name: rows})[name], expected[rows])
+        assert at1w.load_tensor(path, name, slice=[1, 0]).tobytes() == expected[[1, 0]].tobytes()
+        for row in (size, -size - 1):
+            with pytest.raises(at1w.SafetensorError, match=f"{row} is out of range"):
+                part[[0, row]]
+
+
+def test_a_list_of_rows_reads_each_chunk_once(packed, tensors):
+    with at1w.safe_open(packed, "np") as f:
+        opened = f.bytes_read
+        part = f.get_slice("wide")
+        # Rows of two chunks, in turns.
+        rows = [row for pair in zip(range(0, 100), range(2900, 3000)) for row in pair]
+        assert_same(part[rows], tensors["wide"][rows])
+        assert f.bytes_read - opened < tensors["wide"].nbytes / 6
 
 
 def test_negative_steps_say_what_to_do(path):

@@ -20,6 +20,8 @@ pub enum Isa {
     Scalar,
     /// x86-64-v3: AVX2, BMI2, FMA and what they imply.
     Avx2,
+    /// AVX2 without the SHA extensions, whether the machine has them or not.
+    Avx2Soft,
     /// x86-64-v4 (AVX-512 F, BW, CD, DQ and VL) with VBMI and VBMI2: Ice Lake, Zen 4 and later.
     Avx512,
     /// The vector unit of every 64-bit ARM.
@@ -28,13 +30,14 @@ pub enum Isa {
 
 impl Isa {
     /// Every instruction set, the preferred ones first.
-    pub const ALL: [Self; 4] = [Self::Avx512, Self::Avx2, Self::Neon, Self::Scalar];
+    pub const ALL: [Self; 5] = [Self::Avx512, Self::Avx2, Self::Avx2Soft, Self::Neon, Self::Scalar];
 
     /// The name that `AT1W_SIMD` takes.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Scalar => "scalar",
             Self::Avx2 => "avx2",
+            Self::Avx2Soft => "avx2-soft",
             Self::Avx512 => "avx512",
             Self::Neon => "neon",
         }
@@ -65,11 +68,21 @@ pub struct Backend {
 pub(crate) enum Token {
     Scalar,
     #[cfg(target_arch = "x86_64")]
-    Avx2(V3),
+    Avx2(V3, Sha),
     #[cfg(target_arch = "x86_64")]
     Avx512(Avx512),
     #[cfg(target_arch = "aarch64")]
     Neon(Neon),
+}
+
+/// The kernels for SHA-256 that a back-end takes.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy)]
+pub(crate) enum Sha {
+    /// Those of the SHA extensions, where the machine has them.
+    Extensions,
+    /// Those of vectors alone.
+    Vectors,
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -141,7 +154,9 @@ impl Backend {
         let token = match isa {
             Isa::Scalar => Some(Token::Scalar),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => V3::try_new().map(Token::Avx2),
+            Isa::Avx2 => V3::try_new().map(|token| Token::Avx2(token, Sha::Extensions)),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2Soft => V3::try_new().map(|token| Token::Avx2(token, Sha::Vectors)),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => Avx512::try_new().map(Token::Avx512),
             #[cfg(target_arch = "aarch64")]
@@ -164,7 +179,7 @@ impl Backend {
     }
 
     /// Returns the back-end that the environment variable `AT1W_SIMD` names (`scalar`, `avx2`,
-    /// `avx512` or `neon`), and the [`best`](Self::best) one where it is unset or empty.
+    /// `avx2-soft`, `avx512` or `neon`), and the [`best`](Self::best) one where it is unset or empty.
     ///
     /// Reads the variable on every call: call it once and keep the value.
     ///
@@ -191,7 +206,9 @@ impl Backend {
         match self.token {
             Token::Scalar => Isa::Scalar,
             #[cfg(target_arch = "x86_64")]
-            Token::Avx2(_) => Isa::Avx2,
+            Token::Avx2(_, Sha::Extensions) => Isa::Avx2,
+            #[cfg(target_arch = "x86_64")]
+            Token::Avx2(_, Sha::Vectors) => Isa::Avx2Soft,
             #[cfg(target_arch = "x86_64")]
             Token::Avx512(_) => Isa::Avx512,
             #[cfg(target_arch = "aarch64")]
@@ -206,7 +223,7 @@ impl Backend {
         match self.token {
             Token::Scalar => plain(),
             #[cfg(target_arch = "x86_64")]
-            Token::Avx2(token) => token.vectorize(plain),
+            Token::Avx2(token, _) => token.vectorize(plain),
             #[cfg(target_arch = "x86_64")]
             Token::Avx512(token) => token.v4().vectorize(plain),
             #[cfg(target_arch = "aarch64")]
@@ -220,7 +237,7 @@ impl Backend {
     pub(crate) fn with_scalar_extensions<R>(self, plain: impl FnOnce() -> R) -> R {
         match self.token {
             #[cfg(target_arch = "x86_64")]
-            Token::Avx2(token) => token.vectorize(plain),
+            Token::Avx2(token, _) => token.vectorize(plain),
             #[cfg(target_arch = "x86_64")]
             Token::Avx512(token) => V3::vectorize(*token.v4(), plain),
             _ => plain(),

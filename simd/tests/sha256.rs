@@ -71,6 +71,7 @@ macro_rules! suite {
 suite! {
     scalar: Isa::Scalar;
     avx2: Isa::Avx2;
+    avx2_soft: Isa::Avx2Soft;
     avx512: Isa::Avx512;
     neon: Isa::Neon;
 }

@@ -20,6 +20,7 @@ pub(crate) mod reader;
 pub(crate) mod receipt;
 mod records;
 mod restore;
+pub(crate) mod rows;
 pub(crate) mod runs;
 pub(crate) mod slice;
 pub(crate) mod stored;

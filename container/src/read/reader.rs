@@ -1,5 +1,6 @@
 //! An open file.
 
+use std::cmp::Reverse;
 use std::fmt;
 use std::path::Path;
 use std::ptr;
@@ -36,6 +37,11 @@ use crate::summary::Summary;
 /// The number of raw bytes of tensors that are read together, no more than [`MAX_TENSORS`]; a
 /// larger one is read alone. All that is read of the file for small tensors is in memory at a time.
 const READ_BATCH_LEN: u64 = 32 << 20;
+
+/// The number of raw bytes of large tensors that are verified together: enough that hardly a chunk
+/// is hashed alone, and few enough that bases of one chunk, which their plans hold, take little
+/// memory.
+const VERIFY_BATCH_LEN: u64 = 256 << 20;
 
 /// An open `.at1w` file. Its index is in memory and agrees with its root. Tensors are read, and
 /// their chunks verified, when they are asked for.
@@ -227,20 +233,13 @@ impl Reader {
             check_len(out, tensor.raw_len())?;
             Ok(tensor)
         });
-        let mut tensors: &[_] = &tensors.collect::<Result<Vec<_>>>()?;
-        self.announce(tensors);
+        let tensors = tensors.collect::<Result<Vec<_>>>()?;
+        self.announce(&tensors);
         let mut wanted = wanted;
-        while !tensors.is_empty() {
-            let mut len = 0;
-            let fits = |tensor: &&Tensor<'_>| {
-                let before = len;
-                len += tensor.raw_len();
-                before == 0 || len <= READ_BATCH_LEN
-            };
-            let count = tensors.iter().take(self.most_tensors()).take_while(fits).count();
-            let (batch, outs) = wanted.split_at_mut(count);
-            read_batch(&tensors[..count], batch, progress)?;
-            (tensors, wanted) = (&tensors[count..], outs);
+        for tensors in batches(&tensors, self.most_tensors(), READ_BATCH_LEN) {
+            let (batch, outs) = wanted.split_at_mut(tensors.len());
+            read_batch(tensors, batch, progress)?;
+            wanted = outs;
         }
         Ok(())
     }
@@ -312,7 +311,7 @@ impl Reader {
         // Small tensors are verified together, so that several are hashed side by side.
         let (shared, stored): (Vec<_>, Vec<_>) =
             self.tensors().partition(|tensor| tensor.stored.entry.shared);
-        let (small, large): (Vec<_>, Vec<_>) =
+        let (mut small, large): (Vec<_>, Vec<_>) =
             stored.into_iter().partition(|tensor| tensor.chunk_count() == 1);
         // Shared bytes are checked once: a small file may hold a large tensor many times.
         report(progress, shared.iter().map(Tensor::raw_len).sum())?;
@@ -325,12 +324,37 @@ impl Reader {
                 .chunks(decode::REMOTE_GROUP)
                 .try_for_each(|tensors| verify_small(tensors, progress));
         }
+        // Those of one length come together: they are hashed side by side, step by step.
+        small.sort_by_key(|tensor| Reverse(tensor.raw_len()));
         pool::run(|| {
-            large.into_par_iter().try_for_each(|tensor| tensor.verify(progress))?;
+            for tensors in batches(&large, self.most_tensors(), VERIFY_BATCH_LEN) {
+                verify_large(tensors, progress)?;
+            }
             let len = decode::group_len(&*self.source, self.backend, small.len());
             small.par_chunks(len).try_for_each(|tensors| verify_small(tensors, progress))
         })
     }
+}
+
+/// Cuts tensors into batches of no more than `most` of at most `len` raw bytes together; a larger one
+/// is alone.
+fn batches<'t, 'a>(
+    mut tensors: &'t [Tensor<'a>],
+    most: usize,
+    len: u64,
+) -> impl Iterator<Item = &'t [Tensor<'a>]> {
+    std::iter::from_fn(move || {
+        let mut total = 0;
+        let fits = |tensor: &&Tensor<'_>| {
+            let before = total;
+            total += tensor.raw_len();
+            before == 0 || total <= len
+        };
+        let count = tensors.iter().take(most).take_while(fits).count();
+        let (batch, rest) = tensors.split_at(count);
+        tensors = rest;
+        (!batch.is_empty()).then_some(batch)
+    })
 }
 
 impl Versions for Reader {
@@ -373,10 +397,28 @@ impl Versions for Reader {
     }
 }
 
-/// Verifies tensors of one chunk each.
-fn verify_small(tensors: &[Tensor<'_>], progress: &dyn Progress) -> Result<()> {
+/// Verifies tensors on all threads. Chunks of one length come together, whosever they are.
+fn verify_large(tensors: &[Tensor<'_>], progress: &dyn Progress) -> Result<()> {
     let tensors: Vec<_> = tensors.iter().map(|tensor| tensor.stored).collect();
     let plans = Plan::read_all(&tensors)?;
+    let chunks = plans
+        .iter()
+        .flat_map(|plan| (0..plan.tensor.chunk_count()).map(move |chunk| Chunk { plan, chunk }));
+    let mut chunks: Vec<_> = chunks.collect();
+    chunks.sort_by_key(|chunk| Reverse(chunk.plan.chunk_len(chunk.chunk)));
+    decode::verify(&chunks, progress)
+}
+
+/// Verifies tensors of one chunk each on this thread.
+fn verify_small(tensors: &[Tensor<'_>], progress: &dyn Progress) -> Result<()> {
+    let stored = tensors.iter().map(|tensor| tensor.stored);
+    let plans = match tensors.first() {
+        Some(first) if first.stored.source.request_cost() > 0 => {
+            Plan::read_all(&stored.collect::<Vec<_>>())?
+        }
+        // Spreading so little over threads would cost more than it takes.
+        _ => stored.map(Plan::read).collect::<Result<Vec<_>>>()?,
+    };
     let chunks: Vec<_> = plans.iter().map(|plan| Chunk { plan, chunk: 0 }).collect();
     decode::verify_group(&chunks, progress)
 }
@@ -400,7 +442,7 @@ fn read_batch(
             }
         }
         // Chunks of one length come together: they are hashed side by side, step by step.
-        jobs.sort_by_key(|job| std::cmp::Reverse(job.out.len()));
+        jobs.sort_by_key(|job| Reverse(job.out.len()));
         decode::all(&mut jobs, progress)
     })
 }

@@ -23,19 +23,31 @@ struct Part {
 /// The bytes that a slice touches: runs of equal length, in rising order.
 #[derive(Clone, Debug)]
 pub(crate) struct Runs {
-    /// The offset of the first run, in bytes.
-    base: u64,
     /// The length of each run, in bytes.
     len: u64,
     count: u64,
-    /// The dimensions that lead to the other runs, outermost first; strides in bytes.
-    outer: Vec<Part>,
+    starts: Starts,
+}
+
+/// Where runs begin, in bytes.
+#[derive(Clone, Debug)]
+enum Starts {
+    /// The offset of the first run, and the dimensions that lead to the others, outermost first;
+    /// strides in bytes.
+    Grid(u64, Vec<Part>),
+    /// The offset of each.
+    List(Vec<u64>),
 }
 
 impl Runs {
     /// Returns one run of `len` bytes from `start`.
     pub(crate) fn contiguous(start: u64, len: u64) -> Self {
-        Self { base: start, len, count: 1, outer: Vec::new() }
+        Self { len, count: 1, starts: Starts::Grid(start, Vec::new()) }
+    }
+
+    /// Returns runs of `len` bytes from rising offsets, which do not overlap.
+    pub(super) fn listed(starts: Vec<u64>, len: u64) -> Self {
+        Self { len, count: starts.len() as u64, starts: Starts::List(starts) }
     }
 
     /// Returns the shape of a slice of a tensor, and its runs.
@@ -60,7 +72,7 @@ impl Runs {
     fn of_shape(slice: &Slice, shape: &[u64], bits: u64) -> Result<(Vec<u64>, Self), String> {
         let (mut parts, result) = resolve(slice, shape)?;
         if result.contains(&0) || parts.iter().any(|p| p.extent == 0) {
-            return Ok((result, Self { base: 0, len: 0, count: 0, outer: Vec::new() }));
+            return Ok((result, Self::listed(Vec::new(), 0)));
         }
         let mut stride = bits;
         for (part, &dim) in parts.iter_mut().zip(shape).rev() {
@@ -92,7 +104,7 @@ impl Runs {
         }
         parts.iter_mut().for_each(|p| p.stride /= 8);
         let count = parts.iter().map(|p| p.extent).product();
-        Ok((result, Self { base: base / 8, len: len / 8, count, outer: parts }))
+        Ok((result, Self { len: len / 8, count, starts: Starts::Grid(base / 8, parts) }))
     }
 
     /// Returns the length of all runs together, in bytes.
@@ -102,19 +114,24 @@ impl Runs {
 
     /// Returns the offset of run `index`.
     fn start(&self, mut index: u64) -> u64 {
-        let mut start = self.base;
-        for part in self.outer.iter().rev() {
-            start += index % part.extent * part.stride;
-            index /= part.extent;
+        match &self.starts {
+            Starts::Grid(first, outer) => {
+                let mut start = *first;
+                for part in outer.iter().rev() {
+                    start += index % part.extent * part.stride;
+                    index /= part.extent;
+                }
+                start
+            }
+            Starts::List(starts) => starts[index as usize],
         }
-        start
     }
 
     /// Returns the range from the first to the last touched byte; empty if none is touched.
     pub(crate) fn span(&self) -> Range<u64> {
         match self.total() {
             0 => 0..0,
-            _ => self.base..self.start(self.count - 1) + self.len,
+            _ => self.start(0)..self.start(self.count - 1) + self.len,
         }
     }
 

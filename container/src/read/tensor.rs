@@ -10,6 +10,7 @@ use super::decode::{self, Chunk, Job};
 use super::kept::Kept;
 use super::options::Limits;
 use super::plan::Plan;
+use super::rows::Rows;
 use super::runs::Runs;
 use super::slice::Slice;
 use super::stored::Stored;
@@ -200,6 +201,45 @@ impl<'a> Tensor<'a> {
         self.read_runs(&runs, out, progress)
     }
 
+    /// Reads rows of the tensor: positions of its first dimension, in any order and any number of
+    /// times; negative numbers count from the end. Returns their shape, and their bytes in the order
+    /// of the list. Each chunk that they touch is read and verified once.
+    ///
+    /// # Errors
+    /// As [`Tensor::read_slice`].
+    ///
+    /// # Examples
+    /// ```
+    /// # use at1w_container::{Dtype, OpenOptions, PackOptions, Reader, Staged, StagedTensor, pack};
+    /// # let data: Vec<u8> = (0..24).collect();
+    /// # let tensor = StagedTensor { name: "w", dtype: Dtype::U8, shape: &[4, 6], data: &data };
+    /// # let mut file = Vec::new();
+    /// # pack(&Staged::new(vec![tensor], None)?, &mut file, &PackOptions::new())?;
+    /// # let reader = Reader::new(Box::new(file), &OpenOptions::new())?;
+    /// let (shape, rows) = reader.tensor("w")?.read_rows(&[3, -3, 3])?;
+    /// assert_eq!(shape, [3, 6]);
+    /// assert_eq!(rows, [&data[18..], &data[6..12], &data[18..]].concat());
+    /// # Ok::<(), at1w_container::Error>(())
+    /// ```
+    pub fn read_rows(&self, rows: &[i64]) -> Result<(Vec<u64>, Vec<u8>)> {
+        let (shape, rows) = Rows::of(rows, self.stored.info)?;
+        let mut out = self.allocate(rows.total())?;
+        rows.read(&self.limits, &mut out, |runs, out| self.read_runs(runs, out, &()))?;
+        Ok((shape, out))
+    }
+
+    /// [`Tensor::read_rows`] into `out`, which has the size of the rows.
+    pub(crate) fn read_rows_with(
+        &self,
+        rows: &[i64],
+        out: &mut [u8],
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        let (_, rows) = Rows::of(rows, self.stored.info)?;
+        check_len(out, rows.total())?;
+        rows.read(&self.limits, out, |runs, out| self.read_runs(runs, out, progress))
+    }
+
     /// Decodes and checks every chunk: afterwards the SHA-256 of the tensor is proven.
     ///
     /// # Errors
@@ -227,33 +267,33 @@ impl<'a> Tensor<'a> {
         if out.is_empty() {
             return Ok(());
         }
-        if self.copy_kept(runs, out) {
-            return report(progress, out.len() as u64);
+        let missing = self.copy_kept(runs, out);
+        if missing.is_empty() {
+            return report(progress, runs.total());
         }
         let source = self.stored.source;
         if source.request_cost() > 0 && runs.total() == self.raw_len() {
             source.will_read(&[self.stored.range()]);
         }
-        self.read_planned(&Plan::read(self.stored)?, runs, out, progress)
+        self.read_missing(&Plan::read(self.stored)?, runs, missing, progress)
     }
 
-    /// Reads runs from chunks that the file keeps; returns whether it keeps all of them. Of a chunk
-    /// that is wanted whole it never keeps a copy.
-    fn copy_kept(&self, runs: &Runs, out: &mut [u8]) -> bool {
+    /// Copies the parts of runs that are in chunks that the file keeps. Returns those that are not:
+    /// the chunk of each, and the memory for it. Of a chunk that is wanted whole no copy is kept.
+    fn copy_kept<'o>(&self, runs: &Runs, out: &'o mut [u8]) -> Vec<(u64, &'o mut [u8])> {
         let (kept, tensor) = self.kept;
-        if !kept.takes(runs.total()) {
-            return false;
+        let mut parts = self.parts(runs, out);
+        if kept.takes(runs.total()) {
+            let chunking = self.stored.chunking();
+            parts.retain_mut(|(chunk, out)| match kept.get((tensor, *chunk)) {
+                Some(raw) => {
+                    runs.gather(chunking.range(*chunk), &raw, out);
+                    false
+                }
+                None => true,
+            });
         }
-        let chunking = self.stored.chunking();
-        let mut found = Vec::new();
-        for (chunk, out) in self.parts(runs, out) {
-            let Some(raw) = kept.get((tensor, chunk)) else { return false };
-            found.push((chunk, raw, out));
-        }
-        for (chunk, raw, out) in found {
-            runs.gather(chunking.range(chunk), &raw, out);
-        }
-        true
+        parts
     }
 
     /// [`Tensor::read_runs`] by a plan that was read.
@@ -267,19 +307,31 @@ impl<'a> Tensor<'a> {
         if out.is_empty() {
             return Ok(());
         }
+        self.read_missing(plan, runs, self.copy_kept(runs, out), progress)
+    }
+
+    /// Reads the parts of runs that are in these chunks, each into its memory.
+    fn read_missing(
+        &self,
+        plan: &Plan<'a>,
+        runs: &Runs,
+        parts: Vec<(u64, &mut [u8])>,
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        let source = plan.tensor.source;
+        if source.request_cost() > 0 && runs.total() < self.raw_len() {
+            let missing = parts.iter().filter(|(chunk, _)| plan.payload_read(*chunk).is_none());
+            let ranges = missing.map(|(chunk, _)| plan.payload_range(*chunk));
+            source.will_read(&ranges.collect::<Vec<_>>());
+        }
         // Chunks that are wanted whole are decoded in place; of the others a part is copied.
         let (mut whole, mut cut) = (Vec::new(), Vec::new());
-        for (chunk, out) in self.parts(runs, out) {
-            let Range { start, end } = self.stored.chunking().range(chunk);
-            if out.len() as u64 == end - start {
+        for (chunk, out) in parts {
+            if out.len() == plan.chunk_len(chunk) {
                 whole.push(Job { plan, chunk, out });
             } else {
                 cut.push((chunk, out));
             }
-        }
-        let source = plan.tensor.source;
-        if source.request_cost() > 0 && runs.total() < self.raw_len() {
-            source.will_read(&self.payloads(plan, runs));
         }
         decode::all(&mut whole, progress)?;
         // A slice through all of a large tensor would only push out what others come back to.

@@ -32,6 +32,9 @@ pub struct Updated<'n> {
     pub root: Option<Digest>,
 }
 
+/// Finds the memory of another tensor by its name, and says whether it is the new one already.
+type Others<'m, 'f> = dyn Fn(&str) -> Option<(&'m [u8], bool)> + 'f;
+
 impl Reader {
     /// Turns tensors in memory, which are the bases of those of this file, into those of this file.
     /// Each is proven by its SHA-256 before a byte of it changes, so it is wholly the old or wholly
@@ -80,7 +83,7 @@ impl Reader {
         &self,
         name: &str,
         memory: &mut [u8],
-        other: &dyn Fn(&str) -> Option<(&'m [u8], bool)>,
+        other: &Others<'m, '_>,
         scratch: &mut Vec<u8>,
         progress: &dyn Progress,
     ) -> Result<()> {

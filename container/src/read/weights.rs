@@ -6,11 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::base::{BaseFile, FindBase, FoundBase};
-use super::buffer::zeroed;
+use super::buffer::{check_len, zeroed};
 use super::options::{Limits, OpenOptions};
 use super::plain::Plain;
 use super::reader::Reader;
 use super::receipt::{Receipt, Taken};
+use super::rows::Rows;
 use super::runs::Runs;
 use super::slice::Slice;
 use super::stored::Stored;
@@ -433,6 +434,42 @@ impl Weights {
             }
         }
         self.note_slice(name, out);
+        Ok(())
+    }
+
+    /// Returns the shape of rows of a tensor, and their length in bytes.
+    ///
+    /// # Errors
+    /// Those of [`Weights::slice_shape`].
+    pub fn rows_shape(&self, name: &str, rows: &[i64]) -> Result<(Vec<u64>, u64)> {
+        let (shape, rows) = Rows::of(rows, self.header().tensor(name)?)?;
+        Ok((shape, self.within_limit(name, rows.total())?))
+    }
+
+    /// Reads rows of a tensor into memory of their size: positions of its first dimension, in any
+    /// order and any number of times; negative numbers count from the end. Of a packed file, each
+    /// chunk that they touch is read once.
+    ///
+    /// # Errors
+    /// Those of [`Weights::read_slice`].
+    pub fn read_rows(
+        &self,
+        name: &str,
+        rows: &[i64],
+        out: &mut [u8],
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        match &self.format {
+            Format::Packed(reader) => reader.tensor(name)?.read_rows_with(rows, out, progress)?,
+            Format::Plain(plain) => {
+                let tensor = plain.header.tensor(name)?;
+                let (_, rows) = Rows::of(rows, tensor)?;
+                check_len(out, rows.total())?;
+                rows.read(&self.limits, out, |runs, out| plain.read(tensor, runs, out, progress))?;
+            }
+        }
+        // Rows may come twice: as many bytes as the tensor has need not be all of it.
+        self.note(name, false);
         Ok(())
     }
 }

@@ -342,7 +342,7 @@ fn decode_rounds<const W: usize>(
     match backend.token {
         // SAFETY: the token exists, so this machine has AVX2.
         #[cfg(target_arch = "x86_64")]
-        Token::Avx2(token) => unsafe {
+        Token::Avx2(token, _) => unsafe {
             avx2::decode::<W>(token, table, states, units, escapes, below, out)
         },
         // SAFETY: the token exists, so this machine has AVX-512 with VBMI and VBMI2.

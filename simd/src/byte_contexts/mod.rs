@@ -114,7 +114,7 @@ pub fn decode(
     match backend.token {
         // SAFETY: the token exists, so this machine has AVX2, and all contexts have a table.
         #[cfg(target_arch = "x86_64")]
-        Token::Avx2(_) => unsafe { avx2::decode(tables, states, units, contexts, out) },
+        Token::Avx2(..) => unsafe { avx2::decode(tables, states, units, contexts, out) },
         // SAFETY: the token exists, so this machine has AVX-512, and all contexts have a table.
         #[cfg(target_arch = "x86_64")]
         Token::Avx512(_) => unsafe { avx512::decode(tables, states, units, contexts, out) },

@@ -8,6 +8,8 @@
 //! Source: as for [`lanes`](crate::lanes).
 
 #[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
 mod avx512;
 mod scalar;
 
@@ -106,8 +108,7 @@ fn parts(range: u32) -> (u32, u32) {
 /// those that were taken. Returns how many symbols it has decoded.
 ///
 /// The context of each symbol is the low four bits of its byte in `contexts`; without any bytes,
-/// all contexts are 0. AVX2 and NEON have no gathers that would win anything, and use the scalar
-/// reference.
+/// all contexts are 0. NEON has no gathers, and uses the scalar reference.
 ///
 /// # Panics
 /// When a context has no table, or there are neither no nor as many contexts as symbols.
@@ -126,6 +127,9 @@ pub fn decode(
         // SAFETY: the token exists, so this machine has AVX-512, and all contexts have a table.
         #[cfg(target_arch = "x86_64")]
         Token::Avx512(_) => unsafe { avx512::decode(tables, states, units, contexts, out) },
+        // SAFETY: the token exists, so this machine has AVX2, and all contexts have a table.
+        #[cfg(target_arch = "x86_64")]
+        Token::Avx2(..) => unsafe { avx2::decode(tables, states, units, contexts, out) },
         _ => scalar::decode(tables, states, units, contexts, out),
     }
 }

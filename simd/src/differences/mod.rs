@@ -115,7 +115,7 @@ pub fn add(
     }
     let mut done = 0;
     #[cfg(target_arch = "x86_64")]
-    if float && classes.count > 1 && matches!(backend.token, Token::Avx2(_) | Token::Avx512(_)) {
+    if float && classes.count > 1 && matches!(backend.token, Token::Avx2(..) | Token::Avx512(_)) {
         done = match width {
             // SAFETY: the token exists, so this machine has AVX2 and POPCNT.
             2 => unsafe { avx2::add16(classes, &mut places, differences, base, out) },

@@ -254,7 +254,7 @@ fn decode_rounds<const W: usize>(
     match backend.token {
         Token::Scalar => (0, 0),
         #[cfg(target_arch = "x86_64")]
-        Token::Avx2(token) => avx2::decode::<W>(token, table, states, stream, escapes, low, out),
+        Token::Avx2(token, _) => avx2::decode::<W>(token, table, states, stream, escapes, low, out),
         // SAFETY: the token exists, so this machine has AVX-512 with VBMI and VBMI2.
         #[cfg(target_arch = "x86_64")]
         Token::Avx512(_) => unsafe {
@@ -353,7 +353,7 @@ fn encode_rounds(
     match backend.token {
         Token::Scalar => scalar::encode(table, symbols, states, stream),
         #[cfg(target_arch = "x86_64")]
-        Token::Avx2(token) => avx2::encode(token, table, symbols, states, stream),
+        Token::Avx2(token, _) => avx2::encode(token, table, symbols, states, stream),
         // SAFETY: the token exists, so this machine has AVX-512 with VBMI and VBMI2.
         #[cfg(target_arch = "x86_64")]
         Token::Avx512(_) => unsafe { avx512::encode(table, symbols, states, stream) },

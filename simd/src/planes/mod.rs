@@ -161,7 +161,7 @@ where
     match backend.token {
         Token::Scalar => scalar::split::<W>(rotate, words, planes),
         #[cfg(target_arch = "x86_64")]
-        Token::Avx2(token) => avx2::split::<W>(token, rotate, words, planes),
+        Token::Avx2(token, _) => avx2::split::<W>(token, rotate, words, planes),
         #[cfg(target_arch = "x86_64")]
         Token::Avx512(token) => avx512::split::<W>(token, rotate, words, planes),
         #[cfg(target_arch = "aarch64")]
@@ -179,7 +179,7 @@ where
     match backend.token {
         Token::Scalar => scalar::merge::<W>(rotate, planes, words),
         #[cfg(target_arch = "x86_64")]
-        Token::Avx2(token) => avx2::merge::<W>(token, rotate, planes, words),
+        Token::Avx2(token, _) => avx2::merge::<W>(token, rotate, planes, words),
         #[cfg(target_arch = "x86_64")]
         Token::Avx512(token) => avx512::merge::<W>(token, rotate, planes, words),
         #[cfg(target_arch = "aarch64")]

@@ -7,6 +7,8 @@
 //! tutorial review", 1975), with the columns of a matrix in the place of time.
 
 #[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
 mod avx512;
 mod scalar;
 
@@ -70,6 +72,11 @@ pub fn predict_contexts(
         Token::Avx512(_) => unsafe {
             avx512::predict_contexts(intercept, terms, columns, map, contexts)
         },
+        // SAFETY: the token exists, so this machine has AVX2.
+        #[cfg(target_arch = "x86_64")]
+        Token::Avx2(..) => unsafe {
+            avx2::predict_contexts(intercept, terms, columns, map, contexts)
+        },
         _ => backend.vectorize(
             #[inline(always)]
             || scalar::predict_contexts(intercept, terms, columns, map, contexts),
@@ -87,6 +94,9 @@ pub fn values(backend: Backend, unit: u32, floats: &[u8; ROWS], column: &mut Col
         // SAFETY: the token exists, so this machine has AVX-512.
         #[cfg(target_arch = "x86_64")]
         Token::Avx512(_) => unsafe { avx512::values(unit, floats, column) },
+        // SAFETY: the token exists, so this machine has AVX2.
+        #[cfg(target_arch = "x86_64")]
+        Token::Avx2(..) => unsafe { avx2::values(unit, floats, column) },
         _ => backend.vectorize(
             #[inline(always)]
             || scalar::values(unit, floats, column),

@@ -8,6 +8,8 @@
 //! that are left over.
 
 #[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
 mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
@@ -18,6 +20,8 @@ mod sha_ni;
 mod split;
 
 use crate::Backend;
+#[cfg(target_arch = "x86_64")]
+use crate::backend::Sha;
 use crate::backend::Token;
 
 /// Bytes of a block.
@@ -41,6 +45,10 @@ pub const INITIAL: State = [
 /// With fewer streams than this, the sixteen lanes of AVX-512 are slower than the SHA extensions.
 #[cfg(target_arch = "x86_64")]
 const AVX512_LEAST: usize = 10;
+
+/// With fewer streams than this, the eight lanes of AVX2 are slower than one stream after the other.
+#[cfg(target_arch = "x86_64")]
+const AVX2_LEAST: usize = 4;
 
 /// With fewer streams than this, interleaved SHA extensions are as fast as the split kernel.
 #[cfg(target_arch = "x86_64")]
@@ -97,7 +105,12 @@ pub fn compress(backend: Backend, streams: &mut [Stream<'_>]) {
             sha_ni(streams);
         }
         #[cfg(target_arch = "x86_64")]
-        Token::Avx2(_) => sha_ni(streams),
+        Token::Avx2(_, Sha::Extensions) if sha_ni::is_available() => sha_ni(streams),
+        #[cfg(target_arch = "x86_64")]
+        Token::Avx2(..) => side_by_side(AVX2_LEAST, streams, |states, blocks| {
+            // SAFETY: the token exists, so this machine has AVX2.
+            unsafe { avx2::compress(states, blocks) }
+        }),
         #[cfg(target_arch = "aarch64")]
         Token::Neon(_) => neon(streams),
         _ => {}
@@ -116,7 +129,9 @@ pub fn width(backend: Backend) -> usize {
         #[cfg(target_arch = "x86_64")]
         Token::Avx512(_) => 16,
         #[cfg(target_arch = "x86_64")]
-        Token::Avx2(_) if sha_ni::is_available() => 3,
+        Token::Avx2(_, Sha::Extensions) if sha_ni::is_available() => 3,
+        #[cfg(target_arch = "x86_64")]
+        Token::Avx2(..) => 8,
         #[cfg(target_arch = "aarch64")]
         Token::Neon(_) if neon::is_available() => 3,
         _ => 1,
@@ -192,6 +207,10 @@ mod tests {
     /// A machine prefers one of the kernels: the suites may have passed over the others.
     #[test]
     fn every_kernel_is_tested_on_every_machine_that_can_run_it() {
+        if Backend::new(crate::Isa::Avx2).is_some() {
+            // SAFETY: the machine has AVX2.
+            check(|states, blocks| unsafe { avx2::compress(states, blocks) });
+        }
         if Backend::new(crate::Isa::Avx512).is_none() {
             return;
         }
