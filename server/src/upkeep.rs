@@ -59,7 +59,8 @@ async fn each(
     work: impl FnMut(&Hub) -> Result<()> + Send + 'static,
 ) {
     let work = Arc::new(std::sync::Mutex::new(work));
-    let mut tick = tokio::time::interval(every);
+    // Not at once: a server that something here ends can be reached, and told otherwise.
+    let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;

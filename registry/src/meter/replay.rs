@@ -11,14 +11,14 @@ use crate::history::{ancestors, commits, tips};
 use crate::keys;
 use crate::log;
 use crate::mark::{read_trees, revision};
-use crate::meter::past::Past;
+use crate::meter::past::{self, Old};
 use crate::meter::series::{Series, Sizes};
 use crate::meter::usage::{NamespaceUsage, RepoUsage, Usage};
 use crate::name::check_namespace;
 use crate::recipe::{Location, Recipe};
+use crate::sets::{Set, Sets};
 use crate::store::Store;
 use crate::time::seconds;
-use crate::tree::Tree;
 
 /// The number of recipes that are read at a time.
 const RECIPES: usize = 256;
@@ -87,20 +87,13 @@ fn replay(store: &Store, namespace: &str, faults: &mut Vec<String>) -> Result<Na
         }
         logs.push((at, entries));
     }
-    let past = match Past::read(&store.objects, namespace) {
-        Err(error) if error.is_integrity() => {
-            faults.push(error.to_string());
-            Past::default()
-        }
-        past => past?,
-    };
     let mut changes: Vec<(u64, Change<'_>)> = Vec::new();
     for (repo, entries) in &logs {
         changes.extend(lives(*repo, entries));
     }
     let mut files = Files::default();
-    let trees = files.read_trees(store, namespace, &past, &repos, &changes, faults)?;
-    let first = files.read_recipes(store, namespace, &past, &mut changes, faults)?;
+    let (trees, past) = files.read_trees(store, namespace, &repos, &changes, faults)?;
+    let first = files.read_recipes(store, namespace, past, &mut changes, faults)?;
     changes.sort_by_key(|(time, _)| *time);
     let mut all = Held::default();
     let mut held: Vec<Held> = repos.iter().map(|_| Held::default()).collect();
@@ -183,6 +176,7 @@ fn lives(repo: usize, entries: &[Entry]) -> Vec<(u64, Change<'_>)> {
 /// The files of a namespace and the places of their stored bytes, by numbers.
 #[derive(Default)]
 struct Files {
+    sets: Sets,
     numbers: HashMap<Digest, u32>,
     sizes: Vec<u64>,
     places: HashMap<Location, u32>,
@@ -190,7 +184,10 @@ struct Files {
 }
 
 /// The files of each tree, each once.
-type Trees = HashMap<Digest, Vec<u32>>;
+type Trees = HashMap<Digest, Set>;
+
+/// The places of recipes that were deleted, by file and name.
+type Past = HashMap<(Digest, String), Vec<Location>>;
 
 /// Where the stored bytes of each file lie.
 type Places = HashMap<u32, Rc<[u32]>>;
@@ -214,53 +211,56 @@ impl Files {
         number
     }
 
-    /// Reads the trees of all commits that ever were live.
+    fn set(&mut self, files: impl Iterator<Item = (Digest, u64)>) -> Set {
+        let numbers = files.map(|(sha256, size)| self.number(sha256, size)).collect();
+        self.sets.add(numbers)
+    }
+
+    /// Reads the trees of all commits that ever were live, and what is kept of recipes that were
+    /// deleted.
     fn read_trees(
         &mut self,
         store: &Store,
         namespace: &str,
-        past: &Past,
         repos: &[RepoUsage],
         changes: &[(u64, Change<'_>)],
         faults: &mut Vec<String>,
-    ) -> Result<Trees> {
+    ) -> Result<(Trees, Past)> {
         let lived = || {
             changes.iter().filter_map(|(_, change)| match change {
                 Change::Comes { repo, commit } => Some((*repo, *commit)),
                 _ => None,
             })
         };
-        let wanted = lived().map(|(_, commit)| commit);
-        let wanted = wanted.filter(|commit| !past.trees.contains_key(&commit.tree));
-        let read = read_trees(store, namespace, wanted)?;
-        let of = |tree: &Tree| tree.files.values().map(|file| (file.sha256, file.size)).collect();
-        let mut trees = Trees::new();
-        for (repo, commit) in lived() {
-            if trees.contains_key(&commit.tree) {
-                continue;
+        let wanted: HashSet<Digest> = lived().map(|(_, commit)| commit.tree).collect();
+        let (mut trees, mut recipes) = (Trees::new(), Past::new());
+        let done = past::read(&store.objects, namespace, |old| match old {
+            Old::Tree(tree, files) if wanted.contains(&tree) => {
+                trees.insert(tree, self.set(files.into_iter()));
             }
-            let files: Vec<(Digest, u64)> =
-                match (past.trees.get(&commit.tree), read.get(&commit.tree)) {
-                    (Some(files), _) => files.clone(),
-                    (None, Some(tree)) => of(tree),
-                    // Another copy of it may be good.
-                    (None, None) => {
-                        match Tree::read(&store.objects, namespace, commit.tree, &commit.copy) {
-                            Ok(tree) => of(&tree),
-                            Err(error) if error.is_integrity() => {
-                                let revision = revision(&repos[repo].name, commit);
-                                faults.push(format!("{revision}: {error}"));
-                                Vec::new()
-                            }
-                            Err(error) => return Err(error),
-                        }
-                    }
-                };
-            let numbers = files.into_iter().map(|(sha256, size)| self.number(sha256, size));
-            let numbers: BTreeSet<_> = numbers.collect();
-            trees.insert(commit.tree, numbers.into_iter().collect());
+            Old::Tree(..) => {}
+            Old::Recipe(file, name, places) => drop(recipes.insert((file, name), places)),
+        });
+        match done {
+            Err(error) if error.is_integrity() => faults.push(error.to_string()),
+            done => done?,
         }
-        Ok(trees)
+        let left = lived().map(|(_, commit)| commit);
+        let left: Vec<_> = left.filter(|commit| !trees.contains_key(&commit.tree)).collect();
+        read_trees(store, namespace, left.into_iter(), |commit, tree| {
+            let set = match tree {
+                Ok(tree) => self.set(tree.files.values().map(|file| (file.sha256, file.size))),
+                Err(error) => {
+                    let repo = lived().find(|(_, other)| other.tree == commit.tree);
+                    let name = repo.map_or("", |(repo, _)| &repos[repo].name);
+                    faults.push(format!("{}: {error}", revision(name, commit)));
+                    Set::default()
+                }
+            };
+            trees.insert(commit.tree, set);
+            Ok(())
+        })?;
+        Ok((trees, recipes))
     }
 
     /// Reads where the bytes of all files lie and have lain; returns where each lay first, and adds
@@ -269,7 +269,7 @@ impl Files {
         &mut self,
         store: &Store,
         namespace: &str,
-        past: &Past,
+        past: Past,
         changes: &mut Vec<(u64, Change<'_>)>,
         faults: &mut Vec<String>,
     ) -> Result<Places> {
@@ -279,8 +279,8 @@ impl Files {
             let places = places.into_iter().map(|place| files.place(place)).collect();
             found.entry(number).or_default().insert(name.into(), places);
         };
-        for ((sha256, name), places) in &past.recipes {
-            add(self, sha256, name, places.clone());
+        for ((sha256, name), places) in past {
+            add(self, &sha256, &name, places);
         }
         let listed = store.objects.list(&keys::files(namespace))?;
         let listed: Vec<_> = listed.into_iter().map(|meta| meta.key).collect();
@@ -318,7 +318,9 @@ impl Files {
 /// What is under management.
 #[derive(Default)]
 struct Held {
-    /// The number of live commits with each file.
+    /// The number of live commits with each part of sets of files.
+    parts: HashMap<u32, u64>,
+    /// The number of these parts with each file.
     files: HashMap<u32, u64>,
     /// The number of times that these files name each place.
     places: HashMap<u32, u64>,
@@ -359,9 +361,12 @@ fn change(size: &mut u64, by: u64, more: bool) {
 }
 
 impl Meter<'_> {
-    fn change(&self, held: &mut Held, commit: &Commit, tree: Option<&Vec<u32>>, more: bool) {
+    fn change(&self, held: &mut Held, commit: &Commit, tree: Option<&Set>, more: bool) {
         change(&mut held.sizes.logical, commit.bytes, more);
-        for &file in tree.into_iter().flatten() {
+        let parts = tree.into_iter().flat_map(Set::parts);
+        let parts: Vec<_> =
+            parts.filter(|part| count(&mut held.parts, **part, more)).copied().collect();
+        for &file in parts.into_iter().flat_map(|part| self.files.sets.part(part)) {
             if !count(&mut held.files, file, more) {
                 continue;
             }
