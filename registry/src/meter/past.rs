@@ -21,7 +21,7 @@ const BYTES: u64 = 64 << 20;
 /// Objects that were deleted together.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Deleted {
+pub(crate) struct Deleted {
     version: u32,
     recipes: Vec<OldRecipe>,
     trees: Vec<OldTree>,
@@ -92,6 +92,17 @@ pub(crate) fn delete(objects: &Objects, namespace: &str, condemned: &[String]) -
     Ok(())
 }
 
+/// Parses what was kept of objects that were deleted together.
+pub(crate) fn parse(key: &str, bytes: &[u8]) -> Result<Deleted> {
+    let deleted: Deleted =
+        serde_json::from_slice(bytes).map_err(|error| Error::damaged(key, error))?;
+    if deleted.version != VERSION {
+        let (what, found) = (key.into(), deleted.version);
+        return Err(Error::Version { what, found, known: VERSION });
+    }
+    Ok(deleted)
+}
+
 /// Reads what is known of the trees and recipes of a namespace that were deleted, and hands each
 /// on: no more than the bytes that are read at a time are in memory.
 pub(crate) fn read(objects: &Objects, namespace: &str, mut each: impl FnMut(Old)) -> Result<()> {
@@ -107,12 +118,7 @@ pub(crate) fn read(objects: &Objects, namespace: &str, mut each: impl FnMut(Old)
         let some: Vec<_> = some.iter().map(|meta| meta.key.clone()).collect();
         for (key, bytes) in some.iter().zip(objects.get_all(&some)?) {
             let bytes = bytes.ok_or_else(|| Error::damaged(key, "it is missing"))?;
-            let deleted: Deleted =
-                serde_json::from_slice(&bytes).map_err(|error| Error::damaged(key, error))?;
-            if deleted.version != VERSION {
-                let (what, found) = (key.into(), deleted.version);
-                return Err(Error::Version { what, found, known: VERSION });
-            }
+            let deleted = parse(key, &bytes)?;
             for OldRecipe { sha256, name, places } in deleted.recipes {
                 each(Old::Recipe(sha256, name, places));
             }
