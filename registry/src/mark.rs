@@ -89,9 +89,8 @@ impl Marked {
         let sets = &self.files.sets;
         let has = |part: u32| sets.part(part).iter().any(|&number| is_one(number));
         let parts: HashSet<u32> = (0..sets.len()).filter(|&part| has(part)).collect();
-        let lacks = move |in_use: &&InUse| {
-            !in_use.files.parts().iter().any(|part| parts.contains(part))
-        };
+        let lacks =
+            move |in_use: &&InUse| !in_use.files.parts().iter().any(|part| parts.contains(part));
         self.commits.iter().filter(lacks)
     }
 
@@ -264,9 +263,7 @@ pub(crate) fn read_trees<'a>(
 ) -> Result<()> {
     let mut seen = HashSet::new();
     let commits: Vec<_> = commits.filter(|commit| seen.insert(commit.tree)).collect();
-    let copy = |commit: &&Commit| {
-        format!("{}/{}", keys::tree(namespace, commit.tree), commit.copy)
-    };
+    let copy = |commit: &&Commit| format!("{}/{}", keys::tree(namespace, commit.tree), commit.copy);
     let mut rest = &commits[..];
     while !rest.is_empty() {
         let mut files = 0_u64;

@@ -241,13 +241,18 @@ impl Store {
             return Ok(revisions);
         }
         let mut paths: HashMap<Digest, Vec<(Digest, String)>> = HashMap::new();
-        read_trees(self, namespace, commits.iter().map(|in_use| &in_use.commit), |commit, tree| {
-            // One that is gone meanwhile is in no use.
-            let needs = tree.into_iter().flat_map(|tree| tree.files);
-            let needs = needs.filter(|(_, file)| files.contains(&file.sha256));
-            paths.insert(commit.tree, needs.map(|(path, file)| (file.sha256, path)).collect());
-            Ok(())
-        })?;
+        read_trees(
+            self,
+            namespace,
+            commits.iter().map(|in_use| &in_use.commit),
+            |commit, tree| {
+                // One that is gone meanwhile is in no use.
+                let needs = tree.into_iter().flat_map(|tree| tree.files);
+                let needs = needs.filter(|(_, file)| files.contains(&file.sha256));
+                paths.insert(commit.tree, needs.map(|(path, file)| (file.sha256, path)).collect());
+                Ok(())
+            },
+        )?;
         for in_use in commits {
             for (file, path) in paths.get(&in_use.commit.tree).into_iter().flatten() {
                 let revision = format!("{} {path}", revision(&in_use.repo, &in_use.commit));

@@ -111,7 +111,9 @@ impl Store {
             }
             // One at a time is in memory.
             let marked = mark(self, Some(&namespace), self.now()?, Duration::ZERO)?;
-            all.extend(marked.iter().map(|(name, marked)| (name.clone(), summary(marked, &listed))));
+            all.extend(
+                marked.iter().map(|(name, marked)| (name.clone(), summary(marked, &listed))),
+            );
         }
         Ok(all)
     }
