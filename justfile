@@ -69,6 +69,10 @@ measure-report:
 proof:
     scripts/proof.sh
 
+# Writes `docs/STATEMENT.md` and its page, from models of the corpus
+statement:
+    scripts/statement.sh
+
 # Measures bounds on memory and opening
 limits:
     ci/limits

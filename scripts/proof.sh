@@ -38,5 +38,5 @@ $ at1w proof check silero.proof
 $("$at1w" proof check silero.proof 2>&1)
 \`\`\`
 
-[FORMAT.md](FORMAT.md#18-a-proof) has its format, and [SECURITY.md](../SECURITY.md#a-proof) what is believed then. The root itself has to come from somebody who is trusted: a signature over it, a page, a log of a store.
+[FORMAT.md](FORMAT.md#19-a-proof) has its format, and [SECURITY.md](../SECURITY.md#a-proof) what is believed then. The root itself has to come from somebody who is trusted: a signature over it, a page, a log of a store.
 EOF2

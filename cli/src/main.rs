@@ -17,6 +17,7 @@ mod progress;
 mod report;
 mod repositories;
 mod sample;
+mod secret_key;
 mod signals;
 mod signature;
 mod sources;

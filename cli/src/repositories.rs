@@ -11,6 +11,7 @@ use clap::Args;
 
 use crate::failure::Result;
 use crate::hub::Hub;
+use crate::secret_key::SecretKey;
 
 /// Where repositories are, as the command line says it.
 #[derive(Args)]
@@ -40,15 +41,18 @@ pub(crate) enum Repositories {
 }
 
 impl Repositories {
+    /// Pushes. `key` is the one that signs: what a server says is believed as far as the key has
+    /// signed it before.
     pub(crate) fn push(
         &self,
         source: &Path,
         repo: &RepoName,
         options: &PushOptions<'_>,
+        key: Option<&SecretKey>,
     ) -> Result<Pushed> {
         match self {
             Self::Store(store) => Ok(store.push(source, repo, options)?),
-            Self::Hub(hub) => hub.push(source, repo, options),
+            Self::Hub(hub) => hub.push(source, repo, options, key),
         }
     }
 

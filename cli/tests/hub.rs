@@ -166,6 +166,16 @@ fn commits_are_signed_and_conflicts_refused() {
     assert_eq!(server.at1w(&place, &pull, &server.token).code, 3);
     server.ok(&place, &push);
     server.ok(&place, &pull);
+    // A signature vouches for no file that its owner has not seen.
+    place.write("other/extra.py", "import os");
+    server.ok(&place, &["push", "other", "HUB", "lab/minilm"]);
+    place.write("card/README.md", "# minilm");
+    let card = ["push", "card", "HUB", "lab/minilm", "--secret-key", "at1w.key"];
+    let refused = server.at1w(&place, &card, &server.token);
+    assert!(refused.code == 1 && refused.stderr.contains("extra.py"), "{}", refused.stderr);
+    server.ok(&place, &[&push[..], &["--delete"]].concat());
+    server.ok(&place, &card);
+    server.ok(&place, &pull);
     // Somebody else has changed the same file since.
     place.write("minilm/config.json", "{\"other\": 1}");
     let late = ["push", "minilm", "HUB", "lab/minilm", "--parent", &parent];

@@ -75,6 +75,9 @@ pub enum Error {
     /// The thing to make exists.
     #[error("{0} exists already")]
     Exists(String),
+    /// There is no room for one more.
+    #[error("{0}")]
+    Full(String),
     /// An object of the store is not what it should be.
     #[error("damaged {what}: {problem}")]
     Damaged {
@@ -106,6 +109,9 @@ pub enum Error {
     /// A file was packed elsewhere without a tensor that the store has lost since.
     #[error("the tensor {0} is not in the store any more: push again")]
     Outdated(String),
+    /// A file that was packed elsewhere is not what it says.
+    #[error("the packed file is not what it should be: {0}")]
+    Outline(String),
     /// The process was held up for so long that the collector gave it up.
     #[error("{0}: the push was held up for too long, and nothing was committed: push again")]
     Expired(String),
@@ -154,7 +160,7 @@ impl Error {
     /// Whether content is not what it should be: damaged, forged, or not the pinned one.
     pub fn is_integrity(&self) -> bool {
         match self {
-            Self::Damaged { .. } | Self::Log { .. } | Self::Root { .. } => true,
+            Self::Damaged { .. } | Self::Log { .. } | Self::Root { .. } | Self::Outline(_) => true,
             Self::Container(error) => error.is_integrity(),
             _ => false,
         }

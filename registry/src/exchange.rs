@@ -11,8 +11,11 @@ use crate::push::Pushed;
 use crate::stats::Summary;
 use crate::tree::File;
 
-/// The most digests that one question names.
-pub const MOST: usize = 50_000;
+/// The most keys of tensors that one question names.
+pub const TENSORS: usize = 50_000;
+
+/// The most files that one question names: each takes some requests to the store.
+pub const FILES: usize = 500;
 
 /// Asks for what a namespace has of files, by their SHA-256, and of tensors, by their keys.
 #[derive(Debug, Default, Serialize, Deserialize)]

@@ -161,16 +161,34 @@ fn parse(bytes: &[u8]) -> Option<Vec<Stored>> {
             encoder,
         })
     };
-    rows.chunks_exact(ENTRY_LEN).map(entry).collect()
+    let entries: Vec<_> = rows.chunks_exact(ENTRY_LEN).map(entry).collect::<Option<_>>()?;
+    entries.is_sorted_by_key(|stored: &Stored| stored.key).then_some(entries)
+}
+
+/// A run: entries, sorted by key.
+#[derive(Debug, Default)]
+pub(crate) struct Run(Vec<Stored>);
+
+impl Run {
+    /// Returns what it says about a tensor.
+    pub(crate) fn find(&self, key: TensorKey) -> &[Stored] {
+        let start = self.0.partition_point(|stored| stored.key < key);
+        let len = self.0[start..].partition_point(|stored| stored.key == key);
+        &self.0[start..start + len]
+    }
+
+    pub(crate) fn iter(&self) -> std::slice::Iter<'_, Stored> {
+        self.0.iter()
+    }
 }
 
 /// The runs that were read before, so that only new ones are.
 #[derive(Debug, Default)]
-pub(crate) struct Runs(Mutex<HashMap<String, Arc<Vec<Stored>>>>);
+pub(crate) struct Runs(Mutex<HashMap<String, Arc<Run>>>);
 
 impl Runs {
     /// Returns all runs of a namespace. A damaged one counts as missing.
-    pub(crate) fn load(&self, objects: &Objects, namespace: &str) -> Result<Vec<Arc<Vec<Stored>>>> {
+    pub(crate) fn load(&self, objects: &Objects, namespace: &str) -> Result<Vec<Arc<Run>>> {
         let listed = objects.list(&keys::index(namespace))?;
         let listed: Vec<_> = listed.into_iter().map(|meta| meta.key).collect();
         let missing: Vec<_> = {
@@ -184,7 +202,7 @@ impl Runs {
         known.retain(|key, _| !key.starts_with(&folder) || there.contains(key));
         for (key, bytes) in missing.into_iter().zip(read) {
             let entries = bytes.as_deref().and_then(parse).unwrap_or_default();
-            known.insert(key, Arc::new(entries));
+            known.insert(key, Arc::new(Run(entries)));
         }
         Ok(listed.iter().filter_map(|key| known.get(key).cloned()).collect())
     }
@@ -276,7 +294,7 @@ mod tests {
             write(&objects, "lab", (0..10_000).map(entry).collect()).unwrap();
         }
         let runs = Runs::default();
-        let count = |runs: Vec<Arc<Vec<Stored>>>| runs.iter().map(|run| run.len()).sum::<usize>();
+        let count = |runs: Vec<Arc<Run>>| runs.iter().map(|run| run.iter().len()).sum::<usize>();
         assert_eq!(count(runs.load(&objects, "lab").unwrap()), 100_000);
         let cold = objects.received();
         assert!(cold < 10_000_000, "{cold}");

@@ -42,6 +42,7 @@ mod repack;
 mod repair;
 mod replica;
 mod scrub;
+mod sets;
 mod stage;
 mod stats;
 mod store;

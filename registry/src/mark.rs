@@ -1,7 +1,6 @@
 //! What is in use: the commits of all logs, and everything that they name.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use at1w_container::Digest;
@@ -14,11 +13,13 @@ use crate::keys;
 use crate::log;
 use crate::recipe::{Location, Recipe};
 use crate::relocate::newest;
+use crate::sets::{Set, Sets};
 use crate::store::Store;
-use crate::tree::Tree;
+use crate::tree::{Facts, Tree};
 
-/// The number of trees that are read at a time.
+/// The number of trees that are read at a time, and of files in them.
 const TREES: usize = 256;
+const FILES: u64 = 1 << 16;
 
 /// A commit that is in use.
 #[derive(Clone, Debug)]
@@ -26,17 +27,42 @@ pub(crate) struct InUse {
     /// The repository, as its last entry names it.
     pub(crate) repo: String,
     pub(crate) commit: Commit,
-    pub(crate) tree: Arc<Tree>,
+    /// The files of its tree.
+    pub(crate) files: Set,
+    /// The length of their originals: a file counts for each of its paths.
+    pub(crate) bytes: u64,
     /// Whether the repository is private.
     pub(crate) private: bool,
     /// Whether a branch or a tag leads to it now; otherwise one did that was removed lately.
     pub(crate) current: bool,
 }
 
+/// The files of trees, by numbers. Trees themselves do not stay in memory.
+#[derive(Debug, Default)]
+struct Files {
+    all: Vec<Facts>,
+    numbers: HashMap<Facts, u32>,
+    sets: Sets,
+}
+
+impl Files {
+    fn add(&mut self, tree: &Tree) -> Set {
+        let files = tree.files.values().map(|file| {
+            *self.numbers.entry(file.facts()).or_insert_with_key(|facts| {
+                self.all.push(*facts);
+                self.all.len() as u32 - 1
+            })
+        });
+        let files = files.collect();
+        self.sets.add(files)
+    }
+}
+
 /// What is in use in a namespace.
 #[derive(Debug, Default)]
 pub(crate) struct Marked {
     pub(crate) commits: Vec<InUse>,
+    files: Files,
     /// The newest recipe of each file in use, with its key.
     pub(crate) recipes: HashMap<Digest, (String, Recipe)>,
     /// The keys of all objects in use.
@@ -50,14 +76,32 @@ pub(crate) struct Marked {
 }
 
 impl Marked {
-    fn lost_tree(&mut self, tree: Digest, revision: String, error: Error) {
+    /// Returns the files of some commits, each once for all that is said about it.
+    pub(crate) fn files(&self, of: impl Fn(&InUse) -> bool) -> impl Iterator<Item = &Facts> {
+        let sets = self.commits.iter().filter(|in_use| of(in_use)).map(|in_use| &in_use.files);
+        let numbers = self.files.sets.union(sets);
+        numbers.into_iter().map(|number| &self.files.all[number as usize])
+    }
+
+    /// Returns the commits that have none of some files.
+    pub(crate) fn without(&self, files: &HashSet<Digest>) -> impl Iterator<Item = &InUse> {
+        let is_one = |number: u32| files.contains(&self.files.all[number as usize].sha256);
+        let sets = &self.files.sets;
+        let has = |part: u32| sets.part(part).iter().any(|&number| is_one(number));
+        let parts: HashSet<u32> = (0..sets.len()).filter(|&part| has(part)).collect();
+        let lacks =
+            move |in_use: &&InUse| !in_use.files.parts().iter().any(|part| parts.contains(part));
+        self.commits.iter().filter(lacks)
+    }
+
+    fn lost_tree(&mut self, tree: Digest, lost: Vec<String>, error: Error) {
         let known = self.broken.iter_mut().find_map(|broken| match &mut broken.part {
             Part::Tree(known, revisions) if *known == tree => Some(revisions),
             _ => None,
         });
         match known {
-            Some(revisions) => revisions.push(revision),
-            None => self.broken.push(Broken { part: Part::Tree(tree, vec![revision]), error }),
+            Some(revisions) => revisions.extend(lost),
+            None => self.broken.push(Broken { part: Part::Tree(tree, lost), error }),
         }
     }
 }
@@ -178,47 +222,71 @@ fn mark_log(
     let removed = removed.into_iter().filter(|commit| !known.contains(commit.id.as_str()));
     let all = current.iter().map(|commit| (*commit, true));
     let all: Vec<_> = all.chain(removed.map(|commit| (commit, false))).collect();
-    let mut trees = read_trees(store, namespace, all.iter().map(|(commit, _)| *commit))?;
+    let (mut trees, mut lost) = (HashMap::new(), Vec::new());
+    read_trees(store, namespace, all.iter().map(|(commit, _)| *commit), |commit, tree| {
+        match tree {
+            Ok(tree) => drop(trees.insert(commit.tree, (marked.files.add(&tree), tree.bytes()))),
+            Err(error) => lost.push((commit.tree, error)),
+        }
+        Ok(())
+    })?;
+    for (tree, error) in lost {
+        // One that was removed was collected before, with a shorter grace.
+        let lost = all.iter().filter(|(commit, current)| *current && commit.tree == tree);
+        let lost: Vec<_> = lost.map(|(commit, _)| revision(&head.name, commit)).collect();
+        if !lost.is_empty() {
+            marked.lost_tree(tree, lost, error);
+        }
+    }
     for (commit, current) in all {
-        let tree = match trees.get(&commit.tree) {
-            Some(tree) => Ok(tree.clone()),
-            None => Tree::read(&store.objects, namespace, commit.tree, &commit.copy).map(Arc::new),
-        };
-        let tree = match tree {
-            // It was collected before, with a shorter grace.
-            Err(Error::Damaged { .. }) if !current => continue,
-            Err(error) if error.is_integrity() => {
-                marked.lost_tree(commit.tree, revision(&head.name, commit), error);
-                continue;
-            }
-            tree => tree?,
-        };
-        trees.insert(commit.tree, tree.clone());
-        let (repo, commit, private) = (head.name.clone(), commit.clone(), head.private);
-        marked.commits.push(InUse { repo, commit, tree, private, current });
+        let Some((files, bytes)) = trees.get(&commit.tree) else { continue };
+        marked.commits.push(InUse {
+            repo: head.name.clone(),
+            commit: commit.clone(),
+            files: files.clone(),
+            bytes: *bytes,
+            private: head.private,
+            current,
+        });
     }
     Ok(())
 }
 
-/// Reads the trees of commits, each once and side by side. Those whose named copies are missing or
-/// damaged are left out.
+/// Reads the trees of commits, each once and some of them side by side, and hands each on with the
+/// first of its commits; the error instead where no copy of it is good. No more than those that are
+/// read at a time are in memory.
 pub(crate) fn read_trees<'a>(
     store: &Store,
     namespace: &str,
     commits: impl Iterator<Item = &'a Commit>,
-) -> Result<HashMap<Digest, Arc<Tree>>> {
-    let copy = |commit: &Commit| format!("{}/{}", keys::tree(namespace, commit.tree), commit.copy);
-    let named: HashMap<_, _> = commits.map(|commit| (commit.tree, copy(commit))).collect();
-    let (digests, keys): (Vec<_>, Vec<_>) = named.into_iter().unzip();
-    let mut trees = HashMap::new();
-    for (digests, keys) in digests.chunks(TREES).zip(keys.chunks(TREES)) {
-        for (&digest, bytes) in digests.iter().zip(store.objects.get_all(keys)?) {
-            if let Some(Ok(tree)) = bytes.map(|bytes| Tree::parse(&bytes, digest)) {
-                trees.insert(digest, Arc::new(tree));
+    mut each: impl FnMut(&Commit, Result<Tree>) -> Result<()>,
+) -> Result<()> {
+    let mut seen = HashSet::new();
+    let commits: Vec<_> = commits.filter(|commit| seen.insert(commit.tree)).collect();
+    let copy = |commit: &&Commit| format!("{}/{}", keys::tree(namespace, commit.tree), commit.copy);
+    let mut rest = &commits[..];
+    while !rest.is_empty() {
+        let mut files = 0_u64;
+        let fit = rest.iter().take(TREES).take_while(|commit| {
+            files = files.saturating_add(commit.files);
+            files <= FILES
+        });
+        let (some, others) = rest.split_at(fit.count().max(1));
+        let keys: Vec<_> = some.iter().map(copy).collect();
+        for (commit, bytes) in some.iter().zip(store.objects.get_all(&keys)?) {
+            let tree = match bytes.map(|bytes| Tree::parse(&bytes, commit.tree)) {
+                Some(Ok(tree)) => Ok(tree),
+                // Another copy may be good.
+                _ => Tree::read(&store.objects, namespace, commit.tree, &commit.copy),
+            };
+            match tree {
+                Err(error) if !error.is_integrity() => return Err(error),
+                tree => each(commit, tree)?,
             }
         }
+        rest = others;
     }
-    Ok(trees)
+    Ok(())
 }
 
 fn number(key: &str) -> u64 {
@@ -236,11 +304,10 @@ fn mark_files(store: &Store, namespace: &str, marked: &mut Marked) -> Result<()>
     }
     // The files in use, and whether they are now.
     let mut wanted: HashMap<Digest, bool> = HashMap::new();
-    for InUse { commit, tree, current, .. } in &marked.commits {
+    wanted.extend(marked.files(|_| true).map(|file| (file.sha256, false)));
+    wanted.extend(marked.files(|in_use| in_use.current).map(|file| (file.sha256, true)));
+    for InUse { commit, .. } in &marked.commits {
         marked.keys.insert(format!("{}/{}", keys::tree(namespace, commit.tree), commit.copy));
-        for file in tree.files.values() {
-            *wanted.entry(file.sha256).or_default() |= current;
-        }
     }
     let mut newest = newest(&store.objects.list(&keys::files(namespace))?);
     newest.retain(|sha256, _| wanted.contains_key(sha256));

@@ -11,12 +11,14 @@ use at1w_container::{
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::index::{Samples, TensorKey};
+use crate::index::{Samples, Stored, TensorKey};
 use crate::lease::Lease;
 use crate::name::check_namespace;
+use crate::prove::pack_lens;
 use crate::stage::{ENCODER, Stage, level_name};
 use crate::store::Store;
 use crate::tree::File;
+use crate::view::Doubts;
 
 /// A packed file without the stored bytes of its tensors.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -116,9 +118,20 @@ impl Store {
         keys: &[Digest],
     ) -> Result<Vec<Option<StoredTensor>>> {
         check_namespace(namespace)?;
-        let lease = Lease::begin(&self.objects, self.times.lease)?;
-        let stage = Stage::new(self, namespace, &lease, Level::default(), &|_| true, &())?;
-        Ok(keys.iter().map(|&key| stage.stored_tensor(key)).collect())
+        // As a push does, but for its lease: it looks again at what it relies on.
+        let doubts = Doubts::load(&self.objects, namespace)?;
+        let packs = pack_lens(self, namespace)?;
+        let runs = self.runs.load(&self.objects, namespace)?;
+        let usable = |stored: &&Stored| {
+            let location = &stored.location;
+            packs.contains_key(&location.pack) && doubts.spare_place(namespace, location)
+        };
+        let find = |key: &Digest| {
+            let key = TensorKey::from_digest(*key);
+            let stored = runs.iter().flat_map(|run| run.find(key)).find(usable)?;
+            Some((stored.location.len, stored.model_len))
+        };
+        Ok(keys.iter().map(find).collect())
     }
 
     /// Stores a file that was packed elsewhere, in a namespace. `bytes` are the stored bytes of the
@@ -128,8 +141,8 @@ impl Store {
     /// # Errors
     /// [`Error::Outdated`](crate::Error::Outdated) if a tensor that does not come with the outline
     /// is not there any more, or the file is not right with it: all of them should come then;
-    /// [`Error::Damaged`](crate::Error::Damaged) for an outline
-    /// that is none; those of reading and of the store.
+    /// [`Error::Outline`](crate::Error::Outline) for an outline that is none, or is not that of
+    /// `bytes`; those of reading and of the store.
     pub fn store_outline(
         &self,
         namespace: &str,
@@ -141,7 +154,13 @@ impl Store {
         let lease = Lease::begin(&self.objects, self.times.lease)?;
         let level = Level::default();
         let mut stage = Stage::new(self, namespace, &lease, level, &|_| true, progress)?;
-        let file = stage.add_outline(outline, bytes)?;
+        let file = match stage.add_outline(outline, bytes) {
+            Ok(file) => file,
+            Err(error) => {
+                stage.discard();
+                return Err(error);
+            }
+        };
         stage.name_recipes(lease.now());
         let written = stage.write(None, &lease).and_then(|()| lease.check(namespace));
         stage.settle(written, &lease)?;

@@ -123,6 +123,14 @@ impl<'a> Packs<'a> {
         Some((key, small))
     }
 
+    /// Deletes what was written. Nobody has relied on it: its names are random, and no index and no
+    /// recipe has them. What cannot be deleted is collected.
+    pub(crate) fn discard(&mut self) {
+        let _ = self.wait(0);
+        let written = self.lens.drain().map(|(id, _)| keys::pack(self.namespace, &id));
+        let _ = self.objects.delete(&written.collect::<Vec<_>>());
+    }
+
     /// Returns the number of bytes that were written, with those that wait to be.
     pub(crate) fn written(&self) -> u64 {
         self.written

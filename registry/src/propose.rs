@@ -1,6 +1,6 @@
 //! Making proposals, closing, opening again and merging them.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::change::Change;
 use crate::entry::{Action, Proposal, Ref, Status};
@@ -11,8 +11,12 @@ use crate::log;
 use crate::name::{MAIN, RepoName};
 use crate::proposal::{check_title, open, proposal_branch};
 use crate::push::{PushOptions, Pushed};
+use crate::refs::check_room;
 use crate::store::Store;
 use crate::tree::Tree;
+
+/// The number of open proposals of a repository, and of those that keep their descriptions.
+const MANY: usize = 1_000;
 
 impl Store {
     /// Makes a proposal without changes, on a branch that begins where a branch is; returns its
@@ -25,6 +29,8 @@ impl Store {
         self.edit(repo, Action::Branch, &lease, |head, entry| {
             let found = self.resolve(head, repo, from)?;
             self.check_kept(repo, head, &found)?;
+            check_room(entry)?;
+            make_room(repo, &mut entry.proposals)?;
             let number = entry.next_proposal();
             entry.branches.insert(proposal_branch(number), found);
             entry.proposals.insert(number, proposal.clone());
@@ -115,4 +121,20 @@ impl Store {
         let options = options.merging(number, &ours.commit);
         self.apply(repo, &changes, &options)
     }
+}
+
+/// Checks that there is room for one more proposal. Each entry of the log has all of them: where
+/// there are many, those that are over lose their descriptions.
+fn make_room(repo: &RepoName, proposals: &mut BTreeMap<u64, Proposal>) -> Result<()> {
+    let over = |proposal: &&mut Proposal| proposal.status != Status::Open;
+    let (number, over) = (proposals.len(), proposals.values_mut().filter(over));
+    let ended = over.map(|proposal| {
+        if number >= MANY {
+            proposal.description.clear();
+        }
+    });
+    if number - ended.count() < MANY {
+        return Ok(());
+    }
+    Err(Error::Full(format!("{repo} has {MANY} open pull requests: close or merge some")))
 }

@@ -74,8 +74,7 @@ impl Proof {
         let (asked, others): (Vec<_>, Vec<_>) =
             marked.recipes.values().partition(|(_, recipe)| files(&recipe.sha256));
         // A recipe that is whole in itself may be of another file than trees say.
-        let all = marked.commits.iter().flat_map(|in_use| in_use.tree.files.values());
-        let strange = all.filter(|file| {
+        let strange = marked.files(|_| true).filter(|file| {
             marked.recipes.get(&file.sha256).is_some_and(|(_, recipe)| !recipe.is_of(file))
         });
         let strange: HashSet<_> = strange.map(|file| file.sha256).collect();

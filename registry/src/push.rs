@@ -15,7 +15,7 @@ use crate::lease::Lease;
 use crate::log::{self, Appended, Head, append};
 use crate::name::{MAIN, RepoName, check_path, check_ref};
 use crate::proposal::{merged, proposal_number, taken_back};
-use crate::refs::check_no_commit;
+use crate::refs::{check_no_commit, check_room};
 use crate::stage::Stage;
 use crate::store::Store;
 use crate::tree::{File, Tree};
@@ -500,6 +500,7 @@ impl Store {
             check_expected(changes, before.as_ref(), options.expected)?;
             if before.is_none() {
                 check_no_commit(changes.branch)?;
+                check_room(&entry)?;
             }
             let new = matches!(options.expected, Expected::New(_));
             if before.is_none() && !new && changes.base.0 != NOTHING && options.parent.is_none() {

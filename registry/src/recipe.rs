@@ -9,7 +9,7 @@ use miniz_oxide::inflate::decompress_to_vec_with_limit;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::tree::File;
+use crate::tree::Facts;
 use crate::{hexadecimal, keys};
 
 /// The version that this module writes and reads.
@@ -209,7 +209,7 @@ impl Recipe {
 
     /// Whether this is a recipe of what a tree says about a file. One that was stored as it was may
     /// be packed since, under a name that says weights.
-    pub(crate) fn is_of(&self, file: &File) -> bool {
+    pub(crate) fn is_of(&self, file: &Facts) -> bool {
         let root = self.packed.as_ref().map(|packed| packed.root);
         self.size == file.size && (file.root.is_none() || root == file.root)
     }

@@ -210,9 +210,6 @@ fn proven_trees(marked: &Marked, proof: &Proof) -> BTreeSet<String> {
         Part::Recipe(file) => Some(file),
         _ => None,
     }));
-    let good = marked.commits.iter().filter(|in_use| {
-        let mut files = in_use.tree.files.values();
-        in_use.current && !in_use.private && files.all(|file| !bad.contains(&file.sha256))
-    });
+    let good = marked.without(&bad).filter(|in_use| in_use.current && !in_use.private);
     good.map(|in_use| in_use.commit.tree.to_string()).collect()
 }

@@ -15,6 +15,9 @@ use crate::store::Store;
 use crate::tree::Tree;
 use crate::view::condemned;
 
+/// The number of branches and tags of a repository: each entry of its log has all of them.
+const REFS: usize = 10_000;
+
 /// The length of the name of a commit.
 const COMMIT_LEN: usize = 40;
 
@@ -48,6 +51,7 @@ impl Store {
             let found = self.resolve(head, repo, revision.name())?;
             // A commit that no ref leads to may be on its way out.
             self.check_kept(repo, head, &found)?;
+            check_room(entry)?;
             let refs = if action == Action::Tag { &mut entry.tags } else { &mut entry.branches };
             refs.insert(name.into(), found.clone());
             Ok(found)
@@ -232,6 +236,15 @@ pub(crate) fn check_no_commit(name: &str) -> Result<()> {
         return Err(Error::Name { name: name.into(), problem });
     }
     Ok(())
+}
+
+/// Checks that a repository may have one more branch or tag.
+pub(crate) fn check_room(entry: &Entry) -> Result<()> {
+    if entry.branches.len() + entry.tags.len() < REFS {
+        return Ok(());
+    }
+    let repo = &entry.name;
+    Err(Error::Full(format!("{repo} has {REFS} branches and tags: remove what is not needed")))
 }
 
 /// Checks that a branch is not that of a proposal: it begins and ends with it.

@@ -48,14 +48,9 @@ impl Store {
         let marked = mark(self, Some(namespace), lease.began, Duration::ZERO)?;
         let mut done = Repacked::default();
         let Some(marked) = marked.get(namespace) else { return Ok(done) };
-        let commits = marked.commits.iter();
-        let commits =
-            commits.filter(|commit| repo.is_none_or(|repo| commit.repo == repo.to_string()));
-        let mut wanted: Vec<_> = commits
-            .flat_map(|commit| commit.tree.files.values().map(|file| file.sha256))
-            .collect::<HashSet<_>>()
-            .into_iter()
-            .collect();
+        let of = marked.files(|commit| repo.is_none_or(|repo| commit.repo == repo.to_string()));
+        let wanted: HashSet<_> = of.map(|file| file.sha256).collect();
+        let mut wanted: Vec<_> = wanted.into_iter().collect();
         wanted.sort_by_key(|digest| digest.0);
         let name = level_name(level);
         let accept = |stored: &Stored| stored.level == name && stored.encoder == ENCODER;

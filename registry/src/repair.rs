@@ -54,6 +54,7 @@ impl Store {
                 break;
             }
         }
+        done.copied += self.mend_meter(replica, &mut done.left)?;
         // What is damaged gets its mark, so that nobody relies on it while it is.
         let scrubbed = self.scrub(&ScrubOptions::new().progress(progress))?;
         let damaged: HashSet<_> = scrubbed

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::keys;
 use crate::log::read_each;
-use crate::mark::{Broken, Marked, Part, revision, survey};
+use crate::mark::{Broken, InUse, Marked, Part, read_trees, revision, survey};
 use crate::name::RepoName;
 use crate::prove::{Proof, pack_lens};
 use crate::push::Signer;
@@ -215,10 +215,51 @@ impl Store {
         if let Some(repo) = options.repo {
             self.head(repo)?;
         }
-        for (namespace, marked) in survey(self, asked, now, Duration::ZERO, read_each)? {
-            self.scrub_namespace(&namespace, &marked, options, &mut done)?;
+        let all = match asked {
+            Some(namespace) => vec![namespace.to_owned()],
+            None => self.namespaces()?,
+        };
+        for namespace in all {
+            // One at a time is in memory.
+            let marked = survey(self, Some(&namespace), now, Duration::ZERO, read_each)?;
+            for (namespace, marked) in marked {
+                self.scrub_namespace(&namespace, &marked, options, &mut done)?;
+            }
         }
         Ok(done)
+    }
+
+    /// Returns for each of some files of a namespace the revisions that need it.
+    fn revisions(
+        &self,
+        namespace: &str,
+        commits: &[&InUse],
+        files: &HashSet<Digest>,
+    ) -> Result<HashMap<Digest, Vec<String>>> {
+        let mut revisions: HashMap<_, Vec<_>> = HashMap::new();
+        if files.is_empty() {
+            return Ok(revisions);
+        }
+        let mut paths: HashMap<Digest, Vec<(Digest, String)>> = HashMap::new();
+        read_trees(
+            self,
+            namespace,
+            commits.iter().map(|in_use| &in_use.commit),
+            |commit, tree| {
+                // One that is gone meanwhile is in no use.
+                let needs = tree.into_iter().flat_map(|tree| tree.files);
+                let needs = needs.filter(|(_, file)| files.contains(&file.sha256));
+                paths.insert(commit.tree, needs.map(|(path, file)| (file.sha256, path)).collect());
+                Ok(())
+            },
+        )?;
+        for in_use in commits {
+            for (file, path) in paths.get(&in_use.commit.tree).into_iter().flatten() {
+                let revision = format!("{} {path}", revision(&in_use.repo, &in_use.commit));
+                revisions.entry(*file).or_default().push(revision);
+            }
+        }
+        Ok(revisions)
     }
 
     fn scrub_namespace(
@@ -229,17 +270,9 @@ impl Store {
         done: &mut Scrubbed,
     ) -> Result<()> {
         let damaged_before = done.damaged.len();
-        // The revisions that need each file.
-        let mut revisions: HashMap<_, Vec<String>> = HashMap::new();
-        for in_use in &marked.commits {
-            if options.repo.is_some_and(|repo| repo.to_string() != in_use.repo) {
-                continue;
-            }
-            for (path, file) in &in_use.tree.files {
-                let revision = format!("{} {path}", revision(&in_use.repo, &in_use.commit));
-                revisions.entry(file.sha256).or_default().push(revision);
-            }
-        }
+        let is_asked =
+            |in_use: &InUse| options.repo.is_none_or(|repo| repo.to_string() == in_use.repo);
+        let files: HashSet<_> = marked.files(is_asked).map(|file| file.sha256).collect();
         let chance = RandomState::new();
         let limit = (options.sample.clamp(0.0, 1.0) * u64::MAX as f64) as u64;
         // What was proven before, where another scrub is gone on with.
@@ -253,7 +286,7 @@ impl Store {
         let wanted = |location: &Location| {
             chance.hash_one(location) <= limit && !skipped.contains(&location.pack)
         };
-        let files = |file: &Digest| revisions.contains_key(file);
+        let files = |file: &Digest| files.contains(file);
         let sizes = marked.recipes.values().map(|(_, recipe)| (recipe.sha256, recipe.size));
         options.progress.begin(sizes.filter(|(file, _)| files(file)).map(|(_, size)| size).sum());
         let lens = pack_lens(self, namespace)?;
@@ -274,6 +307,14 @@ impl Store {
         let lifted = before.iter().filter(|(location, _)| proof.is_good(location));
         let lifted: Vec<_> = lifted.flat_map(|(_, keys)| keys.clone()).collect();
         self.objects.delete(&lifted)?;
+        let broken = marked.broken.iter().filter_map(|broken| match broken.part {
+            Part::Recipe(file) => Some(file),
+            _ => None,
+        });
+        let needed: HashSet<_> = proof.bad.iter().map(|bad| bad.file).chain(broken).collect();
+        let commits: Vec<_> = marked.commits.iter().filter(|in_use| is_asked(in_use)).collect();
+        let revisions = self.revisions(namespace, &commits, &needed)?;
+        let of = |file: &Digest| revisions.get(file).cloned().unwrap_or_default();
         for broken in &marked.broken {
             done.damaged.extend(damage_of(namespace, broken, options.repo, &revisions));
         }
@@ -288,7 +329,7 @@ impl Store {
                 tensor: bad.tensor.clone(),
                 offset,
                 len,
-                ..Damage::whole(namespace, pack, &bad.problem, revisions[&bad.file].clone())
+                ..Damage::whole(namespace, pack, &bad.problem, of(&bad.file))
             });
         }
         done.damaged

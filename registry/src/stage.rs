@@ -581,6 +581,11 @@ impl<'a> Stage<'a> {
         Ok(committed)
     }
 
+    /// Deletes the packs that were written, where nothing comes of them.
+    pub(crate) fn discard(&mut self) {
+        self.packs.discard();
+    }
+
     /// Returns the name of the recipe of a file.
     pub(crate) fn recipe_name(&self, sha256: Digest) -> Option<&String> {
         self.names.get(&sha256).map(|(name, _)| name)

@@ -1,14 +1,14 @@
 //! What a store holds: sizes by namespace.
 
-use std::collections::{HashMap, HashSet};
-use std::time::SystemTime;
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime};
 
 use at1w_remote::Meta;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::keys;
-use crate::mark::Marked;
+use crate::mark::{Marked, mark};
 use crate::store::Store;
 use crate::time::rfc3339;
 
@@ -55,14 +55,9 @@ pub(crate) fn write_summary(
 }
 
 fn summary(marked: &Marked, listed: &[Meta]) -> Summary {
-    let mut unique = HashMap::new();
-    let mut trees = HashSet::new();
-    let mut logical = 0;
-    for in_use in &marked.commits {
-        logical += in_use.tree.bytes();
-        trees.insert(in_use.commit.tree);
-        unique.extend(in_use.tree.files.values().map(|file| (file.sha256, file.size)));
-    }
+    let unique: HashMap<_, _> =
+        marked.files(|_| true).map(|file| (file.sha256, file.size)).collect();
+    let logical = marked.commits.iter().fold(0_u64, |sum, in_use| sum.saturating_add(in_use.bytes));
     Summary {
         time: rfc3339(SystemTime::now()),
         repos: marked.repos,
@@ -106,14 +101,19 @@ impl Store {
     /// [`Error::Damaged`], [`Error::Log`], and those of the store.
     pub fn stats(&self) -> Result<Vec<(String, Summary)>> {
         self.require()?;
-        let marked = crate::mark::mark(self, None, self.now()?, std::time::Duration::ZERO)?;
         let mut all = Vec::new();
-        for (namespace, marked) in &marked {
+        for namespace in self.namespaces()? {
             let mut listed = Vec::new();
-            for folder in [keys::packs(namespace), keys::files(namespace), keys::trees(namespace)] {
+            for folder in
+                [keys::packs(&namespace), keys::files(&namespace), keys::trees(&namespace)]
+            {
                 listed.extend(self.objects.list(&folder)?);
             }
-            all.push((namespace.clone(), summary(marked, &listed)));
+            // One at a time is in memory.
+            let marked = mark(self, Some(&namespace), self.now()?, Duration::ZERO)?;
+            all.extend(
+                marked.iter().map(|(name, marked)| (name.clone(), summary(marked, &listed))),
+            );
         }
         Ok(all)
     }

@@ -319,7 +319,7 @@ impl Store {
     pub(crate) fn stored(&self, namespace: &str, file: &File) -> Result<(StoredFile, OpenOptions)> {
         let hint = file.recipe.as_deref();
         let recipe = Recipe::read(&self.objects, namespace, file.sha256, hint)?;
-        if !recipe.is_of(file) {
+        if !recipe.is_of(&file.facts()) {
             return Err(Error::damaged(
                 format!("recipe of {}", file.sha256),
                 "it is not what the tree says",

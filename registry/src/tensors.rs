@@ -43,12 +43,15 @@ impl Store {
 /// Those of `open`.
 pub fn tensors_of<E>(
     tree: &Tree,
-    open: impl Fn(&File) -> Result<Arc<Original>, E>,
+    mut open: impl FnMut(&File) -> Result<Arc<Original>, E>,
 ) -> Result<BTreeMap<String, TensorEntry>, E> {
     let mut tensors: BTreeMap<String, Vec<(&str, TensorEntry)>> = BTreeMap::new();
     let mut entries = BTreeMap::new();
     for (path, file) in &tree.files {
-        let original = file.root.map(|_| open(file)).transpose()?;
+        let original = match file.root {
+            Some(_) => Some(open(file)?),
+            None => None,
+        };
         let Some(Original::Packed(reader)) = original.as_deref() else {
             let (dtype, shape) = ("file".to_owned(), vec![file.size]);
             entries.insert(path.clone(), TensorEntry { dtype, shape, digest: file.sha256 });

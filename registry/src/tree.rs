@@ -27,6 +27,10 @@ impl File {
         let (size, sha256) = (content.len() as u64, Digest::of(content));
         Self { size, sha256, git: blob(content), root: None, recipe: None }
     }
+
+    pub(crate) fn facts(&self) -> Facts {
+        Facts { sha256: self.sha256, size: self.size, root: self.root }
+    }
 }
 
 /// A file of a tree.
@@ -46,6 +50,14 @@ pub struct File {
     /// The recipe that was written or found by the push. There may be a newer one.
     #[serde(skip)]
     pub(crate) recipe: Option<String>,
+}
+
+/// What trees say about a file, wherever it lies in them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Facts {
+    pub(crate) sha256: Digest,
+    pub(crate) size: u64,
+    pub(crate) root: Option<Digest>,
 }
 
 /// The pinned part of a tree, as it is stored.

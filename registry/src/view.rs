@@ -60,7 +60,8 @@ impl Doubts {
             && recipe.locations().all(|location| self.spare_place(namespace, &location))
     }
 
-    fn spare_place(&self, namespace: &str, location: &Location) -> bool {
+    /// Whether stored bytes are beyond doubt as far as they are there.
+    pub(crate) fn spare_place(&self, namespace: &str, location: &Location) -> bool {
         !self.condemned.contains(&keys::pack(namespace, &location.pack))
             && !self.marks.contains_key(location)
     }

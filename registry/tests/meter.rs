@@ -16,6 +16,19 @@ use at1w_registry::{
 use at1w_remote::Objects;
 use common::{Hooked, Place, Random, model};
 
+#[test]
+fn a_name_that_is_taken_again_has_sizes_of_its_own() {
+    let place = Place::new();
+    place.push("lab/x", &[("a", vec![1; 1000])]);
+    place.real().remove(&"lab/x".parse().unwrap()).unwrap();
+    place.push("lab/X", &[("b", vec![2; 10])]);
+    let usage = place.real().usage(None).unwrap();
+    let [repo] = &usage.namespaces[0].repos[..] else { panic!("{usage:?}") };
+    assert_eq!((repo.name.as_str(), repo.last.end().unique), ("lab/X", 10));
+    assert!(repo.last.steps().iter().all(|(_, sizes)| sizes.unique <= 10), "{usage:?}");
+    assert_eq!(repo.series.end(), repo.last.end());
+}
+
 /// The number of steps of the random history.
 const STEPS: usize = 1_000;
 

@@ -89,6 +89,41 @@ fn what_was_lost_or_was_never_there_is_asked_for() {
 }
 
 #[test]
+fn what_is_damaged_is_marked_and_healed_by_the_copy_that_comes() {
+    let place = Place::new();
+    let store = place.store();
+    store.init().unwrap();
+    let first = model(&[("a", 1, 5000)], "x");
+    let (outline, bytes) = packed(&first, &HashMap::new());
+    commit(&store, &put(&store, &outline, &bytes).unwrap());
+    let second = model(&[("a", 1, 5000), ("b", 2, 3000)], "y");
+    let known = known(&store, &second);
+    assert_eq!(known.len(), 1);
+    let (outline, rest) = packed(&second, &known);
+    // Bytes that are not what they should be leave nothing, and say nothing about others.
+    let packs = place.keys("packs/lab");
+    let mut wrong = rest.clone();
+    wrong[9] ^= 1;
+    assert!(put(&store, &outline, &wrong).is_err());
+    assert_eq!(place.keys("packs/lab"), packs);
+    assert!(place.keys("scrub/lab/marks").is_empty());
+    let path = place.root().join(&packs[0]);
+    let mut damaged = std::fs::read(&path).unwrap();
+    damaged.iter_mut().for_each(|byte| *byte ^= 1);
+    std::fs::write(path, damaged).unwrap();
+    assert!(place.pulled("lab/m").is_err());
+    assert!(matches!(put(&store, &outline, &rest), Err(Error::Outdated(_))));
+    assert_eq!(place.keys("scrub/lab/marks").len(), 1);
+    assert_eq!(place.keys("packs/lab"), packs);
+    // Nobody relies on it any more.
+    assert!(self::known(&store, &second).is_empty());
+    let (outline, bytes) = packed(&second, &HashMap::new());
+    put(&store, &outline, &bytes).unwrap();
+    assert_eq!(place.pulled("lab/m").unwrap()["m.safetensors"], first);
+    assert!(place.keys("scrub/lab/marks").is_empty());
+}
+
+#[test]
 fn damaged_and_forged_outlines_are_refused() {
     let place = Place::new();
     let store = place.store();

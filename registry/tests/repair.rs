@@ -6,7 +6,7 @@ mod common;
 use std::fs;
 use std::path::PathBuf;
 
-use at1w_registry::{CollectOptions, ScrubOptions, Scrubbed, Store};
+use at1w_registry::{AuditOptions, CollectOptions, ScrubOptions, Scrubbed, Store};
 use common::{Place, files, model, owned};
 use miniz_oxide::deflate::compress_to_vec;
 use miniz_oxide::inflate::decompress_to_vec;
@@ -89,6 +89,41 @@ fn every_object_that_is_damaged_or_gone_comes_back() {
             }
         }
     }
+}
+
+#[test]
+fn what_the_meter_has_comes_back() {
+    let place = Place::new();
+    place.push("lab/one", &weights("one"));
+    place.push("lab/two", &[("readme", b"2".to_vec())]);
+    place.real().remove(&"lab/two".parse().unwrap()).unwrap();
+    let grace = CollectOptions::new().grace(std::time::Duration::ZERO);
+    place.real().collect(&grace).unwrap();
+    let replica = replica(&place);
+    let whole = files(&place.root());
+    let keys = [place.keys("meter/"), place.keys("past/")].concat();
+    let records = |keys: &[String]| keys.iter().filter(|key| key.starts_with("meter/")).count();
+    assert!(keys.len() >= 4, "{keys:?}");
+    let other = Place::new();
+    other.push("lab/other", &weights("other"));
+    for key in keys {
+        let path = place.root().join(&key);
+        for gone in [false, true] {
+            match gone {
+                true => fs::remove_file(&path).unwrap(),
+                false => fs::write(&path, &whole[&key][1..]).unwrap(),
+            }
+            // Another store has records of its own.
+            let before = place.keys("");
+            let done = place.real().repair(&other.real(), &()).unwrap();
+            assert_eq!((done.copied, place.keys("meter/").len()), (0, records(&before)), "{key}");
+            let done = place.real().repair(&replica, &()).unwrap();
+            assert_eq!((done.copied, done.left.len()), (1, 0), "{key} {done:?}");
+            assert_eq!(fs::read(&path).unwrap(), whole[&key], "{key}");
+        }
+    }
+    assert!(place.real().audit(&AuditOptions::new()).unwrap().broken.is_none());
+    assert!(place.real().usage(None).unwrap().faults.is_empty());
 }
 
 #[test]

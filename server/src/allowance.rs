@@ -1,7 +1,7 @@
 //! What a namespace may hold.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use at1w_container::Digest;
@@ -12,12 +12,25 @@ use crate::error::{Answer, Problem};
 /// How long the files of a namespace are believed to be those that others have not changed.
 const FRESH: Duration = Duration::from_secs(60);
 
-/// The files of a namespace, with their lengths.
+/// How long a file counts that no commit names: so long the collector keeps it.
+const KEPT: Duration = Duration::from_secs(28 * 24 * 3600);
+
+/// Files with their lengths.
 type Files = HashMap<Digest, u64>;
 
-/// The namespaces with an allowance, as they were when their files were last added up.
+/// The namespaces with an allowance.
 #[derive(Default)]
-pub(crate) struct Allowances(Mutex<HashMap<String, (Instant, Arc<Files>)>>);
+pub(crate) struct Allowances(Mutex<HashMap<String, Held>>);
+
+/// What a namespace holds.
+#[derive(Default)]
+struct Held {
+    /// The files of its commits, and when they were added up.
+    files: Option<(Instant, Arc<Files>)>,
+    /// The files that were stored here and that no commit named when it was last looked, and when
+    /// they came.
+    waiting: HashMap<Digest, (Instant, u64)>,
+}
 
 impl Allowances {
     /// Checks that a namespace of a store may hold more files, where it may hold `quota` bytes.
@@ -29,36 +42,61 @@ impl Allowances {
         new: &[(Digest, u64)],
     ) -> Answer<()> {
         let files = self.files_of(store, namespace)?;
-        let held: u64 = files.values().sum();
-        let new: Files =
-            new.iter().copied().filter(|(file, _)| !files.contains_key(file)).collect();
-        let added = new.values().fold(0_u64, |sum, len| sum.saturating_add(*len));
-        if added == 0 || held.saturating_add(added) <= quota {
+        let waiting = self.waiting(namespace, &files);
+        let sum = |files: &Files| files.values().fold(0_u64, |sum, len| sum.saturating_add(*len));
+        let (held, uploads) = (sum(&files), sum(&waiting));
+        let is_new = |file: &Digest| !files.contains_key(file) && !waiting.contains_key(file);
+        let added = sum(&new.iter().copied().filter(|(file, _)| is_new(file)).collect());
+        if added == 0 || held.saturating_add(uploads).saturating_add(added) <= quota {
             return Ok(());
         }
+        let uploads = match uploads {
+            0 => String::new(),
+            _ => format!(" and {uploads} in uploads that no commit names"),
+        };
         Err(Problem::too_large(format!(
-            "The namespace {namespace} may hold {quota} bytes. It holds {held}, and this would add \
-             {added}: remove what is not needed, or ask the administrator for more"
+            "The namespace {namespace} may hold {quota} bytes. It holds {held}{uploads}, and this \
+             would add {added}: remove what is not needed, or ask the administrator for more"
         )))
     }
 
+    /// Notes a file that was stored in a namespace, and that no commit names yet.
+    pub(crate) fn note(&self, namespace: &str, file: Digest, len: u64) {
+        let mut held = self.lock();
+        let waiting = &mut held.entry(namespace.into()).or_default().waiting;
+        waiting.insert(file, (Instant::now(), len));
+    }
+
+    /// Returns the files of a namespace that wait for a commit.
+    fn waiting(&self, namespace: &str, committed: &Files) -> Files {
+        let mut held = self.lock();
+        let Some(Held { waiting, .. }) = held.get_mut(namespace) else { return Files::new() };
+        waiting.retain(|file, (since, _)| since.elapsed() < KEPT && !committed.contains_key(file));
+        waiting.iter().map(|(file, (_, len))| (*file, *len)).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Held>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn files_of(&self, store: &Store, namespace: &str) -> Answer<Arc<Files>> {
-        let known = |held: &HashMap<String, (Instant, Arc<Files>)>| {
-            let (since, files) = held.get(namespace)?;
-            (since.elapsed() < FRESH).then(|| Arc::clone(files))
-        };
-        let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(files) = known(&lock()) {
+        let known = self.lock().get(namespace).and_then(|held| held.files.clone());
+        if let Some((since, files)) = known
+            && since.elapsed() < FRESH
+        {
             return Ok(files);
         }
         let since = Instant::now();
         let files = Arc::new(store.live_files(namespace)?);
-        lock().insert(namespace.into(), (since, Arc::clone(&files)));
+        let mut held = self.lock();
+        held.entry(namespace.into()).or_default().files = Some((since, Arc::clone(&files)));
         Ok(files)
     }
 
-    /// Forgets what a namespace holds: it was changed here.
+    /// Forgets what the commits of a namespace hold: they were changed here.
     pub(crate) fn forget(&self, namespace: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(namespace);
+        if let Some(held) = self.lock().get_mut(namespace) {
+            held.files = None;
+        }
     }
 }

@@ -39,7 +39,7 @@ const SHORTEST: usize = 7;
 pub(crate) const MESSAGE: usize = 64 << 10;
 
 /// The largest number of changes in a commit.
-const CHANGES: usize = 100_000;
+pub(crate) const CHANGES: usize = 100_000;
 
 /// Says for each file how it is to be uploaded, and what is there now.
 pub(crate) async fn preupload(call: Arc<Call>, id: RepoId, revision: String, body: Body) -> Answer {

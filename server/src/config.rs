@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use at1w_container::Level;
 use at1w_registry::{Billed, Price};
+use reqwest::Url;
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
@@ -304,15 +305,20 @@ impl Config {
     }
 
     fn parse(text: &str) -> Result<Self, String> {
-        let config: Self = toml::from_str(text).map_err(|error| error.to_string())?;
+        let mut config: Self = toml::from_str(text).map_err(|error| error.to_string())?;
         let url = &config.public_url;
-        if !url.is_empty() && !url.starts_with("http://") && !url.starts_with("https://") {
-            return Err(format!("public_url = {url:?} does not begin with http:// or https://"));
+        if !url.is_empty() {
+            // As browsers write it: in small letters, and without a port that goes without saying.
+            let parsed =
+                Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+            let problem = || format!("public_url = {url:?} is no address of http:// or https://");
+            let url = parsed.ok_or_else(problem)?.to_string();
+            config.public_url = url.trim_end_matches('/').into();
         }
         if !config.meter.price.is_empty() {
             Price::parse(&config.meter.price).map_err(|error| format!("price: {error}"))?;
         }
-        Ok(Self { public_url: url.trim_end_matches('/').into(), ..config })
+        Ok(config)
     }
 
     /// Returns the folder of the secrets of a store.
@@ -360,7 +366,7 @@ mod tests {
         let config = Config::parse("").unwrap();
         assert!(config.listen.ip().is_loopback());
         assert_eq!(config.anonymous, Anonymous::Loopback);
-        let text = "public_url = \"https://hub.test/\"\nlevel = \"fast\"\n[limits]\ncommit = 5";
+        let text = "public_url = \"HTTPS://Hub.test:443/\"\nlevel = \"fast\"\n[limits]\ncommit = 5";
         let config = Config::parse(text).unwrap();
         assert_eq!(config.public_url, "https://hub.test");
         assert_eq!(config.limits.commit, 5);

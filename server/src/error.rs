@@ -199,6 +199,12 @@ impl From<at1w_registry::Error> for Problem {
             Store::Conflict { .. } => Self::new(StatusCode::PRECONDITION_FAILED, error.to_string()),
             Store::Exists(_) | Store::Collected(_) => Self::conflict(error.to_string()),
             Store::Expired(_) | Store::Unknown { .. } => Self::busy(error.to_string()),
+            // A push relied on what is not there any more, or is damaged.
+            Store::Outdated(_) => Self::conflict(error.to_string()).code("Outdated"),
+            Store::Outline(_) => Self::bad(error.to_string()),
+            Store::Full(_) => Self::too_large(error.to_string()),
+            // The one who asked has signed something else.
+            Store::Unfit(_) => Self::new(StatusCode::PRECONDITION_FAILED, error.to_string()),
             Store::Remote(_) | Store::NoStore(_) => {
                 Self::busy("The store does not answer: try again").because(error)
             }

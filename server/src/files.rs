@@ -18,7 +18,7 @@ use crate::hub::Hub;
 use crate::mirror::ensure;
 use crate::packed;
 use crate::reads::ReadOf;
-use crate::revision::{find, find_stored};
+use crate::revision::{check_signed, find};
 use crate::send::{Read, Wanted, common, respond, send, wanted};
 
 /// Files that are stored as they are and have at most this many bytes are verified as a whole
@@ -63,9 +63,7 @@ pub(crate) async fn answer(
         let entry = call.who.read(hub, &id)?;
         let found = find(hub, &id, &entry, &revision)?;
         let tree = hub.tree(&id.repo.namespace, &found)?;
-        if let Some(signers) = &hub.signers {
-            signers.check(&hub.store, &id, &find_stored(hub, &id, &entry, &revision)?, &tree)?;
-        }
+        check_signed(hub, &id, &entry, &revision, &tree)?;
         let file = tree.files.get(&path).cloned();
         let commit = found.commit;
         let file = file.ok_or_else(|| {

@@ -66,6 +66,8 @@ pub(crate) struct Hub {
     pub(crate) decoding: Arc<Semaphore>,
     /// The pages that are made: no download waits for them.
     pub(crate) pages: Arc<Semaphore>,
+    /// The questions of what there is.
+    pub(crate) asking: Slots,
     /// The memory for bodies.
     pub(crate) memory: Memory,
     pub(crate) requests: Rate,
@@ -92,10 +94,24 @@ pub(crate) struct Hub {
 impl Hub {
     /// Checks that a namespace may hold more files.
     pub(crate) fn check_allowance(&self, namespace: &str, new: &[(Digest, u64)]) -> Answer<()> {
-        let quotas = &self.config.quotas;
-        match quotas.get(namespace).or_else(|| quotas.get("*")) {
-            Some(&quota) => self.allowances.check(&self.store, quota, namespace, new),
+        match self.quota(namespace) {
+            Some(quota) => self.allowances.check(&self.store, quota, namespace, new),
             None => Ok(()),
+        }
+    }
+
+    /// Returns what a namespace may hold, where that is limited.
+    fn quota(&self, namespace: &str) -> Option<u64> {
+        let quotas = &self.config.quotas;
+        quotas.get(namespace).or_else(|| quotas.get("*")).copied()
+    }
+
+    /// Notes a file that is stored now, with bytes that are good: it counts before a commit names
+    /// it.
+    pub(crate) fn note_stored(&self, namespace: &str, file: &File) {
+        self.lift_damage(namespace, file.sha256);
+        if self.quota(namespace).is_some() {
+            self.allowances.note(namespace, file.sha256, file.size);
         }
     }
 
@@ -130,6 +146,7 @@ impl Hub {
             committing: Arc::new(Semaphore::new(config.limits.packing.max(1))),
             decoding: Arc::new(Semaphore::new(decoding)),
             pages: Arc::new(Semaphore::new(decoding)),
+            asking: Slots::new(decoding),
             memory: Memory::new(config.limits.memory),
             requests: Rate::new("api", config.limits.requests),
             strangers: Rate::new("api", config.limits.requests),

@@ -12,7 +12,7 @@ use crate::error::{Answer, Problem};
 use crate::hub::Hub;
 
 /// The longest header of a file that is packed, in bytes. Opening one takes many times its length.
-const HEADER: u64 = 25 << 20;
+pub(crate) const HEADER: u64 = 25 << 20;
 
 /// Stores a file whose SHA-256 was checked.
 pub(crate) fn keep(
@@ -30,7 +30,7 @@ pub(crate) fn keep(
     if stored.sha256 != sha256 {
         return Err(Problem::internal("a staged file is another one than before"));
     }
-    hub.lift_damage(namespace, sha256);
+    hub.note_stored(namespace, &stored);
     Ok(stored)
 }
 

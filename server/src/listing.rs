@@ -13,7 +13,7 @@ use crate::address::{Kind, RepoId, decode, encode};
 use crate::call::{Call, json as answer, parse};
 use crate::error::{Answer, Problem, header_value};
 use crate::files::{etag, is_large, pointer};
-use crate::revision::{find, find_stored, is_hidden, upstream_names};
+use crate::revision::{check_signed, find, find_stored, is_hidden, upstream_names};
 
 /// The number of entries of a page. Some clients follow no pages.
 const PAGE: usize = 5000;
@@ -125,7 +125,10 @@ pub(crate) fn info(call: &Call, id: &RepoId, revision: Option<&str>) -> Answer {
         object["tags"] = json!(["safetensors"]);
     }
     let expanded: Vec<_> = call.query.all("expand").chain(call.query.all("expand[]")).collect();
-    if expanded.contains(&"safetensors") {
+    let named = revision.unwrap_or(at1w_registry::MAIN);
+    if expanded.contains(&"safetensors")
+        && check_signed(&call.hub, id, &entry, named, &tree).is_ok()
+    {
         let counts = parameters(call, id, &tree)?;
         let total = counts.values().fold(0, |sum: u64, count| sum.saturating_add(*count));
         object["safetensors"] = json!({ "parameters": counts, "total": total });
@@ -344,6 +347,7 @@ pub(crate) fn headers(call: &Call, id: &RepoId, path: &str) -> Answer<Response<B
     let revision = call.query.get("revision").unwrap_or(at1w_registry::MAIN);
     let found = find(&call.hub, id, &entry, revision)?;
     let tree = call.hub.tree(&id.repo.namespace, &found)?;
+    check_signed(&call.hub, id, &entry, revision, &tree)?;
     let (index, shards) = index(call, id, &tree, path)?;
     let folder = path.rfind('/').map_or(0, |at| at + 1);
     // Headers are JSON already: they are copied as they are.

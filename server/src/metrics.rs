@@ -1,8 +1,10 @@
 //! Numbers for Prometheus. No label names a repository or a token.
 
+use std::collections::HashSet;
+use std::mem;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -63,6 +65,8 @@ pub(crate) struct Metrics {
     received: Counter,
     failures: Family<Where, Counter>,
     storage: Family<Stored, Gauge>,
+    /// The namespaces that it has.
+    namespaces: Mutex<HashSet<String>>,
     scrubbed: Gauge<f64, AtomicU64>,
     freed: Counter,
     store: Family<Sent, Counter>,
@@ -79,6 +83,7 @@ impl Metrics {
             received: Counter::default(),
             failures: Family::default(),
             storage: Family::default(),
+            namespaces: Mutex::default(),
             scrubbed: Gauge::default(),
             freed: Counter::default(),
             store: Family::default(),
@@ -154,14 +159,22 @@ impl Metrics {
 
     /// Sets what namespaces hold.
     pub(crate) fn set_storage<'a>(&self, namespaces: impl Iterator<Item = (&'a str, Sizes)>) {
-        self.storage.clear();
+        let mut before = self.namespaces.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut gone = mem::take(&mut *before);
         for (namespace, sizes) in namespaces {
+            gone.remove(namespace);
+            before.insert(namespace.to_owned());
             let kinds =
                 [("logical", sizes.logical), ("unique", sizes.unique), ("stored", sizes.stored)];
             for (kind, bytes) in kinds {
                 let labels = Stored { namespace: namespace.into(), kind };
                 self.storage.get_or_create(&labels).set(i64::try_from(bytes).unwrap_or(i64::MAX));
             }
+        }
+        for (namespace, kind) in
+            gone.iter().flat_map(|gone| ["logical", "unique", "stored"].map(|kind| (gone, kind)))
+        {
+            self.storage.remove(&Stored { namespace: namespace.clone(), kind });
         }
     }
 

@@ -5,9 +5,9 @@ use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use at1w_container::Digest;
+use at1w_container::{Digest, Error as Packing, Limits};
 use at1w_registry::exchange::{
-    Committed, Described, History, Listed, MOST, Named, Question, Stock, Wish,
+    Committed, Described, FILES, History, Listed, Named, Question, Stock, TENSORS, Wish,
 };
 use at1w_registry::{
     Change, Error as StoreError, Expected, Outline, PushOptions, Revision, Signer, check_ref,
@@ -17,16 +17,17 @@ use axum::body::Body;
 use axum::http::{Method, StatusCode};
 use serde_json::json;
 use tempfile::NamedTempFile;
+use tracing::warn;
 
 use crate::access::Who;
 use crate::address::RepoId;
 use crate::body::{Quota, SHORT, Spooled, read, spool};
 use crate::call::{Call, blocking, json as answer_with, parse, worked};
-use crate::commit::{LINE, MESSAGE, apply};
+use crate::commit::{CHANGES, LINE, MESSAGE, apply};
 use crate::error::{Answer, Problem};
 use crate::files;
 use crate::hub::INDEX;
-use crate::keep::keep;
+use crate::keep::{HEADER, keep};
 use crate::manage::{check_new, record};
 use crate::mirror::ensure;
 use crate::revision::{find, find_stored};
@@ -115,11 +116,13 @@ fn tree(call: &Call, id: &RepoId, revision: &str) -> Answer {
 /// Says what a namespace has of files and tensors.
 async fn missing(call: Arc<Call>, namespace: String, body: Body) -> Answer {
     let body = read(&call, body, SHORT).await?;
-    blocking(move || {
+    let (hub, token) = (Arc::clone(&call.hub), token_of(&call));
+    let work = move || {
         call.who.write_namespace(&call.hub, &namespace)?;
         let asked: Question = parse(&body)?;
-        if asked.files.len() + asked.tensors.len() > MOST {
-            return Err(Problem::too_large(format!("More than {MOST} digests")));
+        if asked.files.len() > FILES || asked.tensors.len() > TENSORS {
+            let message = format!("More than {FILES} files, or {TENSORS} tensors");
+            return Err(Problem::too_large(message));
         }
         let digest = |text: &String| -> Answer<Digest> {
             text.parse().map_err(|_| Problem::bad(format!("{text:?} is no SHA-256")))
@@ -139,8 +142,8 @@ async fn missing(call: Arc<Call>, namespace: String, body: Body) -> Answer {
             false => store.known_tensors(&namespace, &keys)?,
         };
         Ok(answer_with(&Stock { files, tensors }))
-    })
-    .await
+    };
+    hub.asking.worked(&token, work).await
 }
 
 /// Returns a number of the query.
@@ -189,20 +192,34 @@ async fn packed(call: Arc<Call>, namespace: String, body: Body) -> Answer {
         let mut rest = Vec::new();
         input.read_to_end(&mut rest)?;
         let (tail, outline) = rest.split_at(tail as usize);
+        // Files that come by other ways are held to the same header and the same length.
+        let limits = Limits::default()
+            .index_len(HEADER.saturating_add(tail.len() as u64))
+            .original_len(call.hub.config.limits.largest());
         let outline = parse::<Outline>(outline)?.with_tail(tail.to_vec());
+        drop(rest);
         input.rewind()?;
-        let stored =
-            call.hub.store.store_outline(&namespace, &outline, &mut input.take(bytes), &());
-        let stored = stored.map_err(|error| match error {
-            StoreError::Outdated(_) => Problem::conflict(error.to_string()).code("Outdated"),
-            // The bytes are those of the caller.
-            error if error.is_integrity() => Problem::bad(format!("The packed file: {error}")),
-            error => error.into(),
-        })?;
-        call.hub.lift_damage(&namespace, stored.sha256);
+        let store = call.store().limits(limits);
+        let original = store.original_of(&outline).map_err(refused)?;
+        call.hub.check_allowance(&namespace, &[original])?;
+        let stored = store.store_outline(&namespace, &outline, &mut input.take(bytes), &());
+        let stored = stored.map_err(refused)?;
+        call.hub.note_stored(&namespace, &stored);
         Ok(answer_with(&stored))
     };
     hub.packing.worked(&token, work).await
+}
+
+/// Returns the answer about a file that was packed elsewhere, and was not stored.
+fn refused(error: StoreError) -> Problem {
+    match &error {
+        StoreError::Container(large) if matches!(large.innermost(), Packing::Limit { .. }) => {
+            return Problem::too_large(large.to_string()).code("Limit");
+        }
+        StoreError::Outdated(_) => warn!(%error, "a push relied on what is gone or damaged"),
+        _ => {}
+    }
+    error.into()
 }
 
 /// Makes a commit, and the repository if there is none.
@@ -225,6 +242,9 @@ fn make(call: &Call, id: &RepoId, body: &Spooled) -> Answer {
     }
     if wish.message.len() > MESSAGE {
         return Err(Problem::too_large(format!("The message has more than {MESSAGE} bytes")));
+    }
+    if wish.files.len() + wish.removed.len() > CHANGES {
+        return Err(Problem::too_large(format!("More than {CHANGES} changes")));
     }
     let entry = match hub.store.entry(&id.repo) {
         Err(StoreError::NoRepo { .. }) => None,
@@ -311,7 +331,7 @@ fn small(input: &mut impl Read, folder: &Path, len: u64, sha256: Digest) -> Answ
     if len > SHORT {
         return Err(Problem::too_large("A file within a commit is too large"));
     }
-    let mut content = Vec::with_capacity(len as usize);
+    let mut content = Vec::new();
     input.take(len).read_to_end(&mut content)?;
     if content.len() as u64 != len || Digest::of(&content) != sha256 {
         return Err(Problem::bad("A file within the commit is not what its SHA-256 says"));
@@ -331,7 +351,7 @@ fn edit(call: &Call, id: RepoId, what: &str, named: Named) -> Answer {
         call.who.write(hub, &id)?;
     }
     record(call, what, &id, json!({ "revision": named.revision, "name": named.name }))?;
-    let store = hub.store.acting_as(call.who.name());
+    let store = call.store();
     let revision = Revision { repo: id.repo, revision: named.revision };
     let found = match what {
         "tag" => Some(store.tag(&revision, &named.name)?),

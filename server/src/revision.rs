@@ -1,6 +1,6 @@
 //! Revisions as clients name them.
 
-use at1w_registry::{Entry, Ref, Revision, check_ref, proposal_branch, proposal_number};
+use at1w_registry::{Entry, Ref, Revision, Tree, check_ref, proposal_branch, proposal_number};
 
 use crate::address::{RepoId, is_commit};
 use crate::error::{Answer, Problem};
@@ -71,6 +71,18 @@ pub(crate) fn find_stored(hub: &Hub, id: &RepoId, entry: &Entry, revision: &str)
     let name = stored(revision)?;
     let upstream = hub.owner(&id.repo.namespace)? == Some(Owner::Upstream);
     resolve(hub, id, entry, if upstream { of_upstream(&name) } else { name })
+}
+
+/// Checks that a revision is signed, where that is asked for.
+pub(crate) fn check_signed(
+    hub: &Hub,
+    id: &RepoId,
+    entry: &Entry,
+    revision: &str,
+    tree: &Tree,
+) -> Answer<()> {
+    let Some(signers) = &hub.signers else { return Ok(()) };
+    signers.check(&hub.store, id, &find_stored(hub, id, entry, revision)?, tree)
 }
 
 /// Returns what was fetched from upstream, by the names that commits have there.

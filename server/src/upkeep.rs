@@ -6,12 +6,13 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use at1w_container::Progress;
-use at1w_registry::{Record, ScrubOptions, Signer, Summary, parse_time};
+use at1w_registry::{Record, ScrubOptions, Scrubbed, Signer, Summary, parse_time};
 use rayon::ThreadPoolBuilder;
 use tracing::{error, info, warn};
 
 use crate::error::{Answer, Error, Problem, Result};
 use crate::hub::Hub;
+use crate::scrub::Running;
 
 /// How often it is looked whether there is something to do, in seconds, at most.
 const EVERY: u64 = 60;
@@ -59,7 +60,8 @@ async fn each(
     work: impl FnMut(&Hub) -> Result<()> + Send + 'static,
 ) {
     let work = Arc::new(std::sync::Mutex::new(work));
-    let mut tick = tokio::time::interval(every);
+    // Not at once: a server that something here ends can be reached, and told otherwise.
+    let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
@@ -133,8 +135,13 @@ fn scrub_if_due(hub: &Hub) -> Result<()> {
         if now.saturating_sub(end) < every {
             break;
         }
+        // One that was started on a page goes first.
+        let Some(running) = hub.scrubs.begin() else { break };
+        let _end = hub.scrubs.end();
+        info!(namespace, "a scrub begins, or goes on");
+        let options = ScrubOptions::new().namespace(namespace.as_str()).resume(true);
         // One that fails keeps no other one waiting.
-        if let Err(error) = scrub(hub, &namespace) {
+        if let Err(error) = scrub(hub, options, running) {
             error!(namespace, %error, "a scrub failed");
         }
         scrubbed(hub)?;
@@ -142,17 +149,12 @@ fn scrub_if_due(hub: &Hub) -> Result<()> {
     Ok(())
 }
 
-/// Scrubs a namespace, at the rate of the configuration.
-fn scrub(hub: &Hub, namespace: &str) -> Result<()> {
-    info!(namespace, "a scrub begins, or goes on");
-    let pace =
-        Pace { began: Instant::now(), done: Default::default(), rate: hub.config.scrub.rate };
+/// Scrubs at the rate of the configuration.
+fn scrub(hub: &Hub, options: ScrubOptions<'_>, progress: Running) -> Result<Scrubbed> {
+    let (began, rate) = (Instant::now(), hub.config.scrub.rate);
+    let pace = Pace { began, done: Default::default(), rate, progress };
     let signer = signer(hub);
-    let options = ScrubOptions::new()
-        .namespace(namespace)
-        .resume(true)
-        .sign(signer.as_deref())
-        .progress(&pace);
+    let options = options.sign(signer.as_deref()).progress(&pace);
     // It sleeps on its own threads: those of all others are the clients'.
     let threads = ThreadPoolBuilder::new().num_threads(SCRUBBING).build();
     let threads = threads.map_err(|error| Error::Io {
@@ -163,7 +165,7 @@ fn scrub(hub: &Hub, namespace: &str) -> Result<()> {
     hub.metrics.refuted("scrub", done.damaged.len() as u64);
     for damage in &done.damaged {
         error!(
-            namespace,
+            namespace = damage.namespace,
             object = damage.pack,
             offset = damage.offset,
             tensor = damage.tensor,
@@ -174,10 +176,10 @@ fn scrub(hub: &Hub, namespace: &str) -> Result<()> {
     }
     let (bytes, damaged) = (done.bytes, done.damaged.len());
     match damaged {
-        0 => info!(namespace, bytes, "a scrub has ended"),
-        _ => warn!(namespace, bytes, damaged, "a scrub has ended: repair the store"),
+        0 => info!(bytes, "a scrub has ended"),
+        _ => warn!(bytes, damaged, "a scrub has ended: repair the store"),
     }
-    Ok(())
+    Ok(done)
 }
 
 /// Holds work to a number of bytes a second.
@@ -186,10 +188,16 @@ struct Pace {
     done: std::sync::atomic::AtomicU64,
     /// 0 is any number.
     rate: u64,
+    progress: Running,
 }
 
 impl Progress for Pace {
+    fn begin(&self, total: u64) {
+        self.progress.begin(total);
+    }
+
     fn advance(&self, bytes: u64) {
+        self.progress.advance(bytes);
         let done = self.done.fetch_add(bytes, std::sync::atomic::Ordering::Relaxed) + bytes;
         if self.rate > 0 {
             let due = Duration::from_secs_f64(done as f64 / self.rate as f64);
@@ -205,15 +213,9 @@ pub(crate) fn start_scrub(hub: &Arc<Hub>) -> Answer<()> {
     tokio::task::spawn_blocking(move || {
         // Also after a panic another one can be started.
         let end = hub.scrubs.end();
-        let signer = signer(&hub);
-        let options = ScrubOptions::new().sign(signer.as_deref()).progress(&running);
-        let outcome = hub.store.scrub(&options);
-        let damaged = outcome.as_ref().map_or(0, |found| found.damaged.len());
-        hub.metrics.refuted("scrub", damaged as u64);
-        match &outcome {
-            Ok(found) if found.damaged.is_empty() => info!(bytes = found.bytes, "scrubbed"),
-            Ok(found) => warn!(damaged = found.damaged.len(), "scrubbed, and found damage"),
-            Err(error) => error!(%error, "the scrub failed"),
+        let outcome = scrub(&hub, ScrubOptions::new(), running);
+        if let Err(error) = &outcome {
+            error!(%error, "the scrub failed");
         }
         end.with(outcome.map_err(|error| error.to_string()));
     });

@@ -1,6 +1,7 @@
 """The meter of a server: numbers for Prometheus, reads, allowances, records and scrubs."""
 
 import base64
+import hashlib
 import json
 import pathlib
 import re
@@ -160,6 +161,27 @@ def test_a_full_namespace_refuses_uploads_with_a_reason(make, home, model):
     body = "\n".join(map(json.dumps, lines)).encode()
     status, _, answer = server.ask("/api/models/lab/model/commit/main", "POST", server.admin, body)
     assert status == 413 and reason in answer.decode()
+
+
+def test_uploads_that_no_commit_names_count(make, home, model, bucket):
+    server = make("[quotas]\nlab = 1000000\n")
+
+    def send(content):
+        sha256 = hashlib.sha256(content).hexdigest()
+        return server.ask(f"/api/at1w/v1/file/lab?sha256={sha256}", "POST", server.admin, content)
+
+    assert [send(bytes(600_000))[0] for _ in range(2)] == [200, 200]
+    status, _, answer = send(b"1" * 600_000)
+    assert status == 413 and b"600000 in uploads that no commit names" in answer
+    # A file that is packed where it lies is held against the quota before it is stored.
+    def packs():
+        return bucket or sorted(pathlib.Path(server.store, "packs").rglob("*"))
+
+    before = packs()
+    command = [AT1W, "push", str(model), server.url, "lab/model"]
+    done = server.run(home, *command, token=server.admin, check=False)
+    assert done.returncode != 0 and "may hold 1000000 bytes" in done.stderr, done.stderr
+    assert packs() == before
 
 
 def test_damage_is_found_by_the_schedule(make, home, model, bucket):

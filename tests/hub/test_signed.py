@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 FILE = "/lab/model/resolve/main/config.json"
+HTML = {"Accept": "text/html"}
 
 
 @pytest.fixture
@@ -41,11 +42,18 @@ def test_files_without_a_signature_are_refused(make, place):
     assert server.ask(FILE + "?at1w=1")[0] == 403
     assert server.ask(FILE, token=server.admin)[0] == 403
     assert server.ask("/api/models/lab/model")[0] == 200
+    # Pages list it, and show nothing of what is in it.
+    status, _, body = server.ask("/lab/model", headers=HTML)
+    assert status == 200 and b"Not signed" in body and b"config.json" in body
+    status, _, body = server.ask("/lab/model/blob/main/config.json", headers=HTML)
+    assert status == 403 and b"not signed by a key" in body
 
     # A signed commit.
     (place / "model/config.json").write_text("[]")
     at1w(*push, "--secret-key", "at1w.key")
     assert server.ask(FILE)[2] == b"[]"
+    assert b"Not signed" not in server.ask("/lab/model", headers=HTML)[2]
+    assert b"[]" in server.ask("/lab/model/blob/main/config.json", headers=HTML)[2]
     # A bundle in the revision, over its other files.
     (place / "model/config.json").write_text("[1]")
     at1w(*push)

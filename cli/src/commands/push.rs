@@ -8,13 +8,13 @@ use clap::Args;
 use serde_json::json;
 
 use super::pack::LevelName;
-use super::sign::sign_message;
 use crate::Global;
 use crate::failure::{Failure, Reported, Result, report_note, report_warning};
 use crate::output::{lines, printable, to_stdout};
 use crate::progress::Bar;
 use crate::report::speed;
 use crate::repositories::Address;
+use crate::secret_key::SecretKey;
 
 /// Push a file or a model repository into a store, as one commit
 ///
@@ -65,12 +65,14 @@ impl Push {
         let revision: Revision = self.repo.parse()?;
         let store = self.store.open()?;
         let bar = Bar::new(global.quiet)?;
-        let sign = |message: &str| match &self.secret_key {
-            Some(key) => sign_message(key, message.as_bytes(), &format!("tree of {}", self.repo))
+        let key = self.secret_key.as_deref().map(SecretKey::unlock).transpose()?;
+        let sign = |message: &str| match &key {
+            Some(key) => key
+                .sign(message.as_bytes(), &format!("tree of {}", self.repo))
                 .map_err(|failure| failure.to_string()),
             None => Err("there is no key".into()),
         };
-        let sign = self.secret_key.is_some().then_some(&sign as &at1w_registry::Signer<'_>);
+        let sign = key.is_some().then_some(&sign as &at1w_registry::Signer<'_>);
         let options = PushOptions::new()
             .branch(revision.name())
             .message(&self.message)
@@ -79,7 +81,7 @@ impl Push {
             .level(self.level.into())
             .sign(sign)
             .progress(&bar);
-        let pushed = store.push(&self.source, &revision.repo, &options)?;
+        let pushed = store.push(&self.source, &revision.repo, &options, key.as_ref())?;
         let elapsed = bar.elapsed();
         drop(bar);
         for (path, problem) in &pushed.faults {

@@ -7,9 +7,9 @@ use at1w_registry::Store;
 use at1w_server::{Config, serve};
 use clap::Args;
 
-use super::sign::unattended;
 use crate::Global;
 use crate::failure::Result;
+use crate::secret_key::unattended;
 
 /// Serve a store to clients of the Hugging Face protocol
 ///

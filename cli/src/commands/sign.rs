@@ -8,18 +8,16 @@ use at1w_container::fs::{check_distinct, write_atomically};
 use at1w_container::repository::{original_digests, signed_manifest};
 use at1w_container::{Digest, Error, Reader, signed_message};
 use at1w_registry::{Revision, Store, Tree, signed_tree};
-use at1w_server::SignWith;
 use clap::Args;
-use ct_codecs::{Base64, Decoder};
-use minisign::{ErrorKind, PublicKey, SecretKey, SecretKeyBox};
 
 use super::revisions;
 use super::unpack::require_repository;
 use crate::Global;
 use crate::failure::{Failure, Result};
 use crate::output::{printable, to_stdout};
+use crate::secret_key::SecretKey;
 use crate::signals;
-use crate::signature::{has_terminal, read_text};
+use crate::signature::read_text;
 
 /// Sign a file, a packed repository or a revision in a store
 ///
@@ -56,9 +54,6 @@ pub(crate) struct Sign {
     #[arg(long, conflicts_with_all = ["secret_key", "output", "trusted_comment", "force"])]
     message: bool,
 }
-
-/// The first line of a signature, which is not signed itself.
-const UNTRUSTED: &str = "signature by at1w";
 
 const HELP: &str = "\
 Examples:
@@ -167,7 +162,7 @@ impl Sign {
             if comment.contains(char::is_control) {
                 return Err(Failure::Usage("a trusted comment is one line of plain text".into()));
             }
-            sign_message(&secret_key, &signed.message()?, comment.trim())?
+            SecretKey::unlock(&secret_key)?.sign(&signed.message()?, comment.trim())?
         };
         // From here on there is a temporary file.
         signals::catch()?;
@@ -193,71 +188,6 @@ fn bundle(signed: &Signed, path: &Path, key: &str, output: &Path) -> Result<Stri
     let name = name.file_stem().unwrap_or_default().to_string_lossy();
     let own = output.file_name().unwrap_or_default().to_string_lossy();
     Ok(at1w_bundle::sign(&name, files, &[&own], &key))
-}
-
-/// Signs a message with a secret key, whose password is asked for; returns the signature.
-pub(super) fn sign_message(secret_key: &Path, message: &[u8], comment: &str) -> Result<String> {
-    let key = read_text(secret_key)?;
-    if !has_terminal() && has_password(&key) {
-        return Err(Failure::Other(format!(
-            "{}: its password is typed on a terminal, and there is none: sign with a key \
-             without one (keygen --no-password)",
-            secret_key.display()
-        )));
-    }
-    let signature = unlocked(&key).and_then(|key| {
-        // The public key lets minisign refuse a damaged secret key.
-        let public = Some(PublicKey::from_secret_key(&key)?);
-        minisign::sign(public.as_ref(), &key, message, Some(comment), Some(UNTRUSTED))
-    });
-    let signature =
-        signature.map_err(|error| Failure::Other(format!("{}: {error}", secret_key.display())))?;
-    Ok(signature.to_string())
-}
-
-/// Returns what signs with a secret key that has no password, whoever is there.
-pub(super) fn unattended(secret_key: &Path) -> Result<SignWith> {
-    if has_password(&read_text(secret_key)?) {
-        return Err(Failure::Other(format!(
-            "{}: a server cannot type its password: sign with a key without one (keygen \
-             --no-password)",
-            secret_key.display()
-        )));
-    }
-    let path = secret_key.to_owned();
-    let sign = move |message: &str| {
-        let signed = sign_message(&path, message.as_bytes(), "at1w serve");
-        signed.map_err(|failure| failure.to_string())
-    };
-    // A key that cannot sign is refused before anybody relies on it.
-    sign("").map_err(Failure::Other)?;
-    Ok(SignWith::new(sign))
-}
-
-/// Whether a secret key is protected by a password.
-fn has_password(text: &str) -> bool {
-    SecretKeyBox::from_string(text)
-        .and_then(SecretKeyBox::into_unencrypted_secret_key)
-        .is_err_and(|error| matches!(error.kind(), ErrorKind::Io))
-}
-
-/// Unlocks a stored secret key; asks for its password if it has one.
-fn unlocked(text: &str) -> Result<SecretKey, minisign::PError> {
-    let stored = || SecretKeyBox::from_string(text);
-    match stored()?.into_unencrypted_secret_key() {
-        Err(error) if matches!(error.kind(), ErrorKind::Io) => stored()?.into_secret_key(None),
-        Err(error) => without_checksum(text).ok_or(error),
-        key => key,
-    }
-}
-
-/// Reads a key of minisign 0.11 without a password, which has zeros in place of a checksum.
-fn without_checksum(text: &str) -> Option<SecretKey> {
-    let key = Base64::decode_to_vec(text.lines().nth(1)?, None).ok()?;
-    if !key.ends_with(&[0; 32]) {
-        return None;
-    }
-    SecretKey::from_bytes(&key).ok()
 }
 
 /// Returns `path` with an extension after its name.

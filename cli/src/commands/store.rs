@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 
 use super::pack::LevelName;
 use super::repo::parse_span;
-use super::sign::sign_message;
 use crate::Global;
 use crate::failure::{Failure, Reported, Result};
 use crate::output::{json as print_json, lines, printable, to_stdout};
 use crate::progress::Bar;
 use crate::sample::Sample;
+use crate::secret_key::SecretKey;
 
 /// Look after a store: make, check, scrub, collect, repack, repair and copy it
 #[derive(Args)]
@@ -278,7 +278,8 @@ fn signer<'a>(
 ) -> Option<Box<at1w_registry::Signer<'a>>> {
     let key = secret_key?;
     Some(Box::new(move |message: &str| {
-        sign_message(key, message.as_bytes(), comment).map_err(|failure| failure.to_string())
+        let signed = SecretKey::unlock(key).and_then(|key| key.sign(message.as_bytes(), comment));
+        signed.map_err(|failure| failure.to_string())
     }))
 }
 

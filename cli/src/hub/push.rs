@@ -6,18 +6,22 @@ use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 
 use at1w_container::{Digest, Error as Packing, Progress};
-use at1w_registry::exchange::{Committed, MOST, Question, Stock, Wish, Wished};
+use at1w_registry::exchange::{Committed, FILES, Question, Stock, TENSORS, Wish, Wished};
 use at1w_registry::{
-    Error as StoreError, File as Stored, PushOptions, Pushed, RepoName, Revision, Source,
+    Commit, Error as StoreError, File as Stored, PushOptions, Pushed, RepoName, Revision, Source,
     SourceFile, StoredTensor, Tree, check_ref, pack_outline, signed_tree, tensor_keys, walk,
 };
 use at1w_remote::{Error as RemoteError, Payload};
 
 use super::Hub;
 use crate::failure::{Failure, Result};
+use crate::secret_key::SecretKey;
 
 /// Files of fewer bytes than this travel with the commit.
 const SMALL: u64 = 1 << 20;
+
+/// The number of files of others that a message names.
+const OTHERS: usize = 5;
 
 /// A push that runs.
 struct Push<'a> {
@@ -25,7 +29,10 @@ struct Push<'a> {
     repo: &'a RepoName,
     options: &'a PushOptions<'a>,
     /// The commit of the branch when the push began, and its tree.
-    base: Option<(String, Tree)>,
+    base: Option<(Commit, Tree)>,
+    /// Whether a signature is made over the tree, and whether the key has signed that of the base.
+    signs: bool,
+    trusted: bool,
     /// The files that are new, or other ones than before.
     files: BTreeMap<String, Stored>,
     wish: Wish,
@@ -41,15 +48,24 @@ impl Hub {
         source: &Path,
         repo: &RepoName,
         options: &PushOptions<'_>,
+        key: Option<&SecretKey>,
     ) -> Result<Pushed> {
         check_ref(options.branch)?;
         let Source { files, left_out } = walk(source, options.progress)?;
         options.progress.begin(files.iter().fold(0, |sum, file| sum.saturating_add(file.len)));
+        let base = self.base(repo, options.branch)?;
+        let signature = base.as_ref().and_then(|(commit, _)| commit.signature.as_deref());
+        let trusted = key.zip(signature).is_some_and(|(key, signature)| {
+            let tree = base.as_ref().map(|(commit, _)| signed_tree(&commit.tree));
+            tree.is_some_and(|message| key.has_signed(&message, signature))
+        });
         let mut push = Push {
             hub: self,
             repo,
             options,
-            base: self.base(repo, options.branch)?,
+            base,
+            signs: key.is_some(),
+            trusted,
             files: BTreeMap::new(),
             wish: Wish::default(),
             small: Vec::new(),
@@ -61,7 +77,7 @@ impl Hub {
     }
 
     /// Returns the commit that a branch is at, and its tree; `None` where there is none yet.
-    fn base(&self, repo: &RepoName, branch: &str) -> Result<Option<(String, Tree)>> {
+    fn base(&self, repo: &RepoName, branch: &str) -> Result<Option<(Commit, Tree)>> {
         let entry = match self.entry(repo) {
             Err(Failure::Remote(RemoteError::Answer { status: 404, code, .. }))
                 if code == "RepoNotFound" =>
@@ -72,19 +88,18 @@ impl Hub {
         };
         let Some(found) = entry.branches.get(branch) else { return Ok(None) };
         let revision = Revision { repo: repo.clone(), revision: Some(found.commit.clone()) };
-        let (commit, tree) = self.tree(&revision)?;
-        Ok(Some((commit.id, tree)))
+        Ok(Some(self.tree(&revision)?))
     }
 
     /// Asks which files and tensors a namespace has.
     fn stock(&self, namespace: &str, files: &[Digest], tensors: &[Digest]) -> Result<Stock> {
         let mut stock = Stock::default();
         let texts = |digests: &[Digest]| digests.iter().map(Digest::to_string).collect();
-        for files in files.chunks(MOST) {
+        for files in files.chunks(FILES) {
             let question = Question { files: texts(files), ..Question::default() };
             stock.files.extend(self.say::<Stock>(&["missing", namespace], &question)?.files);
         }
-        for tensors in tensors.chunks(MOST) {
+        for tensors in tensors.chunks(TENSORS) {
             let question = Question { tensors: texts(tensors), ..Question::default() };
             stock.tensors.extend(self.say::<Stock>(&["missing", namespace], &question)?.tensors);
         }
@@ -127,7 +142,18 @@ impl<'a> Push<'a> {
         let known = known.filter(|known| known.size == file.len && known.sha256 == sha256);
         let before = self.base.as_ref().and_then(|(_, tree)| tree.files.get(&file.path));
         let same = before.filter(|before| before.sha256 == sha256).cloned();
+        if let Some(same) = same.as_ref().filter(|_| self.trusted) {
+            self.files.insert(file.path.clone(), same.clone());
+            return Ok(());
+        }
         let stored = match known {
+            // A root that is signed is computed here: the server may say any.
+            Some(known) if self.signs && known.root.is_some() => {
+                match self.send_packed(file, sha256)? {
+                    Some(stored) => stored,
+                    None => self.send_plain(file, sha256)?,
+                }
+            }
             Some(known) if known.root.is_some() || !file.says_weights() => known.clone(),
             _ if file.says_weights() => match self.send_packed(file, sha256)? {
                 Some(stored) => stored,
@@ -138,7 +164,8 @@ impl<'a> Push<'a> {
             },
             _ if file.len < SMALL => {
                 let stored = match &same {
-                    Some(same) => same.clone(),
+                    Some(same) if !self.signs => same.clone(),
+                    Some(_) => Stored::plain(&content(file)?),
                     None => self.add_small(file, sha256)?,
                 };
                 self.files.insert(file.path.clone(), stored);
@@ -150,6 +177,7 @@ impl<'a> Push<'a> {
             let (path, sha256) = (file.path.clone(), sha256.to_string());
             self.wish.files.push(Wished { path, sha256, len: None });
         }
+        let same = same.filter(|_| !self.signs);
         self.files.insert(file.path.clone(), same.unwrap_or(stored));
         Ok(())
     }
@@ -159,8 +187,7 @@ impl<'a> Push<'a> {
         self.small.push(file);
         let (path, sha256) = (file.path.clone(), sha256.to_string());
         self.wish.files.push(Wished { path, sha256, len: Some(file.len) });
-        let content = std::fs::read(&file.full).map_err(|error| io_failure(file, &error))?;
-        Ok(Stored::plain(&content))
+        Ok(Stored::plain(&content(file)?))
     }
 
     /// Sends a file as it is.
@@ -170,7 +197,17 @@ impl<'a> Push<'a> {
         let payload = Payload::File(&source, file.len);
         let stored: Stored = self.hub.post(&["file", &self.repo.namespace], &query, &payload)?;
         self.pushed.stored = self.pushed.stored.saturating_add(file.len);
+        if self.signs && stored.root.is_some() {
+            return Err(self.other_root(file));
+        }
         self.checked(file, sha256, stored)
+    }
+
+    /// The server may have packed what lies here as it is; a signature over a root that nobody here
+    /// has computed would vouch for it.
+    fn other_root(&self, file: &SourceFile) -> Failure {
+        let (address, path) = (self.hub.0.address(), &file.path);
+        Failure::Other(format!("{address}: it says another root of {path}"))
     }
 
     /// Packs a file, and sends the tensors that the server lacks; `None` for a file without
@@ -202,6 +239,13 @@ impl<'a> Push<'a> {
                 if code == "Outdated" =>
             {
                 self.send_outline(file, &source, sha256, &HashMap::new()).map(Some)
+            }
+            // As it does with one that comes by another way.
+            Err(Failure::Remote(RemoteError::Answer { status: 413, code, message, .. }))
+                if code == "Limit" =>
+            {
+                self.pushed.faults.push((file.path.clone(), message));
+                Ok(None)
             }
             sent => sent.map(Some),
         }
@@ -240,9 +284,7 @@ impl<'a> Push<'a> {
         self.pushed.new_tensors += new;
         self.pushed.stored = self.pushed.stored.saturating_add(bytes);
         if stored.root != Some(summary.root) {
-            let address = self.hub.0.address();
-            let path = &file.path;
-            return Err(Failure::Other(format!("{address}: it says another root of {path}")));
+            return Err(self.other_root(file));
         }
         self.checked(file, sha256, stored)
     }
@@ -254,6 +296,26 @@ impl<'a> Push<'a> {
         }
         let (address, path) = (self.hub.0.address(), &file.path);
         Err(Failure::Other(format!("{address}: it has taken {path} for another file")))
+    }
+
+    /// Checks that the signature is about no file that nobody here has seen: only of a tree that
+    /// the key has signed is it believed that it has the files of others.
+    fn check_others(&self, before: &Tree) -> Result<()> {
+        let others = before.files.keys().filter(|path| !self.files.contains_key(*path));
+        let others: Vec<_> = others.map(String::as_str).collect();
+        if self.options.delete || self.trusted || others.is_empty() {
+            return Ok(());
+        }
+        let (number, some) = (others.len(), &others[..others.len().min(OTHERS)]);
+        let more = if number > OTHERS { ", …" } else { "" };
+        Err(Failure::Other(format!(
+            "{}: the branch {} has {number} files that are not pushed, and its last commit has no \
+             signature of this key: it would vouch for {}{more}: push them as well, or remove them \
+             with --delete",
+            self.repo,
+            self.options.branch,
+            some.join(", ")
+        )))
     }
 
     /// Makes the commit, unless there is nothing to commit.
@@ -269,11 +331,12 @@ impl<'a> Push<'a> {
         if let Some((commit, tree)) = self.base.as_ref().filter(|_| unchanged)
             && options.sign.is_none()
         {
-            self.pushed.commit.clone_from(commit);
+            self.pushed.commit.clone_from(&commit.id);
             self.pushed.tree = Digest::of(&tree.pinned());
             return Ok(());
         }
         if let Some(sign) = options.sign {
+            self.check_others(before)?;
             let mut tree = if options.delete { Tree::default() } else { before.clone() };
             tree.files.extend(self.files.clone());
             let digest = Digest::of(&tree.pinned());
@@ -283,7 +346,7 @@ impl<'a> Push<'a> {
         self.wish.branch = options.branch.into();
         self.wish.message = options.message.into();
         self.wish.parent = options.parent.map(str::to_owned);
-        self.wish.base = self.base.as_ref().map(|(commit, _)| commit.clone());
+        self.wish.base = self.base.as_ref().map(|(commit, _)| commit.id.clone());
         self.wish.exact = options.delete;
         let mut body = spool()?;
         let mut line = serde_json::to_vec(&self.wish).expect("a wish is plain data");
@@ -322,6 +385,10 @@ impl Progress for Quiet<'_> {
 
 fn io_failure(file: &SourceFile, error: &io::Error) -> Failure {
     Failure::Other(format!("{}: {error}", file.full.display()))
+}
+
+fn content(file: &SourceFile) -> Result<Vec<u8>> {
+    std::fs::read(&file.full).map_err(|error| io_failure(file, &error))
 }
 
 fn open(file: &SourceFile) -> Result<File> {

@@ -142,10 +142,13 @@ impl Plot {
             return None;
         }
         let legend = if lines.len() > 1 { 30 } else { 8 };
+        // Half of the last label may lie beyond the end of the axis.
+        let label = [least, most].map(|x| labels[0](x).chars().count()).into_iter().max();
+        let beyond = 8 + label.unwrap_or(0) as i32 * LETTERS as i32 * 3 / 10;
         let draw = |area: &Area<'_>| -> Drawn<()> {
             let mut chart = ChartBuilder::on(area)
                 .margin(8)
-                .margin_right(44)
+                .margin_right(beyond)
                 .margin_top(legend)
                 .set_label_area_size(LabelAreaPosition::Left, 82)
                 .set_label_area_size(LabelAreaPosition::Bottom, 28)

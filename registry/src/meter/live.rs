@@ -11,7 +11,6 @@ use crate::log::{self, Head};
 use crate::mark::read_trees;
 use crate::name::RepoName;
 use crate::store::Store;
-use crate::tree::Tree;
 
 impl Store {
     /// Returns the length of each file of a namespace to which a branch or a tag leads: what they
@@ -33,18 +32,10 @@ impl Store {
             let entries = log::read_all(&self.objects, &head.log, head.entry.seq)?;
             let known = commits(&entries);
             let live = ancestors(&known, tips(&head.entry));
-            let trees = read_trees(self, namespace, live.iter().copied())?;
-            for commit in live {
-                let other;
-                let tree = match trees.get(&commit.tree) {
-                    Some(tree) => tree.as_ref(),
-                    None => {
-                        other = Tree::read(&self.objects, namespace, commit.tree, &commit.copy)?;
-                        &other
-                    }
-                };
-                files.extend(tree.files.values().map(|file| (file.sha256, file.size)));
-            }
+            read_trees(self, namespace, live.into_iter(), |_, tree| {
+                files.extend(tree?.files.values().map(|file| (file.sha256, file.size)));
+                Ok(())
+            })?;
         }
         Ok(files)
     }

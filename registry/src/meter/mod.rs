@@ -3,6 +3,7 @@
 mod audit;
 mod bill;
 mod live;
+mod mend;
 pub(crate) mod past;
 mod reads;
 pub(crate) mod record;

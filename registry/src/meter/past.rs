@@ -1,8 +1,6 @@
 //! What the meter needs of objects that are deleted: trees and recipes are kept as lists of sizes,
 //! so that a bill of any past can be made again.
 
-use std::collections::HashMap;
-
 use at1w_container::Digest;
 use at1w_remote::Objects;
 use serde::{Deserialize, Serialize};
@@ -15,13 +13,15 @@ use crate::{hexadecimal, keys};
 /// The version that this module writes and reads.
 const VERSION: u32 = 1;
 
-/// The number of objects that are deleted at a time.
+/// The number of objects that are deleted or read at a time, and the length of those that are
+/// read.
 const AT_A_TIME: usize = 256;
+const BYTES: u64 = 64 << 20;
 
 /// Objects that were deleted together.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Deleted {
+pub(crate) struct Deleted {
     version: u32,
     recipes: Vec<OldRecipe>,
     trees: Vec<OldTree>,
@@ -53,13 +53,13 @@ struct OldFile {
     size: u64,
 }
 
-/// What is known of the trees and recipes of a namespace that were deleted.
-#[derive(Debug, Default)]
-pub(crate) struct Past {
-    /// The files of each tree, with their sizes.
-    pub(crate) trees: HashMap<Digest, Vec<(Digest, u64)>>,
-    /// The places of each recipe, by file and name.
-    pub(crate) recipes: HashMap<(Digest, String), Vec<Location>>,
+/// What is known of an object that was deleted.
+#[derive(Debug)]
+pub(crate) enum Old {
+    /// The files of a tree, with their sizes.
+    Tree(Digest, Vec<(Digest, u64)>),
+    /// The places of a recipe, by file and name.
+    Recipe(Digest, String, Vec<Location>),
 }
 
 /// Deletes objects of a namespace, and keeps what the meter needs of them.
@@ -92,34 +92,42 @@ pub(crate) fn delete(objects: &Objects, namespace: &str, condemned: &[String]) -
     Ok(())
 }
 
-impl Past {
-    /// Reads what is known.
-    pub(crate) fn read(objects: &Objects, namespace: &str) -> Result<Self> {
-        let listed = objects.list(&keys::past(namespace))?;
-        let listed: Vec<_> = listed.into_iter().map(|meta| meta.key).collect();
-        let mut past = Self::default();
-        for some in listed.chunks(AT_A_TIME) {
-            for (key, bytes) in some.iter().zip(objects.get_all(some)?) {
-                let bytes = bytes.ok_or_else(|| Error::damaged(key, "it is missing"))?;
-                past.add(key, &bytes)?;
+/// Parses what was kept of objects that were deleted together.
+pub(crate) fn parse(key: &str, bytes: &[u8]) -> Result<Deleted> {
+    let deleted: Deleted =
+        serde_json::from_slice(bytes).map_err(|error| Error::damaged(key, error))?;
+    if deleted.version != VERSION {
+        let (what, found) = (key.into(), deleted.version);
+        return Err(Error::Version { what, found, known: VERSION });
+    }
+    Ok(deleted)
+}
+
+/// Reads what is known of the trees and recipes of a namespace that were deleted, and hands each
+/// on: no more than the bytes that are read at a time are in memory.
+pub(crate) fn read(objects: &Objects, namespace: &str, mut each: impl FnMut(Old)) -> Result<()> {
+    let listed = objects.list(&keys::past(namespace))?;
+    let mut rest = &listed[..];
+    while !rest.is_empty() {
+        let mut bytes = 0_u64;
+        let fit = rest.iter().take(AT_A_TIME).take_while(|meta| {
+            bytes = bytes.saturating_add(meta.len);
+            bytes <= BYTES
+        });
+        let (some, others) = rest.split_at(fit.count().max(1));
+        let some: Vec<_> = some.iter().map(|meta| meta.key.clone()).collect();
+        for (key, bytes) in some.iter().zip(objects.get_all(&some)?) {
+            let bytes = bytes.ok_or_else(|| Error::damaged(key, "it is missing"))?;
+            let deleted = parse(key, &bytes)?;
+            for OldRecipe { sha256, name, places } in deleted.recipes {
+                each(Old::Recipe(sha256, name, places));
+            }
+            for OldTree { sha256, files } in deleted.trees {
+                let files = files.iter().map(|file| (file.sha256, file.size));
+                each(Old::Tree(sha256, files.collect()));
             }
         }
-        Ok(past)
+        rest = others;
     }
-
-    fn add(&mut self, key: &str, bytes: &[u8]) -> Result<()> {
-        let deleted: Deleted =
-            serde_json::from_slice(bytes).map_err(|error| Error::damaged(key, error))?;
-        if deleted.version != VERSION {
-            let (what, found) = (key.into(), deleted.version);
-            return Err(Error::Version { what, found, known: VERSION });
-        }
-        for OldRecipe { sha256, name, places } in deleted.recipes {
-            self.recipes.insert((sha256, name), places);
-        }
-        for OldTree { sha256, files } in deleted.trees {
-            self.trees.insert(sha256, files.iter().map(|file| (file.sha256, file.size)).collect());
-        }
-        Ok(())
-    }
+    Ok(())
 }

@@ -11,14 +11,14 @@ use crate::history::{ancestors, commits, tips};
 use crate::keys;
 use crate::log;
 use crate::mark::{read_trees, revision};
-use crate::meter::past::Past;
+use crate::meter::past::{self, Old};
 use crate::meter::series::{Series, Sizes};
 use crate::meter::usage::{NamespaceUsage, RepoUsage, Usage};
 use crate::name::check_namespace;
 use crate::recipe::{Location, Recipe};
+use crate::sets::{Set, Sets};
 use crate::store::Store;
-use crate::time::seconds;
-use crate::tree::Tree;
+use crate::time::parse_time;
 
 /// The number of recipes that are read at a time.
 const RECIPES: usize = 256;
@@ -26,9 +26,9 @@ const RECIPES: usize = 256;
 /// A change of what is under management.
 enum Change<'a> {
     /// A branch or a tag leads to the commit from now on.
-    Comes { repo: usize, commit: &'a Commit },
+    Comes { log: usize, commit: &'a Commit },
     /// None does any more.
-    Goes { repo: usize, commit: &'a Commit },
+    Goes { log: usize, commit: &'a Commit },
     /// The bytes of a file lie elsewhere.
     Moves { file: u32, places: Rc<[u32]> },
 }
@@ -65,9 +65,17 @@ fn replay(store: &Store, namespace: &str, faults: &mut Vec<String>) -> Result<Na
     // The logs of each name, in small letters, with the spelling of the last one.
     let mut names: BTreeMap<String, usize> = BTreeMap::new();
     let mut repos: Vec<RepoUsage> = Vec::new();
-    let mut logs = Vec::new();
+    let (mut logs, mut last) = (Vec::new(), Vec::new());
     for found in listed.chunk_by(|a, b| keys::parent(&a.key) == keys::parent(&b.key)) {
         let folder = keys::parent(&found[0].key);
+        let name = keys::repo_of(folder).unwrap_or(folder).to_owned();
+        let at = *names.entry(name.clone()).or_insert_with(|| {
+            repos.push(RepoUsage { name, series: Series::default(), last: Series::default() });
+            last.push(None);
+            repos.len() - 1
+        });
+        // The logs of a name are listed in the order of their births.
+        last[at] = None;
         let read = log::last_of(folder, found)
             .and_then(|last| log::read_all(&store.objects, folder, last));
         let entries = match read {
@@ -77,51 +85,45 @@ fn replay(store: &Store, namespace: &str, faults: &mut Vec<String>) -> Result<Na
             }
             entries => entries?,
         };
-        let name = keys::repo_of(folder).unwrap_or(folder).to_owned();
-        let at = *names.entry(name.clone()).or_insert_with(|| {
-            repos.push(RepoUsage { name, series: Series::default() });
-            repos.len() - 1
-        });
+        if let Some(entry) = entries.iter().find(|entry| parse_time(&entry.time).is_none()) {
+            let (entry, time) = (keys::entry(folder, entry.seq), &entry.time);
+            faults.push(format!("{entry} has no time, but {time:?}"));
+        }
         if let Some(last) = entries.last() {
             repos[at].name.clone_from(&last.name);
         }
+        last[at] = Some(logs.len());
         logs.push((at, entries));
     }
-    let past = match Past::read(&store.objects, namespace) {
-        Err(error) if error.is_integrity() => {
-            faults.push(error.to_string());
-            Past::default()
-        }
-        past => past?,
-    };
     let mut changes: Vec<(u64, Change<'_>)> = Vec::new();
-    for (repo, entries) in &logs {
-        changes.extend(lives(*repo, entries));
+    for (log, (_, entries)) in logs.iter().enumerate() {
+        changes.extend(lives(log, entries));
     }
+    let names: Vec<_> = logs.iter().map(|&(repo, _)| repos[repo].name.clone()).collect();
     let mut files = Files::default();
-    let trees = files.read_trees(store, namespace, &past, &repos, &changes, faults)?;
-    let first = files.read_recipes(store, namespace, &past, &mut changes, faults)?;
+    let (trees, past) = files.read_trees(store, namespace, &names, &changes, faults)?;
+    let first = files.read_recipes(store, namespace, past, &mut changes, faults)?;
     changes.sort_by_key(|(time, _)| *time);
     let mut all = Held::default();
-    let mut held: Vec<Held> = repos.iter().map(|_| Held::default()).collect();
+    let mut held: Vec<Held> = logs.iter().map(|_| Held::default()).collect();
     let mut meter = Meter { files: &files, places: first };
     for same in changes.chunk_by(|a, b| a.0 == b.0) {
         let mut touched = BTreeSet::new();
         for (_, change) in same {
             match change {
-                Change::Comes { repo, commit } | Change::Goes { repo, commit } => {
+                Change::Comes { log, commit } | Change::Goes { log, commit } => {
                     let comes = matches!(change, Change::Comes { .. });
-                    for held in [&mut all, &mut held[*repo]] {
+                    for held in [&mut all, &mut held[*log]] {
                         meter.change(held, commit, trees.get(&commit.tree), comes);
                     }
-                    touched.insert(*repo);
+                    touched.insert(*log);
                 }
                 Change::Moves { file, places } => {
                     let holders = held.iter_mut().enumerate();
                     let holders = holders.filter(|(_, held)| held.files.contains_key(file));
-                    for (repo, held) in holders {
+                    for (log, held) in holders {
                         meter.move_to(held, *file, places);
-                        touched.insert(repo);
+                        touched.insert(log);
                     }
                     if all.files.contains_key(file) {
                         meter.move_to(&mut all, *file, places);
@@ -131,19 +133,21 @@ fn replay(store: &Store, namespace: &str, faults: &mut Vec<String>) -> Result<Na
             }
         }
         let time = same[0].0;
-        touched.into_iter().for_each(|repo| held[repo].note(time));
+        touched.into_iter().for_each(|log| held[log].note(time));
         all.note(time);
     }
-    for (repo, held) in repos.iter_mut().zip(held) {
-        repo.series = held.series;
+    for (at, (repo, last)) in repos.iter_mut().zip(last).enumerate() {
+        let own = logs.iter().zip(&held).filter(|((repo, _), _)| *repo == at);
+        repo.series = Series::sum(own.map(|(_, held)| &held.series));
+        repo.last = last.map(|log| held[log].series.clone()).unwrap_or_default();
     }
     Ok(NamespaceUsage { name: namespace.into(), series: all.series, repos })
 }
 
 /// Returns when each commit of a log comes to be live, and ceases to be.
-fn lives(repo: usize, entries: &[Entry]) -> Vec<(u64, Change<'_>)> {
+fn lives(log: usize, entries: &[Entry]) -> Vec<(u64, Change<'_>)> {
     let known = commits(entries);
-    let (mut live, mut before) = (HashSet::new(), BTreeSet::new());
+    let (mut live, mut before, mut time) = (HashSet::new(), BTreeSet::new(), 0);
     let mut changes = Vec::new();
     for entry in entries {
         let there = entry.state == State::Live;
@@ -152,7 +156,8 @@ fn lives(repo: usize, entries: &[Entry]) -> Vec<(u64, Change<'_>)> {
         let parent = new.and_then(|commit| commit.parent.as_deref());
         // As a rule a commit takes the place of its parent, and nothing goes.
         let stays = |tip: &&str| now.contains(*tip) || parent == Some(*tip);
-        let time = seconds(&entry.time);
+        // One that has none is a fault. It is not as old as 1970.
+        time = parse_time(&entry.time).unwrap_or(time);
         let mut comes = Vec::new();
         if before.iter().all(stays) {
             for tip in &now {
@@ -169,12 +174,12 @@ fn lives(repo: usize, entries: &[Entry]) -> Vec<(u64, Change<'_>)> {
             let wanted = ancestors(&known, now.iter().copied());
             let ids: HashSet<&str> = wanted.iter().map(|commit| commit.id.as_str()).collect();
             for id in live.difference(&ids) {
-                changes.push((time, Change::Goes { repo, commit: known[*id] }));
+                changes.push((time, Change::Goes { log, commit: known[*id] }));
             }
             comes.extend(wanted.into_iter().filter(|commit| !live.contains(&*commit.id)));
             live = ids;
         }
-        changes.extend(comes.into_iter().map(|commit| (time, Change::Comes { repo, commit })));
+        changes.extend(comes.into_iter().map(|commit| (time, Change::Comes { log, commit })));
         before = now;
     }
     changes
@@ -183,6 +188,7 @@ fn lives(repo: usize, entries: &[Entry]) -> Vec<(u64, Change<'_>)> {
 /// The files of a namespace and the places of their stored bytes, by numbers.
 #[derive(Default)]
 struct Files {
+    sets: Sets,
     numbers: HashMap<Digest, u32>,
     sizes: Vec<u64>,
     places: HashMap<Location, u32>,
@@ -190,7 +196,10 @@ struct Files {
 }
 
 /// The files of each tree, each once.
-type Trees = HashMap<Digest, Vec<u32>>;
+type Trees = HashMap<Digest, Set>;
+
+/// The places of recipes that were deleted, by file and name.
+type Past = HashMap<(Digest, String), Vec<Location>>;
 
 /// Where the stored bytes of each file lie.
 type Places = HashMap<u32, Rc<[u32]>>;
@@ -214,53 +223,56 @@ impl Files {
         number
     }
 
-    /// Reads the trees of all commits that ever were live.
+    fn set(&mut self, files: impl Iterator<Item = (Digest, u64)>) -> Set {
+        let numbers = files.map(|(sha256, size)| self.number(sha256, size)).collect();
+        self.sets.add(numbers)
+    }
+
+    /// Reads the trees of all commits that ever were live, and what is kept of recipes that were
+    /// deleted.
     fn read_trees(
         &mut self,
         store: &Store,
         namespace: &str,
-        past: &Past,
-        repos: &[RepoUsage],
+        names: &[String],
         changes: &[(u64, Change<'_>)],
         faults: &mut Vec<String>,
-    ) -> Result<Trees> {
+    ) -> Result<(Trees, Past)> {
         let lived = || {
             changes.iter().filter_map(|(_, change)| match change {
-                Change::Comes { repo, commit } => Some((*repo, *commit)),
+                Change::Comes { log, commit } => Some((*log, *commit)),
                 _ => None,
             })
         };
-        let wanted = lived().map(|(_, commit)| commit);
-        let wanted = wanted.filter(|commit| !past.trees.contains_key(&commit.tree));
-        let read = read_trees(store, namespace, wanted)?;
-        let of = |tree: &Tree| tree.files.values().map(|file| (file.sha256, file.size)).collect();
-        let mut trees = Trees::new();
-        for (repo, commit) in lived() {
-            if trees.contains_key(&commit.tree) {
-                continue;
+        let wanted: HashSet<Digest> = lived().map(|(_, commit)| commit.tree).collect();
+        let (mut trees, mut recipes) = (Trees::new(), Past::new());
+        let done = past::read(&store.objects, namespace, |old| match old {
+            Old::Tree(tree, files) if wanted.contains(&tree) => {
+                trees.insert(tree, self.set(files.into_iter()));
             }
-            let files: Vec<(Digest, u64)> =
-                match (past.trees.get(&commit.tree), read.get(&commit.tree)) {
-                    (Some(files), _) => files.clone(),
-                    (None, Some(tree)) => of(tree),
-                    // Another copy of it may be good.
-                    (None, None) => {
-                        match Tree::read(&store.objects, namespace, commit.tree, &commit.copy) {
-                            Ok(tree) => of(&tree),
-                            Err(error) if error.is_integrity() => {
-                                let revision = revision(&repos[repo].name, commit);
-                                faults.push(format!("{revision}: {error}"));
-                                Vec::new()
-                            }
-                            Err(error) => return Err(error),
-                        }
-                    }
-                };
-            let numbers = files.into_iter().map(|(sha256, size)| self.number(sha256, size));
-            let numbers: BTreeSet<_> = numbers.collect();
-            trees.insert(commit.tree, numbers.into_iter().collect());
+            Old::Tree(..) => {}
+            Old::Recipe(file, name, places) => drop(recipes.insert((file, name), places)),
+        });
+        match done {
+            Err(error) if error.is_integrity() => faults.push(error.to_string()),
+            done => done?,
         }
-        Ok(trees)
+        let left = lived().map(|(_, commit)| commit);
+        let left: Vec<_> = left.filter(|commit| !trees.contains_key(&commit.tree)).collect();
+        read_trees(store, namespace, left.into_iter(), |commit, tree| {
+            let set = match tree {
+                Ok(tree) => self.set(tree.files.values().map(|file| (file.sha256, file.size))),
+                Err(error) => {
+                    let log = lived().find(|(_, other)| other.tree == commit.tree);
+                    let name = log.map_or("", |(log, _)| &names[log]);
+                    faults.push(format!("{}: {error}", revision(name, commit)));
+                    Set::default()
+                }
+            };
+            trees.insert(commit.tree, set);
+            Ok(())
+        })?;
+        Ok((trees, recipes))
     }
 
     /// Reads where the bytes of all files lie and have lain; returns where each lay first, and adds
@@ -269,7 +281,7 @@ impl Files {
         &mut self,
         store: &Store,
         namespace: &str,
-        past: &Past,
+        past: Past,
         changes: &mut Vec<(u64, Change<'_>)>,
         faults: &mut Vec<String>,
     ) -> Result<Places> {
@@ -279,8 +291,8 @@ impl Files {
             let places = places.into_iter().map(|place| files.place(place)).collect();
             found.entry(number).or_default().insert(name.into(), places);
         };
-        for ((sha256, name), places) in &past.recipes {
-            add(self, sha256, name, places.clone());
+        for ((sha256, name), places) in past {
+            add(self, &sha256, &name, places);
         }
         let listed = store.objects.list(&keys::files(namespace))?;
         let listed: Vec<_> = listed.into_iter().map(|meta| meta.key).collect();
@@ -318,7 +330,9 @@ impl Files {
 /// What is under management.
 #[derive(Default)]
 struct Held {
-    /// The number of live commits with each file.
+    /// The number of live commits with each part of sets of files.
+    parts: HashMap<u32, u64>,
+    /// The number of these parts with each file.
     files: HashMap<u32, u64>,
     /// The number of times that these files name each place.
     places: HashMap<u32, u64>,
@@ -359,9 +373,12 @@ fn change(size: &mut u64, by: u64, more: bool) {
 }
 
 impl Meter<'_> {
-    fn change(&self, held: &mut Held, commit: &Commit, tree: Option<&Vec<u32>>, more: bool) {
+    fn change(&self, held: &mut Held, commit: &Commit, tree: Option<&Set>, more: bool) {
         change(&mut held.sizes.logical, commit.bytes, more);
-        for &file in tree.into_iter().flatten() {
+        let parts = tree.into_iter().flat_map(Set::parts);
+        let parts: Vec<_> =
+            parts.filter(|part| count(&mut held.parts, **part, more)).copied().collect();
+        for &file in parts.into_iter().flat_map(|part| self.files.sets.part(part)) {
             if !count(&mut held.files, file, more) {
                 continue;
             }

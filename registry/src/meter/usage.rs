@@ -31,8 +31,10 @@ pub struct NamespaceUsage {
 pub struct RepoUsage {
     /// The namespace and the name.
     pub name: String,
-    /// The sizes.
+    /// The sizes of all that had the name.
     pub series: Series,
+    /// The sizes of the one that has it now, or had it last.
+    pub last: Series,
 }
 
 impl Usage {

@@ -2,19 +2,24 @@
 //! back from the place where it came to lie.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::io::{self, Read};
 use std::ops::Range;
 
 use at1w_container::{
-    Digest, Error as Packing, FIRST_BYTES, OpenOptions, ReadAt, Reader, part_lens,
+    Digest, Error as Packing, FIRST_BYTES, Limits, OpenOptions, ReadAt, Reader, StoredLen,
+    part_lens,
 };
 
-use super::Stage;
+use super::{Stage, mark};
 use crate::content::pointer;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, is_damage};
 use crate::index::{Samples, Stored, TensorKey};
-use crate::outline::{Outline, StoredTensor};
+use crate::outline::Outline;
+use crate::prove::{Proof, pack_lens};
 use crate::recipe::{Location, Packed, Recipe};
+use crate::relocate::newest_recipes;
+use crate::store::Store;
 use crate::tree;
 
 /// The longest name of a version, in bytes.
@@ -42,17 +47,48 @@ impl ReadAt for Unread {
     }
 }
 
+/// Returns the error about an outline. That it is too large is one of its own.
+fn wrong(error: Packing) -> Error {
+    match error.innermost() {
+        Packing::Limit { .. } | Packing::Memory { .. } => error.into(),
+        _ => Error::Outline(error.to_string()),
+    }
+}
+
 fn damaged(problem: &str) -> Error {
-    Error::damaged("outline", problem)
+    Error::Outline(problem.into())
+}
+
+/// Opens a packed file of which there is only an outline; returns also the lengths of the stored
+/// bytes of its tensors.
+fn open(outline: &Outline, limits: Limits) -> Result<(Reader, Vec<Option<StoredLen>>)> {
+    let Outline { sent, tail, .. } = outline;
+    let lens = part_lens(tail, sent.len()).map_err(wrong)?;
+    let stored = lens.iter().flatten().map(|len| len.stored_len);
+    let start = stored.fold(FIRST_BYTES.len() as u64, u64::saturating_add);
+    let options = OpenOptions::new().tail_len(tail.len() as u64).limits(limits);
+    let unread = Unread { tail: tail.clone(), start };
+    let reader = Reader::new(Box::new(unread), &options).map_err(wrong)?;
+    if reader.len() != sent.len() {
+        return Err(damaged("it has another number of tensors"));
+    }
+    Ok((reader, lens))
+}
+
+impl Store {
+    /// Returns the SHA-256 of the original of a file that was packed elsewhere, and its length, as
+    /// the outline has them.
+    ///
+    /// # Errors
+    /// [`Error::Outline`], and that it is above the limits of the store.
+    pub fn original_of(&self, outline: &Outline) -> Result<(Digest, u64)> {
+        let (reader, _) = open(outline, self.limits)?;
+        let info = reader.info();
+        Ok((info.original_digest, info.original_len))
+    }
 }
 
 impl Stage<'_> {
-    /// Returns the lengths of the stored bytes of a tensor that may be relied on.
-    pub(crate) fn stored_tensor(&self, key: Digest) -> Option<StoredTensor> {
-        let len = self.index.get(TensorKey::from_digest(key)).map(Stored::len)?;
-        Some((len.stored_len, len.model_len))
-    }
-
     /// Stores a file that was packed elsewhere.
     pub(crate) fn add_outline(
         &mut self,
@@ -65,14 +101,7 @@ impl Stage<'_> {
         if !known || encoder.len() > ENCODER_LEN || !encoder.bytes().all(plain) {
             return Err(damaged("it names no level, or no version"));
         }
-        let lens = part_lens(tail, sent.len())?;
-        let stored = lens.iter().flatten().map(|len| len.stored_len);
-        let start = stored.fold(FIRST_BYTES.len() as u64, u64::saturating_add);
-        let open = OpenOptions::new().tail_len(tail.len() as u64).limits(self.store.limits);
-        let reader = Reader::new(Box::new(Unread { tail: tail.clone(), start }), &open)?;
-        if reader.len() != sent.len() {
-            return Err(damaged("it has another number of tensors"));
-        }
+        let (reader, lens) = open(outline, self.store.limits)?;
         let mut spool = self.packs.begin();
         let came = io::copy(bytes, &mut spool).map_err(Packing::Write)?;
         let (pack, from) = self.packs.end(spool)?;
@@ -121,6 +150,8 @@ impl Stage<'_> {
         if !new.is_empty() {
             self.packs.keep(&pack);
         }
+        // It takes many times the length of its header, and another one is opened.
+        drop(reader);
         // Before anything is read back, it has to be there.
         self.packs.finish()?;
         self.prove(&recipe, outline)?;
@@ -140,10 +171,47 @@ impl Stage<'_> {
             Err(error) if error.is_integrity() => error,
             proven => return Ok(proven?),
         };
-        // An outline proves nothing about the tensors that it relies on, but they are no help.
-        let mut tensors = recipe.packed.iter().flat_map(|packed| &packed.tensors);
-        let found = tensors.find(|&&tensor| outline.sent[tensor as usize].is_none());
-        let name = found.map(|&tensor| reader.header().tensors()[tensor as usize].name().into());
-        Err(name.map_or_else(|| error.into(), Error::Outdated))
+        let packed = recipe.packed.iter().flat_map(|packed| &packed.tensors).enumerate();
+        let found = packed.filter(|&(_, &tensor)| outline.sent[tensor as usize].is_none());
+        let (mut doubted, mut first) = (HashSet::new(), None);
+        let tensors: Vec<_> = reader.tensors().collect();
+        for (segment, &tensor) in found {
+            let tensor = &tensors[tensor as usize];
+            first.get_or_insert(tensor.name());
+            match tensor.verify(self.progress) {
+                Ok(()) => {}
+                Err(error) if is_damage(&error) => _ = doubted.insert(recipe.location(segment)),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        match first {
+            None => Err(wrong(error)),
+            Some(first) => {
+                self.mark_damaged(&doubted)?;
+                // An outline proves nothing about the tensors that it relies on, but they are no
+                // help.
+                Err(Error::Outdated(first.into()))
+            }
+        }
+    }
+
+    /// Marks those of the places that are damaged: not by what an outline says about them, but by
+    /// what the files say that are stored there.
+    fn mark_damaged(&self, doubted: &HashSet<Location>) -> Result<()> {
+        if doubted.is_empty() {
+            return Ok(());
+        }
+        let lens = pack_lens(self.store, self.namespace)?;
+        let mut proof = Proof::default();
+        for (_, recipe) in newest_recipes(self.store, self.namespace)?.into_values() {
+            if recipe.locations().any(|location| doubted.contains(&location)) {
+                let wanted = |location: &Location| doubted.contains(location);
+                proof.add(self.store, self.namespace, &recipe, &lens, &wanted, &())?;
+            }
+        }
+        for (location, problem) in proof.damaged() {
+            mark(self.store, self.namespace, location, problem)?;
+        }
+        Ok(())
     }
 }

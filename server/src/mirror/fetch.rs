@@ -34,7 +34,10 @@ pub(super) async fn fetch(
     id: &RepoId,
     wanted: &Wanted,
 ) -> Answer<()> {
-    let described = mirror.upstream.describe(id, &wanted.revision).await?;
+    let described = {
+        let _slot = mirror.asking.acquire().await.map_err(Problem::internal)?;
+        mirror.upstream.describe(id, &wanted.revision).await?
+    };
     if !is_commit(&described.sha) {
         return Err(unreachable("it names a commit that is none"));
     }

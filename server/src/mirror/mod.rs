@@ -68,7 +68,9 @@ pub(crate) async fn ensure(
         return Ok(());
     }
     let covers = token.covers(&id.repo.namespace);
-    let wanted = Wanted { repo: id.repo.to_string(), revision: name.clone(), covers };
+    // Upstream minds how a name is spelled.
+    let repo = format!("{} {}", id.repo, id.shown());
+    let wanted = Wanted { repo, revision: name.clone(), covers };
     let (hub, at, role) = (Arc::clone(&call.hub), id.repo.clone(), token.role);
     let state = blocking(move || {
         let owner = hub.owner(&at.namespace)?;

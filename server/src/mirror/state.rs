@@ -22,6 +22,9 @@ const FAILED: Duration = Duration::from_secs(5);
 /// The number of revisions that are fetched at the same time.
 const SLOTS: usize = 4;
 
+/// The number of revisions that upstream is asked for at the same time. A description is long.
+const ASKING: usize = 8;
+
 /// The number of answers of upstream that are remembered.
 const REMEMBERED: usize = 10_000;
 
@@ -40,11 +43,13 @@ pub(crate) struct Mirror {
     asked: Mutex<HashMap<Wanted, (Instant, Answer<()>)>>,
     pub(super) kept: Kept,
     pub(super) slots: Semaphore,
+    pub(super) asking: Semaphore,
 }
 
 /// A revision that is asked for.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Wanted {
+    /// The name in the store, and as it is spelled.
     pub(super) repo: String,
     pub(super) revision: String,
     /// Whether the caller may read all of the namespace. Others are answered apart: they must not
@@ -78,8 +83,8 @@ impl Mirror {
         };
         let upstream = Upstream::new(url, token).map_err(|error| failed(error.to_string()))?;
         let (jobs, asked, kept) = (Mutex::default(), Mutex::default(), Kept::default());
-        let slots = Semaphore::new(SLOTS);
-        Ok(Some(Self { config, upstream, jobs, asked, kept, slots }))
+        let (slots, asking) = (Semaphore::new(SLOTS), Semaphore::new(ASKING));
+        Ok(Some(Self { config, upstream, jobs, asked, kept, slots, asking }))
     }
 
     /// Whether a caller may have a namespace fetched from upstream. Where none are named, a

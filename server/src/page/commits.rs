@@ -17,7 +17,7 @@ pub(super) fn page(call: &Call, place: &Place) -> Answer {
     let own = address(&place.id);
     let usage = call.hub.usages.of(&call.hub.store, place.namespace()).ok();
     let mut known = usage.iter().flat_map(|usage| &usage.repos);
-    let series = known.find(|repo| repo.name == place.entry.name).map(|repo| &repo.series);
+    let series = known.find(|repo| repo.name == place.entry.name).map(|repo| &repo.last);
     // What the repository has grown by: not what a push has stored, which would tell what others of
     // the namespace hold.
     let grown = |number: usize| {

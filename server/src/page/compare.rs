@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use at1w_container::Differences;
-use at1w_registry::{TensorEntry, tensors_of};
+use at1w_registry::{Original, TensorEntry, tensors_of};
 use maud::{Markup, html};
 
 use super::parts::{Page, count, shape, short, shown, table, text};
@@ -16,6 +16,9 @@ use crate::listing::history;
 
 /// The number of packed files of a revision that are compared.
 const FILES: usize = 512;
+
+/// The number of tensors of a revision that are compared.
+const TENSORS: usize = 200_000;
 
 /// The kinds of differences, as the address names them.
 const KINDS: [&str; 5] = ["changed", "added", "removed", "renamed", "same"];
@@ -51,11 +54,21 @@ pub(super) fn page(call: &Call, id: RepoId) -> Answer {
 }
 
 fn tensors(call: &Call, place: &Place) -> Answer<std::collections::BTreeMap<String, TensorEntry>> {
+    place.check_signed(call)?;
     if place.packed().count() > FILES {
         let message = format!("More than {FILES} files of weights: compare them by at1w diff");
         return Err(Problem::too_large(message));
     }
-    tensors_of(&place.tree, |file| -> Answer<Arc<_>> { call.hub.original(place.namespace(), file) })
+    let mut left = TENSORS;
+    tensors_of(&place.tree, |file| -> Answer<Arc<_>> {
+        let original = call.hub.original(place.namespace(), file)?;
+        if let Original::Packed(reader) = &*original {
+            let rest = left.checked_sub(reader.len());
+            let message = || format!("More than {TENSORS} tensors: compare them by at1w diff");
+            left = rest.ok_or_else(|| Problem::too_large(message()))?;
+        }
+        Ok(original)
+    })
 }
 
 fn compared(call: &Call, old: &Place, new: &Place) -> Answer<Markup> {

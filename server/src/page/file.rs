@@ -15,6 +15,7 @@ const SHOWN: u64 = 128 << 10;
 
 pub(super) fn page(call: &Call, place: &Place, path: &str) -> Answer {
     let file = place.tree.files.get(path).ok_or_else(|| Problem::no_entry(path))?;
+    place.check_signed(call)?;
     let mut opened = Opened::of(call, place.namespace().to_owned(), file.clone());
     if file.root.is_some() {
         call.hub.check_damage(place.namespace(), file.sha256)?;

@@ -110,7 +110,7 @@ pub(super) fn page(call: &Call) -> Answer {
 
 /// Returns the sizes of the repositories of a namespace, by their names.
 fn by_name(usage: &NamespaceUsage) -> HashMap<&str, &Series> {
-    usage.repos.iter().map(|repo| (repo.name.as_str(), &repo.series)).collect()
+    usage.repos.iter().map(|repo| (repo.name.as_str(), &repo.last)).collect()
 }
 
 fn sort(call: &Call, listed: &mut [Listed]) {

@@ -7,7 +7,7 @@ use at1w_registry::{Entry, File, MAIN, Ref, Tree};
 use crate::address::{RepoId, encode};
 use crate::call::Call;
 use crate::error::Answer;
-use crate::revision::{find, is_hidden};
+use crate::revision::{check_signed, find, is_hidden};
 
 /// A revision of a repository that the caller may read.
 pub(super) struct Place {
@@ -31,6 +31,12 @@ impl Place {
         let found = find(&call.hub, &id, &entry, &revision)?;
         let tree = call.hub.tree(&id.repo.namespace, &found)?;
         Ok(Self { id, entry, revision, found, tree })
+    }
+
+    /// Checks that the revision is signed, where that is asked for: the content of files is shown
+    /// to those alone who may have it.
+    pub(super) fn check_signed(&self, call: &Call) -> Answer<()> {
+        check_signed(&call.hub, &self.id, &self.entry, &self.revision, &self.tree)
     }
 
     pub(super) fn namespace(&self) -> &str {

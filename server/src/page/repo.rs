@@ -29,10 +29,11 @@ pub(super) fn page(call: &Call, place: &Place) -> Answer {
     let usage = call.hub.usages.of(&call.hub.store, place.namespace());
     let usage = usage.ok();
     let mut known = usage.iter().flat_map(|usage| &usage.repos);
-    let series = known.find(|repo| repo.name == entry.name).map(|repo| &repo.series);
+    let series = known.find(|repo| repo.name == entry.name).map(|repo| &repo.last);
     let all_sizes = series.map(Series::end).unwrap_or_default();
     let packed = packed_len(call, place);
-    let parameters = match place.packed().count() <= OPENED {
+    let signed = place.check_signed(call).is_ok();
+    let parameters = match signed && place.packed().count() <= OPENED {
         true => parameters(call, id, tree).unwrap_or_default(),
         false => Default::default(),
     };
@@ -67,7 +68,7 @@ pub(super) fn page(call: &Call, place: &Place) -> Answer {
                 (size(all_sizes.stored)) ": packed, with every tensor stored once."
             }
         }
-        (card(call, place)?)
+        @if signed { (card(call, place)?) } @else { (unsigned()) }
         (proof(call, place))
     };
     Ok(shell::page(call, &id.shown(), &content))
@@ -229,6 +230,17 @@ fn card(call: &Call, place: &Place) -> Answer<Markup> {
             }
         }
     })
+}
+
+/// Says why no content is shown.
+fn unsigned() -> Markup {
+    html! {
+        section {
+            h2 { "Not signed" }
+            p { "No key that this server asks for has signed this revision: its files are listed, \
+                 and neither shown nor handed out." }
+        }
+    }
 }
 
 /// Returns what the last scrub has found. How much lies in the namespace is for those who may read

@@ -8,6 +8,8 @@ use axum::body::Body;
 use axum::http::header::{HOST, HeaderValue, LOCATION, ORIGIN, SET_COOKIE};
 use axum::http::{Response, StatusCode};
 use maud::html;
+use reqwest::Url;
+use serde_json::json;
 
 use super::shell;
 use crate::address::Query;
@@ -21,16 +23,22 @@ const FORM: u64 = 64 << 10;
 
 /// Checks that a form was sent by a page of this server.
 fn check_origin(call: &Call) -> Answer<()> {
-    let public = call.hub.config.public_url.split_once("://").map(|(_, host)| host);
-    let own = public.or_else(|| call.header(HOST.as_str()));
-    let origin = call.header(ORIGIN.as_str()).and_then(|origin| origin.split_once("://"));
+    let public = &call.hub.config.public_url;
+    let origin = call.header(ORIGIN.as_str());
+    let same = match Url::parse(public) {
+        // The scheme as well: a browser keeps the cookie of a secure address there alone.
+        Ok(public) => origin == Some(public.origin().ascii_serialization().as_str()),
+        Err(_) => {
+            let host = origin.and_then(|origin| Some(origin.split_once("://")?.1));
+            host.is_some() && host == call.header(HOST.as_str())
+        }
+    };
     let site = call.header("sec-fetch-site").unwrap_or("same-origin");
-    let host = own.and_then(|own| own.split('/').next());
-    let same = origin.is_some() && origin.map(|(_, host)| host) == host && site == "same-origin";
-    match same {
-        true => Ok(()),
-        false => Err(Problem::forbidden("The form was not sent by a page of this server")),
+    if same && site == "same-origin" {
+        return Ok(());
     }
+    let at = if public.is_empty() { String::new() } else { format!(" at {public}") };
+    Err(Problem::forbidden(format!("The form was not sent by a page of this server{at}")))
 }
 
 /// Reads a form that a page of this server has sent.
@@ -78,7 +86,17 @@ pub(super) async fn begin(call: Arc<Call>, body: Body) -> Answer {
     let form_sent = posted(&call, body).await?;
     let asked = Arc::clone(&call);
     let secret = form_sent.get("token").unwrap_or_default().trim().to_owned();
-    let token = blocking(move || Ok(asked.hub.tokens.find(&secret)?)).await?;
+    let token = blocking(move || {
+        let token = asked.hub.tokens.find(&secret)?;
+        if let Some(token) = &token {
+            let (request, id, actor) = (&asked.id, &token.id, &token.name);
+            asked.hub.audit(json!({
+                "request": request, "token": id, "actor": actor, "action": "sign in",
+            }))?;
+        }
+        Ok(token)
+    })
+    .await?;
     let Some(token) = token else {
         // Guessing is limited as well.
         call.hub.strangers.count(&call.peer.to_string())?;
