@@ -126,8 +126,7 @@ fn the_commands_of_the_readme_run() {
         {
             let mut command = command.trim().to_owned();
             if let Some((before, _)) = command.split_once("5f0c…") {
-                let listed = place.ok(&["info", "model.at1w", "--json"]);
-                let info: Value = serde_json::from_slice(&listed.stdout).unwrap();
+                let info = place.json(&["info", "model.at1w", "--json"]);
                 command = format!("{before}{}", info["root"].as_str().unwrap());
             }
             let outcome = sh(&place, &command);
