@@ -19,6 +19,9 @@ use crate::error::{Error, Result};
 use crate::progress::{Progress, report};
 use crate::source::ReadAt;
 
+/// Looks for the memory of a tensor of another name; says whether it is new by now.
+type Other<'o, 'm> = &'o dyn Fn(&str) -> Option<(&'m [u8], bool)>;
+
 /// The outcome of [`Reader::update`].
 #[derive(Debug)]
 #[non_exhaustive]
@@ -80,7 +83,7 @@ impl Reader {
         &self,
         name: &str,
         memory: &mut [u8],
-        other: &dyn Fn(&str) -> Option<(&'m [u8], bool)>,
+        other: Other<'_, 'm>,
         scratch: &mut Vec<u8>,
         progress: &dyn Progress,
     ) -> Result<()> {
