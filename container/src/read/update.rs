@@ -19,6 +19,9 @@ use crate::error::{Error, Result};
 use crate::progress::{Progress, report};
 use crate::source::ReadAt;
 
+/// Looks for the memory of a tensor of another name; says whether it is new by now.
+type Other<'o, 'm> = &'o dyn Fn(&str) -> Option<(&'m [u8], bool)>;
+
 /// The outcome of [`Reader::update`].
 #[derive(Debug)]
 #[non_exhaustive]
@@ -31,9 +34,6 @@ pub struct Updated<'n> {
     /// The root of the file, if all of its tensors are now in memory.
     pub root: Option<Digest>,
 }
-
-/// Finds the memory of another tensor by its name, and says whether it is the new one already.
-type Others<'m, 'f> = dyn Fn(&str) -> Option<(&'m [u8], bool)> + 'f;
 
 impl Reader {
     /// Turns tensors in memory, which are the bases of those of this file, into those of this file.
@@ -83,7 +83,7 @@ impl Reader {
         &self,
         name: &str,
         memory: &mut [u8],
-        other: &Others<'m, '_>,
+        other: Other<'_, 'm>,
         scratch: &mut Vec<u8>,
         progress: &dyn Progress,
     ) -> Result<()> {

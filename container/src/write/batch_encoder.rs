@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -177,9 +178,12 @@ impl<'a> BatchEncoder<'a> {
             out.resize(out.len().max(Encoder::max_encoded_len(raw.len())), 0);
             return Ok(coder.encode(model, position, raw, out));
         };
-        let mut base = vec![0; raw.len()];
+        let mut base = mem::take(&mut coder.base);
+        base.resize(raw.len(), 0);
         ground.read(info.coded_as(), range, &mut base)?;
-        Ok(coder.encode_from(model, position, &base, raw, out))
+        let len = coder.encode_from(model, position, &base, raw, out);
+        coder.base = base;
+        Ok(len)
     }
 
     /// Says where the bytes of a tensor are that are not stored here.
@@ -242,10 +246,14 @@ impl<'a> BatchEncoder<'a> {
         let mut based = None;
         if let Some(version) = self.version(at.tensor) {
             let ground = version.ground()?;
-            let model = versions::measure(self.source, self.header, info, &ground, &self.options)?;
-            let shared = Shared { model: self.stored(at, model)?, ground: Some(Arc::new(ground)) };
+            let mut base = mem::take(&mut coder.base);
+            base.resize(raw.len(), 0);
+            ground.read(info.coded_as(), at.range.clone(), &mut base)?;
+            let model = self.stored(at, versions::model(info.coded_as(), &base, raw))?;
             let mut bytes = Vec::new();
-            let len = encode(coder, &shared, &mut bytes)?;
+            let len = coder.encode_from(&model, Position::START, &base, raw, &mut bytes);
+            coder.base = base;
+            let shared = Shared { model, ground: Some(Arc::new(ground)) };
             let len = len.ok_or_else(|| self.not_encoded(at))?;
             let total =
                 len as u64 + shared.model.bytes.len() as u64 + version.entry_len(info.name());

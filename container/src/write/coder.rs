@@ -37,6 +37,8 @@ pub(super) struct Coder {
     encoder: Encoder,
     decoder: Decoder,
     back: Vec<u8>,
+    /// Memory for what the base says of a chunk.
+    pub(super) base: Vec<u8>,
 }
 
 impl Coder {
@@ -45,6 +47,7 @@ impl Coder {
             encoder: Encoder::new(level).with_backend(backend),
             decoder: Decoder::new().with_backend(backend),
             back: Vec::new(),
+            base: Vec::new(),
         }
     }
 

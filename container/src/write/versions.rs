@@ -1,6 +1,6 @@
 //! The search for the base of each tensor, and whether it is worth it.
 
-use at1w_codec::{Backend, DifferenceBuilder, Model, Predictor};
+use at1w_codec::{Backend, DifferenceBuilder, Dtype, Model, Predictor};
 use rayon::prelude::*;
 
 use super::options::PackOptions;
@@ -205,7 +205,14 @@ fn hash(
     Ok(content_digest(&states, chain.finish()))
 }
 
-/// Makes the model of the differences between a tensor and its base.
+/// Makes the model of the differences between a tensor of one chunk and its base.
+pub(super) fn model(dtype: Dtype, base: &[u8], raw: &[u8]) -> Model {
+    let mut builder = DifferenceBuilder::new(dtype);
+    builder.add(base, raw).expect("chunks are whole elements");
+    builder.build()
+}
+
+/// Makes the model of the differences between a tensor of several chunks and its base.
 pub(super) fn measure(
     source: &dyn ReadAt,
     header: &Header,
@@ -217,21 +224,21 @@ pub(super) fn measure(
     let (dtype, start) = (info.coded_as(), header.data_start() + info.data.start);
     // A part of many chunks is enough: they are much alike.
     let stride = chunking.count().div_ceil(MEASURED_CHUNKS).max(1);
-    let new = || DifferenceBuilder::new(dtype);
-    let builder = (0..chunking.count().div_ceil(stride))
+    let new = || (DifferenceBuilder::new(dtype), Vec::new());
+    let (builder, _) = (0..chunking.count().div_ceil(stride))
         .into_par_iter()
-        .try_fold(new, |mut builder, i| -> Result<_> {
+        .try_fold(new, |(mut builder, mut base), i| -> Result<_> {
             progress::check(options.progress)?;
             let range = chunking.range(i * stride);
             let raw = source::read(source, start + range.start..start + range.end)?;
-            let mut base = vec![0; raw.len()];
+            base.resize(raw.len(), 0);
             ground.read(dtype, range, &mut base)?;
             builder.add(&base, &raw).expect("chunks are whole elements");
-            Ok(builder)
+            Ok((builder, base))
         })
-        .try_reduce(new, |mut a, b| {
+        .try_reduce(new, |(mut a, base), (b, _)| {
             a.merge(&b);
-            Ok(a)
+            Ok((a, base))
         })?;
     Ok(builder.build())
 }
