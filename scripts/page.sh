@@ -5,4 +5,6 @@ source "$(dirname "$0")/lib.sh"
 make_work
 ci/page "$work"
 cp "$work/home-top.png" docs/page.png
-cp "$work/model-top.png" docs/page-model.png
+for page in repository model tensor compare admin-usage; do
+    cp "$work/$page-top.png" "docs/page-$page.png"
+done

@@ -10,7 +10,7 @@ make_work
 
 # Prints the size of a file, with commas.
 count() {
-    stat -c %s "$1" | sed ':a; s/\([0-9]\)\([0-9]\{3\}\)\($\|,\)/\1,\2\3/; ta'
+    stat -L -c %s "$1" | sed ':a; s/\([0-9]\)\([0-9]\{3\}\)\($\|,\)/\1,\2\3/; ta'
 }
 
 cd "$work"

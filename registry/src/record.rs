@@ -145,11 +145,18 @@ impl Store {
         })
     }
 
-    /// Writes the record of a scrub of a namespace.
-    pub(crate) fn write_record(&self, namespace: &str, record: Record) -> Result<()> {
+    /// Writes the record of a scrub of a namespace, whose name sorts after that of the record
+    /// before; returns its name.
+    pub(crate) fn write_record(
+        &self,
+        namespace: &str,
+        record: Record,
+        before: Option<&str>,
+    ) -> Result<String> {
         let json = serde_json::to_vec(&record).expect("a record is plain data");
-        let key = format!("{}/{}", keys::scrubs(namespace), keys::next(None));
-        Ok(self.objects.put(&key, json)?)
+        let name = keys::next(before);
+        self.objects.put(&format!("{}/{name}", keys::scrubs(namespace)), json)?;
+        Ok(name)
     }
 
     /// Returns when the last scrub of a whole namespace began that did not come to its end, and the

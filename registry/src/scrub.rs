@@ -290,12 +290,15 @@ impl Store {
         let sizes = marked.recipes.values().map(|(_, recipe)| (recipe.sha256, recipe.size));
         options.progress.begin(sizes.filter(|(file, _)| files(file)).map(|(_, size)| size).sum());
         let lens = pack_lens(self, namespace)?;
+        let mut last: Option<String> = None;
         let after = |proof: &Proof| {
             if proof.bytes - record.bytes < options.checkpoint {
                 return Ok(());
             }
             record.note(proof, &lens, &mut written);
-            self.write_record(namespace, record.clone())
+            // Two of one millisecond would be in any order.
+            last = Some(self.write_record(namespace, record.clone(), last.as_deref())?);
+            Ok(())
         };
         let proof = Proof::of(self, namespace, marked, &files, &wanted, options.progress, after)?;
         let before = marks(&self.objects, namespace)?;
@@ -341,6 +344,7 @@ impl Store {
         record.complete = options.is_whole();
         let found = (done.damaged.len() - damaged_before) as u64;
         let statement = self.statement(namespace, marked, &proof, found, &record, began)?;
-        self.write_record(namespace, record.stating(&statement, options.sign)?)
+        let record = record.stating(&statement, options.sign)?;
+        self.write_record(namespace, record, last.as_deref()).map(drop)
     }
 }
