@@ -293,7 +293,7 @@ mod tests {
 
     #[test]
     fn a_file_is_read_wherever_memory_lies_in_its_page() {
-        let data: Vec<u8> = (0..40_000u32).map(|i| (i * i >> 5) as u8).collect();
+        let data: Vec<u8> = (0..40_000u32).map(|i| ((i * i) >> 5) as u8).collect();
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&data).unwrap();
         let mut buffer = Vec::new();
