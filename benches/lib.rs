@@ -6,7 +6,9 @@
 pub mod baselines;
 pub mod data;
 mod interleaved;
+mod machine;
 mod tables;
 
 pub use interleaved::{interleaved, median};
+pub use machine::Machine;
 pub use tables::lane_table;

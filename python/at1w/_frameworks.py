@@ -271,8 +271,8 @@ def _check_same(
     """
     if found.dtype != its_dtype or list(found.shape) != its_shape:
         raise ValueError(
-            f"the file has {dtype} of shape {list(shape)}, what is to be filled has {found.dtype} of"
-            f" shape {list(found.shape)}"
+            f"the file has {dtype} of shape {list(shape)}, what is to be filled has {found.dtype}"
+            f" of shape {list(found.shape)}"
         )
 
 

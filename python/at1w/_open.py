@@ -74,8 +74,8 @@ class _Open:
         """Reads several tensors together, by name: those named, or all in the order of their data.
 
         Of a remote file, neighbours are read by one request, and decoding begins while others are
-        on their way. out: arrays of numpy, or tensors of torch on the cpu, by name, to be filled and
-        returned; by default all of them. Each must have dtype and shape of its tensor, be
+        on their way. out: arrays of numpy, or tensors of torch on the cpu, by name, to be filled
+        and returned; by default all of them. Each must have dtype and shape of its tensor, be
         contiguous, and share no memory with another, which is checked before the first is changed.
         Where reading fails, what was not proven is zero or as it was before.
 
@@ -93,7 +93,7 @@ class _Open:
         return {name: _finished(file, framework, name, tensor) for name, tensor in tensors}
 
     def can_fill(self, name: str, memory: Any) -> bool:
-        """Returns whether ``get_tensors`` can fill an array or a tensor with the one of this name."""
+        """Returns whether ``get_tensors`` can fill an array or tensor with the one of this name."""
         try:
             self._framework.memory(memory, *self._file.info(name))
         except (TypeError, ValueError, SafetensorError):

@@ -75,8 +75,8 @@ def load_file(
     bases: _open.Bases = None,
     out: Mapping[str, torch.Tensor] | None = None,
 ) -> dict[str, torch.Tensor]:
-    """Reads the tensors of a file of either format, by path or URL. out: a tensor for each, by name,
-    on the cpu, to be filled and returned, as ``safe_open(...).get_tensors`` takes them.
+    """Reads the tensors of a file of either format, by path or URL. out: a tensor for each, by
+    name, on the cpu, to be filled and returned, as ``safe_open(...).get_tensors`` takes them.
 
     Raises as ``at1w.safe_open`` and ``get_tensors``.
     """

@@ -62,8 +62,8 @@ pub(crate) struct Lent<'py> {
 }
 
 impl<'py> Lent<'py> {
-    /// Takes memory, each piece with the tensor that keeps it, its address and its length. The error
-    /// has the places of two pieces that overlap.
+    /// Takes memory, each piece with the tensor that keeps it, its address and its length. The
+    /// error has the places of two pieces that overlap.
     pub(crate) fn all(
         memory: Vec<(Bound<'py, PyAny>, usize, usize)>,
     ) -> Result<Vec<Self>, (usize, usize)> {

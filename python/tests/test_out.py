@@ -88,6 +88,7 @@ def test_damage_leaves_nothing_that_was_not_proven(packed, tensors, tmp_path):
         at1w.numpy.load_file(path, out=out)
     for name, array in out.items():
         new, zero = tensors[name], np.zeros_like(array)
-        found = array.view(np.uint8) if array.ndim else array
-        whole = [other.view(np.uint8) if other.ndim else other for other in (new, zero, before[name])]
+        found, *whole = (
+            np.frombuffer(other.tobytes(), np.uint8) for other in (array, new, zero, before[name])
+        )
         assert np.logical_or.reduce([found == other for other in whole]).all()

@@ -82,7 +82,8 @@ impl Rows {
         }
     }
 
-    /// Reads rows into `out`, which has their total length: `read` reads runs into memory of theirs.
+    /// Reads rows into `out`, which has their total length. `read` reads runs into memory of their
+    /// length.
     pub(crate) fn read(
         &self,
         limits: &Limits,

@@ -202,8 +202,8 @@ impl<'a> Tensor<'a> {
     }
 
     /// Reads rows of the tensor: positions of its first dimension, in any order and any number of
-    /// times; negative numbers count from the end. Returns their shape, and their bytes in the order
-    /// of the list. Each chunk that they touch is read and verified once.
+    /// times; negative numbers count from the end. Returns their shape, and their bytes in the
+    /// order of the list. Each chunk that they touch is read and verified once.
     ///
     /// # Errors
     /// As [`Tensor::read_slice`].

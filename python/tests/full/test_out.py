@@ -94,7 +94,7 @@ def test_nothing_changes_where_a_model_does_not_fit(tmp_path, suffix):
     more.more = torch.nn.Linear(2, 2)
     del less.head
     for model, message in [
-        (wide, r"size mismatch for head.weight: copying a param with shape torch.Size\(\[50, 8\]\)"),
+        (wide, r"size mismatch for head.weight: copying a param with shape .*\[50, 8\]"),
         (more, "Missing key.*more.bias"),
         (less, "Unexpected key.*head.weight"),
     ]:

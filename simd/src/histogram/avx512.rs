@@ -5,16 +5,8 @@ use core::arch::x86_64::*;
 
 use pulp::cast;
 
+use super::common::{COMMON, SAMPLE, most_common};
 use super::scalar;
-
-/// How many values are counted by comparing.
-const COMMON: usize = 8;
-
-/// Bytes of the sample that the common values are chosen by.
-const SAMPLE: usize = 1024;
-
-/// The fewest bytes that are worth the preparations.
-pub(super) const MIN_LEN: usize = 8 * SAMPLE;
 
 const WIDTH: usize = 64;
 
@@ -24,13 +16,8 @@ const ASIDE: usize = 64 * WIDTH;
 /// Adds to `counts` how often each byte value occurs.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi2,popcnt")]
 pub(super) fn add(bytes: &[u8], counts: &mut [u32; 256]) {
-    let Some((sample, _)) = bytes.split_at_checked(SAMPLE) else {
-        return scalar::add(bytes, counts);
-    };
-    let mut sampled = [0; 256];
-    scalar::add(sample, &mut sampled);
-    let (common, covered) = most_common(sampled);
-    if covered < SAMPLE as u32 * 3 / 4 {
+    let (common, covered) = most_common(bytes);
+    if covered < SAMPLE / 4 * 3 {
         return scalar::add(bytes, counts);
     }
 
@@ -65,21 +52,4 @@ pub(super) fn add(bytes: &[u8], counts: &mut [u32; 256]) {
         let count = &mut counts[usize::from(byte)];
         *count = count.wrapping_add(found as u32);
     }
-}
-
-/// Returns the values with the highest counts, each once, and the sum of these counts.
-fn most_common(mut counts: [u32; 256]) -> ([u8; COMMON], u32) {
-    let mut common = [0; COMMON];
-    let mut covered = 0;
-    // Counts are of a sample, so there is room above them to make all different.
-    for (byte, count) in counts.iter_mut().enumerate() {
-        *count = *count << 8 | byte as u32;
-    }
-    for value in &mut common {
-        let best = counts.iter().copied().max().unwrap_or(0);
-        *value = best as u8;
-        covered += best >> 8;
-        counts[usize::from(*value)] = 0;
-    }
-    (common, covered)
 }

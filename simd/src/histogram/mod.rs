@@ -3,7 +3,11 @@
 mod scalar;
 
 #[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod common;
 
 use crate::Backend;
 #[cfg(target_arch = "x86_64")]
@@ -11,13 +15,16 @@ use crate::backend::Token;
 
 /// Adds to `counts` how often each byte value occurs in `bytes`.
 ///
-/// AVX2 and NEON have nothing for this that beats the scalar reference, and use it. Counters wrap
-/// past `u32::MAX`: pass at most 4 GiB between two resets.
+/// NEON has nothing for this that beats the scalar reference, and uses it. Counters wrap past
+/// `u32::MAX`: pass at most 4 GiB between two resets.
 pub fn add(backend: Backend, bytes: &[u8], counts: &mut [u32; 256]) {
     match backend.token {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the token exists, so this machine has AVX-512 with VBMI2.
-        Token::Avx512(_) if bytes.len() >= avx512::MIN_LEN => unsafe { avx512::add(bytes, counts) },
+        Token::Avx512(_) if bytes.len() >= common::MIN_LEN => unsafe { avx512::add(bytes, counts) },
+        // SAFETY: the token exists, so this machine has AVX2 and BMI1.
+        #[cfg(target_arch = "x86_64")]
+        Token::Avx2(..) if bytes.len() >= common::MIN_LEN => unsafe { avx2::add(bytes, counts) },
         _ => scalar::add(bytes, counts),
     }
 }

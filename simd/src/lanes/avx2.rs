@@ -1,6 +1,6 @@
 //! Two rows of 16 bytes.
 
-use core::arch::x86_64::{__m128i, __m256i};
+use core::arch::x86_64::*;
 
 use pulp::cast;
 use pulp::x86::V3;
@@ -36,6 +36,43 @@ pub(super) fn encode(
         #[inline(always)]
         || search::encode(token, table, symbols, states, stream),
     )
+}
+
+/// As `escaped` of the module above.
+#[target_feature(enable = "avx2,bmi1")]
+pub(super) fn escaped(table: &CodingTable, symbols: &[u8], out: &mut [u8]) -> usize {
+    const WIDTH: usize = 32;
+    // For each low half of a byte, bits for the high halves below and from 8 on with which it is a
+    // symbol of the last entry.
+    let mut rows = [[0u8; 16]; 2];
+    for (symbol, &rank) in (0..=u8::MAX).zip(&table.rank_of_symbol) {
+        if rank == table.len - 1 {
+            rows[usize::from(symbol >> 7)][usize::from(symbol & 15)] |= 1 << (symbol >> 4 & 7);
+        }
+    }
+    let [below, above] = rows.map(|row| _mm256_broadcastsi128_si256(cast(row)));
+    let bits: [u8; 16] = std::array::from_fn(|high| 1 << (high & 7));
+    let bits = _mm256_broadcastsi128_si256(cast(bits));
+    let mut found = 0;
+    let (vectors, tail) = symbols.as_chunks::<WIDTH>();
+    for symbols in vectors {
+        let vector: __m256i = cast(*symbols);
+        // A shuffle gives 0 where the top bit is set.
+        let turned = _mm256_xor_si256(vector, _mm256_set1_epi8(i8::MIN));
+        let listed =
+            _mm256_or_si256(_mm256_shuffle_epi8(below, vector), _mm256_shuffle_epi8(above, turned));
+        let high = _mm256_and_si256(_mm256_srli_epi16::<4>(vector), _mm256_set1_epi8(15));
+        let bit = _mm256_shuffle_epi8(bits, high);
+        let escaped = _mm256_cmpeq_epi8(_mm256_and_si256(listed, bit), bit);
+        // Escapes are rare: a table that has many of them would not pay.
+        let mut escaped = _mm256_movemask_epi8(escaped) as u32;
+        while escaped != 0 {
+            out[found] = symbols[escaped.trailing_zeros() as usize];
+            found += 1;
+            escaped &= escaped - 1;
+        }
+    }
+    found + super::scalar::escaped(table, tail, &mut out[found..])
 }
 
 impl SearchUnit<32> for V3 {

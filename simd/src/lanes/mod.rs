@@ -374,6 +374,9 @@ pub fn escaped(backend: Backend, table: &CodingTable, symbols: &[u8], out: &mut 
         // SAFETY: the token exists, so this machine has AVX-512 with VBMI and VBMI2.
         #[cfg(target_arch = "x86_64")]
         Token::Avx512(_) => unsafe { avx512::escaped(table, symbols, out) },
+        // SAFETY: the token exists, so this machine has AVX2 and BMI1.
+        #[cfg(target_arch = "x86_64")]
+        Token::Avx2(..) => unsafe { avx2::escaped(table, symbols, out) },
         _ => scalar::escaped(table, symbols, out),
     }
 }

@@ -46,7 +46,7 @@ pub const INITIAL: State = [
 #[cfg(target_arch = "x86_64")]
 const AVX512_LEAST: usize = 10;
 
-/// With fewer streams than this, the eight lanes of AVX2 are slower than one stream after the other.
+/// With fewer streams than this, the eight lanes of AVX2 are slower than one stream after another.
 #[cfg(target_arch = "x86_64")]
 const AVX2_LEAST: usize = 4;
 
