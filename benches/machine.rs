@@ -36,7 +36,7 @@ impl Machine {
 
     /// Returns the value that is asked for here, of those for AVX-512, for AVX2 with the SHA
     /// extensions and without, and for NEON. Empty where none is.
-    pub fn asked<'a>(self, by_class: [&'a str; 4]) -> &'a str {
+    pub fn asked(self, by_class: [&str; 4]) -> &str {
         let [avx512, avx2, soft, neon] = by_class;
         match self {
             Self::Avx512 => avx512,
