@@ -161,7 +161,7 @@ fn a_command_line_that_makes_no_sense_is_refused() {
     assert!(outcome.code == 1 && outcome.stderr.contains("neither empty nor a store"));
     assert_eq!(place.at1w(&["repo", "ls", "thesis"]).code, 1);
     place.ok(&["push", "minilm", "models", "lab/minilm"]);
-    for sample in ["NaNGB", "-5GB", "infGB", "101%", "-1%", "5"] {
+    for sample in ["NaNGB", "-5GB", "infGB", "101%", "-1%", "0%", "5GiB"] {
         let sample = format!("--sample={sample}");
         assert_eq!(place.at1w(&["store", "scrub", "models", &sample]).code, 2, "{sample}");
     }
