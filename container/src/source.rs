@@ -150,7 +150,7 @@ impl ReadAt for File {
 
     fn read_into(&self, range: Range<u64>, mut buffer: Vec<u8>) -> io::Result<Cow<'_, [u8]>> {
         let len = range.end.saturating_sub(range.start);
-        // No large memory is allocated for a range beyond the end. Reading a short one fails anyway.
+        // No large memory is allocated for a range beyond the end. A short one fails as it is read.
         if !(1..=SHORT).contains(&len) && range.end > self.size()? {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

@@ -17,6 +17,7 @@ from . import _open, _update
 from ._at1w import TensorSpec, serialize, serialize_file
 from ._errors import SafetensorError, naming
 from ._filesystem import folders
+from ._frameworks import framework
 from ._load import stream
 from ._save import Dense, described
 from ._update import Receipt
@@ -120,7 +121,10 @@ def update(
         return tensor.device.type == "cpu" and found.address == tensor.data_ptr()
 
     _check_memory(tensors)
-    return _update.update(tensors, path, _dense, is_own, root)
+    try:
+        return _update.update(tensors, path, _dense, is_own, root)
+    finally:
+        framework("pt", "cpu").filled(tensors.values())
 
 
 def save_model(

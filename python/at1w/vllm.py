@@ -33,7 +33,8 @@ class At1wModelLoader(BaseModelLoader):
         self._root: str | None = options.pop("root", None)
         if options:
             unknown = ", ".join(sorted(options))
-            raise ValueError(f"model_loader_extra_config: {unknown}: only weights and root are known")
+            known = "only weights and root are known"
+            raise ValueError(f"model_loader_extra_config: {unknown}: {known}")
 
     def download_model(self, model_config: Any) -> None:
         """Does nothing: the weights come when they are loaded."""

@@ -85,9 +85,9 @@ impl<'py> Lent<'py> {
             return &mut [];
         }
         // SAFETY: the modules of this package found a dense, writable tensor of so many bytes at
-        // the address, which `_tensor` keeps alive, or for `update` they do. No two pieces overlap, as `all` has checked. As
-        // with every function that fills an array of its caller, the caller answers for no other
-        // thread touching the tensor meanwhile.
+        // the address. `_tensor` keeps it alive; for `update` its caller does. No two pieces
+        // overlap, as `all` has checked. As with every function that fills an array of its caller,
+        // the caller answers for no other thread touching the tensor meanwhile.
         unsafe { slice::from_raw_parts_mut(self.address as *mut u8, self.len) }
     }
 }

@@ -179,7 +179,8 @@ impl Backend {
     }
 
     /// Returns the back-end that the environment variable `AT1W_SIMD` names (`scalar`, `avx2`,
-    /// `avx2-soft`, `avx512` or `neon`), and the [`best`](Self::best) one where it is unset or empty.
+    /// `avx2-soft`, `avx512` or `neon`), and the [`best`](Self::best) one where it is unset or
+    /// empty.
     ///
     /// Reads the variable on every call: call it once and keep the value.
     ///

@@ -336,8 +336,8 @@ impl Reader {
     }
 }
 
-/// Cuts tensors into batches of no more than `most` of at most `len` raw bytes together; a larger one
-/// is alone.
+/// Cuts tensors into batches of no more than `most` of at most `len` raw bytes together; a larger
+/// one is alone.
 fn batches<'t, 'a>(
     mut tensors: &'t [Tensor<'a>],
     most: usize,

@@ -270,8 +270,12 @@ def test_tensors_in_memory_follow_versions(tmp_path):
     # Parameters of a model are updated too.
     model = torch.nn.Linear(200, 300, bias=False, dtype=torch.bfloat16)
     model.weight.data.copy_(old["w"])
+    product = model(torch.ones(200, dtype=torch.bfloat16, requires_grad=True)).sum()
     at1w.torch.update({"w": model.weight}, paths[1])
     assert torch.equal(model.weight, new["w"])
+    # Autograd is told, and computes no gradient of weights that are gone.
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        product.backward()
     with pytest.raises(ValueError, match="contiguous"):
         at1w.torch.update({"w": tensors["w"].t()}, paths[1])
     with pytest.raises(ValueError, match="in place"):
