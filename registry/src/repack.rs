@@ -12,7 +12,7 @@ use crate::lease::Lease;
 use crate::mark::mark;
 use crate::name::RepoName;
 use crate::original::Original;
-use crate::stage::{ENCODER, Stage, level_name};
+use crate::stage::{ENCODER, Stage};
 use crate::store::Store;
 
 /// The outcome of a repack. Lengths are in bytes.
@@ -52,7 +52,7 @@ impl Store {
         let wanted: HashSet<_> = of.map(|file| file.sha256).collect();
         let mut wanted: Vec<_> = wanted.into_iter().collect();
         wanted.sort_by_key(|digest| digest.0);
-        let name = level_name(level);
+        let name = level.name();
         let accept = |stored: &Stored| stored.level == name && stored.encoder == ENCODER;
         let mut stage = Stage::new(self, namespace, &lease, level, &accept, progress)?;
         for sha256 in wanted {

@@ -253,7 +253,7 @@ impl<'a> Stage<'a> {
     /// Makes the recipe of a file whose new tensors lie in `pack` from `start` on.
     fn cook(&mut self, parts: &Parts, pack: &str, start: u64) -> Result<Recipe> {
         let summary = &parts.summary;
-        let level = level_name(self.level);
+        let level = self.level.name();
         let packed = Packed {
             root: summary.root,
             level: level.into(),
@@ -649,15 +649,5 @@ impl tree::File {
     fn with_root(self, root: Option<Digest>) -> Self {
         let git = if root.is_some() { pointer(self.sha256, self.size) } else { self.git };
         Self { root, git, ..self }
-    }
-}
-
-/// Returns the name of a level.
-pub(crate) fn level_name(level: Level) -> &'static str {
-    match level {
-        Level::Fast => "fast",
-        Level::Default => "default",
-        Level::Max => "max",
-        _ => "other",
     }
 }
