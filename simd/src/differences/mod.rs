@@ -6,6 +6,8 @@ mod word;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 
 use crate::Backend;
 #[cfg(target_arch = "x86_64")]
@@ -17,7 +19,7 @@ pub use word::Word;
 pub const MAX_CLASSES: usize = 4;
 
 /// The number of bytes that must follow the differences of [`add`].
-pub const PADDING: usize = 32;
+pub const PADDING: usize = 64;
 
 /// The class of each exponent of the base.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,12 +117,24 @@ pub fn add(
     }
     let mut done = 0;
     #[cfg(target_arch = "x86_64")]
-    if float && classes.count > 1 && matches!(backend.token, Token::Avx2(..) | Token::Avx512(_)) {
-        done = match width {
+    if float && classes.count > 1 {
+        done = match (backend.token, width) {
+            // SAFETY: the token exists, so this machine has AVX-512 with VBMI2, and POPCNT.
+            (Token::Avx512(_), 2) => unsafe {
+                avx512::add16(classes, &mut places, differences, base, out)
+            },
+            // SAFETY: the token exists, so this machine has AVX-512 and POPCNT.
+            (Token::Avx512(_), 4) => unsafe {
+                avx512::add32(classes, &mut places, differences, base, out)
+            },
             // SAFETY: the token exists, so this machine has AVX2 and POPCNT.
-            2 => unsafe { avx2::add16(classes, &mut places, differences, base, out) },
+            (Token::Avx2(..), 2) => unsafe {
+                avx2::add16(classes, &mut places, differences, base, out)
+            },
             // SAFETY: the token exists, so this machine has AVX2 and POPCNT.
-            4 => unsafe { avx2::add32(classes, &mut places, differences, base, out) },
+            (Token::Avx2(..), 4) => unsafe {
+                avx2::add32(classes, &mut places, differences, base, out)
+            },
             _ => 0,
         };
     }
