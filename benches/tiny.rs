@@ -7,8 +7,8 @@ use std::fs::{self, File};
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
 
-use at1w_benches::{Machine, median};
-use at1w_codec::Dtype;
+use at1w_benches::{Machine, median, ratio};
+use at1w_codec::{Dtype, default_backend};
 use at1w_container::{Level, PackOptions, Reader, pack};
 use at1w_tests::{Random, Tensor, safetensors, weights};
 use rayon::ThreadPoolBuilder;
@@ -22,6 +22,7 @@ const SMALL_TENSORS: usize = 10_000;
 const ROUNDS: usize = 3;
 
 fn main() {
+    println!("{}, back-end {}", Machine::here(), default_backend());
     let dir = tempfile::tempdir().expect("a temporary directory");
     tiny(&packed(&dir.path().join("tiny"), &tiny_tensors(), Level::Default));
     small(&packed(&dir.path().join("small"), &small_tensors(), Level::Fast));
@@ -75,8 +76,8 @@ fn tiny(Files { plain, packed }: &Files) {
     println!("\n{TENSORS} tensors of 64 to 128 bf16 or one f32, processor time of one thread:\n");
     println!("| what | µs a tensor | ratio |\n|---|---|---|");
     for ((what, _), each) in works.iter().zip(seconds) {
-        let (micros, ratio) = (each / TENSORS as f64 * 1e6, each / seconds[0]);
-        println!("| {what} | {micros:.1} | {ratio:.1} x safetensors |");
+        let (micros, ratio) = (each / TENSORS as f64 * 1e6, ratio(each / seconds[0]));
+        println!("| {what} | {micros:.2} | {ratio} x safetensors |");
     }
 }
 
@@ -98,8 +99,8 @@ fn small(Files { plain, packed }: &Files) {
     );
     println!("| what | GB/s | ratio | asked |\n|---|---|---|---|");
     for ((what, _, asked), each) in works.iter().zip(seconds) {
-        let (speed, ratio) = (bytes.len() as f64 / each / 1e9, seconds[0] / each);
-        println!("| {what} | {speed:.2} | {ratio:.2} x one `sha2` stream | {asked} |");
+        let (speed, ratio) = (bytes.len() as f64 / each / 1e9, ratio(seconds[0] / each));
+        println!("| {what} | {speed:.2} | {ratio} x one `sha2` stream | {asked} |");
     }
 }
 
