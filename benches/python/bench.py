@@ -119,7 +119,9 @@ def fresh(plain: str, packed: str) -> dict[str, float]:
 def model(folder: str) -> dict[str, float]:
     """Saves a model of random f16 weights, plain and packed. Returns the sizes of both."""
     from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     torch.manual_seed(7)
     config = LlamaConfig(
         vocab_size=8000,
@@ -301,7 +303,7 @@ def machine() -> str:
     forced = os.environ.get("AT1W_SIMD", "")
     if forced == "scalar":
         return "scalar"
-    if not forced.startswith("avx2") and "avx512vbmi2" in flags:
+    if not forced.startswith("avx2") and "avx512_vbmi2" in flags:
         return "AVX-512"
     sha = "sha_ni" in flags and forced != "avx2-soft"
     return "AVX2 with SHA extensions" if sha else "AVX2 without SHA extensions"
@@ -355,7 +357,8 @@ def print_speeds(files: tuple[str, str], size: int) -> None:
         for threads, times in warm.items():
             asked = ASKED["zipnn"] if threads == 1 else ""
             faster = ratio(times["zipnn"] / times["at1w"])
-            print(f"| at1w, {threads} threads | {faster} x zipnn | {asked} |")
+            what = f"at1w, {('one thread', 'two threads')[threads - 1]}"
+            print(f"| {what} | {faster} x zipnn | {asked} |")
     for times, name in (
         (first, "at1w, a first load"),
         (warm, "at1w"),
