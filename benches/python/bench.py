@@ -82,8 +82,18 @@ def processor_seconds(work) -> float:
     return time.process_time() - start
 
 
-def speeds(plain: str, packed: str) -> dict[str, float]:
-    """Measures medians of seconds, in a process with RAYON_NUM_THREADS."""
+def both(work) -> tuple[float, float]:
+    """Measures seconds, and those of the processor."""
+    start = time.perf_counter(), time.process_time()
+    result = work()
+    end = time.perf_counter(), time.process_time()
+    del result
+    return end[0] - start[0], end[1] - start[1]
+
+
+def speeds(plain: str, packed: str) -> dict[str, tuple[float, float]]:
+    """Measures medians of seconds, and of those of the processor, in a process with
+    RAYON_NUM_THREADS."""
     tensors = at1w.torch.load_file(packed)
     expected = load_plain(plain)
     assert tensors.keys() == expected.keys()
@@ -102,16 +112,16 @@ def speeds(plain: str, packed: str) -> dict[str, float]:
     except ImportError as error:
         print(f"zipnn: not measured ({error})", file=sys.stderr)
     del tensors
-    return in_turns(baselines)
+    return in_turns(baselines, both)
 
 
-def fresh(plain: str, packed: str) -> dict[str, float]:
+def fresh(plain: str, packed: str) -> dict[str, tuple[float, float]]:
     """Measures a first load of a process, into memory that the system has yet to provide."""
     with open(plain, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         hashlib.sha256(data).digest()
-        one_stream = seconds(lambda: hashlib.sha256(data).digest())
+        one_stream = both(lambda: hashlib.sha256(data).digest())
     return {
-        "at1w, a first load": seconds(lambda: at1w.torch.load_file(packed)),
+        "at1w, a first load": both(lambda: at1w.torch.load_file(packed)),
         "hashlib.sha256": one_stream,
     }
 
@@ -154,13 +164,20 @@ def pretrained(folder: str) -> dict[str, float]:
     return {"load": load - start, "touched": time.perf_counter() - start}
 
 
-def in_turns(baselines) -> dict[str, float]:
-    """Measures medians of seconds."""
+def in_turns(baselines, measured=seconds) -> dict:
+    """Measures medians of seconds, or of all that `measured` measures."""
     times = {name: [] for name in baselines}
     for _ in range(ROUNDS):
         for name, work in baselines.items():
-            times[name].append(seconds(work))
-    return {name: statistics.median(all_times) for name, all_times in times.items()}
+            times[name].append(measured(work))
+    return {name: median(all_times) for name, all_times in times.items()}
+
+
+def median(values: list) -> float | tuple[float, ...]:
+    """Returns the median of numbers; of tuples, that of each of their numbers."""
+    if isinstance(values[0], float):
+        return statistics.median(values)
+    return tuple(map(statistics.median, zip(*values)))
 
 
 def levels(plain: str, _packed: str) -> dict[str, float]:
@@ -325,8 +342,8 @@ def in_processes(name: str, arguments: list[tuple], threads: int) -> list[dict[s
     """Measures in new processes, which take turns. Returns the medians for each of the arguments.
     """
     found = [[measure(name, *each, threads=threads) for each in arguments] for _ in range(PROCESSES)]
-    median = lambda all: {key: statistics.median(one[key] for one in all) for key in all[0]}
-    return [median(all) for all in zip(*found)]
+    medians = lambda all: {key: median([one[key] for one in all]) for key in all[0]}
+    return [medians(all) for all in zip(*found)]
 
 
 def ratio(value: float) -> str:
@@ -338,15 +355,18 @@ def ratio(value: float) -> str:
 
 
 def print_speeds(files: tuple[str, str], size: int) -> None:
+    """Prints speeds by the time of the processor for one thread, to which other work of the machine
+    adds little, and by the clock for two."""
     print("| load | threads | GB/s | x hashlib.sha256 | asked |\n|---|---:|---:|---:|---:|")
     warm, first = {}, {}
     for threads in (1, 2):
         warm[threads] = measure("speeds", *files, threads=threads)
         (first[threads],) = in_processes("fresh", [files], threads)
         # Each beside the stream of its own processes.
-        for times in (first[threads], warm[threads]):
+        for pairs in (first[threads], warm[threads]):
+            times = {name: pair[threads == 1] for name, pair in pairs.items()}
             for name, time in times.items():
-                if times is first[threads] and name == "hashlib.sha256":
+                if pairs is first[threads] and name == "hashlib.sha256":
                     continue
                 to_hash = times["hashlib.sha256"] / time
                 asked = ASKED.get(name, "") if threads == 1 and name != "zipnn" else ""
@@ -356,7 +376,8 @@ def print_speeds(files: tuple[str, str], size: int) -> None:
     if "zipnn" in warm[1]:
         for threads, times in warm.items():
             asked = ASKED["zipnn"] if threads == 1 else ""
-            faster = ratio(times["zipnn"] / times["at1w"])
+            at = threads == 1
+            faster = ratio(times["zipnn"][at] / times["at1w"][at])
             what = f"at1w, {('one thread', 'two threads')[threads - 1]}"
             print(f"| {what} | {faster} x zipnn | {asked} |")
     for times, name in (
@@ -364,7 +385,7 @@ def print_speeds(files: tuple[str, str], size: int) -> None:
         (warm, "at1w"),
         (warm, "at1w, into tensors that are there"),
     ):
-        faster = ratio(times[1][name] / times[2][name])
+        faster = ratio(times[1][name][0] / times[2][name][0])
         print(f"| {name}, two threads | {faster} x one thread | {ASKED['two threads']} |")
 
 
