@@ -1,7 +1,7 @@
-//! Prints the tables of tiny and of small tensors of `docs/BENCHMARKS.md`: the processor time of one
-//! thread that packs and loads a file of 100,000 tiny tensors, beside loading them with safetensors;
-//! and that of verifying a file of 10,000 small ones, beside hashing as many bytes. A file of large
-//! tensors hides the cost of a tensor beside its bytes.
+//! Prints the tables of tiny and of small tensors of `docs/BENCHMARKS.md`: the processor time of
+//! one thread that packs and loads a file of 100,000 tiny tensors, beside loading them with
+//! safetensors; and that of verifying a file of 10,000 small ones, beside hashing as many bytes. A
+//! file of large tensors hides the cost of a tensor beside its bytes.
 
 use std::fs::{self, File};
 use std::hint::black_box;
@@ -97,7 +97,8 @@ fn small(Files { plain, packed }: &Files) {
     let seconds = in_turns(works.map(|(what, work, _)| (what, work)));
 
     println!(
-        "\n{SMALL_TENSORS} tensors of 512 to 32768 bf16 at level fast, processor time of one thread:\n"
+        "\n{SMALL_TENSORS} tensors of 512 to 32768 bf16 at level fast, processor time of one \
+         thread:\n"
     );
     println!("| what | GB/s | ratio | asked |\n|---|---|---|---|");
     for ((what, _, asked), each) in works.iter().zip(seconds) {

@@ -341,7 +341,8 @@ def measure(name: str, *files: str, threads: int = 2) -> dict[str, float]:
 def in_processes(name: str, arguments: list[tuple], threads: int) -> list[dict[str, float]]:
     """Measures in new processes, which take turns. Returns the medians for each of the arguments.
     """
-    found = [[measure(name, *each, threads=threads) for each in arguments] for _ in range(PROCESSES)]
+    turn = lambda: [measure(name, *each, threads=threads) for each in arguments]
+    found = [turn() for _ in range(PROCESSES)]
     medians = lambda all: {key: median([one[key] for one in all]) for key in all[0]}
     return [medians(all) for all in zip(*found)]
 
