@@ -16,7 +16,7 @@ use crate::index::{self, Stored};
 use crate::keys;
 use crate::lease::{Lease, Leases};
 use crate::log;
-use crate::mark::{Broken, Marked, survey};
+use crate::mark::{Broken, Marked, Part, survey};
 use crate::meter::past;
 use crate::prove::{Proof, pack_lens};
 use crate::recipe::Location;
@@ -120,11 +120,14 @@ impl Store {
                 leases: leases.live.len(),
             });
         }
-        if !options.dry_run {
-            // The end of a lease is told to its push before anything is marked.
-            self.objects.delete(&leases.ended)?;
+        // Before anything is marked: nothing comes of a push that was given up.
+        let unfenced = if options.dry_run { Vec::new() } else { self.end_leases(&leases, now)? };
+        let mut marked = survey(self, None, now, options.grace, log::read_all)?;
+        for (log, error) in unfenced {
+            let namespace = log.split('/').nth(1).unwrap_or_default().to_owned();
+            let broken = Broken { part: Part::Log(log), error };
+            marked.entry(namespace).or_default().broken.push(broken);
         }
-        let marked = survey(self, None, now, options.grace, log::read_all)?;
         if !options.dry_run {
             log::renew_checkpoints(&self.objects, &self.objects.list(keys::REPOS)?)?;
         }

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use at1w_registry::{Change, CollectOptions, Error, PushOptions, ScrubOptions, Store, Times};
-use common::{Fate, Op, Place, model, owned};
+use common::{Fate, Op, Place, model, once, owned};
 
 fn push(store: &Store, source: &Path) -> Result<(), Error> {
     store.push(source, &"lab/model".parse().unwrap(), &PushOptions::new()).map(drop)
@@ -371,15 +371,8 @@ fn a_name_whose_branches_are_gone_can_be_pushed_to() {
 fn what_was_not_done_does_not_stay() {
     // The collector ends the lease while the entry is appended.
     let given_up = |place: &Arc<Place>| {
-        let (others, done) = (place.clone(), AtomicBool::new(false));
-        place.hooked(Box::new(move |op, key| {
-            if op == Op::Put && key.starts_with("repos/lab") && !done.swap(true, Ordering::SeqCst) {
-                for key in others.keys("leases") {
-                    fs::remove_file(others.root().join(key)).unwrap();
-                }
-            }
-            Fate::Answered
-        }))
+        let others = place.clone();
+        place.hooked(once(Op::Put, "repos/lab", move || others.give_up()))
     };
     let place = Arc::new(Place::new());
     place.push("lab/model", &[("a", b"1".to_vec())]);
