@@ -62,8 +62,17 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A step, and the number of a request of it at which something happens.
-fn disturbed() -> impl Strategy<Value = (Step, Option<(usize, Event)>)> {
+/// The request of a step at which something happens, by its number: among all, or among those that
+/// append to a log.
+#[derive(Clone, Copy, Debug)]
+enum At {
+    Any(usize),
+    Log(usize),
+}
+
+/// A step, and what happens at which request of it.
+fn disturbed() -> impl Strategy<Value = (Step, Option<(At, Event)>)> {
+    let at = prop_oneof![(1..60_usize).prop_map(At::Any), (1..3_usize).prop_map(At::Log)];
     let event = prop_oneof![
         Just(Event::Fails(Fate::Refused)),
         Just(Event::Fails(Fate::Lost)),
@@ -74,7 +83,7 @@ fn disturbed() -> impl Strategy<Value = (Step, Option<(usize, Event)>)> {
         prop::option::of(0..3_usize).prop_map(Event::Dies),
         (0..3_usize).prop_map(|later| Event::Dies(Some(later))),
     ];
-    let disturbed = (step(), prop::option::weighted(0.6, (1..60_usize, event)));
+    let disturbed = (step(), prop::option::weighted(0.6, (at, event)));
     disturbed.prop_map(|(step, event)| match (&step, &event) {
         // One that ends early leaves the repository removed: a test of its own.
         (Step::Rename { .. }, Some((_, Event::Sleeps(_) | Event::Dies(_)))) => (step, None),
@@ -209,8 +218,8 @@ fn take(place: &Place, store: &Store, step: &Step, folder: &str) -> Result<(), E
 type Within = Arc<Mutex<Vec<(Step, Result<(), Error>)>>>;
 
 /// Returns a hook that has an event happen at a request.
-fn happening(place: &Arc<Place>, event: Option<(usize, Event)>, within: &Within) -> Hook {
-    let (count, place, within) = (Mutex::new(0), place.clone(), within.clone());
+fn happening(place: &Arc<Place>, event: Option<(At, Event)>, within: &Within) -> Hook {
+    let (counts, place, within) = (Mutex::new((0, 0, false)), place.clone(), within.clone());
     let take_all = move |steps: Vec<Step>, given_up: bool| {
         let (place, within) = (place.clone(), within.clone());
         let others = move || {
@@ -224,26 +233,37 @@ fn happening(place: &Arc<Place>, event: Option<(usize, Event)>, within: &Within)
         };
         thread::spawn(others).join().unwrap();
     };
-    Box::new(move |op, _| {
-        let now = {
-            let mut count = count.lock().unwrap();
-            *count += 1;
-            *count
+    Box::new(move |op, key| {
+        let Some((at, event)) = &event else { return Fate::Answered };
+        let (now, dead) = {
+            let mut counts = counts.lock().unwrap();
+            let (all, logs, dead) = &mut *counts;
+            *all += 1;
+            let log = op == Op::Put && key.starts_with("repos/");
+            *logs += usize::from(log);
+            let now = match *at {
+                At::Any(at) => *all == at,
+                At::Log(at) => log && *logs == at,
+            };
+            let before = *dead;
+            *dead |= now && matches!(event, Event::Dies(_));
+            (now, before)
         };
-        match &event {
-            Some((at, Event::Fails(fate))) if *at == now => *fate,
-            Some((at, Event::Waits(step))) if *at == now => {
+        match event {
+            Event::Dies(_) if dead => Fate::Refused,
+            _ if !now => Fate::Answered,
+            Event::Fails(fate) => *fate,
+            Event::Waits(step) => {
                 take_all(vec![step.clone()], false);
                 Fate::Answered
             }
-            Some((at, Event::Sleeps(steps))) if *at == now => {
+            Event::Sleeps(steps) => {
                 let collect = Step::Collect { at_rest: true };
                 take_all([vec![collect], steps.clone()].concat(), true);
                 Fate::Answered
             }
-            Some((at, Event::Dies(Some(_)))) if *at == now && op == Op::Put => Fate::Late,
-            Some((at, Event::Dies(_))) if *at <= now => Fate::Refused,
-            _ => Fate::Answered,
+            Event::Dies(Some(_)) if op == Op::Put => Fate::Late,
+            Event::Dies(_) => Fate::Refused,
         }
     })
 }
