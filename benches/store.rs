@@ -1,13 +1,14 @@
 //! Prints the table of stores of `docs/BENCHMARKS.md`: pushing to a store in a directory beside
-//! packing to a file, and pulling from it beside unpacking. All four sync to disk what they write.
+//! packing to a file, pulling from it beside unpacking, and scrubbing it beside verifying the file.
+//! All of them sync to disk what they write.
 
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use at1w_benches::interleaved;
-use at1w_container::{PackOptions, UnpackOptions, pack_file, unpack_file};
-use at1w_registry::{PullOptions, PushOptions, Store};
+use at1w_container::{PackOptions, Reader, UnpackOptions, pack_file, unpack_file};
+use at1w_registry::{PullOptions, PushOptions, ScrubOptions, Store};
 
 const FILES: [&str; 2] = ["minilm-l6-v2.bf16.safetensors", "whisper-tiny.bf16.safetensors"];
 
@@ -52,8 +53,25 @@ fn measure(folder: &Path, name: &str) {
         let revision = "round1/model".parse().expect("a name");
         open().pull(&revision, &pulled, &PullOptions::new()).expect("what was pushed");
     };
-    let [pack, push, unpack, pull] =
-        interleaved(ROUNDS, [&mut { pack }, &mut { push }, &mut { unpack }, &mut { pull }]);
+    let verify = || {
+        let reader = Reader::open(&packed).expect("what was packed");
+        reader.verify(&()).expect("good bytes");
+    };
+    let scrub = || {
+        let scrubbed = open().scrub(&ScrubOptions::new().namespace("round1"));
+        assert!(scrubbed.expect("what was pushed").damaged.is_empty());
+    };
+    let [pack, push, unpack, pull, verify, scrub] = interleaved(
+        ROUNDS,
+        [
+            &mut { pack },
+            &mut { push },
+            &mut { unpack },
+            &mut { pull },
+            &mut { verify },
+            &mut { scrub },
+        ],
+    );
     let row = |what: &str, seconds: f64, (base, of): (f64, &str), asked: &str| {
         let (speed, ratio) = (len as f64 / seconds / 1e6, base / seconds);
         println!("| {name}: {what} | {speed:.0} | {ratio:.2} x {of} | {asked} |");
@@ -62,4 +80,6 @@ fn measure(folder: &Path, name: &str) {
     row("push", push, (pack, "pack"), "0.9");
     row("unpack", unpack, (unpack, "unpack"), "");
     row("pull", pull, (unpack, "unpack"), "0.9");
+    row("verify", verify, (verify, "verify"), "");
+    row("scrub", scrub, (verify, "verify"), "0.8");
 }
