@@ -63,14 +63,9 @@ fn measure(folder: &Path, name: &str) {
     };
     let [pack, push, unpack, pull, verify, scrub] = interleaved(
         ROUNDS,
-        [
-            &mut { pack },
-            &mut { push },
-            &mut { unpack },
-            &mut { pull },
-            &mut { verify },
-            &mut { scrub },
-        ],
+        [&mut { pack }, &mut { push }, &mut { unpack }, &mut { pull }, &mut { verify }, &mut {
+            scrub
+        }],
     );
     let row = |what: &str, seconds: f64, (base, of): (f64, &str), asked: &str| {
         let (speed, ratio) = (len as f64 / seconds / 1e6, base / seconds);

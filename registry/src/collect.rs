@@ -3,7 +3,8 @@
 //! A first run condemns, a later one deletes what is condemned for longer than the grace and still
 //! in no use. A push holds a lease from before its first look, and does not rely on what it sees
 //! condemned. So whatever a running push relies on was condemned after its lease began, if at all,
-//! and stays while the lease lives. Times are those of the store.
+//! and stays while the lease lives. A push whose lease has ended appends nothing any more: see
+//! `fence.rs`. Times are those of the store.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::{Duration, SystemTime};
@@ -154,7 +155,13 @@ impl Store {
             let before = now.checked_sub(options.grace.max(self.times.lease));
             let before =
                 if leases.live.is_empty() && options.grace.is_zero() { Some(now) } else { before };
-            done.deleted += self.objects.sweep(before.unwrap_or(SystemTime::UNIX_EPOCH))?;
+            let before = before.unwrap_or(SystemTime::UNIX_EPOCH);
+            done.deleted += self.objects.sweep(before)?;
+            // Those of processes that died.
+            let probes = self.objects.list(keys::PROBES)?.into_iter();
+            let old = now.checked_sub(self.times.lease);
+            let old = probes.filter(|probe| Some(probe.modified) < old).map(|probe| probe.key);
+            self.objects.delete(&old.collect::<Vec<_>>())?;
         }
         match marked.into_values().find_map(|mut marked| marked.broken.pop()) {
             Some(Broken { error, .. }) => Err(error),

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::keys;
 use crate::lease::Lease;
 use crate::log::{self, Appended, Head};
-use crate::name::{MAIN, RepoName, check_path, check_ref};
+use crate::name::{MAIN, RepoName, check_no_git, check_path, check_ref};
 use crate::proposal::{merged, proposal_number};
 use crate::refs::{check_no_commit, check_room};
 use crate::stage::Stage;
@@ -512,7 +512,7 @@ impl Store {
                 None => Tree::default(),
             };
             let tree = changes.apply(&current)?;
-            tree.files.keys().try_for_each(|path| check_path(path))?;
+            tree.files.keys().try_for_each(|path| check_path(path).and(check_no_git(path)))?;
             if let Some(before) = &before
                 && tree.changes(&current).is_empty()
                 && options.merging.is_none()

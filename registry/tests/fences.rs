@@ -112,6 +112,8 @@ fn a_first_push_that_sleeps_leaves_a_name_that_can_be_used() {
             }
             let restored = place.store().restore(&revision("lab/m"));
             assert!(matches!(restored, Err(Error::NoRepo { .. })), "{restored:?}");
+            let usage = place.store().usage(None).unwrap();
+            assert_eq!(usage.namespaces[0].repos.len(), 1);
             // By another spelling: nobody has the name.
             place.push("lab/M", &weights(5));
             assert_eq!(place.pulled("lab/M").unwrap(), owned(&weights(5)));

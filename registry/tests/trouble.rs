@@ -488,3 +488,12 @@ fn a_push_that_is_given_up_leaves_the_recipes_of_others() {
     assert_eq!(place.pulled("lab/kept").unwrap(), owned(&weights));
     assert!(place.store().scrub(&ScrubOptions::new()).unwrap().damaged.is_empty());
 }
+
+#[test]
+fn nothing_is_pushed_to_where_git_keeps_what_is_its_own() {
+    let place = Place::new();
+    place.push("lab/model", &[("a", b"1".to_vec())]);
+    let source = place.source("source", &[("x/.Git/config", b"2".to_vec())]);
+    assert!(matches!(push(&place.store(), &source), Err(Error::Name { .. })));
+    assert_eq!(place.pulled("lab/model").unwrap(), owned(&[("a", b"1".to_vec())]));
+}
