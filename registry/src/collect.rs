@@ -335,9 +335,8 @@ impl Run<'_> {
         }
         if let Some(lease) = &lease {
             lease.check(self.namespace)?;
+            relocate(self.store, self.namespace, &moves, lease)?;
         }
-        let now = lease.as_ref().map_or(self.now, Lease::now);
-        relocate(self.store, self.namespace, &moves, now)?;
         index::write(&self.store.objects, self.namespace, new)?;
         drop(lease);
         Ok(rewritten)

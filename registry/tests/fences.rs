@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -337,4 +338,61 @@ fn a_damaged_log_gets_its_fence_once_it_is_whole() {
     let pushed = push(&slow, &place, "lab/m", &weights(3));
     assert!(matches!(pushed, Err(Error::Expired(_))), "{pushed:?}");
     assert_eq!(place.pulled("lab/m").unwrap(), owned(&weights(1)));
+}
+
+/// Makes a repository whose weights are stored twice, the first time in a pack that nothing names:
+/// a push of the same finds that one, and writes a recipe that supersedes the good one.
+fn stored_twice(place: &Place) -> Files {
+    let files = weights(1);
+    place.push("lab/lost", &files);
+    place.store().remove(&revision("lab/lost")).unwrap();
+    // The second copy is made with the index hidden.
+    let index = place.root().join(&place.keys("index")[0]);
+    let hidden = fs::read(&index).unwrap();
+    fs::remove_file(&index).unwrap();
+    for key in place.keys("files") {
+        fs::remove_file(place.root().join(key)).unwrap();
+    }
+    place.push("lab/kept", &files);
+    fs::write(&index, hidden).unwrap();
+    files
+}
+
+#[test]
+fn a_push_that_is_given_up_takes_no_recipe_away_that_others_need_by_now() {
+    // Before its recipes are there, and when they are.
+    for folder in ["files/lab", "repos/lab"] {
+        let place = Arc::new(Place::new());
+        let files = stored_twice(&place);
+        place.age("", 3600);
+        let others = place.clone();
+        let slow = place.hooked(once(Op::Put, folder, move || others.give_up()));
+        let pushed = push(&slow, &place, "lab/third", &files);
+        assert!(matches!(pushed, Err(Error::Expired(_))), "{pushed:?}");
+        drop(slow);
+        for _ in 0..2 {
+            assert_eq!(place.pulled("lab/kept").unwrap(), owned(&files), "{folder}");
+            place.give_up();
+        }
+        let scrubbed = place.store().scrub(&ScrubOptions::new()).unwrap();
+        assert!(scrubbed.damaged.is_empty(), "{scrubbed:?}");
+    }
+}
+
+#[test]
+fn a_collector_that_is_given_up_takes_no_recipe_away() {
+    // It has copied what is in use out of a pack, and sleeps at each of its later requests, while
+    // another one deletes all that nothing names.
+    let small = || vec![("m.safetensors", model(&[("b", 2, 1000)], "m"))];
+    asleep(
+        |place| {
+            let large = model(&[("a", 1, 9000), ("b", 2, 1000)], "m");
+            place.push("lab/large", &[("m.safetensors", large)]);
+            place.push("lab/small", &small());
+            place.store().remove(&revision("lab/large")).unwrap();
+        },
+        |store, _| store.collect(&CollectOptions::new().grace(Duration::ZERO)).map(drop),
+        |place, _| assert_eq!(place.pulled("lab/small").unwrap(), owned(&small())),
+        |_, _| {},
+    );
 }
