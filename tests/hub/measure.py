@@ -7,6 +7,7 @@ measure.py [MODEL]; AT1W is the command line. Without MODEL, weights are made up
 import contextlib
 import hashlib
 import http.client
+import multiprocessing
 import os
 import pathlib
 import random
@@ -14,7 +15,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 
 from conftest import AT1W, Server, weights
@@ -45,31 +45,34 @@ def figures(times):
     return statistics.median(times) * 1e3, times[len(times) * 99 // 100] * 1e3
 
 
-@contextlib.contextmanager
-def scrubbing(server):
-    """Has the server scrub its store again and again."""
+def ask_for_scrubs(server, began):
+    """Has a server scrub its store again and again. A process of its own: threads of Python wait for
+    each other."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port)
     headers = {"Authorization": f"Bearer {server.admin}", "Origin": server.url}
     headers |= {"Content-Type": "application/x-www-form-urlencoded"}
-    began, over = threading.Event(), threading.Event()
+    while True:
+        connection.request("POST", "/admin/scrub", "", headers)
+        answer = connection.getresponse()
+        answer.read()
+        # One that runs is a conflict.
+        assert answer.status in (303, 409), answer.status
+        began.set()
+        time.sleep(0.01)
 
-    def work():
-        connection = http.client.HTTPConnection("127.0.0.1", server.port)
-        while not over.wait(0.01):
-            connection.request("POST", "/admin/scrub", "", headers)
-            answer = connection.getresponse()
-            answer.read()
-            # One that runs is a conflict.
-            assert answer.status in (303, 409), answer.status
-            began.set()
 
-    thread = threading.Thread(target=work)
-    thread.start()
+@contextlib.contextmanager
+def scrubbing(server):
+    began = multiprocessing.Event()
+    process = multiprocessing.Process(target=ask_for_scrubs, args=(server, began), daemon=True)
+    process.start()
     assert began.wait(10)
     try:
         yield
+        assert process.is_alive()
     finally:
-        over.set()
-        thread.join()
+        process.terminate()
+        process.join()
 
 
 def latency(server, path, content):
