@@ -52,9 +52,12 @@ pub enum Fate {
 
 pub type Hook = Box<dyn Fn(Op, &str) -> Fate + Send + Sync>;
 
+/// A put that is not done yet.
+type Put = (Arc<dyn ObjectStore>, Key, PutPayload, PutOptions);
+
 /// Puts that are on their way for long.
 #[derive(Clone, Default)]
-pub struct Late(Arc<Mutex<Vec<(Arc<dyn ObjectStore>, Key, PutPayload, PutOptions)>>>);
+pub struct Late(Arc<Mutex<Vec<Put>>>);
 
 impl Late {
     /// Does them.
