@@ -72,8 +72,8 @@ pub enum Action {
     Remove,
     /// A branch, a tag or the repository was restored.
     Restore,
-    /// A commit was taken back whose writer had lost its lease.
-    Withdraw,
+    /// Nothing: the collector has given up on a writer, whose entry finds this one in its place.
+    Fence,
     /// The repository was given another name.
     Rename,
     /// A setting of the repository was changed.
@@ -91,7 +91,7 @@ impl Action {
             Self::Branch => "branch",
             Self::Remove => "remove",
             Self::Restore => "restore",
-            Self::Withdraw => "withdraw",
+            Self::Fence => "fence",
             Self::Rename => "rename",
             Self::Settings => "settings",
             Self::End => "end",
@@ -183,6 +183,11 @@ impl Entry {
     /// Returns the commit that the entry was written for, if that was the request with this key.
     pub fn done_for(&self, request: Option<&str>) -> Option<&Commit> {
         self.commit.as_ref().filter(|_| request.is_some() && self.request.as_deref() == request)
+    }
+
+    /// Whether a log has no repository: a fence is in the place of its first entry.
+    pub(crate) fn is_of_none(&self) -> bool {
+        self.seq == 0 && self.action == Action::Fence
     }
 
     /// Returns the entry as it is stored: with the SHA-256 of all of it, since nothing else covers

@@ -14,6 +14,7 @@ mod copy;
 mod entry;
 mod error;
 pub mod exchange;
+mod fence;
 mod hexadecimal;
 mod history;
 mod index;

@@ -23,7 +23,7 @@ use crate::meter::past;
 use crate::original::Original;
 use crate::packs::Packs;
 use crate::recipe::{Location, Packed, Recipe};
-use crate::relocate::relocate;
+use crate::relocate::{forget_broken, relocate};
 use crate::store::Store;
 use crate::time::rfc3339;
 use crate::tree;
@@ -557,13 +557,13 @@ impl<'a> Stage<'a> {
 
     /// Removes the recipes that those of this commit supersede, and has files that are damaged
     /// elsewhere lie in the good copies, once the commit is acknowledged. If the collector has
-    /// given up on it, what its recipes name may be deleted, and they are removed instead.
+    /// given up on it, those of its own recipes are removed that name what is deleted.
     pub(crate) fn settle<T>(&self, committed: Result<T>, lease: &Lease) -> Result<T> {
         let objects = &self.store.objects;
         let committed = match committed {
             Err(Error::Expired(name)) => {
                 // Best effort: the collector prefers recipes whose packs are there.
-                let _ = objects.delete(&self.written);
+                let _ = forget_broken(self.store, self.namespace, &self.written);
                 return Err(Error::Expired(name));
             }
             committed => committed?,
@@ -572,7 +572,7 @@ impl<'a> Stage<'a> {
             lease.check(self.namespace)?;
             // Trees that name them find the newer ones.
             past::delete(objects, self.namespace, &self.superseded)?;
-            relocate(self.store, self.namespace, &self.healed, lease.now())
+            relocate(self.store, self.namespace, &self.healed, lease)
         };
         if let Err(error) = mend() {
             let problem = format!("damaged tensors elsewhere were not healed: {error}");
