@@ -73,6 +73,8 @@ pub enum Action {
     /// A branch, a tag or the repository was restored.
     Restore,
     /// Nothing: the collector has given up on a writer, whose entry finds this one in its place.
+    /// Earlier versions took commits back instead.
+    #[serde(alias = "withdraw")]
     Fence,
     /// The repository was given another name.
     Rename,
@@ -226,4 +228,15 @@ pub enum Status {
     Closed(Option<Ref>),
     /// It is part of `main` since this commit.
     Merged(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_of_earlier_versions_are_read() {
+        let action: Action = serde_json::from_str("\"withdraw\"").unwrap();
+        assert!(matches!(action, Action::Fence));
+    }
 }

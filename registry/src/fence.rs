@@ -50,7 +50,11 @@ impl Store {
         loop {
             let entry = match &last {
                 Some(last) if last.entry.state == State::Ended => return Ok(()),
-                Some(last) => last.next(Action::Fence, &self.actor, now),
+                // Nothing has changed: the repository is as old as it was.
+                Some(last) => Entry {
+                    time: last.entry.time.clone(),
+                    ..last.next(Action::Fence, &self.actor, now)
+                },
                 // The first one would make a repository: the next one of that name has another log.
                 None => {
                     let first = log::first(&repo, &self.actor, now);

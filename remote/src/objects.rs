@@ -494,7 +494,12 @@ impl Objects {
             {
                 continue;
             }
-            for entry in fs::read_dir(&folder).map_err(|error| failed(&folder, error))? {
+            let entries = match fs::read_dir(&folder) {
+                // Another one has swept it.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                entries => entries.map_err(|error| failed(&folder, error))?,
+            };
+            for entry in entries {
                 let entry = entry.map_err(|error| failed(&folder, error))?;
                 let (path, name) = (entry.path(), entry.file_name());
                 // Others may remove what is listed here.
