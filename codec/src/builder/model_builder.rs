@@ -81,6 +81,7 @@ pub enum Next {
 #[derive(Clone, Debug)]
 enum Pass {
     ScaleStatistics(ScaleStatistics),
+    ScaleTrial { statistics: ScaleStatistics, costs: ScaleCosts },
     ScaleCosts { statistics: ScaleStatistics, costs: ScaleCosts },
     Moments(Box<MomentsPass>),
     Counts(Box<CountsPass>),
@@ -159,7 +160,9 @@ impl ModelBuilder {
         let (backend, position) = (self.backend, position.elements());
         match &mut self.pass {
             Pass::ScaleStatistics(statistics) => statistics.add(backend, position, raw),
-            Pass::ScaleCosts { costs, .. } => costs.add(backend, position, raw),
+            Pass::ScaleTrial { costs, .. } | Pass::ScaleCosts { costs, .. } => {
+                costs.add(backend, position, raw);
+            }
             Pass::Moments(moments) => {
                 moments.add(backend, self.layout, self.symbol_shift, position, raw);
             }
@@ -181,7 +184,8 @@ impl ModelBuilder {
         assert_eq!(self.layout, other.layout, "both must be of one tensor");
         match (&mut self.pass, &other.pass) {
             (Pass::ScaleStatistics(a), Pass::ScaleStatistics(b)) => a.merge(b),
-            (Pass::ScaleCosts { costs: a, .. }, Pass::ScaleCosts { costs: b, .. }) => a.merge(b),
+            (Pass::ScaleTrial { costs: a, .. }, Pass::ScaleTrial { costs: b, .. })
+            | (Pass::ScaleCosts { costs: a, .. }, Pass::ScaleCosts { costs: b, .. }) => a.merge(b),
             (Pass::Moments(a), Pass::Moments(b)) => a.merge(b),
             (Pass::Counts(a), Pass::Counts(b)) => a.merge(b),
             (Pass::Spread(a), Pass::Spread(b)) => a.merge(b),
@@ -196,6 +200,10 @@ impl ModelBuilder {
         let Self { backend, dtype, layout, level, elements, symbol_shift, shape, pass } = self;
         let pass = match pass {
             Pass::ScaleStatistics(statistics) => Pass::costs(layout, statistics),
+            Pass::ScaleTrial { statistics, costs } => {
+                let costs = costs.end_trial(elements);
+                Pass::ScaleCosts { statistics, costs }
+            }
             Pass::ScaleCosts { statistics, costs } => {
                 let counts = costs.byte_counts().filter(|_| level == Level::Max);
                 let (model, cost) = costs.build(elements);
@@ -242,6 +250,9 @@ impl ModelBuilder {
 impl Pass {
     fn costs(layout: Layout, statistics: ScaleStatistics) -> Self {
         let costs = ScaleCosts::new(layout, statistics.scales());
-        Self::ScaleCosts { statistics, costs }
+        match costs.is_trial() {
+            true => Self::ScaleTrial { statistics, costs },
+            false => Self::ScaleCosts { statistics, costs },
+        }
     }
 }
