@@ -486,7 +486,7 @@ mod tests {
 
         for (width, n) in [2, 4, 8].into_iter().flat_map(|w| (1..100).map(move |n| (w, n))) {
             // Zeros at some places.
-            let word = |i: usize| if noise(i) % 9 == 0 { 0 } else { noise(3 * i) };
+            let word = |i: usize| if noise(i).is_multiple_of(9) { 0 } else { noise(3 * i) };
             let magnitudes: Vec<u16> = (0..3 * n).map(|i| word(i) & MASK).collect();
             let words = (0..3 * n).flat_map(|i| {
                 let mut bytes = [noise(i) as u8; 8];

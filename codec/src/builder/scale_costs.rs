@@ -1,5 +1,7 @@
 //! The second pass over a tensor: the cost of its planes under each scale that is possible.
 
+use std::ops::Range;
+
 use at1w_simd::Backend;
 use at1w_simd::planes::Layout;
 
@@ -20,8 +22,11 @@ const MIN_SCALE_GAIN: u64 = 512;
 /// The index of the first candidate with a scale.
 const FIRST_SCALED: usize = 1;
 
-/// Planes that scales change, from the highest one.
-const SCALED_PLANES: usize = 2;
+/// Returns the planes that no scale changes, but for the bit by which words are rotated more: all
+/// but the two highest ones, and the lowest one, which has the sign and maybe another high bit.
+fn unscaled(layout: Layout) -> Range<usize> {
+    1..layout.width().saturating_sub(2).max(1)
+}
 
 /// Counts under each scale that is possible.
 #[derive(Clone, Debug)]
@@ -29,6 +34,8 @@ pub(super) struct ScaleCosts {
     layout: Layout,
     /// Whether this is to rule scales out.
     trial: bool,
+    /// Whether a trial has counted all that would be counted otherwise.
+    whole: bool,
     /// How many elements were counted.
     counted: u64,
     /// None first, then those with scales.
@@ -58,16 +65,17 @@ const TRIAL: usize = 1 << 13;
 /// A scale is ruled out if another one seems to save one part in this of the raw bytes beyond it.
 const TRIAL_MARGIN: u64 = 768;
 
-/// Scales that are few enough are not tried first.
-const FEW_SCALES: usize = 2;
+/// The most scales that are left after a trial. Without a trial, there are no more.
+const MOST_LEFT: usize = 2;
 
 impl ScaleCosts {
     /// Starts with few elements of each chunk if there are many scales, to rule most of them out.
     pub(super) fn new(layout: Layout, scales: Vec<Option<Scale>>) -> Self {
-        let trial = scales.len() > FEW_SCALES;
+        let trial = scales.len() > FIRST_SCALED + MOST_LEFT;
         let candidates = scales.into_iter().map(|scale| Candidate::new(layout, scale)).collect();
         let bytes = (layout == Layout::BYTES).then(Box::default);
-        Self { layout, trial, counted: 0, candidates, bytes, scratch: Scratch::default() }
+        let scratch = Scratch::default();
+        Self { layout, trial, whole: true, counted: 0, candidates, bytes, scratch }
     }
 
     pub(super) fn add(&mut self, backend: Backend, position: u64, raw: &[u8]) {
@@ -83,18 +91,19 @@ impl ScaleCosts {
             false => (skipped, counted),
         };
         let counted = raw.len() / width;
+        self.whole &= counted == most;
         let flush = Flush::of(elements).part(counted, elements);
         self.counted += counted as u64;
         for (i, candidate) in self.candidates.iter_mut().enumerate() {
-            // Scales leave the low planes as they are, but for being rotated.
-            let low = i <= FIRST_SCALED;
-            let part = Part { position: position + skipped, raw, low, flush, of: most };
+            let all = i <= FIRST_SCALED;
+            let part = Part { position: position + skipped, raw, all, flush, of: most };
             candidate.add(backend, self.layout, part, &mut self.scratch);
         }
     }
 
     pub(super) fn merge(&mut self, other: &Self) {
         self.counted += other.counted;
+        self.whole &= other.whole;
         if let (Some(bytes), Some(other)) = (&mut self.bytes, &other.bytes) {
             bytes.merge(other);
         }
@@ -115,26 +124,35 @@ impl ScaleCosts {
         self.trial
     }
 
-    /// Ends a trial: returns the next pass, with the scales that may be the cheapest.
-    pub(super) fn end_trial(mut self, elements: u64) -> Self {
-        self.share_low_planes();
+    /// Ends a trial: returns the costs of the scales that may be the cheapest, and whether another
+    /// pass has to count for them.
+    pub(super) fn end_trial(mut self, elements: u64) -> (Self, bool) {
+        self.share_unscaled();
         let counted = Counted { elements, counted: self.counted };
         let raw = elements * self.layout.width() as u64 * BYTE;
         let costs: Vec<Cost> = self.candidates.iter().map(|c| c.estimate(counted)).collect();
-        let scaled = costs[FIRST_SCALED..].iter().copied().min().unwrap_or(Cost::MAX);
-        let limit = scaled.min(costs[0].saturating_sub(raw / MIN_SCALE_GAIN)) + raw / TRIAL_MARGIN;
-        let candidates = self.candidates.into_iter().zip(costs).enumerate();
-        let left = candidates.filter(|&(i, (_, cost))| i < FIRST_SCALED || cost <= limit);
-        let scales = left.map(|(_, (candidate, _))| candidate.scale).collect();
-        Self { trial: false, ..Self::new(self.layout, scales) }
+        let mut scaled = costs[FIRST_SCALED..].to_vec();
+        scaled.sort_unstable();
+        let limit = scaled[0].min(costs[0].saturating_sub(raw / MIN_SCALE_GAIN));
+        let limit = scaled[MOST_LEFT - 1].min(limit + raw / TRIAL_MARGIN);
+        let mut costs = costs.into_iter().enumerate();
+        let mut is_left = || costs.next().is_some_and(|(i, c)| i < FIRST_SCALED || c <= limit);
+        self.candidates.retain(|_| is_left());
+        self.trial = false;
+        if self.whole {
+            return (self, false);
+        }
+        let scales = self.candidates.into_iter().map(|candidate| candidate.scale).collect();
+        (Self { trial: false, ..Self::new(self.layout, scales) }, true)
     }
 
-    /// Takes the low planes of all scales from the first one.
-    fn share_low_planes(&mut self) {
-        let low = self.layout.width().saturating_sub(SCALED_PLANES);
+    /// Takes the planes that no scale changes from the first scale.
+    fn share_unscaled(&mut self) {
+        let planes = unscaled(self.layout);
         if let [_, first, others @ ..] = &mut self.candidates[..] {
             for other in others {
-                other.sums[1..][..low].clone_from_slice(&first.sums[1..][..low]);
+                let (_, sums) = other.sums.split_first_mut().expect("one for the rows");
+                sums[planes.clone()].clone_from_slice(&first.sums[1..][planes.clone()]);
             }
         }
     }
@@ -142,7 +160,7 @@ impl ScaleCosts {
     /// Returns the cheapest model for a tensor of so many elements, with the cheapest table for
     /// each plane, and the cost of the tensor with it.
     pub(super) fn build(mut self, elements: u64) -> (Model, Cost) {
-        self.share_low_planes();
+        self.share_unscaled();
         let counted = Counted { elements, counted: self.counted };
         let gain = elements * self.layout.width() as u64 * BYTE / MIN_SCALE_GAIN;
         let mut candidates = self.candidates.into_iter();
@@ -171,8 +189,8 @@ impl ScaleCosts {
 struct Part<'a> {
     position: u64,
     raw: &'a [u8],
-    /// Whether the low planes are counted.
-    low: bool,
+    /// Whether the planes that no scale changes are counted.
+    all: bool,
     /// The cost of lanes for the elements.
     flush: Flush,
     /// The elements that would be counted if the part were whole.
@@ -187,7 +205,7 @@ impl Candidate {
     /// Takes elements of a chunk.
     fn add(&mut self, backend: Backend, layout: Layout, part: Part<'_>, scratch: &mut Scratch) {
         let Scratch { planes, scaled } = scratch;
-        let Part { position, raw, low, flush, of } = part;
+        let Part { position, raw, all, flush, of } = part;
         let (row_sum, sums) = self.sums.split_first_mut().expect("one for the rows");
         match &self.scale {
             None => planes.split(backend, layout, raw),
@@ -200,8 +218,11 @@ impl Candidate {
             }
         }
         let width = layout.width();
-        let skipped = if low { 0 } else { width.saturating_sub(SCALED_PLANES) };
-        for (i, (plane, sum)) in planes.iter().zip(sums).enumerate().skip(skipped) {
+        let unscaled = unscaled(layout);
+        for (i, (plane, sum)) in planes.iter().zip(sums).enumerate() {
+            if !all && unscaled.contains(&i) {
+                continue;
+            }
             if self.scale.is_some() && i + 1 == width {
                 sum.count(backend, plane, flush);
             } else {

@@ -127,13 +127,13 @@ impl Probes {
         raw: &[u8],
     ) -> bool {
         let elements: &[[u8; W]] = raw.as_chunks().0;
+        let bits = if elements.len() < LARGE { 0 } else { PROBE_BITS };
         let number = |element: &[u8; W]| {
             let mut bytes = [0; 8];
             bytes[..W].copy_from_slice(element);
             bytes[W - 1] &= !top_bits;
             u64::from_le_bytes(bytes)
         };
-        let bits = if elements.len() < LARGE { 0 } else { PROBE_BITS };
         let bound = (u32::from(u16::MAX) >> bits) as u16;
         let mask = u16::from_le_bytes([u8::MAX, !top_bits]);
         self.marks.resize(elements.len(), 0);
