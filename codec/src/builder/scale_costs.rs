@@ -65,6 +65,9 @@ const TRIAL: usize = 1 << 13;
 /// A scale is ruled out if another one seems to save one part in this of the raw bytes beyond it.
 const TRIAL_MARGIN: u64 = 768;
 
+/// Tables, which a trial does not make, may cost so much less under one scale than another.
+const TRIAL_TABLES: Cost = 64 * BYTE;
+
 /// The most scales that are left after a trial. Without a trial, there are no more.
 const MOST_LEFT: usize = 2;
 
@@ -134,7 +137,7 @@ impl ScaleCosts {
         let mut scaled = costs[FIRST_SCALED..].to_vec();
         scaled.sort_unstable();
         let limit = scaled[0].min(costs[0].saturating_sub(raw / MIN_SCALE_GAIN));
-        let limit = scaled[MOST_LEFT - 1].min(limit + raw / TRIAL_MARGIN);
+        let limit = scaled[MOST_LEFT - 1].min(limit + raw / TRIAL_MARGIN + TRIAL_TABLES);
         let mut costs = costs.into_iter().enumerate();
         let mut is_left = || costs.next().is_some_and(|(i, c)| i < FIRST_SCALED || c <= limit);
         self.candidates.retain(|_| is_left());
