@@ -90,7 +90,8 @@ pub(crate) fn looks_random(sample: &Counts) -> bool {
         Some((_, cost)) => cost,
         None => sample.iter().sum::<u64>() * BYTE,
     };
-    // A sample has less entropy than the whole, by half a unit for each symbol (G. A. Miller, 1955).
+    // A sample has less entropy than the whole: by half a unit for each symbol (G. A. Miller, "Note
+    // on the bias of information estimates", 1955).
     let symbols = sample.iter().filter(|&&count| count > 0).count() as u64;
     let missing = symbols * UNIT / 2;
     cost::entropy_floor(sample) + missing >= most - most / MIN_CODING_GAIN
