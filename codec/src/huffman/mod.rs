@@ -150,6 +150,11 @@ impl HuffmanTable {
         span(&self.lengths, |&length| length > 0)
     }
 
+    /// Returns whether each symbol has a code.
+    pub(crate) fn codes_all(&self) -> bool {
+        !self.lengths.contains(&0)
+    }
+
     /// Returns the cost of symbols with these counts as one plane; `None` if one of them has no
     /// code.
     pub(crate) fn cost(&self, counts: &Counts) -> Option<Cost> {
