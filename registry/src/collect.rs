@@ -19,7 +19,7 @@ use crate::log;
 use crate::mark::{Broken, Marked, survey};
 use crate::meter::past;
 use crate::prove::{Proof, pack_lens};
-use crate::recipe::Location;
+use crate::recipe::{Form, Ground, Location, Moved, Moves};
 use crate::relocate::relocate;
 use crate::stats::write_summary;
 use crate::store::Store;
@@ -261,7 +261,7 @@ impl Run<'_> {
     /// Copies what is in use out of packs of which less than half is; the rest of them is collected
     /// later.
     fn rewrite(&self, listed: &[Meta]) -> Result<u64> {
-        let mut moves = HashMap::new();
+        let mut moves = Moves::new();
         let mut new = Vec::new();
         let mut rewritten = 0;
         let known = self.store.runs.load(&self.store.objects, self.namespace)?;
@@ -313,10 +313,8 @@ impl Run<'_> {
                 }
                 let location = Location { pack: id.clone(), offset, len: place.len };
                 offset += place.len;
-                let stored = known.get(place).copied();
-                let model_len = self.model_len(place, stored)?;
-                moves.insert(place.clone(), (location.clone(), model_len));
-                if let Some(stored) = stored {
+                moves.insert(place.clone(), Moved { location: location.clone(), form: Form::Same });
+                if let Some(&stored) = known.get(place) {
                     new.push(Stored { location, ..stored.clone() });
                 }
             }
@@ -327,23 +325,20 @@ impl Run<'_> {
             lease.check(self.namespace)?;
         }
         let now = lease.as_ref().map_or(self.now, Lease::now);
+        // Differences are found where their bases are by now.
+        let is_moved = |ground: &Ground| moves.contains_key(&ground.location);
+        let stayed = known.values().filter(|stored| !moves.contains_key(&stored.location));
+        let on_moved = stayed.filter(|stored| stored.ground.as_ref().is_some_and(is_moved));
+        new.extend(on_moved.map(|stored| (*stored).clone()));
+        for ground in new.iter_mut().filter_map(|stored| stored.ground.as_mut()) {
+            if let Some(Moved { location, .. }) = moves.get(&ground.location) {
+                ground.location = location.clone();
+            }
+        }
         relocate(self.store, self.namespace, &moves, now)?;
         index::write(&self.store.objects, self.namespace, new)?;
         drop(lease);
         Ok(rewritten)
-    }
-
-    /// Returns the length of the model of a stored tensor; 0 for a file that is stored as it is.
-    fn model_len(&self, place: &Location, stored: Option<&Stored>) -> Result<u32> {
-        if let Some(stored) = stored {
-            return Ok(stored.model_len);
-        }
-        for (_, recipe) in self.marked.recipes.values().filter(|(_, r)| r.packed.is_some()) {
-            if let Some(segment) = recipe.locations().position(|location| location == *place) {
-                return recipe.model_len(segment);
-            }
-        }
-        Ok(0)
     }
 
     /// Merges the runs of the index into one, without what lies in packs that are gone.
@@ -354,11 +349,12 @@ impl Run<'_> {
         let packs: HashSet<_> = packs.iter().map(|meta| keys::last_part(&meta.key)).collect();
         let runs = self.store.runs.load(objects, self.namespace)?;
         let all = || runs.iter().flat_map(|run| run.iter());
-        let gone = all().filter(|stored| !packs.contains(&*stored.location.pack)).count();
+        let is_there = |place: &Location| packs.contains(&*place.pack);
+        let gone = all().filter(|stored| !stored.all(is_there)).count();
         if listed.len() < MANY_RUNS && gone == 0 {
             return Ok(());
         }
-        let kept = all().filter(|stored| packs.contains(&*stored.location.pack)).cloned().collect();
+        let kept = all().filter(|stored| stored.all(is_there)).cloned().collect();
         index::write(objects, self.namespace, kept)?;
         let merged: Vec<_> = listed.into_iter().map(|meta| meta.key).collect();
         Ok(objects.delete(&merged)?)

@@ -11,7 +11,7 @@ use crate::error::{Error, Result, is_damage, is_loss};
 use crate::index::TensorKey;
 use crate::keys;
 use crate::mark::Marked;
-use crate::recipe::{Location, Recipe};
+use crate::recipe::{Facts, Ground, Location, Recipe};
 use crate::store::Store;
 use crate::stored_file::StoredFile;
 
@@ -120,34 +120,46 @@ impl Proof {
             Err(error) => return Err(error),
         };
         let claims = claims(recipe, reader.as_ref());
-        let mut todo = Vec::new();
-        for claim in &claims {
-            let Claim { location, content, .. } = claim;
-            let known = self.places.get(location).is_some_and(|place| place.contains_key(content));
-            if known || !wanted(location) {
+        // Bases first: where one is damaged, its versions prove nothing.
+        let (bases, own): (Vec<_>, Vec<_>) = claims.iter().partition(|claim| claim.of_base);
+        for part in [bases, own] {
+            let mut todo = Vec::new();
+            for claim in part {
+                let Claim { location, content, .. } = claim;
+                let known =
+                    self.places.get(location).is_some_and(|place| place.contains_key(content));
+                if known || !wanted(location) || self.lacks_base(recipe, claim) {
+                    continue;
+                }
+                match unreachable(location, lens) {
+                    None => todo.push(claim),
+                    problem => self.record(claim, problem),
+                }
+            }
+            self.bytes += todo.iter().map(|claim| claim.location.len).sum::<u64>();
+            if reader.is_none() && !todo.is_empty() {
+                let problem = refuted(store, namespace, recipe, progress)?;
+                todo.iter().for_each(|claim| self.record(claim, problem.clone()));
                 continue;
             }
-            match unreachable(location, lens) {
-                None => todo.push(claim),
-                problem => self.record(claim, problem),
-            }
-        }
-        self.bytes += todo.iter().map(|claim| claim.location.len).sum::<u64>();
-        if reader.is_none() && !todo.is_empty() {
-            let problem = refuted(store, namespace, recipe, progress)?;
-            todo.iter().for_each(|claim| self.record(claim, problem.clone()));
-        } else {
-            let verify = |claim: &&Claim<'_>| match &claim.tensor {
-                Some(tensor) => match tensor.verify(progress) {
-                    Err(error) if is_damage(&error) => Ok(Some(error.to_string())),
-                    proven => proven.map(|()| None),
-                },
-                None => Ok(None),
+            let verify = |claim: &&Claim<'_>| match claim.verify(progress) {
+                Err(error) if is_damage(&error) => Ok(Some(error)),
+                proven => proven.map(|()| None),
             };
             let proven: Vec<_> = todo.par_iter().map(verify).collect::<Result<_, Packing>>()?;
-            todo.iter().zip(proven).for_each(|(claim, problem)| self.record(claim, problem));
+            for (claim, error) in todo.into_iter().zip(proven) {
+                let problem = error.as_ref().map(ToString::to_string);
+                // A version whose base is damaged may be good itself.
+                let about_base = error.is_some_and(|error| is_of_base(&error)) && !claim.of_base;
+                let base = |base: &&Claim<'_>| base.of_base && base.segment == claim.segment;
+                match claims.iter().find(base).filter(|_| about_base) {
+                    Some(base) if !self.is_good(&base.location) => self.record(base, problem),
+                    _ => self.record(claim, problem),
+                }
+            }
         }
-        for (segment, Claim { location, content, tensor }) in claims.iter().enumerate() {
+        for (segment, claim) in claims.iter().enumerate() {
+            let Claim { location, content, tensor, .. } = claim;
             let outcome = self.places.get(location).and_then(|place| place.get(content));
             let Some(Some(problem)) = outcome else { continue };
             let tensor = tensor.as_ref().map(|tensor| tensor.name().to_owned());
@@ -155,6 +167,14 @@ impl Proof {
             self.bad.push(Bad { file, segment, tensor, problem });
         }
         Ok(())
+    }
+
+    /// Whether the base of a tensor is damaged.
+    fn lacks_base(&self, recipe: &Recipe, claim: &Claim<'_>) -> bool {
+        let ground = recipe.ground(claim.segment).filter(|_| !claim.of_base);
+        ground.is_some_and(|ground| {
+            self.places.contains_key(&ground.location) && !self.is_good(&ground.location)
+        })
     }
 
     fn record(&mut self, claim: &Claim<'_>, problem: Option<String>) {
@@ -184,11 +204,33 @@ struct Claim<'a> {
     /// The key of the tensor, or the SHA-256 of the file.
     content: Digest,
     tensor: Option<Tensor<'a>>,
+    /// The segment, and whether the place is that of its base.
+    segment: usize,
+    of_base: bool,
+}
+
+impl Claim<'_> {
+    fn verify(&self, progress: &dyn Progress) -> Result<(), Packing> {
+        match &self.tensor {
+            Some(tensor) if self.of_base => tensor.verify_base(&()),
+            Some(tensor) => tensor.verify(progress),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether an error is about the base of a tensor.
+pub(crate) fn is_of_base(error: &Packing) -> bool {
+    match error {
+        Packing::Base { .. } | Packing::WrongBase { .. } => true,
+        Packing::InFile { error, .. } => is_of_base(error),
+        _ => false,
+    }
 }
 
 fn claims<'a>(recipe: &Recipe, reader: Option<&'a Reader>) -> Vec<Claim<'a>> {
     let tensors: Vec<_> = reader.into_iter().flat_map(Reader::tensors).collect();
-    let claim = |(segment, location)| {
+    let own = |(segment, location)| {
         let at = recipe.packed.as_ref().map(|packed| packed.tensors[segment] as usize);
         let (content, tensor) = match (at, reader) {
             (Some(at), Some(reader)) => {
@@ -198,9 +240,17 @@ fn claims<'a>(recipe: &Recipe, reader: Option<&'a Reader>) -> Vec<Claim<'a>> {
             }
             _ => (recipe.sha256, None),
         };
-        Claim { location, content, tensor }
+        Claim { location, content, tensor, segment, of_base: false }
     };
-    recipe.locations().enumerate().map(claim).collect()
+    let base = |(segment, ground): (usize, Ground)| {
+        let at = recipe.packed.as_ref().map(|packed| packed.tensors[segment] as usize);
+        let (info, tensor) = (&reader?.header().tensors()[at?], Some(tensors[at?]));
+        let Ground { location, facts: Facts { rounded, sha256, .. } } = ground;
+        let content = TensorKey::of_base(info, rounded, sha256).digest();
+        Some(Claim { location, content, tensor, segment, of_base: true })
+    };
+    let own = recipe.own_locations().enumerate().map(own);
+    own.chain(recipe.grounds().filter_map(base)).collect()
 }
 
 /// Opens a recipe, and checks that its parts fit; `None` for a file that is stored as it is.

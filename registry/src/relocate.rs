@@ -1,7 +1,7 @@
 //! Having files lie elsewhere: new recipes for those whose stored bytes were damaged, or were
 //! copied to a better place.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::SystemTime;
 
 use at1w_container::Digest;
@@ -10,36 +10,25 @@ use at1w_remote::Meta;
 use crate::error::Result;
 use crate::keys;
 use crate::meter::past;
-use crate::recipe::{Location, Recipe};
+use crate::recipe::{Moves, Recipe};
 use crate::store::Store;
 use crate::view::marks;
 
 /// Writes new recipes for all files that have bytes in one of `moves`, and lifts the marks of those
-/// places; returns the number of recipes. Each place is named with the new one, and the length of
-/// the model of its tensor.
+/// places, but for bases; returns the number of recipes.
 pub(crate) fn relocate(
     store: &Store,
     namespace: &str,
-    moves: &HashMap<Location, (Location, u32)>,
+    moves: &Moves,
     now: SystemTime,
 ) -> Result<u64> {
     if moves.is_empty() {
         return Ok(0);
     }
-    let mut written = 0;
+    let (mut written, mut bases) = (0, HashSet::new());
     for (name, recipe) in newest_recipes(store, namespace)?.into_values() {
-        let changes: Vec<_> = recipe
-            .locations()
-            .enumerate()
-            .filter_map(|(segment, location)| {
-                let (to, model_len) = moves.get(&location)?;
-                Some((segment, to.clone(), *model_len))
-            })
-            .collect();
-        if changes.is_empty() {
-            continue;
-        }
-        let mut moved = recipe.moved(&changes)?;
+        let Some(mut moved) = recipe.moved(moves)? else { continue };
+        bases.extend(recipe.grounds().map(|(_, ground)| ground.location));
         for pack in moved.packs.iter_mut().filter(|pack| pack.len == 0) {
             let meta = store.objects.head(&keys::pack(namespace, &pack.id))?;
             pack.len = meta.map_or(0, |meta| meta.len);
@@ -52,7 +41,10 @@ pub(crate) fn relocate(
         written += 1;
     }
     let marks = marks(&store.objects, namespace)?;
-    let lifted = marks.into_iter().filter(|(location, _)| moves.contains_key(location));
+    // The index still names a base by its old place: the mark says that it is damaged.
+    let lifted = marks
+        .into_iter()
+        .filter(|(location, _)| moves.contains_key(location) && !bases.contains(location));
     let lifted: Vec<_> = lifted.flat_map(|(_, keys)| keys).collect();
     store.objects.delete(&lifted)?;
     Ok(written)

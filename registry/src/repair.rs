@@ -1,6 +1,6 @@
 //! Repairing: what is missing or damaged is taken from a replica, by digest.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
 use at1w_container::{Digest, Progress};
@@ -13,7 +13,7 @@ use crate::log::read_each;
 use crate::mark::{Marked, survey};
 use crate::packs::Packs;
 use crate::prove::Proof;
-use crate::recipe::{Location, Recipe};
+use crate::recipe::{Form, Moved, Moves, Recipe};
 use crate::relocate::relocate;
 use crate::replica::Replica;
 use crate::scrub::ScrubOptions;
@@ -111,7 +111,7 @@ impl Store {
         if !wrong.is_empty() {
             proof = prove(&marked)?;
         }
-        let (mut moves, mut new) = (HashMap::<Location, _>::new(), Vec::new());
+        let (mut moves, mut new) = (Moves::new(), Vec::new());
         let mut packs = Packs::new(&self.objects, namespace);
         for bad in &proof.bad {
             let (key, recipe) = &marked.recipes[&bad.file];
@@ -128,10 +128,15 @@ impl Store {
                 done.left.push(format!("{pack} of {}: {}", bad.file, bad.problem));
                 continue;
             };
-            let model_len = copy.stored.as_ref().map_or(0, |stored| stored.model_len);
             let to = copy.location;
-            new.extend(copy.stored.map(|stored| Stored { location: to.clone(), ..stored }));
-            moves.insert(location.clone(), (to, model_len));
+            let mut form = Form::Same;
+            if let Some(stored) = copy.stored {
+                // Differences are to the base that is here.
+                let ground = stored.ground.and_then(|_| recipe.ground(segment));
+                form = Form::Tensor(stored.model_len, ground.clone());
+                new.push(Stored { location: to.clone(), ground, ..stored });
+            }
+            moves.insert(location.clone(), Moved { location: to, form });
         }
         packs.finish()?;
         lease.check(namespace)?;

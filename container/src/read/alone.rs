@@ -9,6 +9,7 @@ use super::runs::Runs;
 use crate::error::Result;
 use crate::format::chunk_table::chunk_table_len;
 use crate::format::chunking::Chunking;
+use crate::format::features::BASES;
 use crate::format::tensor_info::TensorInfo;
 use crate::write::known::StoredLen;
 
@@ -29,6 +30,11 @@ impl Reader {
     /// stood alone and were not compressed.
     pub fn alone_len(&self, tensor: usize) -> StoredLen {
         alone_len(&self.header().tensors()[tensor])
+    }
+
+    /// Returns the features that readers of the file need if all of its tensors stand alone.
+    pub fn alone_features(&self) -> u64 {
+        self.info().required_features & !BASES
     }
 
     /// Returns a range of the stored bytes that a tensor would have if it stood alone and were not

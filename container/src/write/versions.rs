@@ -178,8 +178,7 @@ pub(super) fn find<'a>(
     }
     for base in options.bases {
         if let Some(tensor) = base.renamed(info, &mut own_digest)? {
-            let sampled =
-                base.sampled_at(source, header, info, tensor, Predictor::Identity)?;
+            let sampled = base.sampled_at(source, header, info, tensor, Predictor::Identity)?;
             let same = new(base, tensor, Predictor::Identity, true, sampled.costs);
             return Ok(same.sampled(info, &sampled));
         }
@@ -217,8 +216,7 @@ pub(super) fn find_stored<'a>(
         if sampled.equal && predictor == Predictor::Identity {
             let digest = base.weights().content_digest(tensor);
             // The store would have found it: its bytes are not to be relied on.
-            if digest.map_err(|error| base.located(error))?
-                == hash(backend, source, header, info)?
+            if digest.map_err(|error| base.located(error))? == hash(backend, source, header, info)?
             {
                 continue;
             }

@@ -7,8 +7,8 @@ use std::io::{self, Read};
 use std::ops::Range;
 
 use at1w_container::{
-    Digest, Error as Packing, FIRST_BYTES, Limits, OpenOptions, ReadAt, Reader, StoredLen,
-    part_lens,
+    Digest, Error as Packing, FIRST_BYTES, Limits, NewPart, OpenOptions, ReadAt, Reader, StoredLen,
+    part_lens, replace_parts,
 };
 
 use super::{Stage, mark};
@@ -112,10 +112,11 @@ impl Stage<'_> {
             Packed { root, level: level.clone(), encoder: encoder.clone(), tensors: Vec::new() };
         let mut recipe = Recipe::new(size, sha256, Some((packed, tail.clone())));
         let (mut new, mut tensors, mut offset) = (Vec::new(), Vec::new(), 0_u64);
+        let mut differences = Vec::new();
         for (at, (tensor, len)) in reader.tensors().zip(lens).enumerate() {
             let Some(len) = len else { continue };
             let key = TensorKey::of(&reader.header().tensors()[at], tensor.digest());
-            let location = match sent[at] {
+            let (location, ground) = match sent[at] {
                 Some(samples) => {
                     let place = from.saturating_add(offset);
                     offset = offset.saturating_add(len.stored_len);
@@ -128,17 +129,21 @@ impl Stage<'_> {
                         model_len: len.model_len,
                         level: level.clone(),
                         encoder: encoder.clone(),
+                        ground: None,
                     });
-                    location
+                    (location, None)
                 }
                 None => match self.index.get(key) {
                     Some(stored) if stored.location.len == len.stored_len => {
-                        stored.location.clone()
+                        (stored.location.clone(), stored.ground.clone())
                     }
                     _ => return Err(Error::Outdated(tensor.name().into())),
                 },
             };
-            recipe.push(&location);
+            recipe.push(&location, ground.as_ref());
+            if let Some(ground) = ground {
+                differences.push(NewPart { tensor: at, len, base: Some(ground.part()) });
+            }
             tensors.push(at as u32);
         }
         if offset != came {
@@ -147,6 +152,8 @@ impl Stage<'_> {
         if let Some(packed) = &mut recipe.packed {
             packed.tensors = tensors;
         }
+        // Whoever made the outline knew lengths alone.
+        recipe.tail = replace_parts(&recipe.tail, &differences).map_err(wrong)?;
         if !new.is_empty() {
             self.packs.keep(&pack);
         }

@@ -294,8 +294,19 @@ impl Random {
     }
 }
 
+/// What is added to a seed for that of a tensor which differs from the one of the seed in a little,
+/// as one that was trained further does.
+pub const LATER: u64 = 100;
+
 /// A tensor of bfloat16 like weights: one for each `seed`.
 pub fn tensor(seed: u64, elements: usize) -> Vec<u8> {
+    if let Some(times) = (seed / LATER).checked_sub(1) {
+        let (mut bytes, mut random) = (tensor(seed % LATER, elements), Random(times * 2 + 1));
+        for word in bytes.chunks_exact_mut(2).filter(|_| random.below(8) == 0) {
+            word[0] ^= 1;
+        }
+        return bytes;
+    }
     let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
     let element = |_| {
         let bits = random.next();
