@@ -1,7 +1,7 @@
 //! Having files lie elsewhere: new recipes for those whose stored bytes were damaged, or were
 //! copied to a better place.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::SystemTime;
 
 use at1w_container::Digest;
@@ -12,10 +12,9 @@ use crate::keys;
 use crate::meter::past;
 use crate::recipe::{Moves, Recipe};
 use crate::store::Store;
-use crate::view::marks;
 
-/// Writes new recipes for all files that have bytes in one of `moves`, and lifts the marks of those
-/// places, but for bases; returns the number of recipes.
+/// Writes new recipes for all files that have bytes in one of `moves`; returns the number of
+/// recipes. Places that are damaged keep their marks: the index may name them still.
 pub(crate) fn relocate(
     store: &Store,
     namespace: &str,
@@ -25,10 +24,9 @@ pub(crate) fn relocate(
     if moves.is_empty() {
         return Ok(0);
     }
-    let (mut written, mut bases) = (0, HashSet::new());
+    let mut written = 0;
     for (name, recipe) in newest_recipes(store, namespace)?.into_values() {
         let Some(mut moved) = recipe.moved(moves)? else { continue };
-        bases.extend(recipe.grounds().map(|(_, ground)| ground.location));
         for pack in moved.packs.iter_mut().filter(|pack| pack.len == 0) {
             let meta = store.objects.head(&keys::pack(namespace, &pack.id))?;
             pack.len = meta.map_or(0, |meta| meta.len);
@@ -40,13 +38,6 @@ pub(crate) fn relocate(
         past::delete(&store.objects, namespace, &[format!("{folder}/{name}")])?;
         written += 1;
     }
-    let marks = marks(&store.objects, namespace)?;
-    // The index still names a base by its old place: the mark says that it is damaged.
-    let lifted = marks
-        .into_iter()
-        .filter(|(location, _)| moves.contains_key(location) && !bases.contains(location));
-    let lifted: Vec<_> = lifted.flat_map(|(_, keys)| keys).collect();
-    store.objects.delete(&lifted)?;
     Ok(written)
 }
 
