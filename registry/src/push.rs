@@ -84,7 +84,7 @@ impl Default for PushOptions<'_> {
             expected: Expected::Any,
             delete: false,
             level: Level::default(),
-            differences: false,
+            differences: true,
             request: None,
             private: None,
             proposal: None,

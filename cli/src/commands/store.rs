@@ -97,6 +97,10 @@ enum Command {
         /// How hard to look for a small encoding
         #[arg(short, long, value_name = "LEVEL", default_value = "max")]
         level: LevelName,
+        /// Leave tensors at their level, and store those of later revisions as differences to those
+        /// of earlier ones, and of the models that cards name as base_model
+        #[arg(long)]
+        bases: bool,
         /// Print a line of JSON
         #[arg(long)]
         json: bool,
@@ -186,8 +190,8 @@ impl Store {
                 });
                 say(global, json, line, &text)
             }
-            Command::Repack { store, what, level, json } => {
-                repack(global, &store, what.as_deref(), level, json)
+            Command::Repack { store, what, level, bases, json } => {
+                repack(global, &store, what.as_deref(), (level, bases), json)
             }
             Command::Repair { store, replica, json } => {
                 let bar = Bar::new(global.quiet)?;
@@ -363,7 +367,7 @@ fn repack(
     global: &Global,
     store: &str,
     what: Option<&str>,
-    level: LevelName,
+    (level, bases): (LevelName, bool),
     as_json: bool,
 ) -> Result<()> {
     let (namespace, repo) = split(what)?;
@@ -375,7 +379,10 @@ fn repack(
     let bar = Bar::new(global.quiet)?;
     let (mut files, mut before, mut after) = (0, 0, 0);
     for namespace in namespaces {
-        let done = opened.repack(&namespace, repo.as_ref(), level.into(), &bar)?;
+        let done = match bases {
+            true => opened.rebase(&namespace, repo.as_ref(), level.into(), &bar)?,
+            false => opened.repack(&namespace, repo.as_ref(), level.into(), &bar)?,
+        };
         files += done.files;
         before += done.before;
         after += done.after;
