@@ -19,7 +19,7 @@ use crate::log;
 use crate::mark::{Broken, Marked, survey};
 use crate::meter::past;
 use crate::prove::{Proof, pack_lens};
-use crate::recipe::{Form, Ground, Location, Moved, Moves};
+use crate::recipe::{Form, Location, Moved, Moves};
 use crate::relocate::relocate;
 use crate::stats::write_summary;
 use crate::store::Store;
@@ -325,14 +325,9 @@ impl Run<'_> {
             lease.check(self.namespace)?;
         }
         let now = lease.as_ref().map_or(self.now, Lease::now);
-        // Differences are found where their bases are by now.
-        let is_moved = |ground: &Ground| moves.contains_key(&ground.location);
-        let stayed = known.values().filter(|stored| !moves.contains_key(&stored.location));
-        let on_moved = stayed.filter(|stored| stored.ground.as_ref().is_some_and(is_moved));
-        new.extend(on_moved.map(|stored| (*stored).clone()));
         for ground in new.iter_mut().filter_map(|stored| stored.ground.as_mut()) {
-            if let Some(Moved { location, .. }) = moves.get(&ground.location) {
-                ground.location = location.clone();
+            if let Some(moved) = ground.moved(&moves) {
+                *ground = moved;
             }
         }
         relocate(self.store, self.namespace, &moves, now)?;

@@ -115,6 +115,8 @@ impl Stored {
 /// Returns the bytes of a run: a table of packs, entries sorted by key, and the SHA-256 of both. All
 /// entries have bases, or none has.
 fn run(mut entries: Vec<Stored>) -> Vec<u8> {
+    // Of those in one place the last one stays.
+    entries.reverse();
     entries.sort_by(|a, b| (a.key, &a.location).cmp(&(b.key, &b.location)));
     entries.dedup_by(|a, b| (a.key, &a.location) == (b.key, &b.location));
     let mut packs: HashMap<(&str, &str, &str), u32> = HashMap::new();
@@ -294,7 +296,10 @@ impl Index {
     /// Adds stored bytes of a tensor, of which the shortest are kept.
     pub(crate) fn insert(&mut self, stored: Stored) {
         match self.tensors.get(&stored.key) {
-            Some(known) if known.location.len <= stored.location.len => {}
+            // What comes later knows better where its base is.
+            Some(known)
+                if known.location != stored.location
+                    && known.location.len <= stored.location.len => {}
             _ => self.replace(stored),
         }
     }

@@ -5,6 +5,7 @@
 //! Nothing is ever overwritten: objects are made under names that are used once, and the collector
 //! ([`Store::collect`]) deletes what nothing names any more. `docs/REGISTRY.md` has the layout.
 
+mod bases;
 mod change;
 mod check;
 mod checkpoint;

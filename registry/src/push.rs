@@ -9,6 +9,7 @@ use std::time::SystemTime;
 
 use at1w_container::{Digest, Level, Progress};
 
+use crate::bases::{CARD, CARD_LEN};
 use crate::entry::{Action, Commit, Entry, Proposal, Ref, State};
 use crate::error::{Error, Result};
 use crate::keys;
@@ -17,7 +18,7 @@ use crate::log::{self, Appended, Head, append};
 use crate::name::{MAIN, RepoName, check_path, check_ref};
 use crate::proposal::{merged, proposal_number, taken_back};
 use crate::refs::{check_no_commit, check_room};
-use crate::stage::{CARD, CARD_LEN, Stage};
+use crate::stage::Stage;
 use crate::store::Store;
 use crate::tree::{File, Tree};
 use crate::walk::{Source, SourceFile, walk};
@@ -377,7 +378,9 @@ impl Store {
         let nothing = Tree::default();
         let before = if options.parent.is_none() { &base.1 } else { &nothing };
         if options.differences {
-            stage.take_bases(self.bases_by_card(repo, &files, before)?);
+            let private = head.as_ref().is_some_and(|head| head.entry.private);
+            let private = options.private.unwrap_or(private);
+            stage.take_bases(self.bases_by_card((repo, private), &files, before)?);
         }
         let files = stage.add_all(&files, before)?;
         let (branch, removed) = (options.branch, Vec::new());
@@ -389,7 +392,7 @@ impl Store {
     /// Returns the revisions of the namespace that the card of a model names as its base.
     fn bases_by_card(
         &self,
-        repo: &RepoName,
+        (repo, private): (&RepoName, bool),
         files: &[SourceFile],
         before: &Tree,
     ) -> Result<Vec<Tree>> {
@@ -398,7 +401,7 @@ impl Store {
             (None, Some(file)) if file.size <= CARD_LEN => self.read_card(&repo.namespace, file),
             _ => Vec::new(),
         };
-        self.base_trees(&repo.namespace, &repo.to_string(), &card)
+        self.base_trees(&repo.namespace, (&repo.to_string(), private), &card)
     }
 
     /// Commits changes whose files are stored.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use at1w_container::{Digest, Level, Progress};
 
+use crate::bases::{CARD, CARD_LEN, MODELS, base_models};
 use crate::error::Result;
 use crate::index::TensorKey;
 use crate::lease::Lease;
@@ -14,7 +15,7 @@ use crate::name::{RepoName, Revision};
 use crate::original::Original;
 use crate::recipe::{Location, Recipe};
 use crate::repack::Repacked;
-use crate::stage::{CARD, CARD_LEN, MODELS, Stage, base_models};
+use crate::stage::Stage;
 use crate::store::Store;
 use crate::tree::{File, Tree};
 
@@ -109,22 +110,23 @@ impl Store {
         // Those that came first are at the end of what leads to a branch.
         let mut commits: Vec<&InUse> = marked.commits.iter().rev().collect();
         commits.sort_by(|a, b| a.commit.time.cmp(&b.commit.time));
-        let repos: HashMap<_, _> =
-            commits.iter().rev().map(|in_use| (&in_use.commit.id, &in_use.repo)).collect();
+        let of =
+            |in_use: &&InUse| (in_use.commit.id.clone(), (in_use.repo.clone(), in_use.private));
+        let repos: HashMap<_, _> = commits.iter().rev().map(of).collect();
         let (mut followers, mut known) = (Vec::new(), HashSet::new());
         let mut last: HashMap<(String, String), Digest> = HashMap::new();
         let mut cards = HashMap::new();
         let all = commits.iter().map(|in_use| &in_use.commit);
         read_trees(self, namespace, all, |commit, tree| {
             let tree = tree?;
-            let repo = repos[&commit.id].clone();
+            let (repo, private) = &repos[&commit.id];
             for (path, file) in tree.files.iter().filter(|(_, file)| file.root.is_some()) {
                 let before = last.insert((repo.clone(), path.clone()), file.sha256);
                 if !known.insert(file.sha256) {
                     continue;
                 }
                 let mut before: Vec<_> = before.into_iter().collect();
-                for other in self.of_card(namespace, &repo, &tree, &mut cards)? {
+                for other in self.of_card(namespace, (repo, *private), &tree, &mut cards)? {
                     match other.files.get(path) {
                         Some(same) => before.push(same.sha256),
                         None => before.extend(other.files.values().map(|file| file.sha256)),
@@ -142,18 +144,19 @@ impl Store {
     fn of_card<'a>(
         &self,
         namespace: &str,
-        repo: &str,
+        repo: (&str, bool),
         tree: &Tree,
-        known: &'a mut HashMap<Digest, Vec<Tree>>,
+        known: &'a mut HashMap<(Digest, String), Vec<Tree>>,
     ) -> Result<&'a [Tree]> {
         let Some(card) = tree.files.get(CARD).filter(|card| card.size <= CARD_LEN) else {
             return Ok(&[]);
         };
-        if !known.contains_key(&card.sha256) {
+        let key = (card.sha256, repo.0.to_owned());
+        if !known.contains_key(&key) {
             let trees = self.base_trees(namespace, repo, &self.read_card(namespace, card))?;
-            known.insert(card.sha256, trees);
+            known.insert(key.clone(), trees);
         }
-        Ok(&known[&card.sha256])
+        Ok(&known[&key])
     }
 
     /// Reads a card; one that cannot be read says nothing.
@@ -162,16 +165,27 @@ impl Store {
         read.unwrap_or_default()
     }
 
-    /// Returns the revisions of the namespace that a card names as the base of a repository.
-    pub(crate) fn base_trees(&self, namespace: &str, repo: &str, card: &[u8]) -> Result<Vec<Tree>> {
+    /// Returns the revisions of the namespace that a card names as the base of a repository. Unless
+    /// that is private, those of private ones are left out: sizes tell that there are some.
+    pub(crate) fn base_trees(
+        &self,
+        namespace: &str,
+        (repo, private): (&str, bool),
+        card: &[u8],
+    ) -> Result<Vec<Tree>> {
         let named = base_models(&String::from_utf8_lossy(card)).into_iter();
         let named = named.filter_map(|model| model.parse::<Revision>().ok());
         let here =
             named.filter(|base| base.repo.namespace == namespace && base.repo.to_string() != repo);
         let mut trees = Vec::new();
         for base in here.take(MODELS) {
-            match self.tree(&base) {
-                Ok((_, tree)) => trees.push(tree),
+            let tree =
+                self.head(&base.repo).and_then(|head| match head.entry.private && !private {
+                    true => Ok(None),
+                    false => self.tree(&base).map(|(_, tree)| Some(tree)),
+                });
+            match tree {
+                Ok(tree) => trees.extend(tree),
                 Err(error) if error.is_not_found() || error.is_integrity() => {}
                 Err(error) => return Err(error),
             }

@@ -117,6 +117,18 @@ impl Ground {
         PartBase { root, digest: content, rounded }
     }
 
+    /// Returns the base in the place that is taken instead of its own; `None` where it stays.
+    pub(crate) fn moved(&self, moves: &Moves) -> Option<Self> {
+        let Moved { location, form } = moves.get(&self.location)?;
+        let model_len = match form {
+            Form::Same => self.facts.model_len,
+            Form::Tensor(model_len, None) => *model_len,
+            Form::Tensor(_, Some(_)) => return None,
+        };
+        let facts = Facts { model_len, ..self.facts.clone() };
+        Some(Self { location: location.clone(), facts })
+    }
+
     /// Whether differences to this base are differences to another one as well.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
         (self.facts.content, self.facts.rounded) == (other.facts.content, other.facts.rounded)
@@ -231,18 +243,7 @@ impl Recipe {
     /// Returns the recipe that takes other places, where there are some. One whose tensor is
     /// differences by now is no base: it stays where it is.
     pub(crate) fn moved(&self, moves: &Moves) -> Result<Option<Self>> {
-        let ground = |ground: Ground| match moves.get(&ground.location) {
-            Some(Moved { location, form }) => {
-                let model_len = match form {
-                    Form::Same => ground.facts.model_len,
-                    Form::Tensor(model_len, None) => *model_len,
-                    Form::Tensor(_, Some(_)) => return ground,
-                };
-                let facts = Facts { model_len, ..ground.facts };
-                Ground { location: location.clone(), facts }
-            }
-            None => ground,
-        };
+        let ground = |ground: Ground| ground.moved(moves).unwrap_or(ground);
         let mut recipe = Self::new(self.size, self.sha256, None);
         let mut changed = Vec::new();
         for (segment, own) in self.own_locations().enumerate() {

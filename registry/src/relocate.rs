@@ -8,6 +8,7 @@ use at1w_container::Digest;
 use at1w_remote::Meta;
 
 use crate::error::Result;
+use crate::index::{self, Stored};
 use crate::keys;
 use crate::meter::past;
 use crate::recipe::{Moves, Recipe};
@@ -38,6 +39,14 @@ pub(crate) fn relocate(
         past::delete(&store.objects, namespace, &[format!("{folder}/{name}")])?;
         written += 1;
     }
+    // Differences are found with their bases where these are by now.
+    let mut found = Vec::new();
+    for stored in store.runs.load(&store.objects, namespace)?.iter().flat_map(|run| run.iter()) {
+        if let Some(ground) = stored.ground.as_ref().and_then(|ground| ground.moved(moves)) {
+            found.push(Stored { ground: Some(ground), ..stored.clone() });
+        }
+    }
+    index::write(&store.objects, namespace, found)?;
     Ok(written)
 }
 

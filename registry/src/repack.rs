@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use at1w_container::{Level, Progress};
 
+use crate::bases::Bases;
 use crate::error::Result;
 use crate::index::Stored;
 use crate::lease::Lease;
 use crate::mark::mark;
 use crate::name::RepoName;
 use crate::original::Original;
-use crate::stage::{Bases, ENCODER, Stage, level_name};
+use crate::stage::{ENCODER, Stage, level_name};
 use crate::store::Store;
 
 /// The outcome of a repack. Lengths are in bytes.

@@ -15,7 +15,7 @@ use at1w_container::{
 };
 use sha2::{Digest as _, Sha256};
 
-pub(crate) use self::bases::{Bases, CARD, CARD_LEN, MODELS, base_models};
+use crate::bases::Bases;
 use crate::content::{blob, pointer};
 use crate::error::{Error, Result, is_damage};
 use crate::index::{Index, Samples, Stored, TensorKey};

@@ -165,6 +165,25 @@ fn models_of_other_namespaces_are_no_bases() {
 }
 
 #[test]
+fn a_private_model_is_no_base_of_a_public_one() {
+    for private in [false, true] {
+        let place = Place::new();
+        let push = |repo: &str, files: &[(&str, Vec<u8>)], private: bool| {
+            let source = place.source("source", files);
+            let options = PushOptions::new().private(private);
+            place.store().push(&source, &repo.parse().unwrap(), &options).unwrap()
+        };
+        let alone = push("lab/base", &step(0), true);
+        let card = b"---\nbase_model: lab/base\n---\n".to_vec();
+        let files = [step(1), vec![("README.md", card)]].concat();
+        let pushed = push("lab/m", &files, private);
+        assert_eq!(pushed.stored < alone.stored / 3, private, "{pushed:?}");
+        assert_eq!(rebase(&place).files, 0);
+        assert_eq!(place.pulled("lab/m").unwrap(), owned(&files));
+    }
+}
+
+#[test]
 fn damage_is_named_where_it_is_and_heals() {
     for of_base in [true, false] {
         let place = Place::new();
@@ -267,6 +286,8 @@ fn old_revisions_become_differences_and_levels_change() {
     collect(&place);
     assert!(packs(&place) < small * 11 / 10, "{} {small}", packs(&place));
     right(&place);
+    assert_eq!(place.store().repack("lab", None, Level::Max, &()).unwrap().after, 0);
+    assert_eq!(rebase(&place).files, 0);
     // A copy has the bases.
     let copy = Store::open(&place.path("copy").to_string_lossy()).unwrap();
     place.store().copy_to(&copy, &()).unwrap();

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::options::PackOptions;
 use super::pack_base::{MIN_GAIN, PackBase, Sampled};
-use super::parts::TensorStore;
+use super::tensor_store::TensorStore;
 use crate::digest::{Chain, Digest, State};
 use crate::error::{Error, Result};
 use crate::format::bases::{Base, MAX_DEPTH, MAX_MODELS};

@@ -4,59 +4,17 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use at1w_container::{Digest, PackBase, Part, UsedBase};
+use at1w_container::{Digest, PackBase};
 
 use super::Stage;
-use crate::error::{Error, Result};
-use crate::recipe::{Facts, Ground, Location, Recipe};
+use crate::bases::Bases;
+use crate::error::Result;
+use crate::recipe::Location;
 use crate::tree::{File, Tree};
-
-/// The card of a model, the longest one that is read, and the most base models of one.
-pub(crate) const CARD: &str = "README.md";
-pub(crate) const CARD_LEN: u64 = 1 << 20;
-pub(crate) const MODELS: usize = 4;
 
 /// The most files that the tensors of one may have bases in, and of them the most of one revision.
 const FILES: usize = 8;
 const OF_ONE: usize = 4;
-
-/// Files whose tensors may be bases of those of a new one.
-#[derive(Debug, Default)]
-pub(crate) struct Bases {
-    pub(super) files: Vec<PackBase>,
-    recipes: Vec<Recipe>,
-    /// The tensors of each that stand alone in bytes that may be relied on.
-    usable: Vec<HashSet<usize>>,
-}
-
-impl Bases {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.files.is_empty()
-    }
-
-    pub(super) fn may_be_base(&self, file: usize, tensor: usize) -> bool {
-        self.usable[file].contains(&tensor)
-    }
-
-    /// Returns the base that a tensor was written with.
-    pub(super) fn ground(&self, part: &Part) -> Result<Option<Ground>> {
-        let Some(UsedBase { base, file, tensor }) = part.base else { return Ok(None) };
-        let recipe = &self.recipes[file];
-        let missing = || Error::damaged("recipe", "it lacks a tensor that was a base");
-        let tensors = recipe.packed.as_ref().map(|packed| &packed.tensors).ok_or_else(missing)?;
-        let segment = tensors.binary_search(&(tensor as u32)).map_err(|_| missing())?;
-        let reader = self.files[file].weights().packed().ok_or_else(missing)?;
-        let facts = Facts {
-            model_len: recipe.model_len(segment)?,
-            sha256: reader.tensors().nth(tensor).ok_or_else(missing)?.digest(),
-            content: base.digest,
-            root: base.root,
-            file: recipe.sha256,
-            rounded: base.rounded,
-        };
-        Ok(Some(Ground { location: recipe.location(segment), facts }))
-    }
-}
 
 impl Stage<'_> {
     /// Opens the files that those of a path may have bases in: the one at the same path of each
@@ -107,40 +65,5 @@ impl Stage<'_> {
             bases.recipes.push(recipe);
         }
         Ok(bases)
-    }
-}
-
-/// Returns the models that a card says the one that it describes was made from.
-pub(crate) fn base_models(card: &str) -> Vec<String> {
-    let mut lines = card.lines();
-    if lines.next().map(str::trim_end) != Some("---") {
-        return Vec::new();
-    }
-    let mut front = lines.take_while(|line| line.trim_end() != "---");
-    let Some(value) = front.find_map(|line| line.strip_prefix("base_model:")) else {
-        return Vec::new();
-    };
-    let plain = |text: &str| text.trim().trim_matches(['"', '\'']).to_owned();
-    let inline = value.trim().trim_start_matches('[').trim_end_matches(']');
-    let mut models: Vec<_> = inline.split(',').map(plain).collect();
-    let items = front.map_while(|line| line.trim_start().strip_prefix("- "));
-    models.extend(items.map(plain));
-    models.retain(|model| !model.is_empty());
-    models
-}
-
-#[cfg(test)]
-mod tests {
-    use super::base_models;
-
-    #[test]
-    fn cards_name_models() {
-        let of = |front: &str| base_models(&format!("---\nlicense: mit\n{front}\n---\n# A\n"));
-        assert_eq!(of("base_model: lab/a"), ["lab/a"]);
-        assert_eq!(of("base_model: \"lab/a\"\ntags:\n- b"), ["lab/a"]);
-        assert_eq!(of("base_model:\n- lab/a\n- lab/b\ntags:\n- c"), ["lab/a", "lab/b"]);
-        assert_eq!(of("base_model: [lab/a, 'lab/b']"), ["lab/a", "lab/b"]);
-        assert!(of("base_model:").is_empty() && of("tags:\n- base_model: a").is_empty());
-        assert!(base_models("base_model: lab/a").is_empty());
     }
 }

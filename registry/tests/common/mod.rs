@@ -296,7 +296,7 @@ impl Random {
 
 /// What is added to a seed for that of a tensor which differs from the one of the seed in a little,
 /// as one that was trained further does.
-pub const LATER: u64 = 100;
+pub const LATER: u64 = 1 << 40;
 
 /// A tensor of bfloat16 like weights: one for each `seed`.
 pub fn tensor(seed: u64, elements: usize) -> Vec<u8> {
