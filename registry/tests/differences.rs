@@ -260,7 +260,8 @@ fn old_revisions_become_differences_and_levels_change() {
     let place = Place::new();
     for at in 0..4 {
         let source = place.source("source", &step(at));
-        let pushed = place.store().push(&source, &"lab/m".parse().unwrap(), &PushOptions::new());
+        let options = PushOptions::new().differences(false);
+        let pushed = place.store().push(&source, &"lab/m".parse().unwrap(), &options);
         let tag = format!("s{at}");
         place.store().tag(&"lab/m".parse().unwrap(), &tag).unwrap();
         assert!(pushed.unwrap().stored > 100_000);

@@ -253,7 +253,7 @@ fn candidates(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 200, ..ProptestConfig::with_cases(200) })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 200, ..ProptestConfig::with_cases(24) })]
 
     #[test]
     fn every_live_revision_stays(steps in prop::collection::vec(disturbed(), 1..16)) {
