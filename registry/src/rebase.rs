@@ -79,11 +79,12 @@ impl Store {
                 }
             }
             stage.add_packed(&Original::open(self, namespace, &recipe)?, bases, &leaves)?;
-            let Some(after) = stage.recipe_of(file) else { continue };
+            let Some(after) = stage.recipe_of(file).cloned() else { continue };
+            stage.leave(&recipe, &after)?;
             let old: HashSet<_> = recipe.locations().collect();
             let left =
                 old.difference(&after.locations().collect()).map(|place| place.len).sum::<u64>();
-            places.add(after);
+            places.add(&after);
             done.files += 1;
             done.before += left;
             // The next file may follow this one.

@@ -70,7 +70,7 @@ impl Store {
                 &HashSet::new(),
             )?;
             let Some(after) = stage.recipe_of(kept.sha256).cloned() else { continue };
-            stage.move_bases(recipe, &after)?;
+            stage.leave(recipe, &after)?;
             let before: HashSet<_> = recipe.locations().collect();
             let after: HashSet<_> = after.locations().collect();
             done.files += 1;

@@ -185,13 +185,12 @@ impl<'a> Stage<'a> {
         self.index.remove(key);
     }
 
-    /// Has the bytes of tensors that are stored anew be the bases of those that had the old ones.
-    pub(crate) fn move_bases(&mut self, before: &Recipe, after: &Recipe) -> Result<()> {
+    /// Has whatever has the old bytes of tensors that were stored anew take the new ones.
+    pub(crate) fn leave(&mut self, before: &Recipe, after: &Recipe) -> Result<()> {
         for segment in 0..before.segments.len().min(after.segments.len()) {
             let (old, new) = (before.location(segment), after.location(segment));
-            let alone = before.ground(segment).is_none() && after.ground(segment).is_none();
-            if alone && old != new {
-                let form = Form::Tensor(after.model_len(segment)?, None);
+            if old != new {
+                let form = Form::Tensor(after.model_len(segment)?, after.ground(segment));
                 self.healed.insert(old, Moved { location: new, form });
             }
         }

@@ -266,6 +266,10 @@ fn old_revisions_become_differences_and_levels_change() {
         place.store().tag(&"lab/m".parse().unwrap(), &tag).unwrap();
         assert!(pushed.unwrap().stored > 100_000);
     }
+    // Another file has the tensors of the last one.
+    let mut same = step(3);
+    same[0].1 = model(&[("a", 1 + 3 * LATER, 700_000)], "same");
+    push(&place, "lab/same", &same);
     let whole = packs(&place);
     let done = rebase(&place);
     assert_eq!(done.files, 3, "{done:?}");
@@ -273,6 +277,7 @@ fn old_revisions_become_differences_and_levels_change() {
         for at in 0..4 {
             assert_eq!(place.pulled(&format!("lab/m@s{at}")).unwrap(), owned(&step(at)));
         }
+        assert_eq!(place.pulled("lab/same").unwrap(), owned(&same));
         assert!(scrub(place).damaged.is_empty());
     };
     right(&place);
