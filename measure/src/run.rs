@@ -136,7 +136,8 @@ pub fn measure(paths: &[PathBuf], options: &Options<'_>) -> Result<Report, Fault
         Some(choice) => sampled(sources, &levels, choice, options),
         None => whole(sources, &levels, options)?,
     };
-    let results = Results { complete: complete && results.complete, ..results };
+    let versions = results.versions.filter(|_| complete);
+    let results = Results { complete: complete && results.complete, versions, ..results };
     Ok(report(results, &levels, start.elapsed().as_secs_f64(), options))
 }
 

@@ -118,8 +118,8 @@ fn marks(weights: &Weights) -> Vec<(u64, u64)> {
     tensors.iter().map(|tensor| (mark(tensor.name(), tensor.shape()), tensor.raw_len())).collect()
 }
 
-/// Returns the files that have at least half of the largest tensors, those that have most first, and
-/// of these the latest.
+/// Returns the files that have at least half of the largest tensors, those that have most first,
+/// and of these the latest.
 fn like(marks: &[(u64, u64)], alone: &HashMap<u64, Vec<usize>>) -> Vec<usize> {
     let mut lens: HashMap<usize, u64> = HashMap::new();
     for (mark, len) in marks {

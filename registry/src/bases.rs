@@ -17,6 +17,8 @@ pub(crate) const MODELS: usize = 4;
 pub(crate) struct Bases {
     pub(crate) files: Vec<PackBase>,
     pub(crate) recipes: Vec<Recipe>,
+    /// The lengths of the models of each, by segment.
+    pub(crate) model_lens: Vec<Vec<u32>>,
     /// The tensors of each that stand alone in bytes that may be relied on.
     pub(crate) usable: Vec<HashSet<usize>>,
 }
@@ -39,7 +41,7 @@ impl Bases {
         let segment = tensors.binary_search(&(tensor as u32)).map_err(|_| missing())?;
         let reader = self.files[file].weights().packed().ok_or_else(missing)?;
         let facts = Facts {
-            model_len: recipe.model_len(segment)?,
+            model_len: self.model_lens[file][segment],
             sha256: reader.tensors().nth(tensor).ok_or_else(missing)?.digest(),
             content: base.digest,
             root: base.root,

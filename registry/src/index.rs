@@ -112,8 +112,8 @@ impl Stored {
     }
 }
 
-/// Returns the bytes of a run: a table of packs, entries sorted by key, and the SHA-256 of both. All
-/// entries have bases, or none has.
+/// Returns the bytes of a run: a table of packs, entries sorted by key, and the SHA-256 of both.
+/// All entries have bases, or none has.
 fn run(mut entries: Vec<Stored>) -> Vec<u8> {
     // Of those in one place the last one stays.
     entries.reverse();

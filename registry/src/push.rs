@@ -43,8 +43,8 @@ pub struct PushOptions<'a> {
     pub delete: bool,
     /// How hard to look for a small encoding.
     pub level: Level,
-    /// Whether new tensors are stored as differences to those of the revision before, or of models
-    /// that the card names as its base, where that takes less.
+    /// Whether [`Store::push`] stores new tensors as differences to those of the revision before,
+    /// or of models that the card names as its base, where that takes less.
     pub differences: bool,
     /// The key of the request: where the last entry has the same, nothing is done again.
     pub request: Option<&'a str>,

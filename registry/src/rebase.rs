@@ -1,5 +1,5 @@
-//! Storing old revisions as differences: each file after the one that it follows. Commits, roots and
-//! digests stay.
+//! Storing old revisions as differences: each file after the one that it follows. Commits, roots
+//! and digests stay.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use at1w_container::{Digest, NewPart, PartBase, StoredLen, part_len, replace_parts};
+use at1w_container::{Digest, NewPart, PartBase, StoredLen, part_lens, replace_parts};
 use at1w_remote::Objects;
 use miniz_oxide::deflate::compress_to_vec;
 use miniz_oxide::inflate::decompress_to_vec_with_limit;
@@ -230,14 +230,13 @@ impl Recipe {
         !self.bases.is_empty()
     }
 
-    /// Returns the length of the model of the tensor of a segment, or of that of a base; 0 for a
-    /// file that is not packed.
-    pub(crate) fn model_len(&self, segment: usize) -> Result<u32> {
-        let Some(packed) = &self.packed else { return Ok(0) };
-        let Some(&tensor) = packed.tensors.get(segment) else {
-            return Ok(self.bases[segment - self.segments.len()].facts.model_len);
-        };
-        Ok(part_len(&self.tail, tensor as usize)?.model_len)
+    /// Returns the length of the model of the tensor of each segment; 0 where it is none.
+    pub(crate) fn model_lens(&self) -> Result<Vec<u32>> {
+        let Some(packed) = &self.packed else { return Ok(vec![0; self.segments.len()]) };
+        let count = packed.tensors.last().map_or(0, |&last| last as usize + 1);
+        let lens = part_lens(&self.tail, count)?;
+        let len = |&tensor: &u32| lens[tensor as usize].map_or(0, |len| len.model_len);
+        Ok(packed.tensors.iter().map(len).collect())
     }
 
     /// Returns the recipe that takes other places, where there are some. One whose tensor is

@@ -187,10 +187,11 @@ impl<'a> Stage<'a> {
 
     /// Has whatever has the old bytes of tensors that were stored anew take the new ones.
     pub(crate) fn leave(&mut self, before: &Recipe, after: &Recipe) -> Result<()> {
-        for segment in 0..before.segments.len().min(after.segments.len()) {
+        let lens = after.model_lens()?;
+        for (segment, len) in lens.into_iter().enumerate().take(before.segments.len()) {
             let (old, new) = (before.location(segment), after.location(segment));
             if old != new {
-                let form = Form::Tensor(after.model_len(segment)?, after.ground(segment));
+                let form = Form::Tensor(len, after.ground(segment));
                 self.healed.insert(old, Moved { location: new, form });
             }
         }
@@ -292,7 +293,9 @@ impl<'a> Stage<'a> {
             let options = PackOptions::new().level(self.level).progress(self.progress);
             let known = Known { index: &self.index, bases: &bases, leaves };
             let parts = match pack_parts(source, &mut spool, &known, &options) {
-                Err(error) if !bases.is_empty() && !matches!(error, Packing::Cancelled) => {
+                Err(error)
+                    if !bases.is_empty() && !matches!(error.innermost(), Packing::Cancelled) =>
+                {
                     // Perhaps a base cannot be read: nobody needs one.
                     bases = Bases::default();
                     continue;

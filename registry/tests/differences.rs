@@ -266,7 +266,8 @@ fn old_revisions_become_differences_and_levels_change() {
         place.store().tag(&"lab/m".parse().unwrap(), &tag).unwrap();
         assert!(pushed.unwrap().stored > 100_000);
     }
-    // Another file has the tensors of the last one.
+    // Another file has the tensors of the last one. It comes later, by the time of the store.
+    std::thread::sleep(Duration::from_millis(1100));
     let mut same = step(3);
     same[0].1 = model(&[("a", 1 + 3 * LATER, 700_000)], "same");
     push(&place, "lab/same", &same);

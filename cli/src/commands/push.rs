@@ -61,7 +61,7 @@ pub(crate) struct Push {
 
 /// The tensors that others are stored as differences to.
 #[derive(Clone, Copy, ValueEnum)]
-enum BaseName {
+pub(crate) enum BaseName {
     Auto,
     None,
 }

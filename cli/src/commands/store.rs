@@ -9,6 +9,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::pack::LevelName;
+use super::push::BaseName;
 use super::repo::parse_span;
 use crate::Global;
 use crate::failure::{Failure, Reported, Result};
@@ -97,10 +98,10 @@ enum Command {
         /// How hard to look for a small encoding
         #[arg(short, long, value_name = "LEVEL", default_value = "max")]
         level: LevelName,
-        /// Leave tensors at their level, and store those of later revisions as differences to those
-        /// of earlier ones, and of the models that cards name as base_model
-        #[arg(long)]
-        bases: bool,
+        /// 'auto' leaves tensors at their level, and stores those of later revisions as differences
+        /// to those of earlier ones, and of the models that cards name as base_model
+        #[arg(long, value_name = "BASE", default_value = "none")]
+        base: BaseName,
         /// Print a line of JSON
         #[arg(long)]
         json: bool,
@@ -190,8 +191,8 @@ impl Store {
                 });
                 say(global, json, line, &text)
             }
-            Command::Repack { store, what, level, bases, json } => {
-                repack(global, &store, what.as_deref(), (level, bases), json)
+            Command::Repack { store, what, level, base, json } => {
+                repack(global, &store, what.as_deref(), (level, base), json)
             }
             Command::Repair { store, replica, json } => {
                 let bar = Bar::new(global.quiet)?;
@@ -367,7 +368,7 @@ fn repack(
     global: &Global,
     store: &str,
     what: Option<&str>,
-    (level, bases): (LevelName, bool),
+    (level, base): (LevelName, BaseName),
     as_json: bool,
 ) -> Result<()> {
     let (namespace, repo) = split(what)?;
@@ -379,9 +380,9 @@ fn repack(
     let bar = Bar::new(global.quiet)?;
     let (mut files, mut before, mut after) = (0, 0, 0);
     for namespace in namespaces {
-        let done = match bases {
-            true => opened.rebase(&namespace, repo.as_ref(), level.into(), &bar)?,
-            false => opened.repack(&namespace, repo.as_ref(), level.into(), &bar)?,
+        let done = match base {
+            BaseName::Auto => opened.rebase(&namespace, repo.as_ref(), level.into(), &bar)?,
+            BaseName::None => opened.repack(&namespace, repo.as_ref(), level.into(), &bar)?,
         };
         files += done.files;
         before += done.before;

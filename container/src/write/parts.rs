@@ -162,8 +162,8 @@ pub fn pack_parts(
     Ok(Parts { tensors, tail: file.tail, summary: file.summary, header })
 }
 
-/// Finds the base of each tensor that is new, or that may be stored in another way, if the store has
-/// files with bases.
+/// Finds the base of each tensor that is new, or that may be stored in another way, if the store
+/// has files with bases.
 fn find_versions<'a>(
     source: &dyn ReadAt,
     header: &Header,
@@ -335,19 +335,6 @@ fn bases_range(index: &[u8], trailer: &Trailer) -> Result<Range<usize>> {
     Ok(start..end)
 }
 
-/// Returns the lengths of the stored bytes of a tensor, named by its index, from the tail of a
-/// packed file.
-///
-/// # Errors
-/// [`Error::Damaged`] for a tail that is none, or has fewer tensors.
-pub fn part_len(tail: &[u8], tensor: usize) -> Result<StoredLen> {
-    let (index, trailer) = split_tail(tail)?;
-    let record: TensorRecord = bytemuck::pod_read_unaligned(&index[record_range(index, tensor)?]);
-    // The tail does not tell which tensor it is that needs a feature.
-    let features = u64::from_le_bytes(trailer.required_features);
-    Ok(StoredLen::new(record.stored_len(), record.model_len(), features))
-}
-
 /// Returns the lengths of the stored bytes of all tensors, in data order, from the tail of a packed
 /// file; `None` for a tensor that shares those of an earlier one.
 ///
@@ -355,6 +342,7 @@ pub fn part_len(tail: &[u8], tensor: usize) -> Result<StoredLen> {
 /// [`Error::Damaged`] for a tail that is none, or has fewer tensors.
 pub fn part_lens(tail: &[u8], tensors: usize) -> Result<Vec<Option<StoredLen>>> {
     let (index, trailer) = split_tail(tail)?;
+    // The tail does not tell which tensor it is that needs a feature.
     let features = u64::from_le_bytes(trailer.required_features);
     let len = |tensor| {
         let record: TensorRecord =

@@ -62,6 +62,7 @@ impl Stage<'_> {
             });
             bases.usable.push(alone.map(|(_, &tensor)| tensor as usize).collect());
             bases.files.push(PackBase::new(weights.into(), Path::new(&file.to_string())));
+            bases.model_lens.push(recipe.model_lens()?);
             bases.recipes.push(recipe);
         }
         Ok(bases)
