@@ -106,19 +106,29 @@ fn whole(
     sink.write_all(&MAGIC).map_err(Error::Write)?;
     let shared = dedup::find(source, header)?;
     let versions = find_versions(source, header, &shared, options)?;
-    let file = encode(source, header, sink, (shared, &[], &versions), options)?;
+    let before = Before { shared, known: &[], versions: &versions };
+    let file = encode(source, header, sink, before, options)?;
     sink.write_all(&file.tail).map_err(Error::Write)?;
     Ok(file.summary)
 }
 
-/// Encodes batch after batch: while one is encoded, the one before is hashed and written. Takes the
-/// tensors that have the content of earlier ones, those that are known, and the bases that others
-/// may have. Writes the stored bytes of all tensors but those that are shared or known.
+/// The facts about the tensors of a file that are found before they are encoded.
+pub(super) struct Before<'a> {
+    /// For each tensor with the content of an earlier one, the index of the earlier one.
+    pub(super) shared: HashMap<usize, u32>,
+    /// For each tensor that is stored elsewhere, its stored bytes.
+    pub(super) known: &'a [Option<Known>],
+    /// For each tensor that may be a version of another, its base.
+    pub(super) versions: &'a [Option<Version<'a>>],
+}
+
+/// Encodes batch after batch: while one is encoded, the one before is hashed and written. Writes
+/// the stored bytes of all tensors but those that are shared or known.
 pub(super) fn encode(
     source: &dyn ReadAt,
     header: &Header,
     sink: &mut (dyn Write + Send),
-    (shared, known, versions): (HashMap<usize, u32>, &[Option<Known>], &[Option<Version<'_>>]),
+    Before { shared, known, versions }: Before<'_>,
     options: &PackOptions<'_>,
 ) -> Result<Finished> {
     let backend = chosen(options.backend)?;

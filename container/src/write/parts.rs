@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::dedup::{self, samples, within};
 use super::known::{Known, PartBase, StoredLen};
 use super::options::PackOptions;
-use super::pack::encode;
+use super::pack::{Before, encode};
 use super::tensor_store::TensorStore;
 use super::versions::{self, Version};
 use crate::backend::chosen;
@@ -136,7 +136,8 @@ pub fn pack_parts(
         pool::run(|| tensors.par_iter().zip(&all_samples).map(find).collect())?;
     let shared = dedup::find(source, &header)?;
     let versions = find_versions(source, &header, &shared, &mut known, store, options)?;
-    let file = encode(source, &header, sink, (shared, &known, &versions), options)?;
+    let before = Before { shared, known: &known, versions: &versions };
+    let file = encode(source, &header, sink, before, options)?;
 
     let mut offset = 0;
     let records = file.records.iter().zip(&file.features);
