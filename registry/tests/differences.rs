@@ -12,7 +12,8 @@ use at1w_registry::{
     CollectOptions, PullOptions, PushOptions, Pushed, Revision, ScrubOptions, Scrubbed, Store,
     pack_outline, tensor_keys,
 };
-use common::{LATER, Place, files, model, owned};
+use common::{LATER, Place, files, forge, model, owned};
+use serde_json::Value;
 
 type Files = Vec<(&'static str, Vec<u8>)>;
 
@@ -234,6 +235,48 @@ fn damage_is_named_where_it_is_and_heals() {
             }
         }
         fs::write(&damaged, good).unwrap();
+    }
+}
+
+#[test]
+fn a_recipe_that_names_other_bases_ends_in_no_wrong_byte() {
+    let place = Place::new();
+    push(&place, "lab/m", &step(0));
+    let before = place.keys("files");
+    push(&place, "lab/m", &step(1));
+    let new = place.keys("files").into_iter().find(|key| !before.contains(key)).unwrap();
+    let path = place.root().join(new);
+    let good = fs::read(&path).unwrap();
+    let swap = |json: &mut Value, field: &str| {
+        let first = json["bases"][0][field].take();
+        json["bases"][0][field] = json["bases"][1][field].take();
+        json["bases"][1][field] = first;
+    };
+    let forgeries: [&dyn Fn(&mut Value); 6] = [
+        &|json| swap(json, "place"),
+        &|json| swap(json, "facts"),
+        &|json| json["bases"][0]["place"]["offset"] = 1.into(),
+        &|json| json["bases"][0]["facts"]["rounded"] = true.into(),
+        &|json| json["bases"][0]["place"] = json["segments"][0].clone(),
+        // An older program takes it for a version that it does not know, and so does this one.
+        &|json| json["version"] = 3.into(),
+    ];
+    for (at, forgery) in forgeries.iter().enumerate() {
+        forge(&path, forgery);
+        match place.pulled("lab/m") {
+            // The index of the file says how the base is read.
+            Ok(read) => assert!(at == 3 && read == owned(&step(1)), "{at}"),
+            Err(error) => {
+                assert!(at != 3 && error.is_integrity(), "{at} {error}");
+                assert!(!scrub(&place).damaged.is_empty(), "{at}");
+            }
+        }
+        fs::write(&path, &good).unwrap();
+        let read = place.pulled("lab/m").unwrap();
+        assert!(read == owned(&step(1)), "{at}");
+        // The model that the base is in is read at any rate.
+        let scrubbed = scrub(&place);
+        assert!(scrubbed.damaged.is_empty(), "{at} {scrubbed:?}");
     }
 }
 

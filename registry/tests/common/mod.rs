@@ -344,6 +344,20 @@ pub fn forged(entry: &[u8], changes: &[(&str, &str)]) -> Vec<u8> {
     format!("{},\"sum\":\"{sum}\"}}", &json[..json.len() - 1]).into_bytes()
 }
 
+/// Writes a recipe anew, with other JSON.
+pub fn forge(path: &Path, change: impl Fn(&mut serde_json::Value)) {
+    let bytes = fs::read(path).unwrap();
+    let plain = miniz_oxide::inflate::decompress_to_vec(&bytes[8..bytes.len() - 32]).unwrap();
+    let end = plain.iter().position(|&byte| byte == b'\n').unwrap();
+    let mut json = serde_json::from_slice(&plain[..end]).unwrap();
+    change(&mut json);
+    let plain = [json.to_string().as_bytes(), &plain[end..]].concat();
+    let mut bytes = (plain.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(miniz_oxide::deflate::compress_to_vec(&plain, 8));
+    bytes.extend(at1w_container::Digest::of(&bytes).0);
+    fs::write(path, bytes).unwrap();
+}
+
 /// A hook that fails the requests whose numbers are named.
 pub fn failing(fates: BTreeMap<usize, Fate>) -> Hook {
     let count = Mutex::new(0);
