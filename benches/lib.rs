@@ -7,8 +7,10 @@ pub mod baselines;
 pub mod data;
 mod interleaved;
 mod machine;
+mod ratio;
 mod tables;
 
 pub use interleaved::{interleaved, median};
 pub use machine::Machine;
+pub use ratio::ratio;
 pub use tables::lane_table;

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use at1w_benches::baselines::Baseline;
 use at1w_benches::data::{CHUNK_LEN, Chunk, Weights};
-use at1w_benches::{Machine, interleaved, lane_table};
+use at1w_benches::{Machine, interleaved, lane_table, ratio};
 use at1w_codec::{Backend, Decoder, Dtype, Encoder, Isa, Level, Model, default_backend};
 use at1w_container::{Mapped, OpenOptions, PackOptions, Reader, pack, pack_file};
 use at1w_simd::histogram;
@@ -156,9 +156,9 @@ fn alias_coded(weights: Weights) -> Weights {
 }
 
 /// Prints a row of the table, with the value that is asked for on this class of machines.
-fn row(what: &str, Speed { gbps, ratio }: Speed, yardstick: &str, asked: [&str; 4]) {
-    let asked = Machine::here().asked(asked);
-    println!("| {what} | {gbps:.2} | {ratio:.2} x {yardstick} | {asked} |");
+fn row(what: &str, speed: Speed, yardstick: &str, asked: [&str; 4]) {
+    let (asked, ratio) = (Machine::here().asked(asked), ratio(speed.ratio));
+    println!("| {what} | {:.2} | {ratio} x {yardstick} | {asked} |", speed.gbps);
 }
 
 /// Measures decoding and encoding the exponents of all tensors as a plane, piece by piece. Each
@@ -431,7 +431,8 @@ fn codecs(weights: &Weights) {
     let (mut copy, mut out) = (vec![0; LEN], vec![0; LEN]);
     let line = |name: &str, len: usize, [memcpy, encode, decode]: [f64; 3]| {
         let size = 100.0 * len as f64 / LEN as f64;
-        println!("| {name} | {size:.2} | {:.3} | {:.3} |", memcpy / encode, memcpy / decode);
+        let [encode, decode] = [memcpy / encode, memcpy / decode].map(ratio);
+        println!("| {name} | {size:.2} | {encode} | {decode} |");
     };
 
     for level in [Level::Fast, Level::Default, Level::Max] {

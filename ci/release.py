@@ -10,6 +10,12 @@ FOLDER = PROFILE.replace("dev", "debug")
 RELEASE = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / FOLDER
 
 
+def build_at1w() -> None:
+    """Builds the command line as the checks in shell do."""
+    command = ["bash", "-c", "source scripts/lib.sh && build_at1w"]
+    subprocess.run(command, cwd=ROOT, check=True)
+
+
 def build(*what: str) -> None:
     """Builds what these arguments of cargo select."""
     subprocess.run(["cargo", "build", "--profile", PROFILE, "--locked", *what], cwd=ROOT, check=True)

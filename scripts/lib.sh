@@ -13,10 +13,12 @@ make_work() {
     trap 'rm -rf "$work"' EXIT
 }
 
-# Builds the command line, and sets `at1w` to its path. With AT1W_PROFILE=dev it shares what the
-# tests are built of.
+# Builds the command line, and sets `at1w` to its path. With AT1W_PROFILE=dev it builds the tests as
+# well: cargo compiles less when it is asked for both at once, and they are run next.
 build_at1w() {
-    cargo build --profile "${AT1W_PROFILE:-release}" --locked --package at1w
+    local what=(--package at1w)
+    [[ ${AT1W_PROFILE-} != dev ]] || what=(--workspace --exclude at1w-benches --bins --tests)
+    cargo build --profile "${AT1W_PROFILE:-release}" --locked "${what[@]}"
     local folder=${AT1W_PROFILE:-release}
     # shellcheck disable=SC2034
     at1w=$target/${folder/dev/debug}/at1w

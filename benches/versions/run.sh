@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Prints what versions cost: small models that are trained here, twins, and real pairs of the
-# corpus, each packed on its base, read back and compared. "run.sh short" takes two trained pairs
-# and checks them against bounds; it needs no corpus.
+# corpus, each packed on its base, read back and compared; and how fast a model in memory becomes
+# its next step. "run.sh short" takes two trained pairs and checks them against bounds; it needs no
+# corpus.
 source "$(dirname "$0")/../../scripts/lib.sh"
 
 build_at1w
@@ -15,3 +16,7 @@ else
     "$python" benches/versions/train.py "$work"
 fi
 "$python" benches/versions/table.py "$at1w" "$work" "$@"
+
+[[ ${1-} != short ]] || exit 0
+pip install --force-reinstall --no-deps ./python
+"$python" benches/versions/speed.py "$at1w" "$work"

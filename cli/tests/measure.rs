@@ -195,6 +195,12 @@ fn a_sample_says_how_sure_it_is() {
     let samples: Vec<Value> = (0..20).map(|seed| of_sample(&seed.to_string())).collect();
     assert_ne!(samples[0], samples[1]);
     place.fails(&["measure", "model.safetensors", "--seed", "1"], 2, "--sample");
+    // A report in a file is the same, and nothing lies beside it.
+    fs::create_dir(place.path("sampled")).unwrap();
+    place.ok(&["measure", "model.safetensors", "--sample", "20%", "-o", "sampled/r.json"]);
+    let report: Value = serde_json::from_slice(&place.read("sampled/r.json")).unwrap();
+    assert_eq!(report["sample"], samples[0]);
+    assert_eq!(fs::read_dir(place.path("sampled")).unwrap().count(), 1);
 }
 
 #[test]

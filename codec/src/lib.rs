@@ -38,7 +38,7 @@ pub use builder::{DifferenceBuilder, ModelBuilder, Next};
 pub use chunk::{Decoder, Encoder};
 pub use dtype::Dtype;
 pub use error::{DecodeError, EncodeError};
-pub use level::Level;
+pub use level::{Level, UnknownLevel};
 pub use limits::MAX_RAW_LEN;
 pub use model::Model;
 pub use position::Position;

@@ -17,6 +17,11 @@ impl Planes {
         planes::split(backend, layout, raw, &mut self.bytes);
     }
 
+    /// Takes a part of the planes that there is room for: of `words`, the elements from `at` on.
+    pub(crate) fn split_part(&mut self, backend: Backend, layout: Layout, at: usize, words: &[u8]) {
+        planes::split_part(backend, layout, words, at, &mut self.bytes);
+    }
+
     /// Makes room for the planes of `raw_len` bytes; their content is unspecified.
     pub(crate) fn reset(&mut self, layout: Layout, raw_len: usize) {
         self.bytes.resize(raw_len, 0);

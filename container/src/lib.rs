@@ -30,7 +30,7 @@ mod source;
 mod summary;
 mod write;
 
-pub use at1w_codec::{Backend, BackendError, Dtype, Level, Model};
+pub use at1w_codec::{Backend, BackendError, Dtype, Level, Model, UnknownLevel};
 
 pub use self::differences::Differences;
 pub use self::digest::{Digest, ParseDigestError};

@@ -9,7 +9,6 @@ use at1w_container::{Level, Progress};
 use crate::families;
 use crate::fault::Fault;
 use crate::journal::Journal;
-use crate::level::level_name;
 use crate::machine::Machine;
 use crate::others::Others;
 use crate::poor;
@@ -201,7 +200,7 @@ fn problems(files: &[FileResult]) -> impl Iterator<Item = Fault> {
 
 /// Opens a journal, whose results are only for a run like this one.
 fn open(path: &Path, resume: bool, levels: &[Level], against: &[Rival]) -> Result<Journal, Fault> {
-    let levels: Vec<&str> = levels.iter().map(|&level| level_name(level)).collect();
+    let levels: Vec<&str> = levels.iter().map(|&level| level.name()).collect();
     let settings = serde_json::json!({
         "version": env!("CARGO_PKG_VERSION"), "levels": levels, "against": against,
     });
@@ -256,7 +255,7 @@ fn report(results: Results, levels: &[Level], seconds: f64, options: &Options<'_
     let price = options.price.as_ref();
     let mut names: Vec<Level> = levels.to_vec();
     names.sort();
-    let names: Vec<&str> = names.into_iter().map(level_name).collect();
+    let names: Vec<&str> = names.into_iter().map(Level::name).collect();
     let rivals: Vec<&str> = options.against.iter().map(|rival| rival.name()).collect();
     let groups = totals::groups(&files);
     let stored: u64 = groups.iter().map(|group| group.packed_bytes).sum();
@@ -269,7 +268,7 @@ fn report(results: Results, levels: &[Level], seconds: f64, options: &Options<'_
         seconds,
         complete,
         sample,
-        level: levels.first().map_or("default", |&level| level_name(level)).into(),
+        level: levels.first().map_or("default", |&level| level.name()).into(),
         money: price.map(|price| Money::of(price, total.raw_bytes, total.packed_bytes)),
         total,
         levels: totals::levels(&files, &names),

@@ -14,7 +14,6 @@ use crate::compare::Compare;
 use crate::fault::Fault;
 use crate::groups::Groups;
 use crate::kind::Kind;
-use crate::level::level_name;
 use crate::result::{FileResult, Group, LevelResult};
 use crate::rival::Rival;
 use crate::source::SourceFile;
@@ -284,7 +283,7 @@ impl Taking {
                 // As long as the whole file would have taken.
                 let seconds = |seconds: f64| seconds * part / sampled.max(1e-12);
                 file.levels.push(LevelResult {
-                    level: level_name(at.level).into(),
+                    level: at.level.name().into(),
                     packed_bytes: of_files[number].round() as u64 + self.overheads[number],
                     pack_seconds: seconds(at.pack_seconds),
                     read_seconds: seconds(at.read_seconds),

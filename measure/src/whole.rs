@@ -16,7 +16,6 @@ use crate::compare::Compare;
 use crate::fault::Fault;
 use crate::fetch;
 use crate::groups::Groups;
-use crate::level::level_name;
 use crate::result::{FileResult, LevelResult, TensorResult};
 use crate::rival::Rival;
 use crate::source::SourceFile;
@@ -104,7 +103,7 @@ fn of_levels(
         before.or_changed(&source, path, restored)?;
         let read_seconds = start.elapsed().as_secs_f64();
         result.levels.push(LevelResult {
-            level: level_name(level).into(),
+            level: level.name().into(),
             packed_bytes: summary.packed_len,
             pack_seconds,
             read_seconds,

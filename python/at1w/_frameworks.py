@@ -186,14 +186,15 @@ class Torch:
         if self._device is None or self._device.type not in _DEVICES:
             raise SafetensorError(f"device {device} is invalid")
         self.on_host = self._device.type == "cpu"
+        # From pinned memory, copies to a GPU are fast. No GPU was at hand to test this.
+        self._pinned = self._device.type == "cuda"
+        self._dtypes: dict[str, Any] = {}
 
     def empty(self, dtype: str, shape: Sequence[int]) -> tuple[Any, int]:
         if dtype == "F4":
             shape = _halved(shape)
-        # From pinned memory, copies to a GPU are fast. No GPU was at hand to test this.
-        pinned = self._device.type == "cuda"
-        dtype = self._dtype(dtype)
-        tensor = self._torch.empty(shape, dtype=dtype, device="cpu", pin_memory=pinned)
+        known = self._dtypes.get(dtype) or self._dtype(dtype)
+        tensor = self._torch.empty(shape, dtype=known, device="cpu", pin_memory=self._pinned)
         return tensor, tensor.data_ptr()
 
     def memory(self, tensor: Any, dtype: str, shape: Sequence[int]) -> tuple[int, int]:
@@ -255,6 +256,7 @@ class Torch:
             raise SafetensorError(
                 f"Dtype not understood: torch {self._torch.__version__} has no {name!r}"
             )
+        self._dtypes[name] = dtype
         return dtype
 
 

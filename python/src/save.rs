@@ -4,7 +4,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use at1w_container::fs::write_atomically;
-use at1w_container::{Dtype, Error, Level, PackOptions, Staged, StagedTensor, pack};
+use at1w_container::{Dtype, Error, Level, PackOptions, Staged, StagedTensor, UnknownLevel, pack};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -161,15 +161,7 @@ pub(crate) fn serialize_file(
 
 /// Returns the level of this name.
 pub(crate) fn parse_level(name: &str) -> PyResult<Level> {
-    match name {
-        "fast" => Ok(Level::Fast),
-        "default" => Ok(Level::Default),
-        "max" => Ok(Level::Max),
-        other => {
-            let problem = format!("level {other:?} is none of \"fast\", \"default\", \"max\"");
-            Err(PyValueError::new_err(problem))
-        }
-    }
+    name.parse().map_err(|unknown: UnknownLevel| PyValueError::new_err(unknown.to_string()))
 }
 
 fn is_at1w(path: &Path) -> bool {

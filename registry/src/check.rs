@@ -85,6 +85,10 @@ fn race(objects: &Arc<Objects>, log: &str) -> Result<u64> {
         joined.map(|ids| ids.unwrap_or_else(|_| Err(unfit("a writer ended")))).collect()
     });
     let acknowledged: Vec<_> = writers.into_iter().collect::<Result<Vec<_>>>()?.concat();
+    // Writers that are given up are kept away by what a list says.
+    if objects.list(log)?.len() != acknowledged.len() {
+        return Err(unfit("does not list what was written a moment ago: it can hold no store"));
+    }
     let last = acknowledged.len() as u64 - 1;
     let entries = log::read_all(objects, log, last)?;
     let lost = acknowledged.iter().filter(|id| !entries.iter().any(|entry| entry.id == **id));

@@ -3,7 +3,8 @@
 //! A first run condemns, a later one deletes what is condemned for longer than the grace and still
 //! in no use. A push holds a lease from before its first look, and does not rely on what it sees
 //! condemned. So whatever a running push relies on was condemned after its lease began, if at all,
-//! and stays while the lease lives. Times are those of the store.
+//! and stays while the lease lives. A push whose lease has ended appends nothing any more: see
+//! `fence.rs`. Times are those of the store.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::{Duration, SystemTime};
@@ -16,7 +17,7 @@ use crate::index::{self, Stored};
 use crate::keys;
 use crate::lease::{Lease, Leases};
 use crate::log;
-use crate::mark::{Broken, Marked, survey};
+use crate::mark::{Broken, Marked, Part, survey};
 use crate::meter::past;
 use crate::prove::{Proof, pack_lens};
 use crate::recipe::{Form, Location, Moved, Moves};
@@ -120,11 +121,14 @@ impl Store {
                 leases: leases.live.len(),
             });
         }
-        if !options.dry_run {
-            // The end of a lease is told to its push before anything is marked.
-            self.objects.delete(&leases.ended)?;
+        // Before anything is marked: nothing comes of a push that was given up.
+        let unfenced = if options.dry_run { Vec::new() } else { self.end_leases(&leases, now)? };
+        let mut marked = survey(self, None, now, options.grace, log::read_all)?;
+        for (log, error) in unfenced {
+            let namespace = log.split('/').nth(1).unwrap_or_default().to_owned();
+            let broken = Broken { part: Part::Log(log), error };
+            marked.entry(namespace).or_default().broken.push(broken);
         }
-        let marked = survey(self, None, now, options.grace, log::read_all)?;
         if !options.dry_run {
             log::renew_checkpoints(&self.objects, &self.objects.list(keys::REPOS)?)?;
         }
@@ -151,7 +155,13 @@ impl Store {
             let before = now.checked_sub(options.grace.max(self.times.lease));
             let before =
                 if leases.live.is_empty() && options.grace.is_zero() { Some(now) } else { before };
-            done.deleted += self.objects.sweep(before.unwrap_or(SystemTime::UNIX_EPOCH))?;
+            let before = before.unwrap_or(SystemTime::UNIX_EPOCH);
+            done.deleted += self.objects.sweep(before)?;
+            // Those of processes that died.
+            let probes = self.objects.list(keys::PROBES)?.into_iter();
+            let old = now.checked_sub(self.times.lease);
+            let old = probes.filter(|probe| Some(probe.modified) < old).map(|probe| probe.key);
+            self.objects.delete(&old.collect::<Vec<_>>())?;
         }
         match marked.into_values().find_map(|mut marked| marked.broken.pop()) {
             Some(Broken { error, .. }) => Err(error),
@@ -323,14 +333,13 @@ impl Run<'_> {
         }
         if let Some(lease) = &lease {
             lease.check(self.namespace)?;
+            relocate(self.store, self.namespace, &moves, lease)?;
         }
-        let now = lease.as_ref().map_or(self.now, Lease::now);
         for ground in new.iter_mut().filter_map(|stored| stored.ground.as_mut()) {
             if let Some(moved) = ground.moved(&moves) {
                 *ground = moved;
             }
         }
-        relocate(self.store, self.namespace, &moves, now)?;
         index::write(&self.store.objects, self.namespace, new)?;
         drop(lease);
         Ok(rewritten)

@@ -72,8 +72,10 @@ pub enum Action {
     Remove,
     /// A branch, a tag or the repository was restored.
     Restore,
-    /// A commit was taken back whose writer had lost its lease.
-    Withdraw,
+    /// Nothing: the collector has given up on a writer, whose entry finds this one in its place.
+    /// Earlier versions took commits back instead.
+    #[serde(alias = "withdraw")]
+    Fence,
     /// The repository was given another name.
     Rename,
     /// A setting of the repository was changed.
@@ -91,7 +93,7 @@ impl Action {
             Self::Branch => "branch",
             Self::Remove => "remove",
             Self::Restore => "restore",
-            Self::Withdraw => "withdraw",
+            Self::Fence => "fence",
             Self::Rename => "rename",
             Self::Settings => "settings",
             Self::End => "end",
@@ -185,6 +187,11 @@ impl Entry {
         self.commit.as_ref().filter(|_| request.is_some() && self.request.as_deref() == request)
     }
 
+    /// Whether a log has no repository: a fence is in the place of its first entry.
+    pub(crate) fn is_of_none(&self) -> bool {
+        self.seq == 0 && self.action == Action::Fence
+    }
+
     /// Returns the entry as it is stored: with the SHA-256 of all of it, since nothing else covers
     /// the last entry of a log.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
@@ -221,4 +228,15 @@ pub enum Status {
     Closed(Option<Ref>),
     /// It is part of `main` since this commit.
     Merged(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_of_earlier_versions_are_read() {
+        let action: Action = serde_json::from_str("\"withdraw\"").unwrap();
+        assert!(matches!(action, Action::Fence));
+    }
 }

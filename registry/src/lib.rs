@@ -15,6 +15,7 @@ mod copy;
 mod entry;
 mod error;
 pub mod exchange;
+mod fence;
 mod grounds;
 mod hexadecimal;
 mod history;

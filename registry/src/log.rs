@@ -161,17 +161,21 @@ pub(crate) enum Appended {
     Behind(Head),
 }
 
-/// [`append`] for the holder of a lease, which it must still hold.
+/// [`append`] for the holder of a lease. Where the collector has ended it, either the entry was
+/// there before, and all that it names is kept, or there is an error and the entry never comes.
 pub(crate) fn append_held(
     objects: &Objects,
     lease: &Lease,
     (log, birth): (&str, u32),
     entry: &Entry,
 ) -> Result<Appended> {
-    lease.check(&entry.name)?;
+    lease.claim(log, &entry.name)?;
     let appended = append(objects, log, birth, entry);
-    if matches!(appended, Err(Error::Unknown { .. })) {
-        lease.leave();
+    match &appended {
+        Ok(Appended::Done(_)) => {}
+        // It may be the fence of the collector that has taken the number.
+        Ok(Appended::Behind(_)) => lease.check(&entry.name)?,
+        Err(_) => lease.leave(),
     }
     appended
 }
@@ -193,7 +197,8 @@ pub(crate) fn append(objects: &Objects, log: &str, birth: u32, entry: &Entry) ->
                 return Ok(Appended::Done(head));
             }
             Ok(Created::Existed) => {}
-            Err(error) => failed = Some(error),
+            // The first one counts: after a doubtful attempt a refused one says nothing of it.
+            Err(error) => failed = failed.or(Some(error)),
         }
         match objects.get(&key) {
             Ok(Some(found)) => {

@@ -183,6 +183,28 @@ pub fn check_path(path: &str) -> Result<()> {
     Ok(())
 }
 
+/// Checks that a file lies in no folder that Git takes for its own, on any system: whoever pulled
+/// it into a work tree would run what it says.
+///
+/// # Errors
+/// [`Error::Name`].
+pub(crate) fn check_no_git(path: &str) -> Result<()> {
+    // Some systems drop dots and spaces at the end, or characters that are not seen.
+    let unseen = |c: &char| {
+        matches!(c, '\u{200c}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}'
+            | '\u{feff}')
+    };
+    let is_git = |part: &str| {
+        let part: String = part.chars().filter(|c| !unseen(c)).collect();
+        let part = part.trim_end_matches(['.', ' ']).to_ascii_lowercase();
+        part == ".git" || part == "git~1"
+    };
+    if path.split('/').any(is_git) {
+        return Err(refused(path, "lies where Git keeps what is its own"));
+    }
+    Ok(())
+}
+
 fn refused(name: &str, problem: &str) -> Error {
     Error::Name { name: name.into(), problem: problem.into() }
 }
@@ -210,6 +232,18 @@ mod tests {
         check_path(&vec!["a"; 64].join("/")).unwrap();
         for long in [vec!["a"; 65].join("/"), "a".repeat(256), vec!["a".repeat(255); 5].join("/")] {
             assert!(check_path(&long).is_err(), "{long}");
+        }
+    }
+
+    #[test]
+    fn what_git_takes_for_its_own_is_refused() {
+        for path in
+            [".git/config", "a/.GIT/hooks/x", ".git", ".git. /x", "GIT~1/x", ".g\u{200c}it/x"]
+        {
+            assert!(check_no_git(path).is_err(), "{path:?}");
+        }
+        for path in [".gitattributes", "a.git/x", ".github/x", "git/x", "a/.gitignore"] {
+            check_no_git(path).unwrap();
         }
     }
 

@@ -15,7 +15,7 @@ use crate::index::{Samples, Stored, TensorKey};
 use crate::lease::Lease;
 use crate::name::check_namespace;
 use crate::prove::pack_lens;
-use crate::stage::{ENCODER, Stage, level_name};
+use crate::stage::{ENCODER, Stage};
 use crate::store::Store;
 use crate::tree::File;
 use crate::view::Doubts;
@@ -99,7 +99,7 @@ pub fn pack_outline(
         new.then(|| Samples::of(info, &part.samples).0)
     });
     let outline = Outline {
-        level: level_name(level).into(),
+        level: level.name().into(),
         encoder: ENCODER.into(),
         sent: sent.collect(),
         tail: parts.tail,

@@ -96,22 +96,3 @@ pub(crate) fn merged(
     entry.branches.remove(&branch);
     Ok(())
 }
-
-/// Undoes in an entry what a commit that is taken back has done to proposals: it has opened one
-/// with its branch, or has merged one.
-pub(crate) fn taken_back(entry: &mut Entry, before: &Entry, branch: &str, commit: &str) {
-    if let Some(number) = proposal_number(branch).filter(|_| !before.branches.contains_key(branch))
-    {
-        entry.proposals.remove(&number);
-    }
-    for (number, proposal) in &mut entry.proposals {
-        let branch = proposal_branch(*number);
-        if proposal.status == Status::Merged(commit.into())
-            && let (Some(old), Some(at)) =
-                (before.proposals.get(number), before.branches.get(&branch))
-        {
-            proposal.clone_from(old);
-            entry.branches.insert(branch, at.clone());
-        }
-    }
-}

@@ -11,7 +11,7 @@ use at1w_container::{Digest, Error as Packing, OpenOptions, Progress, ReadAt, Re
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, Result};
-use crate::name::Revision;
+use crate::name::{Revision, check_no_git};
 use crate::original::{Original, PlainFile};
 use crate::store::Store;
 use crate::tree::{File, Tree};
@@ -262,6 +262,7 @@ fn check_pins(
 
 /// Returns the place of a file in a directory, whose folders are made.
 fn place(target: &Path, path: &str) -> Result<std::path::PathBuf> {
+    check_no_git(path)?;
     let place = target.join(path);
     if let Some(folder) = place.parent() {
         // A link in a target that exists may lead out of it: no folder is made there either.

@@ -14,9 +14,9 @@ use crate::entry::{Action, Commit, Entry, Proposal, Ref, State};
 use crate::error::{Error, Result};
 use crate::keys;
 use crate::lease::Lease;
-use crate::log::{self, Appended, Head, append};
-use crate::name::{MAIN, RepoName, check_path, check_ref};
-use crate::proposal::{merged, proposal_number, taken_back};
+use crate::log::{self, Appended, Head};
+use crate::name::{MAIN, RepoName, check_no_git, check_path, check_ref};
+use crate::proposal::{merged, proposal_number};
 use crate::refs::{check_no_commit, check_room};
 use crate::stage::Stage;
 use crate::store::Store;
@@ -478,7 +478,7 @@ impl Store {
         head.check_spelling(repo)?;
         let branches = &head.entry.branches;
         if options.parent.is_none() && branches.is_empty() && options.branch == MAIN {
-            // Its first commit was withdrawn, or its branches were removed.
+            // Its branches were removed.
             return Ok((NOTHING.into(), Tree::default()));
         }
         let found = match (options.parent, options.expected) {
@@ -544,7 +544,7 @@ impl Store {
                 None => Tree::default(),
             };
             let tree = changes.apply(&current)?;
-            tree.files.keys().try_for_each(|path| check_path(path))?;
+            tree.files.keys().try_for_each(|path| check_path(path).and(check_no_git(path)))?;
             if let Some(before) = &before
                 && tree.changes(&current).is_empty()
                 && options.merging.is_none()
@@ -621,10 +621,7 @@ impl Store {
                 }
             }
             match self.append_recorded(lease, (&log, birth), &entry)? {
-                Appended::Done(done) => {
-                    self.confirm(lease, &done, changes.branch)?;
-                    return Ok((commit, true));
-                }
+                Appended::Done(_) => return Ok((commit, true)),
                 Appended::Behind(known) => {
                     head = Some(Head::find_after(&self.objects, repo, known)?);
                 }
@@ -659,42 +656,6 @@ impl Store {
     fn is_signed(&self, log: &str, found: &Ref) -> Result<bool> {
         let entry = Head::at(&self.objects, &keys::entry(log, found.seq))?.entry;
         Ok(entry.commit.is_some_and(|commit| commit.signature.is_some()))
-    }
-
-    /// Checks that the collector had not given up on the push when its entry was appended. If it
-    /// had, what the commit relies on may be deleted: the commit is taken back.
-    fn confirm(&self, lease: &Lease, done: &Head, branch: &str) -> Result<()> {
-        if lease.holds(&done.entry.name)? {
-            return Ok(());
-        }
-        let expired = || Err(Error::Expired(done.entry.name.clone()));
-        let ours = done.entry.branches.get(branch).cloned();
-        let before = match done.entry.seq.checked_sub(1) {
-            Some(seq) => Some(Head::at(&self.objects, &keys::entry(&done.log, seq))?.entry),
-            None => None,
-        };
-        let mut head = done.clone();
-        loop {
-            let mut entry = head.next(Action::Withdraw, &self.actor, lease.now());
-            // Others may have built on the commit meanwhile: theirs stays.
-            if entry.branches.get(branch) != ours.as_ref() {
-                return expired();
-            }
-            match before.as_ref().and_then(|before| before.branches.get(branch)) {
-                Some(before) => _ = entry.branches.insert(branch.into(), before.clone()),
-                None => _ = entry.branches.remove(branch),
-            }
-            if let (Some(before), Some(ours)) = (&before, &ours) {
-                taken_back(&mut entry, before, branch, &ours.commit);
-            }
-            if entry.private == done.entry.private {
-                entry.private = before.as_ref().is_some_and(|before| before.private);
-            }
-            match append(&self.objects, &head.log, head.birth, &entry)? {
-                Appended::Done(_) => return expired(),
-                Appended::Behind(next) => head = next,
-            }
-        }
     }
 }
 

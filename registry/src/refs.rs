@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::history::{ancestors, commits, tips};
 use crate::keys;
 use crate::lease::Lease;
-use crate::log::{self, Appended, Head, append};
+use crate::log::{self, Appended, Head};
 use crate::name::{RepoName, Revision, check_ref};
 use crate::proposal::proposal_number;
 use crate::recipe::Recipe;
@@ -117,26 +117,39 @@ impl Store {
 
     fn restore_repo(&self, repo: &RepoName, lease: &Lease) -> Result<()> {
         loop {
-            let head = Head::find(&self.objects, repo)?;
-            // Whoever ended the log to take its name has not done so.
-            let Some(head) = head else {
-                let hint = String::new();
-                return Err(Error::NoRepo { repo: repo.to_string(), hint });
-            };
+            let none = || Error::NoRepo { repo: repo.to_string(), hint: String::new() };
+            let last = Head::find(&self.objects, repo)?.ok_or_else(none)?;
+            let head = self.last_of(repo, last.clone())?.ok_or_else(none)?;
             head.check_spelling(repo)?;
             if head.is_live() {
                 return Err(Error::Exists(repo.to_string()));
             }
-            let mut entry = head.next(Action::Restore, &self.actor, lease.now());
-            entry.state = State::Live;
-            for found in entry.branches.values().chain(entry.tags.values()) {
+            for found in head.entry.branches.values().chain(head.entry.tags.values()) {
                 self.check_kept(repo, &head, found)?;
             }
+            if last.entry.state == State::Ended {
+                // Whoever ended the log to take its name has not done so. Nothing follows an end.
+                let source = (head.log, head.entry.seq);
+                return self.copy_log(&source, repo, Action::Restore, lease);
+            }
+            let mut entry = head.next(Action::Restore, &self.actor, lease.now());
+            entry.state = State::Live;
             let appended = self.append_recorded(lease, (&head.log, head.birth), &entry)?;
-            if let Appended::Done(done) = appended {
-                return self.confirm_edit(lease, &done, &head.entry);
+            if let Appended::Done(_) = appended {
+                return Ok(());
             }
         }
+    }
+
+    /// Returns the last entry of the last repository that had a name.
+    fn last_of(&self, repo: &RepoName, mut last: Head) -> Result<Option<Head>> {
+        while last.entry.is_of_none() {
+            let Some(birth) = last.birth.checked_sub(1) else { return Ok(None) };
+            let listed = self.objects.list(&keys::log(repo, birth))?;
+            let Some(meta) = listed.last() else { return Ok(None) };
+            last = Head::at(&self.objects, &meta.key)?;
+        }
+        Ok(Some(last))
     }
 
     /// Appends a change of the last entry of a repository, made again after whatever others append.
@@ -153,10 +166,7 @@ impl Store {
             let mut entry = head.next(action, &self.actor, lease.now());
             let outcome = change(&head, &mut entry)?;
             match self.append_recorded(lease, (&head.log, head.birth), &entry)? {
-                Appended::Done(done) => {
-                    self.confirm_edit(lease, &done, &head.entry)?;
-                    return Ok(outcome);
-                }
+                Appended::Done(_) => return Ok(outcome),
                 Appended::Behind(known) => {
                     head = Head::find_after(&self.objects, repo, known)?;
                     if !head.is_live() {
@@ -166,24 +176,6 @@ impl Store {
                 }
             }
         }
-    }
-
-    /// Takes an entry back if the collector had given up on its writer when it was appended.
-    pub(crate) fn confirm_edit(&self, lease: &Lease, done: &Head, before: &Entry) -> Result<()> {
-        if lease.holds(&before.name)? {
-            return Ok(());
-        }
-        // If somebody has built on it already, theirs stays.
-        let entry = self.withdrawal(lease, done, before);
-        append(&self.objects, &done.log, done.birth, &entry)?;
-        Err(Error::Expired(before.name.clone()))
-    }
-
-    /// Returns an entry that has everything be as it was before the last one.
-    fn withdrawal(&self, lease: &Lease, done: &Head, before: &Entry) -> Entry {
-        let Entry { seq, id, prev, time, actor, action, commit, request, recorded, .. } =
-            done.next(Action::Withdraw, &self.actor, lease.now());
-        Entry { seq, id, prev, time, actor, action, commit, request, recorded, ..before.clone() }
     }
 
     /// Checks that nothing of a revision and of those before it is collected, or condemned to be.

@@ -1,8 +1,7 @@
 //! Having files lie elsewhere: new recipes for those whose stored bytes were damaged, or were
 //! copied to a better place.
 
-use std::collections::HashMap;
-use std::time::SystemTime;
+use std::collections::{HashMap, HashSet};
 
 use at1w_container::Digest;
 use at1w_remote::Meta;
@@ -10,6 +9,7 @@ use at1w_remote::Meta;
 use crate::error::Result;
 use crate::index::{self, Stored};
 use crate::keys;
+use crate::lease::Lease;
 use crate::meter::past;
 use crate::recipe::{Moves, Recipe};
 use crate::store::Store;
@@ -20,12 +20,12 @@ pub(crate) fn relocate(
     store: &Store,
     namespace: &str,
     moves: &Moves,
-    now: SystemTime,
+    lease: &Lease,
 ) -> Result<u64> {
     if moves.is_empty() {
         return Ok(0);
     }
-    let mut written = 0;
+    let (mut written, mut superseded) = (Vec::new(), Vec::new());
     for (name, recipe) in newest_recipes(store, namespace)?.into_values() {
         let Some(mut moved) = recipe.moved(moves)? else { continue };
         for pack in moved.packs.iter_mut().filter(|pack| pack.len == 0) {
@@ -33,12 +33,18 @@ pub(crate) fn relocate(
             pack.len = meta.map_or(0, |meta| meta.len);
         }
         let folder = keys::recipes(namespace, recipe.sha256);
-        let key = format!("{folder}/{}", keys::next_at(now, Some(&name)));
+        let key = format!("{folder}/{}", keys::next_at(lease.now(), Some(&name)));
         store.objects.put(&key, moved.to_bytes())?;
-        // Trees that name the old one find the newer one.
-        past::delete(&store.objects, namespace, &[format!("{folder}/{name}")])?;
-        written += 1;
+        written.push(key);
+        superseded.push(format!("{folder}/{name}"));
     }
+    // If it holds still, all collectors see the new ones.
+    if let Err(error) = lease.check(namespace) {
+        let _ = forget_broken(store, namespace, &written);
+        return Err(error);
+    }
+    // Trees that name the old ones find the newer ones.
+    past::delete(&store.objects, namespace, &superseded)?;
     // Differences are found with their bases where these are by now.
     let mut found = Vec::new();
     for stored in store.runs.load(&store.objects, namespace)?.iter().flat_map(|run| run.iter()) {
@@ -47,7 +53,24 @@ pub(crate) fn relocate(
         }
     }
     index::write(&store.objects, namespace, found)?;
-    Ok(written)
+    Ok(written.len() as u64)
+}
+
+/// Deletes those of the recipes of a writer whose lease has ended that name packs which are gone.
+/// The others stay: the collector may have marked them by now, and deleted those before them.
+pub(crate) fn forget_broken(store: &Store, namespace: &str, written: &[String]) -> Result<()> {
+    let packs = store.objects.list(&keys::packs(namespace))?;
+    let packs: HashSet<_> = packs.iter().map(|meta| keys::last_part(&meta.key)).collect();
+    let mut broken = Vec::new();
+    for (key, bytes) in written.iter().zip(store.objects.get_all(written)?) {
+        let recipe = bytes.map(|bytes| Recipe::parse(&bytes));
+        if let Some(Ok(recipe)) = recipe
+            && recipe.packs.iter().any(|pack| !packs.contains(&*pack.id))
+        {
+            broken.push(key.clone());
+        }
+    }
+    Ok(store.objects.delete(&broken)?)
 }
 
 /// Returns the newest recipe of each file among listed objects.

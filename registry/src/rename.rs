@@ -34,7 +34,7 @@ impl Store {
             entry.state = State::Deleted;
             Ok((head.log.clone(), entry.seq))
         })?;
-        let copied = self.copy_log(&source, &to, &lease);
+        let copied = self.copy_log(&source, &to, Action::Rename, &lease);
         if copied.is_err() {
             // Best effort: whoever is told of the error can restore it as well.
             let _ = self.restore(&Revision { repo: from.clone(), revision: None });
@@ -42,9 +42,14 @@ impl Store {
         copied
     }
 
-    /// Copies the log of a repository that was removed, up to the entry that removed it, and makes
-    /// the copy live.
-    fn copy_log(&self, (log, seq): &(String, u64), to: &RepoName, lease: &Lease) -> Result<()> {
+    /// Copies the log of a repository that was removed, up to an entry, and makes the copy live.
+    pub(crate) fn copy_log(
+        &self,
+        (log, seq): &(String, u64),
+        to: &RepoName,
+        action: Action,
+        lease: &Lease,
+    ) -> Result<()> {
         let taken = || Error::Exists(to.to_string());
         let source = log::read_all(&self.objects, log, *seq)?;
         let birth = match Head::find(&self.objects, to)? {
@@ -78,10 +83,10 @@ impl Store {
             }
         }
         let last: Head = last.ok_or_else(|| Error::damaged(log.clone(), "it has no entries"))?;
-        let mut entry = last.next(Action::Rename, &self.actor, lease.now());
+        let mut entry = last.next(action, &self.actor, lease.now());
         entry.state = State::Live;
         match self.append_recorded(lease, (&log, birth), &entry)? {
-            Appended::Done(done) => self.confirm_edit(lease, &done, &last.entry),
+            Appended::Done(_) => Ok(()),
             Appended::Behind(_) => Err(taken()),
         }
     }

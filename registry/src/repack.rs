@@ -13,7 +13,7 @@ use crate::lease::Lease;
 use crate::mark::mark;
 use crate::name::RepoName;
 use crate::original::Original;
-use crate::stage::{ENCODER, Stage, level_name};
+use crate::stage::{ENCODER, Stage};
 use crate::store::Store;
 
 /// The outcome of a repack. Lengths are in bytes.
@@ -53,7 +53,7 @@ impl Store {
         let wanted: HashSet<_> = of.map(|file| file.sha256).collect();
         let mut wanted: Vec<_> = wanted.into_iter().collect();
         wanted.sort_by_key(|digest| digest.0);
-        let name = level_name(level);
+        let name = level.name();
         // Differences stay: at any level they take less than what stands alone.
         let accept = |stored: &Stored| {
             stored.ground.is_some() || stored.level == name && stored.encoder == ENCODER

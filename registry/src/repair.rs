@@ -140,7 +140,7 @@ impl Store {
         }
         packs.finish()?;
         lease.check(namespace)?;
-        relocate(self, namespace, &moves, lease.now())?;
+        relocate(self, namespace, &moves, lease)?;
         index::write(&self.objects, namespace, new)?;
         done.repaired += moves.len() as u64;
         Ok(())

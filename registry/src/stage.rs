@@ -26,7 +26,7 @@ use crate::original::Original;
 use crate::packs::Packs;
 use crate::prove::is_of_base;
 use crate::recipe::{Form, Ground, Location, Moved, Moves, Packed, Recipe};
-use crate::relocate::relocate;
+use crate::relocate::{forget_broken, relocate};
 use crate::store::Store;
 use crate::time::rfc3339;
 use crate::tree;
@@ -333,7 +333,7 @@ impl<'a> Stage<'a> {
     /// Makes the recipe of a file whose new tensors lie in `pack` from `start` on.
     fn cook(&mut self, parts: &Parts, (pack, start): (&str, u64), bases: &Bases) -> Result<Recipe> {
         let summary = &parts.summary;
-        let level = level_name(self.level);
+        let level = self.level.name();
         let packed = Packed {
             root: summary.root,
             level: level.into(),
@@ -646,13 +646,13 @@ impl<'a> Stage<'a> {
 
     /// Removes the recipes that those of this commit supersede, and has files that are damaged
     /// elsewhere lie in the good copies, once the commit is acknowledged. If the collector has
-    /// given up on it, what its recipes name may be deleted, and they are removed instead.
+    /// given up on it, those of its own recipes are removed that name what is deleted.
     pub(crate) fn settle<T>(&self, committed: Result<T>, lease: &Lease) -> Result<T> {
         let objects = &self.store.objects;
         let committed = match committed {
             Err(Error::Expired(name)) => {
                 // Best effort: the collector prefers recipes whose packs are there.
-                let _ = objects.delete(&self.written);
+                let _ = forget_broken(self.store, self.namespace, &self.written);
                 return Err(Error::Expired(name));
             }
             committed => committed?,
@@ -661,7 +661,7 @@ impl<'a> Stage<'a> {
             lease.check(self.namespace)?;
             // Trees that name them find the newer ones.
             past::delete(objects, self.namespace, &self.superseded)?;
-            relocate(self.store, self.namespace, &self.healed, lease.now())
+            relocate(self.store, self.namespace, &self.healed, lease)
         };
         if let Err(error) = mend() {
             let problem = format!("damaged tensors elsewhere were not healed: {error}");
@@ -738,15 +738,5 @@ impl tree::File {
     fn with_root(self, root: Option<Digest>) -> Self {
         let git = if root.is_some() { pointer(self.sha256, self.size) } else { self.git };
         Self { root, git, ..self }
-    }
-}
-
-/// Returns the name of a level.
-pub(crate) fn level_name(level: Level) -> &'static str {
-    match level {
-        Level::Fast => "fast",
-        Level::Default => "default",
-        Level::Max => "max",
-        _ => "other",
     }
 }

@@ -234,8 +234,10 @@ impl Store {
             found => {
                 self.require()?;
                 let hint = match found {
-                    Some(_) => ": it was removed, and can be restored until it is collected",
-                    None => "",
+                    Some(head) if !head.entry.is_of_none() => {
+                        ": it was removed, and can be restored until it is collected"
+                    }
+                    _ => "",
                 };
                 Err(Error::NoRepo { repo: repo.to_string(), hint: hint.into() })
             }

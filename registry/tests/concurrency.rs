@@ -265,15 +265,11 @@ fn a_push_that_ends_while_the_collector_looks_is_kept() {
 }
 
 #[test]
-fn a_push_that_was_given_up_is_taken_back() {
+fn a_push_that_was_given_up_is_refused() {
     let place = Arc::new(Place::new());
     place.push("lab/model", &[("config.json", b"{}".to_vec())]);
     let others = place.clone();
-    let slow = place.hooked(once(Op::Put, "repos/lab", move || {
-        for key in others.keys("leases") {
-            std::fs::remove_file(others.root().join(key)).unwrap();
-        }
-    }));
+    let slow = place.hooked(once(Op::Put, "repos/lab", move || others.give_up()));
     let pushed = push(&slow, &place, "source", &weights(1));
     assert!(matches!(pushed, Err(Error::Expired(_))), "{pushed:?}");
     assert_eq!(place.pulled("lab/model").unwrap(), owned(&[("config.json", b"{}".to_vec())]));

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use at1w_registry::{Change, CollectOptions, Error, PushOptions, ScrubOptions, Store, Times};
-use common::{Fate, Op, Place, model, owned};
+use common::{Fate, Op, Place, model, once, owned};
 
 fn push(store: &Store, source: &Path) -> Result<(), Error> {
     store.push(source, &"lab/model".parse().unwrap(), &PushOptions::new()).map(drop)
@@ -371,15 +371,8 @@ fn a_name_whose_branches_are_gone_can_be_pushed_to() {
 fn what_was_not_done_does_not_stay() {
     // The collector ends the lease while the entry is appended.
     let given_up = |place: &Arc<Place>| {
-        let (others, done) = (place.clone(), AtomicBool::new(false));
-        place.hooked(Box::new(move |op, key| {
-            if op == Op::Put && key.starts_with("repos/lab") && !done.swap(true, Ordering::SeqCst) {
-                for key in others.keys("leases") {
-                    fs::remove_file(others.root().join(key)).unwrap();
-                }
-            }
-            Fate::Answered
-        }))
+        let others = place.clone();
+        place.hooked(once(Op::Put, "repos/lab", move || others.give_up()))
     };
     let place = Arc::new(Place::new());
     place.push("lab/model", &[("a", b"1".to_vec())]);
@@ -494,4 +487,13 @@ fn a_push_that_is_given_up_leaves_the_recipes_of_others() {
     collect(&place).unwrap();
     assert_eq!(place.pulled("lab/kept").unwrap(), owned(&weights));
     assert!(place.store().scrub(&ScrubOptions::new()).unwrap().damaged.is_empty());
+}
+
+#[test]
+fn nothing_is_pushed_to_where_git_keeps_what_is_its_own() {
+    let place = Place::new();
+    place.push("lab/model", &[("a", b"1".to_vec())]);
+    let source = place.source("source", &[("x/.Git/config", b"2".to_vec())]);
+    assert!(matches!(push(&place.store(), &source), Err(Error::Name { .. })));
+    assert_eq!(place.pulled("lab/model").unwrap(), owned(&[("a", b"1".to_vec())]));
 }

@@ -475,8 +475,8 @@ impl Objects {
     }
 
     /// Removes the temporary files that killed writers have left in a directory and that are older
-    /// than `before`; returns their number. In a bucket, a rule of the bucket ends unfinished
-    /// uploads.
+    /// than `before`; returns their number. Removes empty folders of that age as well. In a bucket,
+    /// a rule of the bucket ends unfinished uploads.
     ///
     /// # Errors
     /// [`Error::Failed`].
@@ -486,7 +486,20 @@ impl Objects {
         let mut swept = 0;
         let mut folders = vec![root.clone()];
         while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(&folder).map_err(|error| failed(&folder, error))? {
+            // Only one that is empty goes, and whoever writes into it makes it anew.
+            let age = fs::metadata(&folder).and_then(|meta| meta.modified());
+            if folder != *root
+                && age.is_ok_and(|age| age <= before)
+                && fs::remove_dir(&folder).is_ok()
+            {
+                continue;
+            }
+            let entries = match fs::read_dir(&folder) {
+                // Another one has swept it.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                entries => entries.map_err(|error| failed(&folder, error))?,
+            };
+            for entry in entries {
                 let entry = entry.map_err(|error| failed(&folder, error))?;
                 let (path, name) = (entry.path(), entry.file_name());
                 // Others may remove what is listed here.
@@ -537,6 +550,25 @@ fn found<T>(answer: Result<T>) -> Result<Option<T>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sweep_removes_what_is_left_behind_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let objects = Objects::in_directory(folder.path()).unwrap();
+        for key in ["packs/a", "leases/x/0"] {
+            objects.put(key, "1").unwrap();
+        }
+        fs::write(folder.path().join("packs/b#1"), "1").unwrap();
+        objects.delete(&["leases/x/0".into()]).unwrap();
+        assert_eq!(objects.sweep(SystemTime::UNIX_EPOCH).unwrap(), 0);
+        assert!(folder.path().join("leases/x").exists());
+        assert_eq!(objects.sweep(SystemTime::now()).unwrap(), 1);
+        assert!(!folder.path().join("leases/x").exists());
+        objects.put("leases/x/1", "1").unwrap();
+        let listed = objects.list("").unwrap();
+        let keys: Vec<_> = listed.iter().map(|meta| meta.key.as_str()).collect();
+        assert_eq!(keys, ["leases/x/1", "packs/a"]);
+    }
 
     #[test]
     fn no_key_leads_out_of_the_directory() {

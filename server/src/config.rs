@@ -346,15 +346,7 @@ impl Config {
 }
 
 fn level<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Level, D::Error> {
-    match String::deserialize(from)?.as_str() {
-        "fast" => Ok(Level::Fast),
-        "default" => Ok(Level::Default),
-        "max" => Ok(Level::Max),
-        other => {
-            let problem = format!("level {other:?} is none of \"fast\", \"default\" and \"max\"");
-            Err(serde::de::Error::custom(problem))
-        }
-    }
+    String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
 }
 
 #[cfg(test)]

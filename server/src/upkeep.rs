@@ -20,8 +20,12 @@ const EVERY: u64 = 60;
 /// How often hours that are over are sealed.
 const SEALS: Duration = Duration::from_secs(3600);
 
-/// The number of threads of a scheduled scrub.
+/// The number of threads of a scrub.
 const SCRUBBING: usize = 2;
+
+/// The least priority that a thread can have.
+#[cfg(target_os = "linux")]
+const LEAST: i32 = 19;
 
 /// How often reads are recorded.
 const READS: Duration = Duration::from_secs(300);
@@ -156,7 +160,8 @@ fn scrub(hub: &Hub, options: ScrubOptions<'_>, progress: Running) -> Result<Scru
     let signer = signer(hub);
     let options = options.sign(signer.as_deref()).progress(&pace);
     // It sleeps on its own threads: those of all others are the clients'.
-    let threads = ThreadPoolBuilder::new().num_threads(SCRUBBING).build();
+    let threads = ThreadPoolBuilder::new().num_threads(SCRUBBING).start_handler(|_| give_way());
+    let threads = threads.build();
     let threads = threads.map_err(|error| Error::Io {
         what: "starting threads".into(),
         cause: io::Error::other(error),
@@ -180,6 +185,13 @@ fn scrub(hub: &Hub, options: ScrubOptions<'_>, progress: Running) -> Result<Scru
         _ => warn!(bytes, damaged, "a scrub has ended: repair the store"),
     }
     Ok(done)
+}
+
+/// Has all other threads go before this one, where a thread has a priority of its own. Without it a
+/// scrub holds clients up, and harms nothing.
+fn give_way() {
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::setpriority_process(None, LEAST);
 }
 
 /// Holds work to a number of bytes a second.

@@ -25,6 +25,7 @@ pub mod lanes;
 pub mod packing;
 pub mod planes;
 pub mod prediction;
+pub mod ranks;
 pub mod scale;
 #[cfg(feature = "sha256")]
 pub mod sha256;

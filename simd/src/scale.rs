@@ -115,26 +115,30 @@ pub fn sum(backend: Backend, width: usize, columns: &[u16], words: &[u8]) -> (i6
     )
 }
 
-/// Adds the magnitude of each word that is not zero to the sum of its column, and 1 to its count.
+/// The most words whose magnitudes a sum of [`add_columns`] holds.
+pub const MAX_ADDED: usize = 1 << 17;
+
+/// Adds the magnitudes of the words of whole rows to the sums of their columns, and counts the
+/// words of each column whose magnitude is zero. At most [`MAX_ADDED`] rows fit into a sum.
 ///
 /// # Panics
-/// Unless `width` is 2, 4 or 8, and there are as many words as sums and counts.
+/// Unless `width` is 2, 4 or 8, there are as many sums as zeros, and whole rows of so many words.
 pub fn add_columns(
     backend: Backend,
     width: usize,
     words: &[u8],
-    sums: &mut [u64],
-    counts: &mut [u64],
+    sums: &mut [u32],
+    zeros: &mut [u32],
 ) {
-    assert!(matches!(width, 2 | 4 | 8), "a width of {width} bytes");
-    assert_eq!(words.len(), width * sums.len(), "a sum for each word");
-    assert_eq!(sums.len(), counts.len(), "a count for each sum");
+    let n = whole_words(width, words);
+    assert!(!sums.is_empty() && n.is_multiple_of(sums.len()), "whole rows");
+    assert_eq!(sums.len(), zeros.len(), "a count for each sum");
     backend.vectorize(
         #[inline(always)]
         || match width {
-            2 => add_words::<2, u16>(words, sums, counts),
-            4 => add_words::<4, u32>(words, sums, counts),
-            _ => add_words::<8, u64>(words, sums, counts),
+            2 => add_words::<2, u16>(words, sums, zeros),
+            4 => add_words::<4, u32>(words, sums, zeros),
+            _ => add_words::<8, u64>(words, sums, zeros),
         },
     );
 }
@@ -324,17 +328,10 @@ const SUMMED: usize = 1 << 14;
 fn sum_words<const W: usize, T: FloatWord<W>>(columns: &[u16], words: &[u8]) -> (i64, u64) {
     let mut total = (0, 0);
     for (i, block) in words.as_chunks().0.chunks(SUMMED).enumerate() {
-        let (mut sum, mut count) = (0_i32, 0_u32);
-        for word in block {
-            let magnitude = T::read(*word).top() & MASK;
-            sum += i32::from(magnitude);
-            count += u32::from(magnitude != 0);
-        }
+        let (mut sum, count) = sum_block::<W, T>(block);
         if !columns.is_empty() {
-            for (word, column) in block.iter().zip(&columns[i * SUMMED..]) {
-                let magnitude = T::read(*word).top() & MASK;
-                sum += if magnitude != 0 { i32::from(*column as i16) } else { 0 };
-            }
+            let columns = &columns[i * SUMMED..][..block.len()];
+            sum += sum_columns::<W, T>(columns, block);
         }
         total.0 += i64::from(sum);
         total.1 += u64::from(count);
@@ -342,12 +339,43 @@ fn sum_words<const W: usize, T: FloatWord<W>>(columns: &[u16], words: &[u8]) -> 
     total
 }
 
+/// Returns the sum of the magnitudes of words, and how many are not zero.
 #[inline(always)]
-fn add_words<const W: usize, T: FloatWord<W>>(words: &[u8], sums: &mut [u64], counts: &mut [u64]) {
-    for ((word, sum), count) in words.as_chunks().0.iter().zip(sums).zip(counts) {
+fn sum_block<const W: usize, T: FloatWord<W>>(block: &[[u8; W]]) -> (i32, u32) {
+    let (mut sum, mut least) = (0, MASK);
+    for word in block {
         let magnitude = T::read(*word).top() & MASK;
-        *sum += u64::from(magnitude);
-        *count += u64::from(magnitude != 0);
+        sum += i32::from(magnitude);
+        least = least.min(magnitude);
+    }
+    let mut zeros = 0;
+    if least == 0 {
+        for word in block {
+            zeros += u32::from(T::read(*word).top() & MASK == 0);
+        }
+    }
+    (sum, block.len() as u32 - zeros)
+}
+
+/// Returns the sum of the columns of words that are not zero.
+#[inline(always)]
+fn sum_columns<const W: usize, T: FloatWord<W>>(columns: &[u16], block: &[[u8; W]]) -> i32 {
+    let mut sum = 0;
+    for (word, column) in block.iter().zip(columns) {
+        let magnitude = T::read(*word).top() & MASK;
+        sum += if magnitude != 0 { i32::from(*column as i16) } else { 0 };
+    }
+    sum
+}
+
+#[inline(always)]
+fn add_words<const W: usize, T: FloatWord<W>>(words: &[u8], sums: &mut [u32], zeros: &mut [u32]) {
+    for row in words.as_chunks().0.chunks_exact(sums.len()) {
+        for ((word, sum), zeros) in row.iter().zip(&mut *sums).zip(&mut *zeros) {
+            let magnitude = T::read(*word).top() & MASK;
+            *sum += u32::from(magnitude);
+            *zeros += u32::from(magnitude == 0);
+        }
     }
 }
 
@@ -451,10 +479,38 @@ mod tests {
             sum(backend, 2, &[7, 1, 2_u16.wrapping_neg(), 9], words.as_flattened()),
             (0x3f80 + 0x3f80, 2)
         );
-        let (mut sums, mut counts) = ([0; 4], [0; 4]);
-        add_columns(backend, 2, words.as_flattened(), &mut sums, &mut counts);
-        add_columns(backend, 2, words.as_flattened(), &mut sums, &mut counts);
-        assert_eq!((sums, counts), ([0, 2 * 0x3f80, 2 * 0x3f81, 0], [0, 2, 2, 0]));
+        let (mut sums, mut zeros) = ([0; 4], [0; 4]);
+        add_columns(backend, 2, words.as_flattened(), &mut sums, &mut zeros);
+        add_columns(backend, 2, words.as_flattened(), &mut sums, &mut zeros);
+        assert_eq!((sums, zeros), ([0, 2 * 0x3f80, 2 * 0x3f81, 0], [2, 0, 0, 2]));
+
+        for (width, n) in [2, 4, 8].into_iter().flat_map(|w| (1..100).map(move |n| (w, n))) {
+            // Zeros at some places.
+            let word = |i: usize| if noise(i).is_multiple_of(9) { 0 } else { noise(3 * i) };
+            let magnitudes: Vec<u16> = (0..3 * n).map(|i| word(i) & MASK).collect();
+            let words = (0..3 * n).flat_map(|i| {
+                let mut bytes = [noise(i) as u8; 8];
+                bytes[width - 2..width].copy_from_slice(&word(i).to_le_bytes());
+                bytes.into_iter().take(width)
+            });
+            let words: Vec<u8> = words.collect();
+            let columns: Vec<u16> = (0..3 * n).map(|i| noise(i + 7)).collect();
+            let expected = magnitudes
+                .iter()
+                .zip(&columns)
+                .filter(|&(&m, _)| m != 0)
+                .fold((0, 0), |(sum, count), (&m, &c)| {
+                    (sum + i64::from(m) + i64::from(c as i16), count + 1)
+                });
+            assert_eq!(sum(backend, width, &columns, &words), expected, "{n} words of {width}");
+            let (mut sums, mut zeros) = (vec![0; n], vec![0; n]);
+            add_columns(backend, width, &words, &mut sums, &mut zeros);
+            for (column, (sum, zeros)) in sums.into_iter().zip(zeros).enumerate() {
+                let of = magnitudes.iter().skip(column).step_by(n);
+                assert_eq!(sum, of.clone().map(|&m| u32::from(m)).sum());
+                assert_eq!(zeros as usize, of.filter(|&&m| m == 0).count());
+            }
+        }
 
         let long = vec![0xff; 2 * 3 * SUMMED];
         assert_eq!(sum(backend, 2, &[], &long), (3 * 0x7fff * SUMMED as i64, 3 * SUMMED as u64));

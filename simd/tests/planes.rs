@@ -3,7 +3,7 @@
 
 mod common;
 
-use at1w_simd::planes::{Layout, merge, split};
+use at1w_simd::planes::{Layout, merge, split, split_part};
 use at1w_simd::{Backend, Isa};
 use common::{available, noise};
 use proptest::prelude::*;
@@ -54,10 +54,21 @@ fn merge_at(backend: Backend, layout: Layout, planes: &[u8], from: usize, to: us
     })
 }
 
+/// Splits two parts of the elements, one after the other.
+fn split_twice(backend: Backend, layout: Layout, src: &[u8], to: usize) -> Vec<u8> {
+    let n = src.len() / layout.width();
+    let (first, second) = src.split_at(n / 3 * layout.width());
+    guarded(src.len(), to, |planes| {
+        split_part(backend, layout, second, n / 3, planes);
+        split_part(backend, layout, first, 0, planes);
+    })
+}
+
 /// The whole suite, for one input and one placement.
 fn agrees(backend: Backend, layout: Layout, src: &[u8], from: usize, to: usize) {
     let what = || format!("{layout:?}, {} bytes from {from} to {to}", src.len());
     let reference = split_at(Backend::SCALAR, layout, src, 0, 0);
+    assert_eq!(split_twice(backend, layout, src, to), reference, "{}", what());
     let planes = split_at(backend, layout, src, from, to);
     assert!(planes == reference, "split of {}", what());
     let merged = merge_at(backend, layout, &planes, from, to);

@@ -153,7 +153,7 @@ impl Measure {
             let both = "-o - and --json both write to standard output: leave one of them out";
             return Err(Failure::Usage(both.into()));
         }
-        let journal = self.report().map(|report| journal_of(report));
+        let journal = self.journal();
         // The report of the run that goes on has its place.
         let goes_on = self.resume && journal.as_ref().is_some_and(|path| path.is_file());
         let replace = self.force || goes_on;
@@ -204,7 +204,7 @@ impl Measure {
         let options = Options::new()
             .levels(levels)
             .against(against)
-            .journal(self.report().map(|report| (journal_of(report), self.resume)))
+            .journal(self.journal().map(|journal| (journal, self.resume)))
             .price(self.price.clone())
             .commands(vec![format!("at1w {}", command_line())])
             .progress(progress);
@@ -217,9 +217,10 @@ impl Measure {
         }
     }
 
-    /// Returns the first report that is a file. The journal lies beside it.
-    fn report(&self) -> Option<&PathBuf> {
-        self.output.iter().find(|path| !is_stdout(path))
+    /// Returns the journal: beside the first report that is a file. A sample keeps none.
+    fn journal(&self) -> Option<PathBuf> {
+        let report = self.output.iter().find(|path| !is_stdout(path));
+        report.filter(|_| self.sample.is_none()).map(|report| journal_of(report))
     }
 }
 

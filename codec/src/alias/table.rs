@@ -205,6 +205,11 @@ impl AliasTable {
         (self.escape && self.freqs[listed] > 0).then_some(listed)
     }
 
+    /// Returns whether any symbol can be coded.
+    pub(crate) fn codes_all(&self) -> bool {
+        (0..value_count(self.values)).all(|value| self.entry(value).is_some())
+    }
+
     /// Returns the cost of symbols with these counts as one plane, near enough to choose by; `None`
     /// if one of them can't be coded.
     pub(crate) fn cost(&self, counts: &Counts, flush: Cost) -> Option<Cost> {

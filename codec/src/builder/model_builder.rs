@@ -81,6 +81,7 @@ pub enum Next {
 #[derive(Clone, Debug)]
 enum Pass {
     ScaleStatistics(ScaleStatistics),
+    ScaleTrial { statistics: ScaleStatistics, costs: ScaleCosts },
     ScaleCosts { statistics: ScaleStatistics, costs: ScaleCosts },
     Moments(Box<MomentsPass>),
     Counts(Box<CountsPass>),
@@ -159,7 +160,9 @@ impl ModelBuilder {
         let (backend, position) = (self.backend, position.elements());
         match &mut self.pass {
             Pass::ScaleStatistics(statistics) => statistics.add(backend, position, raw),
-            Pass::ScaleCosts { costs, .. } => costs.add(backend, position, raw),
+            Pass::ScaleTrial { costs, .. } | Pass::ScaleCosts { costs, .. } => {
+                costs.add(backend, position, raw);
+            }
             Pass::Moments(moments) => {
                 moments.add(backend, self.layout, self.symbol_shift, position, raw);
             }
@@ -181,7 +184,8 @@ impl ModelBuilder {
         assert_eq!(self.layout, other.layout, "both must be of one tensor");
         match (&mut self.pass, &other.pass) {
             (Pass::ScaleStatistics(a), Pass::ScaleStatistics(b)) => a.merge(b),
-            (Pass::ScaleCosts { costs: a, .. }, Pass::ScaleCosts { costs: b, .. }) => a.merge(b),
+            (Pass::ScaleTrial { costs: a, .. }, Pass::ScaleTrial { costs: b, .. })
+            | (Pass::ScaleCosts { costs: a, .. }, Pass::ScaleCosts { costs: b, .. }) => a.merge(b),
             (Pass::Moments(a), Pass::Moments(b)) => a.merge(b),
             (Pass::Counts(a), Pass::Counts(b)) => a.merge(b),
             (Pass::Spread(a), Pass::Spread(b)) => a.merge(b),
@@ -194,37 +198,42 @@ impl ModelBuilder {
     /// Ends the pass.
     pub fn next(self) -> Next {
         let Self { backend, dtype, layout, level, elements, symbol_shift, shape, pass } = self;
+        let after_costs = |statistics: ScaleStatistics, costs: ScaleCosts| {
+            let counts = costs.byte_counts().filter(|_| level == Level::Max);
+            let (model, cost) = costs.build(elements);
+            let spread = counts
+                .and_then(|counts| SpreadPass::new(dtype, &model, cost, &counts, &shape, elements));
+            if let Some(spread) = spread {
+                return Ok(Pass::Spread(Box::new(spread)));
+            }
+            if level < Level::Max || !statistics.is_needed() {
+                return Err(Box::new(model));
+            }
+            let scale = match model.scale() {
+                Some(scale) if scale.rows || scale.has_columns() => scale.clone(),
+                _ => statistics.one_scale(),
+            };
+            let scale = scale.for_contexts(symbol_shift);
+            Ok(Pass::Moments(Box::new(MomentsPass::new(model, cost, scale, elements))))
+        };
         let pass = match pass {
-            Pass::ScaleStatistics(statistics) => Pass::costs(layout, statistics),
-            Pass::ScaleCosts { statistics, costs } => {
-                let counts = costs.byte_counts().filter(|_| level == Level::Max);
-                let (model, cost) = costs.build(elements);
-                let spread = counts.and_then(|counts| {
-                    SpreadPass::new(dtype, &model, cost, &counts, &shape, elements)
-                });
-                if let Some(spread) = spread {
-                    Pass::Spread(Box::new(spread))
-                } else if level < Level::Max || !statistics.is_needed() {
-                    return Next::Done(model);
-                } else {
-                    let scale = match model.scale() {
-                        Some(scale) if scale.rows || scale.has_columns() => scale.clone(),
-                        _ => statistics.one_scale(),
-                    };
-                    let scale = scale.for_contexts(symbol_shift);
-                    Pass::Moments(Box::new(MomentsPass::new(model, cost, scale, elements)))
-                }
-            }
-            Pass::Moments(moments) => Pass::Counts(Box::new(moments.next(layout, elements))),
-            Pass::Spread(spread) => Pass::Classes(Box::new(spread.next())),
-            Pass::Classes(classes) => match classes.next(elements) {
-                Ok(chosen) => Pass::Chosen(Box::new(chosen)),
-                Err(plain) => return Next::Done(*plain),
+            Pass::ScaleStatistics(statistics) => Ok(Pass::costs(layout, statistics)),
+            Pass::ScaleTrial { statistics, costs } => match costs.end_trial(elements) {
+                (costs, true) => Ok(Pass::ScaleCosts { statistics, costs }),
+                (costs, false) => after_costs(statistics, costs),
             },
-            Pass::Chosen(chosen) => return Next::Done(chosen.build(elements)),
-            Pass::Counts(counts) => {
-                return Next::Done(counts.build(layout, symbol_shift, elements));
+            Pass::ScaleCosts { statistics, costs } => after_costs(statistics, costs),
+            Pass::Moments(moments) => Ok(Pass::Counts(Box::new(moments.next(layout, elements)))),
+            Pass::Counts(counts) => Err(Box::new(counts.build(layout, symbol_shift, elements))),
+            Pass::Spread(spread) => Ok(Pass::Classes(Box::new(spread.next()))),
+            Pass::Classes(classes) => {
+                classes.next(elements).map(|chosen| Pass::Chosen(Box::new(chosen)))
             }
+            Pass::Chosen(chosen) => Err(Box::new(chosen.build(elements))),
+        };
+        let pass = match pass {
+            Ok(pass) => pass,
+            Err(model) => return Next::Done(*model),
         };
         Next::Pass(Box::new(Self {
             backend,
@@ -242,6 +251,9 @@ impl ModelBuilder {
 impl Pass {
     fn costs(layout: Layout, statistics: ScaleStatistics) -> Self {
         let costs = ScaleCosts::new(layout, statistics.scales());
-        Self::ScaleCosts { statistics, costs }
+        match costs.is_trial() {
+            true => Self::ScaleTrial { statistics, costs },
+            false => Self::ScaleCosts { statistics, costs },
+        }
     }
 }

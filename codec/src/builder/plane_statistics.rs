@@ -32,7 +32,7 @@ impl PlaneStatistics {
 
     /// Takes the plane of a chunk, for which lanes would cost `flush` beside their symbols.
     pub(super) fn add(&mut self, backend: Backend, plane: &[u8], flush: Flush) {
-        match statistics::random_sample(backend, plane) {
+        match statistics::sample(backend, plane).filter(statistics::looks_random) {
             Some(sample) => self.random += random_cost(plane.len() as u64, &sample),
             None => self.count(backend, plane, flush),
         }
@@ -50,6 +50,15 @@ impl PlaneStatistics {
         self.counts.iter_mut().zip(&other.counts).for_each(|(sum, count)| *sum += count);
         self.flush.add(other.flush);
         self.random += other.random;
+    }
+
+    /// Returns about what the plane costs in the chunks that were seen, without making a table.
+    pub(super) fn estimate(&self) -> Cost {
+        let raw = self.counts.iter().sum::<u64>() * BYTE;
+        let simple = Packing::best(&self.counts).map_or(raw, |(_, cost)| cost.min(raw));
+        let coded = statistics::estimate(&self.counts, self.flush);
+        let is_worth_it = coded < simple - simple / statistics::MIN_CODING_GAIN;
+        self.random + if is_worth_it { coded } else { simple }
     }
 
     /// Returns the cheapest table, if one is worth it, and the cost of the plane with it in the

@@ -238,7 +238,7 @@ impl Encoder {
             return len;
         }
         let bits = 8 * len / elements;
-        if let Some(matches) = self.finder.find(layout, raw, bits) {
+        if let Some(matches) = self.finder.find(self.backend, layout, raw, bits) {
             self.other.clear();
             encode_matches(
                 self.backend,

@@ -3,7 +3,9 @@
 //! Source: J. Ziv and A. Lempel, "A universal algorithm for sequential data compression" (1977),
 //! on whole elements.
 
+use at1w_simd::Backend;
 use at1w_simd::planes::Layout;
+use at1w_simd::ranks;
 
 use super::matches::{MIN_LEN, Match, Matches, SIGN};
 
@@ -37,8 +39,7 @@ const DISTANCE: usize = 4;
 #[derive(Clone, Debug, Default)]
 pub(super) struct MatchFinder {
     matches: Matches,
-    /// The last place of each hash that was probed.
-    probed: Vec<u32>,
+    probes: Probes,
     /// The chunk without signs.
     magnitudes: Vec<u8>,
     places: Places,
@@ -47,11 +48,17 @@ pub(super) struct MatchFinder {
 impl MatchFinder {
     /// Finds matches; `None` if there are none, or seem to be hardly any. `bits` is the cost of an
     /// element otherwise.
-    pub(super) fn find(&mut self, layout: Layout, raw: &[u8], bits: usize) -> Option<&Matches> {
-        let Self { matches, probed, magnitudes, places } = self;
+    pub(super) fn find(
+        &mut self,
+        backend: Backend,
+        layout: Layout,
+        raw: &[u8],
+        bits: usize,
+    ) -> Option<&Matches> {
+        let Self { matches, probes, magnitudes, places } = self;
         let width = layout.width();
         let sign_bit = if layout.rotates() { SIGN } else { 0 };
-        if !may_repeat(width, sign_bit, raw, probed) {
+        if !probes.may_repeat(backend, width, sign_bit, raw) {
             return None;
         }
         matches.clear();
@@ -88,71 +95,76 @@ fn window(width: usize) -> usize {
     }
 }
 
-/// Whether there seem to be more than a few matches of elements whose top byte is taken without
-/// these bits.
-fn may_repeat(width: usize, top_bits: u8, raw: &[u8], last: &mut Vec<u32>) -> bool {
-    let probed = if raw.len() > 2 * PROBED * width { PROBED * width } else { raw.len() };
-    let raw = &raw[..probed];
-    match width {
-        1 => probe::<1, 6>(top_bits, raw.as_chunks().0, last),
-        2 => probe::<2, 3>(top_bits, raw.as_chunks().0, last),
-        4 => probe::<4, 2>(top_bits, raw.as_chunks().0, last),
-        _ => probe::<8, 2>(top_bits, raw.as_chunks().0, last),
-    }
+/// Memory to find out whether a chunk is worth a search.
+#[derive(Clone, Debug, Default)]
+struct Probes {
+    /// A mark for each place that is looked at.
+    marks: Vec<u8>,
+    /// The last place of each hash: 1 more, 0 for none.
+    last: Vec<u32>,
 }
 
-/// Looks only at places whose element ranks low. Equal elements have one rank, so a place and its
-/// copy are both looked at, or neither is. `last` is memory.
-fn probe<const W: usize, const WINDOW: usize>(
-    top_bits: u8,
-    elements: &[[u8; W]],
-    last: &mut Vec<u32>,
-) -> bool {
-    /// Elements that are looked at together: mostly none of them is chosen.
-    const GROUP: usize = 16;
-    let number = |element: &[u8; W]| {
-        let mut bytes = [0; 8];
-        bytes[..W].copy_from_slice(element);
-        bytes[W - 1] &= !top_bits;
-        u64::from_le_bytes(bytes)
-    };
-    let bits = if elements.len() < LARGE { 0 } else { PROBE_BITS };
-    let bound = (u32::from(u16::MAX) >> bits) as u16;
-    // The bits that weights fill best: those of the exponent and the top of the mantissa. The least
-    // ones are chosen.
-    let rank = |element: &[u8; W]| {
-        let top = match W {
-            1 => u16::from(element[0]),
-            _ => u16::from_le_bytes([element[W - 2], element[W - 1] & !top_bits]),
-        };
-        (top ^ 0x55).wrapping_mul(0x9e37)
-    };
-    let slots = (elements.len() >> bits).next_power_of_two();
-    last.clear();
-    last.resize(slots, 0);
-    let (mut probed, mut found) = (0, 0);
-    for (g, group) in elements.as_chunks::<GROUP>().0.iter().enumerate() {
-        if group.iter().map(rank).fold(u16::MAX, u16::min) > bound {
-            continue;
-        }
-        for (i, _) in group.iter().enumerate().filter(|(_, element)| rank(element) <= bound) {
-            let at = g * GROUP + i;
-            let Some(window) = elements.get(at..at + WINDOW) else { break };
-            let mut hash = 0;
-            for element in window {
-                hash = (hash ^ number(element)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-                hash ^= hash >> 32;
-            }
-            let slot = &mut last[hash as usize & (slots - 1)];
-            let earlier = std::mem::replace(slot, at as u32 + 1).checked_sub(1);
-            probed += 1;
-            found += usize::from(earlier.is_some_and(|earlier| {
-                let earlier = &elements[earlier as usize..][..WINDOW];
-                earlier.iter().map(number).eq(window.iter().map(number))
-            }));
+impl Probes {
+    /// Returns whether there seem to be more than a few matches of elements whose top byte is taken
+    /// without these bits.
+    fn may_repeat(&mut self, backend: Backend, width: usize, top_bits: u8, raw: &[u8]) -> bool {
+        let probed = if raw.len() > 2 * PROBED * width { PROBED * width } else { raw.len() };
+        let raw = &raw[..probed];
+        match width {
+            1 => self.probe::<1, 6>(backend, top_bits, raw),
+            2 => self.probe::<2, 3>(backend, top_bits, raw),
+            4 => self.probe::<4, 2>(backend, top_bits, raw),
+            _ => self.probe::<8, 2>(backend, top_bits, raw),
         }
     }
-    found * PROBE_RATE > probed
+
+    /// Looks only at places whose element ranks low. Equal elements have one rank, so a place and
+    /// its copy are both looked at, or neither is.
+    fn probe<const W: usize, const WINDOW: usize>(
+        &mut self,
+        backend: Backend,
+        top_bits: u8,
+        raw: &[u8],
+    ) -> bool {
+        let elements: &[[u8; W]] = raw.as_chunks().0;
+        let bits = if elements.len() < LARGE { 0 } else { PROBE_BITS };
+        let number = |element: &[u8; W]| {
+            let mut bytes = [0; 8];
+            bytes[..W].copy_from_slice(element);
+            bytes[W - 1] &= !top_bits;
+            u64::from_le_bytes(bytes)
+        };
+        let bound = (u32::from(u16::MAX) >> bits) as u16;
+        let mask = u16::from_le_bytes([u8::MAX, !top_bits]);
+        self.marks.resize(elements.len(), 0);
+        ranks::mark(backend, W, mask, bound, raw, &mut self.marks);
+        let slots = (elements.len() >> bits).next_power_of_two();
+        self.last.clear();
+        self.last.resize(slots, 0);
+        let (mut probed, mut found) = (0, 0);
+        for (g, marks) in self.marks.as_chunks().0.iter().enumerate() {
+            // A mark in each byte, and mostly none.
+            let mut marks = u64::from_le_bytes(*marks);
+            while marks != 0 {
+                let at = 8 * g + marks.trailing_zeros() as usize / 8;
+                marks &= marks - 1;
+                let Some(window) = elements.get(at..at + WINDOW) else { break };
+                let mut hash = 0;
+                for element in window {
+                    hash = (hash ^ number(element)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                    hash ^= hash >> 32;
+                }
+                let slot = &mut self.last[hash as usize & (slots - 1)];
+                let earlier = std::mem::replace(slot, at as u32 + 1).checked_sub(1);
+                probed += 1;
+                found += usize::from(earlier.is_some_and(|earlier| {
+                    let earlier = &elements[earlier as usize..][..WINDOW];
+                    earlier.iter().map(number).eq(window.iter().map(number))
+                }));
+            }
+        }
+        found * PROBE_RATE > probed
+    }
 }
 
 /// A chunk that is searched.
@@ -295,7 +307,7 @@ mod tests {
                 raw.extend_from_slice(&(value ^ sign).to_le_bytes());
             }
             let mut finder = MatchFinder::default();
-            let matches = finder.find(layout, &raw, 6 * width).unwrap();
+            let matches = finder.find(Backend::best(), layout, &raw, 6 * width).unwrap();
             assert!(matches.literals.len() < raw.len() / 2, "{}", matches.literals.len());
             let n = raw.len() / width;
             assert_eq!(matches.check(n), Ok(matches.literals.len() / width));
@@ -304,7 +316,7 @@ mod tests {
             assert_eq!(back, raw);
             assert_eq!(matches.check(n - 2000), Err(DecodeError::Matches));
             // None that is worth its room.
-            assert_eq!(finder.find(layout, &raw, 0), None);
+            assert_eq!(finder.find(Backend::best(), layout, &raw, 0), None);
         }
     }
 }

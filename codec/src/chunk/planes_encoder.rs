@@ -11,6 +11,10 @@ use crate::scale::Scaled;
 use crate::varint;
 use at1w_simd::Backend;
 
+/// Bytes that are copied at a time. Long copies go through an instruction that takes twice as long
+/// on some machines, unless both sides are aligned alike.
+const COPIED: usize = 2048;
+
 /// Working memory, kept from one chunk to the next.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PlanesEncoder {
@@ -72,15 +76,18 @@ impl PlanesEncoder {
         let contexts = model.contexts();
         directory.push(if contexts.is_some() { method::CONTEXTS } else { method::PLANES });
         if let Some(scale) = model.scale() {
-            scaled.scale(backend, scale, width, position, raw);
+            match contexts {
+                Some(_) => scaled.scale(backend, scale, width, position, raw),
+                None => scaled.split(backend, scale, layout, position, raw, planes),
+            }
             if scale.rows {
                 let choice = Choice::best(backend, model.row_table(), &scaled.rows);
                 list.push(choice.encode(backend, &scaled.rows, directory, streams, scratch));
             }
         }
         let mut count = width;
-        match (contexts, model.scale()) {
-            (Some((scale, contexts)), _) => {
+        match contexts {
+            Some((scale, contexts)) => {
                 let start = streams.len();
                 let words = &mut scaled.words;
                 contexts.encode_words(
@@ -97,8 +104,9 @@ impl PlanesEncoder {
                 planes.split(backend, layout.unrotated(), words);
                 count -= 1;
             }
-            (None, Some(_)) => planes.split(backend, layout, &scaled.words),
-            (None, None) => planes.split(backend, layout, raw),
+            None if model.scale().is_none() => planes.split(backend, layout, raw),
+            // They are split already.
+            None => {}
         }
         for (i, plane) in planes.iter().enumerate().take(count) {
             let choice = Choice::best(backend, model.table(i), plane);
@@ -131,7 +139,9 @@ fn assemble(
             Stream::Coded(range) => &streams[range.clone()],
         };
         let (part, after) = rest.split_at_mut(bytes.len());
-        part.copy_from_slice(bytes);
+        for (part, bytes) in part.chunks_mut(COPIED).zip(bytes.chunks(COPIED)) {
+            part.copy_from_slice(bytes);
+        }
         rest = after;
     }
     len

@@ -50,8 +50,11 @@ impl HuffmanTable {
 
     /// Makes the canonical code of the lengths that are set; `None` unless it is complete.
     fn set_codes(&mut self) -> Option<()> {
+        // The exponents of weights take a small part of all bytes.
+        let (first, last) = self.span();
+        let lengths = &self.lengths[first..=last];
         let mut symbols = [0; 16];
-        self.lengths.iter().for_each(|&length| symbols[usize::from(length)] += 1);
+        lengths.iter().for_each(|&length| symbols[usize::from(length)] += 1);
         // Codes of each length begin where those of the shorter ones end.
         let span = |length: u8| 1_u32 << MAX_BITS >> length;
         let mut next = [0; 16];
@@ -63,8 +66,8 @@ impl HuffmanTable {
         if used != 1 << MAX_BITS {
             return None;
         }
-        for (code, &length) in self.codes.iter_mut().zip(&self.lengths) {
-            *code = 0;
+        self.codes = [0; 256];
+        for (code, &length) in self.codes[first..].iter_mut().zip(lengths) {
             if length > 0 {
                 let slot = &mut next[usize::from(length)];
                 *code = (*slot >> (MAX_BITS - u32::from(length)) << 4) as u16 | u16::from(length);
@@ -145,6 +148,11 @@ impl HuffmanTable {
     /// Returns the first and the last symbol with a code.
     fn span(&self) -> (usize, usize) {
         span(&self.lengths, |&length| length > 0)
+    }
+
+    /// Returns whether each symbol has a code.
+    pub(crate) fn codes_all(&self) -> bool {
+        !self.lengths.contains(&0)
     }
 
     /// Returns the cost of symbols with these counts as one plane; `None` if one of them has no

@@ -104,6 +104,11 @@ impl LaneTable {
         Ok(Self { kernel })
     }
 
+    /// Returns whether any symbol can be coded.
+    pub(crate) fn codes_all(&self) -> bool {
+        self.kernel.has_escape()
+    }
+
     /// Returns the cost of symbols with these counts as one plane, near enough to choose by; `None`
     /// if one of them can't be coded.
     pub(crate) fn cost(&self, counts: &Counts, flush: Cost) -> Option<Cost> {

@@ -8,7 +8,7 @@ use super::packed::{self, Packing};
 use super::statistics::{self, Flush};
 use super::table::PlaneTable;
 use crate::cost::Cost;
-use crate::counts::count;
+use crate::counts::{Counts, count};
 use crate::{lanes, varint};
 
 /// The place of the stream of a plane.
@@ -47,16 +47,30 @@ impl<'a> Choice<'a> {
         if let Some(value) = statistics::constant(plane) {
             return Self::Constant(value);
         }
-        if let Some(sample) = statistics::random_sample(backend, plane) {
-            let limit = statistics::limit(plane.len() as u64);
-            return match Packing::best(&sample) {
-                Some((packing, _)) if packing.cost(backend, plane) < limit => Self::Packed(packing),
-                _ => Self::Raw,
-            };
+        if let Some(sample) = statistics::sample(backend, plane) {
+            if statistics::looks_random(&sample) {
+                let limit = statistics::limit(plane.len() as u64);
+                return match Packing::best(&sample) {
+                    Some((packing, _)) if packing.cost(backend, plane) < limit => {
+                        Self::Packed(packing)
+                    }
+                    _ => Self::Raw,
+                };
+            }
+            // Mostly the table of the model is right, as the sample shows.
+            if let Some(table) = shared.filter(|table| table.codes_all())
+                && is_best(table, &sample, Flush::of(plane.len()), plane.len() as u64)
+            {
+                return Self::Shared(table);
+            }
         }
-        let counts = count(backend, plane);
-        let flush = Flush::of(plane.len());
-        let mut limit = statistics::limit(plane.len() as u64);
+        Self::by_counts(shared, &count(backend, plane), plane.len())
+    }
+
+    /// Returns the cheapest way to code a plane of `n` symbols with these counts.
+    fn by_counts(shared: Option<&'a PlaneTable>, counts: &Counts, n: usize) -> Self {
+        let flush = Flush::of(n);
+        let mut limit = statistics::limit(n as u64);
         let mut choice = Self::Raw;
         let mut consider = |new: Self, cost: Option<Cost>| {
             if let Some(cost) = cost
@@ -67,13 +81,13 @@ impl<'a> Choice<'a> {
                 limit = cost - cost / statistics::MIN_CODING_GAIN;
             }
         };
-        if let Some((packing, cost)) = Packing::best(&counts) {
+        if let Some((packing, cost)) = Packing::best(counts) {
             consider(Self::Packed(packing), Some(cost));
         }
         if let Some(table) = shared {
-            consider(Self::Shared(table), table.cost(&counts, flush));
+            consider(Self::Shared(table), table.cost(counts, flush));
         }
-        match PlaneTable::best_own(&counts, flush, limit) {
+        match PlaneTable::best_own(counts, flush, limit) {
             Some((table, _)) => Self::Own(table),
             None => choice,
         }
@@ -130,4 +144,17 @@ impl<'a> Choice<'a> {
         varint::write((streams.len() - start) as u64, directory);
         Stream::Coded(start..streams.len())
     }
+}
+
+/// Returns whether a table of the model is the best one for a plane of `n` symbols, of which a
+/// sample has these counts.
+fn is_best(table: &PlaneTable, sample: &Counts, flush: Flush, n: u64) -> bool {
+    let sampled: u64 = sample.iter().sum();
+    let counts = sample.map(|count| count * n / sampled);
+    let Some(cost) = table.cost(&counts, flush) else { return false };
+    let simpler = Packing::best(&counts).map_or(Cost::MAX, |(_, cost)| cost);
+    let simpler = simpler - simpler / statistics::MIN_CODING_GAIN;
+    // Another table would have to save something.
+    let limit = cost - cost / statistics::MIN_CODING_GAIN;
+    cost < simpler.min(statistics::limit(n)) && limit <= statistics::estimate(&counts, flush)
 }

@@ -1,19 +1,28 @@
 //! Finding out how well a plane can be coded, before it is coded.
 
 use at1w_simd::Backend;
-use at1w_simd::histogram;
 
 use super::packed::Packing;
-use crate::cost::{self, BYTE, Cost};
-use crate::counts::Counts;
+use crate::cost::{self, BIT, BYTE, Cost};
+use crate::counts::{Counts, count};
 use crate::{alias, lanes};
 
 /// A coder has to win one part in this of a plane over a simpler one, or it is not worth the time
 /// that every reader would spend on it.
 pub(crate) const MIN_CODING_GAIN: u64 = 128;
 
-/// Symbols of a sample of a large plane: this many pieces of this many.
-const SAMPLE: (usize, usize) = (16, 1024);
+/// The best tables code about one part in this worse than an ideal coder.
+const TABLE_LOSS: u64 = 256;
+
+/// A natural unit of information: 1 / ln 2 bits.
+const UNIT: Cost = BIT * 1443 / 1000;
+
+/// Pieces of a large plane that make up a sample, and the symbols of each.
+const PIECES: usize = 16;
+const PIECE: usize = 512;
+
+/// Planes of fewer symbols are not sampled.
+const MIN_SAMPLED: usize = 1 << 15;
 
 /// The cost of the lanes of planes beside their symbols, for each kind of lanes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -54,23 +63,36 @@ pub(crate) fn constant(plane: &[u8]) -> Option<u8> {
     (*rest == plane[..rest.len()]).then_some(first)
 }
 
-/// Returns the counts of a sample, if a large plane looks too random to be coded by them. This
-/// saves counting all of it, which would take longer than anything else. Small planes are never
-/// judged by a sample.
-pub(crate) fn random_sample(backend: Backend, plane: &[u8]) -> Option<Counts> {
-    let (pieces, len) = SAMPLE;
-    if plane.len() < 2 * pieces * len {
+/// Returns about what symbols with these counts cost with a table of their own.
+pub(crate) fn estimate(counts: &Counts, flush: Flush) -> Cost {
+    let floor = cost::entropy_floor(counts);
+    floor + floor / TABLE_LOSS + flush.lanes
+}
+
+/// Returns the counts of a sample of a large plane: to count all of it takes longer than most that
+/// is done with it. Small planes are never judged by a sample.
+pub(crate) fn sample(backend: Backend, plane: &[u8]) -> Option<Counts> {
+    if plane.len() < MIN_SAMPLED {
         return None;
     }
-    let mut counts = [0; 256];
-    for piece in plane.chunks(plane.len() / pieces).take(pieces) {
-        histogram::add(backend, &piece[..len], &mut counts);
+    // Together, since a histogram takes some time however few its symbols are.
+    let mut symbols = [[0; PIECE]; PIECES];
+    for (piece, plane) in symbols.iter_mut().zip(plane.chunks(plane.len() / PIECES)) {
+        piece.copy_from_slice(&plane[..PIECE]);
     }
-    let counts = counts.map(u64::from);
+    Some(count(backend, symbols.as_flattened()))
+}
+
+/// Returns whether a plane of which a sample has these counts looks too random to be coded by them.
+pub(crate) fn looks_random(sample: &Counts) -> bool {
     // Bits that never change cost nothing to leave out: it matters how random the others are.
-    let most = match Packing::best(&counts) {
+    let most = match Packing::best(sample) {
         Some((_, cost)) => cost,
-        None => (pieces * len) as u64 * BYTE,
+        None => sample.iter().sum::<u64>() * BYTE,
     };
-    (cost::entropy_floor(&counts) >= most - most / MIN_CODING_GAIN).then_some(counts)
+    // A sample has less entropy than the whole: by half a unit for each symbol (G. A. Miller, "Note
+    // on the bias of information estimates", 1955).
+    let symbols = sample.iter().filter(|&&count| count > 0).count() as u64;
+    let missing = symbols * UNIT / 2;
+    cost::entropy_floor(sample) + missing >= most - most / MIN_CODING_GAIN
 }

@@ -133,6 +133,15 @@ impl PlaneTable {
         })
     }
 
+    /// Returns whether the table can code any symbol.
+    pub(crate) fn codes_all(&self) -> bool {
+        match self {
+            Self::Huffman(table) => table.codes_all(),
+            Self::Lanes(table) => table.codes_all(),
+            Self::Alias(table) => table.codes_all(),
+        }
+    }
+
     /// Returns the cost of a plane with these counts; `None` if this table can't code it.
     pub(crate) fn cost(&self, counts: &Counts, flush: Flush) -> Option<Cost> {
         match self {

@@ -27,20 +27,36 @@ impl Columns {
             *count += words;
             return;
         }
-        let mut column = (position % self.row_len as u64) as usize;
-        let mut rest = words;
-        while !rest.is_empty() {
-            let len = (self.row_len - column).min(rest.len() / width);
-            let (row, after) = rest.split_at(width * len);
-            let range = column..column + len;
-            scale::add_columns(
-                backend,
-                width,
-                row,
-                &mut self.sums[range.clone()],
-                &mut self.counts[range],
-            );
-            (column, rest) = (0, after);
+        let column = (position % self.row_len as u64) as usize;
+        let row = width * self.row_len;
+        // Parts of the first and of the last row are as if the rest of them were zeros.
+        let head = if column == 0 { 0 } else { (row - width * column).min(words.len()) };
+        let (head, rows) = words.split_at(head);
+        let (rows, tail) = rows.split_at(rows.len() - rows.len() % row);
+        self.add_part(backend, width, column, head);
+        self.add_rows(backend, width, rows);
+        self.add_part(backend, width, 0, tail);
+    }
+
+    /// Takes a part of a row, from a column on.
+    fn add_part(&mut self, backend: Backend, width: usize, column: usize, words: &[u8]) {
+        if words.is_empty() {
+            return;
+        }
+        let mut row = vec![0; width * self.row_len];
+        row[width * column..][..words.len()].copy_from_slice(words);
+        self.add_rows(backend, width, &row);
+    }
+
+    /// Takes whole rows.
+    fn add_rows(&mut self, backend: Backend, width: usize, words: &[u8]) {
+        let row = width * self.row_len;
+        for rows in words.chunks(scale::MAX_ADDED * row) {
+            let (mut sums, mut zeros) = (vec![0; self.row_len], vec![0; self.row_len]);
+            scale::add_columns(backend, width, rows, &mut sums, &mut zeros);
+            self.sums.iter_mut().zip(sums).for_each(|(sum, more)| *sum += u64::from(more));
+            let rows = (rows.len() / row) as u64;
+            self.counts.iter_mut().zip(zeros).for_each(|(n, zeros)| *n += rows - u64::from(zeros));
         }
     }
 

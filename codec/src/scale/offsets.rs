@@ -54,6 +54,8 @@ pub(crate) struct Scale {
     columns: Vec<u8>,
     /// The same as offsets, and repeated if there are no rows.
     offsets: Vec<u16>,
+    /// The sum of these, which count as signed.
+    offset_sum: i64,
     /// The magnitude to which the mean of all is brought.
     target: i64,
     /// The contexts of symbols, if scaled elements are coded as symbols and not as planes.
@@ -75,8 +77,9 @@ impl Scale {
         if !rows && !offsets.is_empty() && offsets.len() < TILE {
             offsets = offsets.repeat(TILE / offsets.len());
         }
+        let offset_sum = offsets.iter().map(|&offset| i64::from(offset as i16)).sum();
         let (target, contexts) = (TARGET, None);
-        Self { rotate, base, shift, row_len, rows, columns, offsets, target, contexts }
+        Self { rotate, base, shift, row_len, rows, columns, offsets, offset_sum, target, contexts }
     }
 
     /// Returns the same scale with the target that contexts need.
@@ -185,7 +188,7 @@ impl Scale {
     }
 
     /// Finds the steps of each row of `words`, the elements from `position` on, that bring it to
-    /// the target.
+    /// the target, and appends them.
     pub(crate) fn measure_rows(
         &self,
         backend: Backend,
@@ -194,7 +197,6 @@ impl Scale {
         words: &[u8],
         steps: &mut Vec<u8>,
     ) {
-        steps.clear();
         if !self.rows {
             return;
         }
@@ -203,12 +205,17 @@ impl Scale {
         while !rest.is_empty() {
             let len = (self.row_len as usize - column).min(rest.len() / width);
             let (words, after) = rest.split_at(width * len);
-            let columns = match &self.offsets[..] {
-                [] => &[],
-                columns => &columns[column..][..len],
-            };
+            let (mut sum, count) = scale::sum(backend, width, &[], words);
+            match &self.offsets[..] {
+                [] => {}
+                // Hardly any element is zero.
+                columns if len == columns.len() && count == len as u64 => sum += self.offset_sum,
+                columns => {
+                    let columns = &columns[column..][..len];
+                    (sum, _) = scale::sum(backend, width, columns, words);
+                }
+            }
             (rest, column) = (after, 0);
-            let (sum, count) = scale::sum(backend, width, columns, words);
             let missing =
                 self.target * count as i64 - sum - i64::from(self.base as i16) * count as i64;
             let step = (count as i64) << self.shift;

@@ -38,10 +38,10 @@ use crate::summary::Summary;
 /// larger one is read alone. All that is read of the file for small tensors is in memory at a time.
 const READ_BATCH_LEN: u64 = 32 << 20;
 
-/// The number of raw bytes of large tensors that are verified together: enough that hardly a chunk
-/// is hashed alone, and few enough that bases of one chunk, which their plans hold, take little
-/// memory.
-const VERIFY_BATCH_LEN: u64 = 256 << 20;
+/// The number of raw bytes of large tensors that are read or verified together: enough that hardly
+/// a chunk is hashed alone and threads hardly wait for each other, and few enough that bases of one
+/// chunk, which their plans hold, take little memory.
+const LARGE_BATCH_LEN: u64 = 256 << 20;
 
 /// An open `.at1w` file. Its index is in memory and agrees with its root. Tensors are read, and
 /// their chunks verified, when they are asked for.
@@ -222,12 +222,14 @@ impl Reader {
         wanted: &mut [(&str, &mut [u8])],
         progress: &dyn Progress,
     ) -> Result<()> {
-        // In the order of the file, in which the bytes come.
-        if self.source.request_cost() > 0 {
-            wanted.sort_by_key(|(name, _)| {
-                self.tensor(name).map(|tensor| tensor.stored.entry.start).unwrap_or_default()
-            });
-        }
+        let is_local = self.source.request_cost() == 0;
+        wanted.sort_by_cached_key(|(name, _)| match self.tensor(name) {
+            // Those whose bytes are read with their plans come last.
+            Ok(tensor) if is_local => u64::from(tensor.chunk_count() == 1),
+            // In the order of the file, in which the bytes come.
+            Ok(tensor) => tensor.stored.entry.start,
+            Err(_) => 0,
+        });
         let tensors = wanted.iter().map(|(name, out)| {
             let tensor = self.tensor(name)?;
             check_len(out, tensor.raw_len())?;
@@ -235,8 +237,12 @@ impl Reader {
         });
         let tensors = tensors.collect::<Result<Vec<_>>>()?;
         self.announce(&tensors);
+        let large = tensors.partition_point(|tensor| is_local && tensor.chunk_count() > 1);
+        let (large, rest) = tensors.split_at(large);
+        let most = self.most_tensors();
+        let large = batches(large, most, LARGE_BATCH_LEN);
         let mut wanted = wanted;
-        for tensors in batches(&tensors, self.most_tensors(), READ_BATCH_LEN) {
+        for tensors in large.chain(batches(rest, most, READ_BATCH_LEN)) {
             let (batch, outs) = wanted.split_at_mut(tensors.len());
             read_batch(tensors, batch, progress)?;
             wanted = outs;
@@ -327,7 +333,7 @@ impl Reader {
         // Those of one length come together: they are hashed side by side, step by step.
         small.sort_by_key(|tensor| Reverse(tensor.raw_len()));
         pool::run(|| {
-            for tensors in batches(&large, self.most_tensors(), VERIFY_BATCH_LEN) {
+            for tensors in batches(&large, self.most_tensors(), LARGE_BATCH_LEN) {
                 verify_large(tensors, progress)?;
             }
             let len = decode::group_len(&*self.source, self.backend, small.len());

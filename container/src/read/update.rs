@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::{io, mem};
 
 use at1w_codec::Predictor;
+use rayon::prelude::*;
 
 use super::buffer::check_len;
 use super::decode::{self, Job};
@@ -16,6 +17,7 @@ use super::reader::Reader;
 use super::stored::Stored;
 use crate::digest::{Chain, Digest};
 use crate::error::{Error, Result};
+use crate::pool;
 use crate::progress::{Progress, report};
 use crate::source::ReadAt;
 
@@ -113,8 +115,7 @@ impl Reader {
         let new = &mut scratch[..memory.len()];
         let Some((_, base)) = stored.entry.base else {
             decode_into(&Plan::read(stored)?, new, progress)?;
-            memory.copy_from_slice(new);
-            return Ok(());
+            return copy(new, memory);
         };
         if base.predictor != Predictor::Identity {
             report(progress, memory.len() as u64)?;
@@ -123,16 +124,15 @@ impl Reader {
         }
         let old = elsewhere.unwrap_or(memory);
         match decode_on(stored, old, new, progress) {
-            Ok(()) => memory.copy_from_slice(new),
-            Err(error) if !error.is_integrity() => return Err(error),
+            Ok(()) => copy(new, memory),
+            Err(error) if !error.is_integrity() => Err(error),
             // An earlier update may have come this far. Only now this is worth a look.
             Err(error) => {
                 let is_base = base.digest == Some(content_digest(stored, old));
                 let found = self.find_new(name, memory, elsewhere, is_new);
-                return found.map_err(|neither| if is_base { error } else { neither });
+                found.map_err(|neither| if is_base { error } else { neither })
             }
         }
-        Ok(())
     }
 
     /// Checks that memory has the new tensor already, or copies it from where it is.
@@ -156,6 +156,16 @@ impl Reader {
     fn unfit(&self, name: &str, problem: &str) -> Error {
         Error::WrongBase { tensor: name.into(), base: "memory".into(), problem: problem.into() }
     }
+}
+
+/// Copies a tensor by all threads.
+fn copy(new: &[u8], memory: &mut [u8]) -> Result<()> {
+    const PIECE: usize = 1 << 20;
+    pool::run(|| {
+        let pieces = memory.par_chunks_mut(PIECE).zip(new.par_chunks(PIECE));
+        pieces.for_each(|(memory, new)| memory.copy_from_slice(new));
+        Ok(())
+    })
 }
 
 /// Decodes a tensor whose base is in memory.

@@ -68,6 +68,13 @@ fn replay(store: &Store, namespace: &str, faults: &mut Vec<String>) -> Result<Na
     let (mut logs, mut last) = (Vec::new(), Vec::new());
     for found in listed.chunk_by(|a, b| keys::parent(&a.key) == keys::parent(&b.key)) {
         let folder = keys::parent(&found[0].key);
+        let read = log::last_of(folder, found)
+            .and_then(|last| log::read_all(&store.objects, folder, last));
+        if let Ok(entries) = &read
+            && entries.first().is_some_and(Entry::is_of_none)
+        {
+            continue;
+        }
         let name = keys::repo_of(folder).unwrap_or(folder).to_owned();
         let at = *names.entry(name.clone()).or_insert_with(|| {
             repos.push(RepoUsage { name, series: Series::default(), last: Series::default() });
@@ -76,8 +83,6 @@ fn replay(store: &Store, namespace: &str, faults: &mut Vec<String>) -> Result<Na
         });
         // The logs of a name are listed in the order of their births.
         last[at] = None;
-        let read = log::last_of(folder, found)
-            .and_then(|last| log::read_all(&store.objects, folder, last));
         let entries = match read {
             Err(error) if error.is_integrity() => {
                 faults.push(error.to_string());

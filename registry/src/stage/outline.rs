@@ -7,8 +7,8 @@ use std::io::{self, Read};
 use std::ops::Range;
 
 use at1w_container::{
-    Digest, Error as Packing, FIRST_BYTES, Limits, NewPart, OpenOptions, ReadAt, Reader, StoredLen,
-    part_lens, replace_parts,
+    Digest, Error as Packing, FIRST_BYTES, Level, Limits, NewPart, OpenOptions, ReadAt, Reader,
+    StoredLen, part_lens, replace_parts,
 };
 
 use super::{Stage, mark};
@@ -97,7 +97,7 @@ impl Stage<'_> {
     ) -> Result<tree::File> {
         let Outline { level, encoder, sent, tail } = outline;
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'.';
-        let known = ["fast", "default", "max"].contains(&level.as_str());
+        let known = level.parse::<Level>().is_ok();
         if !known || encoder.len() > ENCODER_LEN || !encoder.bytes().all(plain) {
             return Err(damaged("it names no level, or no version"));
         }

@@ -13,7 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use at1w_registry::{PullOptions, PushOptions, Pushed, Revision, Store, Times};
+use at1w_registry::{CollectOptions, PullOptions, PushOptions, Pushed, Revision, Store, Times};
 use at1w_remote::Objects;
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -45,24 +45,48 @@ pub enum Fate {
     Refused,
     /// All is done, and an error comes: the answer is lost.
     Lost,
-    /// A list shows nothing of what came within the last minute.
+    /// A list shows nothing of what came within the last minute. A put is done when [`Late`] lands,
+    /// and an error comes.
     Late,
 }
 
 pub type Hook = Box<dyn Fn(Op, &str) -> Fate + Send + Sync>;
+
+/// A put that is not done yet.
+type Put = (Arc<dyn ObjectStore>, Key, PutPayload, PutOptions);
+
+/// Puts that are on their way for long.
+#[derive(Clone, Default)]
+pub struct Late(Arc<Mutex<Vec<Put>>>);
+
+impl Late {
+    /// Does them.
+    pub fn land(&self) {
+        for (store, key, bytes, options) in self.0.lock().unwrap().drain(..) {
+            let _ = futures_executor::block_on(store.put_opts(&key, bytes, options));
+        }
+    }
+}
 
 /// A store whose requests pass by a hook, and whose clock is so many seconds ahead.
 pub struct Hooked {
     inner: Arc<dyn ObjectStore>,
     hook: Hook,
     ahead: Arc<AtomicU64>,
+    late: Late,
 }
 
 impl Hooked {
     pub fn objects(root: &Path, hook: Hook) -> Arc<Objects> {
+        Self::delayed(root, hook, &Late::default())
+    }
+
+    /// Objects with puts that are on their way for long.
+    pub fn delayed(root: &Path, hook: Hook, late: &Late) -> Arc<Objects> {
         fs::create_dir_all(root).unwrap();
         let inner = Arc::new(LocalFileSystem::new_with_prefix(root).unwrap());
-        Self::over(inner, hook, Arc::default())
+        let (ahead, late) = (Arc::default(), late.clone());
+        Arc::new(Objects::new(Arc::new(Self { inner, hook, ahead, late }), ""))
     }
 
     /// A store in memory, with a clock that can be set.
@@ -72,7 +96,8 @@ impl Hooked {
     }
 
     pub fn over(inner: Arc<dyn ObjectStore>, hook: Hook, ahead: Arc<AtomicU64>) -> Arc<Objects> {
-        Arc::new(Objects::new(Arc::new(Self { inner, hook, ahead }), ""))
+        let late = Late::default();
+        Arc::new(Objects::new(Arc::new(Self { inner, hook, ahead, late }), ""))
     }
 
     /// Returns what tells the time of an object by the clock of the store.
@@ -124,6 +149,11 @@ impl ObjectStore for Hooked {
         options: PutOptions,
     ) -> Result<PutResult> {
         let fate = self.before(Op::Put, key)?;
+        if fate == Fate::Late {
+            let put = (self.inner.clone(), key.clone(), bytes, options);
+            self.late.0.lock().unwrap().push(put);
+            return Err(error("the request is on its way"));
+        }
         after(fate, self.inner.put_opts(key, bytes, options).await?)
     }
 
@@ -219,7 +249,18 @@ impl Place {
     }
 
     pub fn hooked(&self, hook: Hook) -> Store {
-        Store::new(Hooked::objects(&self.root(), hook)).times(self.times)
+        self.delayed(hook, &Late::default())
+    }
+
+    /// A store with puts that are on their way for long.
+    pub fn delayed(&self, hook: Hook, late: &Late) -> Store {
+        Store::new(Hooked::delayed(&self.root(), hook, late)).times(self.times)
+    }
+
+    /// Has the collector give up on all who hold a lease.
+    pub fn give_up(&self) {
+        self.age("leases", 4 * self.times.lease.as_secs().max(1));
+        self.store().collect(&CollectOptions::new().grace(Duration::ZERO)).unwrap();
     }
 
     /// Writes files into a folder, which holds nothing else then.

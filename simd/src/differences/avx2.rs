@@ -50,36 +50,57 @@ pub(super) fn add16(
     base: &[u8],
     out: &mut [u8],
 ) -> usize {
-    let below = below(classes).map(|below| _mm_set1_epi16(below));
-    let (zero, one) = (_mm_setzero_si128(), _mm_set1_epi16(1));
-    let keep = if classes.is_alone(0) { zero } else { _mm_set1_epi16(-1) };
-    let words = differences.as_chunks::<2>().0;
-    let rounds = base.as_chunks::<16>().0.iter().zip(out.as_chunks_mut::<16>().0);
-    let mut done = 0;
-    for (base, out) in rounds {
-        let base: __m128i = cast(*base);
-        let exponents = _mm_srli_epi16::<8>(_mm_slli_epi16::<1>(base));
-        let above = below.map(|below| _mm_cmpgt_epi16(exponents, below));
-        let masks = masks(above.map(|above| _mm_movemask_epi8(_mm_packs_epi16(above, zero)) as u8));
-        let mut folded = zero;
-        for (place, mask) in places.iter_mut().zip(masks) {
-            let next = words[*place..].first_chunk::<8>().expect("padding");
-            let order = cast(EXPAND[usize::from(mask)]);
-            folded = _mm_or_si128(folded, _mm_shuffle_epi8(cast(*next), order));
-            *place += mask.count_ones() as usize;
-        }
-        let odd = _mm_sub_epi16(zero, _mm_and_si128(folded, one));
-        let difference = _mm_xor_si128(_mm_srli_epi16::<1>(folded), odd);
-        let base = _mm_and_si128(base, _mm_or_si128(above[0], keep));
-        *out = cast(rise16(_mm_add_epi16(rise16(base), difference)));
-        done += 16;
+    match classes.count() {
+        1 | 2 => add16_of::<2>(classes, places, differences, base, out),
+        3 => add16_of::<3>(classes, places, differences, base, out),
+        _ => add16_of::<4>(classes, places, differences, base, out),
     }
+}
+
+#[target_feature(enable = "avx2,popcnt")]
+fn add16_of<const N: usize>(
+    classes: &Classes,
+    places: &mut [usize; MAX_CLASSES],
+    differences: &[u8],
+    base: &[u8],
+    out: &mut [u8],
+) -> usize {
+    let below = below(classes).map(|below| _mm256_set1_epi16(below));
+    let (zero, one) = (_mm256_setzero_si256(), _mm256_set1_epi16(1));
+    let keep = if classes.is_alone(0) { zero } else { _mm256_set1_epi16(-1) };
+    let rounds = base.as_chunks::<32>().0.iter().zip(out.as_chunks_mut::<32>().0);
+    let (mut at, mut done) = (*places, 0);
+    for (base, out) in rounds {
+        let base: __m256i = cast(*base);
+        let exponents = _mm256_srli_epi16::<8>(_mm256_slli_epi16::<1>(base));
+        let above = below.map(|below| _mm256_cmpgt_epi16(exponents, below));
+        // The masks of eight words are in bytes 0 and 2.
+        let above_masks =
+            above.map(|above| _mm256_movemask_epi8(_mm256_packs_epi16(above, zero)) as u32);
+        let mut halves = [_mm_setzero_si128(); 2];
+        for (half, folded) in halves.iter_mut().enumerate() {
+            let masks = masks(above_masks.map(|mask| (mask >> (16 * half)) as u8));
+            for (place, mask) in at[..N].iter_mut().zip(masks) {
+                let next = differences[2 * *place..].first_chunk::<16>().expect("padding");
+                let order = cast(EXPAND[usize::from(mask)]);
+                *folded = _mm_or_si128(*folded, _mm_shuffle_epi8(cast(*next), order));
+                *place += mask.count_ones() as usize;
+            }
+        }
+        let folded = _mm256_set_m128i(halves[1], halves[0]);
+        let odd = _mm256_sub_epi16(zero, _mm256_and_si256(folded, one));
+        let difference = _mm256_xor_si256(_mm256_srli_epi16::<1>(folded), odd);
+        let base = _mm256_and_si256(base, _mm256_or_si256(above[0], keep));
+        *out = cast(rise16(_mm256_add_epi16(rise16(base), difference)));
+        done += 32;
+    }
+    *places = at;
     done
 }
 
 #[target_feature(enable = "avx2")]
-fn rise16(words: __m128i) -> __m128i {
-    _mm_xor_si128(words, _mm_srli_epi16::<1>(_mm_srai_epi16::<15>(words)))
+fn rise16(words: __m256i) -> __m256i {
+    _mm256_xor_si256(words, _mm256_srli_epi16::<1>(_mm256_srai_epi16::<15>(words)))
 }
 
 /// As [`add16`], for words of 32 bits.
@@ -91,13 +112,27 @@ pub(super) fn add32(
     base: &[u8],
     out: &mut [u8],
 ) -> usize {
+    match classes.count() {
+        1 | 2 => add32_of::<2>(classes, places, differences, base, out),
+        3 => add32_of::<3>(classes, places, differences, base, out),
+        _ => add32_of::<4>(classes, places, differences, base, out),
+    }
+}
+
+#[target_feature(enable = "avx2,popcnt")]
+fn add32_of<const N: usize>(
+    classes: &Classes,
+    places: &mut [usize; MAX_CLASSES],
+    differences: &[u8],
+    base: &[u8],
+    out: &mut [u8],
+) -> usize {
     let below = below(classes).map(|below| _mm256_set1_epi32(below.into()));
     let (zero, one) = (_mm256_setzero_si256(), _mm256_set1_epi32(1));
     let all = _mm256_set1_epi32(-1);
     let keep = if classes.is_alone(0) { zero } else { all };
-    let words = differences.as_chunks::<4>().0;
     let rounds = base.as_chunks::<32>().0.iter().zip(out.as_chunks_mut::<32>().0);
-    let mut done = 0;
+    let (mut at, mut done) = (*places, 0);
     for (base, out) in rounds {
         let base: __m256i = cast(*base);
         let exponents = _mm256_srli_epi32::<24>(_mm256_slli_epi32::<1>(base));
@@ -107,8 +142,8 @@ pub(super) fn add32(
         // From the first class on, each replaces the words that are in it or a later one.
         let members = [all, first, second, third];
         let mut folded = zero;
-        for ((place, mask), members) in places.iter_mut().zip(masks).zip(members) {
-            let next = words[*place..].first_chunk::<8>().expect("padding");
+        for ((place, mask), members) in at[..N].iter_mut().zip(masks).zip(members) {
+            let next = differences[4 * *place..].first_chunk::<32>().expect("padding");
             let order = cast(EXPAND32[usize::from(mask)]);
             let next = _mm256_permutevar8x32_epi32(cast(*next), order);
             folded = _mm256_blendv_epi8(folded, next, members);
@@ -120,6 +155,7 @@ pub(super) fn add32(
         *out = cast(rise32(_mm256_add_epi32(rise32(base), difference)));
         done += 32;
     }
+    *places = at;
     done
 }
 

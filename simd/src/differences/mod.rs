@@ -6,6 +6,8 @@ mod word;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 
 use crate::Backend;
 #[cfg(target_arch = "x86_64")]
@@ -17,7 +19,7 @@ pub use word::Word;
 pub const MAX_CLASSES: usize = 4;
 
 /// The number of bytes that must follow the differences of [`add`].
-pub const PADDING: usize = 32;
+pub const PADDING: usize = 64;
 
 /// The class of each exponent of the base.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,17 +115,13 @@ pub fn add(
     for class in 1..MAX_CLASSES {
         places[class] = places[class - 1] + counts[class - 1];
     }
-    let mut done = 0;
+    #[cfg(not(target_arch = "x86_64"))]
+    let done = 0;
     #[cfg(target_arch = "x86_64")]
-    if float && classes.count > 1 && matches!(backend.token, Token::Avx2(..) | Token::Avx512(_)) {
-        done = match width {
-            // SAFETY: the token exists, so this machine has AVX2 and POPCNT.
-            2 => unsafe { avx2::add16(classes, &mut places, differences, base, out) },
-            // SAFETY: the token exists, so this machine has AVX2 and POPCNT.
-            4 => unsafe { avx2::add32(classes, &mut places, differences, base, out) },
-            _ => 0,
-        };
-    }
+    let done = match float && classes.count > 1 {
+        true => add_floats(backend, width, classes, &mut places, differences, base, out),
+        false => 0,
+    };
     let (base, out) = (&base[done..], &mut out[done..]);
     backend.vectorize(
         #[inline(always)]
@@ -134,6 +132,31 @@ pub fn add(
             _ => scalar::add::<u64>(float, classes, places, differences, base, out),
         },
     );
+}
+
+/// Adds differences to floats of several classes, as far as a kernel does; returns the number of
+/// bytes that are done.
+#[cfg(target_arch = "x86_64")]
+fn add_floats(
+    backend: Backend,
+    width: usize,
+    classes: &Classes,
+    places: &mut [usize; MAX_CLASSES],
+    differences: &[u8],
+    base: &[u8],
+    out: &mut [u8],
+) -> usize {
+    match (backend.token, width) {
+        // SAFETY: the token exists, so this machine has AVX-512 with VBMI2, and POPCNT.
+        (Token::Avx512(_), 2) => unsafe { avx512::add16(classes, places, differences, base, out) },
+        // SAFETY: the token exists, so this machine has AVX-512 and POPCNT.
+        (Token::Avx512(_), 4) => unsafe { avx512::add32(classes, places, differences, base, out) },
+        // SAFETY: the token exists, so this machine has AVX2 and POPCNT.
+        (Token::Avx2(..), 2) => unsafe { avx2::add16(classes, places, differences, base, out) },
+        // SAFETY: the token exists, so this machine has AVX2 and POPCNT.
+        (Token::Avx2(..), 4) => unsafe { avx2::add32(classes, places, differences, base, out) },
+        _ => 0,
+    }
 }
 
 fn whole_words(width: usize, words: &[u8]) {

@@ -107,6 +107,13 @@ impl SearchUnit<32> for V3 {
     }
 
     #[inline(always)]
+    fn look_up_or_zero(self, row: __m256i, indices: __m256i) -> __m256i {
+        // From 16 on the sum has the top bit set, for which a shuffle gives 0.
+        let indices = self.avx2._mm256_adds_epu8(indices, self.avx._mm256_set1_epi8(0x70));
+        self.avx2._mm256_shuffle_epi8(row, indices)
+    }
+
+    #[inline(always)]
     fn look_up_pair(self, rows: [__m256i; 2], indices: __m256i) -> __m256i {
         let [low, high] = rows;
         // Bit 4 of an index, at the top of its byte, chooses the row.

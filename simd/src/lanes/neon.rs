@@ -69,6 +69,11 @@ impl SearchUnit<16> for Neon {
     }
 
     #[inline(always)]
+    fn look_up_or_zero(self, row: uint8x16_t, indices: uint8x16_t) -> uint8x16_t {
+        self.look_up(row, indices)
+    }
+
+    #[inline(always)]
     fn look_up_pair(self, rows: [uint8x16_t; 2], indices: uint8x16_t) -> uint8x16_t {
         let [low, high] = rows;
         // Indices beyond a row give 0.

@@ -33,6 +33,8 @@ pub(crate) trait SearchUnit<const L: usize>: Copy {
     fn row(self, row: [u8; ROW]) -> Self::Vector;
     /// Picks bytes of a row; indices are less than 16.
     fn look_up(self, row: Self::Vector, indices: Self::Vector) -> Self::Vector;
+    /// Picks bytes of a row; zero where an index is 16 or more.
+    fn look_up_or_zero(self, row: Self::Vector, indices: Self::Vector) -> Self::Vector;
     /// Picks bytes of two rows; indices are less than 32.
     fn look_up_pair(self, rows: [Self::Vector; 2], indices: Self::Vector) -> Self::Vector;
 
@@ -95,6 +97,41 @@ impl<V: Copy, const R: usize> ByRank<V, R> {
             1 => unit.look_up(self.0[0], ranks),
             _ => unit.look_up_pair([self.0[0], self.0[R - 1]], ranks),
         }
+    }
+}
+
+/// The ranks of symbols, in rows from the first symbol that is listed to the last one. All others
+/// are coded as the last entry.
+struct Ranks {
+    first: u8,
+    last_rank: u8,
+    /// Ranks, with the bits of the last one flipped: it is zero, as what lies beyond the rows is.
+    rows: [[u8; ROW]; 256 / ROW],
+    len: usize,
+}
+
+impl Ranks {
+    fn new(table: &CodingTable) -> Self {
+        let listed = || table.symbols().iter().copied();
+        let (first, last) = (listed().min().unwrap_or(0), listed().max().unwrap_or(0));
+        let last_rank = table.len - 1;
+        let mut rows = [[0; ROW]; 256 / ROW];
+        for symbol in listed() {
+            let place = &mut rows.as_flattened_mut()[usize::from(symbol - first)];
+            *place = table.rank_of_symbol[usize::from(symbol)] ^ last_rank;
+        }
+        Self { first, last_rank, rows, len: usize::from(last - first) / ROW + 1 }
+    }
+
+    #[inline(always)]
+    fn look_up<U: SearchUnit<L>, const L: usize>(&self, unit: U, symbols: U::Vector) -> U::Vector {
+        let mut index = unit.sub(symbols, unit.splat(self.first));
+        let mut ranks = unit.splat(self.last_rank);
+        for row in &self.rows[..self.len] {
+            ranks = unit.xor(ranks, unit.look_up_or_zero(unit.row(*row), index));
+            index = unit.sub(index, unit.splat(ROW as u8));
+        }
+        ranks
     }
 }
 
@@ -232,6 +269,7 @@ fn encode_by<U: SearchUnit<L>, const L: usize, const R: usize>(
         ByRank::<_, R>::new(unit, reciprocals.map(|[low, _]| low)),
         ByRank::<_, R>::new(unit, reciprocals.map(|[_, high]| high)),
     );
+    let ranks = Ranks::new(table);
     let flip = unit.splat(U::FLIP);
 
     let lanes = states.len();
@@ -239,16 +277,12 @@ fn encode_by<U: SearchUnit<L>, const L: usize, const R: usize>(
     for (i, state) in states.iter().enumerate() {
         [low[i], high[i]] = state.to_le_bytes();
     }
-    let mut ranks = [0; MAX_LANES];
     let mut free = stream.len();
     for round in symbols.rchunks_exact(lanes) {
-        for (rank, &symbol) in ranks.iter_mut().zip(round) {
-            *rank = table.rank_of_symbol[usize::from(symbol)];
-        }
-        let ranks = ranks[..lanes].as_chunks::<L>().0.iter();
+        let symbols = round.as_chunks::<L>().0.iter();
         let vectors = low.as_chunks_mut::<L>().0.iter_mut().zip(high.as_chunks_mut::<L>().0);
-        for (rank, (low, high)) in ranks.zip(vectors).rev() {
-            let rank = unit.load(rank);
+        for (symbols, (low, high)) in symbols.zip(vectors).rev() {
+            let rank = ranks.look_up(unit, unit.load(symbols));
             let freq = freqs.look_up(unit, rank);
             let (x_low, x_high) = (unit.load(low), unit.load(high));
 

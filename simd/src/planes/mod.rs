@@ -118,13 +118,23 @@ impl Layout {
 /// # Panics
 /// If `src.len()` is not a multiple of the width, or `planes.len()` is not `src.len()`.
 pub fn split(backend: Backend, layout: Layout, src: &[u8], planes: &mut [u8]) {
-    assert_eq!(src.len() % layout.width(), 0, "a part of an element");
     assert_eq!(planes.len(), src.len(), "length of the planes");
+    split_part(backend, layout, src, 0, planes);
+}
+
+/// Splits elements as [`split`] does, into a part of the planes of more elements: those from `at`
+/// on.
+///
+/// # Panics
+/// If `src.len()` or `planes.len()` is not a multiple of the width, or the planes are too short.
+pub fn split_part(backend: Backend, layout: Layout, src: &[u8], at: usize, planes: &mut [u8]) {
+    assert_eq!(src.len() % layout.width(), 0, "a part of an element");
+    assert_eq!(planes.len() % layout.width(), 0, "a part of an element");
     match layout.width {
-        Width::One => planes.copy_from_slice(src),
-        Width::Two => split_words::<2>(backend, layout.rotate, src, planes),
-        Width::Four => split_words::<4>(backend, layout.rotate, src, planes),
-        Width::Eight => split_words::<8>(backend, layout.rotate, src, planes),
+        Width::One => planes[at..][..src.len()].copy_from_slice(src),
+        Width::Two => split_words::<2>(backend, layout.rotate, src, at, planes),
+        Width::Four => split_words::<4>(backend, layout.rotate, src, at, planes),
+        Width::Eight => split_words::<8>(backend, layout.rotate, src, at, planes),
     }
 }
 
@@ -150,14 +160,23 @@ pub fn merge(backend: Backend, layout: Layout, planes: &[&[u8]], dst: &mut [u8])
     }
 }
 
-/// `src` is whole words and `planes` as long as it.
-fn split_words<const W: usize>(backend: Backend, rotate: bool, src: &[u8], planes: &mut [u8])
-where
+/// `src` is whole words, and `planes` are W of equal length.
+fn split_words<const W: usize>(
+    backend: Backend,
+    rotate: bool,
+    src: &[u8],
+    at: usize,
+    planes: &mut [u8],
+) where
     [u8; W]: WordBytes,
 {
     let words = src.as_chunks().0;
+    let n = planes.len() / W;
     let mut rest = planes;
-    let planes = array::from_fn(|_| rest.split_off_mut(..words.len()).expect("W planes"));
+    let planes = array::from_fn(|_| {
+        let plane = rest.split_off_mut(..n).expect("W planes");
+        &mut plane[at..][..words.len()]
+    });
     match backend.token {
         Token::Scalar => scalar::split::<W>(rotate, words, planes),
         #[cfg(target_arch = "x86_64")]
