@@ -110,6 +110,12 @@ impl Stored {
     pub(crate) fn len(&self) -> StoredLen {
         StoredLen { stored_len: self.location.len, model_len: self.model_len }
     }
+
+    /// Returns the order in which stored bytes of a tensor are preferred: shorter ones first. Those
+    /// of length 0 come last, for they are of no tensor but an empty one.
+    pub(crate) fn rank(&self) -> (bool, u64) {
+        (self.location.len == 0, self.location.len)
+    }
 }
 
 /// Returns the bytes of a run: a table of packs, entries sorted by key, and the SHA-256 of both.
@@ -297,9 +303,7 @@ impl Index {
     pub(crate) fn insert(&mut self, stored: Stored) {
         match self.tensors.get(&stored.key) {
             // What comes later knows better where its base is.
-            Some(known)
-                if known.location != stored.location
-                    && known.location.len <= stored.location.len => {}
+            Some(known) if known.location != stored.location && known.rank() <= stored.rank() => {}
             _ => self.replace(stored),
         }
     }

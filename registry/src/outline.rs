@@ -132,7 +132,7 @@ impl Store {
             let key = TensorKey::from_digest(*key);
             // As a push chooses.
             let stored = runs.iter().flat_map(|run| run.find(key)).filter(usable);
-            let stored = stored.min_by_key(|stored| stored.location.len)?;
+            let stored = stored.min_by_key(|stored| stored.rank())?;
             Some((stored.location.len, stored.model_len))
         };
         Ok(keys.iter().map(find).collect())

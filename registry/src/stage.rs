@@ -100,6 +100,9 @@ impl TensorStore for Known<'_> {
 
     fn find(&self, tensor: &TensorInfo, digest: Digest) -> Option<(StoredLen, Option<PartBase>)> {
         let stored = self.index.get(TensorKey::of(tensor, digest))?;
+        if stored.location.len == 0 && tensor.raw_len() > 0 {
+            return None;
+        }
         Some((stored.len(), stored.ground.as_ref().map(Ground::part)))
     }
 

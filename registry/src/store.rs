@@ -349,22 +349,21 @@ impl Store {
         let source = StoredFile::open(&self.objects, namespace, recipe);
         let options = open_options(recipe).limits(self.limits);
         let weights = Weights::new(Box::new(source), &options)?;
-        if !recipe.has_bases() {
-            return Ok(weights);
-        }
-        let grounds = Grounds::of(&self.objects, namespace, recipe, weights.header());
-        Ok(weights.with_bases(Arc::new(grounds)))
+        let Some(reader) = weights.packed() else { return Ok(weights) };
+        Ok(match Grounds::of(&self.objects, namespace, recipe, reader)? {
+            Some(grounds) => weights.with_bases(Arc::new(grounds)),
+            None => weights,
+        })
     }
 
     /// Opens a packed file of a namespace by its recipe.
     pub(crate) fn reader(&self, namespace: &str, recipe: &Recipe) -> Result<Reader> {
         let source = StoredFile::open(&self.objects, namespace, recipe);
         let reader = Reader::new(Box::new(source), &open_options(recipe).limits(self.limits))?;
-        if !recipe.has_bases() {
-            return Ok(reader);
-        }
-        let grounds = Grounds::of(&self.objects, namespace, recipe, reader.header());
-        Ok(reader.with_bases(Arc::new(grounds)))
+        Ok(match Grounds::of(&self.objects, namespace, recipe, &reader)? {
+            Some(grounds) => reader.with_bases(Arc::new(grounds)),
+            None => reader,
+        })
     }
 
     /// Lists the namespaces of the store.

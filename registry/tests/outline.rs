@@ -3,12 +3,17 @@
 mod common;
 
 use std::collections::HashMap;
+use std::path::Path;
 
-use at1w_container::{Digest, Level, ReadAt};
-use at1w_registry::{
-    Change, Error, File, Outline, PushOptions, Store, StoredTensor, pack_outline, tensor_keys,
+use at1w_container::{
+    Digest, Level, NewPart, OpenOptions, PackBase, PackOptions, ReadAt, Reader, StoredLen, Weights,
+    pack, part_lens, replace_parts,
 };
-use common::{Place, model};
+use at1w_registry::{
+    Change, Error, File, Outline, PushOptions, ScrubOptions, Store, StoredTensor, pack_outline,
+    tensor_keys,
+};
+use common::{LATER, Place, model};
 
 /// Packs a model without the tensors that are known.
 fn packed(model: &dyn ReadAt, known: &HashMap<Digest, StoredTensor>) -> (Outline, Vec<u8>) {
@@ -56,7 +61,7 @@ fn only_missing_tensors_are_needed_and_the_file_is_the_one_that_a_push_makes() {
     // A push of the same finds all of it.
     let pushed = place.push("lab/direct", &[("m.safetensors", second)]);
     assert_eq!(pushed.new_tensors, 0);
-    let scrubbed = store.scrub(&at1w_registry::ScrubOptions::new()).unwrap();
+    let scrubbed = store.scrub(&ScrubOptions::new()).unwrap();
     assert_eq!(scrubbed.damaged.len(), 0);
 }
 
@@ -155,4 +160,65 @@ fn damaged_and_forged_outlines_are_refused() {
         assert!(put(&store, &forged.with_tail(tail.clone()), &bytes).is_err(), "{to}");
     }
     put(&store, &outline, &bytes).unwrap();
+}
+
+/// Packs a model with bases that lie in another one, as its owner may at home; returns the tail.
+fn tail_with_bases(model: &Vec<u8>, base: &Vec<u8>) -> Vec<u8> {
+    let (mut of_base, mut packed) = (Vec::new(), Vec::new());
+    pack(base, &mut of_base, &PackOptions::new()).unwrap();
+    let weights = Weights::new(Box::new(of_base), &OpenOptions::new()).unwrap();
+    let bases = [PackBase::new(weights.into(), Path::new("base"))];
+    pack(model, &mut packed, &PackOptions::new().bases(&bases)).unwrap();
+    let reader = Reader::new(Box::new(packed.clone()), &OpenOptions::new()).unwrap();
+    assert_eq!(reader.summary().versions, 2);
+    let stored: u64 = reader.tensors().map(|tensor| tensor.stored_len()).sum();
+    packed.split_off(at1w_container::FIRST_BYTES.len() + stored as usize)
+}
+
+#[test]
+fn bytes_that_come_stand_alone() {
+    let place = Place::new();
+    let store = place.store();
+    let ground = model(&[("b", 1, 60_000)], "ground");
+    let push = |repo: &str, model: &[u8]| {
+        let source = place.source("source", &[("m.safetensors", model.to_vec())]);
+        store.push(&source, &repo.parse().unwrap(), &PushOptions::new()).unwrap()
+    };
+    push("lab/m", &ground);
+    let later = model(&[("b", 1 + LATER, 60_000)], "later");
+    assert!(push("lab/m", &later).stored < 50_000);
+    // The tensor b is there, as differences; a has the content of its base, or differs in a little.
+    for seed in [1, 1 + 2 * LATER] {
+        let hostile = model(&[("a", seed, 60_000), ("b", 1 + LATER, 60_000)], "hostile");
+        let base = match seed {
+            1 => ground.clone(),
+            _ => model(&[("a", 1, 60_000), ("b", 1, 60_000)], "ground"),
+        };
+        let mut known = known(&store, &hostile);
+        let keys = tensor_keys(&hostile, &()).unwrap();
+        known.remove(&keys[0]);
+        let (outline, _) = packed(&hostile, &known);
+        assert_eq!(outline.tensors(), (2, 1));
+        let tail = tail_with_bases(&hostile, &base);
+        let len = part_lens(&tail, 2).unwrap()[0].unwrap().stored_len;
+        assert_eq!(len == 0, seed == 1);
+        let runs = place.keys("index");
+        let bytes = vec![0; len as usize];
+        let stored = put(&store, &outline.with_tail(tail), &bytes);
+        assert!(matches!(stored, Err(Error::Outline(_))), "{stored:?}");
+        assert_eq!(place.keys("index"), runs);
+    }
+    // Nor is a tensor of no bytes taken, whatever its file says.
+    let plain = model(&[("a", 7, 60_000)], "plain");
+    let (outline, _) = packed(&plain, &HashMap::new());
+    let none = StoredLen { stored_len: 0, model_len: 0 };
+    let part = NewPart { tensor: 0, len: none, base: None };
+    let tail = replace_parts(outline.tail(), &[part]).unwrap();
+    let stored = put(&store, &outline.with_tail(tail), &[]);
+    assert!(matches!(stored, Err(Error::Outline(_))), "{stored:?}");
+    // All that was there is as it was.
+    push("lab/again", &ground);
+    assert_eq!(place.pulled("lab/again").unwrap()["m.safetensors"], ground);
+    assert_eq!(place.pulled("lab/m").unwrap()["m.safetensors"], later);
+    assert!(store.scrub(&ScrubOptions::new()).unwrap().damaged.is_empty());
 }

@@ -72,6 +72,17 @@ fn open(outline: &Outline, limits: Limits) -> Result<(Reader, Vec<Option<StoredL
     if reader.len() != sent.len() {
         return Err(damaged("it has another number of tensors"));
     }
+    // Bytes that come are stored as ones that stand alone: nobody would find a base for them.
+    if reader.base_models().next().is_some() {
+        return Err(damaged("its tensors have bases"));
+    }
+    let empty = reader
+        .tensors()
+        .zip(&lens)
+        .find(|(tensor, len)| tensor.raw_len() > 0 && len.is_some_and(|len| len.stored_len == 0));
+    if let Some((tensor, _)) = empty {
+        return Err(Error::Outline(format!("tensor {:?} has no stored bytes", tensor.name())));
+    }
     Ok((reader, lens))
 }
 
