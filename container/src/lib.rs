@@ -68,7 +68,8 @@ pub use self::write::options::PackOptions;
 pub use self::write::pack::{pack, pack_file};
 pub use self::write::pack_base::PackBase;
 pub use self::write::parts::{
-    NewPart, Part, Parts, Place, UsedBase, pack_parts, part_lens, replace_parts, tensor_digests,
+    NewPart, Part, Parts, Place, UsedBase, pack_parts, part_digests, part_lens, replace_parts,
+    tensor_digests,
 };
 pub use self::write::rebase::rebase_file;
 pub use self::write::staged::{Staged, StagedTensor};

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use at1w_container::{Digest, NewPart, PartBase, StoredLen, part_lens, replace_parts};
+use at1w_container::{
+    Digest, NewPart, PartBase, StoredLen, part_digests, part_lens, replace_parts,
+};
 use at1w_remote::Objects;
 use miniz_oxide::deflate::compress_to_vec;
 use miniz_oxide::inflate::decompress_to_vec_with_limit;
@@ -52,6 +54,13 @@ pub(crate) struct Packed {
     pub(crate) encoder: String,
     /// For each segment, the index of its tensor in data order.
     pub(crate) tensors: Vec<u32>,
+}
+
+impl Packed {
+    /// Returns the number of tensors up to the last one with a segment.
+    fn count(&self) -> usize {
+        self.tensors.last().map_or(0, |&last| last as usize + 1)
+    }
 }
 
 /// A pack that a recipe takes bytes from.
@@ -117,13 +126,16 @@ impl Ground {
         PartBase { root, digest: content, rounded }
     }
 
-    /// Returns the base in the place that is taken instead of its own; `None` where it stays.
+    /// Returns the base in the place that is taken instead of its own; `None` where it stays, as it
+    /// does if another tensor is there, or differences.
     pub(crate) fn moved(&self, moves: &Moves) -> Option<Self> {
         let Moved { location, form } = moves.get(&self.location)?;
         let model_len = match form {
             Form::Same => self.facts.model_len,
-            Form::Tensor(model_len, None) => *model_len,
-            Form::Tensor(_, Some(_)) => return None,
+            Form::Tensor { digest, model_len, base: None } if *digest == self.facts.sha256 => {
+                *model_len
+            }
+            Form::Tensor { .. } => return None,
         };
         let facts = Facts { model_len, ..self.facts.clone() };
         Some(Self { location: location.clone(), facts })
@@ -147,9 +159,15 @@ pub(crate) struct Moved {
 pub(crate) enum Form {
     /// The same bytes.
     Same,
-    /// A tensor that may be stored in other bytes, with the length of its model, and its base if
-    /// the bytes are differences to one.
-    Tensor(u32, Option<Ground>),
+    /// A tensor that may be stored in other bytes.
+    Tensor {
+        /// The SHA-256 of its raw bytes.
+        digest: Digest,
+        /// The length of its model.
+        model_len: u32,
+        /// Its base, if the bytes are differences to one.
+        base: Option<Ground>,
+    },
 }
 
 /// The places that are taken instead of others.
@@ -233,27 +251,50 @@ impl Recipe {
     /// Returns the length of the model of the tensor of each segment; 0 where it is none.
     pub(crate) fn model_lens(&self) -> Result<Vec<u32>> {
         let Some(packed) = &self.packed else { return Ok(vec![0; self.segments.len()]) };
-        let count = packed.tensors.last().map_or(0, |&last| last as usize + 1);
-        let lens = part_lens(&self.tail, count)?;
+        let lens = part_lens(&self.tail, packed.count())?;
         let len = |&tensor: &u32| lens[tensor as usize].map_or(0, |len| len.model_len);
         Ok(packed.tensors.iter().map(len).collect())
     }
 
-    /// Returns the recipe that takes other places, where there are some. One whose tensor is
-    /// differences by now is no base: it stays where it is.
+    /// Returns the SHA-256 of the tensor of each segment; none of a file that is stored as it is.
+    pub(crate) fn digests(&self) -> Result<Vec<Digest>> {
+        let Some(packed) = &self.packed else { return Ok(Vec::new()) };
+        let digests = part_digests(&self.tail, packed.count())?;
+        Ok(packed.tensors.iter().map(|&tensor| digests[tensor as usize]).collect())
+    }
+
+    /// Returns the SHA-256 of the tensor of a segment; of one beyond the last, that of a base.
+    pub(crate) fn digest(&self, segment: usize) -> Result<Option<Digest>> {
+        match segment.checked_sub(self.segments.len()) {
+            Some(base) => Ok(self.bases.get(base).map(|base| base.facts.sha256)),
+            None => Ok(self.digests()?.get(segment).copied()),
+        }
+    }
+
+    /// Returns the recipe that takes other places, where there are some. Whoever names a place knows
+    /// what lies there: a tensor with another SHA-256 is not taken. One that is differences by now
+    /// is no base: it stays where it is.
     pub(crate) fn moved(&self, moves: &Moves) -> Result<Option<Self>> {
         let ground = |ground: Ground| ground.moved(moves).unwrap_or(ground);
         let mut recipe = Self::new(self.size, self.sha256, None);
-        let mut changed = Vec::new();
+        let (mut changed, mut digests) = (Vec::new(), None);
         for (segment, own) in self.own_locations().enumerate() {
             let before = self.ground(segment);
-            let Some(Moved { location, form }) = moves.get(&own) else {
+            let mut to = moves.get(&own);
+            if let Some(Moved { form: Form::Tensor { digest, .. }, .. }) = to {
+                let digests = match &digests {
+                    Some(digests) => digests,
+                    None => &*digests.insert(self.digests()?),
+                };
+                to = to.filter(|_| digests.get(segment) == Some(digest));
+            }
+            let Some(Moved { location, form }) = to else {
                 recipe.push(&own, before.map(ground).as_ref());
                 continue;
             };
             let (model_len, base) = match form {
                 Form::Same => (None, before),
-                Form::Tensor(model_len, base) => (Some(*model_len), base.clone()),
+                Form::Tensor { model_len, base, .. } => (Some(*model_len), base.clone()),
             };
             let base = base.map(ground);
             recipe.push(location, base.as_ref());

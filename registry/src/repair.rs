@@ -130,10 +130,11 @@ impl Store {
             };
             let to = copy.location;
             let mut form = Form::Same;
-            if let Some(stored) = copy.stored {
+            if let (Some(stored), Some(digest)) = (copy.stored, recipe.digest(segment)?) {
                 // Differences are to the base that is here.
                 let ground = stored.ground.and_then(|_| recipe.ground(segment));
-                form = Form::Tensor(stored.model_len, ground.clone());
+                let model_len = stored.model_len;
+                form = Form::Tensor { digest, model_len, base: ground.clone() };
                 new.push(Stored { location: to.clone(), ground, ..stored });
             }
             moves.insert(location.clone(), Moved { location: to, form });

@@ -97,6 +97,7 @@ impl<'a> Replica<'a> {
         };
         // Differences to another base than the one that is here are of no use.
         let ground = recipe.ground(segment);
+        let Some(digest) = recipe.digest(segment)? else { return Ok(None) };
         let is_of_use = |stored: &&Stored| match (&stored.ground, &ground) {
             (Some(theirs), Some(ours)) => theirs.is_like(ours),
             (theirs, _) => theirs.is_none(),
@@ -104,7 +105,8 @@ impl<'a> Replica<'a> {
         for stored in self.tensors.get(&key).into_iter().flatten().filter(is_of_use) {
             let Some(&len) = self.lens.get(&stored.location.pack) else { continue };
             // The file with this tensor from the replica is what is proven.
-            let form = Form::Tensor(stored.model_len, stored.ground.clone());
+            let model_len = stored.model_len;
+            let form = Form::Tensor { digest, model_len, base: stored.ground.clone() };
             let moved = Moved { location: stored.location.clone(), form };
             let moved = recipe.moved(&[(recipe.location(segment), moved)].into());
             let Ok(moved) = moved else { continue };

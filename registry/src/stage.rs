@@ -188,13 +188,17 @@ impl<'a> Stage<'a> {
         self.index.remove(key);
     }
 
-    /// Has whatever has the old bytes of tensors that were stored anew take the new ones.
+    /// Has whatever has the old bytes of tensors of a file that were stored anew take the new ones.
+    /// Of equal tensors, one recipe may share the bytes where another does not.
     pub(crate) fn leave(&mut self, before: &Recipe, after: &Recipe) -> Result<()> {
-        let lens = after.model_lens()?;
-        for (segment, len) in lens.into_iter().enumerate().take(before.segments.len()) {
-            let (old, new) = (before.location(segment), after.location(segment));
+        let (Some(was), Some(now)) = (&before.packed, &after.packed) else { return Ok(()) };
+        let (lens, digests) = (after.model_lens()?, after.digests()?);
+        for (segment, tensor) in was.tensors.iter().enumerate() {
+            let Ok(at) = now.tensors.binary_search(tensor) else { continue };
+            let (old, new) = (before.location(segment), after.location(at));
             if old != new {
-                let form = Form::Tensor(len, after.ground(segment));
+                let (digest, model_len, base) = (digests[at], lens[at], after.ground(at));
+                let form = Form::Tensor { digest, model_len, base };
                 self.healed.insert(old, Moved { location: new, form });
             }
         }
@@ -370,7 +374,7 @@ impl<'a> Stage<'a> {
                         encoder: ENCODER.into(),
                         ground: ground.clone(),
                     };
-                    self.add_tensor(stored);
+                    self.add_tensor(stored, part.digest);
                     (location, ground)
                 }
             };
@@ -383,10 +387,12 @@ impl<'a> Stage<'a> {
         Ok(recipe)
     }
 
-    /// Notes a tensor that was written: it is found from now on, and heals damaged ones.
-    fn add_tensor(&mut self, stored: Stored) {
+    /// Notes a tensor with a SHA-256 that was written: it is found from now on, and heals damaged
+    /// ones.
+    fn add_tensor(&mut self, stored: Stored, digest: Digest) {
         for damaged in self.damaged.remove(&stored.key).unwrap_or_default() {
-            let form = Form::Tensor(stored.model_len, stored.ground.clone());
+            let (model_len, base) = (stored.model_len, stored.ground.clone());
+            let form = Form::Tensor { digest, model_len, base };
             self.healed.insert(damaged, Moved { location: stored.location.clone(), form });
         }
         self.packs.keep(&stored.location.pack);

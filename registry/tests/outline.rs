@@ -10,8 +10,8 @@ use at1w_container::{
     pack, part_lens, replace_parts,
 };
 use at1w_registry::{
-    Change, Error, File, Outline, PushOptions, ScrubOptions, Store, StoredTensor, pack_outline,
-    tensor_keys,
+    Change, CollectOptions, Error, File, Outline, PushOptions, ScrubOptions, Store, StoredTensor,
+    pack_outline, tensor_keys,
 };
 use common::{LATER, Place, model};
 
@@ -221,4 +221,59 @@ fn bytes_that_come_stand_alone() {
     assert_eq!(place.pulled("lab/again").unwrap()["m.safetensors"], ground);
     assert_eq!(place.pulled("lab/m").unwrap()["m.safetensors"], later);
     assert!(store.scrub(&ScrubOptions::new()).unwrap().damaged.is_empty());
+}
+
+/// The lengths of a record in an index and of the trailer, and the offsets in these of the length
+/// and the flags of the one, and of the offset and the SHA-256 of the index, and of the checksum.
+const RECORD: (usize, usize, usize) = (48, 32, 45);
+const TRAILER: (usize, usize, usize, usize) = (176, 0, 32, 160);
+
+/// Returns a tail in which a tensor does not share the bytes of the first one, but has the same
+/// for itself.
+fn unshared(tail: &[u8], tensor: usize) -> Vec<u8> {
+    let (len, at, flags) = RECORD;
+    let (trailer_len, offset, digest, checksum) = TRAILER;
+    let (index, trailer) = tail.split_at(tail.len() - trailer_len);
+    let (mut index, mut trailer) = (index.to_vec(), trailer.to_vec());
+    assert_eq!(index[tensor * len + flags], 1);
+    index.copy_within(at..len, tensor * len + at);
+    let number = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap());
+    let end = number(&trailer[offset..offset + 8]) + number(&index[at..at + 8]);
+    trailer[offset..offset + 8].copy_from_slice(&end.to_le_bytes());
+    trailer[digest..digest + 32].copy_from_slice(&Digest::of(&index).0);
+    let sum = Digest::of(&trailer[..checksum]).0;
+    trailer[checksum..checksum + 8].copy_from_slice(&sum[..8]);
+    [index, trailer].concat()
+}
+
+#[test]
+fn a_file_that_shares_less_than_it_could_moves_no_tensor_of_others() {
+    let place = Place::new();
+    let store = place.store();
+    let (c, d) = (("c", 1, 60_000), ("d", 2, 50_000));
+    let victim = model(&[c, d], "victim");
+    place.push("lab/victim", &[("m.safetensors", victim.clone())]);
+    let hostile = model(&[("a", 3, 40_000), ("b", 3, 40_000), c, d], "hostile");
+    let (outline, bytes) = packed(&hostile, &known(&store, &hostile));
+    let mut json = serde_json::to_value(&outline).unwrap();
+    json["sent"][1] = json["sent"][0].clone();
+    let forged: Outline = serde_json::from_value(json).unwrap();
+    assert_eq!((outline.tensors(), forged.tensors()), ((4, 1), (4, 2)));
+    let twice = [&bytes[..], &bytes].concat();
+    let file = put(&store, &forged.with_tail(unshared(outline.tail(), 1)), &twice).unwrap();
+    commit(&store, &file);
+    let right = || {
+        assert_eq!(place.pulled("lab/victim").unwrap()["m.safetensors"], victim);
+        assert_eq!(place.pulled("lab/m").unwrap()["m.safetensors"], hostile);
+        assert!(store.scrub(&ScrubOptions::new()).unwrap().damaged.is_empty());
+    };
+    right();
+    assert_eq!(store.repack("lab", None, Level::Default, &()).unwrap().files, 1);
+    right();
+    store.repack("lab", None, Level::Max, &()).unwrap();
+    store.rebase("lab", None, Level::Max, &()).unwrap();
+    right();
+    let options = CollectOptions::new().grace(std::time::Duration::ZERO);
+    store.collect(&options).unwrap();
+    right();
 }

@@ -354,6 +354,20 @@ pub fn part_lens(tail: &[u8], tensors: usize) -> Result<Vec<Option<StoredLen>>> 
     (0..tensors).map(len).collect()
 }
 
+/// Returns the SHA-256 of each tensor, in data order, as the tail of a packed file has it.
+///
+/// # Errors
+/// As [`part_lens`].
+pub fn part_digests(tail: &[u8], tensors: usize) -> Result<Vec<Digest>> {
+    let (index, _) = split_tail(tail)?;
+    let digest = |tensor| {
+        let record: TensorRecord =
+            bytemuck::pod_read_unaligned(&index[record_range(index, tensor)?]);
+        Ok(Digest(record.digest))
+    };
+    (0..tensors).map(digest).collect()
+}
+
 /// Makes the tail of a packed file anew for tensors whose content is stored in other bytes now.
 ///
 /// # Errors

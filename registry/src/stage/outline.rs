@@ -133,7 +133,7 @@ impl Stage<'_> {
                     offset = offset.saturating_add(len.stored_len);
                     let location =
                         Location { pack: pack.clone(), offset: place, len: len.stored_len };
-                    new.push(Stored {
+                    let stored = Stored {
                         key,
                         samples: Samples(samples),
                         location: location.clone(),
@@ -141,7 +141,8 @@ impl Stage<'_> {
                         level: level.clone(),
                         encoder: encoder.clone(),
                         ground: None,
-                    });
+                    };
+                    new.push((stored, tensor.digest()));
                     (location, None)
                 }
                 None => match self.index.get(key) {
@@ -175,7 +176,7 @@ impl Stage<'_> {
         self.prove(&recipe, outline)?;
         self.tensors.0 += sent.len() as u64;
         self.tensors.1 += new.len() as u64;
-        new.into_iter().for_each(|stored| self.add_tensor(stored));
+        new.into_iter().for_each(|(stored, digest)| self.add_tensor(stored, digest));
         let git = pointer(sha256, size);
         self.keep(tree::File { size, sha256, git, root: Some(root), recipe: None }, recipe)
     }
