@@ -44,7 +44,6 @@ impl Bases {
             model_len: self.model_lens[file][segment],
             sha256: reader.tensors().nth(tensor).ok_or_else(missing)?.digest(),
             content: base.digest,
-            root: base.root,
             file: recipe.sha256,
             rounded: base.rounded,
         };

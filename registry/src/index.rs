@@ -21,9 +21,9 @@ const MAGIC_WITH_BASES: [u8; 8] = *b"at1wrun2";
 /// The length of an entry: key, samples, pack, length of the model, offset, length.
 const ENTRY_LEN: usize = 64;
 
-/// What an entry with a base has more: SHA-256, content digest, root and file of the base, its pack
-/// and the length of its model, offset, length, and whether it is rounded, in eight bytes.
-const BASE_LEN: usize = 160;
+/// What an entry with a base has more: SHA-256, content digest and file of the base, its pack and
+/// the length of its model, offset, length, and whether it is rounded, in eight bytes.
+const BASE_LEN: usize = 128;
 
 /// The length of a row of the table of packs: id, level, encoder.
 const PACK_LEN: usize = 48;
@@ -147,8 +147,8 @@ fn run(mut entries: Vec<Stored>) -> Vec<u8> {
         rows.extend(offset.to_le_bytes());
         rows.extend(len.to_le_bytes());
         if let Some(Ground { location: Location { pack, offset, len }, facts }) = &entry.ground {
-            let Facts { model_len, sha256, content, root, file, rounded } = facts;
-            rows.extend([sha256, content, root, file].iter().flat_map(|digest| digest.0));
+            let Facts { model_len, sha256, content, file, rounded } = facts;
+            rows.extend([sha256, content, file].iter().flat_map(|digest| digest.0));
             rows.extend(row_of(pack, "", "").to_le_bytes());
             rows.extend(model_len.to_le_bytes());
             rows.extend([*offset, *len, u64::from(*rounded)].iter().flat_map(|n| n.to_le_bytes()));
@@ -197,16 +197,15 @@ fn parse(bytes: &[u8]) -> Option<Vec<Stored>> {
     let short = |bytes: &[u8]| Some(u32::from_le_bytes(bytes.try_into().ok()?));
     let base = |row: &[u8]| {
         let digest = |at: usize| Some(Digest(row[32 * at..32 * at + 32].try_into().ok()?));
-        let (pack, ..) = table.get(short(&row[128..132])? as usize)?.clone();
+        let (pack, ..) = table.get(short(&row[96..100])? as usize)?.clone();
         let facts = Facts {
-            model_len: short(&row[132..136])?,
+            model_len: short(&row[100..104])?,
             sha256: digest(0)?,
             content: digest(1)?,
-            root: digest(2)?,
-            file: digest(3)?,
-            rounded: number(&row[152..160])? != 0,
+            file: digest(2)?,
+            rounded: number(&row[120..128])? != 0,
         };
-        let (offset, len) = (number(&row[136..144])?, number(&row[144..152])?);
+        let (offset, len) = (number(&row[104..112])?, number(&row[112..120])?);
         Some(Ground { location: Location { pack, offset, len }, facts })
     };
     let entry = |row: &[u8]| {
@@ -357,8 +356,8 @@ mod tests {
             assert_eq!(parse(&bytes[..at]), None);
         }
         let based = |n: u8| {
-            let [sha256, content, root, file] = [4, 5, 6, 7].map(|n| Digest([n; 32]));
-            let facts = Facts { model_len: 9, sha256, content, root, file, rounded: n == 1 };
+            let [sha256, content, file] = [4, 5, 6].map(|n| Digest([n; 32]));
+            let facts = Facts { model_len: 9, sha256, content, file, rounded: n == 1 };
             let location = Location { pack: other.clone(), offset: 3, len: u64::from(n) };
             Stored { ground: Some(Ground { location, facts }), ..stored(n, id) }
         };

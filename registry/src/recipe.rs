@@ -103,9 +103,7 @@ pub(crate) struct Facts {
     /// Its content digest.
     #[serde(with = "hexadecimal")]
     pub(crate) content: Digest,
-    /// The file that it was in: the root of its packed form, and the SHA-256 of the original.
-    #[serde(with = "hexadecimal")]
-    pub(crate) root: Digest,
+    /// The SHA-256 of the original of the file that it was in.
     #[serde(with = "hexadecimal")]
     pub(crate) file: Digest,
     /// Whether it is F32 and is rounded; otherwise it has the dtype of its versions.
@@ -122,8 +120,8 @@ pub(crate) struct Ground {
 impl Ground {
     /// Returns what the index of a packed file says about it.
     pub(crate) fn part(&self) -> PartBase {
-        let Facts { root, content, rounded, .. } = self.facts;
-        PartBase { root, digest: content, rounded }
+        let Facts { content, rounded, .. } = self.facts;
+        PartBase { digest: content, rounded }
     }
 
     /// Returns the base in the place that is taken instead of its own; `None` where it stays, as it

@@ -32,6 +32,10 @@ pub(crate) fn relocate(
             let meta = store.objects.head(&keys::pack(namespace, &pack.id))?;
             pack.len = meta.map_or(0, |meta| meta.len);
         }
+        // It takes the place of a good one.
+        if moved.packed.is_some() {
+            store.reader(namespace, &moved)?;
+        }
         let folder = keys::recipes(namespace, recipe.sha256);
         let key = format!("{folder}/{}", keys::next_at(lease.now(), Some(&name)));
         store.objects.put(&key, moved.to_bytes())?;

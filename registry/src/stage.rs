@@ -599,6 +599,12 @@ impl<'a> Stage<'a> {
             self.names.insert(file.sha256, (name.clone(), file.root));
             return Ok(file);
         }
+        if recipe.has_bases() {
+            // It may take the place of a good one.
+            let mut recipe = recipe.clone();
+            self.fill_in(&mut recipe);
+            self.store.reader(self.namespace, &recipe)?;
+        }
         self.rely_on(&recipe);
         self.recipes.insert(file.sha256, (recipe, newest.map(|(name, _)| name)));
         Ok(file)

@@ -96,6 +96,27 @@ fn a_later_step_takes_little_and_reads_as_any_file() {
 }
 
 #[test]
+fn a_file_may_have_bases_of_many() {
+    const FILES: u64 = 260;
+    let place = Place::new();
+    let names: Vec<_> = (0..FILES).map(|at| format!("t{at}")).collect();
+    let paths: Vec<_> = (0..FILES).map(|at| format!("{at}.safetensors")).collect();
+    let shards = |step: u64| -> Vec<(&str, Vec<u8>)> {
+        let model = |at: usize| model(&[(&names[at], at as u64 + 1 + step * LATER, 2000)], "m");
+        paths.iter().enumerate().map(|(at, path)| (path.as_str(), model(at))).collect()
+    };
+    let alone = push(&place, "lab/m", &shards(0));
+    let tuned = push(&place, "lab/m", &shards(1));
+    assert!(tuned.stored < alone.stored / 2, "{alone:?} {tuned:?}");
+    let tensors: Vec<_> =
+        names.iter().zip(1..).map(|(name, seed)| (name.as_str(), seed + LATER, 2000)).collect();
+    let one = [("one.safetensors", model(&tensors, "m"))];
+    assert_eq!(push(&place, "lab/one", &one).new_tensors, 0);
+    assert_eq!(place.pulled("lab/one").unwrap(), owned(&one));
+    assert!(scrub(&place).damaged.is_empty());
+}
+
+#[test]
 fn the_packed_form_stands_alone() {
     let place = Place::new();
     push(&place, "lab/m", &step(0));

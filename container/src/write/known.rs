@@ -35,8 +35,6 @@ impl StoredLen {
 /// The base of stored bytes that are differences to it. It stands alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PartBase {
-    /// The root of the file that the base was in.
-    pub root: Digest,
     /// The content digest of the base.
     pub digest: Digest,
     /// Whether the base is F32 and is rounded to the dtype of the tensor; otherwise it has the same
@@ -44,15 +42,18 @@ pub struct PartBase {
     pub rounded: bool,
 }
 
-/// The name in an index of the file of a base that lies in a store.
+/// The name and the root of the model in an index that has all bases which lie in a store: a file
+/// may have more of them than there are numbers for models, and the store knows where each is.
 const NAME: &str = "stored";
+const ROOT: Digest = Digest([0; 32]);
 
 impl PartBase {
-    /// Returns the model and the base, of the model with an index, as an index has them.
-    pub(super) fn model(&self) -> BaseModel {
-        BaseModel { root: self.root, name: NAME.into() }
+    /// Returns the model of the bases of a store.
+    pub(super) fn model() -> BaseModel {
+        BaseModel { root: ROOT, name: NAME.into() }
     }
 
+    /// Returns the base, of the model with an index, as an index has it.
     pub(super) fn entry(&self, model: u8) -> Base {
         let predictor = if self.rounded { Predictor::Rounding } else { Predictor::Identity };
         Base { model, depth: 1, predictor, name: None, digest: Some(self.digest) }

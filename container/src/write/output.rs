@@ -214,7 +214,7 @@ impl<'a> Output<'a> {
         let mut index = bytemuck::cast_slice(&self.records).to_vec();
         index.extend(self.content_digests.iter().flat_map(|d| d.0));
         let bases = self.bases(header)?;
-        bases.write(&mut index);
+        bases.write(&mut index)?;
         index.extend_from_slice(&stored);
 
         let required_features = self.features.iter().fold(0, |all, features| all | features);
@@ -259,7 +259,7 @@ impl<'a> Output<'a> {
         for (tensor, (record, info)) in self.records.iter().zip(header.tensors()).enumerate() {
             let own = content_digests.next();
             if let Some(base) = self.known_bases.get(&tensor) {
-                let model = bases.model(&base.model());
+                let model = bases.model(&PartBase::model());
                 bases.bases.push(base.entry(model));
                 continue;
             }

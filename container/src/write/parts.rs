@@ -206,11 +206,8 @@ fn find_versions<'a>(
 /// Returns the base that a tensor was written with.
 fn used(version: &Version<'_>, store: &dyn TensorStore) -> Result<UsedBase> {
     let file = store.bases().iter().position(|base| std::ptr::eq(base, version.base));
-    let base = PartBase {
-        root: version.base.model()?.root,
-        digest: version.digest()?,
-        rounded: version.predictor == Predictor::Rounding,
-    };
+    let base =
+        PartBase { digest: version.digest()?, rounded: version.predictor == Predictor::Rounding };
     Ok(UsedBase { base, file: file.expect("a base of the store"), tensor: version.tensor })
 }
 
@@ -300,7 +297,7 @@ impl Based {
 
     fn set(&mut self, tensor: usize, base: Option<PartBase>) {
         match base {
-            Some(base) => _ = self.0.insert(tensor, (base.model(), base.entry(0))),
+            Some(base) => _ = self.0.insert(tensor, (PartBase::model(), base.entry(0))),
             None => _ = self.0.remove(&tensor),
         }
     }
@@ -314,7 +311,7 @@ impl Based {
             bases.bases.push(Base { model, ..base.clone() });
         }
         let mut written = index[..range.start].to_vec();
-        bases.write(&mut written);
+        bases.write(&mut written)?;
         written.extend_from_slice(&index[range.end..]);
         Ok(written)
     }
