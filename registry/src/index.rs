@@ -313,7 +313,12 @@ impl Index {
         self.tensors.insert(stored.key, stored);
     }
 
-    /// Forgets the stored bytes of a tensor, which turned out to be damaged.
+    /// Forgets stored bytes that turned out to be damaged; returns them.
+    pub(crate) fn remove_all(&mut self, is: impl Fn(&Stored) -> bool) -> Vec<Stored> {
+        self.tensors.extract_if(|_, stored| is(stored)).map(|(_, stored)| stored).collect()
+    }
+
+    /// Forgets the stored bytes of a tensor.
     pub(crate) fn remove(&mut self, key: TensorKey) -> Option<Stored> {
         self.tensors.remove(&key)
     }

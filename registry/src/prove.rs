@@ -26,6 +26,8 @@ pub(crate) struct Proof {
     pub(crate) bad: Vec<Bad>,
     /// The number of stored bytes that were read.
     pub(crate) bytes: u64,
+    /// The places of differences that could not be proven because their base is damaged.
+    unproven: HashSet<Location>,
 }
 
 /// A damaged place of a recipe, or a damaged recipe.
@@ -128,10 +130,13 @@ impl Proof {
                 let Claim { location, content, .. } = claim;
                 let known =
                     self.places.get(location).is_some_and(|place| place.contains_key(content));
-                if known || !wanted(location) || self.lacks_base(recipe, claim) {
+                if known || !wanted(location) {
                     continue;
                 }
                 match unreachable(location, lens) {
+                    None if self.lacks_base(recipe, claim) => {
+                        self.unproven.insert(location.clone());
+                    }
                     None => todo.push(claim),
                     problem => self.record(claim, problem),
                 }
@@ -150,10 +155,13 @@ impl Proof {
             for (claim, error) in todo.into_iter().zip(proven) {
                 let problem = error.as_ref().map(ToString::to_string);
                 // A version whose base is damaged may be good itself.
-                let about_base = error.is_some_and(|error| is_of_base(&error)) && !claim.of_base;
+                let about_base = error.is_some_and(|error| error.is_of_base()) && !claim.of_base;
                 let base = |base: &&Claim<'_>| base.of_base && base.segment == claim.segment;
                 match claims.iter().find(base).filter(|_| about_base) {
-                    Some(base) if !self.is_good(&base.location) => self.record(base, problem),
+                    Some(base) if !self.is_good(&base.location) => {
+                        self.unproven.insert(claim.location.clone());
+                        self.record(base, problem);
+                    }
                     _ => self.record(claim, problem),
                 }
             }
@@ -186,6 +194,11 @@ impl Proof {
         self.places.get(location).is_some_and(|place| place.values().any(Option::is_none))
     }
 
+    /// Returns the number of places that could not be proven because a base is damaged.
+    pub(crate) fn unproven(&self) -> u64 {
+        self.unproven.iter().filter(|location| !self.places.contains_key(location)).count() as u64
+    }
+
     /// Returns the places that are proven.
     pub(crate) fn good(&self) -> impl Iterator<Item = &Location> {
         self.places.keys().filter(|location| self.is_good(location))
@@ -216,15 +229,6 @@ impl Claim<'_> {
             Some(tensor) => tensor.verify(progress),
             None => Ok(()),
         }
-    }
-}
-
-/// Whether an error is about the base of a tensor.
-pub(crate) fn is_of_base(error: &Packing) -> bool {
-    match error {
-        Packing::Base { .. } | Packing::WrongBase { .. } => true,
-        Packing::InFile { error, .. } => is_of_base(error),
-        _ => false,
     }
 }
 

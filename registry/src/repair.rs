@@ -55,8 +55,30 @@ impl Store {
             }
         }
         done.copied += self.mend_meter(replica, &mut done.left)?;
+        let left = done.left.len();
+        // Once a base is good again, what is stored as differences to it can be proven as well.
+        loop {
+            let repaired = done.repaired;
+            done.left.truncate(left);
+            let unproven = self.repair_once(replica, &lease, &mut done, progress)?;
+            if unproven == 0 || done.repaired == repaired {
+                return Ok(done);
+            }
+        }
+    }
+
+    /// Repairs the files in which a scrub finds damage; returns the number of places that it could
+    /// not prove.
+    fn repair_once(
+        &self,
+        replica: &Store,
+        lease: &Lease,
+        done: &mut Repaired,
+        progress: &dyn Progress,
+    ) -> Result<u64> {
         // What is damaged gets its mark, so that nobody relies on it while it is.
         let scrubbed = self.scrub(&ScrubOptions::new().progress(progress))?;
+        let unproven = scrubbed.unproven;
         let damaged: HashSet<_> = scrubbed
             .damaged
             .into_iter()
@@ -72,10 +94,10 @@ impl Store {
                 .collect();
             if !damaged.is_empty() {
                 let replica = Replica::open(replica, &namespace)?;
-                self.repair_files(&replica, &lease, marked, &damaged, &mut done, progress)?;
+                self.repair_files(&replica, lease, marked, &damaged, done, progress)?;
             }
         }
-        Ok(done)
+        Ok(unproven)
     }
 
     /// Repairs the recipes of files of a namespace, and the places that they name.

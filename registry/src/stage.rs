@@ -24,7 +24,6 @@ use crate::lease::Lease;
 use crate::meter::past;
 use crate::original::Original;
 use crate::packs::Packs;
-use crate::prove::is_of_base;
 use crate::recipe::{Form, Ground, Location, Moved, Moves, Packed, Recipe};
 use crate::relocate::{forget_broken, relocate};
 use crate::store::Store;
@@ -119,15 +118,6 @@ impl TensorStore for Known<'_> {
     }
 }
 
-/// A tensor whose stored bytes cannot be read.
-struct Refuted {
-    key: TensorKey,
-    location: Location,
-    /// The place that is damaged: that of the tensor, or of its base.
-    damaged: Location,
-    problem: String,
-}
-
 impl<'a> Stage<'a> {
     /// Begins after the lease did. Tensors that are stored are relied on where `accept` says so.
     pub(crate) fn new(
@@ -152,6 +142,8 @@ impl<'a> Stage<'a> {
                 }
             }
         }
+        // What is healed already stays marked until its pack is collected.
+        damaged.retain(|key, _| index.get(*key).is_none());
         Ok(Self {
             store,
             namespace,
@@ -316,10 +308,8 @@ impl<'a> Stage<'a> {
             if refuted.is_empty() {
                 break (parts, recipe);
             }
-            for Refuted { key, location, damaged, problem } in refuted {
-                self.index.remove(key);
-                mark(self.store, self.namespace, &damaged, &problem)?;
-                self.damaged.entry(key).or_default().push(location);
+            for (damaged, problem) in refuted {
+                self.give_up(damaged, &problem)?;
             }
             bases = Bases::default();
         };
@@ -400,9 +390,23 @@ impl<'a> Stage<'a> {
         self.new.push(stored);
     }
 
-    /// Proves the found tensors of a file whose packs nobody has proven lately; returns those that
-    /// are damaged.
-    fn refuted(&self, parts: &Parts, recipe: &Recipe) -> Result<Vec<Refuted>> {
+    /// Marks a damaged place. Nothing relies on it any more: neither the tensor that is there, nor
+    /// those that are differences to it.
+    fn give_up(&mut self, place: Location, problem: &str) -> Result<()> {
+        if self.view.doubts.marks.contains_key(&place) {
+            return Ok(());
+        }
+        let key = mark(self.store, self.namespace, &place, problem)?;
+        for stored in self.index.remove_all(|stored| !stored.all(|needed| *needed != place)) {
+            self.damaged.entry(stored.key).or_default().push(stored.location);
+        }
+        self.view.doubts.marks.insert(place, vec![key]);
+        Ok(())
+    }
+
+    /// Proves the found tensors of a file whose packs nobody has proven lately; returns the places
+    /// that are damaged, each with the problem.
+    fn refuted(&self, parts: &Parts, recipe: &Recipe) -> Result<Vec<(Location, String)>> {
         let tensors = recipe.packed.iter().flat_map(|packed| &packed.tensors).enumerate();
         let stale = tensors.filter(|&(segment, &tensor)| {
             let found = parts.tensors[tensor as usize].place == Place::Found;
@@ -429,12 +433,12 @@ impl<'a> Stage<'a> {
                 // A bad network is no damage.
                 Err(error) if !is_damage(&error) => return Err(error.into()),
                 Err(error) => {
-                    let info = &parts.header.tensors()[tensor];
-                    let key = TensorKey::of(info, parts.tensors[tensor].digest);
-                    let location = recipe.location(segment);
-                    let ground = recipe.ground(segment).filter(|_| is_of_base(&error));
-                    let damaged = ground.map_or_else(|| location.clone(), |base| base.location);
-                    refuted.push(Refuted { key, location, damaged, problem: error.to_string() });
+                    // Wrong facts about a base say nothing about the bytes of the base.
+                    let of_base = error.is_of_base()
+                        && !matches!(error.innermost(), Packing::WrongBase { .. });
+                    let ground = recipe.ground(segment).filter(|_| of_base);
+                    let place = ground.map_or_else(|| recipe.location(segment), |b| b.location);
+                    refuted.push((place, error.to_string()));
                 }
             }
         }
@@ -701,18 +705,19 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// Marks a damaged place, so that nobody relies on it.
+/// Marks a damaged place, so that nobody relies on it; returns the key of the mark.
 pub(crate) fn mark(
     store: &Store,
     namespace: &str,
     location: &Location,
     problem: &str,
-) -> Result<()> {
+) -> Result<String> {
     let time = rfc3339(SystemTime::now());
     let mark = Mark { location: location.clone(), problem: problem.into(), time };
     let json = serde_json::to_vec(&mark).expect("a mark is plain data");
     let key = format!("{}/{}", keys::marks(namespace), keys::next(None));
-    Ok(store.objects.put(&key, json)?)
+    store.objects.put(&key, json)?;
+    Ok(key)
 }
 
 fn copy(

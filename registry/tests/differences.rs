@@ -260,6 +260,34 @@ fn damage_is_named_where_it_is_and_heals() {
 }
 
 #[test]
+fn a_base_and_its_version_are_repaired_together() {
+    for gone in [false, true] {
+        let place = Place::new();
+        push(&place, "lab/m", &step(0));
+        let base = place.keys("packs");
+        push(&place, "lab/m", &step(1));
+        let replica = Store::open(&place.path("replica").to_string_lossy()).unwrap();
+        place.store().copy_to(&replica, &()).unwrap();
+        let version = new_pack(&place, &base);
+        let base = place.root().join(&base[0]);
+        flip(&base);
+        if gone {
+            fs::remove_file(&version).unwrap()
+        } else {
+            flip(&version)
+        }
+        let found = scrub(&place);
+        // Whether the version is damaged cannot be told, unless it is gone.
+        assert_eq!(found.unproven == 0, gone, "{found:?}");
+        let done = place.store().repair(&replica, &()).unwrap();
+        assert!(done.left.is_empty() && done.repaired >= 2, "{done:?}");
+        assert_eq!(place.pulled("lab/m").unwrap(), owned(&step(1)));
+        let found = scrub(&place);
+        assert!(found.damaged.is_empty() && found.unproven == 0, "{found:?}");
+    }
+}
+
+#[test]
 fn a_recipe_that_names_other_bases_ends_in_no_wrong_byte() {
     let place = Place::new();
     push(&place, "lab/m", &step(0));
@@ -369,4 +397,43 @@ fn old_revisions_become_differences_and_levels_change() {
     let target = place.path("back");
     copy.pull(&"lab/m".parse().unwrap(), &target, &PullOptions::new()).unwrap();
     assert_eq!(files(&target), owned(&step(3)));
+}
+
+#[test]
+fn a_push_that_finds_a_damaged_base_relies_on_nothing_that_needs_it() {
+    let place = Place::new();
+    push(&place, "lab/m", &step(0));
+    let base = place.keys("packs");
+    push(&place, "lab/m", &step(1));
+    let version = new_pack(&place, &base);
+    push(&place, "lab/m", &step(2));
+    flip(&place.root().join(&base[0]));
+    // Of the first version alone is it long ago that somebody proved it.
+    let version = version.strip_prefix(place.root()).unwrap().to_string_lossy().into_owned();
+    place.age(&version, 30 * 24 * 3600);
+    let both = model(&[("a", 1 + LATER, 700_000), ("c", 1 + 2 * LATER, 700_000)], "both");
+    let new = [
+        ("x.safetensors", both),
+        ("y.safetensors", model(&[("c", 1 + 2 * LATER, 700_000), ("d", 1, 700_000)], "base")),
+    ];
+    push(&place, "lab/new", &new);
+    assert_eq!(place.pulled("lab/new").unwrap(), owned(&new));
+    assert_eq!(place.pulled("lab/m").unwrap(), owned(&step(2)));
+    assert!(scrub(&place).damaged.is_empty());
+}
+
+#[test]
+fn differences_go_on_once_damage_is_healed() {
+    let place = Place::new();
+    let alone = push(&place, "lab/m", &step(0));
+    let base = place.keys("packs");
+    push(&place, "lab/m", &step(1));
+    flip(&place.root().join(&base[0]));
+    scrub(&place);
+    push(&place, "lab/healed", &step(0));
+    // The mark stays as long as the damaged pack is there.
+    assert!(!place.keys("scrub/lab/marks").is_empty());
+    let later = push(&place, "lab/m", &step(2));
+    assert!(later.stored < alone.stored / 3, "{alone:?} {later:?}");
+    assert_eq!(place.pulled("lab/m").unwrap(), owned(&step(2)));
 }

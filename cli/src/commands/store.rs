@@ -329,7 +329,7 @@ fn scrub(
         .collect();
     events.push(json!({
         "event": "summary", "bytes": done.bytes, "proven": done.proven,
-        "damaged": done.damaged.len(), "lifted": done.lifted,
+        "unproven": done.unproven, "damaged": done.damaged.len(), "lifted": done.lifted,
     }));
     if as_json {
         lines(&events)?;
@@ -349,8 +349,12 @@ fn scrub(
                 damage.problem,
             ));
         }
+        let unproven = match done.unproven {
+            0 => String::new(),
+            places => format!(", {places} not proven, for their base is damaged"),
+        };
         let text = format!(
-            "{store}: {} bytes read, {} places proven, {} damaged, {} marks lifted",
+            "{store}: {} bytes read, {} places proven{unproven}, {} damaged, {} marks lifted",
             done.bytes,
             done.proven,
             done.damaged.len(),
