@@ -292,10 +292,8 @@ impl<'a> Stage<'a> {
             let options = PackOptions::new().level(self.level).progress(self.progress);
             let known = Known { index: &self.index, bases: &bases, leaves };
             let parts = match pack_parts(source, &mut spool, &known, &options) {
-                Err(error)
-                    if !bases.is_empty() && !matches!(error.innermost(), Packing::Cancelled) =>
-                {
-                    // Perhaps a base cannot be read: nobody needs one.
+                // Nobody needs a base that is damaged.
+                Err(error) if !bases.is_empty() && (error.is_of_base() || is_damage(&error)) => {
                     bases = Bases::default();
                     continue;
                 }
