@@ -163,12 +163,12 @@ fn damaged_and_forged_outlines_are_refused() {
 }
 
 /// Packs a model with bases that lie in another one, as its owner may at home; returns the tail.
-fn tail_with_bases(model: &Vec<u8>, base: &Vec<u8>) -> Vec<u8> {
+fn tail_with_bases(model: &[u8], base: &[u8]) -> Vec<u8> {
     let (mut of_base, mut packed) = (Vec::new(), Vec::new());
-    pack(base, &mut of_base, &PackOptions::new()).unwrap();
+    pack(&base.to_vec(), &mut of_base, &PackOptions::new()).unwrap();
     let weights = Weights::new(Box::new(of_base), &OpenOptions::new()).unwrap();
     let bases = [PackBase::new(weights.into(), Path::new("base"))];
-    pack(model, &mut packed, &PackOptions::new().bases(&bases)).unwrap();
+    pack(&model.to_vec(), &mut packed, &PackOptions::new().bases(&bases)).unwrap();
     let reader = Reader::new(Box::new(packed.clone()), &OpenOptions::new()).unwrap();
     assert_eq!(reader.summary().versions, 2);
     let stored: u64 = reader.tensors().map(|tensor| tensor.stored_len()).sum();
