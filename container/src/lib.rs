@@ -49,6 +49,7 @@ pub use self::progress::Progress;
 pub use self::read::base::{FindBase, FoundBase, WantedBase};
 pub use self::read::folders::Folders;
 pub use self::read::info::FileInfo;
+pub use self::read::loose::LooseTensor;
 pub use self::read::options::{Limits, OpenOptions};
 pub use self::read::proof::Proof;
 pub use self::read::reader::Reader;
@@ -62,12 +63,15 @@ pub use self::recognise::{begins_packed, is_packed, open_file};
 pub use self::signature::signed_message;
 pub use self::source::{Mapped, ReadAt};
 pub use self::summary::Summary;
-pub use self::write::known::StoredLen;
+pub use self::write::known::{PartBase, StoredLen};
 pub use self::write::options::PackOptions;
 pub use self::write::pack::{pack, pack_file};
 pub use self::write::pack_base::PackBase;
 pub use self::write::parts::{
-    Part, Parts, Place, TensorStore, pack_parts, part_len, part_lens, replace_parts, tensor_digests,
+    NewPart, Part, Parts, Place, UsedBase, pack_parts, part_digests, part_lens, replace_parts,
+    tensor_digests,
 };
 pub use self::write::rebase::rebase_file;
 pub use self::write::staged::{Staged, StagedTensor};
+pub use self::write::tensor_store::TensorStore;
+pub use self::write::version_estimate::VersionEstimate;

@@ -3,8 +3,8 @@
 use std::sync::Mutex;
 
 use at1w_container::{
-    Digest, Dtype, FIRST_BYTES, OpenOptions, PackOptions, Place, Reader, Staged, StagedTensor,
-    StoredLen, TensorInfo, TensorStore, pack, pack_parts, replace_parts,
+    Digest, Dtype, FIRST_BYTES, NewPart, OpenOptions, PackOptions, PartBase, Place, Reader, Staged,
+    StagedTensor, StoredLen, TensorInfo, TensorStore, pack, pack_parts, replace_parts,
 };
 
 /// A store of one tensor.
@@ -16,9 +16,9 @@ impl TensorStore for One {
         self.0.lock().unwrap().is_some()
     }
 
-    fn find(&self, _: &TensorInfo, digest: Digest) -> Option<StoredLen> {
+    fn find(&self, _: &TensorInfo, digest: Digest) -> Option<(StoredLen, Option<PartBase>)> {
         let stored = *self.0.lock().unwrap();
-        stored.filter(|(known, _)| *known == digest).map(|(_, len)| len)
+        stored.filter(|(known, _)| *known == digest).map(|(_, len)| (len, None))
     }
 }
 
@@ -62,6 +62,7 @@ fn a_file_of_known_tensors_names_the_features_that_they_need() {
     assert!(none.is_empty() && again.tensors[0].place == Place::Found);
     assert_eq!([&FIRST_BYTES[..], &stored, &again.tail].concat(), packed(&second));
     // So does a tail whose tensors are stored in other bytes now.
-    let tail = replace_parts(&again.tail, &[(0, parts.tensors[0].len)]).unwrap();
+    let len = parts.tensors[0].len;
+    let tail = replace_parts(&again.tail, &[NewPart { tensor: 0, len, base: None }]).unwrap();
     assert_eq!(tail, again.tail);
 }

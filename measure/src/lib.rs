@@ -4,7 +4,8 @@
 //! [`measure`] leads: `source` lists files, and `elsewhere` those of stores and addresses; `whole`
 //! packs one, reads it back and compares it, or `sample` does so with chunks that stand for all;
 //! `fetch` reads single tensors, `rival` runs other compressors, `statistics` looks at the weights
-//! themselves, `families` finds tensors that several files have. A [`FileResult`] is all that is
+//! themselves, `families` finds tensors that several files have, and `versions` estimates what is
+//! saved by storing files as differences to others. A [`FileResult`] is all that is
 //! known of a file, and the report is made of these.
 
 mod compare;
@@ -29,6 +30,7 @@ mod sample;
 mod source;
 mod statistics;
 mod totals;
+mod versions;
 mod whole;
 mod zipnn;
 
@@ -49,3 +51,4 @@ pub use self::sample::{Choice, Sample};
 pub use self::source::{SourceFile, Sources};
 pub use self::statistics::{entropy, exponents};
 pub use self::totals::{DtypeRow, Exponents, KindRow, LevelRow, ModelRow, Total};
+pub use self::versions::{Version, Versions};

@@ -11,6 +11,7 @@ use crate::poor::Poor;
 use crate::price::Money;
 use crate::sample::Sample;
 use crate::totals::{DtypeRow, Exponents, KindRow, LevelRow, ModelRow, Total};
+use crate::versions::Versions;
 
 /// The report of a run. Sizes are in bytes, times in seconds. Fields are only ever added.
 #[derive(Clone, Debug, Serialize)]
@@ -62,6 +63,8 @@ pub struct Report {
     pub poor: Vec<Poor>,
     /// The tensors that several files have; `null` for a sample, which does not tell.
     pub families: Option<Families>,
+    /// The files that are versions of others; `null` for a run that was interrupted.
+    pub versions: Option<Versions>,
     /// The paths that are no content of a repository, and are left out.
     pub left_out: Vec<String>,
     /// The paths that were not measured.

@@ -1,5 +1,6 @@
 //! A run: all sources are measured one after the other, and the report is made of the results.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
@@ -18,6 +19,7 @@ use crate::rival::Rival;
 use crate::sample::{self, Choice, Sample, Sampled};
 use crate::source::{SourceFile, Sources};
 use crate::totals;
+use crate::versions::{self, Versions};
 use crate::whole::{self, Failed, Work};
 
 /// How to measure.
@@ -133,7 +135,8 @@ pub fn measure(paths: &[PathBuf], options: &Options<'_>) -> Result<Report, Fault
         Some(choice) => sampled(sources, &levels, choice, options),
         None => whole(sources, &levels, options)?,
     };
-    let results = Results { complete: complete && results.complete, ..results };
+    let versions = results.versions.filter(|_| complete);
+    let results = Results { complete: complete && results.complete, versions, ..results };
     Ok(report(results, &levels, start.elapsed().as_secs_f64(), options))
 }
 
@@ -169,7 +172,20 @@ fn whole(sources: Sources, levels: &[Level], options: &Options<'_>) -> Result<Re
         }
     }
     faults.extend(problems(&files));
-    Ok(Results { files, others, faults, left_out, sample: None, complete })
+    let versions = complete.then(|| versions_of(&listed, &files, *progress)).flatten();
+    let complete = complete && versions.is_some();
+    Ok(Results { files, others, faults, left_out, sample: None, versions, complete })
+}
+
+/// Finds the versions among the files that were measured; `None` if the caller asked to stop.
+fn versions_of(
+    listed: &[SourceFile],
+    files: &[FileResult],
+    progress: &dyn Progress,
+) -> Option<Versions> {
+    let measured: HashSet<_> = files.iter().map(|file| &file.path).collect();
+    let measured: Vec<_> = listed.iter().filter(|file| measured.contains(&file.path)).collect();
+    versions::find(&measured, progress).ok()
 }
 
 /// Returns what other compressors could not do.
@@ -209,11 +225,14 @@ fn sampled(
 ) -> Results {
     let Sources { files, others, mut faults, left_out } = sources;
     let Options { against, scratch, .. } = options;
+    let listed = files;
     let Sampled { files, faults: found, sample, complete } =
-        sample::measure(&files, levels, choice, against, scratch, options.progress);
+        sample::measure(&listed, levels, choice, against, scratch, options.progress);
     faults.extend(found);
     faults.extend(problems(&files));
-    Results { files, others, faults, left_out, sample: Some(sample), complete }
+    let versions = complete.then(|| versions_of(&listed, &files, options.progress)).flatten();
+    let complete = complete && versions.is_some();
+    Results { files, others, faults, left_out, sample: Some(sample), versions, complete }
 }
 
 /// The results of a run.
@@ -223,11 +242,12 @@ struct Results {
     faults: Vec<Fault>,
     left_out: Vec<String>,
     sample: Option<Sample>,
+    versions: Option<Versions>,
     complete: bool,
 }
 
 fn report(results: Results, levels: &[Level], seconds: f64, options: &Options<'_>) -> Report {
-    let Results { files, others, mut faults, left_out, sample, complete } = results;
+    let Results { files, others, mut faults, left_out, sample, versions, complete } = results;
     faults.sort_by(|a, b| a.path.cmp(&b.path));
     let margin = sample.as_ref().map(|sample| sample.margin_bytes);
     let total = totals::total(&files, &others, margin);
@@ -263,6 +283,7 @@ fn report(results: Results, levels: &[Level], seconds: f64, options: &Options<'_
         exponents: totals::exponents(&files),
         poor: poor::find(&files, &others),
         families: whole.then(|| families::find(&files)),
+        versions,
         others,
         left_out,
         faults,

@@ -141,6 +141,7 @@ class Store:
         parent: Optional[str],
         delete: bool,
         level: str,
+        bases: bool,
         callback: Optional[Callable[[int, int], object]],
     ) -> dict[str, Any]: ...
     def pull(
@@ -162,5 +163,9 @@ class Store:
         self, repo: Optional[str], callback: Optional[Callable[[int, int], object]]
     ) -> tuple[int, list[tuple[str, list[str]]]]: ...
     def repack(
-        self, repo: str, level: str, callback: Optional[Callable[[int, int], object]]
+        self,
+        repo: str,
+        level: str,
+        bases: bool,
+        callback: Optional[Callable[[int, int], object]],
     ) -> tuple[int, int]: ...

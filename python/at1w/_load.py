@@ -9,7 +9,7 @@ from typing import Any, Callable, Union
 
 from ._at1w import fetch, is_url
 from ._errors import SafetensorError
-from ._open import safe_open
+from ._open import Bases, safe_open
 
 _Path = Union[str, "os.PathLike[str]"]
 
@@ -37,6 +37,7 @@ def load(
     framework: str | None = None,
     device: Any = None,
     root: str | None = None,
+    bases: Bases = None,
 ) -> dict[str, Any]:
     """Reads the tensors of a file or of a repository, by path or URL.
 
@@ -45,12 +46,21 @@ def load(
     of a hub. names: the tensors to take, or a function that says so of a name. slices: the parts to
     take of them, such as those of a rank: indices by name, or a function of name and shape that
     returns an index, or None for a whole tensor. framework: "np", "pt" or "flax"; by default "pt"
-    where a device is named, else "np". root: the expected root, of a single packed file.
+    where a device is named, else "np". root: the expected root, of a single packed file. bases: as
+    of ``safe_open``.
 
     Raises as ``safe_open`` and ``get_slice``, and SafetensorError if there is no tensor of a name.
     """
     return dict(
-        stream(path, names=names, slices=slices, framework=framework, device=device, root=root)
+        stream(
+            path,
+            names=names,
+            slices=slices,
+            framework=framework,
+            device=device,
+            root=root,
+            bases=bases,
+        )
     )
 
 
@@ -62,6 +72,7 @@ def stream(
     framework: str | None = None,
     device: Any = None,
     root: str | None = None,
+    bases: Bases = None,
 ) -> Iterator[tuple[str, Any]]:
     """Like ``load``, but yields each name with its tensor as they arrive.
 
@@ -78,7 +89,8 @@ def stream(
     def begin() -> tuple[safe_open, list[list[str]]]:
         file, wanted = waiting.pop(0)
         open_ = safe_open.whole if names is None and slices is None else safe_open
-        opened = open_(file, framework, "cpu" if device is None else device, root=root)
+        device_ = "cpu" if device is None else device
+        opened = open_(file, framework, device_, root=root, bases=bases)
         chosen = _chosen(opened.offset_keys(), names, wanted)
         if slices is None:
             opened.prefetch(chosen)

@@ -75,17 +75,20 @@ class Store:
         parent: str | None = None,
         delete: bool = False,
         level: str = "default",
+        bases: bool = True,
         progress: Progress = False,
     ) -> dict[str, Any]:
         """Pushes a file or a directory as one commit of ``NS/NAME``.
 
         Files are added or replaced, others stay; with delete the branch becomes what the source
         is. parent: the revision that the push is made for. A file that others have changed since is
-        not replaced: RuntimeError. Returns the commit, and how much was new.
+        not replaced: RuntimeError. bases: whether tensors are stored as differences to those of
+        the revision before, or of the models that the card names as base_model, where that takes
+        less. Returns the commit, and how much was new.
         """
         with _callback(progress, "push") as callback:
             pushed = self._store.push(
-                source, repo, branch, message, parent, delete, level, callback
+                source, repo, branch, message, parent, delete, level, bases, callback
             )
         for path, problem in pushed["faults"]:
             warnings.warn(f"{path}: stored as it is: {problem}", IncompleteWarning, stacklevel=2)
@@ -152,8 +155,11 @@ class Store:
         return [f"{problem}: {', '.join(revisions)}" for problem, revisions in damaged]
 
     def repack(
-        self, repo: str, *, level: str = "max", progress: Progress = False
+        self, repo: str, *, level: str = "max", bases: bool = False, progress: Progress = False
     ) -> tuple[int, int]:
-        """Stores a repository at another level; returns its bytes before and after."""
+        """Stores a repository at another level; returns its bytes before and after.
+
+        bases: leaves tensors at their level, and stores those of later revisions as differences.
+        """
         with _callback(progress, "repack") as callback:
-            return self._store.repack(repo, level, callback)
+            return self._store.repack(repo, level, bases, callback)

@@ -64,7 +64,7 @@ impl Store {
         self.0.address()
     }
 
-    #[pyo3(signature = (source, repo, branch, message, parent, delete, level, callback))]
+    #[pyo3(signature = (source, repo, branch, message, parent, delete, level, bases, callback))]
     #[allow(clippy::too_many_arguments)]
     fn push<'py>(
         &self,
@@ -76,6 +76,7 @@ impl Store {
         parent: Option<&str>,
         delete: bool,
         level: &str,
+        bases: bool,
         callback: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyDict>> {
         let (repo, level) = (parse(repo)?.repo, parse_level(level)?);
@@ -86,6 +87,7 @@ impl Store {
                 .parent(parent)
                 .delete(delete)
                 .level(level)
+                .differences(bases)
                 .progress(watch);
             self.0.push(&source, &repo, &options)
         };
@@ -213,17 +215,20 @@ impl Store {
         Ok((done.bytes, damaged.collect()))
     }
 
-    /// Stores a repository at another level; returns the bytes before and after.
+    /// Stores a repository at another level, or its later revisions as differences; returns the bytes before and after.
     fn repack(
         &self,
         py: Python<'_>,
         repo: &str,
         level: &str,
+        bases: bool,
         callback: Option<Py<PyAny>>,
     ) -> PyResult<(u64, u64)> {
         let (repo, level) = (parse(repo)?.repo, parse_level(level)?);
-        let work =
-            |watch: &crate::work::Watch| self.0.repack(&repo.namespace, Some(&repo), level, watch);
+        let work = |watch: &crate::work::Watch| match bases {
+            true => self.0.rebase(&repo.namespace, Some(&repo), level, watch),
+            false => self.0.repack(&repo.namespace, Some(&repo), level, watch),
+        };
         let done = watched_by(py, callback.as_ref(), work, raised)?;
         Ok((done.before, done.after))
     }

@@ -63,7 +63,12 @@ def test_bases_are_named(tmp_path):
         assert np.array_equal(at1w.load_tensor(new, "frozen", bases=bases), model(1)["frozen"])
         with at1w.safe_open(new, "np", bases=bases) as file:
             assert np.array_equal(file.get_slice("w")[1:3], model(1)["w"][1:3])
+        assert equal(at1w.load(new, bases=bases), model(1))
+        part = dict(at1w.stream(new, names=["w"], slices={"w": np.s_[2:4]}, bases=bases))
+        assert np.array_equal(part["w"], model(1)["w"][2:4])
         at1w.verify(new, bases=bases)
+    with pytest.raises(FileNotFoundError, match="step0.at1w.*bases="):
+        at1w.load(new)
     at1w.unpack(new, away / "new.safetensors", bases=tmp_path)
 
 

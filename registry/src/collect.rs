@@ -20,7 +20,7 @@ use crate::log;
 use crate::mark::{Broken, Marked, Part, survey};
 use crate::meter::past;
 use crate::prove::{Proof, pack_lens};
-use crate::recipe::Location;
+use crate::recipe::{Form, Location, Moved, Moves};
 use crate::relocate::relocate;
 use crate::stats::write_summary;
 use crate::store::Store;
@@ -271,7 +271,7 @@ impl Run<'_> {
     /// Copies what is in use out of packs of which less than half is; the rest of them is collected
     /// later.
     fn rewrite(&self, listed: &[Meta]) -> Result<u64> {
-        let mut moves = HashMap::new();
+        let mut moves = Moves::new();
         let mut new = Vec::new();
         let mut rewritten = 0;
         let known = self.store.runs.load(&self.store.objects, self.namespace)?;
@@ -323,10 +323,8 @@ impl Run<'_> {
                 }
                 let location = Location { pack: id.clone(), offset, len: place.len };
                 offset += place.len;
-                let stored = known.get(place).copied();
-                let model_len = self.model_len(place, stored)?;
-                moves.insert(place.clone(), (location.clone(), model_len));
-                if let Some(stored) = stored {
+                moves.insert(place.clone(), Moved { location: location.clone(), form: Form::Same });
+                if let Some(&stored) = known.get(place) {
                     new.push(Stored { location, ..stored.clone() });
                 }
             }
@@ -337,22 +335,14 @@ impl Run<'_> {
             lease.check(self.namespace)?;
             relocate(self.store, self.namespace, &moves, lease)?;
         }
+        for ground in new.iter_mut().filter_map(|stored| stored.ground.as_mut()) {
+            if let Some(moved) = ground.moved(&moves) {
+                *ground = moved;
+            }
+        }
         index::write(&self.store.objects, self.namespace, new)?;
         drop(lease);
         Ok(rewritten)
-    }
-
-    /// Returns the length of the model of a stored tensor; 0 for a file that is stored as it is.
-    fn model_len(&self, place: &Location, stored: Option<&Stored>) -> Result<u32> {
-        if let Some(stored) = stored {
-            return Ok(stored.model_len);
-        }
-        for (_, recipe) in self.marked.recipes.values().filter(|(_, r)| r.packed.is_some()) {
-            if let Some(segment) = recipe.locations().position(|location| location == *place) {
-                return recipe.model_len(segment);
-            }
-        }
-        Ok(0)
     }
 
     /// Merges the runs of the index into one, without what lies in packs that are gone.
@@ -363,11 +353,12 @@ impl Run<'_> {
         let packs: HashSet<_> = packs.iter().map(|meta| keys::last_part(&meta.key)).collect();
         let runs = self.store.runs.load(objects, self.namespace)?;
         let all = || runs.iter().flat_map(|run| run.iter());
-        let gone = all().filter(|stored| !packs.contains(&*stored.location.pack)).count();
+        let is_there = |place: &Location| packs.contains(&*place.pack);
+        let gone = all().filter(|stored| !stored.all(is_there)).count();
         if listed.len() < MANY_RUNS && gone == 0 {
             return Ok(());
         }
-        let kept = all().filter(|stored| packs.contains(&*stored.location.pack)).cloned().collect();
+        let kept = all().filter(|stored| stored.all(is_there)).cloned().collect();
         index::write(objects, self.namespace, kept)?;
         let merged: Vec<_> = listed.into_iter().map(|meta| meta.key).collect();
         Ok(objects.delete(&merged)?)

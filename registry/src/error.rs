@@ -180,10 +180,13 @@ impl Error {
     }
 }
 
-/// Whether an error is about stored bytes, and not about reaching them.
+/// Whether an error is about stored bytes, and not about reaching them. A store has the bases of
+/// all that it stores.
 pub(crate) fn is_damage(error: &at1w_container::Error) -> bool {
+    use at1w_container::Error as Packing;
     match error.innermost() {
-        at1w_container::Error::Read { cause, .. } => is_loss(cause),
+        Packing::Read { cause, .. } => is_loss(cause),
+        Packing::NoBase(_) | Packing::DeepBase { .. } => true,
         error => error.is_integrity(),
     }
 }

@@ -11,13 +11,19 @@ use at1w_remote::Objects;
 
 use crate::error::Result;
 use crate::keys;
-use crate::recipe::Location;
+use crate::recipe::{Facts, Ground, Location};
 
-/// The first bytes of a run.
+/// The first bytes of a run, and of one of tensors that have bases: programs that know of none take
+/// it for a damaged one.
 const MAGIC: [u8; 8] = *b"at1wrun1";
+const MAGIC_WITH_BASES: [u8; 8] = *b"at1wrun2";
 
 /// The length of an entry: key, samples, pack, length of the model, offset, length.
 const ENTRY_LEN: usize = 64;
+
+/// What an entry with a base has more: SHA-256, content digest and file of the base, its pack and
+/// the length of its model, offset, length, and whether it is rounded, in eight bytes.
+const BASE_LEN: usize = 128;
 
 /// The length of a row of the table of packs: id, level, encoder.
 const PACK_LEN: usize = 48;
@@ -29,6 +35,12 @@ pub(crate) struct TensorKey([u8; 32]);
 impl TensorKey {
     pub(crate) fn of(tensor: &TensorInfo, digest: Digest) -> Self {
         Self(Digest::of(&described(b"at1w tensor key", tensor, &digest.0)).0)
+    }
+
+    /// Returns the key of the base of a tensor; one that is `rounded` is F32.
+    pub(crate) fn of_base(tensor: &TensorInfo, rounded: bool, Digest(digest): Digest) -> Self {
+        let dtype = rounded.then_some("F32");
+        Self(Digest::of(&described_as(b"at1w tensor key", tensor, dtype, &digest)).0)
     }
 
     pub(crate) fn digest(self) -> Digest {
@@ -55,10 +67,15 @@ impl Samples {
 }
 
 fn described(tag: &[u8], tensor: &TensorInfo, content: &[u8]) -> Vec<u8> {
+    described_as(tag, tensor, None, content)
+}
+
+/// [`described`] for a tensor that has the shape of another, and maybe another dtype.
+fn described_as(tag: &[u8], tensor: &TensorInfo, dtype: Option<&str>, content: &[u8]) -> Vec<u8> {
     let mut bytes = tag.to_vec();
     bytes.push(0);
-    let name = tensor.dtype_name().as_bytes();
-    if tensor.dtype().is_none() {
+    let name = dtype.unwrap_or(tensor.dtype_name()).as_bytes();
+    if dtype.is_none() && tensor.dtype().is_none() {
         // An unknown dtype may have any bytes in its name, such as those of a shape.
         bytes.extend_from_slice(b"unknown");
         bytes.extend((name.len() as u64).to_le_bytes());
@@ -80,39 +97,66 @@ pub(crate) struct Stored {
     pub(crate) model_len: u32,
     pub(crate) level: String,
     pub(crate) encoder: String,
+    /// The base, if they are differences to one.
+    pub(crate) ground: Option<Ground>,
 }
 
 impl Stored {
+    /// Whether what is needed to read it satisfies a condition: its place, and that of its base.
+    pub(crate) fn all(&self, is: impl Fn(&Location) -> bool) -> bool {
+        is(&self.location) && self.ground.as_ref().is_none_or(|ground| is(&ground.location))
+    }
+
     pub(crate) fn len(&self) -> StoredLen {
         StoredLen { stored_len: self.location.len, model_len: self.model_len }
+    }
+
+    /// Returns the order in which stored bytes of a tensor are preferred: shorter ones first. Those
+    /// of length 0 come last, for they are of no tensor but an empty one.
+    pub(crate) fn rank(&self) -> (bool, u64) {
+        (self.location.len == 0, self.location.len)
     }
 }
 
 /// Returns the bytes of a run: a table of packs, entries sorted by key, and the SHA-256 of both.
-pub(crate) fn run(mut entries: Vec<Stored>) -> Vec<u8> {
+/// All entries have bases, or none has.
+fn run(mut entries: Vec<Stored>) -> Vec<u8> {
+    // Of those in one place the last one stays.
+    entries.reverse();
     entries.sort_by(|a, b| (a.key, &a.location).cmp(&(b.key, &b.location)));
     entries.dedup_by(|a, b| (a.key, &a.location) == (b.key, &b.location));
     let mut packs: HashMap<(&str, &str, &str), u32> = HashMap::new();
     let mut table = Vec::new();
     let mut rows = Vec::with_capacity(entries.len() * ENTRY_LEN);
+    let mut row_of = |pack, level, encoder| {
+        let next = packs.len() as u32;
+        *packs.entry((pack, level, encoder)).or_insert_with(|| {
+            table.extend(padded::<32>(pack));
+            table.extend(padded::<8>(level));
+            table.extend(padded::<8>(encoder));
+            next
+        })
+    };
     for entry in &entries {
         let Location { pack, offset, len } = &entry.location;
-        let next = packs.len() as u32;
-        let at = *packs.entry((pack, &entry.level, &entry.encoder)).or_insert_with(|| {
-            table.extend(padded::<32>(pack));
-            table.extend(padded::<8>(&entry.level));
-            table.extend(padded::<8>(&entry.encoder));
-            next
-        });
+        let at = row_of(pack, &entry.level, &entry.encoder);
         rows.extend(entry.key.0);
         rows.extend(entry.samples.0);
         rows.extend(at.to_le_bytes());
         rows.extend(entry.model_len.to_le_bytes());
         rows.extend(offset.to_le_bytes());
         rows.extend(len.to_le_bytes());
+        if let Some(Ground { location: Location { pack, offset, len }, facts }) = &entry.ground {
+            let Facts { model_len, sha256, content, file, rounded } = facts;
+            rows.extend([sha256, content, file].iter().flat_map(|digest| digest.0));
+            rows.extend(row_of(pack, "", "").to_le_bytes());
+            rows.extend(model_len.to_le_bytes());
+            rows.extend([*offset, *len, u64::from(*rounded)].iter().flat_map(|n| n.to_le_bytes()));
+        }
     }
     let counts = [packs.len() as u64, entries.len() as u64];
-    let mut bytes = MAGIC.to_vec();
+    let with_bases = entries.iter().any(|entry| entry.ground.is_some());
+    let mut bytes = if with_bases { MAGIC_WITH_BASES } else { MAGIC }.to_vec();
     bytes.extend(counts.iter().flat_map(|count| count.to_le_bytes()));
     bytes.extend(table);
     bytes.extend(rows);
@@ -134,7 +178,9 @@ fn parse(bytes: &[u8]) -> Option<Vec<Stored>> {
     if Digest::of(content).0 != digest {
         return None;
     }
-    let rest = content.strip_prefix(&MAGIC)?;
+    let with_bases = content.starts_with(&MAGIC_WITH_BASES);
+    let rest = content.strip_prefix(if with_bases { &MAGIC_WITH_BASES } else { &MAGIC })?;
+    let entry_len = if with_bases { ENTRY_LEN + BASE_LEN } else { ENTRY_LEN };
     let (counts, rest) = rest.split_at_checked(16)?;
     let number = |bytes: &[u8]| Some(u64::from_le_bytes(bytes.try_into().ok()?));
     let packs = usize::try_from(number(&counts[..8])?).ok()?;
@@ -148,20 +194,34 @@ fn parse(bytes: &[u8]) -> Option<Vec<Stored>> {
     if table.iter().any(|(pack, ..)| !keys::is_random(pack)) {
         return None;
     }
+    let short = |bytes: &[u8]| Some(u32::from_le_bytes(bytes.try_into().ok()?));
+    let base = |row: &[u8]| {
+        let digest = |at: usize| Some(Digest(row[32 * at..32 * at + 32].try_into().ok()?));
+        let (pack, ..) = table.get(short(&row[96..100])? as usize)?.clone();
+        let facts = Facts {
+            model_len: short(&row[100..104])?,
+            sha256: digest(0)?,
+            content: digest(1)?,
+            file: digest(2)?,
+            rounded: number(&row[120..128])? != 0,
+        };
+        let (offset, len) = (number(&row[104..112])?, number(&row[112..120])?);
+        Some(Ground { location: Location { pack, offset, len }, facts })
+    };
     let entry = |row: &[u8]| {
-        let pack = u32::from_le_bytes(row[40..44].try_into().ok()?);
-        let (pack, level, encoder) = table.get(pack as usize)?.clone();
+        let (pack, level, encoder) = table.get(short(&row[40..44])? as usize)?.clone();
         let location = Location { pack, offset: number(&row[48..56])?, len: number(&row[56..64])? };
         Some(Stored {
             key: TensorKey(row[..32].try_into().ok()?),
             samples: Samples(row[32..40].try_into().ok()?),
             location,
-            model_len: u32::from_le_bytes(row[44..48].try_into().ok()?),
+            model_len: short(&row[44..48])?,
             level,
             encoder,
+            ground: if with_bases { Some(base(&row[ENTRY_LEN..])?) } else { None },
         })
     };
-    let entries: Vec<_> = rows.chunks_exact(ENTRY_LEN).map(entry).collect::<Option<_>>()?;
+    let entries: Vec<_> = rows.chunks_exact(entry_len).map(entry).collect::<Option<_>>()?;
     entries.is_sorted_by_key(|stored: &Stored| stored.key).then_some(entries)
 }
 
@@ -208,18 +268,26 @@ impl Runs {
     }
 }
 
-/// Returns a run of new entries, to be written; `None` where there are none.
-pub(crate) fn object(namespace: &str, entries: Vec<Stored>) -> Option<(String, Vec<u8>)> {
-    let key = || format!("{}/{}", keys::index(namespace), keys::next(None));
-    (!entries.is_empty()).then(|| (key(), run(entries)))
+/// Returns the runs of new entries, to be written: of those that have bases, and of the others.
+pub(crate) fn new_runs(namespace: &str, entries: Vec<Stored>) -> Vec<(String, Vec<u8>)> {
+    let (based, alone): (Vec<_>, Vec<_>) =
+        entries.into_iter().partition(|entry| entry.ground.is_some());
+    let mut last: Option<String> = None;
+    let runs = [alone, based].into_iter().filter(|entries| !entries.is_empty());
+    let runs = runs.map(|entries| {
+        let name = keys::next(last.as_deref());
+        let key = format!("{}/{name}", keys::index(namespace));
+        last = Some(name);
+        (key, run(entries))
+    });
+    runs.collect()
 }
 
-/// Writes a run of new entries.
+/// Writes the runs of new entries.
 pub(crate) fn write(objects: &Objects, namespace: &str, entries: Vec<Stored>) -> Result<()> {
-    match object(namespace, entries) {
-        Some((key, bytes)) => Ok(objects.put(&key, bytes)?),
-        None => Ok(()),
-    }
+    new_runs(namespace, entries)
+        .iter()
+        .try_for_each(|(key, bytes)| Ok(objects.put(key, bytes.clone())?))
 }
 
 /// The tensors that a push may rely on.
@@ -230,12 +298,27 @@ pub(crate) struct Index {
 }
 
 impl Index {
+    /// Adds stored bytes of a tensor, of which the shortest are kept.
     pub(crate) fn insert(&mut self, stored: Stored) {
-        self.samples.insert(stored.samples);
-        self.tensors.entry(stored.key).or_insert(stored);
+        match self.tensors.get(&stored.key) {
+            // What comes later knows better where its base is.
+            Some(known) if known.location != stored.location && known.rank() <= stored.rank() => {}
+            _ => self.replace(stored),
+        }
     }
 
-    /// Forgets the stored bytes of a tensor, which turned out to be damaged.
+    /// Takes stored bytes of a tensor in place of those that it has.
+    pub(crate) fn replace(&mut self, stored: Stored) {
+        self.samples.insert(stored.samples);
+        self.tensors.insert(stored.key, stored);
+    }
+
+    /// Forgets stored bytes that turned out to be damaged; returns them.
+    pub(crate) fn remove_all(&mut self, is: impl Fn(&Stored) -> bool) -> Vec<Stored> {
+        self.tensors.extract_if(|_, stored| is(stored)).map(|(_, stored)| stored).collect()
+    }
+
+    /// Forgets the stored bytes of a tensor.
     pub(crate) fn remove(&mut self, key: TensorKey) -> Option<Stored> {
         self.tensors.remove(&key)
     }
@@ -261,6 +344,7 @@ mod tests {
             model_len: 3,
             level: "default".into(),
             encoder: "0.1.0".into(),
+            ground: None,
         }
     }
 
@@ -276,6 +360,13 @@ mod tests {
             assert_eq!(parse(&flipped), None);
             assert_eq!(parse(&bytes[..at]), None);
         }
+        let based = |n: u8| {
+            let [sha256, content, file] = [4, 5, 6].map(|n| Digest([n; 32]));
+            let facts = Facts { model_len: 9, sha256, content, file, rounded: n == 1 };
+            let location = Location { pack: other.clone(), offset: 3, len: u64::from(n) };
+            Stored { ground: Some(Ground { location, facts }), ..stored(n, id) }
+        };
+        assert_eq!(parse(&run(vec![based(2), based(1)])).unwrap(), [based(1), based(2)]);
         // No key is made of what is no name of a pack.
         assert_eq!(parse(&run(vec![stored(1, "../../store.json")])), None);
     }

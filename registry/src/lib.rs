@@ -5,6 +5,7 @@
 //! Nothing is ever overwritten: objects are made under names that are used once, and the collector
 //! ([`Store::collect`]) deletes what nothing names any more. `docs/REGISTRY.md` has the layout.
 
+mod bases;
 mod change;
 mod check;
 mod checkpoint;
@@ -15,6 +16,7 @@ mod entry;
 mod error;
 pub mod exchange;
 mod fence;
+mod grounds;
 mod hexadecimal;
 mod history;
 mod index;
@@ -33,6 +35,7 @@ mod propose;
 mod prove;
 mod pull;
 mod push;
+mod rebase;
 mod recall;
 mod recipe;
 mod record;

@@ -108,10 +108,6 @@ impl Store {
     /// # Errors
     /// [`Error::Damaged`], and those of the store.
     pub fn original(&self, namespace: &str, file: &File) -> Result<Original> {
-        let (source, options) = self.stored(namespace, file)?;
-        match source.is_packed() {
-            true => Ok(Original::Packed(Box::new(Reader::new(Box::new(source), &options)?))),
-            false => Ok(Original::plain(Box::new(source))),
-        }
+        Original::open(self, namespace, &self.recipe(namespace, file)?)
     }
 }

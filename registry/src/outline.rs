@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::io::{Read, Write};
 
 use at1w_container::{
-    Digest, Level, PackOptions, Place, Progress, ReadAt, StoredLen, Summary, TensorInfo,
+    Digest, Level, PackOptions, PartBase, Place, Progress, ReadAt, StoredLen, Summary, TensorInfo,
     TensorStore, pack_parts, tensor_digests,
 };
 use serde::{Deserialize, Serialize};
@@ -74,9 +74,10 @@ impl TensorStore for Known<'_> {
         !self.0.is_empty()
     }
 
-    fn find(&self, tensor: &TensorInfo, digest: Digest) -> Option<StoredLen> {
+    /// Finds bytes that may be differences: the store sees to their bases.
+    fn find(&self, tensor: &TensorInfo, digest: Digest) -> Option<(StoredLen, Option<PartBase>)> {
         let &(stored_len, model_len) = self.0.get(&TensorKey::of(tensor, digest).digest())?;
-        Some(StoredLen { stored_len, model_len })
+        Some((StoredLen { stored_len, model_len }, None))
     }
 }
 
@@ -123,12 +124,15 @@ impl Store {
         let packs = pack_lens(self, namespace)?;
         let runs = self.runs.load(&self.objects, namespace)?;
         let usable = |stored: &&Stored| {
-            let location = &stored.location;
-            packs.contains_key(&location.pack) && doubts.spare_place(namespace, location)
+            stored.all(|place| {
+                packs.contains_key(&place.pack) && doubts.spare_place(namespace, place)
+            })
         };
         let find = |key: &Digest| {
             let key = TensorKey::from_digest(*key);
-            let stored = runs.iter().flat_map(|run| run.find(key)).find(usable)?;
+            // As a push chooses.
+            let stored = runs.iter().flat_map(|run| run.find(key)).filter(usable);
+            let stored = stored.min_by_key(|stored| stored.rank())?;
             Some((stored.location.len, stored.model_len))
         };
         Ok(keys.iter().map(find).collect())

@@ -11,7 +11,7 @@ use crate::error::{Error, Result, is_damage, is_loss};
 use crate::index::TensorKey;
 use crate::keys;
 use crate::mark::Marked;
-use crate::recipe::{Location, Recipe};
+use crate::recipe::{Facts, Ground, Location, Recipe};
 use crate::store::Store;
 use crate::stored_file::StoredFile;
 
@@ -26,6 +26,8 @@ pub(crate) struct Proof {
     pub(crate) bad: Vec<Bad>,
     /// The number of stored bytes that were read.
     pub(crate) bytes: u64,
+    /// The places of differences that could not be proven because their base is damaged.
+    unproven: HashSet<Location>,
 }
 
 /// A damaged place of a recipe, or a damaged recipe.
@@ -120,34 +122,52 @@ impl Proof {
             Err(error) => return Err(error),
         };
         let claims = claims(recipe, reader.as_ref());
-        let mut todo = Vec::new();
-        for claim in &claims {
-            let Claim { location, content, .. } = claim;
-            let known = self.places.get(location).is_some_and(|place| place.contains_key(content));
-            if known || !wanted(location) {
+        // Bases first: where one is damaged, its versions prove nothing.
+        let (bases, own): (Vec<_>, Vec<_>) = claims.iter().partition(|claim| claim.of_base);
+        for part in [bases, own] {
+            let mut todo = Vec::new();
+            for claim in part {
+                let Claim { location, content, .. } = claim;
+                let known =
+                    self.places.get(location).is_some_and(|place| place.contains_key(content));
+                if known || !wanted(location) {
+                    continue;
+                }
+                match unreachable(location, lens) {
+                    None if self.lacks_base(recipe, claim) => {
+                        self.unproven.insert(location.clone());
+                    }
+                    None => todo.push(claim),
+                    problem => self.record(claim, problem),
+                }
+            }
+            self.bytes += todo.iter().map(|claim| claim.location.len).sum::<u64>();
+            if reader.is_none() && !todo.is_empty() {
+                let problem = refuted(store, namespace, recipe, progress)?;
+                todo.iter().for_each(|claim| self.record(claim, problem.clone()));
                 continue;
             }
-            match unreachable(location, lens) {
-                None => todo.push(claim),
-                problem => self.record(claim, problem),
-            }
-        }
-        self.bytes += todo.iter().map(|claim| claim.location.len).sum::<u64>();
-        if reader.is_none() && !todo.is_empty() {
-            let problem = refuted(store, namespace, recipe, progress)?;
-            todo.iter().for_each(|claim| self.record(claim, problem.clone()));
-        } else {
-            let verify = |claim: &&Claim<'_>| match &claim.tensor {
-                Some(tensor) => match tensor.verify(progress) {
-                    Err(error) if is_damage(&error) => Ok(Some(error.to_string())),
-                    proven => proven.map(|()| None),
-                },
-                None => Ok(None),
+            let verify = |claim: &&Claim<'_>| match claim.verify(progress) {
+                Err(error) if is_damage(&error) => Ok(Some(error)),
+                proven => proven.map(|()| None),
             };
             let proven: Vec<_> = todo.par_iter().map(verify).collect::<Result<_, Packing>>()?;
-            todo.iter().zip(proven).for_each(|(claim, problem)| self.record(claim, problem));
+            for (claim, error) in todo.into_iter().zip(proven) {
+                let problem = error.as_ref().map(ToString::to_string);
+                // A version whose base is damaged may be good itself.
+                let about_base = error.is_some_and(|error| error.is_of_base()) && !claim.of_base;
+                let base = |base: &&Claim<'_>| base.of_base && base.segment == claim.segment;
+                match claims.iter().find(base).filter(|_| about_base) {
+                    Some(base) if !self.is_good(&base.location) => {
+                        self.unproven.insert(claim.location.clone());
+                        self.record(base, problem);
+                    }
+                    _ => self.record(claim, problem),
+                }
+            }
         }
-        for (segment, Claim { location, content, tensor }) in claims.iter().enumerate() {
+        for (segment, claim) in claims.iter().enumerate() {
+            let Claim { location, content, tensor, .. } = claim;
             let outcome = self.places.get(location).and_then(|place| place.get(content));
             let Some(Some(problem)) = outcome else { continue };
             let tensor = tensor.as_ref().map(|tensor| tensor.name().to_owned());
@@ -157,6 +177,14 @@ impl Proof {
         Ok(())
     }
 
+    /// Whether the base of a tensor is damaged.
+    fn lacks_base(&self, recipe: &Recipe, claim: &Claim<'_>) -> bool {
+        let ground = recipe.ground(claim.segment).filter(|_| !claim.of_base);
+        ground.is_some_and(|ground| {
+            self.places.contains_key(&ground.location) && !self.is_good(&ground.location)
+        })
+    }
+
     fn record(&mut self, claim: &Claim<'_>, problem: Option<String>) {
         self.places.entry(claim.location.clone()).or_default().insert(claim.content, problem);
     }
@@ -164,6 +192,11 @@ impl Proof {
     /// Whether the bytes of a place are proven: one that they were not is about the recipe then.
     pub(crate) fn is_good(&self, location: &Location) -> bool {
         self.places.get(location).is_some_and(|place| place.values().any(Option::is_none))
+    }
+
+    /// Returns the number of places that could not be proven because a base is damaged.
+    pub(crate) fn unproven(&self) -> u64 {
+        self.unproven.iter().filter(|location| !self.places.contains_key(location)).count() as u64
     }
 
     /// Returns the places that are proven.
@@ -184,11 +217,24 @@ struct Claim<'a> {
     /// The key of the tensor, or the SHA-256 of the file.
     content: Digest,
     tensor: Option<Tensor<'a>>,
+    /// The segment, and whether the place is that of its base.
+    segment: usize,
+    of_base: bool,
+}
+
+impl Claim<'_> {
+    fn verify(&self, progress: &dyn Progress) -> Result<(), Packing> {
+        match &self.tensor {
+            Some(tensor) if self.of_base => tensor.verify_base(&()),
+            Some(tensor) => tensor.verify(progress),
+            None => Ok(()),
+        }
+    }
 }
 
 fn claims<'a>(recipe: &Recipe, reader: Option<&'a Reader>) -> Vec<Claim<'a>> {
     let tensors: Vec<_> = reader.into_iter().flat_map(Reader::tensors).collect();
-    let claim = |(segment, location)| {
+    let own = |(segment, location)| {
         let at = recipe.packed.as_ref().map(|packed| packed.tensors[segment] as usize);
         let (content, tensor) = match (at, reader) {
             (Some(at), Some(reader)) => {
@@ -198,9 +244,17 @@ fn claims<'a>(recipe: &Recipe, reader: Option<&'a Reader>) -> Vec<Claim<'a>> {
             }
             _ => (recipe.sha256, None),
         };
-        Claim { location, content, tensor }
+        Claim { location, content, tensor, segment, of_base: false }
     };
-    recipe.locations().enumerate().map(claim).collect()
+    let base = |(segment, ground): (usize, Ground)| {
+        let at = recipe.packed.as_ref().map(|packed| packed.tensors[segment] as usize);
+        let (info, tensor) = (&reader?.header().tensors()[at?], Some(tensors[at?]));
+        let Ground { location, facts: Facts { rounded, sha256, .. } } = ground;
+        let content = TensorKey::of_base(info, rounded, sha256).digest();
+        Some(Claim { location, content, tensor, segment, of_base: true })
+    };
+    let own = recipe.own_locations().enumerate().map(own);
+    own.chain(recipe.grounds().filter_map(base)).collect()
 }
 
 /// Opens a recipe, and checks that its parts fit; `None` for a file that is stored as it is.

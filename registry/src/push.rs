@@ -3,11 +3,13 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::fmt;
+use std::fs;
 use std::path::Path;
 use std::time::SystemTime;
 
 use at1w_container::{Digest, Level, Progress};
 
+use crate::bases::{CARD, CARD_LEN};
 use crate::entry::{Action, Commit, Entry, Proposal, Ref, State};
 use crate::error::{Error, Result};
 use crate::keys;
@@ -19,7 +21,7 @@ use crate::refs::{check_no_commit, check_room};
 use crate::stage::Stage;
 use crate::store::Store;
 use crate::tree::{File, Tree};
-use crate::walk::{Source, walk};
+use crate::walk::{Source, SourceFile, walk};
 
 /// How files are pushed.
 #[derive(Clone, Copy)]
@@ -41,6 +43,9 @@ pub struct PushOptions<'a> {
     pub delete: bool,
     /// How hard to look for a small encoding.
     pub level: Level,
+    /// Whether [`Store::push`] stores new tensors as differences to those of the revision before,
+    /// or of models that the card names as its base, where that takes less.
+    pub differences: bool,
     /// The key of the request: where the last entry has the same, nothing is done again.
     pub request: Option<&'a str>,
     /// Whether the repository is private from then on; `None` leaves it as it is.
@@ -80,6 +85,7 @@ impl Default for PushOptions<'_> {
             expected: Expected::Any,
             delete: false,
             level: Level::default(),
+            differences: true,
             request: None,
             private: None,
             proposal: None,
@@ -148,6 +154,12 @@ impl<'a> PushOptions<'a> {
     #[must_use]
     pub fn level(self, level: Level) -> Self {
         Self { level, ..self }
+    }
+
+    /// Sets whether new tensors are stored as differences where that takes less.
+    #[must_use]
+    pub fn differences(self, differences: bool) -> Self {
+        Self { differences, ..self }
     }
 
     /// Sets the key of the request.
@@ -365,11 +377,31 @@ impl Store {
         // The files of an older revision may be collected by now; those of the head are not.
         let nothing = Tree::default();
         let before = if options.parent.is_none() { &base.1 } else { &nothing };
+        if options.differences {
+            let private = head.as_ref().is_some_and(|head| head.entry.private);
+            let private = options.private.unwrap_or(private);
+            stage.take_bases(self.bases_by_card((repo, private), &files, before)?);
+        }
         let files = stage.add_all(&files, before)?;
         let (branch, removed) = (options.branch, Vec::new());
         let changes = Changes { repo, branch, base, files, removed, delete: options.delete };
         let pushed = self.finish(head, changes, &lease, stage, options)?;
         Ok(Pushed { left_out, ..pushed })
+    }
+
+    /// Returns the revisions of the namespace that the card of a model names as its base.
+    fn bases_by_card(
+        &self,
+        (repo, private): (&RepoName, bool),
+        files: &[SourceFile],
+        before: &Tree,
+    ) -> Result<Vec<Tree>> {
+        let card = match (files.iter().find(|file| file.path == CARD), before.files.get(CARD)) {
+            (Some(file), _) if file.len <= CARD_LEN => fs::read(&file.full).unwrap_or_default(),
+            (None, Some(file)) if file.size <= CARD_LEN => self.read_card(&repo.namespace, file),
+            _ => Vec::new(),
+        };
+        self.base_trees(&repo.namespace, (&repo.to_string(), private), &card)
     }
 
     /// Commits changes whose files are stored.

@@ -7,20 +7,19 @@ use at1w_container::Digest;
 use at1w_remote::Meta;
 
 use crate::error::Result;
+use crate::index::{self, Stored};
 use crate::keys;
 use crate::lease::Lease;
 use crate::meter::past;
-use crate::recipe::{Location, Recipe};
+use crate::recipe::{Moves, Recipe};
 use crate::store::Store;
-use crate::view::marks;
 
-/// Writes new recipes for all files that have bytes in one of `moves`, and lifts the marks of those
-/// places; returns the number of recipes. Each place is named with the new one, and the length of
-/// the model of its tensor.
+/// Writes new recipes for all files that have bytes in one of `moves`; returns the number of
+/// recipes. Places that are damaged keep their marks: the index may name them still.
 pub(crate) fn relocate(
     store: &Store,
     namespace: &str,
-    moves: &HashMap<Location, (Location, u32)>,
+    moves: &Moves,
     lease: &Lease,
 ) -> Result<u64> {
     if moves.is_empty() {
@@ -28,21 +27,14 @@ pub(crate) fn relocate(
     }
     let (mut written, mut superseded) = (Vec::new(), Vec::new());
     for (name, recipe) in newest_recipes(store, namespace)?.into_values() {
-        let changes: Vec<_> = recipe
-            .locations()
-            .enumerate()
-            .filter_map(|(segment, location)| {
-                let (to, model_len) = moves.get(&location)?;
-                Some((segment, to.clone(), *model_len))
-            })
-            .collect();
-        if changes.is_empty() {
-            continue;
-        }
-        let mut moved = recipe.moved(&changes)?;
+        let Some(mut moved) = recipe.moved(moves)? else { continue };
         for pack in moved.packs.iter_mut().filter(|pack| pack.len == 0) {
             let meta = store.objects.head(&keys::pack(namespace, &pack.id))?;
             pack.len = meta.map_or(0, |meta| meta.len);
+        }
+        // It takes the place of a good one.
+        if moved.packed.is_some() {
+            store.reader(namespace, &moved)?;
         }
         let folder = keys::recipes(namespace, recipe.sha256);
         let key = format!("{folder}/{}", keys::next_at(lease.now(), Some(&name)));
@@ -57,10 +49,14 @@ pub(crate) fn relocate(
     }
     // Trees that name the old ones find the newer ones.
     past::delete(&store.objects, namespace, &superseded)?;
-    let marks = marks(&store.objects, namespace)?;
-    let lifted = marks.into_iter().filter(|(location, _)| moves.contains_key(location));
-    let lifted: Vec<_> = lifted.flat_map(|(_, keys)| keys).collect();
-    store.objects.delete(&lifted)?;
+    // Differences are found with their bases where these are by now.
+    let mut found = Vec::new();
+    for stored in store.runs.load(&store.objects, namespace)?.iter().flat_map(|run| run.iter()) {
+        if let Some(ground) = stored.ground.as_ref().and_then(|ground| ground.moved(moves)) {
+            found.push(Stored { ground: Some(ground), ..stored.clone() });
+        }
+    }
+    index::write(&store.objects, namespace, found)?;
     Ok(written.len() as u64)
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use at1w_container::{Level, Progress};
 
+use crate::bases::Bases;
 use crate::error::Result;
 use crate::index::Stored;
 use crate::lease::Lease;
@@ -53,16 +54,24 @@ impl Store {
         let mut wanted: Vec<_> = wanted.into_iter().collect();
         wanted.sort_by_key(|digest| digest.0);
         let name = level.name();
-        let accept = |stored: &Stored| stored.level == name && stored.encoder == ENCODER;
+        // Differences stay: at any level they take less than what stands alone.
+        let accept = |stored: &Stored| {
+            stored.ground.is_some() || stored.level == name && stored.encoder == ENCODER
+        };
         let mut stage = Stage::new(self, namespace, &lease, level, &accept, progress)?;
         for sha256 in wanted {
             let Some((_, recipe)) = marked.recipes.get(&sha256) else { continue };
             if recipe.packed.is_none() {
                 continue;
             }
+            let kept = stage.add_packed(
+                &Original::open(self, namespace, recipe)?,
+                Bases::default(),
+                &HashSet::new(),
+            )?;
+            let Some(after) = stage.recipe_of(kept.sha256).cloned() else { continue };
+            stage.leave(recipe, &after)?;
             let before: HashSet<_> = recipe.locations().collect();
-            let kept = stage.add_packed(&Original::open(self, namespace, recipe)?)?;
-            let Some(after) = stage.recipe_of(kept.sha256) else { continue };
             let after: HashSet<_> = after.locations().collect();
             done.files += 1;
             done.before += before.difference(&after).map(|place| place.len).sum::<u64>();

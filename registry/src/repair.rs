@@ -1,6 +1,6 @@
 //! Repairing: what is missing or damaged is taken from a replica, by digest.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
 use at1w_container::{Digest, Progress};
@@ -13,7 +13,7 @@ use crate::log::read_each;
 use crate::mark::{Marked, survey};
 use crate::packs::Packs;
 use crate::prove::Proof;
-use crate::recipe::{Location, Recipe};
+use crate::recipe::{Form, Moved, Moves, Recipe};
 use crate::relocate::relocate;
 use crate::replica::Replica;
 use crate::scrub::ScrubOptions;
@@ -55,8 +55,30 @@ impl Store {
             }
         }
         done.copied += self.mend_meter(replica, &mut done.left)?;
+        let left = done.left.len();
+        // Once a base is good again, what is stored as differences to it can be proven as well.
+        loop {
+            let repaired = done.repaired;
+            done.left.truncate(left);
+            let unproven = self.repair_once(replica, &lease, &mut done, progress)?;
+            if unproven == 0 || done.repaired == repaired {
+                return Ok(done);
+            }
+        }
+    }
+
+    /// Repairs the files in which a scrub finds damage; returns the number of places that it could
+    /// not prove.
+    fn repair_once(
+        &self,
+        replica: &Store,
+        lease: &Lease,
+        done: &mut Repaired,
+        progress: &dyn Progress,
+    ) -> Result<u64> {
         // What is damaged gets its mark, so that nobody relies on it while it is.
         let scrubbed = self.scrub(&ScrubOptions::new().progress(progress))?;
+        let unproven = scrubbed.unproven;
         let damaged: HashSet<_> = scrubbed
             .damaged
             .into_iter()
@@ -72,10 +94,10 @@ impl Store {
                 .collect();
             if !damaged.is_empty() {
                 let replica = Replica::open(replica, &namespace)?;
-                self.repair_files(&replica, &lease, marked, &damaged, &mut done, progress)?;
+                self.repair_files(&replica, lease, marked, &damaged, done, progress)?;
             }
         }
-        Ok(done)
+        Ok(unproven)
     }
 
     /// Repairs the recipes of files of a namespace, and the places that they name.
@@ -111,7 +133,7 @@ impl Store {
         if !wrong.is_empty() {
             proof = prove(&marked)?;
         }
-        let (mut moves, mut new) = (HashMap::<Location, _>::new(), Vec::new());
+        let (mut moves, mut new) = (Moves::new(), Vec::new());
         let mut packs = Packs::new(&self.objects, namespace);
         for bad in &proof.bad {
             let (key, recipe) = &marked.recipes[&bad.file];
@@ -128,10 +150,16 @@ impl Store {
                 done.left.push(format!("{pack} of {}: {}", bad.file, bad.problem));
                 continue;
             };
-            let model_len = copy.stored.as_ref().map_or(0, |stored| stored.model_len);
             let to = copy.location;
-            new.extend(copy.stored.map(|stored| Stored { location: to.clone(), ..stored }));
-            moves.insert(location.clone(), (to, model_len));
+            let mut form = Form::Same;
+            if let (Some(stored), Some(digest)) = (copy.stored, recipe.digest(segment)?) {
+                // Differences are to the base that is here.
+                let ground = stored.ground.and_then(|_| recipe.ground(segment));
+                let model_len = stored.model_len;
+                form = Form::Tensor { digest, model_len, base: ground.clone() };
+                new.push(Stored { location: to.clone(), ground, ..stored });
+            }
+            moves.insert(location.clone(), Moved { location: to, form });
         }
         packs.finish()?;
         lease.check(namespace)?;

@@ -13,7 +13,7 @@ use crate::keys;
 use crate::original::Original;
 use crate::packs::{Packs, Spool};
 use crate::prove::{Lens, pack_lens};
-use crate::recipe::{Location, Recipe};
+use crate::recipe::{Form, Ground, Location, Moved, Recipe};
 use crate::store::Store;
 
 /// The number of bytes that are copied at a time.
@@ -81,22 +81,48 @@ impl<'a> Replica<'a> {
         progress: &dyn Progress,
     ) -> Result<Option<Stored>> {
         let reader = to.reader(self.namespace, recipe)?;
-        let tensor = recipe.packed.as_ref().and_then(|packed| packed.tensors.get(segment));
+        // One beyond the segments is a base.
+        let base = segment.checked_sub(recipe.segments.len());
+        let base = base.and_then(|at| recipe.grounds().nth(at));
+        let own = base.as_ref().map_or(segment, |(segment, _)| *segment);
+        let tensor = recipe.packed.as_ref().and_then(|packed| packed.tensors.get(own));
         let tensor = tensor.map_or(usize::MAX, |&tensor| tensor as usize);
         let Some(wanted) = reader.tensors().nth(tensor) else { return Ok(None) };
-        let key = TensorKey::of(&reader.header().tensors()[tensor], wanted.digest());
-        for stored in self.tensors.get(&key).into_iter().flatten() {
-            let location = &stored.location;
-            let Some(&len) = self.lens.get(&location.pack) else { continue };
+        let info = &reader.header().tensors()[tensor];
+        let key = match &base {
+            Some((_, Ground { facts, .. })) => {
+                TensorKey::of_base(info, facts.rounded, facts.sha256)
+            }
+            None => TensorKey::of(info, wanted.digest()),
+        };
+        // Differences to another base than the one that is here are of no use.
+        let ground = recipe.ground(segment);
+        let Some(digest) = recipe.digest(segment)? else { return Ok(None) };
+        let is_of_use = |stored: &&Stored| match (&stored.ground, &ground) {
+            (Some(theirs), Some(ours)) => theirs.is_like(ours),
+            (theirs, _) => theirs.is_none(),
+        };
+        for stored in self.tensors.get(&key).into_iter().flatten().filter(is_of_use) {
+            let Some(&len) = self.lens.get(&stored.location.pack) else { continue };
             // The file with this tensor from the replica is what is proven.
-            let moved = recipe.moved(&[(segment, location.clone(), stored.model_len)]);
-            let Ok(mut moved) = moved else { continue };
-            for pack in moved.packs.iter_mut().filter(|pack| pack.id == location.pack) {
-                pack.len = len;
+            let model_len = stored.model_len;
+            let form = Form::Tensor { digest, model_len, base: stored.ground.clone() };
+            let moved = Moved { location: stored.location.clone(), form };
+            let moved = recipe.moved(&[(recipe.location(segment), moved)].into());
+            let Ok(moved) = moved else { continue };
+            // It may lie where it lay here.
+            let mut moved = moved.unwrap_or_else(|| recipe.clone());
+            for pack in &mut moved.packs {
+                let len = if pack.id == stored.location.pack { Some(&len) } else { None };
+                pack.len = *len.or(self.lens.get(&pack.id)).unwrap_or(&pack.len);
             }
             let Ok(trial) = self.store.reader(self.namespace, &moved) else { continue };
             let Some(tensor) = trial.tensors().nth(tensor) else { continue };
-            match tensor.verify(progress) {
+            let proven = match &base {
+                Some(_) => tensor.verify_base(progress),
+                None => tensor.verify(progress),
+            };
+            match proven {
                 Ok(()) => return Ok(Some(stored.clone())),
                 Err(error) if is_damage(&error) => {}
                 Err(error) => return Err(error.into()),

@@ -167,6 +167,9 @@ pub struct Scrubbed {
     pub bytes: u64,
     /// The number of places that were proven.
     pub proven: u64,
+    /// The number of places of differences that could not be proven because their base is damaged.
+    #[serde(default)]
+    pub unproven: u64,
     /// What is damaged.
     pub damaged: Vec<Damage>,
     /// The number of marks that were lifted, since what they marked is good again.
@@ -339,6 +342,7 @@ impl Store {
             .sort_by(|a, b| (&a.pack, a.offset, &a.file).cmp(&(&b.pack, b.offset, &b.file)));
         done.bytes += proof.bytes;
         done.proven += proof.good().count() as u64;
+        done.unproven += proof.unproven();
         done.lifted += lifted.len() as u64;
         record.note(&proof, &lens, &mut written);
         record.complete = options.is_whole();

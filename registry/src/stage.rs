@@ -1,5 +1,6 @@
 //! Storing files: what is not there yet is written to packs, and each file gets a recipe.
 
+mod bases;
 mod outline;
 
 use std::collections::{HashMap, HashSet};
@@ -9,11 +10,12 @@ use std::mem;
 use std::time::SystemTime;
 
 use at1w_container::{
-    Digest, Error as Packing, Level, PackOptions, Parts, Place, Progress, ReadAt, StoredLen,
-    TensorInfo, TensorStore, pack_parts,
+    Digest, Error as Packing, Level, PackBase, PackOptions, PartBase, Parts, Place, Progress,
+    ReadAt, StoredLen, TensorInfo, TensorStore, pack_parts,
 };
 use sha2::{Digest as _, Sha256};
 
+use crate::bases::Bases;
 use crate::content::{blob, pointer};
 use crate::error::{Error, Result, is_damage};
 use crate::index::{Index, Samples, Stored, TensorKey};
@@ -22,7 +24,7 @@ use crate::lease::Lease;
 use crate::meter::past;
 use crate::original::Original;
 use crate::packs::Packs;
-use crate::recipe::{Location, Packed, Recipe};
+use crate::recipe::{Form, Ground, Location, Moved, Moves, Packed, Recipe};
 use crate::relocate::{forget_broken, relocate};
 use crate::store::Store;
 use crate::time::rfc3339;
@@ -68,10 +70,12 @@ pub(crate) struct Stage<'a> {
     known_before: HashMap<Digest, (String, Recipe)>,
     /// The packs that the commit relies on and that others wrote.
     relied: HashSet<String>,
+    /// The revisions whose tensors new ones may be stored as differences to.
+    base_trees: Option<Vec<tree::Tree>>,
     /// Damaged places by the tensor that should be there.
     damaged: HashMap<TensorKey, Vec<Location>>,
     /// Damaged places, and the good copies of what should be there.
-    pub(crate) healed: HashMap<Location, (Location, u32)>,
+    pub(crate) healed: Moves,
     /// The damaged places of files that are stored as they are.
     bad: HashMap<Digest, Vec<Location>>,
     /// The number of tensors of all files, and of those that were written.
@@ -80,16 +84,37 @@ pub(crate) struct Stage<'a> {
     pub(crate) faults: Vec<(String, String)>,
 }
 
-/// The tensors that packing need not encode.
-struct Known<'a>(&'a Index);
+/// The tensors that packing need not encode, and those that others may be differences to.
+struct Known<'a> {
+    index: &'a Index,
+    bases: &'a Bases,
+    /// The tensors that are stored as differences although they are there.
+    leaves: &'a HashSet<TensorKey>,
+}
 
 impl TensorStore for Known<'_> {
     fn may_have(&self, tensor: &TensorInfo, samples: &[u8]) -> bool {
-        self.0.may_have(Samples::of(tensor, samples))
+        self.index.may_have(Samples::of(tensor, samples))
     }
 
-    fn find(&self, tensor: &TensorInfo, digest: Digest) -> Option<StoredLen> {
-        self.0.get(TensorKey::of(tensor, digest)).map(Stored::len)
+    fn find(&self, tensor: &TensorInfo, digest: Digest) -> Option<(StoredLen, Option<PartBase>)> {
+        let stored = self.index.get(TensorKey::of(tensor, digest))?;
+        if stored.location.len == 0 && tensor.raw_len() > 0 {
+            return None;
+        }
+        Some((stored.len(), stored.ground.as_ref().map(Ground::part)))
+    }
+
+    fn may_leave(&self, tensor: &TensorInfo, digest: Digest) -> bool {
+        !self.leaves.is_empty() && self.leaves.contains(&TensorKey::of(tensor, digest))
+    }
+
+    fn bases(&self) -> &[PackBase] {
+        &self.bases.files
+    }
+
+    fn may_be_base(&self, file: usize, tensor: usize) -> bool {
+        self.bases.may_be_base(file, tensor)
     }
 }
 
@@ -108,15 +133,17 @@ impl<'a> Stage<'a> {
         let mut damaged: HashMap<_, Vec<_>> = HashMap::new();
         for run in store.runs.load(&store.objects, namespace)? {
             for stored in run.iter() {
-                if view.usable(namespace, &stored.location) {
+                if stored.all(|place| view.usable(namespace, place)) {
                     if accept(stored) {
                         index.insert(stored.clone());
                     }
-                } else if view.doubts.marks.contains_key(&stored.location) {
+                } else if !stored.all(|place| !view.doubts.marks.contains_key(place)) {
                     damaged.entry(stored.key).or_default().push(stored.location.clone());
                 }
             }
         }
+        // What is healed already stays marked until its pack is collected.
+        damaged.retain(|key, _| index.get(*key).is_none());
         Ok(Self {
             store,
             namespace,
@@ -135,7 +162,8 @@ impl<'a> Stage<'a> {
             known_before: HashMap::new(),
             relied: HashSet::new(),
             damaged,
-            healed: HashMap::new(),
+            healed: Moves::new(),
+            base_trees: None,
             bad: HashMap::new(),
             tensors: (0, 0),
             faults: Vec::new(),
@@ -145,6 +173,28 @@ impl<'a> Stage<'a> {
     /// Returns the recipe that will be written for a file; `None` where there is the same already.
     pub(crate) fn recipe_of(&self, sha256: Digest) -> Option<&Recipe> {
         self.recipes.get(&sha256).map(|(recipe, _)| recipe)
+    }
+
+    /// Has a tensor stored anew where it is found.
+    pub(crate) fn forget(&mut self, key: TensorKey) {
+        self.index.remove(key);
+    }
+
+    /// Has whatever has the old bytes of tensors of a file that were stored anew take the new ones.
+    /// Of equal tensors, one recipe may share the bytes where another does not.
+    pub(crate) fn leave(&mut self, before: &Recipe, after: &Recipe) -> Result<()> {
+        let (Some(was), Some(now)) = (&before.packed, &after.packed) else { return Ok(()) };
+        let (lens, digests) = (after.model_lens()?, after.digests()?);
+        for (segment, tensor) in was.tensors.iter().enumerate() {
+            let Ok(at) = now.tensors.binary_search(tensor) else { continue };
+            let (old, new) = (before.location(segment), after.location(at));
+            if old != new {
+                let (digest, model_len, base) = (digests[at], lens[at], after.ground(at));
+                let form = Form::Tensor { digest, model_len, base };
+                self.healed.insert(old, Moved { location: new, form });
+            }
+        }
+        Ok(())
     }
 
     /// Stores all files; `before` is the tree that the commit follows.
@@ -173,7 +223,7 @@ impl<'a> Stage<'a> {
             if self.progress.cancelled() {
                 return Err(Packing::Cancelled.into());
             }
-            let entry = self.add(file)?;
+            let entry = self.add(file, before)?;
             file.check()?;
             added.push((file.path.clone(), entry));
         }
@@ -201,10 +251,17 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    fn add(&mut self, file: &SourceFile) -> Result<tree::File> {
+    fn add(&mut self, file: &SourceFile, before: &tree::Tree) -> Result<tree::File> {
         let source = File::open(&file.full).map_err(Error::io(&file.full))?;
         if file.says_weights() {
-            match self.add_packed(&source) {
+            let bases = match &self.base_trees {
+                Some(others) => {
+                    let trees: Vec<_> = [before].into_iter().chain(others).collect();
+                    self.bases(&file.path, &trees)?
+                }
+                None => Bases::default(),
+            };
+            match self.add_packed(&source, bases, &HashSet::new()) {
                 Err(Error::Container(error)) => match error.innermost() {
                     Packing::Safetensors(_) | Packing::WrongKind(_) => {
                         self.faults.push((file.path.clone(), error.to_string()));
@@ -217,24 +274,42 @@ impl<'a> Stage<'a> {
         self.add_plain(source, file)
     }
 
-    /// Stores the tensors of a safetensors file that are not there yet.
-    pub(crate) fn add_packed(&mut self, source: &dyn ReadAt) -> Result<tree::File> {
+    /// Has new tensors be stored as differences to those of the revision before, and of others.
+    pub(crate) fn take_bases(&mut self, others: Vec<tree::Tree>) {
+        self.base_trees = Some(others);
+    }
+
+    /// Stores the tensors of a safetensors file that are not there yet, or that `leaves` has; as
+    /// differences to bases where that takes less.
+    pub(crate) fn add_packed(
+        &mut self,
+        source: &dyn ReadAt,
+        mut bases: Bases,
+        leaves: &HashSet<TensorKey>,
+    ) -> Result<tree::File> {
         let (parts, recipe) = loop {
             let mut spool = self.packs.begin();
             let options = PackOptions::new().level(self.level).progress(self.progress);
-            let parts = pack_parts(source, &mut spool, &Known(&self.index), &options)?;
+            let known = Known { index: &self.index, bases: &bases, leaves };
+            let parts = match pack_parts(source, &mut spool, &known, &options) {
+                // Nobody needs a base that is damaged.
+                Err(error) if !bases.is_empty() && (error.is_of_base() || is_damage(&error)) => {
+                    bases = Bases::default();
+                    continue;
+                }
+                parts => parts?,
+            };
             let (pack, start) = self.packs.end(spool)?;
-            let recipe = self.cook(&parts, &pack, start)?;
+            let recipe = self.cook(&parts, (&pack, start), &bases)?;
             // Stored bytes that nobody has proven lately are proven now, or are made anew.
             let refuted = self.refuted(&parts, &recipe)?;
             if refuted.is_empty() {
                 break (parts, recipe);
             }
-            for (key, location, problem) in refuted {
-                self.index.remove(key);
-                mark(self.store, self.namespace, &location, &problem)?;
-                self.damaged.entry(key).or_default().push(location);
+            for (damaged, problem) in refuted {
+                self.give_up(damaged, &problem)?;
             }
+            bases = Bases::default();
         };
         let summary = &parts.summary;
         let new = parts.tensors.iter().filter(|part| matches!(part.place, Place::New { .. }));
@@ -251,7 +326,7 @@ impl<'a> Stage<'a> {
     }
 
     /// Makes the recipe of a file whose new tensors lie in `pack` from `start` on.
-    fn cook(&mut self, parts: &Parts, pack: &str, start: u64) -> Result<Recipe> {
+    fn cook(&mut self, parts: &Parts, (pack, start): (&str, u64), bases: &Bases) -> Result<Recipe> {
         let summary = &parts.summary;
         let level = self.level.name();
         let packed = Packed {
@@ -266,17 +341,18 @@ impl<'a> Stage<'a> {
         let infos = parts.header.tensors();
         for (at, (info, part)) in infos.iter().zip(&parts.tensors).enumerate() {
             let key = TensorKey::of(info, part.digest);
-            let location = match part.place {
+            let (location, ground) = match part.place {
                 Place::Shared(_) => continue,
                 Place::Found => {
                     let stored = self.index.get(key);
                     let stored =
                         stored.ok_or_else(|| Error::damaged("index", "a tensor is gone"))?;
-                    stored.location.clone()
+                    (stored.location.clone(), stored.ground.clone())
                 }
                 Place::New { offset } => {
                     let (pack, len) = (pack.to_owned(), part.len.stored_len);
                     let location = Location { pack, offset: start + offset, len };
+                    let ground = bases.ground(part)?;
                     let stored = Stored {
                         key,
                         samples: Samples::of(info, &part.samples),
@@ -284,12 +360,13 @@ impl<'a> Stage<'a> {
                         model_len: part.len.model_len,
                         level: level.into(),
                         encoder: ENCODER.into(),
+                        ground: ground.clone(),
                     };
-                    self.add_tensor(stored);
-                    location
+                    self.add_tensor(stored, part.digest);
+                    (location, ground)
                 }
             };
-            recipe.push(&location);
+            recipe.push(&location, ground.as_ref());
             tensors.push(at as u32);
         }
         if let Some(packed) = &mut recipe.packed {
@@ -298,28 +375,46 @@ impl<'a> Stage<'a> {
         Ok(recipe)
     }
 
-    /// Notes a tensor that was written: it is found from now on, and heals damaged ones.
-    fn add_tensor(&mut self, stored: Stored) {
+    /// Notes a tensor with a SHA-256 that was written: it is found from now on, and heals damaged
+    /// ones.
+    fn add_tensor(&mut self, stored: Stored, digest: Digest) {
         for damaged in self.damaged.remove(&stored.key).unwrap_or_default() {
-            self.healed.insert(damaged, (stored.location.clone(), stored.model_len));
+            let (model_len, base) = (stored.model_len, stored.ground.clone());
+            let form = Form::Tensor { digest, model_len, base };
+            self.healed.insert(damaged, Moved { location: stored.location.clone(), form });
         }
         self.packs.keep(&stored.location.pack);
-        self.index.insert(stored.clone());
+        self.index.replace(stored.clone());
         self.new.push(stored);
     }
 
-    /// Proves the found tensors of a file whose packs nobody has proven lately; returns those that
-    /// are damaged.
-    fn refuted(
-        &self,
-        parts: &Parts,
-        recipe: &Recipe,
-    ) -> Result<Vec<(TensorKey, Location, String)>> {
+    /// Marks a damaged place. Nothing relies on it any more: neither the tensor that is there, nor
+    /// those that are differences to it.
+    fn give_up(&mut self, place: Location, problem: &str) -> Result<()> {
+        if self.view.doubts.marks.contains_key(&place) {
+            return Ok(());
+        }
+        let key = mark(self.store, self.namespace, &place, problem)?;
+        for stored in self.index.remove_all(|stored| !stored.all(|needed| *needed != place)) {
+            self.damaged.entry(stored.key).or_default().push(stored.location);
+        }
+        self.view.doubts.marks.insert(place, vec![key]);
+        Ok(())
+    }
+
+    /// Proves the found tensors of a file whose packs nobody has proven lately; returns the places
+    /// that are damaged, each with the problem.
+    fn refuted(&self, parts: &Parts, recipe: &Recipe) -> Result<Vec<(Location, String)>> {
         let tensors = recipe.packed.iter().flat_map(|packed| &packed.tensors).enumerate();
         let stale = tensors.filter(|&(segment, &tensor)| {
-            let pack = &recipe.packs[recipe.segments[segment].pack as usize].id;
             let found = parts.tensors[tensor as usize].place == Place::Found;
-            found && self.view.packs.contains_key(pack) && !self.view.is_fresh(pack)
+            let is_stale = |Location { pack, .. }: &Location| {
+                self.view.packs.contains_key(pack) && !self.view.is_fresh(pack)
+            };
+            let ground = recipe.ground(segment);
+            found
+                && (is_stale(&recipe.location(segment))
+                    || ground.is_some_and(|ground| is_stale(&ground.location)))
         });
         let stale: Vec<_> = stale.map(|(segment, &tensor)| (segment, tensor as usize)).collect();
         if stale.is_empty() {
@@ -336,9 +431,12 @@ impl<'a> Stage<'a> {
                 // A bad network is no damage.
                 Err(error) if !is_damage(&error) => return Err(error.into()),
                 Err(error) => {
-                    let info = &parts.header.tensors()[tensor];
-                    let key = TensorKey::of(info, parts.tensors[tensor].digest);
-                    refuted.push((key, recipe.location(segment), error.to_string()));
+                    // Wrong facts about a base say nothing about the bytes of the base.
+                    let of_base = error.is_of_base()
+                        && !matches!(error.innermost(), Packing::WrongBase { .. });
+                    let ground = recipe.ground(segment).filter(|_| of_base);
+                    let place = ground.map_or_else(|| recipe.location(segment), |b| b.location);
+                    refuted.push((place, error.to_string()));
                 }
             }
         }
@@ -367,13 +465,15 @@ impl<'a> Stage<'a> {
         match known {
             Some(root) => return Ok(entry.with_root(root)),
             // Trees that name its root rely on a packed one.
-            None if self.is_packed(sha256)? => return self.add_packed(&source),
+            None if self.is_packed(sha256)? => {
+                return self.add_packed(&source, Bases::default(), &HashSet::new());
+            }
             None => {}
         }
         let mut recipe = Recipe::new(size, sha256, None);
         if file.len < SMALL {
             if size > 0 {
-                recipe.push(&self.packs.add_small(&small)?);
+                recipe.push(&self.packs.add_small(&small)?, None);
             }
         } else {
             let mut spool = self.packs.begin();
@@ -386,7 +486,7 @@ impl<'a> Stage<'a> {
                 return Err(error.in_file(at).into());
             }
             let (pack, offset) = self.packs.end(spool)?;
-            recipe.push(&Location { pack, offset, len });
+            recipe.push(&Location { pack, offset, len }, None);
         }
         self.keep(entry, recipe)
     }
@@ -489,7 +589,7 @@ impl<'a> Stage<'a> {
             return Ok(file.with_root(root));
         }
         let bad = self.bad.remove(&file.sha256).unwrap_or_default();
-        let good = recipe.locations().map(|location| (location, 0));
+        let good = recipe.locations().map(|location| Moved { location, form: Form::Same });
         self.healed.extend(bad.into_iter().zip(good));
         let newest = self.newest(file.sha256)?;
         if let Some((name, found)) = &newest
@@ -500,6 +600,12 @@ impl<'a> Stage<'a> {
             self.rely_on(found);
             self.names.insert(file.sha256, (name.clone(), file.root));
             return Ok(file);
+        }
+        if recipe.has_bases() {
+            // It may take the place of a good one.
+            let mut recipe = recipe.clone();
+            self.fill_in(&mut recipe);
+            self.store.reader(self.namespace, &recipe)?;
         }
         self.rely_on(&recipe);
         self.recipes.insert(file.sha256, (recipe, newest.map(|(name, _)| name)));
@@ -529,7 +635,7 @@ impl<'a> Stage<'a> {
             self.written.push(format!("{folder}/{name}"));
             self.pending.push((format!("{folder}/{name}"), recipe.to_bytes()));
         }
-        self.pending.extend(crate::index::object(self.namespace, mem::take(&mut self.new)));
+        self.pending.extend(crate::index::new_runs(self.namespace, mem::take(&mut self.new)));
     }
 
     /// Writes what is left, with a tree that names it: the pack of small files, recipes, and a run
@@ -597,18 +703,19 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// Marks a damaged place, so that nobody relies on it.
+/// Marks a damaged place, so that nobody relies on it; returns the key of the mark.
 pub(crate) fn mark(
     store: &Store,
     namespace: &str,
     location: &Location,
     problem: &str,
-) -> Result<()> {
+) -> Result<String> {
     let time = rfc3339(SystemTime::now());
     let mark = Mark { location: location.clone(), problem: problem.into(), time };
     let json = serde_json::to_vec(&mark).expect("a mark is plain data");
     let key = format!("{}/{}", keys::marks(namespace), keys::next(None));
-    Ok(store.objects.put(&key, json)?)
+    store.objects.put(&key, json)?;
+    Ok(key)
 }
 
 fn copy(

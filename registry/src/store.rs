@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::entry::{Commit, Entry, Ref};
 use crate::error::{Error, Result};
+use crate::grounds::Grounds;
 use crate::history::{ancestors, commits, tips};
 use crate::index::Runs;
 use crate::keys;
@@ -285,8 +286,8 @@ impl Store {
     /// # Errors
     /// Those of [`Store::tree`], [`Error::NoFile`], and those of opening.
     pub fn open_file(&self, revision: &Revision, path: &str) -> Result<Weights> {
-        let (source, options) = self.open_source(revision, path)?;
-        Ok(Weights::new(source, &options)?)
+        let recipe = self.recipe(&revision.repo.namespace, &self.file(revision, path)?)?;
+        self.weights(&revision.repo.namespace, &recipe)
     }
 
     /// Opens the stored bytes of a file of a revision; returns how they are opened as a file of
@@ -299,16 +300,19 @@ impl Store {
         revision: &Revision,
         path: &str,
     ) -> Result<(Box<dyn ReadAt>, OpenOptions)> {
-        let (_, tree) = self.tree(revision)?;
-        let file = tree
-            .files
-            .get(path)
-            .ok_or_else(|| Error::NoFile { repo: revision.to_string(), path: path.into() })?;
-        let (source, options) = self.stored(&revision.repo.namespace, file)?;
+        let file = self.file(revision, path)?;
+        let (source, options) = self.stored(&revision.repo.namespace, &file)?;
         Ok((Box::new(source), options))
     }
 
-    /// Opens the stored bytes of a file of a namespace: a virtual `.at1w` where it is packed.
+    fn file(&self, revision: &Revision, path: &str) -> Result<File> {
+        let (_, mut tree) = self.tree(revision)?;
+        let file = tree.files.remove(path);
+        file.ok_or_else(|| Error::NoFile { repo: revision.to_string(), path: path.into() })
+    }
+
+    /// Opens the stored bytes of a file of a namespace: where it is packed, a virtual `.at1w` that
+    /// stands alone.
     ///
     /// # Errors
     /// [`Error::Damaged`], and those of the store.
@@ -317,8 +321,18 @@ impl Store {
     }
 
     /// Opens the stored bytes of a file of a namespace; returns how they are opened as a packed
-    /// file as well.
+    /// file as well, which stands alone.
     pub(crate) fn stored(&self, namespace: &str, file: &File) -> Result<(StoredFile, OpenOptions)> {
+        let recipe = self.recipe(namespace, file)?;
+        let mut source = StoredFile::open(&self.objects, namespace, &recipe);
+        if recipe.has_bases() {
+            source = source.alone(&recipe, self.reader(namespace, &recipe)?)?;
+        }
+        Ok((source, open_options(&recipe).limits(self.limits)))
+    }
+
+    /// Reads the recipe of a file of a namespace.
+    pub(crate) fn recipe(&self, namespace: &str, file: &File) -> Result<Recipe> {
         let hint = file.recipe.as_deref();
         let recipe = Recipe::read(&self.objects, namespace, file.sha256, hint)?;
         if !recipe.is_of(&file.facts()) {
@@ -327,14 +341,29 @@ impl Store {
                 "it is not what the tree says",
             ));
         }
-        let source = StoredFile::open(&self.objects, namespace, &recipe);
-        Ok((source, open_options(&recipe).limits(self.limits)))
+        Ok(recipe)
+    }
+
+    /// Opens a file of weights of a namespace by its recipe.
+    pub(crate) fn weights(&self, namespace: &str, recipe: &Recipe) -> Result<Weights> {
+        let source = StoredFile::open(&self.objects, namespace, recipe);
+        let options = open_options(recipe).limits(self.limits);
+        let weights = Weights::new(Box::new(source), &options)?;
+        let Some(reader) = weights.packed() else { return Ok(weights) };
+        Ok(match Grounds::of(&self.objects, namespace, recipe, reader)? {
+            Some(grounds) => weights.with_bases(Arc::new(grounds)),
+            None => weights,
+        })
     }
 
     /// Opens a packed file of a namespace by its recipe.
     pub(crate) fn reader(&self, namespace: &str, recipe: &Recipe) -> Result<Reader> {
         let source = StoredFile::open(&self.objects, namespace, recipe);
-        Ok(Reader::new(Box::new(source), &open_options(recipe).limits(self.limits))?)
+        let reader = Reader::new(Box::new(source), &open_options(recipe).limits(self.limits))?;
+        Ok(match Grounds::of(&self.objects, namespace, recipe, &reader)? {
+            Some(grounds) => reader.with_bases(Arc::new(grounds)),
+            None => reader,
+        })
     }
 
     /// Lists the namespaces of the store.

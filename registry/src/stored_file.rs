@@ -5,9 +5,10 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use at1w_container::{FIRST_BYTES, ReadAt};
+use at1w_container::{FIRST_BYTES, NewPart, ReadAt, Reader, replace_parts};
 use at1w_remote::{Objects, RemoteFile, read_many};
 
+use crate::error::Result;
 use crate::keys;
 use crate::recipe::{Recipe, Segment};
 
@@ -18,12 +19,16 @@ pub(crate) struct StoredFile {
     /// The end of each part, and where it lies.
     parts: Vec<(u64, Part)>,
     tail: Vec<u8>,
+    /// The packed file, where tensors are to stand alone that are stored as differences.
+    versions: Option<Box<Reader>>,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Part {
     First,
     Segment(Segment),
+    /// The tensor with this index, which is decoded.
+    Alone(usize),
     Tail,
 }
 
@@ -47,12 +52,34 @@ impl StoredFile {
             add(segment.len, Part::Segment(segment));
         }
         add(recipe.tail.len() as u64, Part::Tail);
-        Self { packs, parts, tail: recipe.tail.clone() }
+        Self { packs, parts, tail: recipe.tail.clone(), versions: None }
     }
 
-    /// Whether the bytes are a virtual `.at1w`.
-    pub(crate) fn is_packed(&self) -> bool {
-        matches!(self.parts.first(), Some((_, Part::First)))
+    /// Returns the bytes of the packed file that `reader` reads by the recipe, as they were if
+    /// tensors that have bases stood alone, which are decoded for it.
+    pub(crate) fn alone(self, recipe: &Recipe, reader: Reader) -> Result<Self> {
+        let Some(packed) = &recipe.packed else { return Ok(self) };
+        let mut parts = vec![(FIRST_BYTES.len() as u64, Part::First)];
+        let mut add = |len: u64, part| {
+            let before = parts.last().map_or(0, |&(end, _)| end);
+            parts.push((before + len, part));
+        };
+        let mut changed = Vec::new();
+        for (at, (&segment, &tensor)) in recipe.segments.iter().zip(&packed.tensors).enumerate() {
+            if recipe.ground(at).is_none() {
+                if segment.len > 0 {
+                    add(segment.len, Part::Segment(segment));
+                }
+                continue;
+            }
+            let tensor = tensor as usize;
+            let len = reader.alone_len(tensor);
+            add(len.stored_len, Part::Alone(tensor));
+            changed.push(NewPart { tensor, len, base: None });
+        }
+        let tail = replace_parts(&recipe.tail, &changed)?;
+        add(tail.len() as u64, Part::Tail);
+        Ok(Self { parts, tail, versions: Some(Box::new(reader)), ..self })
     }
 
     /// Returns the parts that a range is made of, each with the range within it.
@@ -79,11 +106,16 @@ impl StoredFile {
         (&self.packs[segment.pack as usize], range)
     }
 
+    fn decoded(&self, tensor: usize, within: &Range<u64>) -> io::Result<Vec<u8>> {
+        let reader = self.versions.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        reader.read_alone(tensor, within.clone()).map_err(io::Error::other)
+    }
+
     fn in_memory(&self, part: Part, within: &Range<u64>) -> &[u8] {
         let bytes = match part {
             Part::First => &FIRST_BYTES[..],
             Part::Tail => &self.tail,
-            Part::Segment(_) => &[],
+            Part::Segment(_) | Part::Alone(_) => &[],
         };
         &bytes[within.start as usize..within.end as usize]
     }
@@ -104,6 +136,7 @@ impl ReadAt for StoredFile {
                 let (pack, range) = self.in_pack(*segment, within);
                 pack.read_into(range, buffer)
             }
+            [(Part::Alone(tensor), within)] => self.decoded(*tensor, within).map(Cow::Owned),
             [(part, within)] => Ok(Cow::Borrowed(self.in_memory(*part, within))),
             _ => {
                 let mut answers = self.read_ranges(&[range])?;
@@ -120,19 +153,24 @@ impl ReadAt for StoredFile {
             _ => None,
         });
         let mut fetched = read_many(&wanted.collect::<Vec<_>>())?.into_iter();
-        let mut bytes = |(part, within): &(Part, Range<u64>)| match part {
-            Part::Segment(_) => Cow::Owned(fetched.next().unwrap_or_default()),
-            _ => Cow::Borrowed(self.in_memory(*part, within)),
+        let mut bytes = |(part, within): &(Part, Range<u64>)| {
+            Ok(match part {
+                Part::Segment(_) => Cow::Owned(fetched.next().unwrap_or_default()),
+                Part::Alone(tensor) => Cow::Owned(self.decoded(*tensor, within)?),
+                _ => Cow::Borrowed(self.in_memory(*part, within)),
+            })
         };
         let join = |parts: &Vec<(Part, Range<u64>)>| match &parts[..] {
             [part] => bytes(part),
             parts => {
                 let mut all = Vec::new();
-                parts.iter().for_each(|part| all.extend_from_slice(&bytes(part)));
-                Cow::Owned(all)
+                for part in parts {
+                    all.extend_from_slice(&bytes(part)?);
+                }
+                Ok(Cow::Owned(all))
             }
         };
-        Ok(ranges.iter().map(join).collect())
+        ranges.iter().map(join).collect()
     }
 
     fn request_cost(&self) -> u64 {

@@ -4,12 +4,9 @@
 mod common;
 
 use std::fs;
-use std::path::PathBuf;
 
 use at1w_registry::{AuditOptions, CollectOptions, ScrubOptions, Scrubbed, Store};
-use common::{Place, files, model, owned};
-use miniz_oxide::deflate::compress_to_vec;
-use miniz_oxide::inflate::decompress_to_vec;
+use common::{Place, files, forge, model, owned};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -25,20 +22,6 @@ fn replica(place: &Place) -> Store {
     let replica = Store::open(&place.path("replica").to_string_lossy()).unwrap();
     place.real().copy_to(&replica, &()).unwrap();
     replica
-}
-
-/// Writes a recipe anew, with other JSON.
-fn forge(path: &PathBuf, change: impl Fn(&mut Value)) {
-    let bytes = fs::read(path).unwrap();
-    let plain = decompress_to_vec(&bytes[8..bytes.len() - 32]).unwrap();
-    let end = plain.iter().position(|&byte| byte == b'\n').unwrap();
-    let mut json = serde_json::from_slice(&plain[..end]).unwrap();
-    change(&mut json);
-    let plain = [json.to_string().as_bytes(), &plain[end..]].concat();
-    let mut bytes = (plain.len() as u64).to_le_bytes().to_vec();
-    bytes.extend(compress_to_vec(&plain, 8));
-    bytes.extend(Sha256::digest(&bytes));
-    fs::write(path, bytes).unwrap();
 }
 
 #[test]

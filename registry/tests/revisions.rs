@@ -81,6 +81,21 @@ impl Model {
             }
         }
     }
+
+    /// Moves about six of ten words by the least that is possible, as training on with a small rate
+    /// does.
+    fn tune(&mut self) {
+        let mut random = Random(11);
+        for word in self.tensors.iter_mut().flat_map(|tensor| tensor.2.chunks_exact_mut(2)) {
+            let old = u16::from_le_bytes([word[0], word[1]]);
+            let new = match random.below(10) {
+                0..3 => old.wrapping_add(1),
+                3..6 => old.wrapping_sub(1),
+                _ => old,
+            };
+            word.copy_from_slice(&new.to_le_bytes());
+        }
+    }
 }
 
 /// Pushes the model, and then what `change` makes of it; returns the number of bytes that the
@@ -119,8 +134,9 @@ fn a_second_revision_adds_what_changed() {
     row("other order", 0.01, added(|model| model.tensors.reverse()));
     let adapted =
         |name: &str| name.ends_with("self.query.weight") || name.ends_with("self.value.weight");
-    row("an adapter merged into q and v", 2.5, added(|model| model.merge(adapted)));
+    row("an adapter merged into q and v", 1.1, added(|model| model.merge(adapted)));
     let trained = |name: &str| !name.starts_with("embeddings.");
-    row("all trained but the embeddings", 14.5, added(|model| model.merge(trained)));
+    row("all trained but the embeddings", 6.6, added(|model| model.merge(trained)));
+    row("trained on", 4.7, added(Model::tune));
     assert!(within);
 }

@@ -52,7 +52,7 @@ pub(crate) async fn answer(
     let opened = blocking(move || {
         let original = hub.original(&namespace, &file)?;
         let at1w_registry::Original::Packed(reader) = &*original else { return Ok(None) };
-        if reader.info().required_features & !features != 0 {
+        if reader.alone_features() & !features != 0 {
             return Ok(None);
         }
         let source = hub.store.source(&namespace, &file)?;

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use at1w_registry::{PushOptions, Pushed, Revision};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::pack::LevelName;
@@ -46,12 +46,24 @@ pub(crate) struct Push {
     /// How hard to look for a small encoding
     #[arg(short, long, value_name = "LEVEL", default_value = "default")]
     level: LevelName,
+    /// Store tensors as differences to those of the revision before, or of the models that the card
+    /// names as base_model, where that takes less; 'none' stores each by itself. A server decides
+    /// on its own
+    #[arg(long, value_name = "BASE", default_value = "auto")]
+    base: BaseName,
     /// Sign the commit with this secret key
     #[arg(long, value_name = "FILE", env = "AT1W_SECRET_KEY")]
     secret_key: Option<PathBuf>,
     /// Print a line of JSON
     #[arg(long)]
     json: bool,
+}
+
+/// The tensors that others are stored as differences to.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum BaseName {
+    Auto,
+    None,
 }
 
 const HELP: &str = "\
@@ -79,6 +91,7 @@ impl Push {
             .parent(self.parent.as_deref())
             .delete(self.delete)
             .level(self.level.into())
+            .differences(matches!(self.base, BaseName::Auto))
             .sign(sign)
             .progress(&bar);
         let pushed = store.push(&self.source, &revision.repo, &options, key.as_ref())?;

@@ -9,6 +9,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::pack::LevelName;
+use super::push::BaseName;
 use super::repo::parse_span;
 use crate::Global;
 use crate::failure::{Failure, Reported, Result};
@@ -97,6 +98,10 @@ enum Command {
         /// How hard to look for a small encoding
         #[arg(short, long, value_name = "LEVEL", default_value = "max")]
         level: LevelName,
+        /// 'auto' leaves tensors at their level, and stores those of later revisions as differences
+        /// to those of earlier ones, and of the models that cards name as base_model
+        #[arg(long, value_name = "BASE", default_value = "none")]
+        base: BaseName,
         /// Print a line of JSON
         #[arg(long)]
         json: bool,
@@ -186,8 +191,8 @@ impl Store {
                 });
                 say(global, json, line, &text)
             }
-            Command::Repack { store, what, level, json } => {
-                repack(global, &store, what.as_deref(), level, json)
+            Command::Repack { store, what, level, base, json } => {
+                repack(global, &store, what.as_deref(), (level, base), json)
             }
             Command::Repair { store, replica, json } => {
                 let bar = Bar::new(global.quiet)?;
@@ -324,7 +329,7 @@ fn scrub(
         .collect();
     events.push(json!({
         "event": "summary", "bytes": done.bytes, "proven": done.proven,
-        "damaged": done.damaged.len(), "lifted": done.lifted,
+        "unproven": done.unproven, "damaged": done.damaged.len(), "lifted": done.lifted,
     }));
     if as_json {
         lines(&events)?;
@@ -344,8 +349,12 @@ fn scrub(
                 damage.problem,
             ));
         }
+        let unproven = match done.unproven {
+            0 => String::new(),
+            places => format!(", {places} not proven, for their base is damaged"),
+        };
         let text = format!(
-            "{store}: {} bytes read, {} places proven, {} damaged, {} marks lifted",
+            "{store}: {} bytes read, {} places proven{unproven}, {} damaged, {} marks lifted",
             done.bytes,
             done.proven,
             done.damaged.len(),
@@ -363,7 +372,7 @@ fn repack(
     global: &Global,
     store: &str,
     what: Option<&str>,
-    level: LevelName,
+    (level, base): (LevelName, BaseName),
     as_json: bool,
 ) -> Result<()> {
     let (namespace, repo) = split(what)?;
@@ -375,7 +384,10 @@ fn repack(
     let bar = Bar::new(global.quiet)?;
     let (mut files, mut before, mut after) = (0, 0, 0);
     for namespace in namespaces {
-        let done = opened.repack(&namespace, repo.as_ref(), level.into(), &bar)?;
+        let done = match base {
+            BaseName::Auto => opened.rebase(&namespace, repo.as_ref(), level.into(), &bar)?,
+            BaseName::None => opened.repack(&namespace, repo.as_ref(), level.into(), &bar)?,
+        };
         files += done.files;
         before += done.before;
         after += done.after;

@@ -3,6 +3,7 @@
 use at1w_codec::Predictor;
 
 use crate::digest::Digest;
+use crate::error::Error;
 
 /// The most models that the tensors of a file are versions of.
 pub(crate) const MAX_MODELS: usize = 255;
@@ -42,9 +43,15 @@ pub(crate) struct Bases {
 
 impl Bases {
     /// Appends the bases to an index.
-    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+    ///
+    /// # Errors
+    /// [`Error::ManyBases`] if they are of more than [`MAX_MODELS`] models.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) -> crate::error::Result<()> {
         if self.bases.is_empty() {
-            return;
+            return Ok(());
+        }
+        if self.models.len() > MAX_MODELS {
+            return Err(Error::ManyBases(self.models.len()));
         }
         out.push(self.models.len() as u8);
         for BaseModel { root, name } in &self.models {
@@ -59,6 +66,7 @@ impl Bases {
             out.extend_from_slice(name.as_bytes());
             out.extend(digest.iter().flat_map(|digest| digest.0));
         }
+        Ok(())
     }
 
     /// Reads what [`Bases::write`] wrote. `same` says, for each tensor that has a base, whether it
@@ -100,7 +108,7 @@ impl Bases {
         }
     }
 
-    /// Returns the index of a model, which is added if it is new. There are at most
+    /// Returns the index of a model, which is added if it is new. [`Bases::write`] refuses more than
     /// [`MAX_MODELS`].
     pub(crate) fn model(&mut self, model: &BaseModel) -> u8 {
         let known = self.models.iter().position(|known| known == model);
@@ -166,7 +174,7 @@ mod tests {
     #[test]
     fn bases_round_trip() {
         let mut bytes = Vec::new();
-        example().write(&mut bytes);
+        example().write(&mut bytes).unwrap();
         let same = [true, false, false];
         assert_eq!(Bases::parse(&bytes, &same).unwrap(), example());
         for cut in 0..bytes.len() {
@@ -183,7 +191,7 @@ mod tests {
             let mut bases = example();
             change(&mut bases);
             let mut bytes = Vec::new();
-            bases.write(&mut bytes);
+            bases.write(&mut bytes).unwrap();
             Bases::parse(&bytes, &[true, false, false]).unwrap_err()
         };
         assert!(write(|bases| bases.bases[0].model = 2).contains("not listed"));
@@ -192,5 +200,24 @@ mod tests {
         assert!(write(|bases| bases.bases[1].depth = 9).contains("depth 9"));
         assert!(write(|bases| bases.bases[0].predictor = Predictor::Rounding).contains("predicts"));
         assert!(write(|bases| bases.models[0].name = "".into()).contains("no name"));
+    }
+
+    #[test]
+    fn no_more_models_are_written_than_are_read() {
+        let many = |count: u16| {
+            let mut bases = Bases::default();
+            for i in 0..count {
+                let root = Digest::of(&i.to_le_bytes());
+                let model = bases.model(&BaseModel { root, name: "m".into() });
+                let digest = Some(Digest([7; 32]));
+                let predictor = Predictor::Identity;
+                bases.bases.push(Base { model, depth: 1, predictor, name: None, digest });
+            }
+            let mut bytes = Vec::new();
+            bases.write(&mut bytes).map(|()| (bases, bytes))
+        };
+        let (bases, bytes) = many(255).unwrap();
+        assert_eq!(Bases::parse(&bytes, &[false; 255]).unwrap(), bases);
+        assert!(matches!(many(256), Err(Error::ManyBases(256))));
     }
 }

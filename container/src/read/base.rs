@@ -20,8 +20,10 @@ pub struct WantedBase<'a> {
     pub file: &'a str,
     /// The root of the file that the base was in.
     pub root: Digest,
-    /// The name of the base.
+    /// The name of the base: a hint as well.
     pub tensor: &'a str,
+    /// The name of the tensor that needs it.
+    pub needed_by: &'a str,
     /// The content digest of the base, by which it is known.
     pub digest: Digest,
     /// The depth of the version, which that of the base must be below.

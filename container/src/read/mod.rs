@@ -4,6 +4,7 @@
 //! it; `base` is what a version needs of another file, and `folders` looks for it; `plan` is all
 //! that decoding its chunks needs; `decode` decodes and verifies chunks.
 
+pub(crate) mod alone;
 pub(crate) mod base;
 pub(crate) mod buffer;
 pub(crate) mod decode;
@@ -11,6 +12,7 @@ pub(crate) mod folders;
 pub(crate) mod index;
 pub(crate) mod info;
 mod kept;
+pub(crate) mod loose;
 pub(crate) mod options;
 mod plain;
 pub(crate) mod plan;

@@ -378,8 +378,16 @@ impl Versions for Reader {
                 let (file, root) = (&*model.name, model.root);
                 let depth = base.depth;
                 let (version, predictor) = (tensor.info, base.predictor);
-                let wanted =
-                    WantedBase { file, root, tensor: name, digest, depth, version, predictor };
+                let wanted = WantedBase {
+                    file,
+                    root,
+                    tensor: name,
+                    needed_by: own,
+                    digest,
+                    depth,
+                    version,
+                    predictor,
+                };
                 let finder = self.finder.as_deref();
                 let place = match finder.map(|finder| finder.find(&wanted)).transpose()?.flatten() {
                     Some(place) => place,

@@ -251,6 +251,20 @@ impl<'a> Tensor<'a> {
         decode::verify(&chunks, progress)
     }
 
+    /// Decodes and checks every chunk of the base, if the tensor is a version of another.
+    ///
+    /// # Errors
+    /// As [`Tensor::verify`].
+    pub fn verify_base(&self, progress: &dyn Progress) -> Result<()> {
+        if self.stored.entry.base.is_none() {
+            return Ok(());
+        }
+        let plan = &Plan::read(self.stored.base()?)?;
+        let chunks: Vec<_> =
+            (0..plan.tensor.chunk_count()).map(|chunk| Chunk { plan, chunk }).collect();
+        decode::verify(&chunks, progress)
+    }
+
     /// Reads runs of the tensor into `out`, which has their total size. On failure, each byte of it
     /// is verified, zero, or unchanged.
     pub(crate) fn read_runs(

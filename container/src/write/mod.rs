@@ -21,4 +21,6 @@ pub(crate) mod parts;
 pub(crate) mod rebase;
 pub(crate) mod staged;
 mod tensor_order;
+pub(crate) mod tensor_store;
+pub(crate) mod version_estimate;
 mod versions;

@@ -1,12 +1,13 @@
 //! The packed file as it grows: payloads, models and chunk tables, then the index and the trailer.
 //! The stored bytes of tensors that lie elsewhere are counted and not written.
 
+use std::collections::HashMap;
 use std::io::Write;
 
 use super::buffers::Buffers;
 use super::chunk::{EncodedChunk, Payload};
 use super::coder::StoredModel;
-use super::known::Known;
+use super::known::{Known, PartBase};
 use super::versions::Version;
 use at1w_codec::Backend;
 
@@ -46,6 +47,8 @@ pub(super) struct Output<'a> {
     features: Vec<u64>,
     /// The base of each tensor that may have one.
     versions: &'a [Option<Version<'a>>],
+    /// The bases of tensors that lie elsewhere.
+    known_bases: HashMap<usize, PartBase>,
 }
 
 /// A file whose tensors are written.
@@ -82,6 +85,7 @@ impl<'a> Output<'a> {
             content_digests: Vec::new(),
             features: Vec::with_capacity(header.tensors().len()),
             versions,
+            known_bases: HashMap::new(),
         }
     }
 
@@ -167,7 +171,11 @@ impl<'a> Output<'a> {
     fn end_known(&mut self, at: &ChunkRef, known: Known, digest: [u8; 32]) -> Result<()> {
         let (model_len, features) = known.len.model();
         let record = TensorRecord::stored(known.digest.0, known.len.stored_len, model_len);
-        self.end_stored(at, digest, known.digest.0, record, features)
+        let Some(base) = known.base else {
+            return self.end_stored(at, digest, known.digest.0, record, features);
+        };
+        self.known_bases.insert(at.tensor, base);
+        self.end_stored(at, digest, known.digest.0, record.based(), features | BASES)
     }
 
     /// Adds the state after a chunk that is stored already; the last chunk ends the tensor, whose
@@ -206,7 +214,7 @@ impl<'a> Output<'a> {
         let mut index = bytemuck::cast_slice(&self.records).to_vec();
         index.extend(self.content_digests.iter().flat_map(|d| d.0));
         let bases = self.bases(header)?;
-        bases.write(&mut index);
+        bases.write(&mut index)?;
         index.extend_from_slice(&stored);
 
         let required_features = self.features.iter().fold(0, |all, features| all | features);
@@ -248,10 +256,14 @@ impl<'a> Output<'a> {
     fn bases(&self, header: &Header) -> Result<Bases> {
         let mut bases = Bases::default();
         let mut content_digests = self.all_content_digests(header);
-        for ((record, info), version) in
-            self.records.iter().zip(header.tensors()).zip(self.versions)
-        {
+        for (tensor, (record, info)) in self.records.iter().zip(header.tensors()).enumerate() {
             let own = content_digests.next();
+            if let Some(base) = self.known_bases.get(&tensor) {
+                let model = bases.model(&PartBase::model());
+                bases.bases.push(base.entry(model));
+                continue;
+            }
+            let version = self.versions.get(tensor).copied().flatten();
             let Some(version) = version.filter(|_| record.is_based()) else { continue };
             let model = bases.model(&version.base.model()?);
             if version.same && own != Some(version.digest()?) {

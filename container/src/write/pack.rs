@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use at1w_codec::Backend;
 use rayon::prelude::*;
 
 use super::batch_encoder::BatchEncoder;
@@ -105,25 +104,36 @@ fn whole(
     options: &PackOptions<'_>,
 ) -> Result<Summary> {
     sink.write_all(&MAGIC).map_err(Error::Write)?;
-    let file = encode(source, header, sink, &[], options)?;
+    let shared = dedup::find(source, header)?;
+    let versions = find_versions(source, header, &shared, options)?;
+    let before = Before { shared, known: &[], versions: &versions };
+    let file = encode(source, header, sink, before, options)?;
     sink.write_all(&file.tail).map_err(Error::Write)?;
     Ok(file.summary)
 }
 
+/// The facts about the tensors of a file that are found before they are encoded.
+pub(super) struct Before<'a> {
+    /// For each tensor with the content of an earlier one, the index of the earlier one.
+    pub(super) shared: HashMap<usize, u32>,
+    /// For each tensor that is stored elsewhere, its stored bytes.
+    pub(super) known: &'a [Option<Known>],
+    /// For each tensor that may be a version of another, its base.
+    pub(super) versions: &'a [Option<Version<'a>>],
+}
+
 /// Encodes batch after batch: while one is encoded, the one before is hashed and written. Writes
-/// the stored bytes of all tensors but those that are `known`.
+/// the stored bytes of all tensors but those that are shared or known.
 pub(super) fn encode(
     source: &dyn ReadAt,
     header: &Header,
     sink: &mut (dyn Write + Send),
-    known: &[Option<Known>],
+    Before { shared, known, versions }: Before<'_>,
     options: &PackOptions<'_>,
 ) -> Result<Finished> {
     let backend = chosen(options.backend)?;
-    let shared = dedup::find(source, header)?;
-    let versions = find_versions(backend, source, header, &shared, known, options)?;
-    let mut encoder = BatchEncoder::new(backend, source, header, known, shared, &versions, options);
-    let mut output = Output::new(backend, sink, header, &versions);
+    let mut encoder = BatchEncoder::new(backend, source, header, known, shared, versions, options);
+    let mut output = Output::new(backend, sink, header, versions);
     let buffers = Buffers::default();
     let mut pending = Vec::new();
     for batch in batches(header, MAX_TENSORS) {
@@ -142,19 +152,18 @@ pub(super) fn encode(
 
 /// Finds the base of each tensor that is stored here, if there are files that may have some.
 fn find_versions<'a>(
-    backend: Backend,
     source: &dyn ReadAt,
     header: &Header,
     shared: &HashMap<usize, u32>,
-    known: &[Option<Known>],
     options: &PackOptions<'a>,
 ) -> Result<Vec<Option<Version<'a>>>> {
     if options.bases.is_empty() {
         return Ok(Vec::new());
     }
+    let backend = chosen(options.backend)?;
     versions::check(options)?;
     let find = |(index, info)| {
-        if shared.contains_key(&index) || known.get(index).is_some_and(Option::is_some) {
+        if shared.contains_key(&index) {
             return Ok(None);
         }
         versions::find(backend, source, header, info, options)
@@ -162,6 +171,6 @@ fn find_versions<'a>(
     let found: Result<Vec<_>> =
         pool::run(|| header.tensors().par_iter().enumerate().map(find).collect());
     let mut found = found?;
-    versions::drop_unless_worth_it(header, &mut found)?;
+    versions::drop_unless_worth_it(header.data_len(), &mut found)?;
     Ok(found)
 }

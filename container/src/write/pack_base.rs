@@ -117,11 +117,17 @@ impl PackBase {
         header: &Header,
         info: &TensorInfo,
     ) -> Result<Option<(usize, Predictor, Sampled)>> {
-        let other = self.weights.header();
-        let Some(tensor) = other.position(info.name()) else { return Ok(None) };
-        let Some(predictor) = between(&other.tensors()[tensor], info) else { return Ok(None) };
+        let Some((tensor, predictor)) = self.candidate(info) else { return Ok(None) };
         let sampled = sample(source, header, info, self, tensor, predictor)?;
         Ok(Some((tensor, predictor, sampled)))
+    }
+
+    /// Returns the tensor of the same name here, if it can be the base of a tensor, and how it
+    /// predicts that.
+    pub(super) fn candidate(&self, info: &TensorInfo) -> Option<(usize, Predictor)> {
+        let other = self.weights.header();
+        let tensor = other.position(info.name())?;
+        Some((tensor, between(&other.tensors()[tensor], info)?))
     }
 
     /// [`PackBase::sampled`] for a tensor of a known place.
@@ -131,8 +137,9 @@ impl PackBase {
         header: &Header,
         info: &TensorInfo,
         tensor: usize,
+        predictor: Predictor,
     ) -> Result<Sampled> {
-        sample(source, header, info, self, tensor, Predictor::Identity)
+        sample(source, header, info, self, tensor, predictor)
     }
 
     /// Looks for a tensor of a packed file that is the same under another name. The content digest

@@ -5,6 +5,7 @@ use rayon::prelude::*;
 
 use super::options::PackOptions;
 use super::pack_base::{MIN_GAIN, PackBase, Sampled};
+use super::tensor_store::TensorStore;
 use crate::digest::{Chain, Digest, State};
 use crate::error::{Error, Result};
 use crate::format::bases::{Base, MAX_DEPTH, MAX_MODELS};
@@ -12,7 +13,7 @@ use crate::format::chunking::Chunking;
 use crate::format::header::Header;
 use crate::format::root::content_digest;
 use crate::format::tensor_info::TensorInfo;
-use crate::progress;
+use crate::progress::{self, Progress};
 use crate::read::base::BaseFile;
 use crate::read::plan::{Ground, Plan};
 use crate::source::{self, ReadAt};
@@ -22,14 +23,14 @@ use crate::source::{self, ReadAt};
 pub(super) struct Version<'a> {
     pub(super) base: &'a PackBase,
     /// The index of the base in its file.
-    tensor: usize,
-    predictor: Predictor,
+    pub(super) tensor: usize,
+    pub(super) predictor: Predictor,
     /// Whether the tensor is the same.
     pub(super) same: bool,
     /// The estimated costs of the differences, and of the tensor alone, in one unit.
     costs: (u64, u64),
     /// The estimated number of bytes that the file is shorter by.
-    saved: u64,
+    pub(super) saved: u64,
 }
 
 impl<'a> Version<'a> {
@@ -90,10 +91,10 @@ const MEASURED_CHUNKS: u64 = 16;
 /// one is not worth a file that needs another one.
 const MIN_SAME_LEN: u64 = 512;
 
-/// Drops all bases if together they do not save what they must, or no more than the names of their
-/// files take: a file is no version for the sake of one small tensor.
+/// Drops all bases if together they do not save what they must of so many bytes, or no more than the
+/// names of their files take: a file is no version for the sake of one small tensor.
 pub(super) fn drop_unless_worth_it(
-    header: &Header,
+    len: u64,
     versions: &mut Vec<Option<Version<'_>>>,
 ) -> Result<()> {
     let saved: u64 = versions.iter().flatten().map(|version| version.saved).sum();
@@ -107,7 +108,7 @@ pub(super) fn drop_unless_worth_it(
     for model in models {
         entries += model.model()?.name.len() as u64 + 33;
     }
-    if saved <= entries || saved < header.data_len() / MIN_GAIN {
+    if saved <= entries || saved < len / MIN_GAIN {
         versions.clear();
     }
     Ok(())
@@ -177,12 +178,54 @@ pub(super) fn find<'a>(
     }
     for base in options.bases {
         if let Some(tensor) = base.renamed(info, &mut own_digest)? {
-            let sampled = base.sampled_at(source, header, info, tensor)?;
+            let sampled = base.sampled_at(source, header, info, tensor, Predictor::Identity)?;
             let same = new(base, tensor, Predictor::Identity, true, sampled.costs);
             return Ok(same.sampled(info, &sampled));
         }
     }
     Ok(None)
+}
+
+/// The least number of bytes that a version in a store saves: the place of its base takes some.
+const MIN_SAVED: u64 = 512;
+
+/// Finds the base of a tensor among the files of a store, if one is worth it by a sample.
+pub(super) fn find_stored<'a>(
+    backend: Backend,
+    source: &dyn ReadAt,
+    header: &Header,
+    info: &TensorInfo,
+    store: &'a dyn TensorStore,
+    progress: &dyn Progress,
+) -> Result<Option<Version<'a>>> {
+    if info.raw_len() < MIN_SAVED {
+        return Ok(None);
+    }
+    progress::check(progress)?;
+    let mut best: Option<Version<'a>> = None;
+    for (file, base) in store.bases().iter().enumerate() {
+        let Some((tensor, predictor)) = base.candidate(info) else { continue };
+        if !store.may_be_base(file, tensor) {
+            continue;
+        }
+        let sampled = base.sampled_at(source, header, info, tensor, predictor)?;
+        let (cost, alone) = sampled.costs;
+        if cost + alone / MIN_GAIN >= alone || best.is_some_and(|best| cost >= best.costs.0) {
+            continue;
+        }
+        if sampled.equal && predictor == Predictor::Identity {
+            let digest = base.weights().content_digest(tensor);
+            // The store would have found it: its bytes are not to be relied on.
+            if digest.map_err(|error| base.located(error))? == hash(backend, source, header, info)?
+            {
+                continue;
+            }
+        }
+        let costs = sampled.costs;
+        let version = Version { base, tensor, predictor, same: false, costs, saved: 0 };
+        best = version.sampled(info, &sampled).filter(|v| v.saved >= MIN_SAVED).or(best);
+    }
+    Ok(best)
 }
 
 /// Returns the content digest of a tensor that is to be packed.

@@ -25,6 +25,7 @@ pub fn document(report: &Report) -> Document {
         facts.exponents(),
         facts.models(),
         facts.families(),
+        facts.versions(),
         facts.poor(),
         facts.faults(),
         facts.again(),
@@ -321,6 +322,40 @@ impl Facts<'_> {
             blocks.push(table);
         }
         self.some(self.report.total.files > 1, "Tensors that several files have", blocks)
+    }
+
+    fn versions(&self) -> Option<Section> {
+        let versions = self.report.versions.as_ref()?;
+        let files = match versions.files {
+            1 => "1 file is a version".into(),
+            count => format!("{count} files are versions"),
+        };
+        let text = format!(
+            "{files} of another one, as a model is of the one that it was trained from. A store \
+             that keeps differences to that (at1w push) would save about {} more, beside tensors \
+             that are byte-identical. Estimated from {} sampled tensors of {}.",
+            figures::bytes(versions.saved_bytes as f64),
+            figures::count(versions.sampled_tensors as f64),
+            figures::count(versions.tensors as f64),
+        );
+        let mut table = self.table(
+            "/versions/versions",
+            ["version", "file"],
+            &[
+                ("tensors", "tensors", figures::count),
+                ("sampled", "sampled_tensors", figures::count),
+                ("as they are", "raw_bytes", figures::bytes),
+                ("saved on top", "saved_bytes", figures::bytes),
+            ],
+        );
+        if let Block::Table(table) = &mut table {
+            table.columns.insert(1, ("of".into(), false));
+            for (row, version) in table.rows.iter_mut().zip(&versions.versions) {
+                row.insert(1, Cell::Text(version.base.clone()));
+            }
+        }
+        let blocks = vec![Block::Text(text), table];
+        self.some(versions.files > 0, "Versions of other files", blocks)
     }
 
     fn poor(&self) -> Option<Section> {

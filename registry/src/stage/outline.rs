@@ -7,8 +7,8 @@ use std::io::{self, Read};
 use std::ops::Range;
 
 use at1w_container::{
-    Digest, Error as Packing, FIRST_BYTES, Level, Limits, OpenOptions, ReadAt, Reader, StoredLen,
-    part_lens,
+    Digest, Error as Packing, FIRST_BYTES, Level, Limits, NewPart, OpenOptions, ReadAt, Reader,
+    StoredLen, part_lens, replace_parts,
 };
 
 use super::{Stage, mark};
@@ -72,6 +72,17 @@ fn open(outline: &Outline, limits: Limits) -> Result<(Reader, Vec<Option<StoredL
     if reader.len() != sent.len() {
         return Err(damaged("it has another number of tensors"));
     }
+    // Bytes that come are stored as ones that stand alone: nobody would find a base for them.
+    if reader.base_models().next().is_some() {
+        return Err(damaged("its tensors have bases"));
+    }
+    let empty = reader
+        .tensors()
+        .zip(&lens)
+        .find(|(tensor, len)| tensor.raw_len() > 0 && len.is_some_and(|len| len.stored_len == 0));
+    if let Some((tensor, _)) = empty {
+        return Err(Error::Outline(format!("tensor {:?} has no stored bytes", tensor.name())));
+    }
     Ok((reader, lens))
 }
 
@@ -112,33 +123,39 @@ impl Stage<'_> {
             Packed { root, level: level.clone(), encoder: encoder.clone(), tensors: Vec::new() };
         let mut recipe = Recipe::new(size, sha256, Some((packed, tail.clone())));
         let (mut new, mut tensors, mut offset) = (Vec::new(), Vec::new(), 0_u64);
+        let mut differences = Vec::new();
         for (at, (tensor, len)) in reader.tensors().zip(lens).enumerate() {
             let Some(len) = len else { continue };
             let key = TensorKey::of(&reader.header().tensors()[at], tensor.digest());
-            let location = match sent[at] {
+            let (location, ground) = match sent[at] {
                 Some(samples) => {
                     let place = from.saturating_add(offset);
                     offset = offset.saturating_add(len.stored_len);
                     let location =
                         Location { pack: pack.clone(), offset: place, len: len.stored_len };
-                    new.push(Stored {
+                    let stored = Stored {
                         key,
                         samples: Samples(samples),
                         location: location.clone(),
                         model_len: len.model_len,
                         level: level.clone(),
                         encoder: encoder.clone(),
-                    });
-                    location
+                        ground: None,
+                    };
+                    new.push((stored, tensor.digest()));
+                    (location, None)
                 }
                 None => match self.index.get(key) {
                     Some(stored) if stored.location.len == len.stored_len => {
-                        stored.location.clone()
+                        (stored.location.clone(), stored.ground.clone())
                     }
                     _ => return Err(Error::Outdated(tensor.name().into())),
                 },
             };
-            recipe.push(&location);
+            recipe.push(&location, ground.as_ref());
+            if let Some(ground) = ground {
+                differences.push(NewPart { tensor: at, len, base: Some(ground.part()) });
+            }
             tensors.push(at as u32);
         }
         if offset != came {
@@ -147,6 +164,8 @@ impl Stage<'_> {
         if let Some(packed) = &mut recipe.packed {
             packed.tensors = tensors;
         }
+        // Whoever made the outline knew lengths alone.
+        recipe.tail = replace_parts(&recipe.tail, &differences).map_err(wrong)?;
         if !new.is_empty() {
             self.packs.keep(&pack);
         }
@@ -157,7 +176,7 @@ impl Stage<'_> {
         self.prove(&recipe, outline)?;
         self.tensors.0 += sent.len() as u64;
         self.tensors.1 += new.len() as u64;
-        new.into_iter().for_each(|stored| self.add_tensor(stored));
+        new.into_iter().for_each(|(stored, digest)| self.add_tensor(stored, digest));
         let git = pointer(sha256, size);
         self.keep(tree::File { size, sha256, git, root: Some(root), recipe: None }, recipe)
     }

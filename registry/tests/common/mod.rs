@@ -335,8 +335,19 @@ impl Random {
     }
 }
 
+/// What is added to a seed for that of a tensor which differs from the one of the seed in a little,
+/// as one that was trained further does.
+pub const LATER: u64 = 1 << 40;
+
 /// A tensor of bfloat16 like weights: one for each `seed`.
 pub fn tensor(seed: u64, elements: usize) -> Vec<u8> {
+    if let Some(times) = (seed / LATER).checked_sub(1) {
+        let (mut bytes, mut random) = (tensor(seed % LATER, elements), Random(times * 2 + 1));
+        for word in bytes.chunks_exact_mut(2).filter(|_| random.below(8) == 0) {
+            word[0] ^= 1;
+        }
+        return bytes;
+    }
     let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
     let element = |_| {
         let bits = random.next();
@@ -372,6 +383,20 @@ pub fn forged(entry: &[u8], changes: &[(&str, &str)]) -> Vec<u8> {
     }
     let sum = at1w_container::Digest::of(json.as_bytes());
     format!("{},\"sum\":\"{sum}\"}}", &json[..json.len() - 1]).into_bytes()
+}
+
+/// Writes a recipe anew, with other JSON.
+pub fn forge(path: &Path, change: impl Fn(&mut serde_json::Value)) {
+    let bytes = fs::read(path).unwrap();
+    let plain = miniz_oxide::inflate::decompress_to_vec(&bytes[8..bytes.len() - 32]).unwrap();
+    let end = plain.iter().position(|&byte| byte == b'\n').unwrap();
+    let mut json = serde_json::from_slice(&plain[..end]).unwrap();
+    change(&mut json);
+    let plain = [json.to_string().as_bytes(), &plain[end..]].concat();
+    let mut bytes = (plain.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(miniz_oxide::deflate::compress_to_vec(&plain, 8));
+    bytes.extend(at1w_container::Digest::of(&bytes).0);
+    fs::write(path, bytes).unwrap();
 }
 
 /// A hook that fails the requests whose numbers are named.

@@ -1,0 +1,87 @@
+//! Files whose tensors may be bases of new ones, and the models that a card names as such.
+
+use std::collections::HashSet;
+
+use at1w_container::{PackBase, Part, UsedBase};
+
+use crate::error::{Error, Result};
+use crate::recipe::{Facts, Ground, Recipe};
+
+/// The card of a model, the longest one that is read, and the most base models of one.
+pub(crate) const CARD: &str = "README.md";
+pub(crate) const CARD_LEN: u64 = 1 << 20;
+pub(crate) const MODELS: usize = 4;
+
+/// Files whose tensors may be bases of those of a new one.
+#[derive(Debug, Default)]
+pub(crate) struct Bases {
+    pub(crate) files: Vec<PackBase>,
+    pub(crate) recipes: Vec<Recipe>,
+    /// The lengths of the models of each, by segment.
+    pub(crate) model_lens: Vec<Vec<u32>>,
+    /// The tensors of each that stand alone in bytes that may be relied on.
+    pub(crate) usable: Vec<HashSet<usize>>,
+}
+
+impl Bases {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    pub(crate) fn may_be_base(&self, file: usize, tensor: usize) -> bool {
+        self.usable[file].contains(&tensor)
+    }
+
+    /// Returns the base that a tensor was written with.
+    pub(crate) fn ground(&self, part: &Part) -> Result<Option<Ground>> {
+        let Some(UsedBase { base, file, tensor }) = part.base else { return Ok(None) };
+        let recipe = &self.recipes[file];
+        let missing = || Error::damaged("recipe", "it lacks a tensor that was a base");
+        let tensors = recipe.packed.as_ref().map(|packed| &packed.tensors).ok_or_else(missing)?;
+        let segment = tensors.binary_search(&(tensor as u32)).map_err(|_| missing())?;
+        let reader = self.files[file].weights().packed().ok_or_else(missing)?;
+        let facts = Facts {
+            model_len: self.model_lens[file][segment],
+            sha256: reader.tensors().nth(tensor).ok_or_else(missing)?.digest(),
+            content: base.digest,
+            file: recipe.sha256,
+            rounded: base.rounded,
+        };
+        Ok(Some(Ground { location: recipe.location(segment), facts }))
+    }
+}
+
+/// Returns the models that a card says the one that it describes was made from.
+pub(crate) fn base_models(card: &str) -> Vec<String> {
+    let mut lines = card.lines();
+    if lines.next().map(str::trim_end) != Some("---") {
+        return Vec::new();
+    }
+    let mut front = lines.take_while(|line| line.trim_end() != "---");
+    let Some(value) = front.find_map(|line| line.strip_prefix("base_model:")) else {
+        return Vec::new();
+    };
+    let plain = |text: &str| text.trim().trim_matches(['"', '\'']).to_owned();
+    let inline = value.trim().trim_start_matches('[').trim_end_matches(']');
+    let mut models: Vec<_> = inline.split(',').map(plain).collect();
+    let items = front.map_while(|line| line.trim_start().strip_prefix("- "));
+    models.extend(items.map(plain));
+    models.retain(|model| !model.is_empty());
+    models
+}
+
+#[cfg(test)]
+mod tests {
+    use super::base_models;
+
+    #[test]
+    fn cards_name_models() {
+        let of = |front: &str| base_models(&format!("---\nlicense: mit\n{front}\n---\n# A\n"));
+        assert_eq!(of("base_model: lab/a"), ["lab/a"]);
+        assert_eq!(of("base_model: \"lab/a\"\ntags:\n- b"), ["lab/a"]);
+        assert_eq!(of("base_model:\n- lab/a\n- lab/b\ntags:\n- c"), ["lab/a", "lab/b"]);
+        assert_eq!(of("base_model: [lab/a, 'lab/b']"), ["lab/a", "lab/b"]);
+        assert!(of("base_model:").is_empty() && of("tags:\n- base_model: a").is_empty());
+        assert!(base_models("base_model: lab/a").is_empty());
+    }
+}
