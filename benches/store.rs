@@ -1,5 +1,5 @@
 //! Prints the table of stores of `docs/BENCHMARKS.md`: pushing to a store in a directory beside
-//! packing to a file, pulling from it beside unpacking, and scrubbing it beside verifying the files.
+//! packing to a file, pulling from it beside unpacking, and scrubbing it beside verifying files.
 //! All of them sync to disk what they write: a scrub its record.
 
 use std::env;

@@ -215,7 +215,8 @@ impl Store {
         Ok((done.bytes, damaged.collect()))
     }
 
-    /// Stores a repository at another level, or its later revisions as differences; returns the bytes before and after.
+    /// Stores a repository at another level, or its later revisions as differences; returns the
+    /// bytes before and after.
     fn repack(
         &self,
         py: Python<'_>,

@@ -2,15 +2,13 @@
 //! and digests stay.
 
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
 
 use at1w_container::{Digest, Level, Progress};
 
 use crate::bases::{CARD, CARD_LEN, MODELS, base_models};
 use crate::error::Result;
 use crate::index::TensorKey;
-use crate::lease::Lease;
-use crate::mark::{InUse, Marked, mark, read_trees};
+use crate::mark::{InUse, Marked, read_trees};
 use crate::name::{RepoName, Revision};
 use crate::original::Original;
 use crate::recipe::{Location, Recipe};
@@ -40,18 +38,13 @@ impl Store {
         level: Level,
         progress: &dyn Progress,
     ) -> Result<Repacked> {
-        self.require()?;
-        if let Some(repo) = repo {
-            self.head(repo)?;
-        }
-        let lease = Lease::begin(&self.objects, self.times.lease)?;
-        let marked = mark(self, Some(namespace), lease.began, Duration::ZERO)?;
+        let (lease, marked) = self.begin_repack(namespace, repo)?;
         let mut done = Repacked::default();
-        let Some(marked) = marked.get(namespace) else { return Ok(done) };
-        let mut places = Places::of(marked);
+        let Some(marked) = marked else { return Ok(done) };
+        let mut places = Places::of(&marked);
         let new = || Stage::new(self, namespace, &lease, level, &|_| true, progress);
         let (mut stage, mut seen) = (new()?, HashSet::new());
-        for Follower { file, repo: of, before } in self.followers(namespace, marked)? {
+        for Follower { file, repo: of, before } in self.followers(namespace, &marked)? {
             let Some((_, recipe)) = Recipe::newest(&self.objects, namespace, file)? else {
                 continue;
             };

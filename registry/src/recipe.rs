@@ -269,9 +269,9 @@ impl Recipe {
         }
     }
 
-    /// Returns the recipe that takes other places, where there are some. Whoever names a place knows
-    /// what lies there: a tensor with another SHA-256 is not taken. One that is differences by now
-    /// is no base: it stays where it is.
+    /// Returns the recipe that takes other places, where there are some. Whoever names a place
+    /// knows what lies there: a tensor with another SHA-256 is not taken. One that is differences
+    /// by now is no base: it stays where it is.
     pub(crate) fn moved(&self, moves: &Moves) -> Result<Option<Self>> {
         let ground = |ground: Ground| ground.moved(moves).unwrap_or(ground);
         let mut recipe = Self::new(self.size, self.sha256, None);

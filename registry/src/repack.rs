@@ -10,7 +10,7 @@ use crate::bases::Bases;
 use crate::error::Result;
 use crate::index::Stored;
 use crate::lease::Lease;
-use crate::mark::mark;
+use crate::mark::{Marked, mark};
 use crate::name::RepoName;
 use crate::original::Original;
 use crate::stage::{ENCODER, Stage};
@@ -41,14 +41,9 @@ impl Store {
         level: Level,
         progress: &dyn Progress,
     ) -> Result<Repacked> {
-        self.require()?;
-        if let Some(repo) = repo {
-            self.head(repo)?;
-        }
-        let lease = Lease::begin(&self.objects, self.times.lease)?;
-        let marked = mark(self, Some(namespace), lease.began, Duration::ZERO)?;
+        let (lease, marked) = self.begin_repack(namespace, repo)?;
         let mut done = Repacked::default();
-        let Some(marked) = marked.get(namespace) else { return Ok(done) };
+        let Some(marked) = marked else { return Ok(done) };
         let of = marked.files(|commit| repo.is_none_or(|repo| commit.repo == repo.to_string()));
         let wanted: HashSet<_> = of.map(|file| file.sha256).collect();
         let mut wanted: Vec<_> = wanted.into_iter().collect();
@@ -81,5 +76,21 @@ impl Store {
         stage.settle(written, &lease)?;
         done.after = stage.written();
         Ok(done)
+    }
+
+    /// Begins a lease, and marks what is in use of a namespace; of one that has this repository, if
+    /// one is named.
+    pub(crate) fn begin_repack(
+        &self,
+        namespace: &str,
+        repo: Option<&RepoName>,
+    ) -> Result<(Lease, Option<Marked>)> {
+        self.require()?;
+        if let Some(repo) = repo {
+            self.head(repo)?;
+        }
+        let lease = Lease::begin(&self.objects, self.times.lease)?;
+        let mut marked = mark(self, Some(namespace), lease.began, Duration::ZERO)?;
+        Ok((lease, marked.remove(namespace)))
     }
 }

@@ -332,7 +332,8 @@ proptest! {
             let others = within.lock().unwrap();
             let after = candidates(&expected, (&step, &done), died, &others);
             let found = after.into_iter().find(|after| after.is_in(&place));
-            prop_assert!(found.is_some(), "{step:?} {done:?} {others:?} after {:?}", expected.keys());
+            let before = expected.keys();
+            prop_assert!(found.is_some(), "{step:?} {done:?} {others:?} after {before:?}");
             expected = found.unwrap();
             underway.extend(later.map(|later| (now + 1 + later, step, late)));
         }

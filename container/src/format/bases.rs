@@ -108,8 +108,8 @@ impl Bases {
         }
     }
 
-    /// Returns the index of a model, which is added if it is new. [`Bases::write`] refuses more than
-    /// [`MAX_MODELS`].
+    /// Returns the index of a model, which is added if it is new. [`Bases::write`] refuses more
+    /// than [`MAX_MODELS`].
     pub(crate) fn model(&mut self, model: &BaseModel) -> u8 {
         let known = self.models.iter().position(|known| known == model);
         let index = known.unwrap_or(self.models.len());

@@ -91,8 +91,8 @@ const MEASURED_CHUNKS: u64 = 16;
 /// one is not worth a file that needs another one.
 const MIN_SAME_LEN: u64 = 512;
 
-/// Drops all bases if together they do not save what they must of so many bytes, or no more than the
-/// names of their files take: a file is no version for the sake of one small tensor.
+/// Drops all bases if together they do not save what they must of so many bytes, or no more than
+/// the names of their files take: a file is no version for the sake of one small tensor.
 pub(super) fn drop_unless_worth_it(
     len: u64,
     versions: &mut Vec<Option<Version<'_>>>,
