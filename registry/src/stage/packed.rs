@@ -72,7 +72,7 @@ impl Stage<'_> {
                 parts => parts?,
             };
             let (pack, start) = self.packs.end(spool)?;
-            let recipe = self.cook(&parts, (&pack, start), &bases)?;
+            let recipe = self.make_recipe(&parts, (&pack, start), &bases)?;
             // Stored bytes that nobody has proven lately are proven now, or are made anew.
             let refuted = self.refuted(&parts, &recipe)?;
             if refuted.is_empty() {
@@ -98,7 +98,12 @@ impl Stage<'_> {
     }
 
     /// Makes the recipe of a file whose new tensors lie in `pack` from `start` on.
-    fn cook(&mut self, parts: &Parts, (pack, start): (&str, u64), bases: &Bases) -> Result<Recipe> {
+    fn make_recipe(
+        &mut self,
+        parts: &Parts,
+        (pack, start): (&str, u64),
+        bases: &Bases,
+    ) -> Result<Recipe> {
         let summary = &parts.summary;
         let level = self.level.name();
         let packed = Packed {
@@ -163,14 +168,17 @@ impl Stage<'_> {
     /// Marks a damaged place. Nothing relies on it any more: neither the tensor that is there, nor
     /// those that are differences to it.
     fn give_up(&mut self, place: Location, problem: &str) -> Result<()> {
-        if self.view.doubts.marks.contains_key(&place) {
-            return Ok(());
-        }
-        let key = mark(self.store, self.namespace, &place, problem)?;
+        let key = match self.view.doubts.marks.contains_key(&place) {
+            true => None,
+            false => Some(mark(self.store, self.namespace, &place, problem)?),
+        };
+        // In any case: the file is looked at again, until nothing that is found is damaged.
         for stored in self.index.remove_all(|stored| !stored.all(|needed| *needed != place)) {
             self.damaged.entry(stored.key).or_default().push(stored.location);
         }
-        self.view.doubts.marks.insert(place, vec![key]);
+        if let Some(key) = key {
+            self.view.doubts.marks.insert(place, vec![key]);
+        }
         Ok(())
     }
 
