@@ -173,7 +173,7 @@ fn padded<const N: usize>(text: &str) -> [u8; N] {
 }
 
 /// Parses a run; `None` for a damaged one.
-fn parse(bytes: &[u8]) -> Option<Vec<Stored>> {
+pub(crate) fn parse(bytes: &[u8]) -> Option<Vec<Stored>> {
     let (content, digest) = bytes.split_at_checked(bytes.len().checked_sub(32)?)?;
     if Digest::of(content).0 != digest {
         return None;

@@ -16,6 +16,8 @@ mod entry;
 mod error;
 pub mod exchange;
 mod fence;
+#[doc(hidden)]
+pub mod fuzzing;
 mod grounds;
 mod hexadecimal;
 mod history;

@@ -127,7 +127,7 @@ pub(crate) fn first(repo: &RepoName, actor: &str, now: SystemTime) -> Entry {
 }
 
 /// Parses entry `seq` of a log.
-fn parse(log: &str, seq: u64, bytes: &[u8]) -> Result<Entry> {
+pub(crate) fn parse(log: &str, seq: u64, bytes: &[u8]) -> Result<Entry> {
     /// Parsed first, so that an error names a later version instead of its unknown parts.
     #[derive(serde::Deserialize)]
     struct Version {

@@ -203,7 +203,7 @@ impl Store {
     }
 }
 
-fn parse(bytes: &[u8]) -> Option<ScrubRecord> {
+pub(crate) fn parse(bytes: &[u8]) -> Option<ScrubRecord> {
     let Record { statement, signature, .. } = serde_json::from_slice(bytes).ok()?;
     let text = statement?;
     let statement: ScrubStatement = serde_json::from_str(&text).ok()?;

@@ -9,6 +9,10 @@ mod encode;
 mod header;
 mod manifest;
 mod mutation;
+#[cfg(feature = "server")]
+mod object;
+#[cfg(feature = "server")]
+mod outline;
 mod proof;
 mod remote;
 mod round_trip;
@@ -40,6 +44,10 @@ pub const TARGETS: &[Target] = &[
     ("header", |input| run(header::run, input)),
     ("manifest", |input| run(manifest::run, input)),
     ("mutation", |input| run(mutation::run, input)),
+    #[cfg(feature = "server")]
+    ("object", object::run),
+    #[cfg(feature = "server")]
+    ("outline", |input| run(outline::run, input)),
     ("proof", |input| run(proof::run, input)),
     ("remote", |input| run(remote::run, input)),
     ("round_trip", |input| run(round_trip::run, input)),
