@@ -17,7 +17,7 @@ use crate::kind::Kind;
 use crate::result::{FileResult, Group, LevelResult};
 use crate::rival::Rival;
 use crate::source::SourceFile;
-use crate::statistics::Planes;
+use crate::statistics::{Planes, add_exponents};
 
 /// The number of chunks that are in memory together.
 const BATCH: usize = 64;
@@ -261,7 +261,8 @@ impl Taking {
                 let planes = Planes::of_bytes(info, bytes);
                 self.bounds.push((*piece, planes.bound_bits() / 8.0 / bytes.len() as f64));
                 if let Some(exponents) = planes.exponents(info.dtype()) {
-                    self.files[piece.file].add_exponents(info.dtype_name(), &exponents);
+                    let sums = &mut self.files[piece.file].exponents;
+                    add_exponents(sums, info.dtype_name(), &exponents);
                 }
             }
             self.sampled_len += batch_len;
