@@ -1,7 +1,7 @@
 //! Measures a file whole: packs it into a scratch file, reads everything back and compares it.
 
 use std::fs::{File, Metadata};
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -62,6 +62,9 @@ pub(crate) fn measure(file: &SourceFile, work: Work<'_>) -> Result<FileResult, F
             if let Error::Write(cause) = error.innermost() {
                 let scratch = scratch.display();
                 fault.message = format!("the scratch folder {scratch}: {cause}");
+                if cause.kind() == io::ErrorKind::StorageFull {
+                    fault.message += ": it needs room for what each file is packed to";
+                }
             }
             Err(Failed::Fault(fault))
         }
