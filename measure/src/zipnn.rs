@@ -57,7 +57,7 @@ pub(crate) fn measure(
         .map_err(failed)?;
     let facts: Facts = serde_json::from_str(&out).map_err(|_| {
         let last = problem.lines().last().unwrap_or("it printed nothing");
-        failed(io::Error::other(format!("zipnn: {last}")))
+        failed(io::Error::other(last.to_owned()))
     })?;
     let len = path.metadata().map_err(|cause| Error::Io { path: path.into(), cause })?.len();
     progress.advance(2 * len);
