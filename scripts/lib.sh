@@ -37,6 +37,16 @@ pip() {
     "$python" -m pip "$1" --quiet --disable-pip-version-check "${@:2}"
 }
 
+# Makes the environment of peers, with the packages $@ of those that benches/peers/requirements.txt
+# pins. Fails where one cannot be had.
+use_peers() {
+    use_venv "$target/peers"
+    local package
+    for package in "$@"; do
+        pip install "$(grep "^$package==" benches/peers/requirements.txt)" || return
+    done
+}
+
 # Installs the cargo subcommand $1 unless it is there.
 cargo_tool() {
     cargo "$1" --version > /dev/null 2>&1 || cargo install --locked "cargo-$1"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Measures the corpus at every level and beside other compressors: a quarter of an hour. Writes the
-# report into docs/MEASURE.md, and its picture to docs/measure.png (Chromium of Debian, npm).
+# report into docs/MEASURE.md, and its picture to docs/measure.png (Chromium of Debian, npm, zipnn of
+# PyPI where it can be had).
 source "$(dirname "$0")/lib.sh"
 
 build_at1w
@@ -9,10 +10,17 @@ debian_packages chromium
 command -v npm > /dev/null || debian_packages nodejs npm
 make_work
 PATH=$(cd "$(dirname "$at1w")" && pwd):$PATH
+against=xz,zstd
+if use_peers numpy zipnn; then
+    against+=,zipnn
+    PATH=$(dirname "$python"):$PATH
+else
+    echo "zipnn cannot be had: the report is without it" >&2
+fi
 
 # The command that the report shows is the one that was run.
 ln -s "$PWD/corpus" "$work/corpus"
-(cd "$work" && at1w --quiet measure corpus/ --level fast,default,max --against xz,zstd \
+(cd "$work" && at1w --quiet measure corpus/ --level fast,default,max --against "$against" \
     --price USD:23 -o report.html -o report.json -o report.md)
 cp tests/browser/* "$work"
 npm install --prefix "$work" --no-audit --no-fund --loglevel=error

@@ -1,10 +1,12 @@
 //! Checks that any input comes back, whole and in parts, whatever the machine does meanwhile.
 
 use std::num::NonZeroU64;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 
 use at1w_codec::Dtype;
-use at1w_container::{Index, Level, Mapped, OpenOptions, ReadAt, Reader, Slice, Weights};
+use at1w_container::{
+    Index, Level, Mapped, OpenOptions, ReadAt, Reader, Slice, VerifiedChunk, Weights,
+};
 use at1w_tests::{
     Random, Tensor, everything, naive_slice, open, packed, packed_at, restored, safetensors,
     scaled_weights, skewed, weights,
@@ -27,10 +29,31 @@ fn round_trips(level: Level, original: &[u8]) {
 
     let reader = open(&packed).unwrap();
     reader.verify(&()).unwrap();
+    assert!(shown(&reader) == original);
     for tensor in reader.tensors() {
         let data = tensor.read_to_vec().unwrap();
         assert_eq!(at1w_container::Digest::of(&data), tensor.digest(), "{}", tensor.name());
     }
+}
+
+/// The original file, of its header and of the chunks that verifying shows, each of which is in a
+/// place of its own.
+fn shown(reader: &Reader) -> Vec<u8> {
+    let header = reader.header().bytes();
+    let len = reader.info().original_len as usize;
+    let start = [&(header.len() as u64).to_le_bytes(), header].concat();
+    let original = Mutex::new((start.len(), [start, vec![0; len]].concat()));
+    let see = |chunk: VerifiedChunk<'_>| {
+        let (filled, original) = &mut *original.lock().unwrap();
+        *filled += chunk.bytes.len();
+        original[chunk.offset as usize..][..chunk.bytes.len()].copy_from_slice(chunk.bytes);
+        Ok(())
+    };
+    reader.verify_showing(&see, &()).unwrap();
+    let (filled, mut original) = original.into_inner().unwrap();
+    assert_eq!(filled, len);
+    original.truncate(len);
+    original
 }
 
 #[test]
@@ -164,6 +187,7 @@ proptest! {
         prop_assert!(packed.len() <= bound);
         prop_assert!(restored(&packed).unwrap() == original);
         let reader = open(&packed).unwrap();
+        prop_assert!(shown(&reader) == original);
         for tensor in &tensors {
             let read = reader.tensor(&tensor.name).unwrap().read_to_vec().unwrap();
             prop_assert!(read == tensor.data);

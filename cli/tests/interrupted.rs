@@ -96,6 +96,7 @@ fn a_report_has_what_was_measured_before_the_signal() {
         assert_eq!(output.status.code(), Some(code), "{signal}");
         let report: Value = serde_json::from_slice(&place.read("report.json")).unwrap();
         assert_eq!((&report["complete"], &report["total"]["files"]), (&json!(false), &json!(1)));
+        assert_eq!(report["found_files"], 2);
         fs::remove_file(place.path("report.json.journal")).unwrap();
     }
     assert_eq!(place.names(), ["all", "report.json"]);

@@ -116,6 +116,9 @@ fn whatever_is_wrong_is_named_and_the_rest_is_measured() {
     // Nothing at all could be measured.
     place.fails(&["measure", "missing"], 1, "missing");
     place.fails(&["measure", "all/b/pointer.safetensors"], 1, "Git LFS pointer");
+    let text = String::from_utf8(place.at1w(&["measure", "missing"]).stdout).unwrap();
+    assert!(text.contains("no file of weights that could be measured"), "{text}");
+    assert!(!text.contains("WHAT EACH LEVEL") && !text.contains("100.00 %"), "{text}");
 }
 
 #[test]
@@ -230,7 +233,9 @@ fn reports_have_the_formats_of_their_names() {
     }
     // A journal is for a run that was interrupted.
     assert!(!place.path("r.html.journal").exists());
-    place.fails(&args, 1, "r.html");
+    place.fails(&args, 1, "r.html exists already: --force replaces it");
+    let short = text("r.txt").lines().filter(|line| !line.contains("all/")).all(|l| l.len() <= 100);
+    assert!(short, "{}", text("r.txt"));
     place.fails(&["measure", "all", "-o", "report.pdf"], 2, ".html, .md, .txt or .json");
     place.fails(&["measure", "all", "-o", "nowhere/r.html"], 1, "nowhere");
     place.fails(&["measure", "all", "--price", "23"], 2, "USD:23");

@@ -58,6 +58,7 @@ pub use self::read::slice::{Index, ParseSliceError, Slice};
 pub use self::read::tensor::{Tensor, TensorBase};
 pub use self::read::unpack::{UnpackOptions, unpack_file};
 pub use self::read::update::Updated;
+pub use self::read::verify::VerifiedChunk;
 pub use self::read::weights::Weights;
 pub use self::recognise::{begins_packed, is_packed, open_file};
 pub use self::signature::signed_message;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 const ROUNDS: usize = 5;
 
 /// The time after which a fetch is not repeated any more.
-const ENOUGH: Duration = Duration::from_millis(100);
+const ENOUGH: Duration = Duration::from_millis(25);
 
 /// The time that a fetch takes from a packed file, verified, and from the file as it is.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -2,11 +2,11 @@
 //! that is worth. The result is a [`Report`], and a [`page`] of it for people.
 //!
 //! [`measure`] leads: `source` lists files, and `elsewhere` those of stores and addresses; `whole`
-//! packs one, reads it back and compares it, or `sample` does so with chunks that stand for all;
-//! `fetch` reads single tensors, `rival` runs other compressors, `statistics` looks at the weights
-//! themselves, `families` finds tensors that several files have, and `versions` estimates what is
-//! saved by storing files as differences to others. A [`FileResult`] is all that is
-//! known of a file, and the report is made of these.
+//! packs one, and `read_back` decodes and compares it, or `sample` does so with chunks that stand
+//! for all; `fetch` reads single tensors, `rival` runs other compressors, `statistics` looks at the
+//! weights themselves, `families` finds tensors that several files have, and `versions` estimates
+//! what is saved by storing files as differences to others. A [`FileResult`] is all that is known
+//! of a file, and the report is made of these.
 
 mod compare;
 mod elsewhere;
@@ -22,6 +22,7 @@ pub mod page;
 mod place;
 mod poor;
 mod price;
+mod read_back;
 mod report;
 mod result;
 mod rival;

@@ -29,6 +29,9 @@ pub struct Report {
     pub seconds: f64,
     /// Whether everything was measured; not so after an interruption.
     pub complete: bool,
+    /// The number of files of weights that were found, of which the total has those that were
+    /// measured.
+    pub found_files: u64,
     /// The sample that the sizes are estimated from; `null` where everything was measured.
     pub sample: Option<Sample>,
     /// The level of all sizes but those of `levels`.

@@ -57,13 +57,6 @@ impl FileResult {
         }
     }
 
-    /// Adds how often each exponent occurs in a tensor.
-    pub(crate) fn add_exponents(&mut self, dtype: &str, counts: &[u64]) {
-        let sum = self.exponents.entry(dtype.to_owned());
-        let sum = sum.or_insert_with(|| vec![0; counts.len()]);
-        sum.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
-    }
-
     /// Returns the dtype of the largest group of tensors; empty where there are none.
     pub(crate) fn main_dtype(&self) -> &str {
         let largest = self.groups.iter().max_by_key(|group| group.raw_bytes);

@@ -172,20 +172,23 @@ fn whole(sources: Sources, levels: &[Level], options: &Options<'_>) -> Result<Re
         }
     }
     faults.extend(problems(&files));
-    let versions = complete.then(|| versions_of(&listed, &files, *progress)).flatten();
+    let versions = complete.then(|| versions_of(&listed, &files, u64::MAX, *progress)).flatten();
     let complete = complete && versions.is_some();
-    Ok(Results { files, others, faults, left_out, sample: None, versions, complete })
+    let found = listed.len() as u64;
+    Ok(Results { files, found, others, faults, left_out, sample: None, versions, complete })
 }
 
-/// Finds the versions among the files that were measured; `None` if the caller asked to stop.
+/// Finds the versions among the files that were measured, for which at most so many bytes are read
+/// beside headers; `None` if the caller asked to stop.
 fn versions_of(
     listed: &[SourceFile],
     files: &[FileResult],
+    budget: u64,
     progress: &dyn Progress,
 ) -> Option<Versions> {
     let measured: HashSet<_> = files.iter().map(|file| &file.path).collect();
     let measured: Vec<_> = listed.iter().filter(|file| measured.contains(&file.path)).collect();
-    versions::find(&measured, progress).ok()
+    versions::find(&measured, budget, progress).ok()
 }
 
 /// Returns what other compressors could not do.
@@ -226,18 +229,22 @@ fn sampled(
     let Sources { files, others, mut faults, left_out } = sources;
     let Options { against, scratch, .. } = options;
     let listed = files;
-    let Sampled { files, faults: found, sample, complete } =
+    let Sampled { files, faults: found, sample, budget, complete } =
         sample::measure(&listed, levels, choice, against, scratch, options.progress);
     faults.extend(found);
     faults.extend(problems(&files));
-    let versions = complete.then(|| versions_of(&listed, &files, options.progress)).flatten();
+    let versions = || versions_of(&listed, &files, budget, options.progress);
+    let versions = complete.then(versions).flatten();
     let complete = complete && versions.is_some();
-    Results { files, others, faults, left_out, sample: Some(sample), versions, complete }
+    let (found, sample) = (listed.len() as u64, Some(sample));
+    Results { files, found, others, faults, left_out, sample, versions, complete }
 }
 
 /// The results of a run.
 struct Results {
     files: Vec<FileResult>,
+    /// The number of files that were found.
+    found: u64,
     others: Others,
     faults: Vec<Fault>,
     left_out: Vec<String>,
@@ -247,7 +254,8 @@ struct Results {
 }
 
 fn report(results: Results, levels: &[Level], seconds: f64, options: &Options<'_>) -> Report {
-    let Results { files, others, mut faults, left_out, sample, versions, complete } = results;
+    let Results { files, found, others, mut faults, left_out, sample, versions, complete } =
+        results;
     faults.sort_by(|a, b| a.path.cmp(&b.path));
     let margin = sample.as_ref().map(|sample| sample.margin_bytes);
     let total = totals::total(&files, &others, margin);
@@ -267,6 +275,7 @@ fn report(results: Results, levels: &[Level], seconds: f64, options: &Options<'_
         commands: options.commands.clone(),
         seconds,
         complete,
+        found_files: found,
         sample,
         level: levels.first().map_or("default", |&level| level.name()).into(),
         money: price.map(|price| Money::of(price, total.raw_bytes, total.packed_bytes)),

@@ -17,10 +17,13 @@ use crate::kind::Kind;
 use crate::result::{FileResult, Group, LevelResult};
 use crate::rival::Rival;
 use crate::source::SourceFile;
-use crate::statistics::Planes;
+use crate::statistics::{Planes, add_exponents};
 
 /// The number of chunks that are in memory together.
 const BATCH: usize = 64;
+
+/// The part of a sample that files are held against others with.
+const FOR_VERSIONS: f64 = 0.1;
 
 /// A sample that was measured.
 #[derive(Clone, Debug, Serialize)]
@@ -43,6 +46,8 @@ pub(crate) struct Sampled {
     pub(crate) files: Vec<FileResult>,
     pub(crate) faults: Vec<Fault>,
     pub(crate) sample: Sample,
+    /// The number of bytes that may be read still.
+    pub(crate) budget: u64,
     /// Whether it was not interrupted.
     pub(crate) complete: bool,
 }
@@ -112,12 +117,15 @@ pub(crate) fn measure(
         taking.add_header(number, source, &mut population);
     }
     let share = (choice.share)(population.raw_len());
-    let mut pieces = population.choose(share, choice.seed);
+    let most = (population.raw_len() as f64 * share) as u64;
+    // One file is no version of another.
+    let kept = if sources.len() > 1 { FOR_VERSIONS } else { 0.0 };
+    let mut pieces = population.choose(share * (1.0 - kept), choice.seed);
     pieces.retain(|piece| !taking.failed.contains(&piece.file));
     let of_files: Vec<&[Piece]> = pieces.chunk_by(|a, b| a.file == b.file).collect();
     // Another compressor reads both forms.
     let passes = (levels.len() + 2 * against.len()) as u64;
-    progress.begin((population.raw_len() as f64 * share) as u64 * passes);
+    progress.begin((most as f64 * (1.0 - kept)) as u64 * passes);
     for (done, pieces) in of_files.iter().enumerate() {
         let source = &sources[pieces[0].file];
         match taking.add_pieces(source, pieces, scratch, progress) {
@@ -130,7 +138,7 @@ pub(crate) fn measure(
             Err(error) => taking.fail(pieces[0].file, source, &error),
         }
     }
-    taking.finish(&population, choice.seed)
+    taking.finish(&population, choice.seed, most)
 }
 
 /// A sample that is being taken.
@@ -261,7 +269,8 @@ impl Taking {
                 let planes = Planes::of_bytes(info, bytes);
                 self.bounds.push((*piece, planes.bound_bits() / 8.0 / bytes.len() as f64));
                 if let Some(exponents) = planes.exponents(info.dtype()) {
-                    self.files[piece.file].add_exponents(info.dtype_name(), &exponents);
+                    let sums = &mut self.files[piece.file].exponents;
+                    add_exponents(sums, info.dtype_name(), &exponents);
                 }
             }
             self.sampled_len += batch_len;
@@ -269,8 +278,8 @@ impl Taking {
         Ok(())
     }
 
-    /// Concludes from the chunks to all tensors.
-    fn finish(mut self, population: &Population, seed: u64) -> Sampled {
+    /// Concludes from the chunks to all tensors. At most `most` bytes are to be read in all.
+    fn finish(mut self, population: &Population, seed: u64, most: u64) -> Sampled {
         let whole = self.files.iter().map(|file| file.raw_bytes).sum::<u64>().max(1) as f64;
         let mut margin = 0.0;
         for (first, at) in self.levels.iter().enumerate().map(|(i, at)| (i == 0, at)) {
@@ -328,7 +337,8 @@ impl Taking {
         let files = self.files.into_iter().enumerate();
         let files = files.filter(|(number, _)| !failed.contains(number)).map(|(_, file)| file);
         let (faults, complete) = (self.faults, self.complete);
-        Sampled { files: files.collect(), faults, sample, complete }
+        let budget = most.saturating_sub(self.sampled_len);
+        Sampled { files: files.collect(), faults, sample, budget, complete }
     }
 }
 

@@ -1,15 +1,10 @@
 //! Statistics of the weights themselves: how few bits an ideal coder of bytes would need, and how
 //! often each exponent occurs.
 
-use std::borrow::Cow;
-use std::ops::Range;
+use std::collections::BTreeMap;
 
 use at1w_codec::{Backend, Dtype, Layout, default_backend};
-use at1w_container::{Error, ReadAt, TensorInfo};
-use rayon::prelude::*;
-
-/// The number of bytes that are looked at together: whole elements of any width.
-const PIECE_LEN: u64 = 1 << 20;
+use at1w_container::TensorInfo;
 
 /// How often each byte occurs in each plane of a tensor: the bytes of one place of all elements.
 #[derive(Clone)]
@@ -20,26 +15,9 @@ pub(crate) struct Planes {
 
 impl Planes {
     /// Counts nothing yet, of a tensor of this dtype.
-    fn new(dtype: Option<Dtype>) -> Self {
+    pub(crate) fn new(dtype: Option<Dtype>) -> Self {
         let layout = dtype.map_or(Layout::BYTES, Dtype::layout);
         Self { layout, counts: vec![[0; 256]; layout.width()] }
-    }
-
-    /// Counts the bytes of a tensor, which begins at `start` in the source.
-    pub(crate) fn of(source: &dyn ReadAt, tensor: &TensorInfo, start: u64) -> Result<Self, Error> {
-        let len = tensor.raw_len();
-        let empty = || (Self::new(tensor.dtype()), Vec::new(), Vec::new());
-        let pieces = (0..len.div_ceil(PIECE_LEN)).into_par_iter();
-        let counted = pieces
-            .try_fold(empty, |(mut planes, buffer, mut split), piece| -> Result<_, Error> {
-                let from = piece * PIECE_LEN;
-                let range = start + from..start + len.min(from + PIECE_LEN);
-                let raw = read(source, range, buffer)?;
-                planes.add(&raw, &mut split);
-                Ok((planes, raw.into_owned(), split))
-            })
-            .try_reduce(empty, |(a, buffer, split), (b, ..)| Ok((a.and(&b), buffer, split)))?;
-        Ok(counted.0)
     }
 
     /// Counts the bytes of a part of a tensor.
@@ -50,7 +28,7 @@ impl Planes {
     }
 
     /// Adds whole elements. `split` is memory to work in.
-    fn add(&mut self, raw: &[u8], split: &mut Vec<u8>) {
+    pub(crate) fn add(&mut self, raw: &[u8], split: &mut Vec<u8>) {
         let backend: Backend = default_backend();
         let width = self.layout.width();
         let whole = &raw[..raw.len() / width * width];
@@ -66,11 +44,10 @@ impl Planes {
     }
 
     /// Adds the counts of another part of the same tensor.
-    fn and(mut self, other: &Self) -> Self {
+    pub(crate) fn merge(&mut self, other: &Self) {
         for (counts, more) in self.counts.iter_mut().zip(&other.counts) {
             counts.iter_mut().zip(more).for_each(|(count, more)| *count += more);
         }
-        self
     }
 
     /// Returns the bits that an ideal coder needs with one table for each plane. The tables
@@ -97,6 +74,12 @@ pub fn exponents(tensor: &TensorInfo, raw: &[u8]) -> Option<Vec<u64>> {
     Planes::of_bytes(tensor, raw).exponents(tensor.dtype())
 }
 
+/// Adds how often each exponent occurs in a tensor to the counts of its dtype.
+pub(crate) fn add_exponents(sums: &mut BTreeMap<String, Vec<u64>>, dtype: &str, counts: &[u64]) {
+    let sum = sums.entry(dtype.to_owned()).or_insert_with(|| vec![0; counts.len()]);
+    sum.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+}
+
 /// Returns the entropy of a histogram, in bits for each that it counts.
 pub fn entropy(counts: &[u64]) -> f64 {
     let total = total(counts);
@@ -107,11 +90,6 @@ pub fn entropy(counts: &[u64]) -> f64 {
 
 fn total(counts: &[u64]) -> f64 {
     counts.iter().sum::<u64>() as f64
-}
-
-fn read(source: &dyn ReadAt, range: Range<u64>, buffer: Vec<u8>) -> Result<Cow<'_, [u8]>, Error> {
-    let offset = range.start;
-    source.read_into(range, buffer).map_err(|cause| Error::Read { offset, cause })
 }
 
 #[cfg(test)]

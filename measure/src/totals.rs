@@ -21,7 +21,9 @@ pub struct Total {
     pub raw_bytes: u64,
     /// Their length after packing, in bytes.
     pub packed_bytes: u64,
-    /// The second in percent of the first.
+    /// The bytes that packing saves; 0 where it saves none.
+    pub saved_bytes: u64,
+    /// The length after packing in percent of the one before.
     pub percent: f64,
     /// The least percentage that a sample allows, 19 times out of 20.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -135,6 +137,7 @@ pub(crate) fn total(files: &[FileResult], others: &Others, margin: Option<u64>) 
         tensors: sum(files, tensors),
         raw_bytes,
         packed_bytes,
+        saved_bytes: raw_bytes.saturating_sub(packed_bytes),
         percent: percent(packed_bytes, raw_bytes),
         percent_low: margin.map(|margin| percent(packed_bytes.saturating_sub(margin), raw_bytes)),
         percent_high: margin.map(|margin| percent(packed_bytes + margin, raw_bytes)),

@@ -41,6 +41,9 @@ pub struct Versions {
     pub raw_bytes: u64,
     /// The bytes that differences would save on top of packing, as estimated.
     pub saved_bytes: u64,
+    /// The number of files that were not held against all that they are like: a sample reads no
+    /// more than was asked for.
+    pub left_out: u64,
     /// The versions, those that save most first. Longer lists are cut.
     pub versions: Vec<Version>,
 }
@@ -64,11 +67,16 @@ pub struct Version {
 }
 
 /// Estimates what is saved by storing files as differences to earlier ones that stand alone. A file
-/// that cannot be read is passed over: the report names it elsewhere.
+/// that cannot be read is passed over: the report names it elsewhere. Beside headers, at most
+/// `budget` bytes are read.
 ///
 /// # Errors
 /// [`Error::Cancelled`].
-pub(crate) fn find(files: &[&SourceFile], progress: &dyn Progress) -> Result<Versions, Error> {
+pub(crate) fn find(
+    files: &[&SourceFile],
+    mut budget: u64,
+    progress: &dyn Progress,
+) -> Result<Versions, Error> {
     let mut all = Versions::default();
     // By the names and shapes of the largest tensors, the files that stand alone and have them.
     let mut alone: HashMap<u64, Vec<usize>> = HashMap::new();
@@ -79,8 +87,10 @@ pub(crate) fn find(files: &[&SourceFile], progress: &dyn Progress) -> Result<Ver
         let Ok(weights) = file.place.weights() else { continue };
         let marks = marks(&weights);
         drop(weights);
-        let found = best(files, file, &like(&marks, &alone), progress)?;
-        let Some((base, estimate)) = found else {
+        let Best { version, left_out } =
+            best(files, file, &like(&marks, &alone), &mut budget, progress)?;
+        all.left_out += u64::from(left_out);
+        let Some((base, estimate)) = version else {
             marks.iter().for_each(|(mark, _)| alone.entry(*mark).or_default().push(number));
             continue;
         };
@@ -133,28 +143,42 @@ fn like(marks: &[(u64, u64)], alone: &HashMap<u64, Vec<usize>>) -> Vec<usize> {
     files.into_iter().map(|(file, _)| file).take(TRIED).collect()
 }
 
-/// Holds a file against others; returns the one of which it is a version, if there is one.
+/// The base of which a file is a version, if there is one.
+#[derive(Default)]
+struct Best {
+    version: Option<(usize, VersionEstimate)>,
+    /// Whether there were others that the budget was too small for.
+    left_out: bool,
+}
+
+/// Holds a file against others.
 fn best(
     files: &[&SourceFile],
     file: &SourceFile,
     others: &[usize],
+    budget: &mut u64,
     progress: &dyn Progress,
-) -> Result<Option<(usize, VersionEstimate)>, Error> {
-    let mut best: Option<(usize, VersionEstimate)> = None;
+) -> Result<Best, Error> {
+    let mut best = Best::default();
     for &other in others {
-        let estimate = || -> Result<VersionEstimate, Error> {
+        let estimate = || -> Result<Option<VersionEstimate>, Error> {
             let base = Arc::new(files[other].place.weights()?);
             let base = PackBase::new(base, Path::new(&files[other].path));
-            base.estimate(&file.place.open()?, SAMPLED, progress)
+            base.estimate(&file.place.open()?, SAMPLED, *budget, progress)
         };
         let estimate = match estimate() {
             Err(Error::Cancelled) => return Err(Error::Cancelled),
             Err(_) => continue,
-            Ok(estimate) => estimate,
+            Ok(None) => {
+                best.left_out = true;
+                continue;
+            }
+            Ok(Some(estimate)) => estimate,
         };
+        *budget -= estimate.read_len;
         let wins = estimate.saved > estimate.raw_len / LEAST;
-        if wins && best.is_none_or(|(_, best)| best.saved < estimate.saved) {
-            best = Some((other, estimate));
+        if wins && best.version.is_none_or(|(_, best)| best.saved < estimate.saved) {
+            best.version = Some((other, estimate));
         }
     }
     Ok(best)

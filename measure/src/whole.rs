@@ -1,28 +1,24 @@
 //! Measures a file whole: packs it into a scratch file, reads everything back and compares it.
 
 use std::fs::{File, Metadata};
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use at1w_container::{
-    Error, Level, OpenOptions, PackOptions, Progress, Reader, TensorInfo, Wanted, open_file, pack,
+    Error, Level, OpenOptions, PackOptions, Progress, Reader, Wanted, open_file, pack,
 };
-use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
 use crate::compare::Compare;
 use crate::fault::Fault;
 use crate::fetch;
 use crate::groups::Groups;
+use crate::read_back::{Counts, ReadBack};
 use crate::result::{FileResult, LevelResult, TensorResult};
 use crate::rival::Rival;
 use crate::source::SourceFile;
-use crate::statistics::Planes;
-
-/// The number of tensors whose statistics are taken together.
-const GROUP_LEN: usize = 64;
 
 /// A file that could not be measured.
 pub(crate) enum Failed {
@@ -66,6 +62,9 @@ pub(crate) fn measure(file: &SourceFile, work: Work<'_>) -> Result<FileResult, F
             if let Error::Write(cause) = error.innermost() {
                 let scratch = scratch.display();
                 fault.message = format!("the scratch folder {scratch}: {cause}");
+                if cause.kind() == io::ErrorKind::StorageFull {
+                    fault.message += ": it needs room for what each file is packed to";
+                }
             }
             Err(Failed::Fault(fault))
         }
@@ -97,21 +96,23 @@ fn of_levels(
         let start = Instant::now();
         let packed = Arc::new(packed);
         let reader = Reader::new(Box::new(packed.clone()), &OpenOptions::new())?;
-        let mut compare = Compare::new(&source);
-        let restored = reader.restore(&mut compare, progress);
-        *different = compare.different;
-        before.or_changed(&source, path, restored)?;
-        let read_seconds = start.elapsed().as_secs_f64();
+        // The first level is reported by tensor.
+        let is_first = result.levels.is_empty();
+        let back = ReadBack::new(&source, is_first);
+        let read = back.all(&reader, progress);
+        *different = back.different();
+        before.or_changed(&source, path, read)?;
+        let read_seconds = start.elapsed().as_secs_f64() - back.counting_seconds();
         result.levels.push(LevelResult {
             level: level.name().into(),
             packed_bytes: summary.packed_len,
             pack_seconds,
             read_seconds,
         });
-        if result.levels.len() == 1 {
+        if is_first {
             // It may have grown since it was listed.
             result.raw_bytes = summary.original_len;
-            add_tensors(&mut result, &source, &reader)?;
+            add_tensors(&mut result, &reader, back.into_counts());
             if fetches {
                 let fetched = fetch::measure(&reader, &packed, path, progress);
                 result.fetches = before.or_changed(&source, path, fetched)?;
@@ -134,42 +135,21 @@ fn of_levels(
     Ok(result)
 }
 
-/// Adds the tensors of a packed file, and statistics of its source.
-fn add_tensors(result: &mut FileResult, source: &File, reader: &Reader) -> Result<(), Error> {
-    let header = reader.header();
-    result.header_bytes = 8 + header.bytes().len() as u64;
-    let mut start = result.header_bytes;
-    let places: Vec<(&TensorInfo, u64)> = header
-        .tensors()
-        .iter()
-        .map(|info| {
-            start += info.raw_len();
-            (info, start - info.raw_len())
-        })
-        .collect();
+/// Adds the tensors of a packed file, and their statistics.
+fn add_tensors(result: &mut FileResult, reader: &Reader, counts: Counts) {
+    result.header_bytes = 8 + reader.header().bytes().len() as u64;
     let mut groups = Groups::default();
-    // A few at a time: the counts of all tensors of a file of many small ones would take memory.
-    for places in places.chunks(GROUP_LEN) {
-        let planes = places.par_iter().map(|&(info, start)| Planes::of(source, info, start));
-        let planes: Vec<Planes> = planes.collect::<Result<_, Error>>()?;
-        for (planes, (info, _)) in planes.iter().zip(places) {
-            let stored = reader.tensor(info.name())?.stored_len();
-            groups.add(info, stored, planes.bound_bits() / 8.0);
-            if let Some(exponents) = planes.exponents(info.dtype()) {
-                result.add_exponents(info.dtype_name(), &exponents);
-            }
-        }
-    }
-    result.groups = groups.into();
-    result.tensors = reader
-        .tensors()
-        .map(|tensor| TensorResult {
+    for (info, tensor) in reader.header().tensors().iter().zip(reader.tensors()) {
+        let bits = counts.bound_bits.get(info.name()).copied().unwrap_or_default();
+        groups.add(info, tensor.stored_len(), bits / 8.0);
+        result.tensors.push(TensorResult {
             identity: identity(tensor.dtype_name(), tensor.shape(), tensor.digest().0),
             raw_bytes: tensor.raw_len(),
             packed_bytes: tensor.stored_len(),
-        })
-        .collect();
-    Ok(())
+        });
+    }
+    result.groups = groups.into();
+    result.exponents = counts.exponents;
 }
 
 /// Returns the identity of a tensor: a store keeps those of one dtype, shape and content once.

@@ -57,7 +57,7 @@ pub(crate) fn measure(
         .map_err(failed)?;
     let facts: Facts = serde_json::from_str(&out).map_err(|_| {
         let last = problem.lines().last().unwrap_or("it printed nothing");
-        failed(io::Error::other(format!("zipnn: {last}")))
+        failed(io::Error::other(last.to_owned()))
     })?;
     let len = path.metadata().map_err(|cause| Error::Io { path: path.into(), cause })?.len();
     progress.advance(2 * len);
@@ -78,13 +78,13 @@ fn wait(child: &mut Child, progress: &dyn Progress) -> io::Result<bool> {
     Ok(!progress.cancelled())
 }
 
-/// Returns the name of zipnn for words of a dtype, or of the same width.
+/// Returns the name of zipnn for words of a dtype. It takes floats alone: 8-bit ones are the bytes of
+/// any other dtype.
 fn words(dtype: &str) -> &'static str {
     match dtype {
         "BF16" => "bfloat16",
         "F16" => "float16",
         "F32" => "float32",
-        "I32" | "U32" => "uint32",
-        _ => "uint16",
+        _ => "float8_e4m3fn",
     }
 }

@@ -71,7 +71,7 @@ fn a_sample_goes_on_without_a_file_that_is_gone() {
     // Removed after it was listed, and before its header is read again.
     let share = |_| {
         fs::remove_file(&gone).unwrap();
-        0.5
+        1.0
     };
     let paths = [path.clone()];
     let report = measure(&paths, &Options::new().sample(Some(Choice::new(&share, 0)))).unwrap();

@@ -230,7 +230,9 @@ fn check(path: &Path, replace: bool) -> Result<()> {
         return Ok(());
     }
     if path.symlink_metadata().is_ok() && !replace {
-        return Err(Error::Exists(path.to_owned()).into());
+        let shown = path.display();
+        let exists = format!("{shown} exists already: --force replaces it, -o names another place");
+        return Err(Failure::Other(exists));
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     match folder.is_none_or(Path::is_dir) {

@@ -14,6 +14,7 @@ use super::plan::{Ground, Plan};
 use super::stored::Stored;
 use crate::digest::{self, Expected};
 use crate::error::{Error, Result};
+use crate::format::tensor_info::TensorInfo;
 use crate::pool;
 use crate::progress::{Progress, report};
 use crate::source::{self, ReadAt};
@@ -297,27 +298,49 @@ impl Ground<'_> {
     /// Verifies the chunks of the base that a chunk is made of.
     fn verify(&self, plan: &Plan<'_>, chunk: u64) -> Result<()> {
         let range = plan.tensor.chunking().range(chunk);
-        self.chunks(range)
-            .0
-            .try_for_each(|chunk| with_chunks(&[Chunk { plan: &self.plan, chunk }], |_| ()))
+        self.chunks(range).0.try_for_each(|chunk| with_chunks(&[self.plan.at(chunk)], |_| Ok(())))
     }
 }
 
-/// Decodes and verifies chunks on all threads, and drops their bytes.
-pub(crate) fn verify(chunks: &[Chunk<'_, '_>], progress: &dyn Progress) -> Result<()> {
+/// A listener that is shown the bytes of chunks once they are verified, from any thread.
+pub(crate) type See<'s> = &'s (dyn Fn(&Chunk<'_, '_>, &[u8]) -> Result<()> + Sync);
+
+/// Looks at nothing.
+pub(crate) fn unseen(_: &Chunk<'_, '_>, _: &[u8]) -> Result<()> {
+    Ok(())
+}
+
+/// Decodes and verifies chunks on all threads, shows their bytes, and drops them.
+pub(crate) fn verify(
+    chunks: &[Chunk<'_, '_>],
+    see: See<'_>,
+    progress: &dyn Progress,
+) -> Result<()> {
     let Some(first) = chunks.first() else { return Ok(()) };
     pool::run(|| {
         let Stored { source, backend, .. } = first.plan.tensor;
         chunks.chunks(step(source, chunks.len())).try_for_each(|chunks| {
             let groups = chunks.par_chunks(group_len(source, backend, chunks.len()));
-            groups.try_for_each(|group| verify_group(group, progress))
+            groups.try_for_each(|group| verify_group(group, see, progress))
         })
     })
 }
 
 /// [`verify`], on this thread.
-pub(crate) fn verify_group(chunks: &[Chunk<'_, '_>], progress: &dyn Progress) -> Result<()> {
-    let len = with_chunks(chunks, <[u8]>::len)?;
+pub(crate) fn verify_group(
+    chunks: &[Chunk<'_, '_>],
+    see: See<'_>,
+    progress: &dyn Progress,
+) -> Result<()> {
+    let len = with_chunks(chunks, |raw| {
+        let mut rest = raw;
+        for chunk in chunks {
+            let (bytes, after) = rest.split_at(chunk.plan.chunk_len(chunk.chunk));
+            see(chunk, bytes)?;
+            rest = after;
+        }
+        Ok(raw.len())
+    })?;
     report(progress, len as u64)
 }
 
@@ -330,7 +353,7 @@ pub(crate) fn parts(
     progress: &dyn Progress,
 ) -> Result<()> {
     let group = |parts: &mut [(u64, &mut [u8])]| {
-        let chunks: Vec<_> = parts.iter().map(|&(chunk, _)| Chunk { plan, chunk }).collect();
+        let chunks: Vec<_> = parts.iter().map(|&(chunk, _)| plan.at(chunk)).collect();
         let len = with_chunks(&chunks, |mut raw| {
             let len = raw.len();
             for (chunk, out) in parts {
@@ -338,7 +361,7 @@ pub(crate) fn parts(
                 copy(*chunk, bytes, out);
                 raw = rest;
             }
-            len
+            Ok(len)
         })?;
         report(progress, len as u64)
     };
@@ -359,21 +382,42 @@ pub(crate) fn parts(
 pub(crate) struct Chunk<'p, 'a> {
     pub(crate) plan: &'p Plan<'a>,
     pub(crate) chunk: u64,
+    /// The tensor that was asked for: the plan of one that is the same as its base is of that.
+    pub(crate) tensor: &'a TensorInfo,
+}
+
+impl<'a> Plan<'a> {
+    /// Returns all chunks of the tensor `asked` for that this is the plan of.
+    pub(crate) fn chunks<'p>(
+        &'p self,
+        asked: &'a TensorInfo,
+    ) -> impl Iterator<Item = Chunk<'p, 'a>> {
+        let at = |chunk| Chunk { tensor: asked, ..self.at(chunk) };
+        (0..self.tensor.chunk_count()).map(at)
+    }
+
+    /// Returns a chunk.
+    fn at(&self, chunk: u64) -> Chunk<'_, 'a> {
+        Chunk { plan: self, chunk, tensor: self.tensor.info }
+    }
 }
 
 /// Passes verified chunks, one after the other in memory, to `use_them`.
-fn with_chunks<T>(chunks: &[Chunk<'_, '_>], use_them: impl FnOnce(&[u8]) -> T) -> Result<T> {
+fn with_chunks<T>(
+    chunks: &[Chunk<'_, '_>],
+    use_them: impl FnOnce(&[u8]) -> Result<T>,
+) -> Result<T> {
     let len = chunks.iter().map(|c| c.plan.chunk_len(c.chunk)).sum();
     with_raw(len, |raw| {
         let mut jobs = Vec::with_capacity(chunks.len());
         let mut rest = &mut *raw;
-        for &Chunk { plan, chunk } in chunks {
+        for &Chunk { plan, chunk, .. } in chunks {
             let (out, after) = rest.split_at_mut(plan.chunk_len(chunk));
             jobs.push(Job { plan, chunk, out });
             rest = after;
         }
         group(&mut jobs)?;
-        Ok(use_them(raw))
+        use_them(raw)
     })
 }
 

@@ -29,4 +29,5 @@ pub(crate) mod stored;
 pub(crate) mod tensor;
 pub(crate) mod unpack;
 pub(crate) mod update;
+pub(crate) mod verify;
 pub(crate) mod weights;

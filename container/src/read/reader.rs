@@ -7,11 +7,10 @@ use std::ptr;
 use std::sync::{Arc, OnceLock};
 
 use at1w_codec::Backend;
-use rayon::prelude::*;
 
 use super::base::{FindBase, FoundBase, WantedBase};
 use super::buffer::check_len;
-use super::decode::{self, Chunk, Job};
+use super::decode::{self, Job};
 use super::index::Index;
 use super::info::FileInfo;
 use super::kept::Kept;
@@ -29,7 +28,7 @@ use crate::error::{Error, Result};
 use crate::format::header::Header;
 use crate::kind::Wanted;
 use crate::pool;
-use crate::progress::{Progress, report};
+use crate::progress::Progress;
 use crate::recognise::open_file;
 use crate::source::ReadAt;
 use crate::summary::Summary;
@@ -41,7 +40,7 @@ const READ_BATCH_LEN: u64 = 32 << 20;
 /// The number of raw bytes of large tensors that are read or verified together: enough that hardly
 /// a chunk is hashed alone and threads hardly wait for each other, and few enough that bases of one
 /// chunk, which their plans hold, take little memory.
-const LARGE_BATCH_LEN: u64 = 256 << 20;
+pub(super) const LARGE_BATCH_LEN: u64 = 256 << 20;
 
 /// An open `.at1w` file. Its index is in memory and agrees with its root. Tensors are read, and
 /// their chunks verified, when they are asked for.
@@ -67,7 +66,7 @@ const LARGE_BATCH_LEN: u64 = 256 << 20;
 /// # Ok::<(), at1w_container::Error>(())
 /// ```
 pub struct Reader {
-    source: Box<dyn ReadAt>,
+    pub(super) source: Box<dyn ReadAt>,
     pub(super) index: Index,
     pub(super) limits: Limits,
     pub(super) backend: Backend,
@@ -306,45 +305,11 @@ impl Reader {
             self.source.will_read(&ranges);
         }
     }
-
-    /// Reads and checks every chunk of every tensor. Proves the SHA-256 of each tensor, and that
-    /// all belong to the root.
-    ///
-    /// # Errors
-    /// [`Error::DamagedTensor`], [`Error::Cancelled`], [`Error::Read`]; of versions also
-    /// [`Error::NoBase`], [`Error::DeepBase`], [`Error::WrongBase`] and [`Error::Base`].
-    pub fn verify(&self, progress: &dyn Progress) -> Result<()> {
-        // Small tensors are verified together, so that several are hashed side by side.
-        let (shared, stored): (Vec<_>, Vec<_>) =
-            self.tensors().partition(|tensor| tensor.stored.entry.shared);
-        let (mut small, large): (Vec<_>, Vec<_>) =
-            stored.into_iter().partition(|tensor| tensor.chunk_count() == 1);
-        // Shared bytes are checked once: a small file may hold a large tensor many times.
-        report(progress, shared.iter().map(Tensor::raw_len).sum())?;
-        if self.source.request_cost() > 0 {
-            // In the order of the file, in which the bytes come.
-            self.announce(&large);
-            large.iter().try_for_each(|tensor| tensor.verify(progress))?;
-            self.announce(&small);
-            return small
-                .chunks(decode::REMOTE_GROUP)
-                .try_for_each(|tensors| verify_small(tensors, progress));
-        }
-        // Those of one length come together: they are hashed side by side, step by step.
-        small.sort_by_key(|tensor| Reverse(tensor.raw_len()));
-        pool::run(|| {
-            for tensors in batches(&large, self.most_tensors(), LARGE_BATCH_LEN) {
-                verify_large(tensors, progress)?;
-            }
-            let len = decode::group_len(&*self.source, self.backend, small.len());
-            small.par_chunks(len).try_for_each(|tensors| verify_small(tensors, progress))
-        })
-    }
 }
 
 /// Cuts tensors into batches of no more than `most` of at most `len` raw bytes together; a larger
 /// one is alone.
-fn batches<'t, 'a>(
+pub(super) fn batches<'t, 'a>(
     mut tensors: &'t [Tensor<'a>],
     most: usize,
     len: u64,
@@ -409,32 +374,6 @@ impl Versions for Reader {
         };
         found.check(tensor, base, digest)
     }
-}
-
-/// Verifies tensors on all threads. Chunks of one length come together, whosever they are.
-fn verify_large(tensors: &[Tensor<'_>], progress: &dyn Progress) -> Result<()> {
-    let tensors: Vec<_> = tensors.iter().map(|tensor| tensor.stored).collect();
-    let plans = Plan::read_all(&tensors)?;
-    let chunks = plans
-        .iter()
-        .flat_map(|plan| (0..plan.tensor.chunk_count()).map(move |chunk| Chunk { plan, chunk }));
-    let mut chunks: Vec<_> = chunks.collect();
-    chunks.sort_by_key(|chunk| Reverse(chunk.plan.chunk_len(chunk.chunk)));
-    decode::verify(&chunks, progress)
-}
-
-/// Verifies tensors of one chunk each on this thread.
-fn verify_small(tensors: &[Tensor<'_>], progress: &dyn Progress) -> Result<()> {
-    let stored = tensors.iter().map(|tensor| tensor.stored);
-    let plans = match tensors.first() {
-        Some(first) if first.stored.source.request_cost() > 0 => {
-            Plan::read_all(&stored.collect::<Vec<_>>())?
-        }
-        // Spreading so little over threads would cost more than it takes.
-        _ => stored.map(Plan::read).collect::<Result<Vec<_>>>()?,
-    };
-    let chunks: Vec<_> = plans.iter().map(|plan| Chunk { plan, chunk: 0 }).collect();
-    decode::verify_group(&chunks, progress)
 }
 
 /// Reads tensors, each into memory of its size.

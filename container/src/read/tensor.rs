@@ -6,7 +6,7 @@ use std::ops::Range;
 use at1w_codec::{Dtype, Model};
 
 use super::buffer::{check_len, zeroed};
-use super::decode::{self, Chunk, Job};
+use super::decode::{self, Job, See, unseen};
 use super::kept::Kept;
 use super::options::Limits;
 use super::plan::Plan;
@@ -245,10 +245,14 @@ impl<'a> Tensor<'a> {
     /// # Errors
     /// [`Error::Cancelled`], and as [`Tensor::read`].
     pub fn verify(&self, progress: &dyn Progress) -> Result<()> {
+        self.verify_showing(&unseen, progress)
+    }
+
+    /// [`Tensor::verify`] that shows the bytes of each chunk.
+    pub(super) fn verify_showing(&self, see: See<'_>, progress: &dyn Progress) -> Result<()> {
         let plan = Plan::read(self.stored)?;
-        let plan = &plan;
-        let chunks: Vec<_> = (0..self.chunk_count()).map(|chunk| Chunk { plan, chunk }).collect();
-        decode::verify(&chunks, progress)
+        let chunks: Vec<_> = plan.chunks(self.stored.info).collect();
+        decode::verify(&chunks, see, progress)
     }
 
     /// Decodes and checks every chunk of the base, if the tensor is a version of another.
@@ -259,10 +263,10 @@ impl<'a> Tensor<'a> {
         if self.stored.entry.base.is_none() {
             return Ok(());
         }
-        let plan = &Plan::read(self.stored.base()?)?;
-        let chunks: Vec<_> =
-            (0..plan.tensor.chunk_count()).map(|chunk| Chunk { plan, chunk }).collect();
-        decode::verify(&chunks, progress)
+        let base = self.stored.base()?;
+        let plan = Plan::read(base)?;
+        let chunks: Vec<_> = plan.chunks(base.info).collect();
+        decode::verify(&chunks, &unseen, progress)
     }
 
     /// Reads runs of the tensor into `out`, which has their total size. On failure, each byte of it

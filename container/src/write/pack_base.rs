@@ -1,6 +1,7 @@
 //! A file that new ones may be versions of, and how like it they are.
 
 use std::fmt;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -25,7 +26,7 @@ pub(super) const MIN_GAIN: u64 = 64;
 
 /// The number of chunks that a sample is taken of, and of runs in each.
 const SAMPLED_CHUNKS: u64 = 4;
-const RUNS: usize = 4;
+const RUNS: u64 = 4;
 
 /// The cost of a byte in the unit of estimates, 2^-16 bit.
 const COST_OF_BYTE: u64 = 8 << 16;
@@ -140,6 +141,31 @@ impl PackBase {
         predictor: Predictor,
     ) -> Result<Sampled> {
         sample(source, header, info, self, tensor, predictor)
+    }
+
+    /// Reads what predicts these runs of a chunk.
+    fn read_runs(
+        &self,
+        tensor: usize,
+        predictor: Predictor,
+        runs: &[Range<u64>],
+    ) -> Result<Vec<Vec<u8>>> {
+        let of_base = |run: &Range<u64>| predictor.base_len(run.start)..predictor.base_len(run.end);
+        let read = |range: Range<u64>| {
+            let mut raw = vec![0; (range.end - range.start) as usize];
+            self.weights.read_range(tensor, range, &mut raw).map(|()| raw)
+        };
+        let (Some(first), Some(last)) = (runs.first(), runs.last()) else { return Ok(Vec::new()) };
+        if self.weights.packed().is_none() {
+            return runs.iter().map(of_base).map(read).collect();
+        }
+        // Of a packed file whole chunks are decoded in any case.
+        let span = of_base(&(first.start..last.end));
+        let raw = read(span.clone())?;
+        let within = |Range { start, end }| {
+            raw[(start - span.start) as usize..(end - span.start) as usize].to_vec()
+        };
+        Ok(runs.iter().map(of_base).map(within).collect())
     }
 
     /// Looks for a tensor of a packed file that is the same under another name. The content digest
@@ -286,31 +312,41 @@ fn sample(
     tensor: usize,
     predictor: Predictor,
 ) -> Result<Sampled> {
-    let chunking = Chunking::of(info);
     let (dtype, start) = (info.coded_as(), header.data_start() + info.data.start);
-    let run_len = RUN_LEN * dtype.layout().width();
-    let count = chunking.count().min(SAMPLED_CHUNKS);
     let mut builder = DifferenceBuilder::new(dtype);
     let (mut equal, mut sampled) = (true, 0);
-    let mut base_raw = Vec::new();
-    for i in 0..count {
-        let range = chunking.range(chunking.count() * i / count);
-        let raw = source::read(source, start + range.start..start + range.end)?;
-        let of_base = predictor.base_len(range.start)..predictor.base_len(range.end);
-        base_raw.resize((of_base.end - of_base.start) as usize, 0);
-        base.weights
-            .read_range(tensor, of_base, &mut base_raw)
-            .map_err(|error| base.located(error))?;
-        let predicted = predict(predictor, dtype, &base_raw);
-        let step = (raw.len() / RUNS).next_multiple_of(run_len).max(run_len);
-        for (raw, base) in raw.chunks(step).zip(predicted.chunks(step)) {
-            let len = raw.len().min(run_len);
-            equal &= raw[..len] == base[..len];
-            sampled += len as u64;
-            builder.add(&base[..len], &raw[..len]).expect("runs are of whole elements");
+    for runs in sampled_runs(info) {
+        let own: Vec<_> = runs.iter().map(|run| start + run.start..start + run.end).collect();
+        let own = source::read_ranges(source, &own)?;
+        let bases =
+            base.read_runs(tensor, predictor, &runs).map_err(|error| base.located(error))?;
+        for (raw, base) in own.iter().zip(bases) {
+            let base = predict(predictor, dtype, &base);
+            equal &= raw[..] == base[..];
+            sampled += raw.len() as u64;
+            builder.add(&base, raw).expect("runs are of whole elements");
         }
     }
     Ok(Sampled { equal, costs: builder.costs(), len: sampled })
+}
+
+/// Returns the parts of a tensor that a sample of it is made of: a few runs in each of a few chunks.
+fn sampled_runs(info: &TensorInfo) -> impl Iterator<Item = Vec<Range<u64>>> {
+    let (chunking, run_len) = (Chunking::of(info), RUN_LEN * info.coded_as().layout().width());
+    let count = chunking.count().min(SAMPLED_CHUNKS);
+    (0..count).map(move |i| {
+        let Range { start, end } = chunking.range(chunking.count() * i / count);
+        let run_len = run_len as u64;
+        let step = ((end - start) / RUNS).next_multiple_of(run_len).max(run_len);
+        let starts = (start..end).step_by(step as usize);
+        starts.map(|start| start..end.min(start + run_len)).collect()
+    })
+}
+
+/// Returns the number of bytes that a sample of a tensor and of its base is made of.
+pub(super) fn sampled_len(info: &TensorInfo, predictor: Predictor) -> u64 {
+    let runs = sampled_runs(info).flatten();
+    runs.map(|run| run.end - run.start).map(|len| len + predictor.base_len(len)).sum()
 }
 
 fn predict(predictor: Predictor, dtype: Dtype, base: &[u8]) -> Vec<u8> {

@@ -72,9 +72,13 @@ impl Facts<'_> {
     }
 
     fn figures(&self) -> Vec<(String, Cell)> {
+        if self.report.total.raw_bytes == 0 {
+            return Vec::new();
+        }
         let mut figures = vec![
             ("as they are".into(), self.number("/total/raw_bytes", figures::bytes)),
             ("packed".into(), self.number("/total/packed_bytes", figures::bytes)),
+            ("saved".into(), self.number("/total/saved_bytes", figures::bytes)),
             ("of the size".into(), self.number("/total/percent", figures::percent)),
         ];
         if self.report.sample.is_some() {
@@ -90,11 +94,14 @@ impl Facts<'_> {
     }
 
     fn summary(&self) -> Option<Section> {
-        let Report { total, complete, level, others, money, sample, .. } = self.report;
+        let Report { total, found_files, complete, level, others, money, sample, .. } = self.report;
         let mut blocks = Vec::new();
         if !complete {
-            let left = "The run was interrupted: this is what it had measured by then.";
-            blocks.push(Block::Text(left.into()));
+            blocks.push(Block::Text(format!(
+                "The run was interrupted: of {} of weights it had measured {} by then.",
+                counted(*found_files, "file"),
+                figures::count(total.files as f64),
+            )));
         }
         let files = counted(total.files, "file");
         blocks.push(Block::Text(match (total.files, sample) {
@@ -153,10 +160,11 @@ impl Facts<'_> {
                 ("reading", "read_mb_per_second", figures::speed),
             ],
         );
-        let note = "Of the files of weights alone. Reading is to unpack, verify and compare all of \
-                    them. Speeds are in bytes as they are before packing, on the machine below.";
+        let note = "Of the files of weights alone. Packing checks that each chunk decodes. Reading is \
+                    to decode every chunk, verify it by SHA-256 and compare it. Speeds are in \
+                    bytes as they are before packing, on the machine below.";
         let blocks = vec![table, Block::Text(note.into())];
-        self.some(!self.report.levels.is_empty(), "What each level costs and wins", blocks)
+        self.some(self.report.total.files > 0, "What each level costs and wins", blocks)
     }
 
     fn against(&self) -> Option<Section> {
@@ -175,7 +183,11 @@ impl Facts<'_> {
         let note = "The same files, each compressed whole on one thread. What comes back is \
                     compared, but these check no SHA-256, and to read one tensor they have to \
                     decompress all that is before it.";
-        blocks.push(Block::Text(note.into()));
+        let all = self.report.levels.first().map_or(0, |level| level.raw_bytes);
+        let some = self.report.against.iter().any(|row| row.raw_bytes < all);
+        let part = " One that failed on a file is measured on the others; the end of the page says \
+                    where.";
+        blocks.push(Block::Text(format!("{note}{}", if some { part } else { "" })));
         self.some(!self.report.against.is_empty(), "Beside other compressors", blocks)
     }
 
@@ -216,8 +228,8 @@ impl Facts<'_> {
                 ("as they are", "raw_bytes", figures::bytes),
                 ("packed", "packed_bytes", figures::bytes),
                 ("bits", "bits", figures::bits),
-                ("packed", "packed_bits", figures::bits),
-                ("order 0", "bound_bits", figures::bits),
+                ("bits packed", "packed_bits", figures::bits),
+                ("bits, order 0", "bound_bits", figures::bits),
             ],
         );
         let note = "Bits are those of an element. Order 0 is what an ideal coder would need with \
@@ -300,7 +312,10 @@ impl Facts<'_> {
             count => format!(
                 "{} byte-identical to one of another file. A store that keeps every tensor once \
                  (at1w push) would save {} more, on top of packing.",
-                if count == 1 { "1 tensor is".into() } else { format!("{count} tensors are") },
+                match count {
+                    1 => "1 tensor is".into(),
+                    count => format!("{} tensors are", figures::count(count as f64)),
+                },
                 figures::bytes(families.saved_bytes as f64),
             ),
         })];
@@ -315,7 +330,7 @@ impl Facts<'_> {
         );
         if let Block::Table(table) = &mut table {
             for (row, family) in table.rows.iter_mut().zip(&families.families) {
-                row[0] = Cell::Text(names(&family.files));
+                row[0] = Cell::Text(names(&family.files, 2));
             }
         }
         if !families.families.is_empty() {
@@ -326,6 +341,7 @@ impl Facts<'_> {
 
     fn versions(&self) -> Option<Section> {
         let versions = self.report.versions.as_ref()?;
+        let mut blocks = Vec::new();
         let files = match versions.files {
             1 => "1 file is a version".into(),
             count => format!("{count} files are versions"),
@@ -354,8 +370,20 @@ impl Facts<'_> {
                 row.insert(1, Cell::Text(version.base.clone()));
             }
         }
-        let blocks = vec![Block::Text(text), table];
-        self.some(versions.files > 0, "Versions of other files", blocks)
+        if versions.files > 0 {
+            blocks.extend([Block::Text(text), table]);
+        }
+        if versions.left_out > 0 {
+            blocks.push(Block::Text(format!(
+                "{} like earlier ones in names and shapes, but the sample had no room to hold them \
+                 against all of these. A larger one tells whether they are versions of them.",
+                match versions.left_out {
+                    1 => "1 file is".into(),
+                    count => format!("{} files are", figures::count(count as f64)),
+                },
+            )));
+        }
+        self.some(!blocks.is_empty(), "Versions of other files", blocks)
     }
 
     fn poor(&self) -> Option<Section> {
@@ -383,7 +411,7 @@ impl Facts<'_> {
         if !left_out.is_empty() {
             blocks.push(Block::Text(format!(
                 "Left out, since they are no content of a repository: {}.",
-                names(left_out)
+                names(left_out, 4)
             )));
         }
         self.some(!blocks.is_empty(), "What was not measured", blocks)
@@ -425,10 +453,9 @@ fn more(count: usize) -> String {
 }
 
 /// Lists the first names and says how many others there are.
-fn names(names: &[String]) -> String {
-    const SHOWN: usize = 4;
-    let shown = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
-    match names.len().saturating_sub(SHOWN) {
+fn names(names: &[String], most: usize) -> String {
+    let shown = names.iter().take(most).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(most) {
         0 => shown,
         more => format!("{shown} and {more} more"),
     }

@@ -27,11 +27,15 @@ pub fn speed(megabytes: f64) -> String {
     format!("{megabytes:.0} MB/s")
 }
 
-/// Writes an amount of money, with two digits after the point where it is small.
+/// Writes an amount of money, with cents where it is small, and two digits of less than ten cents.
 pub fn money(amount: f64) -> String {
     match amount.abs() {
-        0.0..0.005 => format!("{amount:.4}"),
-        0.005..100.0 => format!("{amount:.2}"),
+        0.0 => "0.00".into(),
+        ..0.1 => {
+            let zeros = -amount.abs().log10().floor() as usize;
+            format!("{amount:.*}", zeros + 1)
+        }
+        ..100.0 => format!("{amount:.2}"),
         _ => count(amount),
     }
 }
@@ -55,7 +59,8 @@ mod tests {
         assert_eq!(bytes(612_340_000.0), "612.34 MB");
         assert_eq!(count(1_234_567.0), "1,234,567");
         assert_eq!(percent(69.409), "69.41 %");
-        assert_eq!([money(0.0009), money(1.5), money(4321.4)], ["0.0009", "1.50", "4,321"]);
+        let amounts = [0.0, 0.000_091, 0.0144, 1.5, 4321.4].map(money);
+        assert_eq!(amounts, ["0.00", "0.000091", "0.014", "1.50", "4,321"]);
         assert_eq!(seconds(0.000_012), "12 µs");
         assert_eq!(seconds(0.0123), "12.30 ms");
         assert_eq!(seconds(0.5), "500 ms");

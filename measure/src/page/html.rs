@@ -27,9 +27,11 @@ pub fn html(document: &Document) -> String {
             body {
                 main {
                     h1 { (shown(&document.title)) }
-                    dl.figures {
-                        @for (label, value) in &document.figures {
-                            div { dt { (shown(label)) } dd { (cell(value)) } }
+                    @if !document.figures.is_empty() {
+                        dl.figures {
+                            @for (label, value) in &document.figures {
+                                div { dt { (shown(label)) } dd { (cell(value)) } }
+                            }
                         }
                     }
                     @for section in &document.sections {
@@ -101,7 +103,7 @@ fn of_table(table: &Table, title: &str) -> Markup {
                         tr {
                             @if let Some(first) = row.first() { th scope="row" { (cell(first)) } }
                             @for (value, (_, number)) in row.iter().zip(&table.columns).skip(1) {
-                                td .number[*number] { (cell(value)) }
+                                td .number[*number] .long[is_long(value)] { (cell(value)) }
                             }
                         }
                     }
@@ -109,6 +111,11 @@ fn of_table(table: &Table, title: &str) -> Markup {
             }
         }
     }
+}
+
+/// Whether a cell has a path or another text that may be cut into lines.
+fn is_long(cell: &Cell) -> bool {
+    matches!(cell, Cell::Text(text) if text.len() > 12)
 }
 
 /// Writes a cell; a number has the one of the JSON, and its place there, beside it.

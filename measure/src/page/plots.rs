@@ -41,19 +41,25 @@ pub(super) fn fetches(report: &Report) -> Vec<Plot> {
         (format!("whole, {}", whole.name), vec![(whole.seconds, color)])
     });
     let rows: Vec<_> = parts.chain(whole).collect();
-    let caption = "Time to fetch each part, on a logarithmic axis: a full dot is at1w, \
-                   verified; a ring is the file as it is; a square is another compressor, \
-                   which has to decompress all of the file";
-    Plot::dots(caption, &rows).into_iter().collect()
+    let mut caption = "Time to fetch each part, on a logarithmic axis: a full dot is at1w, \
+                       verified; a ring is the file as it is"
+        .to_owned();
+    if !report.against.is_empty() {
+        caption += "; a square is another compressor, which has to decompress all of the file";
+    }
+    Plot::dots(&caption, &rows).into_iter().collect()
 }
 
 /// Draws how often each exponent occurs.
 pub(super) fn exponents(report: &Report) -> Vec<Plot> {
     let draw = |row: &crate::totals::Exponents| {
         let caption = format!(
-            "Exponents of {}: how many of a hundred elements have each. Their entropy is {:.2} \
-             of {} bits",
-            row.dtype, row.entropy, row.bits
+            "Exponents of {} as they are stored, {} being that of 1: how many of a hundred \
+             elements have each. Their entropy is {:.2} of {} bits",
+            row.dtype,
+            (1 << (row.bits - 1)) - 1,
+            row.entropy,
+            row.bits,
         );
         Plot::histogram(caption, &row.counts)
     };

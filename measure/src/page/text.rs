@@ -4,6 +4,9 @@ use at1w_container::printable;
 
 use super::document::{Block, Cell, Document, Table};
 
+/// The number of characters of a line, but for tables and words that have more.
+const WIDTH: usize = 80;
+
 /// Writes a report as text. Nothing in it moves the cursor of a terminal.
 pub fn text(document: &Document) -> String {
     let mut out = String::new();
@@ -28,8 +31,11 @@ pub fn text(document: &Document) -> String {
                 _ => line(""),
             }
             match block {
-                Block::Text(text) => line(text),
-                Block::List(items) => items.iter().for_each(|item| line(&format!("- {item}"))),
+                Block::Text(text) => wrapped(text, "").iter().for_each(|text| line(text)),
+                Block::List(items) => {
+                    let items = items.iter().flat_map(|item| wrapped(item, "- "));
+                    items.for_each(|text| line(&text));
+                }
                 Block::Table(table) => rows(table).iter().for_each(|row| line(row)),
                 Block::Commands(commands) => {
                     commands.iter().for_each(|command| line(&format!("    {command}")));
@@ -39,6 +45,26 @@ pub fn text(document: &Document) -> String {
         }
     }
     out
+}
+
+/// Cuts a paragraph into lines at its spaces. `mark` is before the first, and room for it before the
+/// others.
+fn wrapped(text: &str, mark: &str) -> Vec<String> {
+    let (mut lines, mut line) = (Vec::new(), mark.to_owned());
+    let mut is_empty = true;
+    for word in text.split(' ') {
+        if !is_empty && line.chars().count() + 1 + word.chars().count() > WIDTH {
+            lines.push(std::mem::replace(&mut line, " ".repeat(mark.len())));
+            is_empty = true;
+        }
+        if !is_empty {
+            line.push(' ');
+        }
+        line += word;
+        is_empty = false;
+    }
+    lines.push(line);
+    lines
 }
 
 /// Returns the lines of a table; columns of numbers are aligned at the right.
@@ -60,4 +86,18 @@ fn rows(table: &Table) -> Vec<String> {
         cells.join("  ").trim_end().to_owned()
     };
     lines.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_end_at_spaces() {
+        let word = "x".repeat(50);
+        let lines = wrapped(&format!("a {word} {word} b"), "- ");
+        assert_eq!(lines, [format!("- a {word}"), format!("  {word} b")]);
+        let long = "y".repeat(WIDTH + 1);
+        assert_eq!(wrapped(&long, ""), [long]);
+    }
 }
