@@ -44,9 +44,9 @@ pub fn apply(backend: Backend, width: usize, offsets: Offsets<'_>, words: &mut [
     backend.vectorize(
         #[inline(always)]
         || match width {
-            2 => each::<2, 32, u16, true>(offsets, words),
-            4 => each::<4, 16, u32, true>(offsets, words),
-            _ => each::<8, 8, u64, true>(offsets, words),
+            2 => each::<2, u16, true>(offsets, words),
+            4 => each::<4, u32, true>(offsets, words),
+            _ => each::<8, u64, true>(offsets, words),
         },
     );
 }
@@ -60,9 +60,9 @@ pub fn undo(backend: Backend, width: usize, offsets: Offsets<'_>, words: &mut [u
     backend.vectorize(
         #[inline(always)]
         || match width {
-            2 => each::<2, 32, u16, false>(offsets, words),
-            4 => each::<4, 16, u32, false>(offsets, words),
-            _ => each::<8, 8, u64, false>(offsets, words),
+            2 => each::<2, u16, false>(offsets, words),
+            4 => each::<4, u32, false>(offsets, words),
+            _ => each::<8, u64, false>(offsets, words),
         },
     );
 }
@@ -167,8 +167,6 @@ fn whole_words(width: usize, words: &[u8]) -> usize {
 
 /// A word of W bytes.
 trait FloatWord<const W: usize>: Copy {
-    const ZERO: Self;
-
     fn read(bytes: [u8; W]) -> Self;
     fn write(self) -> [u8; W];
     /// Adds the offset to the magnitude.
@@ -184,8 +182,6 @@ trait FloatWord<const W: usize>: Copy {
 macro_rules! word {
     ($word:ty) => {
         impl FloatWord<{ size_of::<$word>() }> for $word {
-            const ZERO: Self = 0;
-
             #[inline(always)]
             fn read(bytes: [u8; size_of::<$word>()]) -> Self {
                 Self::from_le_bytes(bytes)
@@ -234,29 +230,23 @@ word!(u64);
 
 /// Adds or takes off the offsets of all words.
 #[inline(always)]
-fn each<const W: usize, const N: usize, T: FloatWord<W>, const APPLY: bool>(
+fn each<const W: usize, T: FloatWord<W>, const APPLY: bool>(
     offsets: Offsets<'_>,
     words: &mut [u8],
 ) {
     // A loop for each case, so that none of them asks inside.
     let words = words.as_chunks_mut().0;
     if offsets.rotate {
-        each_row::<W, N, T, APPLY, true>(offsets, words);
+        each_row::<W, T, APPLY, true>(offsets, words);
     } else {
-        each_row::<W, N, T, APPLY, false>(offsets, words);
+        each_row::<W, T, APPLY, false>(offsets, words);
     }
 }
 
-/// Adds offsets row by row. N words fill a vector: they are taken at once, by loops of a length
-/// that is known.
+/// Adds offsets row by row, by loops that compilers make vectors of: of loops inside of them, over
+/// as many words as a vector has, they make ten times as many instructions.
 #[inline(always)]
-fn each_row<
-    const W: usize,
-    const N: usize,
-    T: FloatWord<W>,
-    const APPLY: bool,
-    const ROTATE: bool,
->(
+fn each_row<const W: usize, T: FloatWord<W>, const APPLY: bool, const ROTATE: bool>(
     offsets: Offsets<'_>,
     words: &mut [[u8; W]],
 ) {
@@ -268,39 +258,14 @@ fn each_row<
             Rows::Same(offset) => offset,
             Rows::Each(rows) => rows[row],
         };
-        let (vectors, tail) = words.as_chunks_mut::<N>();
         if offsets.columns.is_empty() {
-            for words in vectors {
-                for word in words {
-                    *word = one::<W, T, APPLY, ROTATE>(T::read(*word), offset).write();
-                }
-            }
-            for word in tail {
+            for word in words {
                 *word = one::<W, T, APPLY, ROTATE>(T::read(*word), offset).write();
             }
         } else {
-            let columns = &offsets.columns[column..][..len];
-            let (column_vectors, column_tail) = columns.as_chunks::<N>();
-            for (words, columns) in vectors.iter_mut().zip(column_vectors) {
-                // In steps, each of which compilers make one instruction of.
-                let mut offsets = [0_u16; N];
-                for (sum, column) in offsets.iter_mut().zip(columns) {
-                    *sum = offset.wrapping_add(*column);
-                }
-                let mut values = [T::ZERO; N];
-                for (value, word) in values.iter_mut().zip(&*words) {
-                    *value = T::read(*word);
-                }
-                for (value, offset) in values.iter_mut().zip(offsets) {
-                    *value = one::<W, T, APPLY, ROTATE>(*value, offset);
-                }
-                for (word, value) in words.iter_mut().zip(values) {
-                    *word = value.write();
-                }
-            }
-            for (word, &column) in tail.iter_mut().zip(column_tail) {
-                let value = T::read(*word);
-                *word = one::<W, T, APPLY, ROTATE>(value, offset.wrapping_add(column)).write();
+            for (word, column) in words.iter_mut().zip(&offsets.columns[column..]) {
+                let offset = offset.wrapping_add(*column);
+                *word = one::<W, T, APPLY, ROTATE>(T::read(*word), offset).write();
             }
         }
         (rest, column, row) = (after, 0, row + 1);

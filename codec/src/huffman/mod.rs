@@ -79,11 +79,7 @@ impl HuffmanTable {
 
     /// Returns the look-up table for decoding.
     fn slots(&self) -> &Slots {
-        self.slots.get_or_init(|| Box::new(self.make_slots()))
-    }
-
-    fn make_slots(&self) -> Slots {
-        Slots::new(&self.codes).expect("a complete canonical code")
+        self.slots.get_or_init(|| Slots::new(&self.codes).expect("a complete canonical code"))
     }
 
     /// Appends the code lengths: the first symbol, the number of symbols up to the last one less
@@ -138,7 +134,7 @@ impl HuffmanTable {
         self.set_codes().ok_or(DecodeError::HuffmanTable)?;
         // Few symbols are decoded without them.
         if let Some(mut slots) = slots.filter(|_| n >= SPLIT) {
-            *slots = self.make_slots();
+            slots.set(&self.codes).expect("a complete canonical code");
             // Nothing else has set them.
             let _ = self.slots.set(slots);
         }

@@ -99,7 +99,7 @@ impl Reader {
                 .try_for_each(|tensors| verify_small(tensors, see, progress));
         }
         // Those of one length come together: they are hashed side by side, step by step.
-        small.sort_by_key(|tensor| Reverse(tensor.raw_len()));
+        small.sort_by_cached_key(|tensor| Reverse(tensor.raw_len()));
         pool::run(|| {
             for tensors in batches(&large, self.most_tensors(), LARGE_BATCH_LEN) {
                 verify_large(tensors, see, progress)?;

@@ -119,9 +119,11 @@ impl Reader<'_> {
     fn finish(mut self, slots: &Slots) -> usize {
         for symbol in &mut self.out[self.done..] {
             let rest = self.stream.get(self.position / 8..).unwrap_or(&[]);
-            let mut word = [0; 4];
-            let len = rest.len().min(word.len());
-            word[..len].copy_from_slice(&rest[..len]);
+            let word = rest.first_chunk().copied().unwrap_or_else(|| {
+                let mut word = [0; 4];
+                word[..rest.len()].copy_from_slice(rest);
+                word
+            });
             let bits = u32::from_be_bytes(word) << (self.position % 8);
             let slot = slots.pairs[(bits >> (u32::BITS - INDEX_BITS)) as usize];
             *symbol = (slot >> 16) as u8;

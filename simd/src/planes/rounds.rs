@@ -107,11 +107,32 @@ pub(super) fn merge<U: PlaneUnit<L>, const L: usize, const W: usize>(
 ) where
     [u8; W]: WordBytes,
 {
-    let head = (unaligned::<L>(words.as_flattened()) / W).min(words.len());
-    let (words_head, words) = words.split_at_mut(head);
-    scalar::merge(rotate, planes.map(|plane| &plane[..head]), words_head);
-    let planes = planes.map(|plane| &plane[head..]);
+    let block = L * 16;
+    let n = words.len();
+    if n < block {
+        return scalar::merge(rotate, planes, words);
+    }
+    // The first and the last block overlap with others, so that those between are aligned.
+    let head = unaligned::<L>(words.as_flattened()) / W;
+    if head > 0 {
+        merge_blocks(unit, rotate, planes, &mut words[..block]);
+    }
+    let head = head.min(n);
+    merge_blocks(unit, rotate, planes.map(|plane| &plane[head..]), &mut words[head..]);
+    if !(n - head).is_multiple_of(block) {
+        let last = n - block;
+        merge_blocks(unit, rotate, planes.map(|plane| &plane[last..]), &mut words[last..]);
+    }
+}
 
+/// Merges the whole blocks that words begin with.
+#[inline(always)]
+fn merge_blocks<U: PlaneUnit<L>, const L: usize, const W: usize>(
+    unit: U,
+    rotate: bool,
+    planes: [&[u8]; W],
+    words: &mut [[u8; W]],
+) {
     let rows = words.as_flattened_mut().as_chunks_mut().0;
     let blocks: &mut [[[Row; W]; L]] = rows.as_chunks_mut().0.as_chunks_mut().0;
     for (i, block) in blocks.iter_mut().enumerate() {
@@ -136,16 +157,12 @@ pub(super) fn merge<U: PlaneUnit<L>, const L: usize, const W: usize>(
         }
         unit.store_words(vectors, block);
     }
-
-    let done = blocks.len() * L * 16;
-    let planes_tail = planes.map(|plane| &plane[done..]);
-    scalar::merge(rotate, planes_tail, &mut words[done..]);
 }
 
 /// Returns how many bytes of a destination come before the first that is aligned to a vector.
 ///
-/// The scalar reference takes these: stores across cache lines can cost four times all the rest,
-/// and large allocations tend to start 16 bytes into a page.
+/// Most stores begin after these: stores across cache lines can cost four times all the rest, and
+/// large allocations tend to start 16 bytes into a page.
 #[inline(always)]
 fn unaligned<const L: usize>(destination: &[u8]) -> usize {
     destination.as_ptr().align_offset(L * 16)
