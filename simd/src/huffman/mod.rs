@@ -28,46 +28,67 @@ pub struct Slots {
     /// For every 12 bits that may come next, the one or two symbols that they begin with. From the
     /// low byte: the bits of their codes, the bits of the symbols themselves (8 or 16), the first
     /// symbol, and the second one or 0.
-    pairs: [u32; 1 << INDEX_BITS],
+    pairs: Box<[u32; LEN]>,
     /// Code length of each symbol.
     lengths: [u8; 256],
+}
+
+/// Slots of a look-up table.
+const LEN: usize = 1 << INDEX_BITS;
+
+/// A code of a symbol.
+#[derive(Clone, Copy, Default)]
+struct Code {
+    code: usize,
+    length: u8,
+    symbol: u8,
 }
 
 impl Slots {
     /// Prepares a complete prefix code, in which any bits begin with exactly one code; `None` for
     /// other codes.
     pub fn new(codes: &Codes) -> Option<Self> {
-        const LEN: usize = 1 << INDEX_BITS;
-        const NONE: u16 = u16::MAX;
-        let lengths = codes.map(|code| code as u8 & 15);
-        let mut first = [NONE; LEN];
+        let pairs = vec![0; LEN].try_into().expect("as many");
+        let mut slots = Self { pairs, lengths: [0; 256] };
+        slots.set(codes).map(|()| slots)
+    }
+
+    /// Prepares another code in the same memory, as [`Slots::new`] does. Without one, there are no
+    /// slots to use.
+    pub fn set(&mut self, codes: &Codes) -> Option<()> {
+        let Self { pairs, lengths } = self;
+        *lengths = codes.map(|code| code as u8 & 15);
+        // Shorter codes first: only these can be the second of two.
+        let mut places = [0; 17];
+        lengths.iter().for_each(|&length| places[usize::from(length) + 1] += 1);
+        (1..17).for_each(|length| places[length] += places[length - 1]);
+        let (mut listed, unused) = ([Code::default(); 256], places[1]);
+        for (symbol, (&code, &length)) in (0..=u8::MAX).zip(codes.iter().zip(&*lengths)) {
+            let place = &mut places[usize::from(length)];
+            listed[*place] = Code { code: usize::from(code >> 4), length, symbol };
+            *place += 1;
+        }
+        let listed = &listed[unused..];
+
+        pairs.fill(0);
         let mut filled = 0;
-        for (symbol, &code) in (0..).zip(codes) {
-            let (code, length) = (usize::from(code >> 4), u32::from(code & 15));
-            if length > 0 {
-                let span = (length <= MAX_BITS).then_some(LEN >> length)?;
-                first.get_mut(code * span..(code + 1) * span)?.fill(symbol);
-                filled += span;
+        for &Code { code, length, symbol } in listed {
+            let span = (u32::from(length) <= MAX_BITS).then_some(LEN >> length)?;
+            let slots = pairs.get_mut(code * span..(code + 1) * span)?;
+            slots.fill(u32::from_le_bytes([length, 8, symbol, 0]));
+            for next in listed {
+                // As many slots as there are ways to go on after both.
+                let span = span >> next.length;
+                if span == 0 {
+                    break;
+                }
+                let both = u32::from_le_bytes([length + next.length, 16, symbol, next.symbol]);
+                slots.get_mut(next.code * span..(next.code + 1) * span)?.fill(both);
             }
+            filled += LEN >> length;
         }
         // Codes that fill as many slots as there are, and overlap, leave a gap elsewhere.
-        if filled != LEN || first.contains(&NONE) {
-            return None;
-        }
-        let first = first.map(|symbol| symbol as u8);
-        let mut pairs = [0; LEN];
-        for (bits, pair) in pairs.iter_mut().enumerate() {
-            let symbol = first[bits];
-            let length = lengths[usize::from(symbol)];
-            let next = first[bits << length & (LEN - 1)];
-            let both = length + lengths[usize::from(next)];
-            *pair = u32::from_le_bytes(if u32::from(both) <= INDEX_BITS {
-                [both, 16, symbol, next]
-            } else {
-                [length, 8, symbol, 0]
-            });
-        }
-        Some(Self { pairs, lengths })
+        (filled == LEN && !pairs.contains(&0)).then_some(())
     }
 }
 
