@@ -1,12 +1,15 @@
 //! A file that new ones may be versions of, and how like it they are.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use at1w_codec::{DifferenceBuilder, Dtype, Predictor};
+use at1w_codec::{DifferenceEstimate, Predictor};
 use rayon::prelude::*;
 
+use super::dedup::within;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::format::bases::BaseModel;
@@ -32,6 +35,10 @@ const COST_OF_BYTE: u64 = 8 << 16;
 
 /// The number of elements of a run.
 const RUN_LEN: usize = 512;
+
+/// The number of elements that are enough to see that a base saves nothing, as those of models that
+/// were trained apart.
+const FIRST_LEN: usize = 128;
 
 /// The number of tensors that a file is chosen by.
 const LOOKED_AT: usize = 8;
@@ -286,36 +293,80 @@ fn sample(
     tensor: usize,
     predictor: Predictor,
 ) -> Result<Sampled> {
-    let chunking = Chunking::of(info);
-    let (dtype, start) = (info.coded_as(), header.data_start() + info.data.start);
-    let run_len = RUN_LEN * dtype.layout().width();
-    let count = chunking.count().min(SAMPLED_CHUNKS);
-    let mut builder = DifferenceBuilder::new(dtype);
-    let (mut equal, mut sampled) = (true, 0);
-    let mut base_raw = Vec::new();
-    for i in 0..count {
-        let range = chunking.range(chunking.count() * i / count);
-        let raw = source::read(source, start + range.start..start + range.end)?;
-        let of_base = predictor.base_len(range.start)..predictor.base_len(range.end);
-        base_raw.resize((of_base.end - of_base.start) as usize, 0);
-        base.weights
-            .read_range(tensor, of_base, &mut base_raw)
-            .map_err(|error| base.located(error))?;
-        let predicted = predict(predictor, dtype, &base_raw);
-        let step = (raw.len() / RUNS).next_multiple_of(run_len).max(run_len);
-        for (raw, base) in raw.chunks(step).zip(predicted.chunks(step)) {
-            let len = raw.len().min(run_len);
-            equal &= raw[..len] == base[..len];
-            sampled += len as u64;
-            builder.add(&base[..len], &raw[..len]).expect("runs are of whole elements");
-        }
+    let alone = source.request_cost() == 0 && base.weights.has_short_reads();
+    let look = Look { source, header, info, base, tensor, predictor, alone };
+    let short = info.raw_len() <= (RUNS * FIRST_LEN * info.coded_as().layout().width()) as u64;
+    if !alone || short {
+        return look.at_runs_of(RUN_LEN);
     }
-    Ok(Sampled { equal, costs: builder.costs(), len: sampled })
+    let first = look.at_runs_of(FIRST_LEN)?;
+    let (differences, own) = first.costs;
+    if differences > own + own / MIN_GAIN { Ok(first) } else { look.at_runs_of(RUN_LEN) }
 }
 
-fn predict(predictor: Predictor, dtype: Dtype, base: &[u8]) -> Vec<u8> {
-    let len = base.len() as u64 / predictor.base_len(1);
-    let mut predicted = vec![0; len as usize];
-    predictor.predict(dtype, base, &mut predicted);
-    predicted
+/// A tensor and its base, to look at some elements of both.
+struct Look<'a> {
+    source: &'a dyn ReadAt,
+    header: &'a Header,
+    info: &'a TensorInfo,
+    base: &'a PackBase,
+    tensor: usize,
+    predictor: Predictor,
+    /// Whether each run is read alone: else, all between them is read as well.
+    alone: bool,
+}
+
+impl Look<'_> {
+    /// Looks at runs of so many elements, which are at the same places whatever their length.
+    fn at_runs_of(&self, run_len: usize) -> Result<Sampled> {
+        let (chunking, dtype) = (Chunking::of(self.info), self.info.coded_as());
+        let width = dtype.layout().width() as u64;
+        let (longest, run_len) = (RUN_LEN as u64 * width, run_len as u64 * width);
+        let mut estimate = DifferenceEstimate::new(dtype);
+        let (mut equal, mut len) = (true, 0);
+        let count = chunking.count().min(SAMPLED_CHUNKS);
+        for i in 0..count {
+            let chunk = chunking.range(chunking.count() * i / count);
+            let step = ((chunk.end - chunk.start) / RUNS as u64).next_multiple_of(longest);
+            let starts = chunk.clone().step_by(step.max(longest) as usize);
+            let runs = starts.map(|from| from..chunk.end.min(from + run_len));
+            let mut add = |raw: &[u8], base: &[u8]| {
+                equal &= raw == base;
+                len += raw.len() as u64;
+                estimate.add(base, raw).expect("runs are of whole elements");
+            };
+            if self.alone {
+                for run in runs {
+                    add(&self.raw(&run)?, &self.predicted(&run)?);
+                }
+                continue;
+            }
+            let (raw, base) = (self.raw(&chunk)?, self.predicted(&chunk)?);
+            for run in runs {
+                let run = (run.start - chunk.start) as usize..(run.end - chunk.start) as usize;
+                add(&raw[run.clone()], &base[run]);
+            }
+        }
+        Ok(Sampled { equal, costs: estimate.costs(), len })
+    }
+
+    /// Reads a range of the tensor.
+    fn raw(&self, range: &Range<u64>) -> Result<Cow<'_, [u8]>> {
+        source::read(self.source, within(self.header, self.info, range.clone()))
+    }
+
+    /// Reads what the base predicts of a range.
+    fn predicted(&self, range: &Range<u64>) -> Result<Vec<u8>> {
+        let Self { base, predictor, .. } = self;
+        let of_base = predictor.base_len(range.start)..predictor.base_len(range.end);
+        let mut bytes = vec![0; (of_base.end - of_base.start) as usize];
+        let read = base.weights.read_range(self.tensor, of_base, &mut bytes);
+        read.map_err(|error| base.located(error))?;
+        if *predictor == Predictor::Identity {
+            return Ok(bytes);
+        }
+        let mut predicted = vec![0; (range.end - range.start) as usize];
+        predictor.predict(self.info.coded_as(), &bytes, &mut predicted);
+        Ok(predicted)
+    }
 }
