@@ -68,6 +68,11 @@ impl PlaneStatistics {
         self.bounds.take();
     }
 
+    /// Finds the bounds, so that copies know them.
+    pub(super) fn settle(&self) {
+        self.bounds();
+    }
+
     fn bounds(&self) -> Bounds {
         let bounds = || Bounds {
             floor: cost::entropy_floor(&self.counts),

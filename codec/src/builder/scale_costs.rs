@@ -160,6 +160,7 @@ impl ScaleCosts {
         if let [_, first, others @ ..] = &mut self.candidates[..] {
             for other in others {
                 let (_, sums) = other.sums.split_first_mut().expect("one for the rows");
+                first.sums[1..][planes.clone()].iter().for_each(PlaneStatistics::settle);
                 sums[planes.clone()].clone_from_slice(&first.sums[1..][planes.clone()]);
             }
         }
