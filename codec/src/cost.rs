@@ -52,11 +52,22 @@ const MANTISSA: [Cost; 257] = {
 };
 
 /// Returns an integer no larger than `log2 x` (`up` = 0) or no smaller (`up` = 1).
-fn log2_bound(x: u64, up: usize) -> Cost {
+const fn log2_bound(x: u64, up: usize) -> Cost {
     let exponent = x.ilog2();
     let fraction = if exponent >= 8 { x >> (exponent - 8) } else { x << (8 - exponent) } & 0xff;
-    Cost::from(exponent) * BIT + MANTISSA[fraction as usize + up] + up as Cost
+    exponent as Cost * BIT + MANTISSA[fraction as usize + up] + up as Cost
 }
+
+/// No smaller than `log2 x`, for the small counts that most symbols of small planes have.
+const SMALL: [Cost; 1024] = {
+    let mut table = [0; 1024];
+    let mut x = 1;
+    while x < table.len() {
+        table[x] = log2_bound(x as u64, 1);
+        x += 1;
+    }
+    table
+};
 
 /// A part of a tensor that was counted, and the whole of it.
 #[derive(Clone, Copy)]
@@ -82,7 +93,11 @@ pub(crate) fn entropy_floor(counts: &[u64]) -> Cost {
         return 0;
     }
     let log_total = log2_bound(total, 0);
-    counts.iter().filter(|&&c| c > 0).map(|&c| c * log_total.saturating_sub(log2_bound(c, 1))).sum()
+    let log = |count: u64| match count {
+        0..1024 => SMALL[count as usize],
+        _ => log2_bound(count, 1),
+    };
+    counts.iter().map(|&count| count * log_total.saturating_sub(log(count))).sum()
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ mod varint;
 pub use at1w_simd::planes::Layout;
 pub use at1w_simd::{Backend, BackendError, Isa};
 pub use backend::default_backend;
-pub use builder::{DifferenceBuilder, ModelBuilder, Next};
+pub use builder::{DifferenceBuilder, DifferenceEstimate, ModelBuilder, Next};
 pub use chunk::{Decoder, Encoder};
 pub use dtype::Dtype;
 pub use error::{DecodeError, EncodeError};

@@ -186,6 +186,17 @@ impl Model {
         out
     }
 
+    /// Counts the bytes that [`Model::to_bytes`] returns of a model of tables, whose scale, if it has
+    /// one, takes so many.
+    pub(crate) fn written_len(&self, scale_len: usize) -> usize {
+        if self.is_empty() {
+            return 0;
+        }
+        let tables = self.tables.all().iter().flatten().map(|table| table.written_len());
+        let kinds = self.layout.width() + usize::from(self.has_rows());
+        scale_len.max(1) + kinds + tables.sum::<usize>()
+    }
+
     fn is_empty(&self) -> bool {
         self.scale.is_none()
             && self.bytes.is_none()

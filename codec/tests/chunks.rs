@@ -401,6 +401,36 @@ proptest! {
     }
 
     #[test]
+    fn any_tensor_of_one_chunk_comes_back(
+        dtype in proptest::sample::select(&DTYPES[..]),
+        level in proptest::sample::select(&LEVELS[..]),
+        elements in prop_oneof![0usize..600, 0usize..40_000],
+        columns in 1u64..2000,
+        seed in any::<u64>(),
+        weights in any::<bool>(),
+    ) {
+        let raw = if weights {
+            weights_of(dtype, elements, columns, seed)
+        } else {
+            mixed(dtype.layout(), elements, seed)
+        };
+        let mut encoder = Encoder::new(level);
+        let shape = [elements as u64 / columns, columns];
+        let mut out = vec![0; Encoder::max_encoded_len(raw.len())];
+        let (model, len) = encoder.encode_tensor(dtype, &shape, &raw, &mut out).unwrap();
+        let read = Model::from_bytes(dtype.layout(), &model.to_bytes()).unwrap();
+        let mut back = vec![1; raw.len()];
+        Decoder::new().decode(&read, Position::START, &out[..len], &mut back).unwrap();
+        prop_assert!(back == raw);
+
+        let alone = encoder.model(dtype, &shape, [&raw[..]]).unwrap();
+        prop_assert_eq!(model.to_bytes(), alone.to_bytes());
+        let mut other = Vec::new();
+        encoder.encode_into(&alone, Position::START, &raw, &mut other).unwrap();
+        prop_assert!(len <= other.len(), "{} instead of {}", len, other.len());
+    }
+
+    #[test]
     fn any_rows_that_are_predicted_come_back(
         dtype in proptest::sample::select(&DTYPES[4..]),
         rows in 70usize..400,

@@ -3,7 +3,7 @@
 
 use at1w_simd::Backend;
 
-use crate::cost::{BYTE, Cost};
+use crate::cost::{BYTE, Cost, entropy_floor};
 use crate::counts::{Counts, count};
 use crate::plane::packed::Packing;
 use crate::plane::statistics::{self, Flush};
@@ -49,8 +49,9 @@ impl ByteStatistics {
             Some((table.clone(), cost))
         });
         let best = chosen.filter(|(_, cost)| *cost < limit);
-        let best = best.or_else(|| PlaneTable::best_own(&self.counts, self.flush, limit));
-        match PlaneTable::or_alias(best, &self.counts, self.flush, limit) {
+        let floor = entropy_floor(&self.counts);
+        let best = best.or_else(|| PlaneTable::best_own(&self.counts, floor, self.flush, limit));
+        match PlaneTable::or_alias(best, &self.counts, floor, self.flush, limit) {
             Some((table @ PlaneTable::Alias(_), cost)) => Some((table, cost)),
             _ => None,
         }

@@ -113,17 +113,6 @@ impl DifferenceBuilder {
         }
     }
 
-    /// Estimates the cost of what was counted, as differences and alone, in units of 2^-16 bit.
-    pub fn costs(&self) -> (u64, u64) {
-        let mut sum = Group::new(self.layout.width());
-        for counts in self.exponents.iter().flatten() {
-            sum.add(&counts.differences, &counts.alone);
-        }
-        let cost =
-            |planes: &[Counts]| planes.iter().map(|counts| cost::entropy_floor(counts)).sum();
-        (cost(&sum.differences), cost(&sum.alone))
-    }
-
     /// Makes the model: the cheapest classes, and the cheapest table for each plane of each.
     pub fn build(&self) -> Model {
         let groups = self.groups();

@@ -6,6 +6,7 @@ mod byte_statistics;
 mod column_moments;
 mod context_choice;
 mod difference_builder;
+mod difference_estimate;
 mod low_planes;
 mod model_builder;
 mod plane_statistics;
@@ -17,4 +18,5 @@ mod scale_statistics;
 mod symbol_counts;
 
 pub use difference_builder::DifferenceBuilder;
+pub use difference_estimate::DifferenceEstimate;
 pub use model_builder::{ModelBuilder, Next};

@@ -1,8 +1,10 @@
 //! Statistics of one plane of all chunks.
 
+use std::sync::OnceLock;
+
 use at1w_simd::Backend;
 
-use crate::cost::{BYTE, Cost};
+use crate::cost::{self, BYTE, Cost};
 use crate::counts::{Counts, count};
 use crate::plane::packed::Packing;
 use crate::plane::statistics::{self, Flush};
@@ -16,18 +18,30 @@ pub(super) struct PlaneStatistics {
     flush: Flush,
     /// The cost of the plane in the chunks in which it looks random.
     random: Cost,
+    /// Bounds by the counts, when they were asked for.
+    bounds: OnceLock<Bounds>,
+}
+
+/// Costs of symbols that are known without a table for them.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    /// The entropy.
+    floor: Cost,
+    /// The cost with the best packing, if there is any.
+    packed: Option<Cost>,
+    raw: Cost,
 }
 
 impl Default for PlaneStatistics {
     fn default() -> Self {
-        Self { counts: [0; 256], flush: Flush::default(), random: 0 }
+        Self::of([0; 256], Flush::default())
     }
 }
 
 impl PlaneStatistics {
     /// Takes symbols that were counted, for which lanes would cost `flush` beside them.
     pub(super) fn of(counts: Counts, flush: Flush) -> Self {
-        Self { counts, flush, random: 0 }
+        Self { counts, flush, random: 0, bounds: OnceLock::new() }
     }
 
     /// Takes the plane of a chunk, for which lanes would cost `flush` beside their symbols.
@@ -43,6 +57,7 @@ impl PlaneStatistics {
         let counts = count(backend, plane);
         self.counts.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
         self.flush.add(flush);
+        self.bounds.take();
     }
 
     /// Takes the chunks that another one has seen.
@@ -50,13 +65,28 @@ impl PlaneStatistics {
         self.counts.iter_mut().zip(&other.counts).for_each(|(sum, count)| *sum += count);
         self.flush.add(other.flush);
         self.random += other.random;
+        self.bounds.take();
+    }
+
+    /// Finds the bounds, so that copies know them.
+    pub(super) fn settle(&self) {
+        self.bounds();
+    }
+
+    fn bounds(&self) -> Bounds {
+        let bounds = || Bounds {
+            floor: cost::entropy_floor(&self.counts),
+            packed: Packing::best(&self.counts).map(|(_, cost)| cost),
+            raw: self.counts.iter().sum::<u64>() * BYTE,
+        };
+        *self.bounds.get_or_init(bounds)
     }
 
     /// Returns about what the plane costs in the chunks that were seen, without making a table.
     pub(super) fn estimate(&self) -> Cost {
-        let raw = self.counts.iter().sum::<u64>() * BYTE;
-        let simple = Packing::best(&self.counts).map_or(raw, |(_, cost)| cost.min(raw));
-        let coded = statistics::estimate(&self.counts, self.flush);
+        let Bounds { floor, packed, raw } = self.bounds();
+        let simple = packed.map_or(raw, |cost| cost.min(raw));
+        let coded = statistics::estimate(floor, self.flush);
         let is_worth_it = coded < simple - simple / statistics::MIN_CODING_GAIN;
         self.random + if is_worth_it { coded } else { simple }
     }
@@ -67,17 +97,30 @@ impl PlaneStatistics {
     ///
     /// [`ByteStatistics`]: super::byte_statistics::ByteStatistics
     pub(super) fn best(&self, several: bool) -> (Option<PlaneTable>, Cost) {
-        let packed = Packing::best(&self.counts).map(|(_, cost)| cost);
-        let limit = statistics::limit(self.counts.iter().sum());
-        let limit = limit.min(packed.unwrap_or(Cost::MAX));
+        let (simple, limit) = self.without_table();
+        let floor = self.bounds().floor;
         let best = match several {
-            true => PlaneTable::best(&self.counts, self.flush, limit),
-            false => PlaneTable::best_own(&self.counts, self.flush, limit),
+            true => PlaneTable::best(&self.counts, floor, self.flush, limit),
+            false => PlaneTable::best_own(&self.counts, floor, self.flush, limit),
         };
         match best {
             Some((table, cost)) => (Some(table), self.random + cost),
-            None => (None, self.random + limit),
+            None => (None, self.random + simple),
         }
+    }
+
+    /// Returns a cost that [`PlaneStatistics::best`] is not below.
+    pub(super) fn floor(&self) -> Cost {
+        let (simple, limit) = self.without_table();
+        let floor = PlaneTable::floor(&self.counts, self.bounds().floor, self.flush);
+        self.random + if floor < limit { floor } else { simple }
+    }
+
+    /// Returns the cost without a table, and what the cost with one must be below.
+    fn without_table(&self) -> (Cost, Cost) {
+        let Bounds { packed, raw, .. } = self.bounds();
+        let (packed, raw) = (packed.unwrap_or(Cost::MAX), statistics::limit(raw / BYTE));
+        (raw.min(packed), raw.min(packed - packed / statistics::MIN_CODING_GAIN))
     }
 }
 

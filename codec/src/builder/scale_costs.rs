@@ -49,6 +49,8 @@ pub(super) struct ScaleCosts {
 #[derive(Clone, Debug)]
 struct Candidate {
     scale: Option<Scale>,
+    /// How many bytes of the model the scale takes.
+    scale_len: usize,
     /// Statistics of the plane of row steps, then of the planes of elements.
     sums: Vec<PlaneStatistics>,
 }
@@ -145,8 +147,11 @@ impl ScaleCosts {
         if self.whole {
             return (self, false);
         }
-        let scales = self.candidates.into_iter().map(|candidate| candidate.scale).collect();
-        (Self { trial: false, ..Self::new(self.layout, scales) }, true)
+        for candidate in &mut self.candidates {
+            candidate.sums.fill(PlaneStatistics::default());
+        }
+        let bytes = self.bytes.map(|_| Box::default());
+        (Self { whole: true, counted: 0, bytes, ..self }, true)
     }
 
     /// Takes the planes that no scale changes from the first scale.
@@ -155,6 +160,7 @@ impl ScaleCosts {
         if let [_, first, others @ ..] = &mut self.candidates[..] {
             for other in others {
                 let (_, sums) = other.sums.split_first_mut().expect("one for the rows");
+                first.sums[1..][planes.clone()].iter().for_each(PlaneStatistics::settle);
                 sums[planes.clone()].clone_from_slice(&first.sums[1..][planes.clone()]);
             }
         }
@@ -168,6 +174,9 @@ impl ScaleCosts {
         let gain = elements * self.layout.width() as u64 * BYTE / MIN_SCALE_GAIN;
         let mut candidates = self.candidates.into_iter();
         let plain = candidates.next().expect("none is always one of them");
+        // Those that may cost least come first: mostly no other one has to be built.
+        let mut candidates: Vec<_> = candidates.map(|c| (c.floor(counted), c)).collect();
+        candidates.sort_by_key(|(floor, _)| *floor);
         let (mut model, mut cost) = plain.build(self.layout, counted);
         if let Some(bytes) = &self.bytes
             && let Some((table, alias_cost)) = bytes.alias(model.table(0))
@@ -178,7 +187,10 @@ impl ScaleCosts {
             cost = Counted { elements, counted: bytes.total() }.extend(alias_cost);
         }
         let mut limit = cost.saturating_sub(gain);
-        for candidate in candidates {
+        for (floor, candidate) in candidates {
+            if floor >= limit {
+                break;
+            }
             let (other, other_cost) = candidate.build(self.layout, counted);
             if other_cost < limit {
                 (model, cost, limit) = (other, other_cost, other_cost);
@@ -202,7 +214,10 @@ struct Part<'a> {
 
 impl Candidate {
     fn new(layout: Layout, scale: Option<Scale>) -> Self {
-        Self { scale, sums: vec![PlaneStatistics::default(); 1 + layout.width()] }
+        let mut own = Vec::new();
+        scale.iter().for_each(|scale| scale.write(&mut own));
+        let sums = vec![PlaneStatistics::default(); 1 + layout.width()];
+        Self { scale, scale_len: own.len(), sums }
     }
 
     /// Takes elements of a chunk.
@@ -236,10 +251,14 @@ impl Candidate {
 
     /// Returns about what the tensor costs with this scale.
     fn estimate(&self, counted: Counted) -> Cost {
-        let mut own = Vec::new();
-        self.scale.iter().for_each(|scale| scale.write(&mut own));
         let total = self.sums.iter().map(PlaneStatistics::estimate).sum();
-        counted.extend(total) + own.len() as Cost * BYTE
+        counted.extend(total) + self.scale_len as Cost * BYTE
+    }
+
+    /// Returns a cost that the tensor is not below with this scale.
+    fn floor(&self, counted: Counted) -> Cost {
+        let total = self.sums.iter().map(PlaneStatistics::floor).sum();
+        counted.extend(total) + self.scale_len as Cost * BYTE
     }
 
     /// Returns the model, and the cost of the tensor with it.
@@ -252,7 +271,9 @@ impl Candidate {
             total += cost;
         }
         let model = Model::new(layout, self.scale, tables);
-        let own = model.to_bytes().len() as Cost * BYTE;
+        let own = model.written_len(self.scale_len);
+        debug_assert_eq!(own, model.to_bytes().len());
+        let own = own as Cost * BYTE;
         (model, counted.extend(total) + own)
     }
 }

@@ -5,7 +5,7 @@ use at1w_simd::byte_contexts::{LANES, SLOT_BITS, START};
 
 use super::model::ByteContexts;
 use crate::cost::{BIT, BYTE, Cost};
-use crate::plane::{Choice, Stream};
+use crate::plane::{Choice, Stream, Suits};
 use crate::varint;
 
 /// Returns how many lanes a plane of `n` symbols is coded with: 1 << this.
@@ -83,7 +83,7 @@ impl ByteContexts {
         let EncoderMemory { rows, contexts, escapes, units, streams, scratch } = memory;
         if self.shape.row_classes > 1 {
             streams.clear();
-            let choice = Choice::best(backend, None, rows);
+            let choice = Choice::best(backend, Suits::Maybe, None, rows);
             match choice.encode(backend, rows, out, streams, scratch) {
                 Stream::Raw(plane) => out.extend_from_slice(plane),
                 Stream::Coded(_) => out.extend_from_slice(streams),

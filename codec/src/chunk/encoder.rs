@@ -10,6 +10,8 @@ use super::planes_encoder::PlanesEncoder;
 use crate::difference::DifferenceEncoder;
 use crate::limits::{check_raw, max_chunk_len};
 use crate::model::Model;
+use crate::plane::Suits;
+use crate::plane::statistics::MIN_SAMPLED;
 use crate::{Dtype, EncodeError, Level, ModelBuilder, Position, default_backend, varint};
 
 /// Matches have to win one part in this.
@@ -94,6 +96,47 @@ impl Encoder {
         ModelBuilder::new(dtype, self.level, shape).with_backend(self.backend).build(chunks)
     }
 
+    /// Makes the model of a tensor of one chunk as [`Encoder::model`] does, and encodes it into the
+    /// front of `out`. Returns the model, and how many bytes the chunk took. That is faster than
+    /// one after the other: the tables of the model are known to suit.
+    ///
+    /// # Errors
+    /// As [`Encoder::encode`].
+    ///
+    /// # Examples
+    /// ```
+    /// use at1w_codec::{Decoder, Dtype, Encoder, Level, Position};
+    ///
+    /// let raw: Vec<u8> = (0..256u32).flat_map(|i| (i as f32).sin().to_le_bytes()).collect();
+    /// let mut out = vec![0; Encoder::max_encoded_len(raw.len())];
+    /// let mut encoder = Encoder::new(Level::Default);
+    /// let (model, len) = encoder.encode_tensor(Dtype::F32, &[16, 16], &raw, &mut out)?;
+    ///
+    /// let mut back = vec![0; raw.len()];
+    /// Decoder::new().decode(&model, Position::START, &out[..len], &mut back)?;
+    /// assert_eq!(back, raw);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn encode_tensor(
+        &mut self,
+        dtype: Dtype,
+        shape: &[u64],
+        raw: &[u8],
+        out: &mut [u8],
+    ) -> Result<(Model, usize), EncodeError> {
+        let layout = dtype.layout();
+        check_raw(layout, Position::START, raw)?;
+        check_room(raw, out)?;
+        let model = self.model(dtype, shape, [raw])?;
+        // All elements of a small chunk are counted, but for contexts.
+        let counted = raw.len() / layout.width() < MIN_SAMPLED
+            && model.contexts().is_none()
+            && model.byte_contexts().is_none();
+        let suits = if counted { Suits::Best } else { Suits::Maybe };
+        let len = self.encode_cheapest(&model, suits, 0, raw, out);
+        Ok((model, len))
+    }
+
     /// Encodes `raw` into the front of `out`, and returns how many bytes that took: at most
     /// [`Encoder::max_encoded_len`], and 0 only for no bytes at all.
     ///
@@ -110,11 +153,8 @@ impl Encoder {
         out: &mut [u8],
     ) -> Result<usize, EncodeError> {
         check_raw(model.layout(), position, raw)?;
-        let needed = Self::max_encoded_len(raw.len());
-        if out.len() < needed {
-            return Err(EncodeError::OutputTooSmall { len: out.len(), needed });
-        }
-        Ok(self.encode_cheapest(model, position.elements(), raw, out))
+        check_room(raw, out)?;
+        Ok(self.encode_cheapest(model, Suits::Maybe, position.elements(), raw, out))
     }
 
     /// Encodes `raw` as [`Encoder::encode`] does, and appends it to `out`. Returns how many bytes
@@ -132,7 +172,8 @@ impl Encoder {
         check_raw(model.layout(), position, raw)?;
         let start = out.len();
         out.resize(start + Self::max_encoded_len(raw.len()), 0);
-        let len = self.encode_cheapest(model, position.elements(), raw, &mut out[start..]);
+        let position = position.elements();
+        let len = self.encode_cheapest(model, Suits::Maybe, position, raw, &mut out[start..]);
         out.truncate(start + len);
         Ok(len)
     }
@@ -195,7 +236,8 @@ impl Encoder {
             // The base may not suit this chunk.
             self.other.resize(max_chunk_len(raw.len()), 0);
             let plain = Model::plain(layout);
-            let other_len = self.planes.encode(backend, &plain, 0, raw, &mut self.other);
+            let other_len =
+                self.planes.encode(backend, &plain, Suits::Maybe, 0, raw, &mut self.other);
             if other_len < len {
                 out.truncate(start);
                 out.extend_from_slice(&self.other[..other_len]);
@@ -209,6 +251,7 @@ impl Encoder {
     fn encode_cheapest(
         &mut self,
         model: &Model,
+        suits: Suits,
         position: u64,
         raw: &[u8],
         out: &mut [u8],
@@ -221,14 +264,14 @@ impl Encoder {
             Some(prediction) if !prediction.suits(position, elements) => &plain,
             _ => model,
         };
-        let mut len = self.planes.encode(self.backend, model, position, raw, out);
+        let mut len = self.planes.encode(self.backend, model, suits, position, raw, out);
         if (model.contexts().is_some() || model.byte_contexts().is_some())
             && len > raw.len() / 8 * 7
         {
             // The contexts don't suit this chunk.
             self.other.resize(max_chunk_len(raw.len()), 0);
-            let other_len =
-                self.planes.encode(self.backend, &plain, position, raw, &mut self.other);
+            let (planes, other) = (&mut self.planes, &mut self.other);
+            let other_len = planes.encode(self.backend, &plain, Suits::Maybe, position, raw, other);
             if other_len < len {
                 out[..other_len].copy_from_slice(&self.other[..other_len]);
                 len = other_len;
@@ -261,6 +304,12 @@ impl Encoder {
     }
 }
 
+/// Checks that there is room for any encoding of `raw`.
+fn check_room(raw: &[u8], out: &[u8]) -> Result<(), EncodeError> {
+    let (len, needed) = (out.len(), max_chunk_len(raw.len()));
+    if len < needed { Err(EncodeError::OutputTooSmall { len, needed }) } else { Ok(()) }
+}
+
 /// Appends the count of the matches; three chunks of numbers, and of floats one of flips, with
 /// their lengths; a chunk of literals.
 fn encode_matches(
@@ -276,7 +325,7 @@ fn encode_matches(
     let mut encode = |layout, raw: &[u8], with_len: bool| {
         let room = max_chunk_len(raw.len());
         part.resize(part.len().max(room), 0);
-        let len = encoder.encode(backend, &Model::plain(layout), 0, raw, part);
+        let len = encoder.encode(backend, &Model::plain(layout), Suits::Maybe, 0, raw, part);
         if with_len {
             varint::write(len as u64, out);
         }

@@ -12,11 +12,11 @@ use super::matches::{MIN_LEN, Match, Matches, SIGN};
 /// Of a large chunk, about one place in 1 << this is probed.
 const PROBE_BITS: u32 = 6;
 
+/// About so many places of a smaller chunk are probed.
+const FEWEST_PROBED: usize = 256;
+
 /// Of a chunk of more than twice as many elements only so many are probed.
 const PROBED: usize = 1 << 16;
-
-/// Chunks of fewer elements are probed at all places.
-const LARGE: usize = 1 << 14;
 
 /// One in so many places must begin a match, or the chunk is not searched.
 const PROBE_RATE: usize = 64;
@@ -118,8 +118,8 @@ impl Probes {
         }
     }
 
-    /// Looks only at places whose element ranks low. Equal elements have one rank, so a place and
-    /// its copy are both looked at, or neither is.
+    /// Looks only at places whose element ranks low, if these are about as many as they should be.
+    /// Equal elements have one rank, so a place and its copy are both looked at, or neither is.
     fn probe<const W: usize, const WINDOW: usize>(
         &mut self,
         backend: Backend,
@@ -127,22 +127,36 @@ impl Probes {
         raw: &[u8],
     ) -> bool {
         let elements: &[[u8; W]] = raw.as_chunks().0;
-        let bits = if elements.len() < LARGE { 0 } else { PROBE_BITS };
+        let mut bits = (elements.len() / FEWEST_PROBED).max(1).ilog2().min(PROBE_BITS);
         let number = |element: &[u8; W]| {
             let mut bytes = [0; 8];
             bytes[..W].copy_from_slice(element);
             bytes[W - 1] &= !top_bits;
             u64::from_le_bytes(bytes)
         };
-        let bound = (u32::from(u16::MAX) >> bits) as u16;
         let mask = u16::from_le_bytes([u8::MAX, !top_bits]);
-        self.marks.resize(elements.len(), 0);
-        ranks::mark(backend, W, mask, bound, raw, &mut self.marks);
+        self.marks.resize(self.marks.len().max(elements.len()), 0);
+        let marks = &mut self.marks[..elements.len()];
+        let mut mark = |bits: u32| {
+            let bound = (u32::from(u16::MAX) >> bits) as u16;
+            ranks::mark(backend, W, mask, bound, raw, marks);
+            marks.iter().map(|&mark| usize::from(mark)).sum::<usize>()
+        };
+        let marked = mark(bits);
+        // Of few different elements, or where one is repeated, those that rank low may say nothing.
+        // A smaller chunk is quick to probe everywhere.
+        let expected = elements.len() >> bits;
+        if (1..PROBE_BITS).contains(&bits)
+            && (marked < expected / 2 || marked > expected * 2 || has_runs(elements))
+        {
+            bits = 0;
+            mark(bits);
+        }
         let slots = (elements.len() >> bits).next_power_of_two();
         self.last.clear();
         self.last.resize(slots, 0);
         let (mut probed, mut found) = (0, 0);
-        for (g, marks) in self.marks.as_chunks().0.iter().enumerate() {
+        for (g, marks) in marks.as_chunks().0.iter().enumerate() {
             // A mark in each byte, and mostly none.
             let mut marks = u64::from_le_bytes(*marks);
             while marks != 0 {
@@ -165,6 +179,12 @@ impl Probes {
         }
         found * PROBE_RATE > probed
     }
+}
+
+/// Returns whether more than a few elements are equal to the next one.
+fn has_runs<const W: usize>(elements: &[[u8; W]]) -> bool {
+    let equal = elements.iter().zip(&elements[1..]).filter(|(a, b)| a == b).count();
+    equal * PROBE_RATE > elements.len()
 }
 
 /// A chunk that is searched.

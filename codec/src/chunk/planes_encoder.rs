@@ -5,7 +5,7 @@ use crate::byte_contexts;
 use crate::contexts::EncoderMemory;
 use crate::limits::{MAX_PLANES, max_chunk_len};
 use crate::model::Model;
-use crate::plane::{Choice, Stream};
+use crate::plane::{Choice, Stream, Suits};
 use crate::planes::Planes;
 use crate::scale::Scaled;
 use crate::varint;
@@ -49,12 +49,13 @@ impl<'p> StreamList<'p> {
 }
 
 impl PlanesEncoder {
-    /// Encodes a chunk, the elements from `position` on, into room that is large enough. Returns
-    /// how many bytes that took.
+    /// Encodes a chunk, the elements from `position` on, into room that is large enough. `suits`
+    /// says how well the tables of the model do. Returns how many bytes that took.
     pub(super) fn encode(
         &mut self,
         backend: Backend,
         model: &Model,
+        suits: Suits,
         position: u64,
         raw: &[u8],
         out: &mut [u8],
@@ -81,7 +82,7 @@ impl PlanesEncoder {
                 None => scaled.split(backend, scale, layout, position, raw, planes),
             }
             if scale.rows {
-                let choice = Choice::best(backend, model.row_table(), &scaled.rows);
+                let choice = Choice::best(backend, suits, model.row_table(), &scaled.rows);
                 list.push(choice.encode(backend, &scaled.rows, directory, streams, scratch));
             }
         }
@@ -109,7 +110,7 @@ impl PlanesEncoder {
             None => {}
         }
         for (i, plane) in planes.iter().enumerate().take(count) {
-            let choice = Choice::best(backend, model.table(i), plane);
+            let choice = Choice::best(backend, suits, model.table(i), plane);
             list.push(choice.encode(backend, plane, directory, streams, scratch));
         }
         assemble(raw, directory, &list, streams, out)

@@ -6,7 +6,7 @@ use at1w_simd::planes::Layout;
 
 use super::model::Differences;
 use super::word::{is_float, with_word};
-use crate::plane::{Choice, Stream};
+use crate::plane::{Choice, Stream, Suits};
 use crate::planes::Planes;
 
 /// Working memory, kept from one chunk to the next.
@@ -40,7 +40,7 @@ impl DifferenceEncoder {
             }
             planes.split(backend, layout.unrotated(), words);
             for (i, plane) in planes.iter().enumerate() {
-                let choice = Choice::best(backend, model.table(class, i), plane);
+                let choice = Choice::best(backend, Suits::Maybe, model.table(class, i), plane);
                 match choice.encode(backend, plane, out, streams, scratch) {
                     Stream::Raw(plane) => streams.extend_from_slice(plane),
                     Stream::Coded(_) => {}

@@ -38,14 +38,25 @@ impl HuffmanTable {
     pub(crate) const NONE: Self =
         Self { lengths: [0; 256], codes: [0; 256], slots: OnceLock::new() };
 
-    /// Returns the best code for symbols with these counts; `None` for fewer than two distinct
-    /// symbols.
-    pub(crate) fn from_counts(counts: &Counts) -> Option<Self> {
+    /// Returns the best code for symbols with these counts and its cost, its own bytes included, if
+    /// that is less than `limit`; `None` for fewer than two distinct symbols.
+    pub(crate) fn best(counts: &Counts, limit: Cost) -> Option<(Self, Cost)> {
         if counts.iter().filter(|&&c| c > 0).count() < 2 {
             return None;
         }
-        let mut table = Self { lengths: code_lengths(counts, MAX_BITS), ..Self::NONE };
-        table.set_codes().map(|()| table)
+        let lengths = code_lengths(counts, MAX_BITS);
+        let cost = cost(&lengths, counts)? + Self::written_len_of(counts) as Cost * BYTE;
+        if cost >= limit {
+            return None;
+        }
+        let mut table = Self { lengths, ..Self::NONE };
+        table.set_codes().map(|()| (table, cost))
+    }
+
+    /// Returns the best code for symbols with these counts.
+    #[cfg(test)]
+    pub(crate) fn from_counts(counts: &Counts) -> Option<Self> {
+        Self::best(counts, Cost::MAX).map(|(table, _)| table)
     }
 
     /// Makes the canonical code of the lengths that are set; `None` unless it is complete.
@@ -97,8 +108,7 @@ impl HuffmanTable {
         written_len(self.span())
     }
 
-    /// Returns the [`HuffmanTable::written_len`] of the table that [`HuffmanTable::from_counts`]
-    /// makes.
+    /// Returns the [`HuffmanTable::written_len`] of the table that [`HuffmanTable::best`] makes.
     pub(crate) fn written_len_of(counts: &Counts) -> usize {
         written_len(span(counts, |&count| count > 0))
     }
@@ -154,17 +164,7 @@ impl HuffmanTable {
     /// Returns the cost of symbols with these counts as one plane; `None` if one of them has no
     /// code.
     pub(crate) fn cost(&self, counts: &Counts) -> Option<Cost> {
-        let (mut bits, mut total) = (0, 0);
-        for (&count, &length) in counts.iter().zip(&self.lengths) {
-            if count > 0 && length == 0 {
-                return None;
-            }
-            bits += count * Cost::from(length);
-            total += count;
-        }
-        // Stream lengths and the padding to whole bytes.
-        let overhead = if total >= SPLIT as u64 { 8 * BYTE } else { BYTE / 2 };
-        Some(bits * BIT + overhead)
+        cost(&self.lengths, counts)
     }
 
     /// Appends the streams of `plane`, each of whose symbols has a code, after the lengths of all
@@ -221,6 +221,21 @@ impl HuffmanTable {
         let read = huffman::decode(backend, self.slots(), streams, segments_mut(plane));
         streams.into_iter().zip(read).try_for_each(|(stream, bits)| check_end(stream, bits))
     }
+}
+
+/// Returns the cost of symbols with these counts under these code lengths; `None` if one of them has
+/// no code.
+fn cost(lengths: &[u8; 256], counts: &Counts) -> Option<Cost> {
+    let (mut bits, mut total) = (0, 0);
+    let mut missing = false;
+    for (&count, &length) in counts.iter().zip(lengths) {
+        missing |= count > 0 && length == 0;
+        bits += count * Cost::from(length);
+        total += count;
+    }
+    // Stream lengths and the padding to whole bytes.
+    let overhead = if total >= SPLIT as u64 { 8 * BYTE } else { BYTE / 2 };
+    (!missing).then_some(bits * BIT + overhead)
 }
 
 /// Returns the first and the last symbol that has something.

@@ -27,9 +27,21 @@ pub(crate) struct LaneTable {
     pub(super) kernel: lanes::CodingTable,
 }
 
-impl LaneTable {
-    /// Returns the best table for symbols with these counts; `None` where there are none.
-    pub(crate) fn from_counts(counts: &Counts) -> Option<Self> {
+/// The entries of a table that is yet to be made: costs are compared far more often.
+struct Entries {
+    symbols: [u8; MAX_SYMBOLS],
+    /// How many symbols are listed.
+    listed: usize,
+    freqs: [u16; MAX_SYMBOLS],
+    /// How many frequencies there are: with an escape, one more.
+    len: usize,
+    /// The cost of the symbols that were counted.
+    cost: Cost,
+}
+
+impl Entries {
+    /// Returns the best entries for symbols with these counts; `None` where there are none.
+    fn from_counts(counts: &Counts) -> Option<Self> {
         let total: u64 = counts.iter().sum();
         let mut ranked = [(0, 0); 256];
         let mut occurring = 0;
@@ -52,16 +64,38 @@ impl LaneTable {
         {
             (*entry, *weight) = (symbol, count);
         }
-        let mut entries = listed;
+        let mut len = listed;
+        let mut cost = 0;
         if !escaped.is_empty() {
             weights[listed] = escaped.iter().map(|e| e.0).sum();
-            entries += 1;
+            cost += weights[listed] * BYTE;
+            len += 1;
         }
         let mut freqs = [0; MAX_SYMBOLS];
-        let freqs = &mut freqs[..entries];
-        quantise(&weights[..entries], freqs)?;
-        let kernel = lanes::CodingTable::new(&symbols[..listed], freqs)?;
-        Some(Self { kernel })
+        quantise(&weights[..len], &mut freqs[..len])?;
+        cost += weights.iter().zip(freqs).map(|(w, f)| w * FREQ[usize::from(f)]).sum::<Cost>();
+        Some(Self { symbols, listed, freqs, len, cost })
+    }
+
+    fn table(&self) -> Option<LaneTable> {
+        let (symbols, freqs) = (&self.symbols[..self.listed], &self.freqs[..self.len]);
+        Some(LaneTable { kernel: lanes::CodingTable::new(symbols, freqs)? })
+    }
+}
+
+impl LaneTable {
+    /// Returns the best table for symbols with these counts and its cost, its own bytes included,
+    /// if that is less than `limit`. `flush` is the cost of lanes beside their symbols.
+    pub(crate) fn best(counts: &Counts, flush: Cost, limit: Cost) -> Option<(Self, Cost)> {
+        let entries = Entries::from_counts(counts)?;
+        let cost = entries.cost + flush + (entries.listed + entries.len) as Cost * BYTE;
+        if cost < limit { Some((entries.table()?, cost)) } else { None }
+    }
+
+    /// Returns the best table for symbols with these counts; `None` where there are none.
+    #[cfg(test)]
+    pub(crate) fn from_counts(counts: &Counts) -> Option<Self> {
+        Entries::from_counts(counts)?.table()
     }
 
     /// Appends the table: the number of entries less one and the escape flag, the listed symbols
@@ -197,7 +231,10 @@ mod tests {
     #[test]
     fn tables_round_trip() {
         for plane in [exponents(100_000), vec![3; 9], (0..16).collect(), (0..17).collect()] {
-            let table = LaneTable::from_counts(&count(Backend::best(), &plane)).unwrap();
+            let counts = count(Backend::best(), &plane);
+            let (table, cost) = LaneTable::best(&counts, BYTE, Cost::MAX).unwrap();
+            let own = table.written_len() as Cost * BYTE;
+            assert_eq!(table.cost(&counts, BYTE), Some(cost - own));
             let mut bytes = Vec::new();
             table.write(&mut bytes);
             assert_eq!(bytes.len(), table.written_len());

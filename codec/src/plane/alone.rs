@@ -1,7 +1,7 @@
 //! Planes that stand alone, in a model: the directory entry, and right after it the stream.
 
 use super::decoder::{Entry, OwnTables};
-use super::encoder::{Choice, Stream};
+use super::encoder::{Choice, Stream, Suits};
 use crate::cursor::Cursor;
 use crate::{DecodeError, default_backend};
 
@@ -9,8 +9,8 @@ use crate::{DecodeError, default_backend};
 pub(crate) fn write(plane: &[u8], out: &mut Vec<u8>) {
     let backend = default_backend();
     let (mut streams, mut scratch) = (Vec::new(), Vec::new());
-    match Choice::best(backend, None, plane).encode(backend, plane, out, &mut streams, &mut scratch)
-    {
+    let choice = Choice::best(backend, Suits::Maybe, None, plane);
+    match choice.encode(backend, plane, out, &mut streams, &mut scratch) {
         Stream::Raw(plane) => out.extend_from_slice(plane),
         Stream::Coded(_) => out.extend(streams),
     }

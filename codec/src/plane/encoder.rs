@@ -7,7 +7,7 @@ use super::mode;
 use super::packed::{self, Packing};
 use super::statistics::{self, Flush};
 use super::table::PlaneTable;
-use crate::cost::Cost;
+use crate::cost::{Cost, entropy_floor};
 use crate::counts::{Counts, count};
 use crate::{lanes, varint};
 
@@ -29,6 +29,15 @@ impl Stream<'_> {
     }
 }
 
+/// How well the tables of a model suit a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Suits {
+    /// They are the best ones: they were made from all of this chunk alone.
+    Best,
+    /// That is to be found out.
+    Maybe,
+}
+
 /// The way to code a plane.
 #[expect(clippy::large_enum_variant, reason = "a chunk's own table must not be on the heap")]
 pub(crate) enum Choice<'a> {
@@ -43,9 +52,23 @@ pub(crate) enum Choice<'a> {
 
 impl<'a> Choice<'a> {
     /// Returns the cheapest way to code `plane` that is worth its time.
-    pub(crate) fn best(backend: Backend, shared: Option<&'a PlaneTable>, plane: &[u8]) -> Self {
+    pub(crate) fn best(
+        backend: Backend,
+        suits: Suits,
+        shared: Option<&'a PlaneTable>,
+        plane: &[u8],
+    ) -> Self {
         if let Some(value) = statistics::constant(plane) {
             return Self::Constant(value);
+        }
+        if suits == Suits::Best {
+            return match shared {
+                Some(table) => {
+                    debug_assert!(table.cost(&count(backend, plane), Flush::default()).is_some());
+                    Self::Shared(table)
+                }
+                None => Self::without_table(&count(backend, plane), plane.len()),
+            };
         }
         if let Some(sample) = statistics::sample(backend, plane) {
             if statistics::looks_random(&sample) {
@@ -65,6 +88,14 @@ impl<'a> Choice<'a> {
             }
         }
         Self::by_counts(shared, &count(backend, plane), plane.len())
+    }
+
+    /// Returns the cheapest way to code a plane of `n` symbols that no table is worth it for.
+    fn without_table(counts: &Counts, n: usize) -> Self {
+        match Packing::best(counts) {
+            Some((packing, cost)) if cost < statistics::limit(n as u64) => Self::Packed(packing),
+            _ => Self::Raw,
+        }
     }
 
     /// Returns the cheapest way to code a plane of `n` symbols with these counts.
@@ -87,7 +118,7 @@ impl<'a> Choice<'a> {
         if let Some(table) = shared {
             consider(Self::Shared(table), table.cost(counts, flush));
         }
-        match PlaneTable::best_own(counts, flush, limit) {
+        match PlaneTable::best_own(counts, entropy_floor(counts), flush, limit) {
             Some((table, _)) => Self::Own(table),
             None => choice,
         }
@@ -156,5 +187,6 @@ fn is_best(table: &PlaneTable, sample: &Counts, flush: Flush, n: u64) -> bool {
     let simpler = simpler - simpler / statistics::MIN_CODING_GAIN;
     // Another table would have to save something.
     let limit = cost - cost / statistics::MIN_CODING_GAIN;
-    cost < simpler.min(statistics::limit(n)) && limit <= statistics::estimate(&counts, flush)
+    cost < simpler.min(statistics::limit(n))
+        && limit <= statistics::estimate(entropy_floor(&counts), flush)
 }

@@ -12,4 +12,4 @@ pub(crate) mod statistics;
 pub(crate) mod table;
 
 pub(crate) use decoder::{CodedPlane, Entry, OwnTables};
-pub(crate) use encoder::{Choice, Stream};
+pub(crate) use encoder::{Choice, Stream, Suits};

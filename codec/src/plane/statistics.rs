@@ -22,7 +22,7 @@ const PIECES: usize = 16;
 const PIECE: usize = 512;
 
 /// Planes of fewer symbols are not sampled.
-const MIN_SAMPLED: usize = 1 << 15;
+pub(crate) const MIN_SAMPLED: usize = 1 << 15;
 
 /// The cost of the lanes of planes beside their symbols, for each kind of lanes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -63,9 +63,8 @@ pub(crate) fn constant(plane: &[u8]) -> Option<u8> {
     (*rest == plane[..rest.len()]).then_some(first)
 }
 
-/// Returns about what symbols with these counts cost with a table of their own.
-pub(crate) fn estimate(counts: &Counts, flush: Flush) -> Cost {
-    let floor = cost::entropy_floor(counts);
+/// Returns about what symbols of this entropy cost with a table of their own.
+pub(crate) fn estimate(floor: Cost, flush: Flush) -> Cost {
     floor + floor / TABLE_LOSS + flush.lanes
 }
 

@@ -4,7 +4,7 @@
 use super::statistics::{Flush, MIN_CODING_GAIN};
 use crate::DecodeError;
 use crate::alias::AliasTable;
-use crate::cost::{self, BYTE, Cost};
+use crate::cost::{BYTE, Cost};
 use crate::counts::Counts;
 use crate::cursor::Cursor;
 use crate::huffman::HuffmanTable;
@@ -34,9 +34,16 @@ const ALIAS: u8 = 3;
 
 impl PlaneTable {
     /// Returns the cheapest table for a model, for symbols with these counts, its own bytes
-    /// included, and its cost, if that is less than `limit`.
-    pub(crate) fn best(counts: &Counts, flush: Flush, limit: Cost) -> Option<(Self, Cost)> {
-        Self::or_alias(Self::best_own(counts, flush, limit), counts, flush, limit)
+    /// included, and its cost, if that is less than `limit`. `floor` is the
+    /// [entropy](crate::cost::entropy_floor).
+    pub(crate) fn best(
+        counts: &Counts,
+        floor: Cost,
+        flush: Flush,
+        limit: Cost,
+    ) -> Option<(Self, Cost)> {
+        let own = Self::best_own(counts, floor, flush, limit);
+        Self::or_alias(own, counts, floor, flush, limit)
     }
 
     /// Returns an alias table if it is cheap enough beside the best other one, which costs less
@@ -44,6 +51,7 @@ impl PlaneTable {
     pub(crate) fn or_alias(
         best: Option<(Self, Cost)>,
         counts: &Counts,
+        floor: Cost,
         flush: Flush,
         limit: Cost,
     ) -> Option<(Self, Cost)> {
@@ -53,33 +61,37 @@ impl PlaneTable {
             Some((_, cost)) => cost - cost / MIN_ALIAS_GAIN,
             None => limit,
         };
-        if cost::entropy_floor(counts) + flush.alias >= limit {
+        if floor + flush.alias >= limit {
             return best;
         }
         let alias = AliasTable::best(counts, flush.alias, limit);
         alias.map(|(table, cost)| (Self::Alias(table), cost)).or(best)
     }
 
+    /// Returns a cost that no table for symbols with these counts is below, its own bytes included.
+    pub(crate) fn floor(counts: &Counts, floor: Cost, flush: Flush) -> Cost {
+        let huffman = HuffmanTable::written_len_of(counts) as Cost * BYTE;
+        floor + huffman.min(flush.lanes).min(flush.alias)
+    }
+
     /// Returns the cheapest table that a stream can begin with, as [`PlaneTable::best`] does.
-    pub(crate) fn best_own(counts: &Counts, flush: Flush, limit: Cost) -> Option<(Self, Cost)> {
+    pub(crate) fn best_own(
+        counts: &Counts,
+        floor: Cost,
+        flush: Flush,
+        limit: Cost,
+    ) -> Option<(Self, Cost)> {
         let flush = flush.lanes;
         // Most tables of small planes can't win, as their least costs show without building them.
-        let floor = cost::entropy_floor(counts);
-        let lanes = (floor + flush < limit).then(|| LaneTable::from_counts(counts)).flatten();
-        let lanes = lanes.and_then(|table| {
-            let cost = table.cost(counts, flush)? + table.written_len() as Cost * BYTE;
-            (cost < limit).then_some((Self::Lanes(table), cost))
-        });
+        let lanes = (floor + flush < limit).then(|| LaneTable::best(counts, flush, limit));
+        let lanes = lanes.flatten().map(|(table, cost)| (Self::Lanes(table), cost));
         // Lanes decode faster: Huffman has to win by enough.
         let limit = lanes.as_ref().map_or(limit, |&(_, cost)| cost - cost / MIN_CODING_GAIN);
         if floor + HuffmanTable::written_len_of(counts) as Cost * BYTE >= limit {
             return lanes;
         }
-        let huffman = HuffmanTable::from_counts(counts).and_then(|table| {
-            let cost = table.cost(counts)? + table.written_len() as Cost * BYTE;
-            (cost < limit).then_some((Self::Huffman(table), cost))
-        });
-        huffman.or(lanes)
+        let huffman = HuffmanTable::best(counts, limit);
+        huffman.map(|(table, cost)| (Self::Huffman(table), cost)).or(lanes)
     }
 
     /// Appends the table, without its kind.

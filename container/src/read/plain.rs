@@ -108,6 +108,11 @@ impl Plain {
         Ok(Content { digest, content_digest: content_digest(&bytes, digest), states })
     }
 
+    /// Whether requests cost nothing.
+    pub(super) fn is_local(&self) -> bool {
+        self.source.request_cost() == 0
+    }
+
     /// Tells the source that tensors will be read whole, in this order.
     pub(super) fn announce(&self, tensors: &[&TensorInfo]) {
         if self.source.request_cost() > 0 {

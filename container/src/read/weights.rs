@@ -156,6 +156,12 @@ impl Weights {
         self.stored(tensor).and_then(found).is_ok()
     }
 
+    /// Whether short ranges are read as fast as long ones, by their bytes: not of a packed file, nor
+    /// where requests cost something.
+    pub(crate) fn has_short_reads(&self) -> bool {
+        matches!(&self.format, Format::Plain(plain) if plain.is_local())
+    }
+
     /// Reads a range of a tensor. Of a packed file it is verified.
     pub(crate) fn read_range(
         &self,

@@ -221,11 +221,10 @@ impl<'a> BatchEncoder<'a> {
             Some(shared) => {
                 let len =
                     self.encode_with(coder, info, at.range.clone(), &raw, &shared, &mut bytes)?;
-                (shared, len)
+                (shared, len.ok_or_else(|| self.not_encoded(&at))?)
             }
             None => self.encode_only(coder, &at, &raw, &mut bytes)?,
         };
-        let len = len.ok_or_else(|| self.not_encoded(&at))?;
         let (model, based) = (shared.model, shared.ground.is_some());
         Ok(EncodedChunk { at, raw, payload: Payload::Own { bytes, len, model, based } })
     }
@@ -238,11 +237,8 @@ impl<'a> BatchEncoder<'a> {
         at: &ChunkRef,
         raw: &[u8],
         out: &mut Vec<u8>,
-    ) -> Result<(Shared<'a>, Option<usize>)> {
+    ) -> Result<(Shared<'a>, usize)> {
         let info = &self.header.tensors()[at.tensor];
-        let encode = |coder: &mut Coder, shared: &Shared<'_>, out: &mut Vec<u8>| {
-            self.encode_with(coder, info, at.range.clone(), raw, shared, out)
-        };
         let mut based = None;
         if let Some(version) = self.version(at.tensor) {
             let ground = version.ground()?;
@@ -259,18 +255,18 @@ impl<'a> BatchEncoder<'a> {
                 len as u64 + shared.model.bytes.len() as u64 + version.entry_len(info.name());
             if version.is_clear() && total < raw.len() as u64 / 2 {
                 *out = bytes;
-                return Ok((shared, Some(len)));
+                return Ok((shared, len));
             }
             based = Some((shared, bytes, len, total));
         }
-        let model = coder.model(info.coded_as(), &info.shape, raw);
-        let alone = Shared { model: self.stored(at, model)?, ground: None };
-        let len = encode(coder, &alone, out)?;
-        if let (Some((shared, bytes, based_len, total)), Some(len)) = (based, len) {
+        let encoded = coder.encode_tensor(info.coded_as(), &info.shape, raw, out);
+        let (model, len) = encoded.ok_or_else(|| self.not_encoded(at))?;
+        let alone = Shared { model: Arc::new(model), ground: None };
+        if let Some((shared, bytes, based_len, total)) = based {
             let without = len as u64 + alone.model.bytes.len() as u64;
             if total + without / MIN_GAIN < without {
                 *out = bytes;
-                return Ok((shared, Some(based_len)));
+                return Ok((shared, based_len));
             }
         }
         Ok((alone, len))

@@ -32,11 +32,17 @@ impl StoredModel {
     }
 }
 
+/// Encodings of shorter chunks are copied from memory that is kept, into no more than they need: to
+/// clear memory for the most that they could take costs more.
+const SHORT: usize = 64 << 10;
+
 /// An encoder of chunks, which keeps its memory from one chunk to the next.
 pub(super) struct Coder {
     encoder: Encoder,
     decoder: Decoder,
     back: Vec<u8>,
+    /// Room for the encoding of a short chunk.
+    room: Vec<u8>,
     /// Memory for what the base says of a chunk.
     pub(super) base: Vec<u8>,
 }
@@ -47,14 +53,33 @@ impl Coder {
             encoder: Encoder::new(level).with_backend(backend),
             decoder: Decoder::new().with_backend(backend),
             back: Vec::new(),
+            room: Vec::new(),
             base: Vec::new(),
         }
     }
 
-    /// Makes the model of a tensor of one chunk.
-    pub(super) fn model(&self, dtype: Dtype, shape: &[u64], raw: &[u8]) -> Model {
-        let model = self.encoder.model(dtype, shape, [raw]);
-        model.expect("chunks are whole elements and short")
+    /// Makes the model of a tensor of one chunk, and encodes it into the front of `out`, which may
+    /// be longer; returns the model and the length, or `None` if the encoding does not decode to
+    /// `raw`.
+    pub(super) fn encode_tensor(
+        &mut self,
+        dtype: Dtype,
+        shape: &[u64],
+        raw: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Option<(StoredModel, usize)> {
+        let short = raw.len() < SHORT;
+        let room = if short { &mut self.room } else { &mut *out };
+        room.resize(room.len().max(Encoder::max_encoded_len(raw.len())), 0);
+        let encoded = self.encoder.encode_tensor(dtype, shape, raw, room);
+        let (made, len) = encoded.expect("chunks are whole elements and short, and there is room");
+        if short {
+            out.clear();
+            out.extend_from_slice(&self.room[..len]);
+        }
+        let model = StoredModel::new(made)?;
+        let round_trips = self.round_trips(&model.read, Position::START, None, &out[..len], raw);
+        round_trips.then_some((model, len))
     }
 
     /// Encodes into the front of `out`, which has room enough; returns the length, or `None` if the

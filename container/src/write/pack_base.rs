@@ -1,13 +1,15 @@
 //! A file that new ones may be versions of, and how like it they are.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use at1w_codec::{DifferenceBuilder, Dtype, Predictor};
+use at1w_codec::{DifferenceEstimate, Predictor};
 use rayon::prelude::*;
 
+use super::dedup::within;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::format::bases::BaseModel;
@@ -26,13 +28,17 @@ pub(super) const MIN_GAIN: u64 = 64;
 
 /// The number of chunks that a sample is taken of, and of runs in each.
 const SAMPLED_CHUNKS: u64 = 4;
-const RUNS: u64 = 4;
+const RUNS: usize = 4;
 
 /// The cost of a byte in the unit of estimates, 2^-16 bit.
 const COST_OF_BYTE: u64 = 8 << 16;
 
 /// The number of elements of a run.
 const RUN_LEN: usize = 512;
+
+/// The number of elements that are enough to see that a base saves nothing, as those of models that
+/// were trained apart.
+const FIRST_LEN: usize = 128;
 
 /// The number of tensors that a file is chosen by.
 const LOOKED_AT: usize = 8;
@@ -141,31 +147,6 @@ impl PackBase {
         predictor: Predictor,
     ) -> Result<Sampled> {
         sample(source, header, info, self, tensor, predictor)
-    }
-
-    /// Reads what predicts these runs of a chunk.
-    fn read_runs(
-        &self,
-        tensor: usize,
-        predictor: Predictor,
-        runs: &[Range<u64>],
-    ) -> Result<Vec<Vec<u8>>> {
-        let of_base = |run: &Range<u64>| predictor.base_len(run.start)..predictor.base_len(run.end);
-        let read = |range: Range<u64>| {
-            let mut raw = vec![0; (range.end - range.start) as usize];
-            self.weights.read_range(tensor, range, &mut raw).map(|()| raw)
-        };
-        let (Some(first), Some(last)) = (runs.first(), runs.last()) else { return Ok(Vec::new()) };
-        if self.weights.packed().is_none() {
-            return runs.iter().map(of_base).map(read).collect();
-        }
-        // Of a packed file whole chunks are decoded in any case.
-        let span = of_base(&(first.start..last.end));
-        let raw = read(span.clone())?;
-        let within = |Range { start, end }| {
-            raw[(start - span.start) as usize..(end - span.start) as usize].to_vec()
-        };
-        Ok(runs.iter().map(of_base).map(within).collect())
     }
 
     /// Looks for a tensor of a packed file that is the same under another name. The content digest
@@ -312,46 +293,118 @@ fn sample(
     tensor: usize,
     predictor: Predictor,
 ) -> Result<Sampled> {
-    let (dtype, start) = (info.coded_as(), header.data_start() + info.data.start);
-    let mut builder = DifferenceBuilder::new(dtype);
-    let (mut equal, mut sampled) = (true, 0);
-    for runs in sampled_runs(info) {
-        let own: Vec<_> = runs.iter().map(|run| start + run.start..start + run.end).collect();
-        let own = source::read_ranges(source, &own)?;
-        let bases =
-            base.read_runs(tensor, predictor, &runs).map_err(|error| base.located(error))?;
-        for (raw, base) in own.iter().zip(bases) {
-            let base = predict(predictor, dtype, &base);
-            equal &= raw[..] == base[..];
-            sampled += raw.len() as u64;
-            builder.add(&base, raw).expect("runs are of whole elements");
-        }
+    let look = Look { source, header, info, base, tensor, predictor };
+    if !has_first_look(source, base, info) {
+        return look.at_runs_of(RUN_LEN);
     }
-    Ok(Sampled { equal, costs: builder.costs(), len: sampled })
+    let first = look.at_runs_of(FIRST_LEN)?;
+    let (differences, own) = first.costs;
+    if differences > own + own / MIN_GAIN { Ok(first) } else { look.at_runs_of(RUN_LEN) }
 }
 
-/// Returns the parts of a tensor that a sample of it is made of: a few runs in each of a few chunks.
-fn sampled_runs(info: &TensorInfo) -> impl Iterator<Item = Vec<Range<u64>>> {
-    let (chunking, run_len) = (Chunking::of(info), RUN_LEN * info.coded_as().layout().width());
+/// Whether each run is read alone. Else, all between the runs of a chunk is read as well.
+fn reads_runs_alone(source: &dyn ReadAt, base: &PackBase) -> bool {
+    source.request_cost() == 0 && base.weights.has_short_reads()
+}
+
+/// Whether a few elements are looked at first.
+fn has_first_look(source: &dyn ReadAt, base: &PackBase, info: &TensorInfo) -> bool {
+    let first_len = RUNS * FIRST_LEN * info.coded_as().layout().width();
+    reads_runs_alone(source, base) && info.raw_len() > first_len as u64
+}
+
+/// Returns the most bytes that are read for a sample of a tensor and of its base.
+pub(super) fn sampled_len(
+    source: &dyn ReadAt,
+    base: &PackBase,
+    info: &TensorInfo,
+    predictor: Predictor,
+) -> u64 {
+    let len = |range: Range<u64>| {
+        let len = range.end - range.start;
+        len + predictor.base_len(len)
+    };
+    if !reads_runs_alone(source, base) {
+        return sampled_chunks(info).map(len).sum();
+    }
+    let first = has_first_look(source, base, info).then_some(FIRST_LEN);
+    let looks = [Some(RUN_LEN), first].into_iter().flatten();
+    looks
+        .flat_map(|run_len| sampled_chunks(info).flat_map(move |chunk| runs(info, chunk, run_len)))
+        .map(len)
+        .sum()
+}
+
+/// Returns the chunks of a tensor that a sample of it is taken of.
+fn sampled_chunks(info: &TensorInfo) -> impl Iterator<Item = Range<u64>> {
+    let chunking = Chunking::of(info);
     let count = chunking.count().min(SAMPLED_CHUNKS);
-    (0..count).map(move |i| {
-        let Range { start, end } = chunking.range(chunking.count() * i / count);
-        let run_len = run_len as u64;
-        let step = ((end - start) / RUNS).next_multiple_of(run_len).max(run_len);
-        let starts = (start..end).step_by(step as usize);
-        starts.map(|start| start..end.min(start + run_len)).collect()
-    })
+    (0..count).map(move |i| chunking.range(chunking.count() * i / count))
 }
 
-/// Returns the number of bytes that a sample of a tensor and of its base is made of.
-pub(super) fn sampled_len(info: &TensorInfo, predictor: Predictor) -> u64 {
-    let runs = sampled_runs(info).flatten();
-    runs.map(|run| run.end - run.start).map(|len| len + predictor.base_len(len)).sum()
+/// Returns runs of so many elements in a chunk, which are at the same places whatever their length.
+fn runs(info: &TensorInfo, chunk: Range<u64>, run_len: usize) -> impl Iterator<Item = Range<u64>> {
+    let width = info.coded_as().layout().width() as u64;
+    let (longest, run_len) = (RUN_LEN as u64 * width, run_len as u64 * width);
+    let step = ((chunk.end - chunk.start) / RUNS as u64).next_multiple_of(longest).max(longest);
+    chunk.clone().step_by(step as usize).map(move |from| from..chunk.end.min(from + run_len))
 }
 
-fn predict(predictor: Predictor, dtype: Dtype, base: &[u8]) -> Vec<u8> {
-    let len = base.len() as u64 / predictor.base_len(1);
-    let mut predicted = vec![0; len as usize];
-    predictor.predict(dtype, base, &mut predicted);
-    predicted
+/// A tensor and its base, to look at some elements of both.
+struct Look<'a> {
+    source: &'a dyn ReadAt,
+    header: &'a Header,
+    info: &'a TensorInfo,
+    base: &'a PackBase,
+    tensor: usize,
+    predictor: Predictor,
+}
+
+impl Look<'_> {
+    /// Looks at runs of so many elements.
+    fn at_runs_of(&self, run_len: usize) -> Result<Sampled> {
+        let mut estimate = DifferenceEstimate::new(self.info.coded_as());
+        let (mut equal, mut len) = (true, 0);
+        let alone = reads_runs_alone(self.source, self.base);
+        for chunk in sampled_chunks(self.info) {
+            let mut add = |raw: &[u8], base: &[u8]| {
+                equal &= raw == base;
+                len += raw.len() as u64;
+                estimate.add(base, raw).expect("runs are of whole elements");
+            };
+            let runs = runs(self.info, chunk.clone(), run_len);
+            if alone {
+                for run in runs {
+                    add(&self.raw(&run)?, &self.predicted(&run)?);
+                }
+                continue;
+            }
+            let (raw, base) = (self.raw(&chunk)?, self.predicted(&chunk)?);
+            for run in runs {
+                let run = (run.start - chunk.start) as usize..(run.end - chunk.start) as usize;
+                add(&raw[run.clone()], &base[run]);
+            }
+        }
+        Ok(Sampled { equal, costs: estimate.costs(), len })
+    }
+
+    /// Reads a range of the tensor.
+    fn raw(&self, range: &Range<u64>) -> Result<Cow<'_, [u8]>> {
+        source::read(self.source, within(self.header, self.info, range.clone()))
+    }
+
+    /// Reads what the base predicts of a range.
+    fn predicted(&self, range: &Range<u64>) -> Result<Vec<u8>> {
+        let Self { base, predictor, .. } = self;
+        let of_base = predictor.base_len(range.start)..predictor.base_len(range.end);
+        let mut bytes = vec![0; (of_base.end - of_base.start) as usize];
+        let read = base.weights.read_range(self.tensor, of_base, &mut bytes);
+        read.map_err(|error| base.located(error))?;
+        if *predictor == Predictor::Identity {
+            return Ok(bytes);
+        }
+        let mut predicted = vec![0; (range.end - range.start) as usize];
+        predictor.predict(self.info.coded_as(), &bytes, &mut predicted);
+        Ok(predicted)
+    }
 }

@@ -18,7 +18,7 @@ pub struct VersionEstimate {
     pub raw_len: u64,
     /// The number of those that were looked at.
     pub sampled: u64,
-    /// The number of bytes that were read of both files, beside their headers.
+    /// The most bytes that were read of both files, beside their headers.
     pub read_len: u64,
     /// The number of bytes that differences take less than the tensors alone. Tensors that look the
     /// same in both files are not counted: whoever stores tensors once saves them anyhow.
@@ -59,7 +59,7 @@ impl PackBase {
         let read_len = both
             .iter()
             .chain(&others)
-            .map(|(info, (_, predictor))| sampled_len(info, *predictor))
+            .map(|(info, (_, predictor))| sampled_len(source, self, info, *predictor))
             .sum();
         if read_len > most_bytes {
             return Ok(None);
