@@ -12,7 +12,6 @@ mod spans;
 pub use short::decode_short;
 
 use crate::Backend;
-use spans::Span;
 
 /// The longest code, in bits.
 pub const MAX_BITS: u32 = 11;
@@ -42,7 +41,7 @@ impl Slots {
     /// Prepares a complete prefix code, in which any bits begin with exactly one code; `None` for
     /// other codes. Moving a table takes a tenth of the time of making it, so it stays on the heap.
     pub fn new(codes: &Codes) -> Option<Box<Self>> {
-        let mut spans = [Span::default(); 256];
+        let mut spans = [spans::Span::default(); 256];
         let spans = spans::in_order(codes, &mut spans)?;
         let mut slots = Box::new(Self { pairs: [0; INDICES], lengths: [0; 256] });
         slots.fill(codes, spans);
@@ -52,13 +51,13 @@ impl Slots {
     /// Makes this the table of other codes, which [`Slots::new`] would take. If it would not, this
     /// returns `None` and stays.
     pub fn set(&mut self, codes: &Codes) -> Option<()> {
-        let mut spans = [Span::default(); 256];
+        let mut spans = [spans::Span::default(); 256];
         let spans = spans::in_order(codes, &mut spans)?;
         self.fill(codes, spans);
         Some(())
     }
 
-    fn fill(&mut self, codes: &Codes, spans: &[Span]) {
+    fn fill(&mut self, codes: &Codes, spans: &[spans::Span]) {
         self.lengths = codes.map(|code| code as u8 & 15);
         let mut following = [0; INDICES / 2];
         for length in 1..=MAX_BITS {
