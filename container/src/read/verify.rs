@@ -60,11 +60,12 @@ impl Reader {
     /// # let reader = Reader::new(Box::new(file), &OpenOptions::new())?;
     /// let sum = AtomicU64::new(0);
     /// let add = |chunk: at1w_container::VerifiedChunk<'_>| {
-    ///     sum.fetch_add(chunk.bytes.iter().copied().map(u64::from).sum(), Ordering::Relaxed);
+    ///     let of_chunk: u64 = chunk.bytes.iter().copied().map(u64::from).sum();
+    ///     sum.fetch_add(of_chunk, Ordering::Relaxed);
     ///     Ok(())
     /// };
     /// reader.verify_showing(&add, &())?;
-    /// assert_eq!(sum.into_inner(), (0..24).sum());
+    /// assert_eq!(sum.into_inner(), (0..24).sum::<u64>());
     /// # Ok::<(), at1w_container::Error>(())
     /// ```
     pub fn verify_showing(
