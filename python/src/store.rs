@@ -101,6 +101,7 @@ impl Store {
         fields.set_item("stored_bytes", pushed.stored)?;
         fields.set_item("tensors", pushed.tensors)?;
         fields.set_item("new_tensors", pushed.new_tensors)?;
+        fields.set_item("bases_lost", pushed.bases_lost)?;
         fields.set_item("faults", pushed.faults)?;
         Ok(fields)
     }

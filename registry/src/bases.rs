@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use at1w_container::{PackBase, Part, UsedBase};
+use at1w_container::{PackBase, Part, Progress, Reader, UsedBase};
 
-use crate::error::{Error, Result};
-use crate::recipe::{Facts, Ground, Recipe};
+use crate::error::{Error, Result, is_damage};
+use crate::recipe::{Facts, Ground, Location, Recipe};
 
 /// The card of a model, the longest one that is read, and the most base models of one.
 pub(crate) const CARD: &str = "README.md";
@@ -21,6 +21,8 @@ pub(crate) struct Bases {
     pub(crate) model_lens: Vec<Vec<u32>>,
     /// The tensors of each that stand alone in bytes that may be relied on.
     pub(crate) usable: Vec<HashSet<usize>>,
+    /// Those of each that would, and whose bytes are damaged.
+    pub(crate) damaged: Vec<HashSet<usize>>,
 }
 
 impl Bases {
@@ -30,6 +32,46 @@ impl Bases {
 
     pub(crate) fn may_be_base(&self, file: usize, tensor: usize) -> bool {
         self.usable[file].contains(&tensor)
+    }
+
+    /// Whether a tensor would be a base, and is damaged.
+    pub(crate) fn is_damaged(&self, file: usize, tensor: usize) -> bool {
+        self.damaged[file].contains(&tensor)
+    }
+
+    /// Has no tensor be a base that lies in a damaged place.
+    pub(crate) fn give_up(&mut self, place: &Location) {
+        for (file, recipe) in self.recipes.iter().enumerate() {
+            let tensors = recipe.packed.iter().flat_map(|packed| &packed.tensors);
+            for (&tensor, _) in tensors.zip(recipe.own_locations()).filter(|(_, at)| at == place) {
+                if self.usable[file].remove(&(tensor as usize)) {
+                    self.damaged[file].insert(tensor as usize);
+                }
+            }
+        }
+    }
+
+    /// Reads the tensors that may be bases; returns the places that are damaged, each with the
+    /// problem.
+    pub(crate) fn refuted(&self, progress: &dyn Progress) -> Result<Vec<(Location, String)>> {
+        let mut refuted = Vec::new();
+        for (file, recipe) in self.recipes.iter().enumerate() {
+            let weights = self.files[file].weights();
+            let all: Vec<_> = weights.packed().into_iter().flat_map(Reader::tensors).collect();
+            let tensors = recipe.packed.iter().flat_map(|packed| &packed.tensors);
+            for (&tensor, place) in tensors.zip(recipe.own_locations()) {
+                if !self.may_be_base(file, tensor as usize) {
+                    continue;
+                }
+                match all[tensor as usize].verify(progress) {
+                    Ok(()) => {}
+                    // A bad network is no damage.
+                    Err(error) if !is_damage(&error) => return Err(error.into()),
+                    Err(error) => refuted.push((place, error.to_string())),
+                }
+            }
+        }
+        Ok(refuted)
     }
 
     /// Returns the base that a tensor was written with.

@@ -2,6 +2,7 @@
 //! and digests stay.
 
 use std::collections::{HashMap, HashSet};
+use std::mem;
 
 use at1w_container::{Digest, Level, Progress};
 
@@ -12,7 +13,7 @@ use crate::mark::{InUse, Marked, read_trees};
 use crate::name::{RepoName, Revision};
 use crate::original::Original;
 use crate::recipe::{Location, Recipe};
-use crate::repack::Repacked;
+use crate::repack::{Repacked, Rounds};
 use crate::stage::Stage;
 use crate::store::Store;
 use crate::tree::{File, Tree};
@@ -30,7 +31,7 @@ impl Store {
     /// A base that nothing but one file needs is given up for a tensor that stands alone.
     ///
     /// # Errors
-    /// [`crate::Error::NoRepo`], and those of reading and storing.
+    /// [`crate::Error::NoRepo`], and those of reading and storing. What is stored by then stays.
     pub fn rebase(
         &self,
         namespace: &str,
@@ -38,56 +39,78 @@ impl Store {
         level: Level,
         progress: &dyn Progress,
     ) -> Result<Repacked> {
+        let name = repo.map(ToString::to_string);
+        let wanted = |of: &Follower| name.as_ref().is_none_or(|name| *name == of.repo);
+        self.rebase_those(namespace, repo, &wanted, level, progress)
+    }
+
+    /// [`Store::rebase`] for some files of a namespace, each named by its SHA-256.
+    ///
+    /// # Errors
+    /// As [`Store::rebase`].
+    pub fn rebase_files(
+        &self,
+        namespace: &str,
+        files: &HashSet<Digest>,
+        level: Level,
+        progress: &dyn Progress,
+    ) -> Result<Repacked> {
+        let wanted = |of: &Follower| files.contains(&of.file);
+        self.rebase_those(namespace, None, &wanted, level, progress)
+    }
+
+    fn rebase_those(
+        &self,
+        namespace: &str,
+        repo: Option<&RepoName>,
+        wanted: &dyn Fn(&Follower) -> bool,
+        level: Level,
+        progress: &dyn Progress,
+    ) -> Result<Repacked> {
         let (lease, marked) = self.begin_repack(namespace, repo)?;
-        let mut done = Repacked::default();
-        let Some(marked) = marked else { return Ok(done) };
+        let Some(mut marked) = marked else { return Ok(Repacked::default()) };
         let mut places = Places::of(&marked);
+        let followers = self.followers(namespace, &marked)?;
+        let number = followers.iter().filter(|follower| wanted(follower)).count();
         let new = || Stage::new(self, namespace, &lease, level, &|_| true, progress);
-        let (mut stage, mut seen) = (new()?, HashSet::new());
-        for Follower { file, repo: of, before } in self.followers(namespace, &marked)? {
-            let Some((_, recipe)) = Recipe::newest(&self.objects, namespace, file)? else {
-                continue;
-            };
+        let recipes = mem::take(&mut marked.recipes);
+        let (mut rounds, mut seen) = (Rounds::new(&new, &lease, recipes, number), HashSet::new());
+        let mut rebase = |follower: Follower| {
+            let is_wanted = wanted(&follower);
+            let Some(recipe) = rounds.recipe(follower.file).cloned() else { return Ok(()) };
             let keys = self.keys_of(namespace, &recipe)?;
-            let is_asked = repo.is_none_or(|repo| repo.to_string() == of);
-            let mut leaves = HashSet::new();
-            for (segment, &key) in keys.iter().enumerate().filter(|_| is_asked) {
+            let (mut leaves, mut given_up) = (HashSet::new(), HashSet::new());
+            for (segment, &key) in keys.iter().enumerate().filter(|_| is_wanted) {
                 let place = recipe.location(segment);
                 match recipe.ground(segment) {
-                    Some(base) if places.serves_one(&base.location) => stage.forget(key),
+                    Some(base) if places.serves_one(&base.location) => _ = given_up.insert(key),
                     Some(_) => {}
                     None if seen.contains(&key) || places.is_base(&place) => {}
                     None => _ = leaves.insert(key),
                 }
             }
             seen.extend(keys);
-            if !is_asked {
-                continue;
+            if leaves.is_empty() && given_up.is_empty() {
+                return Ok(());
             }
-            let bases = stage.open_bases(before)?;
-            if leaves.is_empty() || bases.is_empty() {
+            rounds.publish(&follower.before)?;
+            let stage = rounds.stage()?;
+            let bases = stage.open_bases(follower.before)?;
+            if bases.is_empty() {
                 leaves.clear();
-                if !recipe.grounds().any(|(_, base)| places.serves_one(&base.location)) {
-                    continue;
-                }
             }
-            stage.add_packed(&Original::open(self, namespace, &recipe)?, bases, &leaves)?;
-            let Some(after) = stage.recipe_of(file).cloned() else { continue };
-            stage.leave(&recipe, &after)?;
-            let old: HashSet<_> = recipe.locations().collect();
-            let left =
-                old.difference(&after.locations().collect()).map(|place| place.len).sum::<u64>();
-            places.add(&after);
-            done.files += 1;
-            done.before += left;
-            // The next file may follow this one.
-            stage.name_recipes(lease.now());
-            let written = stage.write(None, &lease).and_then(|()| lease.check(namespace));
-            stage.settle(written, &lease)?;
-            done.after += stage.written();
-            stage = new()?;
-        }
-        Ok(done)
+            if leaves.is_empty() && given_up.is_empty() {
+                return Ok(());
+            }
+            given_up.into_iter().for_each(|key| stage.forget(key));
+            let original = Original::open(self, namespace, &recipe)?;
+            if let Some(after) = rounds.add(&recipe, &original, bases, &leaves)? {
+                places.add(&after);
+            }
+            Ok(())
+        };
+        let outcome = followers.into_iter().try_for_each(&mut rebase);
+        rounds.end(outcome)
     }
 
     /// Returns the key of the tensor of each segment of a packed file.

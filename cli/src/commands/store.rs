@@ -12,7 +12,7 @@ use super::pack::LevelName;
 use super::push::BaseName;
 use super::repo::parse_span;
 use crate::Global;
-use crate::failure::{Failure, Reported, Result};
+use crate::failure::{Failure, Reported, Result, report_warning};
 use crate::output::{json as print_json, lines, printable, to_stdout};
 use crate::progress::Bar;
 use crate::sample::Sample;
@@ -382,7 +382,7 @@ fn repack(
         None => opened.namespaces()?,
     };
     let bar = Bar::new(global.quiet)?;
-    let (mut files, mut before, mut after) = (0, 0, 0);
+    let (mut files, mut before, mut after, mut bases_lost) = (0, 0, 0, 0);
     for namespace in namespaces {
         let done = match base {
             BaseName::Auto => opened.rebase(&namespace, repo.as_ref(), level.into(), &bar)?,
@@ -391,11 +391,19 @@ fn repack(
         files += done.files;
         before += done.before;
         after += done.after;
+        bases_lost += done.bases_lost;
     }
     drop(bar);
+    if bases_lost > 0 {
+        report_warning(&format!(
+            "{bases_lost} tensors stay stored by themselves, for their bases are damaged: at1w \
+             store scrub names the places, and at1w store repair mends them"
+        ));
+    }
     let text = format!("{store}: {files} files stored in {after} bytes that took {before}");
     let line = json!({
         "event": "summary", "files": files, "before_bytes": before, "after_bytes": after,
+        "bases_lost": bases_lost,
     });
     say(global, as_json, line, &text)
 }

@@ -51,6 +51,14 @@ struct Shared<'a> {
     ground: Option<Arc<Ground<'a>>>,
 }
 
+/// What becomes of the one chunk of a tensor.
+enum Only<'a> {
+    /// It is encoded with a model, into so many bytes.
+    Own(Shared<'a>, Option<usize>),
+    /// The stored bytes that the tensor has stay.
+    Kept(Known),
+}
+
 /// The number of chunks that are encoded in both ways to choose one.
 const TRIED_CHUNKS: u64 = 8;
 
@@ -223,22 +231,26 @@ impl<'a> BatchEncoder<'a> {
                     self.encode_with(coder, info, at.range.clone(), &raw, &shared, &mut bytes)?;
                 (shared, len)
             }
-            None => self.encode_only(coder, &at, &raw, &mut bytes)?,
+            None => match self.encode_only(coder, &at, &raw, &mut bytes)? {
+                Only::Own(shared, len) => (shared, len),
+                Only::Kept(known) => {
+                    return Ok(EncodedChunk { at, raw, payload: Payload::Known(known) });
+                }
+            },
         };
         let len = len.ok_or_else(|| self.not_encoded(&at))?;
         let (model, based) = (shared.model, shared.ground.is_some());
         Ok(EncodedChunk { at, raw, payload: Payload::Own { bytes, len, model, based } })
     }
 
-    /// Encodes the one chunk of a tensor, as a version of another where that is worth it. Returns
-    /// the model and the length.
+    /// Encodes the one chunk of a tensor, as a version of another where that is worth it.
     fn encode_only(
         &self,
         coder: &mut Coder,
         at: &ChunkRef,
         raw: &[u8],
         out: &mut Vec<u8>,
-    ) -> Result<(Shared<'a>, Option<usize>)> {
+    ) -> Result<Only<'a>> {
         let info = &self.header.tensors()[at.tensor];
         let encode = |coder: &mut Coder, shared: &Shared<'_>, out: &mut Vec<u8>| {
             self.encode_with(coder, info, at.range.clone(), raw, shared, out)
@@ -257,9 +269,19 @@ impl<'a> BatchEncoder<'a> {
             let len = len.ok_or_else(|| self.not_encoded(at))?;
             let total =
                 len as u64 + shared.model.bytes.len() as u64 + version.entry_len(info.name());
-            if version.is_clear() && total < raw.len() as u64 / 2 {
+            let is_clear = match version.left {
+                Some(known) => {
+                    let without = known.len.stored_len;
+                    if total + without / MIN_GAIN >= without {
+                        return Ok(Only::Kept(known));
+                    }
+                    true
+                }
+                None => version.is_clear() && total < raw.len() as u64 / 2,
+            };
+            if is_clear {
                 *out = bytes;
-                return Ok((shared, Some(len)));
+                return Ok(Only::Own(shared, Some(len)));
             }
             based = Some((shared, bytes, len, total));
         }
@@ -270,9 +292,9 @@ impl<'a> BatchEncoder<'a> {
             let without = len as u64 + alone.model.bytes.len() as u64;
             if total + without / MIN_GAIN < without {
                 *out = bytes;
-                return Ok((shared, Some(based_len)));
+                return Ok(Only::Own(shared, Some(based_len)));
             }
         }
-        Ok((alone, len))
+        Ok(Only::Own(alone, len))
     }
 }

@@ -3,6 +3,7 @@
 use at1w_codec::{Backend, DifferenceBuilder, Dtype, Model, Predictor};
 use rayon::prelude::*;
 
+use super::known::Known;
 use super::options::PackOptions;
 use super::pack_base::{MIN_GAIN, PackBase, Sampled};
 use super::tensor_store::TensorStore;
@@ -31,6 +32,8 @@ pub(super) struct Version<'a> {
     costs: (u64, u64),
     /// The estimated number of bytes that the file is shorter by.
     pub(super) saved: u64,
+    /// The stored bytes that the tensor has, which are left where differences take less.
+    pub(super) left: Option<Known>,
 }
 
 impl<'a> Version<'a> {
@@ -153,6 +156,7 @@ pub(super) fn find<'a>(
         same,
         costs,
         saved: 0,
+        left: None,
     };
     let mut best: Option<Version<'a>> = None;
     for base in options.bases {
@@ -222,7 +226,8 @@ pub(super) fn find_stored<'a>(
             }
         }
         let costs = sampled.costs;
-        let version = Version { base, tensor, predictor, same: false, costs, saved: 0 };
+        let (same, saved, left) = (false, 0, None);
+        let version = Version { base, tensor, predictor, same, costs, saved, left };
         best = version.sampled(info, &sampled).filter(|v| v.saved >= MIN_SAVED).or(best);
     }
     Ok(best)

@@ -36,18 +36,14 @@ impl Stage<'_> {
     /// Opens files that may have bases, and those that hold the bases of these.
     pub(crate) fn open_bases(&self, mut files: Vec<Digest>) -> Result<Bases> {
         let mut bases = Bases::default();
-        // A good copy of a damaged tensor has to stand alone, to heal what needs it.
-        if !self.damaged.is_empty() {
-            return Ok(bases);
-        }
         let (mut seen, mut at) = (HashSet::new(), 0);
         while let Some(&file) = files.get(at).filter(|_| bases.files.len() < FILES) {
             at += 1;
             if !seen.insert(file) {
                 continue;
             }
-            let Some((name, recipe)) = self.newest(file)? else { continue };
-            if recipe.packed.is_none() || !self.may_rely_on(&name, &recipe) {
+            let Some((_, recipe)) = self.newest(file)? else { continue };
+            if recipe.packed.is_none() {
                 continue;
             }
             let weights = match self.store.weights(self.namespace, &recipe) {
@@ -55,12 +51,14 @@ impl Stage<'_> {
                 weights => weights?,
             };
             files.extend(recipe.grounds().map(|(_, ground)| ground.facts.file));
-            let usable = |location: &Location| self.view.usable(self.namespace, location);
-            let alone = recipe.packed.iter().flat_map(|packed| &packed.tensors).enumerate();
-            let alone = alone.filter(|&(segment, _)| {
-                recipe.ground(segment).is_none() && usable(&recipe.location(segment))
-            });
-            bases.usable.push(alone.map(|(_, &tensor)| tensor as usize).collect());
+            let tensors = recipe.packed.iter().flat_map(|packed| &packed.tensors).enumerate();
+            let alone = tensors.filter(|&(segment, _)| recipe.ground(segment).is_none());
+            let those = |is: &dyn Fn(&Location) -> bool| {
+                let those = alone.clone().filter(|&(segment, _)| is(&recipe.location(segment)));
+                those.map(|(_, &tensor)| tensor as usize).collect()
+            };
+            bases.usable.push(those(&|place| self.view.usable(self.namespace, place)));
+            bases.damaged.push(those(&|place| self.view.doubts.marks.contains_key(place)));
             bases.files.push(PackBase::new(weights.into(), Path::new(&file.to_string())));
             bases.model_lens.push(recipe.model_lens()?);
             bases.recipes.push(recipe);
