@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,11 +19,13 @@ use crate::allowance::Allowances;
 use crate::audit;
 use crate::cache::Cache;
 use crate::config::Config;
+use crate::differences::Alone;
 use crate::error::{Answer, Error, Problem, Result};
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::mirror::Mirror;
 use crate::owner::Owner;
+use crate::packed::Packed;
 use crate::rate::Rate;
 use crate::reads::Reads;
 use crate::scrub::Scrubs;
@@ -78,12 +80,17 @@ pub(crate) struct Hub {
     /// Those whose signatures are asked for.
     pub(crate) signers: Option<Signers>,
     pub(crate) scrubs: Scrubs,
+    /// The files whose bases are not looked for yet.
+    pub(crate) alone: Alone,
+    /// Whether the server was asked to end.
+    pub(crate) ending: AtomicBool,
     pub(crate) usages: Usages,
     owners: Mutex<HashMap<String, Owner>>,
     /// Whether the store answered, and when it was asked.
     asked: Mutex<Option<(Instant, Answer<()>)>>,
     trees: Cache<(String, Digest), Tree>,
     originals: Cache<(String, Digest), Original>,
+    packed: Cache<(String, Digest), Packed>,
     /// The files that were found damaged, and when.
     damaged: Mutex<HashMap<(String, Digest), Instant>>,
     pub(crate) metrics: Arc<Metrics>,
@@ -154,9 +161,12 @@ impl Hub {
             mirror: Mirror::new(config.mirror.clone())?,
             signers: Signers::read(&config.signatures)?,
             trees: Cache::new(config.limits.cache / 2),
-            originals: Cache::new(config.limits.cache / 2),
+            originals: Cache::new(config.limits.cache / 4),
+            packed: Cache::new(config.limits.cache / 4),
             config,
             scrubs: Scrubs::default(),
+            alone: Alone::default(),
+            ending: AtomicBool::new(false),
             usages: Usages::default(),
             owners: Mutex::default(),
             asked: Mutex::default(),
@@ -203,19 +213,28 @@ impl Hub {
             return Ok(original);
         }
         let original = Arc::new(self.store.original(namespace, file)?);
-        let weight = match &*original {
-            Original::Packed(reader) => {
-                reader.info().header_len * HEADER_WEIGHT + reader.info().index_len
-            }
-            Original::Plain(_) => 0,
-        };
-        self.originals.insert(key, &original, weight + ENTRY_WEIGHT);
+        self.originals.insert(key, &original, weight(&original));
         Ok(original)
+    }
+
+    /// Opens the packed form of a file, which is packed.
+    pub(crate) fn packed(&self, namespace: &str, file: &File) -> Answer<Arc<Packed>> {
+        let key = (namespace.to_owned(), file.sha256);
+        if let Some(packed) = self.packed.get(&key) {
+            return Ok(packed);
+        }
+        let packed = Arc::new(Packed::new(self.store.source(namespace, file)?)?);
+        // It has an index of its own, and opens what it decodes as an original is opened.
+        let weight = weight(&*self.original(namespace, file)?) * 2;
+        self.packed.insert(key, &packed, weight);
+        Ok(packed)
     }
 
     /// Forgets how a file was opened: it may have moved.
     pub(crate) fn forget(&self, namespace: &str, sha256: Digest) {
-        self.originals.remove(&(namespace.to_owned(), sha256));
+        let key = (namespace.to_owned(), sha256);
+        self.originals.remove(&key);
+        self.packed.remove(&key);
     }
 
     /// Returns the owner of a namespace, where it was looked up before: it never changes.
@@ -271,6 +290,17 @@ impl Hub {
     pub(crate) fn audit(&self, record: Value) -> Answer<()> {
         Ok(audit::record(self.store.objects(), record)?)
     }
+}
+
+/// Returns about how much memory an opened file takes, in bytes.
+fn weight(original: &Original) -> u64 {
+    let of_file = match original {
+        Original::Packed(reader) => {
+            reader.info().header_len * HEADER_WEIGHT + reader.info().index_len
+        }
+        Original::Plain(_) => 0,
+    };
+    of_file + ENTRY_WEIGHT
 }
 
 /// Makes a folder that only its owner may look into.

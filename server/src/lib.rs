@@ -9,12 +9,14 @@ mod access;
 mod address;
 mod allowance;
 mod audit;
+mod background;
 mod body;
 mod cache;
 mod call;
 mod claim;
 mod commit;
 mod config;
+mod differences;
 mod drain;
 mod error;
 mod files;
@@ -54,7 +56,8 @@ mod work;
 mod xet;
 
 pub use self::config::{
-    Anonymous, Config, Limits, LogForm, Meter, Metrics, Mirror, Scrub, SignWith, Signatures, Tls,
+    Anonymous, Config, Differences, Limits, LogForm, Meter, Metrics, Mirror, Scrub, SignWith,
+    Signatures, Tls,
 };
 pub use self::error::{Error, Result};
 pub use self::serve::serve;

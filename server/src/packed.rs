@@ -1,8 +1,10 @@
 //! The packed form of a file, under an address of its own.
 
+use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
-use at1w_container::MEDIA_TYPE;
+use at1w_container::{Digest, MEDIA_TYPE, ReadAt};
 use at1w_registry::File;
 use axum::body::Body;
 use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LINK, LOCATION};
@@ -11,6 +13,23 @@ use axum::http::{HeaderMap, Response, StatusCode};
 use crate::call::{Call, blocking};
 use crate::error::{Answer, Problem, header_value};
 use crate::send::{common, respond, send, wanted};
+
+/// The packed form of a file.
+pub(crate) struct Packed {
+    source: Box<dyn ReadAt>,
+    size: u64,
+    etag: String,
+}
+
+impl Packed {
+    pub(crate) fn new(source: Box<dyn ReadAt>) -> io::Result<Self> {
+        let size = source.size()?;
+        // The index and the trailer tell one generation from another of the same root.
+        let tail = source.read_at(size.saturating_sub(128)..size)?.into_owned();
+        let mark = Digest::of(&[&tail[..], &size.to_le_bytes()].concat());
+        Ok(Self { source, size, etag: mark.to_string() })
+    }
+}
 
 /// Whether a client asks for the packed form at the plain address.
 pub(crate) fn is_wanted(call: &Call) -> bool {
@@ -49,24 +68,34 @@ pub(crate) async fn answer(
         None => u64::MAX,
     };
     let (hub, namespace, file) = (Arc::clone(&call.hub), namespace.to_owned(), file.clone());
+    let (of, file_of) = (namespace.clone(), file.clone());
     let opened = blocking(move || {
         let original = hub.original(&namespace, &file)?;
         let at1w_registry::Original::Packed(reader) = &*original else { return Ok(None) };
         if reader.alone_features() & !features != 0 {
             return Ok(None);
         }
-        let source = hub.store.source(&namespace, &file)?;
-        let size = source.size()?;
-        // The index and the trailer tell one generation from another of the same root.
-        let tail = source.read_at(size.saturating_sub(128)..size)?.into_owned();
-        let mark = at1w_container::Digest::of(&[&tail[..], &size.to_le_bytes()].concat());
-        Ok(Some((source, size, mark.to_string())))
+        hub.packed(&namespace, &file).map(Some)
     })
     .await?;
-    let Some((source, size, etag)) = opened else { return Ok(None) };
-    let mut headers = common(path, commit, &etag);
+    let Some(packed) = opened else { return Ok(None) };
+    let (size, mut headers) = (packed.size, common(path, commit, &packed.etag));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
-    let wanted = wanted(&call.headers, &etag, size)?;
-    let read = Box::new(move |range| Ok(source.read_at(range)?.into_owned()));
+    let wanted = wanted(&call.headers, &packed.etag, size)?;
+    let (hub, mut packed) = (Arc::clone(&call.hub), packed);
+    let read = Box::new(move |range: Range<u64>| {
+        let error = match packed.source.read_at(range.clone()) {
+            Ok(bytes) => return Ok(bytes.into_owned()),
+            Err(error) => error,
+        };
+        // It may lie elsewhere since it was opened.
+        hub.forget(&of, file_of.sha256);
+        let again = hub.packed(&of, &file_of)?;
+        if again.etag != packed.etag {
+            return Err(error.into());
+        }
+        packed = again;
+        Ok(packed.source.read_at(range)?.into_owned())
+    });
     send(call, headers, wanted, size, read).await.map(Some)
 }

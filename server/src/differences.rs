@@ -1,0 +1,102 @@
+//! Storing what clients have committed as differences, in the background: a commit waits for nobody
+//! to look for bases.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use at1w_container::{Digest, Progress};
+use tracing::{debug, error, info, warn};
+
+use crate::background;
+use crate::error::Result;
+use crate::hub::Hub;
+
+/// The number of threads.
+const THREADS: usize = 1;
+
+/// The most files of a namespace that are remembered.
+const MOST: usize = 1 << 16;
+
+/// A pause is at least so many times as long as the work before it took: each time all recipes of a
+/// namespace are read.
+const PAUSE: u32 = 4;
+
+/// The files of commits that are stored by themselves, by namespace.
+#[derive(Default)]
+pub(crate) struct Alone(Mutex<BTreeMap<String, HashSet<Digest>>>);
+
+impl Alone {
+    pub(crate) fn note(&self, namespace: &str, files: &[Digest]) {
+        if files.is_empty() {
+            return;
+        }
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = all.entry(namespace.into()).or_default();
+        for (at, &file) in files.iter().enumerate() {
+            if known.len() >= MOST {
+                let left_out = files.len() - at;
+                warn!(namespace, left_out, "too many new files: run store repack --base auto");
+                break;
+            }
+            known.insert(file);
+        }
+    }
+
+    fn take(&self) -> BTreeMap<String, HashSet<Digest>> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Looks for bases as long as the server runs, so many seconds apart.
+pub(crate) async fn run(hub: Arc<Hub>, every: u64) {
+    let mut rest_until = Instant::now();
+    background::each(hub, Duration::from_secs(every), move |hub| {
+        if Instant::now() < rest_until {
+            return Ok(());
+        }
+        let began = Instant::now();
+        for (namespace, files) in hub.alone.take() {
+            // One that fails keeps no other one waiting.
+            if let Err(error) = store(hub, &namespace, &files) {
+                error!(namespace, %error, "files stay stored by themselves");
+            }
+        }
+        rest_until = Instant::now() + began.elapsed() * PAUSE;
+        Ok(())
+    })
+    .await;
+}
+
+/// Stores files of a namespace as differences, where that takes far less.
+fn store(hub: &Hub, namespace: &str, files: &HashSet<Digest>) -> Result<()> {
+    let (store, level) = (&hub.store, hub.config.level);
+    let ending = Ending(&hub.ending);
+    let done = background::threads(THREADS)?
+        .install(|| store.rebase_files(namespace, files, level, &ending))?;
+    let tensors = done.bases_lost;
+    if tensors > 0 {
+        warn!(namespace, tensors, "stored by themselves, for their bases are damaged: repair");
+    }
+    match done.files {
+        0 => debug!(namespace, "no file takes less as differences"),
+        files => {
+            info!(namespace, files, before = done.before, after = done.after, "differences")
+        }
+    }
+    Ok(())
+}
+
+/// Ends the work when the server is asked to end.
+struct Ending<'a>(&'a AtomicBool);
+
+impl Progress for Ending<'_> {
+    fn warn(&self, problem: &str) {
+        warn!("{problem}");
+    }
+
+    fn cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
