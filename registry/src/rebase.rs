@@ -149,7 +149,8 @@ impl Store {
                         None => before.extend(other.files.values().map(|file| file.sha256)),
                     }
                 }
-                before.retain(|other| *other != file.sha256 && known.contains(other));
+                // What a card names came before, whatever times say, which are of whole seconds.
+                before.retain(|other| *other != file.sha256);
                 followers.push(Follower { file: file.sha256, repo: repo.clone(), before });
             }
             Ok(())

@@ -575,3 +575,41 @@ fn a_tensor_that_gains_nothing_is_not_stored_again() {
     assert_eq!(place.keys("packs"), before);
     assert_eq!(place.pulled("lab/m").unwrap(), last);
 }
+
+#[test]
+fn many_versions_are_read_by_few_requests() {
+    const TENSORS: usize = 200;
+    let place = Place::new();
+    let names: Vec<_> = (0..TENSORS).map(|at| format!("t{at}")).collect();
+    let of = |step: u64| {
+        let tensors: Vec<_> = names
+            .iter()
+            .zip(1..)
+            .map(|(name, seed)| (&**name, seed + step * LATER, 2000))
+            .collect();
+        vec![("m.safetensors", model(&tensors, "m"))]
+    };
+    push(&place, "lab/m", &of(0));
+    push(&place, "lab/m", &of(1));
+    let store = place.store();
+    let target = place.path("target");
+    store.pull(&"lab/m".parse().unwrap(), &target, &PullOptions::new()).unwrap();
+    assert_eq!(files(&target), owned(&of(1)));
+    assert!(store.objects().requests() < 40, "{}", store.objects().requests());
+}
+
+#[test]
+fn a_model_of_the_same_second_is_a_base() {
+    let place = Place::new();
+    let card = b"---\nbase_model: lab/a\n---\n".to_vec();
+    let tuned = [step(1), vec![("README.md", card)]].concat();
+    for (repo, files) in [("lab/a", step(0)), ("lab/b", tuned.clone())] {
+        let source = place.source("source", &files);
+        let options = PushOptions::new().differences(false);
+        place.store().push(&source, &repo.parse().unwrap(), &options).unwrap();
+    }
+    assert_eq!(rebase(&place).files, 1);
+    assert_eq!(rebase(&place).files, 0);
+    assert_eq!(place.pulled("lab/b").unwrap(), owned(&tuned));
+    assert!(scrub(&place).damaged.is_empty());
+}

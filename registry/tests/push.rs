@@ -482,16 +482,15 @@ fn records_of_scrubs_that_cannot_be_read_prove_nothing() {
 #[test]
 fn what_git_takes_for_its_own_is_added_by_nobody_and_can_be_removed() {
     let place = Place::new();
-    let files = |own: &str| vec![("a", b"1".to_vec()), (own, b"2".to_vec())];
-    let pushed = place.push("lab/m", &files("xgit/config"));
+    let files = [("a", b"1".to_vec()), ("xgit/config", b"2".to_vec())];
+    let pushed = place.push("lab/m", &files);
     // A revision from before such paths were refused.
     let old = place.keys("trees").remove(0);
     let bytes = fs::read(place.root().join(&old)).unwrap();
     let text = String::from_utf8(bytes).unwrap().replace("xgit/", ".git/");
     let tree = at1w_container::Digest::of(text.split('\n').next().unwrap().as_bytes()).to_string();
-    let new = old.replace(&pushed.tree.to_string(), &tree);
-    let new = new
-        .replace(&format!("/{}/", &old.split('/').nth(2).unwrap()), &format!("/{}/", &tree[..2]));
+    let stamp = old.rsplit('/').next().unwrap();
+    let new = format!("trees/lab/{}/{tree}/{stamp}", &tree[..2]);
     fs::create_dir_all(place.root().join(&new).parent().unwrap()).unwrap();
     fs::write(place.root().join(&new), text).unwrap();
     let entry = place.root().join(&place.keys("repos")[0]);
