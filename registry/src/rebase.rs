@@ -31,7 +31,7 @@ impl Store {
     /// A base that nothing but one file needs is given up for a tensor that stands alone.
     ///
     /// # Errors
-    /// [`crate::Error::NoRepo`], and those of reading and storing. What is stored by then stays.
+    /// As [`Store::repack`].
     pub fn rebase(
         &self,
         namespace: &str,
@@ -74,8 +74,8 @@ impl Store {
         let number = followers.iter().filter(|follower| wanted(follower)).count();
         let new = || Stage::new(self, namespace, &lease, level, &|_| true, progress);
         let recipes = mem::take(&mut marked.recipes);
-        let (mut rounds, mut seen) = (Rounds::new(&new, &lease, recipes, number), HashSet::new());
-        let mut rebase = |follower: Follower| {
+        let (rounds, mut seen) = (Rounds::new(&new, &lease, recipes, number), HashSet::new());
+        rounds.run(followers.into_iter(), |rounds, follower| {
             let is_wanted = wanted(&follower);
             let Some(recipe) = rounds.recipe(follower.file).cloned() else { return Ok(()) };
             let keys = self.keys_of(namespace, &recipe)?;
@@ -108,9 +108,7 @@ impl Store {
                 places.add(&after);
             }
             Ok(())
-        };
-        let outcome = followers.into_iter().try_for_each(&mut rebase);
-        rounds.end(outcome)
+        })
     }
 
     /// Returns the key of the tensor of each segment of a packed file.

@@ -13,14 +13,14 @@ use crate::index::{Stored, TensorKey};
 use crate::lease::Lease;
 use crate::mark::{Marked, mark};
 use crate::name::RepoName;
-use crate::original::Original;
+use crate::original::{Original, of_original};
 use crate::recipe::Recipe;
 use crate::relocate::Newest;
 use crate::stage::{ENCODER, Stage};
 use crate::store::Store;
 
-/// The most rounds of a run: after each all recipes of the namespace are listed, so that other files
-/// take the new bytes as well. Who kills a run loses one round at most.
+/// The most rounds of a run: after each all recipes of the namespace are listed, so that other
+/// files take the new bytes as well. Who kills a run loses one round at most.
 const ROUNDS: usize = 64;
 
 /// The fewest files of a round.
@@ -48,7 +48,9 @@ impl Store {
     /// where they are not.
     ///
     /// # Errors
-    /// [`crate::Error::NoRepo`], and those of reading and storing. What is stored by then stays.
+    /// [`crate::Error::NoRepo`], and those of reading and storing. What is stored by then stays. A
+    /// file that is damaged keeps no other from being stored: the error about the first one comes
+    /// in the end.
     pub fn repack(
         &self,
         namespace: &str,
@@ -71,13 +73,12 @@ impl Store {
         };
         let new = || Stage::new(self, namespace, &lease, level, &accept, progress);
         let recipes = mem::take(&mut marked.recipes);
-        let mut rounds = Rounds::new(&new, &lease, recipes, wanted.len());
-        let outcome = wanted.into_iter().try_for_each(|sha256| {
+        let rounds = Rounds::new(&new, &lease, recipes, wanted.len());
+        rounds.run(wanted.into_iter(), |rounds, sha256| {
             let Some(recipe) = rounds.recipe(sha256).cloned() else { return Ok(()) };
             let original = Original::open(self, namespace, &recipe)?;
             rounds.add(&recipe, &original, Bases::default(), &HashSet::new()).map(drop)
-        });
-        rounds.end(outcome)
+        })
     }
 
     /// Begins a lease, and marks what is in use of a namespace; of one that has this repository, if
@@ -171,7 +172,7 @@ impl<'a> Rounds<'a> {
     ) -> Result<Option<Recipe>> {
         let (lease, size) = (self.lease, self.size);
         let round = self.round()?;
-        round.stage.add_packed(original, bases, leaves)?;
+        round.stage.add_packed(original, bases, leaves).map_err(of_original)?;
         let lost = mem::take(&mut round.stage.without_base);
         let after = round.stage.recipe_of(before.sha256).cloned();
         self.done.bases_lost += lost;
@@ -192,11 +193,24 @@ impl<'a> Rounds<'a> {
         Ok(Some(after))
     }
 
-    /// Ends the run as it went; what is stored by then stays.
-    pub(crate) fn end(mut self, outcome: Result<()>) -> Result<Repacked> {
+    /// Goes from file to file. One that is damaged is left as it is; what is stored stays, whatever
+    /// happens.
+    pub(crate) fn run<T>(
+        mut self,
+        mut files: impl Iterator<Item = T>,
+        mut each: impl FnMut(&mut Self, T) -> Result<()>,
+    ) -> Result<Repacked> {
+        let mut damaged = None;
+        let outcome = files.try_for_each(|file| match each(&mut self, file) {
+            Err(error) if error.is_damage() && !self.round.as_ref().is_some_and(|r| r.failed) => {
+                _ = damaged.get_or_insert(error);
+                Ok(())
+            }
+            done => done,
+        });
         let settled = self.settle();
         outcome.and(settled)?;
-        Ok(self.done)
+        damaged.map_or(Ok(self.done), Err)
     }
 
     /// Ends a round: other files that have the old bytes take the new ones.

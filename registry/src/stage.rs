@@ -78,8 +78,8 @@ pub(crate) struct Stage<'a> {
     pub(crate) healed: Moves,
     /// The damaged places of files that are stored as they are.
     bad: HashMap<Digest, Vec<Location>>,
-    /// The number of tensors of the last packed file that stand alone because their base is damaged,
-    /// and the files that have some.
+    /// The number of tensors of the last packed file that stand alone because their base is
+    /// damaged, and the files that have some.
     pub(crate) without_base: u64,
     pub(crate) bases_lost: Vec<(String, u64)>,
     /// The number of tensors of all files, and of those that were written.

@@ -613,3 +613,29 @@ fn a_model_of_the_same_second_is_a_base() {
     assert_eq!(place.pulled("lab/b").unwrap(), owned(&tuned));
     assert!(scrub(&place).damaged.is_empty());
 }
+
+#[test]
+fn a_damaged_file_keeps_no_other_from_being_rebased() {
+    let place = Place::new();
+    let push = |repo: &str, files: &Files| {
+        let source = place.source("source", files);
+        let options = PushOptions::new().differences(false);
+        place.store().push(&source, &repo.parse().unwrap(), &options).unwrap();
+    };
+    for at in 0..2 {
+        push("lab/m", &step(at));
+    }
+    let before = place.keys("packs");
+    push("lab/m", &step(2));
+    let damaged = new_pack(&place, &before);
+    push("lab/m", &step(3));
+    let whole = packs(&place);
+    flip(&damaged);
+    let done = place.store().rebase("lab", None, Level::Default, &());
+    assert!(matches!(&done, Err(error) if error.is_integrity()), "{done:?}");
+    collect(&place);
+    // One of the others has a base that is whole, and one a part of one.
+    assert!(packs(&place) < whole * 17 / 20, "{} {whole}", packs(&place));
+    assert_eq!(place.pulled("lab/m").unwrap(), owned(&step(3)));
+    assert_eq!(scrub(&place).damaged.len(), 1);
+}

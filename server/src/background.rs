@@ -48,8 +48,8 @@ pub(crate) fn threads(number: usize) -> Result<ThreadPool> {
     })
 }
 
-/// Has all other threads go before this one, where a thread has a priority of its own. Without it the
-/// work holds clients up, and harms nothing.
+/// Has all other threads go before this one, where a thread has a priority of its own. Without it
+/// the work holds clients up, and harms nothing.
 fn give_way() {
     #[cfg(target_os = "linux")]
     let _ = rustix::process::setpriority_process(None, LEAST);

@@ -1,9 +1,9 @@
 //! Storing what clients have committed as differences, in the background: a commit waits for nobody
 //! to look for bases.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use at1w_container::{Digest, Progress};
@@ -16,38 +16,9 @@ use crate::hub::Hub;
 /// The number of threads.
 const THREADS: usize = 1;
 
-/// The most files of a namespace that are remembered.
-const MOST: usize = 1 << 16;
-
 /// A pause is at least so many times as long as the work before it took: each time all recipes of a
 /// namespace are read.
 const PAUSE: u32 = 4;
-
-/// The files of commits that are stored by themselves, by namespace.
-#[derive(Default)]
-pub(crate) struct Alone(Mutex<BTreeMap<String, HashSet<Digest>>>);
-
-impl Alone {
-    pub(crate) fn note(&self, namespace: &str, files: &[Digest]) {
-        if files.is_empty() {
-            return;
-        }
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = all.entry(namespace.into()).or_default();
-        for (at, &file) in files.iter().enumerate() {
-            if known.len() >= MOST {
-                let left_out = files.len() - at;
-                warn!(namespace, left_out, "too many new files: run store repack --base auto");
-                break;
-            }
-            known.insert(file);
-        }
-    }
-
-    fn take(&self) -> BTreeMap<String, HashSet<Digest>> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
 
 /// Looks for bases as long as the server runs, so many seconds apart.
 pub(crate) async fn run(hub: Arc<Hub>, every: u64) {

@@ -16,16 +16,16 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use crate::allowance::Allowances;
+use crate::alone::Alone;
 use crate::audit;
 use crate::cache::Cache;
 use crate::config::Config;
-use crate::differences::Alone;
 use crate::error::{Answer, Error, Problem, Result};
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::mirror::Mirror;
 use crate::owner::Owner;
-use crate::packed::Packed;
+use crate::packed_form::Packed;
 use crate::rate::Rate;
 use crate::reads::Reads;
 use crate::scrub::Scrubs;

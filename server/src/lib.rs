@@ -8,6 +8,7 @@
 mod access;
 mod address;
 mod allowance;
+mod alone;
 mod audit;
 mod background;
 mod body;
@@ -31,6 +32,7 @@ mod mirror;
 mod own;
 mod owner;
 mod packed;
+mod packed_form;
 mod page;
 mod patient;
 mod pulls;

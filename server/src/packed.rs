@@ -1,10 +1,9 @@
 //! The packed form of a file, under an address of its own.
 
-use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use at1w_container::{Digest, MEDIA_TYPE, ReadAt};
+use at1w_container::MEDIA_TYPE;
 use at1w_registry::File;
 use axum::body::Body;
 use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LINK, LOCATION};
@@ -13,23 +12,6 @@ use axum::http::{HeaderMap, Response, StatusCode};
 use crate::call::{Call, blocking};
 use crate::error::{Answer, Problem, header_value};
 use crate::send::{common, respond, send, wanted};
-
-/// The packed form of a file.
-pub(crate) struct Packed {
-    source: Box<dyn ReadAt>,
-    size: u64,
-    etag: String,
-}
-
-impl Packed {
-    pub(crate) fn new(source: Box<dyn ReadAt>) -> io::Result<Self> {
-        let size = source.size()?;
-        // The index and the trailer tell one generation from another of the same root.
-        let tail = source.read_at(size.saturating_sub(128)..size)?.into_owned();
-        let mark = Digest::of(&[&tail[..], &size.to_le_bytes()].concat());
-        Ok(Self { source, size, etag: mark.to_string() })
-    }
-}
 
 /// Whether a client asks for the packed form at the plain address.
 pub(crate) fn is_wanted(call: &Call) -> bool {

@@ -1,5 +1,5 @@
-//! Packed files: the tensors that are not there yet are written, and those that are found are relied
-//! on.
+//! Packed files: the tensors that are not there yet are written, and those that are found are
+//! relied on.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
