@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use at1w_container::{PackBase, Part, Progress, Reader, UsedBase};
+use at1w_container::{Error as Packing, Header, PackBase, Part, Progress, Reader, UsedBase};
 
 use crate::error::{Error, Result, is_damage};
 use crate::recipe::{Facts, Ground, Location, Recipe};
@@ -51,24 +51,35 @@ impl Bases {
         }
     }
 
-    /// Reads the tensors that may be bases; returns the places that are damaged, each with the
-    /// problem.
-    pub(crate) fn refuted(&self, progress: &dyn Progress) -> Result<Vec<(Location, String)>> {
+    /// Returns the file that an error of packing is about; `None` where it is about none of these.
+    pub(crate) fn of(&self, error: &Packing) -> Option<usize> {
+        let Packing::InFile { path, .. } = error else { return None };
+        self.files.iter().position(|file| file.path() == path)
+    }
+
+    /// Reads the tensors of one of the files that may be bases of tensors of another one; returns
+    /// the places that are damaged, each with the problem.
+    pub(crate) fn refuted(
+        &self,
+        file: usize,
+        of: &Header,
+        progress: &dyn Progress,
+    ) -> Result<Vec<(Location, String)>> {
         let mut refuted = Vec::new();
-        for (file, recipe) in self.recipes.iter().enumerate() {
-            let weights = self.files[file].weights();
-            let all: Vec<_> = weights.packed().into_iter().flat_map(Reader::tensors).collect();
-            let tensors = recipe.packed.iter().flat_map(|packed| &packed.tensors);
-            for (&tensor, place) in tensors.zip(recipe.own_locations()) {
-                if !self.may_be_base(file, tensor as usize) {
-                    continue;
-                }
-                match all[tensor as usize].verify(progress) {
-                    Ok(()) => {}
-                    // A bad network is no damage.
-                    Err(error) if !is_damage(&error) => return Err(error.into()),
-                    Err(error) => refuted.push((place, error.to_string())),
-                }
+        let weights = self.files[file].weights();
+        let infos = weights.header().tensors();
+        let all: Vec<_> = weights.packed().into_iter().flat_map(Reader::tensors).collect();
+        let tensors = self.recipes[file].packed.iter().flat_map(|packed| &packed.tensors);
+        for (&tensor, place) in tensors.zip(self.recipes[file].own_locations()) {
+            let tensor = tensor as usize;
+            if !self.may_be_base(file, tensor) || of.tensor(infos[tensor].name()).is_err() {
+                continue;
+            }
+            match all[tensor].verify(progress) {
+                Ok(()) => {}
+                // A bad network is no damage.
+                Err(error) if !is_damage(&error) => return Err(error.into()),
+                Err(error) => refuted.push((place, error.to_string())),
             }
         }
         Ok(refuted)

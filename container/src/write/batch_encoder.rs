@@ -16,14 +16,13 @@ use super::known::Known;
 use super::measure::measure;
 use super::options::PackOptions;
 use super::pack_base::MIN_GAIN;
-use super::versions::{self, Version};
+use super::versions::{self, OpenBase, Version};
 use crate::batches::ChunkRef;
 use crate::error::{Error, Result};
 use crate::format::chunking::Chunking;
 use crate::format::header::Header;
 use crate::format::tensor_info::TensorInfo;
 use crate::progress::Progress;
-use crate::read::plan::Ground;
 use crate::source::{self, ReadAt};
 
 /// An encoder of the chunks of a file, batch after batch.
@@ -48,7 +47,7 @@ pub(super) struct BatchEncoder<'a> {
 #[derive(Clone)]
 struct Shared<'a> {
     model: Arc<StoredModel>,
-    ground: Option<Arc<Ground<'a>>>,
+    ground: Option<Arc<OpenBase<'a>>>,
 }
 
 /// What becomes of the one chunk of a tensor.

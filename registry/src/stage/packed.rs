@@ -5,8 +5,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 use at1w_container::{
-    Digest, Error as Packing, PackBase, PackOptions, PartBase, Parts, Place, ReadAt, StoredLen,
-    TensorInfo, TensorStore, pack_parts,
+    Digest, Error as Packing, Header, PackBase, PackOptions, PartBase, Parts, Place, ReadAt,
+    StoredLen, TensorInfo, TensorStore, pack_parts,
 };
 
 use super::{ENCODER, Stage, mark};
@@ -78,16 +78,18 @@ impl Stage<'_> {
             let (index, heal, lost) = (&self.index, &self.damaged, Mutex::default());
             let known = Known { index, bases: &bases, leaves, heal, lost };
             let parts = match pack_parts(source, &mut spool, &known, &options) {
-                // Nobody needs a base that is damaged.
-                Err(error) if !bases.is_empty() && (error.is_of_base() || is_damage(&error)) => {
-                    let refuted = bases.refuted(self.progress)?;
+                Err(error) => {
+                    // Nobody needs a base that is damaged.
+                    let damaged = is_damage(&error).then(|| bases.of(&error)).flatten();
+                    let Some(file) = damaged else { return Err(error.into()) };
+                    let refuted = bases.refuted(file, &Header::read(source)?, self.progress)?;
                     if refuted.is_empty() {
                         bases = Bases::default();
                     }
                     self.give_up(refuted, &mut bases)?;
                     continue;
                 }
-                parts => parts?,
+                Ok(parts) => parts,
             };
             let lost = known.lost.into_inner().unwrap_or_else(PoisonError::into_inner);
             let (pack, start) = self.packs.end(spool)?;
