@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::mem;
 
-use at1w_container::{Digest, Level, Progress};
+use at1w_container::{Digest, Error as Packing, Level, Progress};
 
 use crate::bases::{CARD, CARD_LEN, MODELS, base_models};
 use crate::error::Result;
@@ -14,16 +14,16 @@ use crate::name::{RepoName, Revision};
 use crate::original::Original;
 use crate::recipe::{Location, Recipe};
 use crate::repack::{Repacked, Rounds};
-use crate::stage::Stage;
+use crate::stage::{Stage, candidates};
 use crate::store::Store;
 use crate::tree::{File, Tree};
 
-/// A packed file, and those that it may be stored as differences to.
-struct Follower {
-    file: Digest,
-    repo: String,
-    before: Vec<Digest>,
-}
+/// A packed file, and those that it may be stored as differences to; `None` where it stays as it
+/// is.
+type Follower = (Digest, Option<Vec<Digest>>);
+
+/// Whether a file of a repository may be stored anew.
+type Wanted<'a> = &'a dyn Fn(&str, Digest) -> bool;
 
 impl Store {
     /// Stores the tensors of the packed files of a namespace, or of a repository, as differences to
@@ -40,7 +40,7 @@ impl Store {
         progress: &dyn Progress,
     ) -> Result<Repacked> {
         let name = repo.map(ToString::to_string);
-        let wanted = |of: &Follower| name.as_ref().is_none_or(|name| *name == of.repo);
+        let wanted = |of: &str, _| name.as_ref().is_none_or(|name| name == of);
         self.rebase_those(namespace, repo, &wanted, level, progress)
     }
 
@@ -55,7 +55,7 @@ impl Store {
         level: Level,
         progress: &dyn Progress,
     ) -> Result<Repacked> {
-        let wanted = |of: &Follower| files.contains(&of.file);
+        let wanted = |_: &str, file: Digest| files.contains(&file);
         self.rebase_those(namespace, None, &wanted, level, progress)
     }
 
@@ -63,24 +63,23 @@ impl Store {
         &self,
         namespace: &str,
         repo: Option<&RepoName>,
-        wanted: &dyn Fn(&Follower) -> bool,
+        wanted: Wanted<'_>,
         level: Level,
         progress: &dyn Progress,
     ) -> Result<Repacked> {
         let (lease, marked) = self.begin_repack(namespace, repo)?;
         let Some(mut marked) = marked else { return Ok(Repacked::default()) };
         let mut places = Places::of(&marked);
-        let followers = self.followers(namespace, &marked)?;
-        let number = followers.iter().filter(|follower| wanted(follower)).count();
+        let followers = self.followers(namespace, &marked, wanted, progress)?;
+        let number = followers.iter().filter(|(_, before)| before.is_some()).count();
         let new = || Stage::new(self, namespace, &lease, level, &|_| true, progress);
         let recipes = mem::take(&mut marked.recipes);
         let (rounds, mut seen) = (Rounds::new(&new, &lease, recipes, number), HashSet::new());
-        rounds.run(followers.into_iter(), |rounds, follower| {
-            let is_wanted = wanted(&follower);
-            let Some(recipe) = rounds.recipe(follower.file).cloned() else { return Ok(()) };
+        rounds.run(followers.into_iter(), progress, |rounds, file, before| {
+            let Some(recipe) = rounds.recipe(file).cloned() else { return Ok(()) };
             let keys = self.keys_of(namespace, &recipe)?;
             let (mut leaves, mut given_up) = (HashSet::new(), HashSet::new());
-            for (segment, &key) in keys.iter().enumerate().filter(|_| is_wanted) {
+            for (segment, &key) in keys.iter().enumerate().filter(|_| before.is_some()) {
                 let place = recipe.location(segment);
                 match recipe.ground(segment) {
                     Some(base) if places.serves_one(&base.location) => _ = given_up.insert(key),
@@ -90,12 +89,13 @@ impl Store {
                 }
             }
             seen.extend(keys);
+            let Some(before) = before else { return Ok(()) };
             if leaves.is_empty() && given_up.is_empty() {
                 return Ok(());
             }
-            rounds.publish(&follower.before)?;
+            rounds.publish(&before)?;
             let stage = rounds.stage()?;
-            let bases = stage.open_bases(follower.before)?;
+            let bases = stage.open_bases(before)?;
             if bases.is_empty() {
                 leaves.clear();
             }
@@ -121,7 +121,13 @@ impl Store {
     }
 
     /// Returns the packed files in use in the order in which they came, each once.
-    fn followers(&self, namespace: &str, marked: &Marked) -> Result<Vec<Follower>> {
+    fn followers(
+        &self,
+        namespace: &str,
+        marked: &Marked,
+        wanted: Wanted<'_>,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Follower>> {
         // Those that came first are at the end of what leads to a branch.
         let mut commits: Vec<&InUse> = marked.commits.iter().rev().collect();
         commits.sort_by(|a, b| a.commit.time.cmp(&b.commit.time));
@@ -130,7 +136,7 @@ impl Store {
         let repos: HashMap<_, _> = commits.iter().rev().map(of).collect();
         let (mut followers, mut known) = (Vec::new(), HashSet::new());
         let mut last: HashMap<(String, String), Digest> = HashMap::new();
-        let mut cards = HashMap::new();
+        let mut models = None;
         let all = commits.iter().map(|in_use| &in_use.commit);
         read_trees(self, namespace, all, |commit, tree| {
             let tree = tree?;
@@ -140,39 +146,40 @@ impl Store {
                 if !known.insert(file.sha256) {
                     continue;
                 }
-                let mut before: Vec<_> = before.into_iter().collect();
-                for other in self.of_card(namespace, (repo, *private), &tree, &mut cards)? {
-                    match other.files.get(path) {
-                        Some(same) => before.push(same.sha256),
-                        None => before.extend(other.files.values().map(|file| file.sha256)),
+                let before = wanted(repo, file.sha256).then(|| -> Result<Vec<Digest>> {
+                    if progress.cancelled() {
+                        return Err(Packing::Cancelled.into());
                     }
-                }
-                // What a card names came before, whatever times say, which are of whole seconds.
-                before.retain(|other| *other != file.sha256);
-                followers.push(Follower { file: file.sha256, repo: repo.clone(), before });
+                    // What a card names came before, whatever times say, which are of whole
+                    // seconds.
+                    let named = self.of_card(namespace, (repo, *private), &tree, &mut models)?;
+                    let named = named.iter().flat_map(|model| candidates(model, path));
+                    Ok(before.into_iter().chain(named).filter(|of| *of != file.sha256).collect())
+                });
+                followers.push((file.sha256, before.transpose()?));
             }
             Ok(())
         })?;
         Ok(followers)
     }
 
-    /// Returns the revisions of the namespace that the card in a tree names as its base.
+    /// Returns the revisions of the namespace that the card in a tree names as its base. Those of
+    /// the last card are kept, and no others: there may be as many cards as commits.
     fn of_card<'a>(
         &self,
         namespace: &str,
         repo: (&str, bool),
         tree: &Tree,
-        known: &'a mut HashMap<(Digest, String), Vec<Tree>>,
+        last: &'a mut Option<(Digest, String, Vec<Tree>)>,
     ) -> Result<&'a [Tree]> {
         let Some(card) = tree.files.get(CARD).filter(|card| card.size <= CARD_LEN) else {
             return Ok(&[]);
         };
-        let key = (card.sha256, repo.0.to_owned());
-        if !known.contains_key(&key) {
+        if !last.as_ref().is_some_and(|(of, name, _)| *of == card.sha256 && name == repo.0) {
             let trees = self.base_trees(namespace, repo, &self.read_card(namespace, card))?;
-            known.insert(key.clone(), trees);
+            *last = Some((card.sha256, repo.0.to_owned(), trees));
         }
-        Ok(&known[&key])
+        Ok(last.as_ref().map_or(&[], |(_, _, trees)| trees))
     }
 
     /// Reads a card; one that cannot be read says nothing.
@@ -237,6 +244,6 @@ impl Places {
 
     /// Whether the tensor of a base is in no file any more, and one file alone needs it.
     fn serves_one(&self, base: &Location) -> bool {
-        !self.own.contains(base) && self.bases.get(base).is_none_or(|files| files.len() == 1)
+        !self.own.contains(base) && self.bases.get(base).is_some_and(|files| files.len() == 1)
     }
 }

@@ -5,10 +5,10 @@ use std::collections::HashSet;
 use std::mem;
 use std::time::Duration;
 
-use at1w_container::{Digest, Level, Progress};
+use at1w_container::{Digest, Error as Packing, Level, Progress};
 
 use crate::bases::Bases;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::index::{Stored, TensorKey};
 use crate::lease::Lease;
 use crate::mark::{Marked, mark};
@@ -30,7 +30,7 @@ const FILES: usize = 16;
 const BYTES: u64 = 64 << 20;
 
 /// The outcome of a repack. Lengths are in bytes.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Repacked {
     /// The number of files that have new recipes.
@@ -41,6 +41,8 @@ pub struct Repacked {
     pub after: u64,
     /// The number of tensors that stand alone because their bases are damaged.
     pub bases_lost: u64,
+    /// The files that were left as they are because they are damaged, each with the problem.
+    pub damaged: Vec<(Digest, Error)>,
 }
 
 impl Store {
@@ -48,9 +50,8 @@ impl Store {
     /// where they are not.
     ///
     /// # Errors
-    /// [`crate::Error::NoRepo`], and those of reading and storing. What is stored by then stays. A
-    /// file that is damaged keeps no other from being stored: the error about the first one comes
-    /// in the end.
+    /// [`Error::NoRepo`], and those of reading and storing. What is stored by then stays. A file
+    /// that is damaged is no error: it keeps no other from being stored.
     pub fn repack(
         &self,
         namespace: &str,
@@ -74,7 +75,8 @@ impl Store {
         let new = || Stage::new(self, namespace, &lease, level, &accept, progress);
         let recipes = mem::take(&mut marked.recipes);
         let rounds = Rounds::new(&new, &lease, recipes, wanted.len());
-        rounds.run(wanted.into_iter(), |rounds, sha256| {
+        let wanted = wanted.into_iter().map(|sha256| (sha256, ()));
+        rounds.run(wanted, progress, |rounds, sha256, ()| {
             let Some(recipe) = rounds.recipe(sha256).cloned() else { return Ok(()) };
             let original = Original::open(self, namespace, &recipe)?;
             rounds.add(&recipe, &original, Bases::default(), &HashSet::new()).map(drop)
@@ -107,6 +109,8 @@ pub(crate) struct Rounds<'a> {
     round: Option<Round<'a>>,
     /// The newest recipes of the namespace, between rounds.
     recipes: Newest,
+    /// Whether a round could not begin or end.
+    failed: bool,
     done: Repacked,
 }
 
@@ -129,7 +133,8 @@ impl<'a> Rounds<'a> {
         files: usize,
     ) -> Self {
         let size = files.div_ceil(ROUNDS).max(FILES) as u64;
-        Self { new, lease, size, round: None, recipes, done: Repacked::default() }
+        let done = Repacked::default();
+        Self { new, lease, size, round: None, recipes, failed: false, done }
     }
 
     /// Returns the newest recipe of a file that was in use when the run began.
@@ -140,7 +145,7 @@ impl<'a> Rounds<'a> {
 
     fn round(&mut self) -> Result<&mut Round<'a>> {
         if self.round.is_none() {
-            let mut stage = (self.new)()?;
+            let mut stage = (self.new)().inspect_err(|_| self.failed = true)?;
             stage.read = mem::take(&mut self.recipes);
             self.round = Some(Round { stage, files: 0, named: 0, failed: false });
         }
@@ -188,7 +193,7 @@ impl<'a> Rounds<'a> {
         self.done.files += 1;
         self.done.before += old.difference(&new).map(|place| place.len).sum::<u64>();
         if full {
-            self.settle()?;
+            self.settle().inspect_err(|_| self.failed = true)?;
         }
         Ok(Some(after))
     }
@@ -197,20 +202,30 @@ impl<'a> Rounds<'a> {
     /// happens.
     pub(crate) fn run<T>(
         mut self,
-        mut files: impl Iterator<Item = T>,
-        mut each: impl FnMut(&mut Self, T) -> Result<()>,
+        mut files: impl Iterator<Item = (Digest, T)>,
+        progress: &dyn Progress,
+        mut each: impl FnMut(&mut Self, Digest, T) -> Result<()>,
     ) -> Result<Repacked> {
-        let mut damaged = None;
-        let outcome = files.try_for_each(|file| match each(&mut self, file) {
-            Err(error) if error.is_damage() && !self.round.as_ref().is_some_and(|r| r.failed) => {
-                _ = damaged.get_or_insert(error);
-                Ok(())
+        let outcome = files.try_for_each(|(file, how)| {
+            if progress.cancelled() {
+                return Err(Packing::Cancelled.into());
             }
-            done => done,
+            match each(&mut self, file, how) {
+                Err(error) if error.is_damage() && !self.is_broken() => {
+                    self.done.damaged.push((file, error));
+                    Ok(())
+                }
+                done => done,
+            }
         });
         let settled = self.settle();
         outcome.and(settled)?;
-        damaged.map_or(Ok(self.done), Err)
+        Ok(self.done)
+    }
+
+    /// Whether an error is about more than one file.
+    fn is_broken(&self) -> bool {
+        self.failed || self.round.as_ref().is_some_and(|round| round.failed)
     }
 
     /// Ends a round: other files that have the old bytes take the new ones.
@@ -220,14 +235,19 @@ impl<'a> Rounds<'a> {
             // The collector may have given up on it. If not, whatever was written is as good as
             // what it supersedes, which stays.
             let held = self.lease.check(round.stage.namespace());
-            return held.or_else(|error| round.stage.settle(Err(error), self.lease));
+            return held.or_else(|error| round.stage.held(Err(error)));
         }
         let written = round.write(self.lease);
         let written = written.and_then(|()| self.lease.check(round.stage.namespace()));
         self.done.after += round.stage.written();
-        let settled = round.stage.settle(written, self.lease);
+        round.stage.held(written)?;
+        // By this step other files leave the old bytes.
+        match round.stage.mend(self.lease) {
+            Err(error) if error.is_damage() => round.stage.warn_unhealed(&error),
+            mended => mended?,
+        }
         self.recipes = round.stage.read;
-        settled
+        Ok(())
     }
 }
 

@@ -30,6 +30,8 @@ use crate::tree;
 use crate::view::{Mark, View};
 use crate::walk::SourceFile;
 
+pub(crate) use bases::candidates;
+
 /// Files of fewer bytes than this share a pack with others.
 const SMALL: u64 = 1 << 20;
 
@@ -486,29 +488,36 @@ impl<'a> Stage<'a> {
     }
 
     /// Removes the recipes that those of this commit supersede, and has files that are damaged
-    /// elsewhere lie in the good copies, once the commit is acknowledged. If the collector has
-    /// given up on it, those of its own recipes are removed that name what is deleted.
+    /// elsewhere lie in the good copies, once the commit is acknowledged.
     pub(crate) fn settle<T>(&mut self, committed: Result<T>, lease: &Lease) -> Result<T> {
-        let objects = &self.store.objects;
-        let committed = match committed {
-            Err(Error::Expired(name)) => {
-                // Best effort: the collector prefers recipes whose packs are there.
-                let _ = forget_broken(self.store, self.namespace, &self.written);
-                return Err(Error::Expired(name));
-            }
-            committed => committed?,
-        };
-        let mut mend = || {
-            lease.check(self.namespace)?;
-            // Trees that name them find the newer ones.
-            past::delete(objects, self.namespace, &self.superseded)?;
-            relocate(self.store, self.namespace, &self.healed, lease, &mut self.read)
-        };
-        if let Err(error) = mend() {
-            let problem = format!("damaged tensors elsewhere were not healed: {error}");
-            self.progress.warn(&problem);
+        let committed = self.held(committed)?;
+        if let Err(error) = self.mend(lease) {
+            self.warn_unhealed(&error);
         }
         Ok(committed)
+    }
+
+    /// If the collector has given up on a commit, removes those of its recipes that name what is
+    /// deleted.
+    pub(crate) fn held<T>(&self, committed: Result<T>) -> Result<T> {
+        if let Err(Error::Expired(_)) = committed {
+            // Best effort: the collector prefers recipes whose packs are there.
+            let _ = forget_broken(self.store, self.namespace, &self.written);
+        }
+        committed
+    }
+
+    /// Removes the recipes that new ones supersede, and has files that are damaged elsewhere lie in
+    /// the good copies.
+    pub(crate) fn mend(&mut self, lease: &Lease) -> Result<()> {
+        lease.check(self.namespace)?;
+        // Trees that name them find the newer ones.
+        past::delete(&self.store.objects, self.namespace, &self.superseded)?;
+        relocate(self.store, self.namespace, &self.healed, lease, &mut self.read)
+    }
+
+    pub(crate) fn warn_unhealed(&self, error: &Error) {
+        self.progress.warn(&format!("damaged tensors elsewhere were not healed: {error}"));
     }
 
     /// Deletes the packs that were written, where nothing comes of them.

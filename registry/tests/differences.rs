@@ -631,11 +631,41 @@ fn a_damaged_file_keeps_no_other_from_being_rebased() {
     push("lab/m", &step(3));
     let whole = packs(&place);
     flip(&damaged);
-    let done = place.store().rebase("lab", None, Level::Default, &());
-    assert!(matches!(&done, Err(error) if error.is_integrity()), "{done:?}");
+    let done = rebase(&place);
+    assert!(matches!(&done.damaged[..], [(_, error)] if error.is_integrity()), "{done:?}");
+    assert!(done.files > 0, "{done:?}");
     collect(&place);
     // One of the others has a base that is whole, and one a part of one.
     assert!(packs(&place) < whole * 17 / 20, "{} {whole}", packs(&place));
     assert_eq!(place.pulled("lab/m").unwrap(), owned(&step(3)));
     assert_eq!(scrub(&place).damaged.len(), 1);
+}
+
+#[test]
+fn a_base_model_of_many_other_files_costs_little() {
+    const OTHERS: usize = 400;
+    const TENSORS: usize = 30;
+    let place = Place::new();
+    let push = |repo: &str, files: &[(&str, Vec<u8>)]| {
+        let source = place.source("source", files);
+        let options = PushOptions::new().differences(false);
+        place.store().push(&source, &repo.parse().unwrap(), &options).unwrap();
+    };
+    let name = |kind: &str, at: usize| format!("{at}.{kind}");
+    let texts: Vec<_> = (0..OTHERS).map(|at| name("txt", at)).collect();
+    let others: Vec<_> = texts.iter().map(|path| (path.as_str(), path.clone().into())).collect();
+    push("lab/a", &[others, step(0)].concat());
+    let paths: Vec<_> = (0..TENSORS).map(|at| name("safetensors", at)).collect();
+    let one = |at: usize| model(&[("b", at as u64 + 10, 2000)], &at.to_string());
+    let mut tuned: Vec<_> =
+        paths.iter().enumerate().map(|(at, path)| (path.as_str(), one(at))).collect();
+    tuned.push(("README.md", b"---\nbase_model: lab/a\n---\n".to_vec()));
+    tuned.push(("tuned.safetensors", step(1).remove(0).1));
+    push("lab/b", &tuned);
+    let store = place.store();
+    assert_eq!(store.rebase("lab", None, Level::Default, &()).unwrap().files, 1);
+    // Each file is read once, and a base for each of those that have tensors.
+    let requests = store.objects().requests();
+    assert!(requests < (OTHERS + 20 * TENSORS) as u64, "{requests}");
+    assert_eq!(place.pulled("lab/b").unwrap(), owned(&tuned));
 }

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use at1w_container::{Digest, PackBase};
+use at1w_container::{Digest, Error as Packing, PackBase};
 
 use super::Stage;
 use crate::bases::Bases;
@@ -16,21 +16,23 @@ use crate::tree::{File, Tree};
 const FILES: usize = 8;
 const OF_ONE: usize = 4;
 
+/// The most files that are looked at for them: some have bases themselves, or are damaged.
+const LOOKED_AT: usize = 4 * FILES;
+
+/// Returns the files of a tree that the one at a path may have bases in: the one at the same path,
+/// or else some of it.
+pub(crate) fn candidates(tree: &Tree, path: &str) -> Vec<Digest> {
+    let packed = |file: &&File| file.root.is_some();
+    match tree.files.get(path).filter(packed) {
+        Some(file) => vec![file.sha256],
+        None => tree.files.values().filter(packed).take(OF_ONE).map(|file| file.sha256).collect(),
+    }
+}
+
 impl Stage<'_> {
-    /// Opens the files that those of a path may have bases in: the one at the same path of each
-    /// tree, or else some of it.
+    /// Opens the files that those of a path may have bases in, of some trees.
     pub(crate) fn bases(&self, path: &str, trees: &[&Tree]) -> Result<Bases> {
-        let packed = |file: &&File| file.root.is_some();
-        let mut files: Vec<Digest> = Vec::new();
-        for tree in trees {
-            match tree.files.get(path).filter(packed) {
-                Some(file) => files.push(file.sha256),
-                None => files.extend(
-                    tree.files.values().filter(packed).take(OF_ONE).map(|file| file.sha256),
-                ),
-            }
-        }
-        self.open_bases(files)
+        self.open_bases(trees.iter().flat_map(|tree| candidates(tree, path)).collect())
     }
 
     /// Opens files that may have bases, and those that hold the bases of these.
@@ -41,6 +43,12 @@ impl Stage<'_> {
             at += 1;
             if !seen.insert(file) {
                 continue;
+            }
+            if seen.len() > LOOKED_AT {
+                break;
+            }
+            if self.progress.cancelled() {
+                return Err(Packing::Cancelled.into());
             }
             let Some((_, recipe)) = self.newest(file)? else { continue };
             if recipe.packed.is_none() {
