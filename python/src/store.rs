@@ -227,11 +227,17 @@ impl Store {
         callback: Option<Py<PyAny>>,
     ) -> PyResult<(u64, u64)> {
         let (repo, level) = (parse(repo)?.repo, parse_level(level)?);
-        let work = |watch: &crate::work::Watch| match bases {
-            true => self.0.rebase(&repo.namespace, Some(&repo), level, watch),
-            false => self.0.repack(&repo.namespace, Some(&repo), level, watch),
+        let work = |watch: &crate::work::Watch| {
+            let done = match bases {
+                true => self.0.rebase(&repo.namespace, Some(&repo), level, watch)?,
+                false => self.0.repack(&repo.namespace, Some(&repo), level, watch)?,
+            };
+            // All others are stored by now.
+            match done.damaged.into_iter().next() {
+                Some((_, error)) => Err(error),
+                None => Ok((done.before, done.after)),
+            }
         };
-        let done = watched_by(py, callback.as_ref(), work, raised)?;
-        Ok((done.before, done.after))
+        watched_by(py, callback.as_ref(), work, raised)
     }
 }

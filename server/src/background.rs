@@ -10,6 +10,9 @@ use tracing::error;
 use crate::error::{Error, Result};
 use crate::hub::Hub;
 
+/// The longest time between two runs.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// The least priority that a thread can have.
 #[cfg(target_os = "linux")]
 const LEAST: i32 = 19;
@@ -21,6 +24,8 @@ pub(crate) async fn each(
     work: impl FnMut(&Hub) -> Result<()> + Send + 'static,
 ) {
     let work = Arc::new(std::sync::Mutex::new(work));
+    // No clock goes beyond that; nor does a server.
+    let every = every.min(LONGEST);
     // Not at once: a server that something here ends can be reached, and told otherwise.
     let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -10,7 +10,7 @@ use at1w_container::{Digest, Progress};
 use tracing::{debug, error, info, warn};
 
 use crate::background;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::hub::Hub;
 
 /// The number of threads.
@@ -28,10 +28,23 @@ pub(crate) async fn run(hub: Arc<Hub>, every: u64) {
             return Ok(());
         }
         let began = Instant::now();
-        for (namespace, files) in hub.alone.take() {
-            // One that fails keeps no other one waiting.
-            if let Err(error) = store(hub, &namespace, &files) {
-                error!(namespace, %error, "files stay stored by themselves");
+        for namespace in hub.alone.namespaces() {
+            let files = hub.alone.take(&namespace);
+            match store(hub, &namespace, &files) {
+                Ok(()) => hub.alone.note_tried(&namespace, files),
+                // The server ends.
+                Err(_) if hub.ending.load(Ordering::Relaxed) => break,
+                Err(error) => {
+                    // One that fails keeps no other one waiting.
+                    error!(namespace, %error, "files stay stored by themselves for now");
+                    let is_lasting = match &error {
+                        Error::Store(error) => error.is_integrity() || error.is_not_found(),
+                        _ => false,
+                    };
+                    if !is_lasting {
+                        hub.alone.put_back(&namespace, &files);
+                    }
+                }
             }
         }
         rest_until = Instant::now() + began.elapsed() * PAUSE;
@@ -49,6 +62,9 @@ fn store(hub: &Hub, namespace: &str, files: &HashSet<Digest>) -> Result<()> {
     let tensors = done.bases_lost;
     if tensors > 0 {
         warn!(namespace, tensors, "stored by themselves, for their bases are damaged: repair");
+    }
+    for (file, error) in &done.damaged {
+        error!(namespace, %file, %error, "a damaged file stays as it is: repair");
     }
     match done.files {
         0 => debug!(namespace, "no file takes less as differences"),

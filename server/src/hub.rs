@@ -117,6 +117,7 @@ impl Hub {
     /// it.
     pub(crate) fn note_stored(&self, namespace: &str, file: &File) {
         self.lift_damage(namespace, file.sha256);
+        self.alone.note_stored(namespace, file.sha256);
         if self.quota(namespace).is_some() {
             self.allowances.note(namespace, file.sha256, file.size);
         }
