@@ -25,7 +25,7 @@ use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::mirror::Mirror;
 use crate::owner::Owner;
-use crate::packed_form::Packed;
+use crate::packed_form::{Generations, Packed};
 use crate::rate::Rate;
 use crate::reads::Reads;
 use crate::scrub::Scrubs;
@@ -90,7 +90,7 @@ pub(crate) struct Hub {
     asked: Mutex<Option<(Instant, Answer<()>)>>,
     trees: Cache<(String, Digest), Tree>,
     originals: Cache<(String, Digest), Original>,
-    packed: Cache<(String, Digest), Packed>,
+    packed: Cache<(String, Digest), Generations>,
     /// The files that were found damaged, and when.
     damaged: Mutex<HashMap<(String, Digest), Instant>>,
     pub(crate) metrics: Arc<Metrics>,
@@ -218,17 +218,29 @@ impl Hub {
         Ok(original)
     }
 
-    /// Opens the packed form of a file, which is packed.
-    pub(crate) fn packed(&self, namespace: &str, file: &File) -> Answer<Arc<Packed>> {
+    /// Opens the packed form of a file, or takes the one that a client has begun with; `None` for a
+    /// file that is not packed.
+    pub(crate) fn packed(
+        &self,
+        namespace: &str,
+        file: &File,
+        has_begun: impl Fn(&str) -> bool,
+    ) -> Answer<Option<Arc<Packed>>> {
         let key = (namespace.to_owned(), file.sha256);
-        if let Some(packed) = self.packed.get(&key) {
-            return Ok(packed);
+        let known = self.packed.get(&key);
+        if let Some(packed) = known.as_ref().and_then(|known| known.choose(has_begun)) {
+            return Ok(Some(packed));
         }
-        let packed = Arc::new(Packed::new(self.store.source(namespace, file)?)?);
+        // Both are of one recipe, or nearly: no older one says which features there are.
+        self.originals.remove(&key);
+        let original = self.original(namespace, file)?;
+        let Original::Packed(reader) = &*original else { return Ok(None) };
+        let source = self.store.source(namespace, file)?;
+        let packed = Arc::new(Packed::new(source, reader.alone_features())?);
+        let all = Arc::new(Generations::new(&packed, known.as_deref()));
         // It has an index of its own, and opens what it decodes as an original is opened.
-        let weight = weight(&*self.original(namespace, file)?) * 2;
-        self.packed.insert(key, &packed, weight);
-        Ok(packed)
+        self.packed.insert(key, &all, weight(&original) * 2 * all.len());
+        Ok(Some(packed))
     }
 
     /// Forgets how a file was opened: it may have moved.

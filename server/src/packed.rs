@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, Response, StatusCode};
 
 use crate::call::{Call, blocking};
 use crate::error::{Answer, Problem, header_value};
-use crate::send::{common, respond, send, wanted};
+use crate::send::{common, has_begun, respond, send, wanted};
 
 /// Whether a client asks for the packed form at the plain address.
 pub(crate) fn is_wanted(call: &Call) -> bool {
@@ -51,13 +51,10 @@ pub(crate) async fn answer(
     };
     let (hub, namespace, file) = (Arc::clone(&call.hub), namespace.to_owned(), file.clone());
     let (of, file_of) = (namespace.clone(), file.clone());
+    let headers = call.headers.clone();
     let opened = blocking(move || {
-        let original = hub.original(&namespace, &file)?;
-        let at1w_registry::Original::Packed(reader) = &*original else { return Ok(None) };
-        if reader.alone_features() & !features != 0 {
-            return Ok(None);
-        }
-        hub.packed(&namespace, &file).map(Some)
+        let packed = hub.packed(&namespace, &file, |etag| has_begun(&headers, etag))?;
+        Ok(packed.filter(|packed| packed.features & !features == 0))
     })
     .await?;
     let Some(packed) = opened else { return Ok(None) };
@@ -72,10 +69,10 @@ pub(crate) async fn answer(
         };
         // It may lie elsewhere since it was opened.
         hub.forget(&of, file_of.sha256);
-        let again = hub.packed(&of, &file_of)?;
-        if again.etag != packed.etag {
+        let again = hub.packed(&of, &file_of, |_| false)?;
+        let Some(again) = again.filter(|again| again.etag == packed.etag) else {
             return Err(error.into());
-        }
+        };
         packed = again;
         Ok(packed.source.read_at(range)?.into_owned())
     });
