@@ -116,6 +116,28 @@ impl Weights {
         }
     }
 
+    /// Returns weights of 16 bits that follow from these by a step of a training: of ten words six
+    /// have moved by the least, up or down.
+    ///
+    /// # Panics
+    /// For weights of another width.
+    pub fn trained(&self) -> Self {
+        assert_eq!(self.dtype.layout().width(), 2, "words of 16 bits");
+        let mut random = Random::new(2);
+        let mut step = |word: &[u8; 2]| {
+            let moves = random.bits() % 10 < 6;
+            (u16::from_le_bytes(*word) ^ u16::from(moves)).to_le_bytes()
+        };
+        let moved = |raw: &Vec<u8>| raw.as_chunks().0.iter().flat_map(&mut step).collect();
+        let tensors = self.tensors.iter().map(moved).collect();
+        Self {
+            name: format!("{}, trained", self.name),
+            tensors,
+            shapes: self.shapes.clone(),
+            ..*self
+        }
+    }
+
     /// Returns the high bytes of the words of these weights, rotated as in planes. They form a
     /// plane of bytes that uses the whole alphabet.
     pub fn high_bytes(&self) -> Self {

@@ -10,7 +10,9 @@ use std::path::Path;
 use at1w_benches::baselines::Baseline;
 use at1w_benches::data::{CHUNK_LEN, Chunk, Weights};
 use at1w_benches::{Machine, interleaved, lane_table, ratio};
-use at1w_codec::{Backend, Decoder, Dtype, Encoder, Isa, Level, Model, default_backend};
+use at1w_codec::{
+    Backend, Decoder, DifferenceBuilder, Dtype, Encoder, Isa, Level, Model, default_backend,
+};
 use at1w_container::{Mapped, OpenOptions, PackOptions, Reader, pack, pack_file};
 use at1w_simd::histogram;
 use at1w_simd::lanes::{self, CodingTable, Input};
@@ -73,6 +75,9 @@ fn tables() {
             row(&format!("bf16 chunk decode, {isa} forced"), speed, "memcpy", [asked; 4]);
         }
     }
+    let asked = ["0.2 or 1.5 GB/s"; 4];
+    let (what, speed) = ("bf16 chunk decode, its base in memory, one thread", on_base(&whisper));
+    row(what, speed, "memcpy", asked);
     row("bf16 chunk encode, model given", encode, "memcpy", NOTHING);
     let asked = ["0.25", "0.2", "0.2", ""];
     row("bf16 chunk encode, model building included", with_model, "memcpy", asked);
@@ -268,6 +273,46 @@ fn decode_all(decoder: &mut Decoder, models: &[Model], chunks: &[Chunk], mut out
         let out = out.split_off_mut(..*raw_len).expect("as long as all");
         decoder.decode(&models[*tensor], *position, encoded, out).expect("what was encoded");
     }
+}
+
+/// Measures decoding weights that were trained further, their bases in memory.
+fn on_base(bases: &Weights) -> Speed {
+    let new = bases.trained();
+    let (raw, base) = (new.bytes(), bases.bytes());
+    let mut encoder = Encoder::new(new.level);
+    let mut chunks = Vec::new();
+    let models: Vec<Model> = (0..)
+        .zip(new.tensors.iter().zip(&bases.tensors))
+        .map(|(tensor, (raw, base))| {
+            let mut builder = DifferenceBuilder::new(new.dtype);
+            builder.add(base, raw).expect("whole elements");
+            let (model, pairs) =
+                (builder.build(), raw.chunks(CHUNK_LEN).zip(base.chunks(CHUNK_LEN)));
+            for ((raw, base), position) in pairs.zip(new.positions()) {
+                let mut encoded = Vec::new();
+                let len = encoder.encode_from(&model, position, base, raw, &mut encoded);
+                encoded.truncate(len.expect("chunks of one length"));
+                chunks.push(Chunk { tensor, position, raw_len: raw.len(), encoded });
+            }
+            model
+        })
+        .collect();
+    let (mut copy, mut out) = (vec![0; raw.len()], vec![0; raw.len()]);
+    let mut decoder = Decoder::new();
+    let [memcpy, decode] = interleaved(
+        ROUNDS,
+        [&mut || black_box(&mut copy).copy_from_slice(&raw), &mut || {
+            let (mut out, mut base) = (&mut out[..], &base[..]);
+            for Chunk { tensor, position, raw_len, encoded } in &chunks {
+                let out = out.split_off_mut(..*raw_len).expect("as long as all");
+                let base = base.split_off(..*raw_len).expect("as long as all");
+                let decoded = decoder.decode_from(&models[*tensor], *position, base, encoded, out);
+                decoded.expect("what was encoded");
+            }
+        }],
+    );
+    assert!(out == raw);
+    Speed::new(raw.len(), decode, memcpy)
 }
 
 /// Measures decoding on a back-end; `None` if the machine lacks it.

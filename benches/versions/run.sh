@@ -12,7 +12,8 @@ make_work
 if [[ ${1-} == short ]]; then
     "$python" benches/versions/train.py "$work" --short
 else
-    scripts/corpus.sh chgnet-0.3.0 chgnet-r2scan minilm-l6-v2 ligandmpnn_v_32_010 ligandmpnn_v_32_020
+    scripts/corpus.sh chgnet-0.3.0 chgnet-r2scan minilm-l6-v2 ligandmpnn_v_32_010 ligandmpnn_v_32_020 \
+        ani-1x ani-1ccx realcugan-no-denoise realcugan-denoise1x
     "$python" benches/versions/train.py "$work"
 fi
 "$python" benches/versions/table.py "$at1w" "$work" "$@"

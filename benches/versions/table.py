@@ -22,6 +22,8 @@ TRAINED = [
 ]
 REAL = [
     ("chgnet to r2scan, BF16", "chgnet-0.3.0.bf16", "chgnet-r2scan.bf16", 60.0),
+    ("ANI-1x to ANI-1ccx, F32, half frozen", "ani-1x", "ani-1ccx", 17.2),
+    ("realcugan, no denoise to denoise1x, F16", "realcugan-no-denoise", "realcugan-denoise1x", 75.0),
     ("MiniLM, BF16 twin of F32", "minilm-l6-v2", "minilm-l6-v2.bf16", 0.1),
     ("ligandmpnn 010 to 020, F32", "ligandmpnn_v_32_010", "ligandmpnn_v_32_020", None),
 ]

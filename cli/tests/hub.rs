@@ -7,6 +7,7 @@ use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 use common::{Outcome, Place, assert_same_tree, model, safetensors, weights};
 use serde_json::Value;
@@ -20,8 +21,13 @@ struct Server {
 
 impl Server {
     fn start(place: &Place) -> Self {
+        Self::configured(place, "")
+    }
+
+    fn configured(place: &Place, config: &str) -> Self {
+        place.write("at1w.toml", config);
         let mut process = Command::new(env!("CARGO_BIN_EXE_at1w"))
-            .args(["serve", "models", "--listen", "127.0.0.1:0"])
+            .args(["serve", "models", "--listen", "127.0.0.1:0", "--config", "at1w.toml"])
             .current_dir(place.path(""))
             .stderr(Stdio::piped())
             .spawn()
@@ -117,6 +123,33 @@ fn a_repository_is_pushed_and_pulled() {
     assert_eq!(server.at1w(&place, &pinned, &server.token).code, 3);
     server.ok(&place, &["pull", "HUB", &old, "-o", "old"]);
     assert_eq!(place.read("old/model.safetensors"), model(1));
+}
+
+#[test]
+fn what_is_committed_becomes_differences_by_itself() {
+    let place = place();
+    let server = Server::configured(&place, "[differences]\nevery = 1");
+    let push = ["push", "minilm", "HUB", "lab/minilm", "-m", "step", "--json"];
+    let first = server.json(&place, &push)["stored_bytes"].as_u64().unwrap();
+    // A step of a training: one word of five moves by the least.
+    let mut tuned = weights(600_000, 1);
+    tuned.chunks_exact_mut(10).for_each(|words| words[0] ^= 1);
+    let tuned = safetensors(&[("embed.weight", "BF16", &[1000, 600], &tuned)]);
+    place.write("minilm/model.safetensors", &tuned);
+    let second = server.json(&place, &push)["stored_bytes"].as_u64().unwrap();
+    assert!(second > 700_000, "{first} {second}");
+    let used = || {
+        let stats = place.json(&["store", "stats", "models", "--json"]);
+        stats["namespaces"][0]["used_bytes"].as_u64().unwrap()
+    };
+    let became = (0..600).any(|_| {
+        thread::sleep(Duration::from_millis(100));
+        used() < first + second / 2
+    });
+    assert!(became, "{} after {first} and {second}", used());
+    server.ok(&place, &["pull", "HUB", "lab/minilm", "-o", "back"]);
+    assert_same_tree(&place.path("minilm"), &place.path("back"));
+    place.ok(&["store", "scrub", "models"]);
 }
 
 #[test]

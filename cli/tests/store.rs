@@ -98,6 +98,12 @@ fn damage_is_named_and_repaired() {
     let damage = json(first);
     assert_eq!(damage["event"], "damaged");
     assert!(damage["revisions"][0].as_str().unwrap().starts_with("lab/minilm@"));
+    let repack = ["store", "repack", "models", "--level", "max", "--json"];
+    let outcome = place.at1w(&repack);
+    assert_eq!(outcome.code, 3);
+    let events: Vec<_> = outcome.stdout.split(|&byte| byte == b'\n').collect();
+    assert_eq!(json(events[0])["file"], damage["file"]);
+    assert_eq!(json(events[1])["damaged"], 1);
     place.ok(&["store", "repair", "models", "--replica", "backup"]);
     place.ok(&["store", "scrub", "models"]);
     place.ok(&["store", "repack", "models", "lab"]);

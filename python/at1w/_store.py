@@ -90,6 +90,9 @@ class Store:
             pushed = self._store.push(
                 source, repo, branch, message, parent, delete, level, bases, callback
             )
+        for path, number in pushed["bases_lost"]:
+            problem = f"{number} tensors are stored by themselves, for their bases are damaged"
+            warnings.warn(f"{path}: {problem}: scrub the store", IncompleteWarning, stacklevel=2)
         for path, problem in pushed["faults"]:
             warnings.warn(f"{path}: stored as it is: {problem}", IncompleteWarning, stacklevel=2)
         return pushed

@@ -101,6 +101,7 @@ impl Store {
         fields.set_item("stored_bytes", pushed.stored)?;
         fields.set_item("tensors", pushed.tensors)?;
         fields.set_item("new_tensors", pushed.new_tensors)?;
+        fields.set_item("bases_lost", pushed.bases_lost)?;
         fields.set_item("faults", pushed.faults)?;
         Ok(fields)
     }
@@ -226,11 +227,17 @@ impl Store {
         callback: Option<Py<PyAny>>,
     ) -> PyResult<(u64, u64)> {
         let (repo, level) = (parse(repo)?.repo, parse_level(level)?);
-        let work = |watch: &crate::work::Watch| match bases {
-            true => self.0.rebase(&repo.namespace, Some(&repo), level, watch),
-            false => self.0.repack(&repo.namespace, Some(&repo), level, watch),
+        let work = |watch: &crate::work::Watch| {
+            let done = match bases {
+                true => self.0.rebase(&repo.namespace, Some(&repo), level, watch)?,
+                false => self.0.repack(&repo.namespace, Some(&repo), level, watch)?,
+            };
+            // All others are stored by now.
+            match done.damaged.into_iter().next() {
+                Some((_, error)) => Err(error),
+                None => Ok((done.before, done.after)),
+            }
         };
-        let done = watched_by(py, callback.as_ref(), work, raised)?;
-        Ok((done.before, done.after))
+        watched_by(py, callback.as_ref(), work, raised)
     }
 }

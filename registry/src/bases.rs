@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use at1w_container::{PackBase, Part, UsedBase};
+use at1w_container::{Error as Packing, Header, PackBase, Part, Progress, Reader, UsedBase};
 
-use crate::error::{Error, Result};
-use crate::recipe::{Facts, Ground, Recipe};
+use crate::error::{Error, Result, is_damage};
+use crate::recipe::{Facts, Ground, Location, Recipe};
 
 /// The card of a model, the longest one that is read, and the most base models of one.
 pub(crate) const CARD: &str = "README.md";
@@ -21,6 +21,8 @@ pub(crate) struct Bases {
     pub(crate) model_lens: Vec<Vec<u32>>,
     /// The tensors of each that stand alone in bytes that may be relied on.
     pub(crate) usable: Vec<HashSet<usize>>,
+    /// Those of each that would, and whose bytes are damaged.
+    pub(crate) damaged: Vec<HashSet<usize>>,
 }
 
 impl Bases {
@@ -30,6 +32,57 @@ impl Bases {
 
     pub(crate) fn may_be_base(&self, file: usize, tensor: usize) -> bool {
         self.usable[file].contains(&tensor)
+    }
+
+    /// Whether a tensor would be a base, and is damaged.
+    pub(crate) fn is_damaged(&self, file: usize, tensor: usize) -> bool {
+        self.damaged[file].contains(&tensor)
+    }
+
+    /// Has no tensor be a base that lies in a damaged place.
+    pub(crate) fn give_up(&mut self, place: &Location) {
+        for (file, recipe) in self.recipes.iter().enumerate() {
+            let tensors = recipe.packed.iter().flat_map(|packed| &packed.tensors);
+            for (&tensor, _) in tensors.zip(recipe.own_locations()).filter(|(_, at)| at == place) {
+                if self.usable[file].remove(&(tensor as usize)) {
+                    self.damaged[file].insert(tensor as usize);
+                }
+            }
+        }
+    }
+
+    /// Returns the file that an error of packing is about; `None` where it is about none of these.
+    pub(crate) fn of(&self, error: &Packing) -> Option<usize> {
+        let Packing::InFile { path, .. } = error else { return None };
+        self.files.iter().position(|file| file.path() == path)
+    }
+
+    /// Reads the tensors of one of the files that may be bases of tensors of another one; returns
+    /// the places that are damaged, each with the problem.
+    pub(crate) fn refuted(
+        &self,
+        file: usize,
+        of: &Header,
+        progress: &dyn Progress,
+    ) -> Result<Vec<(Location, String)>> {
+        let mut refuted = Vec::new();
+        let weights = self.files[file].weights();
+        let infos = weights.header().tensors();
+        let all: Vec<_> = weights.packed().into_iter().flat_map(Reader::tensors).collect();
+        let tensors = self.recipes[file].packed.iter().flat_map(|packed| &packed.tensors);
+        for (&tensor, place) in tensors.zip(self.recipes[file].own_locations()) {
+            let tensor = tensor as usize;
+            if !self.may_be_base(file, tensor) || of.tensor(infos[tensor].name()).is_err() {
+                continue;
+            }
+            match all[tensor].verify(progress) {
+                Ok(()) => {}
+                // A bad network is no damage.
+                Err(error) if !is_damage(&error) => return Err(error.into()),
+                Err(error) => refuted.push((place, error.to_string())),
+            }
+        }
+        Ok(refuted)
     }
 
     /// Returns the base that a tensor was written with.

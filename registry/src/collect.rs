@@ -21,7 +21,7 @@ use crate::mark::{Broken, Marked, Part, survey};
 use crate::meter::past;
 use crate::prove::{Proof, pack_lens};
 use crate::recipe::{Form, Location, Moved, Moves};
-use crate::relocate::relocate;
+use crate::relocate::{Newest, relocate};
 use crate::stats::write_summary;
 use crate::store::Store;
 use crate::view::{Tombstone, condemned, marks};
@@ -333,7 +333,7 @@ impl Run<'_> {
         }
         if let Some(lease) = &lease {
             lease.check(self.namespace)?;
-            relocate(self.store, self.namespace, &moves, lease)?;
+            relocate(self.store, self.namespace, &moves, lease, &mut Newest::new())?;
         }
         for ground in new.iter_mut().filter_map(|stored| stored.ground.as_mut()) {
             if let Some(moved) = ground.moved(&moves) {

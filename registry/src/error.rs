@@ -171,6 +171,11 @@ impl Error {
         matches!(self, Self::NoRepo { .. } | Self::NoRevision { .. } | Self::NoFile { .. })
     }
 
+    /// Whether stored bytes are not what they should be, or are lost.
+    pub(crate) fn is_damage(&self) -> bool {
+        self.is_integrity() || matches!(self, Self::Container(error) if is_damage(error))
+    }
+
     pub(crate) fn damaged(what: impl Into<String>, problem: impl ToString) -> Self {
         Self::Damaged { what: what.into(), problem: problem.to_string() }
     }

@@ -4,18 +4,20 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use at1w_container::{FindBase, FoundBase, LooseTensor, Reader, StoredLen, WantedBase};
-use at1w_remote::{Objects, RemoteFile};
+use at1w_container::{FindBase, FoundBase, LooseTensor, ReadAt, Reader, StoredLen, WantedBase};
+use at1w_remote::Objects;
 
 use crate::error::{Error, Result};
 use crate::keys;
 use crate::recipe::{Ground, Recipe};
+use crate::stored_file::StoredFile;
 
 /// The bases of the tensors of a file, by the names of these. What the file itself says about the
 /// names of its bases leads nowhere.
 pub(crate) struct Grounds {
-    objects: Arc<Objects>,
-    /// The key and the length of the pack that each lies in.
+    /// The bytes of all bases, one after the other.
+    source: Arc<dyn ReadAt>,
+    /// The key of the pack that each lies in, and where it is in the source.
     bases: HashMap<Box<str>, (String, u64, Ground)>,
 }
 
@@ -37,7 +39,7 @@ impl Grounds {
     ) -> Result<Option<Self>> {
         let tensors: Vec<_> = file.tensors().collect();
         let of_segments = recipe.packed.iter().flat_map(|packed| &packed.tensors).enumerate();
-        let (mut fits, mut bases) = (true, HashMap::new());
+        let (mut fits, mut bases, mut end) = (true, HashMap::new(), 0);
         for (segment, &at) in of_segments {
             let ground = recipe.ground(segment);
             // Reading does not need the numbers of tensors that stand alone.
@@ -49,25 +51,27 @@ impl Grounds {
             fits &=
                 base.map(|base| base.digest) == ground.as_ref().map(|ground| ground.facts.content);
             let Some(ground) = ground else { continue };
-            if let Some(pack) = recipe.packs.iter().find(|pack| pack.id == ground.location.pack) {
-                let place = (keys::pack(namespace, &pack.id), pack.len, ground);
-                bases.insert(tensor.name().into(), place);
-            }
+            let (start, key) = (end, keys::pack(namespace, &ground.location.pack));
+            end += ground.location.len;
+            bases.insert(tensor.name().into(), (key, start, ground));
         }
         if !fits || file.summary().versions != bases.len() as u64 {
             return Err(Error::damaged("recipe", "its bases are not those of its index"));
         }
-        Ok((!bases.is_empty()).then(|| Self { objects: objects.clone(), bases }))
+        let source = Arc::new(StoredFile::of_bases(objects, namespace, recipe));
+        Ok((!bases.is_empty()).then_some(Self { source, bases }))
     }
 }
 
 impl FindBase for Grounds {
     fn find(&self, wanted: &WantedBase<'_>) -> at1w_container::Result<Option<FoundBase>> {
-        let Some((key, len, ground)) = self.bases.get(wanted.needed_by) else { return Ok(None) };
+        let Some((key, start, ground)) = self.bases.get(wanted.needed_by) else {
+            return Ok(None);
+        };
         let Ground { location, facts } = ground;
         let tensor = LooseTensor {
-            source: Box::new(RemoteFile::known(self.objects.clone(), key, *len)),
-            start: location.offset,
+            source: Arc::clone(&self.source),
+            start: *start,
             len: StoredLen { stored_len: location.len, model_len: facts.model_len },
             digest: facts.sha256,
             content_digest: facts.content,

@@ -313,6 +313,11 @@ impl Index {
         self.tensors.insert(stored.key, stored);
     }
 
+    /// Has tensors with these samples be looked at, though none of them is there to be relied on.
+    pub(crate) fn expect(&mut self, samples: Samples) {
+        self.samples.insert(samples);
+    }
+
     /// Forgets stored bytes that turned out to be damaged; returns them.
     pub(crate) fn remove_all(&mut self, is: impl Fn(&Stored) -> bool) -> Vec<Stored> {
         self.tensors.extract_if(|_, stored| is(stored)).map(|(_, stored)| stored).collect()

@@ -102,6 +102,17 @@ impl ReadAt for Original {
     }
 }
 
+/// Returns an error about an original that was packed anew as the one that reading it gave.
+pub(crate) fn of_original(error: Error) -> Error {
+    match error {
+        Error::Container(Packing::Read { offset, cause }) => match cause.downcast::<Packing>() {
+            Ok(error) => error.into(),
+            Err(cause) => Packing::Read { offset, cause }.into(),
+        },
+        error => error,
+    }
+}
+
 impl Store {
     /// Opens the original of a file of a namespace.
     ///

@@ -131,6 +131,11 @@ impl<'a> Packs<'a> {
         let _ = self.objects.delete(&written.collect::<Vec<_>>());
     }
 
+    /// Returns the packs that were written, with their lengths.
+    pub(crate) fn lens(&self) -> impl Iterator<Item = (&String, u64)> {
+        self.lens.iter().map(|(id, &len)| (id, len))
+    }
+
     /// Returns the number of bytes that were written, with those that wait to be.
     pub(crate) fn written(&self) -> u64 {
         self.written

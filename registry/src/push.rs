@@ -1,7 +1,7 @@
 //! Pushing: files become a commit of a branch, whole or not at all.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::fs;
 use std::path::Path;
@@ -219,12 +219,17 @@ pub struct Pushed {
     pub bytes: u64,
     /// The number of bytes that were stored for them.
     pub stored: u64,
+    /// The packed ones that the revision before did not have.
+    pub weights: Vec<Digest>,
     /// The number of tensors in them.
     pub tensors: u64,
     /// The number of tensors that the store did not have.
     pub new_tensors: u64,
     /// The number of damaged places that the push brought good copies for.
     pub healed: u64,
+    /// The files of which tensors are stored by themselves because their bases are damaged, with
+    /// the numbers of these tensors.
+    pub bases_lost: Vec<(String, u64)>,
     /// The files whose names say weights and that hold none, with what they are.
     pub faults: Vec<(String, String)>,
     /// The paths of what Git or a hub cache keeps for itself, and that were not pushed.
@@ -417,6 +422,10 @@ impl Store {
         for (_, file) in &mut changes.files {
             file.recipe = stage.recipe_name(file.sha256).cloned().or(file.recipe.take());
         }
+        let had: HashSet<_> = changes.base.1.files.values().map(|file| file.sha256).collect();
+        let packed = changes.files.iter().filter(|(_, file)| file.root.is_some());
+        let weights = packed.map(|(_, file)| file.sha256).filter(|file| !had.contains(file));
+        let weights = weights.collect();
         let lens = changes.files.iter().map(|(_, file)| file.size);
         let bytes = lens.fold(0, u64::saturating_add);
         let (commit, new) = self.commit(head, &changes, lease, &mut stage, options)?;
@@ -427,9 +436,11 @@ impl Store {
             files: changes.files.len() as u64,
             bytes,
             stored: stage.written(),
+            weights,
             tensors: stage.tensors.0,
             new_tensors: stage.tensors.1,
             healed: stage.healed.len() as u64,
+            bases_lost: stage.bases_lost,
             faults: stage.faults,
             left_out: Vec::new(),
         })
@@ -544,7 +555,9 @@ impl Store {
                 None => Tree::default(),
             };
             let tree = changes.apply(&current)?;
-            tree.files.keys().try_for_each(|path| check_path(path).and(check_no_git(path)))?;
+            tree.files.keys().try_for_each(|path| check_path(path))?;
+            // One that is there from before can be removed only if all others stay.
+            changes.files.iter().try_for_each(|(path, _)| check_no_git(path))?;
             if let Some(before) = &before
                 && tree.changes(&current).is_empty()
                 && options.merging.is_none()
@@ -675,9 +688,11 @@ impl Pushed {
             files: 0,
             bytes: 0,
             stored: 0,
+            weights: Vec::new(),
             tensors: 0,
             new_tensors: 0,
             healed: 0,
+            bases_lost: Vec::new(),
             faults: Vec::new(),
             left_out,
         }

@@ -2,8 +2,9 @@
 //! and digests stay.
 
 use std::collections::{HashMap, HashSet};
+use std::mem;
 
-use at1w_container::{Digest, Level, Progress};
+use at1w_container::{Digest, Error as Packing, Level, Progress};
 
 use crate::bases::{CARD, CARD_LEN, MODELS, base_models};
 use crate::error::Result;
@@ -12,17 +13,17 @@ use crate::mark::{InUse, Marked, read_trees};
 use crate::name::{RepoName, Revision};
 use crate::original::Original;
 use crate::recipe::{Location, Recipe};
-use crate::repack::Repacked;
-use crate::stage::Stage;
+use crate::repack::{Repacked, Rounds};
+use crate::stage::{Stage, candidates};
 use crate::store::Store;
 use crate::tree::{File, Tree};
 
-/// A packed file, and those that it may be stored as differences to.
-struct Follower {
-    file: Digest,
-    repo: String,
-    before: Vec<Digest>,
-}
+/// A packed file, and those that it may be stored as differences to; `None` where it stays as it
+/// is.
+type Follower = (Digest, Option<Vec<Digest>>);
+
+/// Whether a file of a repository may be stored anew.
+type Wanted<'a> = &'a dyn Fn(&str, Digest) -> bool;
 
 impl Store {
     /// Stores the tensors of the packed files of a namespace, or of a repository, as differences to
@@ -30,7 +31,7 @@ impl Store {
     /// A base that nothing but one file needs is given up for a tensor that stands alone.
     ///
     /// # Errors
-    /// [`crate::Error::NoRepo`], and those of reading and storing.
+    /// As [`Store::repack`].
     pub fn rebase(
         &self,
         namespace: &str,
@@ -38,56 +39,76 @@ impl Store {
         level: Level,
         progress: &dyn Progress,
     ) -> Result<Repacked> {
+        let name = repo.map(ToString::to_string);
+        let wanted = |of: &str, _| name.as_ref().is_none_or(|name| name == of);
+        self.rebase_those(namespace, repo, &wanted, level, progress)
+    }
+
+    /// [`Store::rebase`] for some files of a namespace, each named by its SHA-256.
+    ///
+    /// # Errors
+    /// As [`Store::rebase`].
+    pub fn rebase_files(
+        &self,
+        namespace: &str,
+        files: &HashSet<Digest>,
+        level: Level,
+        progress: &dyn Progress,
+    ) -> Result<Repacked> {
+        let wanted = |_: &str, file: Digest| files.contains(&file);
+        self.rebase_those(namespace, None, &wanted, level, progress)
+    }
+
+    fn rebase_those(
+        &self,
+        namespace: &str,
+        repo: Option<&RepoName>,
+        wanted: Wanted<'_>,
+        level: Level,
+        progress: &dyn Progress,
+    ) -> Result<Repacked> {
         let (lease, marked) = self.begin_repack(namespace, repo)?;
-        let mut done = Repacked::default();
-        let Some(marked) = marked else { return Ok(done) };
+        let Some(mut marked) = marked else { return Ok(Repacked::default()) };
         let mut places = Places::of(&marked);
+        let followers = self.followers(namespace, &marked, wanted, progress)?;
+        let number = followers.iter().filter(|(_, before)| before.is_some()).count();
         let new = || Stage::new(self, namespace, &lease, level, &|_| true, progress);
-        let (mut stage, mut seen) = (new()?, HashSet::new());
-        for Follower { file, repo: of, before } in self.followers(namespace, &marked)? {
-            let Some((_, recipe)) = Recipe::newest(&self.objects, namespace, file)? else {
-                continue;
-            };
+        let recipes = mem::take(&mut marked.recipes);
+        let (rounds, mut seen) = (Rounds::new(&new, &lease, recipes, number), HashSet::new());
+        rounds.run(followers.into_iter(), progress, |rounds, file, before| {
+            let Some(recipe) = rounds.recipe(file).cloned() else { return Ok(()) };
             let keys = self.keys_of(namespace, &recipe)?;
-            let is_asked = repo.is_none_or(|repo| repo.to_string() == of);
-            let mut leaves = HashSet::new();
-            for (segment, &key) in keys.iter().enumerate().filter(|_| is_asked) {
+            let (mut leaves, mut given_up) = (HashSet::new(), HashSet::new());
+            for (segment, &key) in keys.iter().enumerate().filter(|_| before.is_some()) {
                 let place = recipe.location(segment);
                 match recipe.ground(segment) {
-                    Some(base) if places.serves_one(&base.location) => stage.forget(key),
+                    Some(base) if places.serves_one(&base.location) => _ = given_up.insert(key),
                     Some(_) => {}
                     None if seen.contains(&key) || places.is_base(&place) => {}
                     None => _ = leaves.insert(key),
                 }
             }
             seen.extend(keys);
-            if !is_asked {
-                continue;
+            let Some(before) = before else { return Ok(()) };
+            if leaves.is_empty() && given_up.is_empty() {
+                return Ok(());
             }
+            rounds.publish(&before)?;
+            let stage = rounds.stage()?;
             let bases = stage.open_bases(before)?;
-            if leaves.is_empty() || bases.is_empty() {
+            if bases.is_empty() {
                 leaves.clear();
-                if !recipe.grounds().any(|(_, base)| places.serves_one(&base.location)) {
-                    continue;
-                }
             }
-            stage.add_packed(&Original::open(self, namespace, &recipe)?, bases, &leaves)?;
-            let Some(after) = stage.recipe_of(file).cloned() else { continue };
-            stage.leave(&recipe, &after)?;
-            let old: HashSet<_> = recipe.locations().collect();
-            let left =
-                old.difference(&after.locations().collect()).map(|place| place.len).sum::<u64>();
-            places.add(&after);
-            done.files += 1;
-            done.before += left;
-            // The next file may follow this one.
-            stage.name_recipes(lease.now());
-            let written = stage.write(None, &lease).and_then(|()| lease.check(namespace));
-            stage.settle(written, &lease)?;
-            done.after += stage.written();
-            stage = new()?;
-        }
-        Ok(done)
+            if leaves.is_empty() && given_up.is_empty() {
+                return Ok(());
+            }
+            given_up.into_iter().for_each(|key| stage.forget(key));
+            let original = Original::open(self, namespace, &recipe)?;
+            if let Some(after) = rounds.add(&recipe, &original, bases, &leaves)? {
+                places.add(&after);
+            }
+            Ok(())
+        })
     }
 
     /// Returns the key of the tensor of each segment of a packed file.
@@ -100,7 +121,13 @@ impl Store {
     }
 
     /// Returns the packed files in use in the order in which they came, each once.
-    fn followers(&self, namespace: &str, marked: &Marked) -> Result<Vec<Follower>> {
+    fn followers(
+        &self,
+        namespace: &str,
+        marked: &Marked,
+        wanted: Wanted<'_>,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Follower>> {
         // Those that came first are at the end of what leads to a branch.
         let mut commits: Vec<&InUse> = marked.commits.iter().rev().collect();
         commits.sort_by(|a, b| a.commit.time.cmp(&b.commit.time));
@@ -109,7 +136,7 @@ impl Store {
         let repos: HashMap<_, _> = commits.iter().rev().map(of).collect();
         let (mut followers, mut known) = (Vec::new(), HashSet::new());
         let mut last: HashMap<(String, String), Digest> = HashMap::new();
-        let mut cards = HashMap::new();
+        let mut models = None;
         let all = commits.iter().map(|in_use| &in_use.commit);
         read_trees(self, namespace, all, |commit, tree| {
             let tree = tree?;
@@ -119,38 +146,40 @@ impl Store {
                 if !known.insert(file.sha256) {
                     continue;
                 }
-                let mut before: Vec<_> = before.into_iter().collect();
-                for other in self.of_card(namespace, (repo, *private), &tree, &mut cards)? {
-                    match other.files.get(path) {
-                        Some(same) => before.push(same.sha256),
-                        None => before.extend(other.files.values().map(|file| file.sha256)),
+                let before = wanted(repo, file.sha256).then(|| -> Result<Vec<Digest>> {
+                    if progress.cancelled() {
+                        return Err(Packing::Cancelled.into());
                     }
-                }
-                before.retain(|other| *other != file.sha256 && known.contains(other));
-                followers.push(Follower { file: file.sha256, repo: repo.clone(), before });
+                    // What a card names came before, whatever times say, which are of whole
+                    // seconds.
+                    let named = self.of_card(namespace, (repo, *private), &tree, &mut models)?;
+                    let named = named.iter().flat_map(|model| candidates(model, path));
+                    Ok(before.into_iter().chain(named).filter(|of| *of != file.sha256).collect())
+                });
+                followers.push((file.sha256, before.transpose()?));
             }
             Ok(())
         })?;
         Ok(followers)
     }
 
-    /// Returns the revisions of the namespace that the card in a tree names as its base.
+    /// Returns the revisions of the namespace that the card in a tree names as its base. Those of
+    /// the last card are kept, and no others: there may be as many cards as commits.
     fn of_card<'a>(
         &self,
         namespace: &str,
         repo: (&str, bool),
         tree: &Tree,
-        known: &'a mut HashMap<(Digest, String), Vec<Tree>>,
+        last: &'a mut Option<(Digest, String, Vec<Tree>)>,
     ) -> Result<&'a [Tree]> {
         let Some(card) = tree.files.get(CARD).filter(|card| card.size <= CARD_LEN) else {
             return Ok(&[]);
         };
-        let key = (card.sha256, repo.0.to_owned());
-        if !known.contains_key(&key) {
+        if !last.as_ref().is_some_and(|(of, name, _)| *of == card.sha256 && name == repo.0) {
             let trees = self.base_trees(namespace, repo, &self.read_card(namespace, card))?;
-            known.insert(key.clone(), trees);
+            *last = Some((card.sha256, repo.0.to_owned(), trees));
         }
-        Ok(&known[&key])
+        Ok(last.as_ref().map_or(&[], |(_, _, trees)| trees))
     }
 
     /// Reads a card; one that cannot be read says nothing.
@@ -215,6 +244,6 @@ impl Places {
 
     /// Whether the tensor of a base is in no file any more, and one file alone needs it.
     fn serves_one(&self, base: &Location) -> bool {
-        !self.own.contains(base) && self.bases.get(base).is_none_or(|files| files.len() == 1)
+        !self.own.contains(base) && self.bases.get(base).is_some_and(|files| files.len() == 1)
     }
 }

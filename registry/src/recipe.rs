@@ -241,6 +241,11 @@ impl Recipe {
         self.bases.iter().map(ground)
     }
 
+    /// Returns where the bases lie, in the order of their segments.
+    pub(crate) fn base_segments(&self) -> impl Iterator<Item = Segment> {
+        self.bases.iter().map(|base| base.place)
+    }
+
     /// Whether some segments are differences.
     pub(crate) fn has_bases(&self) -> bool {
         !self.bases.is_empty()

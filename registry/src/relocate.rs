@@ -2,6 +2,7 @@
 //! copied to a better place.
 
 use std::collections::{HashMap, HashSet};
+use std::mem;
 
 use at1w_container::Digest;
 use at1w_remote::Meta;
@@ -14,19 +15,24 @@ use crate::meter::past;
 use crate::recipe::{Moves, Recipe};
 use crate::store::Store;
 
-/// Writes new recipes for all files that have bytes in one of `moves`; returns the number of
-/// recipes. Places that are damaged keep their marks: the index may name them still.
+/// The newest recipes of files, each with its key.
+pub(crate) type Newest = HashMap<Digest, (String, Recipe)>;
+
+/// Writes new recipes for all files that have bytes in one of `moves`. Those that are `known` are
+/// not read again. Places that are damaged keep their marks: the index may name them still.
 pub(crate) fn relocate(
     store: &Store,
     namespace: &str,
     moves: &Moves,
     lease: &Lease,
-) -> Result<u64> {
+    known: &mut Newest,
+) -> Result<()> {
     if moves.is_empty() {
-        return Ok(0);
+        return Ok(());
     }
     let (mut written, mut superseded) = (Vec::new(), Vec::new());
-    for (name, recipe) in newest_recipes(store, namespace)?.into_values() {
+    read_newest(store, namespace, known)?;
+    for (key, recipe) in known.values_mut() {
         let Some(mut moved) = recipe.moved(moves)? else { continue };
         for pack in moved.packs.iter_mut().filter(|pack| pack.len == 0) {
             let meta = store.objects.head(&keys::pack(namespace, &pack.id))?;
@@ -37,10 +43,11 @@ pub(crate) fn relocate(
             store.reader(namespace, &moved)?;
         }
         let folder = keys::recipes(namespace, recipe.sha256);
-        let key = format!("{folder}/{}", keys::next_at(lease.now(), Some(&name)));
-        store.objects.put(&key, moved.to_bytes())?;
-        written.push(key);
-        superseded.push(format!("{folder}/{name}"));
+        let new = format!("{folder}/{}", keys::next_at(lease.now(), Some(keys::last_part(key))));
+        store.objects.put(&new, moved.to_bytes())?;
+        written.push(new.clone());
+        superseded.push(mem::replace(key, new));
+        *recipe = moved;
     }
     // If it holds still, all collectors see the new ones.
     if let Err(error) = lease.check(namespace) {
@@ -56,8 +63,7 @@ pub(crate) fn relocate(
             found.push(Stored { ground: Some(ground), ..stored.clone() });
         }
     }
-    index::write(&store.objects, namespace, found)?;
-    Ok(written.len() as u64)
+    index::write(&store.objects, namespace, found)
 }
 
 /// Deletes those of the recipes of a writer whose lease has ended that name packs which are gone.
@@ -90,27 +96,25 @@ pub(crate) fn newest(listed: &[Meta]) -> HashMap<Digest, String> {
     newest
 }
 
-/// Reads the newest recipes of all files of a namespace, each with its name. Damaged ones are left
-/// out.
-pub(crate) fn newest_recipes(
-    store: &Store,
-    namespace: &str,
-) -> Result<HashMap<Digest, (String, Recipe)>> {
-    let newest: Vec<_> =
-        newest(&store.objects.list(&keys::files(namespace))?).into_iter().collect();
-    let keys: Vec<_> = newest.iter().map(|(_, key)| key.clone()).collect();
-    let mut recipes = HashMap::new();
-    for ((sha256, key), bytes) in newest.into_iter().zip(store.objects.get_all(&keys)?) {
-        let name = keys::last_part(&key).to_owned();
+/// Reads the newest recipes of all files of a namespace, but for those that are `known`. Damaged
+/// ones are left out.
+pub(crate) fn read_newest(store: &Store, namespace: &str, known: &mut Newest) -> Result<()> {
+    let mut newest = newest(&store.objects.list(&keys::files(namespace))?);
+    known.retain(|sha256, (key, _)| newest.get(sha256) == Some(key));
+    newest.retain(|sha256, _| !known.contains_key(sha256));
+    let (files, keys): (Vec<_>, Vec<_>) = newest.into_iter().unzip();
+    let read = store.objects.get_all(&keys)?;
+    for ((sha256, key), bytes) in files.into_iter().zip(keys).zip(read) {
         match bytes.map(|bytes| Recipe::parse_for(&bytes, sha256)) {
-            Some(Ok(recipe)) => _ = recipes.insert(sha256, (name, recipe)),
+            Some(Ok(recipe)) => _ = known.insert(sha256, (key, recipe)),
             Some(Err(_)) => {}
             // It was superseded meanwhile.
             None => {
                 let newest = Recipe::newest(&store.objects, namespace, sha256)?;
-                recipes.extend(newest.map(|newest| (sha256, newest)));
+                let key = |name| format!("{}/{name}", keys::recipes(namespace, sha256));
+                known.extend(newest.map(|(name, recipe)| (sha256, (key(name), recipe))));
             }
         }
     }
-    Ok(recipes)
+    Ok(())
 }

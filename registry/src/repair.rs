@@ -14,7 +14,7 @@ use crate::mark::{Marked, survey};
 use crate::packs::Packs;
 use crate::prove::Proof;
 use crate::recipe::{Form, Moved, Moves, Recipe};
-use crate::relocate::relocate;
+use crate::relocate::{Newest, relocate};
 use crate::replica::Replica;
 use crate::scrub::ScrubOptions;
 use crate::store::Store;
@@ -163,7 +163,7 @@ impl Store {
         }
         packs.finish()?;
         lease.check(namespace)?;
-        relocate(self, namespace, &moves, lease)?;
+        relocate(self, namespace, &moves, lease, &mut Newest::new())?;
         index::write(&self.objects, namespace, new)?;
         done.repaired += moves.len() as u64;
         Ok(())

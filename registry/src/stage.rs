@@ -23,12 +23,14 @@ use crate::meter::past;
 use crate::original::Original;
 use crate::packs::Packs;
 use crate::recipe::{Form, Location, Moved, Moves, Recipe};
-use crate::relocate::{forget_broken, relocate};
+use crate::relocate::{Newest, forget_broken, relocate};
 use crate::store::Store;
 use crate::time::rfc3339;
 use crate::tree;
 use crate::view::{Mark, View};
 use crate::walk::SourceFile;
+
+pub(crate) use bases::candidates;
 
 /// Files of fewer bytes than this share a pack with others.
 const SMALL: u64 = 1 << 20;
@@ -64,6 +66,8 @@ pub(crate) struct Stage<'a> {
     superseded: Vec<String>,
     /// The newest recipes of the namespace, where all were listed.
     listed: Option<HashMap<Digest, String>>,
+    /// The newest recipes of the namespace that were read.
+    pub(crate) read: Newest,
     /// Recipes that the tree before names.
     known_before: HashMap<Digest, (String, Recipe)>,
     /// The packs that the commit relies on and that others wrote.
@@ -76,6 +80,10 @@ pub(crate) struct Stage<'a> {
     pub(crate) healed: Moves,
     /// The damaged places of files that are stored as they are.
     bad: HashMap<Digest, Vec<Location>>,
+    /// The number of tensors of the last packed file that stand alone because their base is
+    /// damaged, and the files that have some.
+    pub(crate) without_base: u64,
+    pub(crate) bases_lost: Vec<(String, u64)>,
     /// The number of tensors of all files, and of those that were written.
     pub(crate) tensors: (u64, u64),
     /// The files whose names say weights and that hold none.
@@ -102,6 +110,7 @@ impl<'a> Stage<'a> {
                         index.insert(stored.clone());
                     }
                 } else if !stored.all(|place| !view.doubts.marks.contains_key(place)) {
+                    index.expect(stored.samples);
                     damaged.entry(stored.key).or_default().push(stored.location.clone());
                 }
             }
@@ -123,15 +132,22 @@ impl<'a> Stage<'a> {
             written: Vec::new(),
             superseded: Vec::new(),
             listed: None,
+            read: Newest::new(),
             known_before: HashMap::new(),
             relied: HashSet::new(),
             damaged,
             healed: Moves::new(),
             base_trees: None,
             bad: HashMap::new(),
+            without_base: 0,
+            bases_lost: Vec::new(),
             tensors: (0, 0),
             faults: Vec::new(),
         })
+    }
+
+    pub(crate) fn namespace(&self) -> &'a str {
+        self.namespace
     }
 
     /// Returns the recipe that will be written for a file; `None` where there is the same already.
@@ -232,7 +248,13 @@ impl<'a> Stage<'a> {
                     }
                     _ => return Err(error.in_file(&file.full).into()),
                 },
-                added => return added,
+                added => {
+                    let number = mem::take(&mut self.without_base);
+                    if number > 0 {
+                        self.bases_lost.push((file.path.clone(), number));
+                    }
+                    return added;
+                }
             }
         }
         self.add_plain(source, file)
@@ -458,33 +480,44 @@ impl<'a> Stage<'a> {
         objects.extend(self.packs.take_small());
         objects.extend(tree);
         self.store.objects.put_all(objects)?;
-        self.packs.finish()
+        self.packs.finish()?;
+        // What was written a moment ago is relied on as what others have written.
+        let there = self.packs.lens().map(|(id, len)| (id.clone(), (len, true)));
+        self.view.packs.extend(there);
+        Ok(())
     }
 
     /// Removes the recipes that those of this commit supersede, and has files that are damaged
-    /// elsewhere lie in the good copies, once the commit is acknowledged. If the collector has
-    /// given up on it, those of its own recipes are removed that name what is deleted.
-    pub(crate) fn settle<T>(&self, committed: Result<T>, lease: &Lease) -> Result<T> {
-        let objects = &self.store.objects;
-        let committed = match committed {
-            Err(Error::Expired(name)) => {
-                // Best effort: the collector prefers recipes whose packs are there.
-                let _ = forget_broken(self.store, self.namespace, &self.written);
-                return Err(Error::Expired(name));
-            }
-            committed => committed?,
-        };
-        let mend = || {
-            lease.check(self.namespace)?;
-            // Trees that name them find the newer ones.
-            past::delete(objects, self.namespace, &self.superseded)?;
-            relocate(self.store, self.namespace, &self.healed, lease)
-        };
-        if let Err(error) = mend() {
-            let problem = format!("damaged tensors elsewhere were not healed: {error}");
-            self.progress.warn(&problem);
+    /// elsewhere lie in the good copies, once the commit is acknowledged.
+    pub(crate) fn settle<T>(&mut self, committed: Result<T>, lease: &Lease) -> Result<T> {
+        let committed = self.held(committed)?;
+        if let Err(error) = self.mend(lease) {
+            self.warn_unhealed(&error);
         }
         Ok(committed)
+    }
+
+    /// If the collector has given up on a commit, removes those of its recipes that name what is
+    /// deleted.
+    pub(crate) fn held<T>(&self, committed: Result<T>) -> Result<T> {
+        if let Err(Error::Expired(_)) = committed {
+            // Best effort: the collector prefers recipes whose packs are there.
+            let _ = forget_broken(self.store, self.namespace, &self.written);
+        }
+        committed
+    }
+
+    /// Removes the recipes that new ones supersede, and has files that are damaged elsewhere lie in
+    /// the good copies.
+    pub(crate) fn mend(&mut self, lease: &Lease) -> Result<()> {
+        lease.check(self.namespace)?;
+        // Trees that name them find the newer ones.
+        past::delete(&self.store.objects, self.namespace, &self.superseded)?;
+        relocate(self.store, self.namespace, &self.healed, lease, &mut self.read)
+    }
+
+    pub(crate) fn warn_unhealed(&self, error: &Error) {
+        self.progress.warn(&format!("damaged tensors elsewhere were not healed: {error}"));
     }
 
     /// Deletes the packs that were written, where nothing comes of them.

@@ -10,7 +10,7 @@ use at1w_remote::{Objects, RemoteFile, read_many};
 
 use crate::error::Result;
 use crate::keys;
-use crate::recipe::{Recipe, Segment};
+use crate::recipe::{Pack, Recipe, Segment};
 
 /// The bytes of a recipe, read where they lie.
 #[derive(Debug)]
@@ -33,12 +33,29 @@ enum Part {
 }
 
 impl StoredFile {
-    /// Opens the stored bytes of a recipe, by no request.
-    pub(crate) fn open(objects: &Arc<Objects>, namespace: &str, recipe: &Recipe) -> Self {
-        let open = |pack: &crate::recipe::Pack| {
+    fn packs(objects: &Arc<Objects>, namespace: &str, recipe: &Recipe) -> Vec<RemoteFile> {
+        let open = |pack: &Pack| {
             RemoteFile::known(objects.clone(), &keys::pack(namespace, &pack.id), pack.len)
         };
-        let packs = recipe.packs.iter().map(open).collect();
+        recipe.packs.iter().map(open).collect()
+    }
+
+    /// Opens the stored bytes of the bases that a recipe names, one after the other in the order of
+    /// their segments.
+    pub(crate) fn of_bases(objects: &Arc<Objects>, namespace: &str, recipe: &Recipe) -> Self {
+        let packs = Self::packs(objects, namespace, recipe);
+        let mut end = 0;
+        let part = |segment: Segment| {
+            end += segment.len;
+            (end, Part::Segment(segment))
+        };
+        let parts = recipe.base_segments().map(part).collect();
+        Self { packs, parts, tail: Vec::new(), versions: None }
+    }
+
+    /// Opens the stored bytes of a recipe, by no request.
+    pub(crate) fn open(objects: &Arc<Objects>, namespace: &str, recipe: &Recipe) -> Self {
+        let packs = Self::packs(objects, namespace, recipe);
         let mut parts = Vec::with_capacity(recipe.segments.len() + 2);
         let mut end = 0;
         let mut add = |len: u64, part| {

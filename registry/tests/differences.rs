@@ -437,3 +437,235 @@ fn differences_go_on_once_damage_is_healed() {
     assert!(later.stored < alone.stored / 3, "{alone:?} {later:?}");
     assert_eq!(place.pulled("lab/m").unwrap(), owned(&step(2)));
 }
+
+#[test]
+fn requests_of_a_rebase_grow_with_the_files() {
+    let requests = |files: u64| {
+        let place = Place::new();
+        let paths: Vec<_> = (0..files).map(|at| format!("{at}.safetensors")).collect();
+        let shards = |step: u64| -> Vec<(&str, Vec<u8>)> {
+            let model = |at: usize| {
+                let own = at as u64 + 2 + step * LATER;
+                // All have one tensor, which moves while some of them are not there yet.
+                model(&[("own", own, 2000), ("all", 1 + step * LATER, 2000)], &at.to_string())
+            };
+            paths.iter().enumerate().map(|(at, path)| (path.as_str(), model(at))).collect()
+        };
+        let repo = "lab/m".parse().unwrap();
+        for step in 0..2 {
+            let source = place.source("source", &shards(step));
+            let options = PushOptions::new().differences(false);
+            place.store().push(&source, &repo, &options).unwrap();
+        }
+        let store = place.store();
+        let done = store.rebase("lab", None, Level::Default, &()).unwrap();
+        assert_eq!(done.files, files, "{done:?}");
+        let rebased = store.objects().requests();
+        assert_eq!(place.pulled("lab/m").unwrap(), owned(&shards(1)));
+        let store = place.store();
+        assert!(store.repack("lab", None, Level::Max, &()).unwrap().files > 0);
+        let repacked = store.objects().requests();
+        assert_eq!(place.pulled("lab/m").unwrap(), owned(&shards(1)));
+        assert!(scrub(&place).damaged.is_empty());
+        [rebased, repacked]
+    };
+    let (few, many) = (requests(20), requests(60));
+    for (few, many) in few.into_iter().zip(many) {
+        assert!(many < few * 7 / 2, "{few} {many}");
+    }
+}
+
+#[test]
+fn a_rebase_that_ends_early_keeps_what_is_stored() {
+    struct Ends(std::sync::atomic::AtomicU64);
+    impl at1w_container::Progress for Ends {
+        fn advance(&self, bytes: u64) {
+            self.0.fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);
+        }
+
+        fn cancelled(&self) -> bool {
+            self.0.load(std::sync::atomic::Ordering::Relaxed) > 3_500_000
+        }
+    }
+    let place = Place::new();
+    let push = |repo: &str, files: Files| {
+        let source = place.source("source", &files);
+        let options = PushOptions::new().differences(false);
+        place.store().push(&source, &repo.parse().unwrap(), &options).unwrap();
+    };
+    for at in 0..5 {
+        push("lab/m", step(at));
+        place.store().tag(&"lab/m".parse().unwrap(), &format!("s{at}")).unwrap();
+    }
+    // Other files have the tensors of each. They come later, by the time of the store.
+    std::thread::sleep(Duration::from_millis(1100));
+    for at in 0..5 {
+        let same = model(&[("a", 1 + at * LATER, 700_000)], "same");
+        push(&format!("lab/same{at}"), vec![("m.safetensors", same)]);
+    }
+    let whole = packs(&place);
+    let ended = place.store().rebase("lab", None, Level::Default, &Ends(0.into()));
+    assert!(ended.is_err(), "{ended:?}");
+    collect(&place);
+    let some = packs(&place);
+    assert!(some < whole * 3 / 4, "{some} {whole}");
+    let left = rebase(&place);
+    assert!((1..4).contains(&left.files), "{left:?}");
+    collect(&place);
+    assert!(packs(&place) < some);
+    for at in 0..5 {
+        assert_eq!(place.pulled(&format!("lab/m@s{at}")).unwrap(), owned(&step(at)));
+    }
+    assert!(scrub(&place).damaged.is_empty());
+}
+
+#[test]
+fn one_damaged_tensor_keeps_no_other_from_being_a_base() {
+    for is_marked in [true, false] {
+        let place = Place::new();
+        let alone = push(&place, "lab/m", &step(0));
+        // The larger one of the two.
+        flip(&place.root().join(&place.keys("packs")[0]));
+        if is_marked {
+            assert_eq!(scrub(&place).damaged.len(), 1);
+        }
+        let later = push(&place, "lab/m", &step(1));
+        assert_eq!(later.bases_lost, [("m.safetensors".to_owned(), 1)], "{is_marked}");
+        assert!(later.stored > alone.stored / 2 && later.stored < alone.stored, "{later:?}");
+        assert_eq!(place.keys("scrub/lab/marks").len(), 1);
+        assert_eq!(place.pulled("lab/m").unwrap(), owned(&step(1)));
+        // What was stored by itself is a base.
+        let last = push(&place, "lab/m", &step(2));
+        assert!(last.bases_lost.is_empty() && last.stored < alone.stored / 3, "{last:?}");
+        assert_eq!(place.pulled("lab/m").unwrap(), owned(&step(2)));
+        // A good copy stands alone, though differences were smaller, and heals what needs it.
+        let source = place.source("source", &step(0));
+        let healed = place.store().push(&source, &"lab/m".parse().unwrap(), &PushOptions::new());
+        assert!(healed.unwrap().healed >= 1);
+        assert!(scrub(&place).damaged.is_empty());
+    }
+}
+
+#[test]
+fn a_tensor_that_gains_nothing_is_not_stored_again() {
+    const ELEMENTS: usize = 60_000;
+    let place = Place::new();
+    let push = |data: &[u8]| {
+        let view =
+            safetensors::tensor::TensorView::new(safetensors::Dtype::BF16, vec![ELEMENTS], data);
+        let bytes = safetensors::serialize([("a", view.unwrap())], None).unwrap();
+        let files = [("m.safetensors", bytes)];
+        let source = place.source("source", &files);
+        let options = PushOptions::new().differences(false);
+        place.store().push(&source, &"lab/m".parse().unwrap(), &options).unwrap();
+        owned(&files)
+    };
+    let (base, mut other) = (common::tensor(1, ELEMENTS), common::tensor(2, ELEMENTS));
+    // Where it is sampled it is as if trained further, and elsewhere it is not.
+    for (new, old) in other.chunks_mut(8192).zip(base.chunks(8192)) {
+        let len = new.len().min(1024);
+        new[..len].copy_from_slice(&old[..len]);
+        new[..len].chunks_exact_mut(16).for_each(|words| words[0] ^= 1);
+    }
+    push(&base);
+    let last = push(&other);
+    let before = place.keys("packs");
+    let done = rebase(&place);
+    assert_eq!((done.files, done.after), (0, 0), "{done:?}");
+    assert_eq!(place.keys("packs"), before);
+    assert_eq!(place.pulled("lab/m").unwrap(), last);
+}
+
+#[test]
+fn many_versions_are_read_by_few_requests() {
+    const TENSORS: usize = 200;
+    let place = Place::new();
+    let names: Vec<_> = (0..TENSORS).map(|at| format!("t{at}")).collect();
+    let of = |step: u64| {
+        let tensors: Vec<_> = names
+            .iter()
+            .zip(1..)
+            .map(|(name, seed)| (&**name, seed + step * LATER, 2000))
+            .collect();
+        vec![("m.safetensors", model(&tensors, "m"))]
+    };
+    push(&place, "lab/m", &of(0));
+    push(&place, "lab/m", &of(1));
+    let store = place.store();
+    let target = place.path("target");
+    store.pull(&"lab/m".parse().unwrap(), &target, &PullOptions::new()).unwrap();
+    assert_eq!(files(&target), owned(&of(1)));
+    assert!(store.objects().requests() < 40, "{}", store.objects().requests());
+}
+
+#[test]
+fn a_model_of_the_same_second_is_a_base() {
+    let place = Place::new();
+    let card = b"---\nbase_model: lab/a\n---\n".to_vec();
+    let tuned = [step(1), vec![("README.md", card)]].concat();
+    for (repo, files) in [("lab/a", step(0)), ("lab/b", tuned.clone())] {
+        let source = place.source("source", &files);
+        let options = PushOptions::new().differences(false);
+        place.store().push(&source, &repo.parse().unwrap(), &options).unwrap();
+    }
+    assert_eq!(rebase(&place).files, 1);
+    assert_eq!(rebase(&place).files, 0);
+    assert_eq!(place.pulled("lab/b").unwrap(), owned(&tuned));
+    assert!(scrub(&place).damaged.is_empty());
+}
+
+#[test]
+fn a_damaged_file_keeps_no_other_from_being_rebased() {
+    let place = Place::new();
+    let push = |repo: &str, files: &Files| {
+        let source = place.source("source", files);
+        let options = PushOptions::new().differences(false);
+        place.store().push(&source, &repo.parse().unwrap(), &options).unwrap();
+    };
+    for at in 0..2 {
+        push("lab/m", &step(at));
+    }
+    let before = place.keys("packs");
+    push("lab/m", &step(2));
+    let damaged = new_pack(&place, &before);
+    push("lab/m", &step(3));
+    let whole = packs(&place);
+    flip(&damaged);
+    let done = rebase(&place);
+    assert!(matches!(&done.damaged[..], [(_, error)] if error.is_integrity()), "{done:?}");
+    assert!(done.files > 0, "{done:?}");
+    collect(&place);
+    // One of the others has a base that is whole, and one a part of one.
+    assert!(packs(&place) < whole * 17 / 20, "{} {whole}", packs(&place));
+    assert_eq!(place.pulled("lab/m").unwrap(), owned(&step(3)));
+    assert_eq!(scrub(&place).damaged.len(), 1);
+}
+
+#[test]
+fn a_base_model_of_many_other_files_costs_little() {
+    const OTHERS: usize = 400;
+    const TENSORS: usize = 30;
+    let place = Place::new();
+    let push = |repo: &str, files: &[(&str, Vec<u8>)]| {
+        let source = place.source("source", files);
+        let options = PushOptions::new().differences(false);
+        place.store().push(&source, &repo.parse().unwrap(), &options).unwrap();
+    };
+    let name = |kind: &str, at: usize| format!("{at}.{kind}");
+    let texts: Vec<_> = (0..OTHERS).map(|at| name("txt", at)).collect();
+    let others: Vec<_> = texts.iter().map(|path| (path.as_str(), path.clone().into())).collect();
+    push("lab/a", &[others, step(0)].concat());
+    let paths: Vec<_> = (0..TENSORS).map(|at| name("safetensors", at)).collect();
+    let one = |at: usize| model(&[("b", at as u64 + 10, 2000)], &at.to_string());
+    let mut tuned: Vec<_> =
+        paths.iter().enumerate().map(|(at, path)| (path.as_str(), one(at))).collect();
+    tuned.push(("README.md", b"---\nbase_model: lab/a\n---\n".to_vec()));
+    tuned.push(("tuned.safetensors", step(1).remove(0).1));
+    push("lab/b", &tuned);
+    let store = place.store();
+    assert_eq!(store.rebase("lab", None, Level::Default, &()).unwrap().files, 1);
+    // Each file is read once, and a base for each of those that have tensors.
+    let requests = store.objects().requests();
+    assert!(requests < (OTHERS + 20 * TENSORS) as u64, "{requests}");
+    assert_eq!(place.pulled("lab/b").unwrap(), owned(&tuned));
+}

@@ -7,7 +7,7 @@ use std::fs;
 
 use at1w_container::{Level, PackOptions, pack};
 use at1w_registry::{
-    CollectOptions, Error, PullOptions, PushOptions, Revision, ScrubOptions, Store,
+    Change, CollectOptions, Error, PullOptions, PushOptions, Revision, ScrubOptions, Store,
 };
 use common::{Place, files, forged, model, owned};
 
@@ -477,4 +477,37 @@ fn records_of_scrubs_that_cannot_be_read_prove_nothing() {
     fs::write(record, b"{").unwrap();
     place.push("lab/model", &[("b", b"1".to_vec())]);
     assert!(place.store().scrub(&ScrubOptions::new().resume(true)).unwrap().damaged.is_empty());
+}
+
+#[test]
+fn what_git_takes_for_its_own_is_added_by_nobody_and_can_be_removed() {
+    let place = Place::new();
+    let files = [("a", b"1".to_vec()), ("xgit/config", b"2".to_vec())];
+    let pushed = place.push("lab/m", &files);
+    // A revision from before such paths were refused.
+    let old = place.keys("trees").remove(0);
+    let bytes = fs::read(place.root().join(&old)).unwrap();
+    let text = String::from_utf8(bytes).unwrap().replace("xgit/", ".git/");
+    let tree = at1w_container::Digest::of(text.split('\n').next().unwrap().as_bytes()).to_string();
+    let stamp = old.rsplit('/').next().unwrap();
+    let new = format!("trees/lab/{}/{tree}/{stamp}", &tree[..2]);
+    fs::create_dir_all(place.root().join(&new).parent().unwrap()).unwrap();
+    fs::write(place.root().join(&new), text).unwrap();
+    let entry = place.root().join(&place.keys("repos")[0]);
+    let log = fs::read(&entry).unwrap();
+    fs::write(&entry, common::forged(&log, &[(&pushed.tree.to_string(), &tree)])).unwrap();
+
+    let store = place.store();
+    let repo = "lab/m".parse().unwrap();
+    assert!(matches!(place.pulled("lab/m"), Err(Error::Name { .. })));
+    let push = |files: &[(&str, Vec<u8>)], delete| {
+        let source = place.source("source", files);
+        store.push(&source, &repo, &PushOptions::new().delete(delete))
+    };
+    push(&[("b", b"3".to_vec())], false).unwrap();
+    let change = ("x/.git/hooks".to_owned(), Change::Add(place.path("source/b")));
+    let refused = store.apply(&repo, &[change], &PushOptions::new());
+    assert!(matches!(refused, Err(Error::Name { .. })), "{refused:?}");
+    push(&[("b", b"3".to_vec())], true).unwrap();
+    assert_eq!(place.pulled("lab/m").unwrap().len(), 1);
 }

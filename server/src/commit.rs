@@ -271,7 +271,7 @@ fn make(call: &Call, id: &RepoId, revision: &str, body: &Spooled) -> Answer {
     if !pull {
         let expected = parent.map_or(Expected::Any, |_| Expected::At(&head.commit));
         let options = options.branch(&name).expected(expected);
-        let pushed = apply(&store, id, changes, &options)?;
+        let pushed = apply(hub, &store, id, changes, &options)?;
         hub.forget_files(&id.repo.namespace);
         return Ok(warned(done(call, id, &pushed.commit, None), &parsed.faults));
     }
@@ -283,7 +283,7 @@ fn make(call: &Call, id: &RepoId, revision: &str, body: &Spooled) -> Answer {
         let branch = proposal_branch(number);
         let options = options.branch(&branch).expected(Expected::New(Some(&head.commit)));
         let options = options.proposal(&proposal);
-        match apply(&store, id, changes, &options) {
+        match apply(hub, &store, id, changes, &options) {
             // Somebody else was faster.
             Err(problem) if problem.status == StatusCode::CONFLICT => number += 1,
             pushed => {
@@ -329,12 +329,13 @@ fn warned(mut response: Response<Body>, faults: &[String]) -> Response<Body> {
 
 /// Applies changes.
 pub(crate) fn apply(
+    hub: &Hub,
     store: &Store,
     id: &RepoId,
     changes: &[(String, Change)],
     options: &PushOptions<'_>,
 ) -> Answer<Pushed> {
-    store.apply(&id.repo, changes, options).map_err(|error| {
+    let pushed = store.apply(&id.repo, changes, options).map_err(|error| {
         let StoreError::NoFile { path, .. } = error else { return error.into() };
         let stored = changes.iter().find_map(|(at, change)| match change {
             Change::Stored(sha256) if *at == path => Some(sha256),
@@ -346,5 +347,9 @@ pub(crate) fn apply(
             }
             None => Problem::no_entry(&path),
         }
-    })
+    })?;
+    if hub.config.differences.every > 0 {
+        hub.alone.note(&id.repo.namespace, &pushed.weights);
+    }
+    Ok(pushed)
 }

@@ -48,6 +48,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// How the store is scrubbed.
     pub scrub: Scrub,
+    /// How what is committed is stored as differences.
+    pub differences: Differences,
     /// The file with the key that signs seals of usage records, and scrubs; empty is none.
     pub secret_key: PathBuf,
     /// What signs with that key.
@@ -128,6 +130,21 @@ pub struct Scrub {
     pub every: u64,
     /// The number of bytes that are proven a second; 0 is any number.
     pub rate: u64,
+}
+
+/// How what is committed is stored as differences, where that takes far less.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Differences {
+    /// The seconds after which bases are looked for of what was committed since; 0 is never.
+    pub every: u64,
+}
+
+impl Default for Differences {
+    fn default() -> Self {
+        Self { every: 60 }
+    }
 }
 
 /// What signs a message, and returns why it cannot.
@@ -258,6 +275,7 @@ impl Default for Config {
             quotas: BTreeMap::new(),
             metrics: Metrics::default(),
             scrub: Scrub::default(),
+            differences: Differences::default(),
             secret_key: PathBuf::new(),
             signer: None,
             tls: Tls::default(),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,6 +16,7 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use crate::allowance::Allowances;
+use crate::alone::Alone;
 use crate::audit;
 use crate::cache::Cache;
 use crate::config::Config;
@@ -24,6 +25,7 @@ use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::mirror::Mirror;
 use crate::owner::Owner;
+use crate::packed_form::{Generations, Packed};
 use crate::rate::Rate;
 use crate::reads::Reads;
 use crate::scrub::Scrubs;
@@ -78,12 +80,17 @@ pub(crate) struct Hub {
     /// Those whose signatures are asked for.
     pub(crate) signers: Option<Signers>,
     pub(crate) scrubs: Scrubs,
+    /// The files whose bases are not looked for yet.
+    pub(crate) alone: Alone,
+    /// Whether the server was asked to end.
+    pub(crate) ending: AtomicBool,
     pub(crate) usages: Usages,
     owners: Mutex<HashMap<String, Owner>>,
     /// Whether the store answered, and when it was asked.
     asked: Mutex<Option<(Instant, Answer<()>)>>,
     trees: Cache<(String, Digest), Tree>,
     originals: Cache<(String, Digest), Original>,
+    packed: Cache<(String, Digest), Generations>,
     /// The files that were found damaged, and when.
     damaged: Mutex<HashMap<(String, Digest), Instant>>,
     pub(crate) metrics: Arc<Metrics>,
@@ -110,6 +117,7 @@ impl Hub {
     /// it.
     pub(crate) fn note_stored(&self, namespace: &str, file: &File) {
         self.lift_damage(namespace, file.sha256);
+        self.alone.note_stored(namespace, file.sha256);
         if self.quota(namespace).is_some() {
             self.allowances.note(namespace, file.sha256, file.size);
         }
@@ -154,9 +162,12 @@ impl Hub {
             mirror: Mirror::new(config.mirror.clone())?,
             signers: Signers::read(&config.signatures)?,
             trees: Cache::new(config.limits.cache / 2),
-            originals: Cache::new(config.limits.cache / 2),
+            originals: Cache::new(config.limits.cache / 4),
+            packed: Cache::new(config.limits.cache / 4),
             config,
             scrubs: Scrubs::default(),
+            alone: Alone::default(),
+            ending: AtomicBool::new(false),
             usages: Usages::default(),
             owners: Mutex::default(),
             asked: Mutex::default(),
@@ -203,19 +214,40 @@ impl Hub {
             return Ok(original);
         }
         let original = Arc::new(self.store.original(namespace, file)?);
-        let weight = match &*original {
-            Original::Packed(reader) => {
-                reader.info().header_len * HEADER_WEIGHT + reader.info().index_len
-            }
-            Original::Plain(_) => 0,
-        };
-        self.originals.insert(key, &original, weight + ENTRY_WEIGHT);
+        self.originals.insert(key, &original, weight(&original));
         Ok(original)
+    }
+
+    /// Opens the packed form of a file, or takes the one that a client has begun with; `None` for a
+    /// file that is not packed.
+    pub(crate) fn packed(
+        &self,
+        namespace: &str,
+        file: &File,
+        has_begun: impl Fn(&str) -> bool,
+    ) -> Answer<Option<Arc<Packed>>> {
+        let key = (namespace.to_owned(), file.sha256);
+        let known = self.packed.get(&key);
+        if let Some(packed) = known.as_ref().and_then(|known| known.choose(has_begun)) {
+            return Ok(Some(packed));
+        }
+        // Both are of one recipe, or nearly: no older one says which features there are.
+        self.originals.remove(&key);
+        let original = self.original(namespace, file)?;
+        let Original::Packed(reader) = &*original else { return Ok(None) };
+        let source = self.store.source(namespace, file)?;
+        let packed = Arc::new(Packed::new(source, reader.alone_features())?);
+        let all = Arc::new(Generations::new(&packed, known.as_deref()));
+        // It has an index of its own, and opens what it decodes as an original is opened.
+        self.packed.insert(key, &all, weight(&original) * 2 * all.len());
+        Ok(Some(packed))
     }
 
     /// Forgets how a file was opened: it may have moved.
     pub(crate) fn forget(&self, namespace: &str, sha256: Digest) {
-        self.originals.remove(&(namespace.to_owned(), sha256));
+        let key = (namespace.to_owned(), sha256);
+        self.originals.remove(&key);
+        self.packed.remove(&key);
     }
 
     /// Returns the owner of a namespace, where it was looked up before: it never changes.
@@ -271,6 +303,17 @@ impl Hub {
     pub(crate) fn audit(&self, record: Value) -> Answer<()> {
         Ok(audit::record(self.store.objects(), record)?)
     }
+}
+
+/// Returns about how much memory an opened file takes, in bytes.
+fn weight(original: &Original) -> u64 {
+    let of_file = match original {
+        Original::Packed(reader) => {
+            reader.info().header_len * HEADER_WEIGHT + reader.info().index_len
+        }
+        Original::Plain(_) => 0,
+    };
+    of_file + ENTRY_WEIGHT
 }
 
 /// Makes a folder that only its owner may look into.

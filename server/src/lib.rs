@@ -8,13 +8,16 @@
 mod access;
 mod address;
 mod allowance;
+mod alone;
 mod audit;
+mod background;
 mod body;
 mod cache;
 mod call;
 mod claim;
 mod commit;
 mod config;
+mod differences;
 mod drain;
 mod error;
 mod files;
@@ -29,6 +32,7 @@ mod mirror;
 mod own;
 mod owner;
 mod packed;
+mod packed_form;
 mod page;
 mod patient;
 mod pulls;
@@ -54,7 +58,8 @@ mod work;
 mod xet;
 
 pub use self::config::{
-    Anonymous, Config, Limits, LogForm, Meter, Metrics, Mirror, Scrub, SignWith, Signatures, Tls,
+    Anonymous, Config, Differences, Limits, LogForm, Meter, Metrics, Mirror, Scrub, SignWith,
+    Signatures, Tls,
 };
 pub use self::error::{Error, Result};
 pub use self::serve::serve;

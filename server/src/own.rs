@@ -309,7 +309,7 @@ fn make(call: &Call, id: &RepoId, body: &Spooled) -> Answer {
         options = options.expected(Expected::At(base));
     }
     let store = call.store();
-    let pushed = apply(&store, id, &changes, &options)?;
+    let pushed = apply(hub, &store, id, &changes, &options)?;
     hub.forget_files(&id.repo.namespace);
     Ok(answer_with(&Committed::from(&pushed)))
 }

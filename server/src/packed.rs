@@ -1,5 +1,6 @@
 //! The packed form of a file, under an address of its own.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use at1w_container::MEDIA_TYPE;
@@ -10,7 +11,7 @@ use axum::http::{HeaderMap, Response, StatusCode};
 
 use crate::call::{Call, blocking};
 use crate::error::{Answer, Problem, header_value};
-use crate::send::{common, respond, send, wanted};
+use crate::send::{common, has_begun, respond, send, wanted};
 
 /// Whether a client asks for the packed form at the plain address.
 pub(crate) fn is_wanted(call: &Call) -> bool {
@@ -49,24 +50,31 @@ pub(crate) async fn answer(
         None => u64::MAX,
     };
     let (hub, namespace, file) = (Arc::clone(&call.hub), namespace.to_owned(), file.clone());
+    let (of, file_of) = (namespace.clone(), file.clone());
+    let headers = call.headers.clone();
     let opened = blocking(move || {
-        let original = hub.original(&namespace, &file)?;
-        let at1w_registry::Original::Packed(reader) = &*original else { return Ok(None) };
-        if reader.alone_features() & !features != 0 {
-            return Ok(None);
-        }
-        let source = hub.store.source(&namespace, &file)?;
-        let size = source.size()?;
-        // The index and the trailer tell one generation from another of the same root.
-        let tail = source.read_at(size.saturating_sub(128)..size)?.into_owned();
-        let mark = at1w_container::Digest::of(&[&tail[..], &size.to_le_bytes()].concat());
-        Ok(Some((source, size, mark.to_string())))
+        let packed = hub.packed(&namespace, &file, |etag| has_begun(&headers, etag))?;
+        Ok(packed.filter(|packed| packed.features & !features == 0))
     })
     .await?;
-    let Some((source, size, etag)) = opened else { return Ok(None) };
-    let mut headers = common(path, commit, &etag);
+    let Some(packed) = opened else { return Ok(None) };
+    let (size, mut headers) = (packed.size, common(path, commit, &packed.etag));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
-    let wanted = wanted(&call.headers, &etag, size)?;
-    let read = Box::new(move |range| Ok(source.read_at(range)?.into_owned()));
+    let wanted = wanted(&call.headers, &packed.etag, size)?;
+    let (hub, mut packed) = (Arc::clone(&call.hub), packed);
+    let read = Box::new(move |range: Range<u64>| {
+        let error = match packed.source.read_at(range.clone()) {
+            Ok(bytes) => return Ok(bytes.into_owned()),
+            Err(error) => error,
+        };
+        // It may lie elsewhere since it was opened.
+        hub.forget(&of, file_of.sha256);
+        let again = hub.packed(&of, &file_of, |_| false)?;
+        let Some(again) = again.filter(|again| again.etag == packed.etag) else {
+            return Err(error.into());
+        };
+        packed = again;
+        Ok(packed.source.read_at(range)?.into_owned())
+    });
     send(call, headers, wanted, size, read).await.map(Some)
 }

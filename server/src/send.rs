@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::body::{Body, Bytes};
 use axum::http::header::{
     ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
-    HeaderValue, IF_NONE_MATCH, IF_RANGE, RANGE,
+    HeaderValue, IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE,
 };
 use axum::http::{HeaderMap, Method, Response, StatusCode};
 use futures_util::stream;
@@ -39,7 +39,7 @@ pub(crate) enum Wanted {
 /// Returns what the headers of a request want of a content of `size` bytes.
 pub(crate) fn wanted(headers: &HeaderMap, etag: &str, size: u64) -> Answer<Wanted> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let same = |value: &str| value.trim().trim_start_matches("W/").trim_matches('"') == etag;
+    let same = |value: &str| is_same(value, etag);
     if text(IF_NONE_MATCH).is_some_and(|value| value.split(',').any(same)) {
         return Ok(Wanted::Unchanged);
     }
@@ -74,6 +74,17 @@ pub(crate) fn wanted(headers: &HeaderMap, etag: &str, size: u64) -> Answer<Wante
             .header(CONTENT_RANGE, format!("bytes */{size}")));
     }
     Ok(Wanted::Range(range))
+}
+
+/// Whether a client goes on with a content that it knows by its mark.
+pub(crate) fn has_begun(headers: &HeaderMap, etag: &str) -> bool {
+    let values =
+        [IF_MATCH, IF_RANGE].into_iter().filter_map(|name| headers.get(name)?.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|value| is_same(value, etag))
+}
+
+fn is_same(value: &str, etag: &str) -> bool {
+    value.trim().trim_start_matches("W/").trim_matches('"') == etag
 }
 
 /// Returns the headers that every answer about a file has.
@@ -216,6 +227,9 @@ mod tests {
         headers.insert(IF_RANGE, "\"old\"".parse().unwrap());
         assert_eq!(wanted(&headers, "new", 10).unwrap(), Wanted::All);
         assert_eq!(wanted(&headers, "old", 10).unwrap(), Wanted::Range(1..3));
+        assert!(has_begun(&headers, "old") && !has_begun(&headers, "new"));
+        headers.insert(IF_MATCH, "\"new\"".parse().unwrap());
+        assert!(has_begun(&headers, "new"));
         headers.insert(IF_NONE_MATCH, "W/\"new\", \"b\"".parse().unwrap());
         assert_eq!(wanted(&headers, "new", 10).unwrap(), Wanted::Unchanged);
     }

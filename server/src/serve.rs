@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use at1w_registry::Store;
@@ -144,6 +145,7 @@ async fn run(
             }
         });
     }
+    hub.ending.store(true, Ordering::Relaxed);
     info!("ending: no new connections, requests are completed");
     if tokio::time::timeout(GRACE, graceful.shutdown()).await.is_err() {
         warn!("some requests did not end in time");

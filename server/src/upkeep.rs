@@ -1,16 +1,17 @@
-//! What a server does by itself: it adds up usage, seals records, and scrubs.
+//! What a server does by itself: it adds up usage, seals records, scrubs, and looks
+//! for bases.
 
-use std::io;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use at1w_container::Progress;
 use at1w_registry::{Record, ScrubOptions, Scrubbed, Signer, Summary, parse_time};
-use rayon::ThreadPoolBuilder;
 use tracing::{error, info, warn};
 
-use crate::error::{Answer, Error, Problem, Result};
+use crate::background::{self, each};
+use crate::differences;
+use crate::error::{Answer, Problem, Result};
 use crate::hub::Hub;
 use crate::scrub::Running;
 
@@ -23,10 +24,6 @@ const SEALS: Duration = Duration::from_secs(3600);
 /// The number of threads of a scrub.
 const SCRUBBING: usize = 2;
 
-/// The least priority that a thread can have.
-#[cfg(target_os = "linux")]
-const LEAST: i32 = 19;
-
 /// How often reads are recorded.
 const READS: Duration = Duration::from_secs(300);
 
@@ -36,6 +33,9 @@ pub(crate) async fn run(hub: Arc<Hub>) {
     let tick = |every: u64| Duration::from_secs(if every == 0 { EVERY } else { every.min(EVERY) });
     // A scrub takes days, and nothing else waits for it.
     tokio::spawn(each(Arc::clone(&hub), tick(scrub_every), scrub_if_due));
+    if hub.config.differences.every > 0 {
+        tokio::spawn(differences::run(Arc::clone(&hub), hub.config.differences.every));
+    }
     let (mut sampled, mut sealed) = (None::<Instant>, None::<Instant>);
     let mut recorded = Instant::now();
     let is_due = |last: Option<Instant>, every| last.is_none_or(|at| at.elapsed() >= every);
@@ -55,31 +55,6 @@ pub(crate) async fn run(hub: Arc<Hub>) {
         Ok(())
     })
     .await;
-}
-
-/// Does something again and again; a failure is logged, and it is tried again.
-async fn each(
-    hub: Arc<Hub>,
-    every: Duration,
-    work: impl FnMut(&Hub) -> Result<()> + Send + 'static,
-) {
-    let work = Arc::new(std::sync::Mutex::new(work));
-    // Not at once: a server that something here ends can be reached, and told otherwise.
-    let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tick.tick().await;
-        let (hub, work) = (Arc::clone(&hub), Arc::clone(&work));
-        let done = tokio::task::spawn_blocking(move || {
-            let mut work = work.lock().unwrap_or_else(PoisonError::into_inner);
-            (*work)(&hub)
-        });
-        match done.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => error!(%error, "the upkeep of the store failed"),
-            Err(error) => error!(%error, "the upkeep of the store ended"),
-        }
-    }
 }
 
 /// Adds up what namespaces hold, in two ways: from the logs, for those who watch, and as what is in
@@ -160,13 +135,7 @@ fn scrub(hub: &Hub, options: ScrubOptions<'_>, progress: Running) -> Result<Scru
     let signer = signer(hub);
     let options = options.sign(signer.as_deref()).progress(&pace);
     // It sleeps on its own threads: those of all others are the clients'.
-    let threads = ThreadPoolBuilder::new().num_threads(SCRUBBING).start_handler(|_| give_way());
-    let threads = threads.build();
-    let threads = threads.map_err(|error| Error::Io {
-        what: "starting threads".into(),
-        cause: io::Error::other(error),
-    })?;
-    let done = threads.install(|| hub.store.scrub(&options))?;
+    let done = background::threads(SCRUBBING)?.install(|| hub.store.scrub(&options))?;
     hub.metrics.refuted("scrub", done.damaged.len() as u64);
     for damage in &done.damaged {
         error!(
@@ -185,13 +154,6 @@ fn scrub(hub: &Hub, options: ScrubOptions<'_>, progress: Running) -> Result<Scru
         _ => warn!(bytes, damaged, "a scrub has ended: repair the store"),
     }
     Ok(done)
-}
-
-/// Has all other threads go before this one, where a thread has a priority of its own. Without it a
-/// scrub holds clients up, and harms nothing.
-fn give_way() {
-    #[cfg(target_os = "linux")]
-    let _ = rustix::process::setpriority_process(None, LEAST);
 }
 
 /// Holds work to a number of bytes a second.

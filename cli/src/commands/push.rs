@@ -100,6 +100,12 @@ impl Push {
         for (path, problem) in &pushed.faults {
             report_warning(&format!("{path}: stored as it is: {problem}"));
         }
+        for (path, number) in &pushed.bases_lost {
+            report_warning(&format!(
+                "{path}: {number} tensors are stored by themselves, for their bases are damaged: \
+                 at1w store scrub names the places, and at1w store repair mends them"
+            ));
+        }
         if !pushed.left_out.is_empty() && !global.quiet {
             let paths = pushed.left_out.join(", ");
             report_note(&format!("{}: left out: {paths}", self.source.display()));
@@ -145,5 +151,6 @@ fn summary(pushed: &Pushed, revision: &Revision) -> serde_json::Value {
         "healed": pushed.healed,
         "faults": pushed.faults.iter().map(|(path, _)| path).collect::<Vec<_>>(),
         "left_out": pushed.left_out,
+        "bases_lost": pushed.bases_lost.iter().map(|(path, _)| path).collect::<Vec<_>>(),
     })
 }

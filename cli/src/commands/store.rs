@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use at1w_container::Digest;
 use at1w_registry::{CollectOptions, RepoName, ScrubOptions};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -12,7 +13,7 @@ use super::pack::LevelName;
 use super::push::BaseName;
 use super::repo::parse_span;
 use crate::Global;
-use crate::failure::{Failure, Reported, Result};
+use crate::failure::{Failure, Reported, Result, report_error, report_warning};
 use crate::output::{json as print_json, lines, printable, to_stdout};
 use crate::progress::Bar;
 use crate::sample::Sample;
@@ -341,7 +342,7 @@ fn scrub(
                 [] => String::new(),
                 revisions => format!("; needed by {}", revisions.join(", ")),
             };
-            crate::failure::report_error(&format!(
+            report_error(&format!(
                 "damaged: {}{}{}: {}{needed}",
                 tensor.unwrap_or_default(),
                 damage.pack,
@@ -382,7 +383,8 @@ fn repack(
         None => opened.namespaces()?,
     };
     let bar = Bar::new(global.quiet)?;
-    let (mut files, mut before, mut after) = (0, 0, 0);
+    let (mut files, mut before, mut after, mut bases_lost) = (0, 0, 0, 0);
+    let mut damaged = Vec::new();
     for namespace in namespaces {
         let done = match base {
             BaseName::Auto => opened.rebase(&namespace, repo.as_ref(), level.into(), &bar)?,
@@ -391,11 +393,40 @@ fn repack(
         files += done.files;
         before += done.before;
         after += done.after;
+        bases_lost += done.bases_lost;
+        let of = |(file, error): (Digest, at1w_registry::Error)| {
+            (namespace.clone(), file.to_string(), error.to_string())
+        };
+        damaged.extend(done.damaged.into_iter().map(of));
     }
     drop(bar);
+    if bases_lost > 0 {
+        report_warning(&format!(
+            "{bases_lost} tensors stay stored by themselves, for their bases are damaged: at1w \
+             store scrub names the places, and at1w store repair mends them"
+        ));
+    }
     let text = format!("{store}: {files} files stored in {after} bytes that took {before}");
-    let line = json!({
-        "event": "summary", "files": files, "before_bytes": before, "after_bytes": after,
-    });
-    say(global, as_json, line, &text)
+    if as_json {
+        let of = |(namespace, file, problem): &(String, String, String)| {
+            json!({
+                "event": "damaged", "namespace": namespace, "file": file, "problem": problem,
+            })
+        };
+        let mut events: Vec<_> = damaged.iter().map(of).collect();
+        events.push(json!({
+            "event": "summary", "files": files, "before_bytes": before, "after_bytes": after,
+            "bases_lost": bases_lost, "damaged": damaged.len(),
+        }));
+        lines(&events)?;
+    } else {
+        for (namespace, file, problem) in &damaged {
+            report_error(&format!("damaged: {namespace}: {file}: {problem}"));
+        }
+        say(global, false, Value::Null, &text)?;
+    }
+    match damaged.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::Reported(Reported::Damaged)),
+    }
 }

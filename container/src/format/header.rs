@@ -29,7 +29,7 @@ pub struct Header {
 impl Header {
     /// Reads and checks the header of a safetensors file, and that the file has the length that the
     /// header says.
-    pub(crate) fn read(source: &dyn ReadAt) -> Result<Self> {
+    pub fn read(source: &dyn ReadAt) -> Result<Self> {
         let file = source::size(source)?;
         if file < PREFIX {
             return Err(HeaderError::TooShort(file).into());

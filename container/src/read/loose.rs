@@ -19,8 +19,8 @@ use crate::write::known::StoredLen;
 
 /// Stored bytes of a tensor that stands alone.
 pub struct LooseTensor {
-    /// The source that the bytes are in.
-    pub source: Box<dyn ReadAt>,
+    /// The source that the bytes are in. Those of one source are read together.
+    pub source: Arc<dyn ReadAt>,
     /// The offset of the first.
     pub start: u64,
     /// The lengths of the stored bytes.

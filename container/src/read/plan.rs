@@ -1,7 +1,9 @@
 //! The plan of a tensor: everything that decoding and verifying its chunks needs.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::ops::Range;
+use std::ptr;
 
 use at1w_codec::{Encoder, Model, Position, Predictor};
 use rayon::prelude::*;
@@ -87,29 +89,62 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// [`Plan::read`] for several tensors of one file. Where requests cost something, those that
-    /// stand alone are read together.
+    /// [`Plan::read`] for several tensors. Where requests cost something, those that lie in one
+    /// source are read together, and so are their bases.
     pub(crate) fn read_all(tensors: &[Stored<'a>]) -> Result<Vec<Self>> {
         let read = |&tensor: &Stored<'a>| Self::read(tensor);
-        let Some(source) = tensors.first().map(|first| first.source) else { return Ok(vec![]) };
-        if source.request_cost() == 0 || tensors.len() == 1 {
+        if tensors.len() <= 1 || tensors.iter().all(|tensor| tensor.source.request_cost() == 0) {
             return tensors.par_iter().map(read).collect();
         }
-        let is_alone = |tensor: &&Stored<'a>| tensor.entry.base.is_none();
-        let alone = tensors.iter().filter(is_alone).copied();
-        let ranges: Vec<_> = alone.map(Self::range).collect();
-        let mut answers = source::read_ranges(source, &ranges)?.into_iter().zip(&ranges);
-        let versions: Vec<_> = tensors.iter().filter(|tensor| !is_alone(tensor)).collect();
-        let versions: Vec<_> = versions.into_par_iter().map(read).collect::<Result<_>>()?;
-        let mut versions = versions.into_iter();
-        let plan = |tensor: &Stored<'a>| match tensor.entry.base {
-            None => {
-                let (bytes, range) = answers.next().expect("an answer for each range");
-                Self::parse(*tensor, range.start, bytes)
+        let tensors: Vec<_> =
+            tensors.iter().map(|tensor| tensor.resolve()).collect::<Result<_>>()?;
+        let base = |tensor: &Stored<'a>| match tensor.entry.base {
+            Some((_, base)) if tensor.plain.is_none() => {
+                Some(tensor.base().map(|found| (found, base.predictor)))
             }
-            Some(_) => Ok(versions.next().expect("a plan for each version")),
+            _ => None,
         };
-        tensors.iter().map(plan).collect()
+        let bases: Vec<Option<_>> =
+            tensors.iter().map(|tensor| base(tensor).transpose()).collect::<Result<_>>()?;
+        let stored: Vec<_> = bases.iter().flatten().map(|&(base, _)| base).collect();
+        let mut grounds = Self::read_all(&stored)?.into_iter();
+        let read = Self::read_ranges(&tensors)?.into_iter();
+        let plans = tensors.iter().zip(read).zip(&bases).map(|((&tensor, bytes), base)| {
+            let Some(bytes) = bytes else { return Self::read(tensor) };
+            let plan = Self::parse(tensor, Self::range(tensor).start, bytes)?;
+            let ground = base.as_ref().and_then(|&(_, predictor)| {
+                grounds.next().map(|plan| Box::new(Ground::new(plan, predictor)))
+            });
+            Ok(Self { ground, ..plan })
+        });
+        plans.collect()
+    }
+
+    /// Reads what plans are made from, those of one source together; nothing for tensors that are
+    /// not packed.
+    fn read_ranges(tensors: &[Stored<'a>]) -> Result<Vec<Option<Cow<'a, [u8]>>>> {
+        let mut by_source: HashMap<usize, Vec<usize>> = HashMap::new();
+        for (at, tensor) in tensors.iter().enumerate().filter(|(_, t)| t.plain.is_none()) {
+            by_source.entry(ptr::from_ref(tensor.source).addr()).or_default().push(at);
+        }
+        let mut answers: Vec<Option<Cow<'a, [u8]>>> = tensors.iter().map(|_| None).collect();
+        for all in by_source.into_values() {
+            let source = tensors[all[0]].source;
+            let ranges: Vec<_> = all.iter().map(|&at| Self::range(tensors[at])).collect();
+            let read = match source::read_ranges(source, &ranges) {
+                Ok(read) => read,
+                // Each by itself: the error is about one of them.
+                Err(_) => {
+                    let one = |(&at, range): (&usize, &Range<u64>)| {
+                        let read = source::read(source, range.clone());
+                        read.map_err(|error| tensors[at].located(error))
+                    };
+                    all.iter().zip(&ranges).map(one).collect::<Result<_>>()?
+                }
+            };
+            all.into_iter().zip(read).for_each(|(at, bytes)| answers[at] = Some(bytes));
+        }
+        Ok(answers)
     }
 
     /// Returns the range of the file that a plan is read from.

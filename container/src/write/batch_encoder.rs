@@ -16,14 +16,13 @@ use super::known::Known;
 use super::measure::measure;
 use super::options::PackOptions;
 use super::pack_base::MIN_GAIN;
-use super::versions::{self, Version};
+use super::versions::{self, OpenBase, Version};
 use crate::batches::ChunkRef;
 use crate::error::{Error, Result};
 use crate::format::chunking::Chunking;
 use crate::format::header::Header;
 use crate::format::tensor_info::TensorInfo;
 use crate::progress::Progress;
-use crate::read::plan::Ground;
 use crate::source::{self, ReadAt};
 
 /// An encoder of the chunks of a file, batch after batch.
@@ -48,7 +47,15 @@ pub(super) struct BatchEncoder<'a> {
 #[derive(Clone)]
 struct Shared<'a> {
     model: Arc<StoredModel>,
-    ground: Option<Arc<Ground<'a>>>,
+    ground: Option<Arc<OpenBase<'a>>>,
+}
+
+/// What becomes of the one chunk of a tensor.
+enum Only<'a> {
+    /// It is encoded with a model, into so many bytes.
+    Own(Shared<'a>, usize),
+    /// The stored bytes that the tensor has stay.
+    Kept(Known),
 }
 
 /// The number of chunks that are encoded in both ways to choose one.
@@ -223,21 +230,25 @@ impl<'a> BatchEncoder<'a> {
                     self.encode_with(coder, info, at.range.clone(), &raw, &shared, &mut bytes)?;
                 (shared, len.ok_or_else(|| self.not_encoded(&at))?)
             }
-            None => self.encode_only(coder, &at, &raw, &mut bytes)?,
+            None => match self.encode_only(coder, &at, &raw, &mut bytes)? {
+                Only::Own(shared, len) => (shared, len),
+                Only::Kept(known) => {
+                    return Ok(EncodedChunk { at, raw, payload: Payload::Known(known) });
+                }
+            },
         };
         let (model, based) = (shared.model, shared.ground.is_some());
         Ok(EncodedChunk { at, raw, payload: Payload::Own { bytes, len, model, based } })
     }
 
-    /// Encodes the one chunk of a tensor, as a version of another where that is worth it. Returns
-    /// the model and the length.
+    /// Encodes the one chunk of a tensor, as a version of another where that is worth it.
     fn encode_only(
         &self,
         coder: &mut Coder,
         at: &ChunkRef,
         raw: &[u8],
         out: &mut Vec<u8>,
-    ) -> Result<(Shared<'a>, usize)> {
+    ) -> Result<Only<'a>> {
         let info = &self.header.tensors()[at.tensor];
         let mut based = None;
         if let Some(version) = self.version(at.tensor) {
@@ -253,9 +264,19 @@ impl<'a> BatchEncoder<'a> {
             let len = len.ok_or_else(|| self.not_encoded(at))?;
             let total =
                 len as u64 + shared.model.bytes.len() as u64 + version.entry_len(info.name());
-            if version.is_clear() && total < raw.len() as u64 / 2 {
+            let is_clear = match version.left {
+                Some(known) => {
+                    let without = known.len.stored_len;
+                    if total + without / MIN_GAIN >= without {
+                        return Ok(Only::Kept(known));
+                    }
+                    true
+                }
+                None => version.is_clear() && total < raw.len() as u64 / 2,
+            };
+            if is_clear {
                 *out = bytes;
-                return Ok((shared, len));
+                return Ok(Only::Own(shared, len));
             }
             based = Some((shared, bytes, len, total));
         }
@@ -266,9 +287,9 @@ impl<'a> BatchEncoder<'a> {
             let without = len as u64 + alone.model.bytes.len() as u64;
             if total + without / MIN_GAIN < without {
                 *out = bytes;
-                return Ok((shared, based_len));
+                return Ok(Only::Own(shared, based_len));
             }
         }
-        Ok((alone, len))
+        Ok(Only::Own(alone, len))
     }
 }

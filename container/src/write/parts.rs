@@ -1,7 +1,7 @@
 //! Packing for a store that keeps every tensor once: tensors that the store has are not encoded
 //! again, the others come back to back, and the index and the trailer apart.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::ops::Range;
 
@@ -127,15 +127,18 @@ pub fn pack_parts(
     let backend = chosen(options.backend)?;
     let find = |(info, samples): (&TensorInfo, &Vec<u8>)| {
         if !store.may_have(info, samples) {
-            return Ok(None);
+            return Ok((None, false));
         }
         let digest = hash(Chain::new(backend), source, &header, info, options.progress)?;
-        Ok(store.find(info, digest).map(|(len, base)| Known { digest, len, base }))
+        let known = store.find(info, digest).map(|(len, base)| Known { digest, len, base });
+        Ok((known, known.is_none() && store.stands_alone(info, digest)))
     };
-    let mut known: Vec<Option<Known>> =
-        pool::run(|| tensors.par_iter().zip(&all_samples).map(find).collect())?;
+    let found: Result<Vec<_>> =
+        pool::run(|| tensors.par_iter().zip(&all_samples).map(find).collect());
+    let (mut known, alone): (Vec<_>, Vec<_>) = found?.into_iter().unzip();
     let shared = dedup::find(source, &header)?;
-    let versions = find_versions(source, &header, &shared, &mut known, store, options)?;
+    let is_version = |tensor| !shared.contains_key(&tensor) && !alone[tensor];
+    let versions = find_versions(source, &header, &is_version, &mut known, store, options)?;
     let before = Before { shared, known: &known, versions: &versions };
     let file = encode(source, &header, sink, before, options)?;
 
@@ -144,6 +147,9 @@ pub fn pack_parts(
     let parts = records.zip(known).zip(all_samples).enumerate().map(
         |(tensor, (((record, &features), known), samples))| {
             let stored_len = record.stored_len();
+            let version = versions.get(tensor).copied().flatten();
+            let left = version.and_then(|version| version.left);
+            let known = known.or(left.filter(|_| !record.is_based()));
             let (place, model_len) = match (record.is_shared(), known) {
                 (true, _) => (Place::Shared(record.model_len()), 0),
                 (false, Some(_)) => (Place::Found, record.model_len()),
@@ -153,7 +159,6 @@ pub fn pack_parts(
                 }
             };
             let len = StoredLen::new(stored_len, model_len, features);
-            let version = versions.get(tensor).copied().flatten();
             let version = version.filter(|_| known.is_none() && record.is_based());
             let base = version.map(|version| used(&version, store)).transpose()?;
             Ok(Part { digest: Digest(record.digest), samples, place, len, base })
@@ -163,12 +168,12 @@ pub fn pack_parts(
     Ok(Parts { tensors, tail: file.tail, summary: file.summary, header })
 }
 
-/// Finds the base of each tensor that is new, or that may be stored in another way, if the store
-/// has files with bases.
+/// Finds the base of each tensor that may be a version and is new, or may be stored in another way,
+/// if the store has files with bases.
 fn find_versions<'a>(
     source: &dyn ReadAt,
     header: &Header,
-    shared: &HashMap<usize, u32>,
+    is_version: &(dyn Fn(usize) -> bool + Sync),
     known: &mut [Option<Known>],
     store: &'a dyn TensorStore,
     options: &PackOptions<'_>,
@@ -179,7 +184,7 @@ fn find_versions<'a>(
     let backend = chosen(options.backend)?;
     let find = |(tensor, (info, known)): (usize, (&TensorInfo, &Option<Known>))| {
         let may_leave = |known: &Known| known.base.is_none() && store.may_leave(info, known.digest);
-        if shared.contains_key(&tensor) || known.as_ref().is_some_and(|known| !may_leave(known)) {
+        if !is_version(tensor) || known.as_ref().is_some_and(|known| !may_leave(known)) {
             return Ok(None);
         }
         let version =
@@ -197,8 +202,10 @@ fn find_versions<'a>(
     let new = new.filter(|((_, known), version)| known.is_none() || version.is_some());
     let len = new.map(|((info, _), _)| info.raw_len()).sum();
     versions::drop_unless_worth_it(len, &mut found)?;
-    for (known, _) in known.iter_mut().zip(&found).filter(|(_, version)| version.is_some()) {
-        *known = None;
+    for (known, version) in known.iter_mut().zip(&mut found) {
+        if let Some(version) = version {
+            version.left = known.take();
+        }
     }
     Ok(found)
 }

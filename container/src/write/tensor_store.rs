@@ -22,6 +22,11 @@ pub trait TensorStore: Sync {
         false
     }
 
+    /// Whether a tensor that is not found has to stand alone, whatever differences would save.
+    fn stands_alone(&self, _tensor: &TensorInfo, _digest: Digest) -> bool {
+        false
+    }
+
     /// Returns files of which new tensors may be stored as differences.
     fn bases(&self) -> &[PackBase] {
         &[]

@@ -1,8 +1,11 @@
 //! The search for the base of each tensor, and whether it is worth it.
 
+use std::ops::Range;
+
 use at1w_codec::{Backend, DifferenceBuilder, Dtype, Model, Predictor};
 use rayon::prelude::*;
 
+use super::known::Known;
 use super::options::PackOptions;
 use super::pack_base::{MIN_GAIN, PackBase, Sampled};
 use super::tensor_store::TensorStore;
@@ -31,14 +34,16 @@ pub(super) struct Version<'a> {
     costs: (u64, u64),
     /// The estimated number of bytes that the file is shorter by.
     pub(super) saved: u64,
+    /// The stored bytes that the tensor has, which are left where differences take less.
+    pub(super) left: Option<Known>,
 }
 
 impl<'a> Version<'a> {
     /// Reads what encoding against the base needs. All that is read of it is verified.
-    pub(super) fn ground(&self) -> Result<Ground<'a>> {
+    pub(super) fn ground(&self) -> Result<OpenBase<'a>> {
         let plan = self.base.weights().stored(self.tensor).and_then(Plan::read);
         let plan = plan.map_err(|error| self.base.located(error))?;
-        Ok(Ground::new(plan, self.predictor))
+        Ok(OpenBase { ground: Ground::new(plan, self.predictor), base: self.base })
     }
 
     /// Whether the base wins by so much that the tensor need not be tried alone: contexts and
@@ -81,6 +86,19 @@ impl<'a> Version<'a> {
         let with = if self.same { 0 } else { differences } + self.entry_len(info.name());
         self.saved = alone.checked_sub(with)?;
         Some(self)
+    }
+}
+
+/// A base that is read to encode a tensor. Errors name its file.
+pub(super) struct OpenBase<'a> {
+    ground: Ground<'a>,
+    base: &'a PackBase,
+}
+
+impl OpenBase<'_> {
+    /// Reads what the base says about a range of the tensor.
+    pub(super) fn read(&self, dtype: Dtype, range: Range<u64>, out: &mut [u8]) -> Result<()> {
+        self.ground.read(dtype, range, out).map_err(|error| self.base.located(error))
     }
 }
 
@@ -153,6 +171,7 @@ pub(super) fn find<'a>(
         same,
         costs,
         saved: 0,
+        left: None,
     };
     let mut best: Option<Version<'a>> = None;
     for base in options.bases {
@@ -222,7 +241,8 @@ pub(super) fn find_stored<'a>(
             }
         }
         let costs = sampled.costs;
-        let version = Version { base, tensor, predictor, same: false, costs, saved: 0 };
+        let (same, saved, left) = (false, 0, None);
+        let version = Version { base, tensor, predictor, same, costs, saved, left };
         best = version.sampled(info, &sampled).filter(|v| v.saved >= MIN_SAVED).or(best);
     }
     Ok(best)
@@ -260,7 +280,7 @@ pub(super) fn measure(
     source: &dyn ReadAt,
     header: &Header,
     info: &TensorInfo,
-    ground: &Ground<'_>,
+    ground: &OpenBase<'_>,
     options: &PackOptions<'_>,
 ) -> Result<Model> {
     let chunking = Chunking::of(info);

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use at1w_container::{Digest, PackBase};
+use at1w_container::{Digest, Error as Packing, PackBase};
 
 use super::Stage;
 use crate::bases::Bases;
@@ -16,38 +16,42 @@ use crate::tree::{File, Tree};
 const FILES: usize = 8;
 const OF_ONE: usize = 4;
 
+/// The most files that are looked at for them: some have bases themselves, or are damaged.
+const LOOKED_AT: usize = 4 * FILES;
+
+/// Returns the files of a tree that the one at a path may have bases in: the one at the same path,
+/// or else some of it.
+pub(crate) fn candidates(tree: &Tree, path: &str) -> Vec<Digest> {
+    let packed = |file: &&File| file.root.is_some();
+    match tree.files.get(path).filter(packed) {
+        Some(file) => vec![file.sha256],
+        None => tree.files.values().filter(packed).take(OF_ONE).map(|file| file.sha256).collect(),
+    }
+}
+
 impl Stage<'_> {
-    /// Opens the files that those of a path may have bases in: the one at the same path of each
-    /// tree, or else some of it.
+    /// Opens the files that those of a path may have bases in, of some trees.
     pub(crate) fn bases(&self, path: &str, trees: &[&Tree]) -> Result<Bases> {
-        let packed = |file: &&File| file.root.is_some();
-        let mut files: Vec<Digest> = Vec::new();
-        for tree in trees {
-            match tree.files.get(path).filter(packed) {
-                Some(file) => files.push(file.sha256),
-                None => files.extend(
-                    tree.files.values().filter(packed).take(OF_ONE).map(|file| file.sha256),
-                ),
-            }
-        }
-        self.open_bases(files)
+        self.open_bases(trees.iter().flat_map(|tree| candidates(tree, path)).collect())
     }
 
     /// Opens files that may have bases, and those that hold the bases of these.
     pub(crate) fn open_bases(&self, mut files: Vec<Digest>) -> Result<Bases> {
         let mut bases = Bases::default();
-        // A good copy of a damaged tensor has to stand alone, to heal what needs it.
-        if !self.damaged.is_empty() {
-            return Ok(bases);
-        }
         let (mut seen, mut at) = (HashSet::new(), 0);
         while let Some(&file) = files.get(at).filter(|_| bases.files.len() < FILES) {
             at += 1;
             if !seen.insert(file) {
                 continue;
             }
-            let Some((name, recipe)) = self.newest(file)? else { continue };
-            if recipe.packed.is_none() || !self.may_rely_on(&name, &recipe) {
+            if seen.len() > LOOKED_AT {
+                break;
+            }
+            if self.progress.cancelled() {
+                return Err(Packing::Cancelled.into());
+            }
+            let Some((_, recipe)) = self.newest(file)? else { continue };
+            if recipe.packed.is_none() {
                 continue;
             }
             let weights = match self.store.weights(self.namespace, &recipe) {
@@ -55,12 +59,14 @@ impl Stage<'_> {
                 weights => weights?,
             };
             files.extend(recipe.grounds().map(|(_, ground)| ground.facts.file));
-            let usable = |location: &Location| self.view.usable(self.namespace, location);
-            let alone = recipe.packed.iter().flat_map(|packed| &packed.tensors).enumerate();
-            let alone = alone.filter(|&(segment, _)| {
-                recipe.ground(segment).is_none() && usable(&recipe.location(segment))
-            });
-            bases.usable.push(alone.map(|(_, &tensor)| tensor as usize).collect());
+            let tensors = recipe.packed.iter().flat_map(|packed| &packed.tensors).enumerate();
+            let alone = tensors.filter(|&(segment, _)| recipe.ground(segment).is_none());
+            let those = |is: &dyn Fn(&Location) -> bool| {
+                let those = alone.clone().filter(|&(segment, _)| is(&recipe.location(segment)));
+                those.map(|(_, &tensor)| tensor as usize).collect()
+            };
+            bases.usable.push(those(&|place| self.view.usable(self.namespace, place)));
+            bases.damaged.push(those(&|place| self.view.doubts.marks.contains_key(place)));
             bases.files.push(PackBase::new(weights.into(), Path::new(&file.to_string())));
             bases.model_lens.push(recipe.model_lens()?);
             bases.recipes.push(recipe);

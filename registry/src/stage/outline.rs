@@ -18,7 +18,7 @@ use crate::index::{Samples, Stored, TensorKey};
 use crate::outline::Outline;
 use crate::prove::{Proof, pack_lens};
 use crate::recipe::{Location, Packed, Recipe};
-use crate::relocate::newest_recipes;
+use crate::relocate::{Newest, read_newest};
 use crate::store::Store;
 use crate::tree;
 
@@ -222,7 +222,9 @@ impl Stage<'_> {
         }
         let lens = pack_lens(self.store, self.namespace)?;
         let mut proof = Proof::default();
-        for (_, recipe) in newest_recipes(self.store, self.namespace)?.into_values() {
+        let mut newest = Newest::new();
+        read_newest(self.store, self.namespace, &mut newest)?;
+        for (_, recipe) in newest.into_values() {
             if recipe.locations().any(|location| doubted.contains(&location)) {
                 let wanted = |location: &Location| doubted.contains(location);
                 proof.add(self.store, self.namespace, &recipe, &lens, &wanted, &())?;

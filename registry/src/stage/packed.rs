@@ -1,11 +1,12 @@
-//! Packed files: the tensors that are not there yet are written, and those that are found are relied
-//! on.
+//! Packed files: the tensors that are not there yet are written, and those that are found are
+//! relied on.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, PoisonError};
 
 use at1w_container::{
-    Digest, Error as Packing, PackBase, PackOptions, PartBase, Parts, Place, ReadAt, StoredLen,
-    TensorInfo, TensorStore, pack_parts,
+    Digest, Error as Packing, Header, PackBase, PackOptions, PartBase, Parts, Place, ReadAt,
+    StoredLen, TensorInfo, TensorStore, pack_parts,
 };
 
 use super::{ENCODER, Stage, mark};
@@ -22,6 +23,10 @@ struct Known<'a> {
     bases: &'a Bases,
     /// The tensors that are stored as differences although they are there.
     leaves: &'a HashSet<TensorKey>,
+    /// The tensors that are good copies of damaged ones: they heal whatever needs these.
+    heal: &'a HashMap<TensorKey, Vec<Location>>,
+    /// The names of damaged tensors that would be bases.
+    lost: Mutex<HashSet<String>>,
 }
 
 impl TensorStore for Known<'_> {
@@ -41,11 +46,19 @@ impl TensorStore for Known<'_> {
         !self.leaves.is_empty() && self.leaves.contains(&TensorKey::of(tensor, digest))
     }
 
+    fn stands_alone(&self, tensor: &TensorInfo, digest: Digest) -> bool {
+        self.heal.contains_key(&TensorKey::of(tensor, digest))
+    }
+
     fn bases(&self) -> &[PackBase] {
         &self.bases.files
     }
 
     fn may_be_base(&self, file: usize, tensor: usize) -> bool {
+        if self.bases.is_damaged(file, tensor) {
+            let name = self.bases.files[file].weights().header().tensors()[tensor].name();
+            self.lost.lock().unwrap_or_else(PoisonError::into_inner).insert(name.into());
+        }
         self.bases.may_be_base(file, tensor)
     }
 }
@@ -62,26 +75,39 @@ impl Stage<'_> {
         let (parts, recipe) = loop {
             let mut spool = self.packs.begin();
             let options = PackOptions::new().level(self.level).progress(self.progress);
-            let known = Known { index: &self.index, bases: &bases, leaves };
+            let (index, heal, lost) = (&self.index, &self.damaged, Mutex::default());
+            let known = Known { index, bases: &bases, leaves, heal, lost };
             let parts = match pack_parts(source, &mut spool, &known, &options) {
-                // Nobody needs a base that is damaged.
-                Err(error) if !bases.is_empty() && (error.is_of_base() || is_damage(&error)) => {
-                    bases = Bases::default();
+                Err(error) => {
+                    // Nobody needs a base that is damaged.
+                    let damaged = is_damage(&error).then(|| bases.of(&error)).flatten();
+                    let Some(file) = damaged else { return Err(error.into()) };
+                    let refuted = bases.refuted(file, &Header::read(source)?, self.progress)?;
+                    if refuted.is_empty() {
+                        bases = Bases::default();
+                    }
+                    self.give_up(refuted, &mut bases)?;
                     continue;
                 }
-                parts => parts?,
+                Ok(parts) => parts,
             };
+            let lost = known.lost.into_inner().unwrap_or_else(PoisonError::into_inner);
             let (pack, start) = self.packs.end(spool)?;
             let recipe = self.make_recipe(&parts, (&pack, start), &bases)?;
             // Stored bytes that nobody has proven lately are proven now, or are made anew.
             let refuted = self.refuted(&parts, &recipe)?;
             if refuted.is_empty() {
+                // Bases have the names of their versions.
+                let all = parts.header.tensors().iter().zip(&parts.tensors);
+                let alone = all.filter(|(info, part)| {
+                    part.base.is_none()
+                        && !matches!(part.place, Place::Shared(_))
+                        && lost.contains(info.name())
+                });
+                self.without_base = alone.count() as u64;
                 break (parts, recipe);
             }
-            for (damaged, problem) in refuted {
-                self.give_up(damaged, &problem)?;
-            }
-            bases = Bases::default();
+            self.give_up(refuted, &mut bases)?;
         };
         let summary = &parts.summary;
         let new = parts.tensors.iter().filter(|part| matches!(part.place, Place::New { .. }));
@@ -165,19 +191,22 @@ impl Stage<'_> {
         self.new.push(stored);
     }
 
-    /// Marks a damaged place. Nothing relies on it any more: neither the tensor that is there, nor
-    /// those that are differences to it.
-    fn give_up(&mut self, place: Location, problem: &str) -> Result<()> {
-        let key = match self.view.doubts.marks.contains_key(&place) {
-            true => None,
-            false => Some(mark(self.store, self.namespace, &place, problem)?),
-        };
-        // In any case: the file is looked at again, until nothing that is found is damaged.
-        for stored in self.index.remove_all(|stored| !stored.all(|needed| *needed != place)) {
-            self.damaged.entry(stored.key).or_default().push(stored.location);
-        }
-        if let Some(key) = key {
-            self.view.doubts.marks.insert(place, vec![key]);
+    /// Marks damaged places, each with the problem. Nothing relies on them any more: neither the
+    /// tensors that are there, nor those that are differences to them.
+    fn give_up(&mut self, refuted: Vec<(Location, String)>, bases: &mut Bases) -> Result<()> {
+        for (place, problem) in refuted {
+            let key = match self.view.doubts.marks.contains_key(&place) {
+                true => None,
+                false => Some(mark(self.store, self.namespace, &place, &problem)?),
+            };
+            // In any case: the file is looked at again, until nothing that is found is damaged.
+            for stored in self.index.remove_all(|stored| !stored.all(|needed| *needed != place)) {
+                self.damaged.entry(stored.key).or_default().push(stored.location);
+            }
+            bases.give_up(&place);
+            if let Some(key) = key {
+                self.view.doubts.marks.insert(place, vec![key]);
+            }
         }
         Ok(())
     }
@@ -188,13 +217,12 @@ impl Stage<'_> {
         let tensors = recipe.packed.iter().flat_map(|packed| &packed.tensors).enumerate();
         let stale = tensors.filter(|&(segment, &tensor)| {
             let found = parts.tensors[tensor as usize].place == Place::Found;
-            let is_stale = |Location { pack, .. }: &Location| {
-                self.view.packs.contains_key(pack) && !self.view.is_fresh(pack)
-            };
-            let ground = recipe.ground(segment);
+            let is_stale = |Location { pack, .. }: &Location| !self.view.is_fresh(pack);
+            let (own, ground) = (recipe.location(segment), recipe.ground(segment));
+            // Not those that this stage is about to write: they were made from proven bytes.
             found
-                && (is_stale(&recipe.location(segment))
-                    || ground.is_some_and(|ground| is_stale(&ground.location)))
+                && self.view.packs.contains_key(&own.pack)
+                && (is_stale(&own) || ground.is_some_and(|ground| is_stale(&ground.location)))
         });
         let stale: Vec<_> = stale.map(|(segment, &tensor)| (segment, tensor as usize)).collect();
         if stale.is_empty() {

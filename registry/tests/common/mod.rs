@@ -309,7 +309,12 @@ pub fn files(root: &Path) -> BTreeMap<String, Vec<u8>> {
     for entry in walkdir::WalkDir::new(root).into_iter().flatten() {
         if entry.file_type().is_file() {
             let path = entry.path().strip_prefix(root).unwrap().to_string_lossy().into_owned();
-            all.insert(path, fs::read(entry.path()).unwrap());
+            match fs::read(entry.path()) {
+                Ok(bytes) => _ = all.insert(path, bytes),
+                // It was on its way, and is in its place by now.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => panic!("{path}: {error}"),
+            }
         }
     }
     all

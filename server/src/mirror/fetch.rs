@@ -205,7 +205,7 @@ fn commit(
         let options = PushOptions::new().branch(&branch).message(&message).private(hidden);
         let options = options.level(hub.config.level).expected(expected);
         let raced = [StatusCode::CONFLICT, StatusCode::PRECONDITION_FAILED];
-        match commit::apply(&store, id, &changes, &options) {
+        match commit::apply(hub, &store, id, &changes, &options) {
             Err(problem) if tries < TRIES && raced.contains(&problem.status) => {}
             // Files that cannot be kept beside each other are no fault of the one who asks.
             Err(problem) if problem.status.is_client_error() => {
