@@ -669,3 +669,25 @@ fn a_base_model_of_many_other_files_costs_little() {
     assert!(requests < (OTHERS + 20 * TENSORS) as u64, "{requests}");
     assert_eq!(place.pulled("lab/b").unwrap(), owned(&tuned));
 }
+
+#[test]
+fn a_damaged_base_has_no_other_tensors_read() {
+    const TENSORS: usize = 200;
+    let place = Place::new();
+    let names: Vec<_> = (0..TENSORS).map(|at| format!("t{at}")).collect();
+    let others: Vec<_> = names.iter().zip(10..).map(|(name, seed)| (&**name, seed, 2000)).collect();
+    push(&place, "lab/m", &step(0));
+    let base = place.keys("packs");
+    push(&place, "lab/m", &[("others.safetensors", model(&others, "others"))]);
+    flip(&place.root().join(&base[0]));
+    let tuned = step(1).remove(0).1;
+    let card = b"---\nbase_model: lab/m\n---\n".to_vec();
+    let new = [("README.md", card), ("tuned.safetensors", tuned)];
+    let (source, store) = (place.source("source", &new), place.store());
+    let options = PushOptions::new().differences(true);
+    let pushed = store.push(&source, &"lab/new".parse().unwrap(), &options).unwrap();
+    assert_eq!(pushed.bases_lost, [("tuned.safetensors".to_owned(), 1)]);
+    let requests = store.objects().requests();
+    assert!(requests < TENSORS as u64, "{requests}");
+    assert_eq!(place.pulled("lab/new").unwrap(), owned(&new));
+}
