@@ -134,7 +134,8 @@ fn damaged_and_forged_outlines_are_refused() {
     store.init().unwrap();
     let model = model(&[("a", 1, 300), ("b", 2, 20)], "x");
     let (outline, bytes) = packed(&model, &HashMap::new());
-    for at in 0..bytes.len() {
+    // Each of these is stored before it is refused, which takes long: the fuzz target flips more.
+    for at in (0..bytes.len()).step_by(7) {
         let mut bytes = bytes.clone();
         bytes[at] ^= 1;
         assert!(put(&store, &outline, &bytes).is_err(), "{at}");
