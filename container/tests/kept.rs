@@ -33,7 +33,7 @@ const ROWS: u64 = 4000;
 const ROW: usize = 1024;
 
 fn matrix() -> Vec<u8> {
-    (0..ROWS as usize * ROW).map(|i| (((i * i) >> 7) ^ (i / ROW)) as u8).collect()
+    (0..ROWS * ROW as u64).map(|i| (((i * i) >> 7) ^ (i / ROW as u64)) as u8).collect()
 }
 
 fn opened(kept_len: usize) -> (Arc<Source>, Reader) {

@@ -29,7 +29,7 @@ impl ReadAt for Source {
 }
 
 fn data(len: usize) -> Vec<u8> {
-    (0..len).map(|i| (((i * i) >> 7) ^ (i / 700)) as u8).collect()
+    (0..len as u64).map(|i| (((i * i) >> 7) ^ (i / 700)) as u8).collect()
 }
 
 /// Packs a tensor. Returns its bytes with the file.
