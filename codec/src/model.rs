@@ -186,8 +186,8 @@ impl Model {
         out
     }
 
-    /// Counts the bytes that [`Model::to_bytes`] returns of a model of tables, whose scale, if it has
-    /// one, takes so many.
+    /// Counts the bytes that [`Model::to_bytes`] returns of a model of tables. Its scale, if it
+    /// has one, takes `scale_len` of them.
     pub(crate) fn written_len(&self, scale_len: usize) -> usize {
         if self.is_empty() {
             return 0;

@@ -78,8 +78,8 @@ fn wait(child: &mut Child, progress: &dyn Progress) -> io::Result<bool> {
     Ok(!progress.cancelled())
 }
 
-/// Returns the name of zipnn for words of a dtype. It takes floats alone: 8-bit ones are the bytes of
-/// any other dtype.
+/// Returns the name of zipnn for words of a dtype. It takes floats alone: the bytes of any other
+/// dtype are 8-bit ones.
 fn words(dtype: &str) -> &'static str {
     match dtype {
         "BF16" => "bfloat16",

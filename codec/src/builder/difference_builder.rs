@@ -8,7 +8,7 @@ use super::sample::sample;
 use crate::cost::{self, BIT, BYTE, Cost};
 use crate::counts::Counts;
 use crate::difference::Differences;
-use crate::difference::word::{is_float, with_word};
+use crate::difference::word::{check_pair, is_float, with_word};
 use crate::model::Model;
 use crate::plane::statistics::Flush;
 use crate::tables::Tables;
@@ -76,15 +76,10 @@ impl DifferenceBuilder {
     /// # Errors
     /// [`EncodeError::Base`] and [`EncodeError::Ragged`].
     pub fn add(&mut self, base: &[u8], raw: &[u8]) -> Result<(), EncodeError> {
-        let (len, width) = (raw.len(), self.layout.width());
-        if base.len() != len {
-            return Err(EncodeError::Base { len, base_len: base.len() });
-        }
-        if len % width != 0 {
-            return Err(EncodeError::Ragged { len, width });
-        }
+        check_pair(self.layout, base, raw)?;
+        let width = self.layout.width();
         self.chunks += 1;
-        self.elements += (len / width) as u64;
+        self.elements += (raw.len() / width) as u64;
         let ((_, base), (_, raw)) = (sample(width, 1, base), sample(width, 1, raw));
         self.counted += (raw.len() / width) as u64;
         let (layout, exponents) = (self.layout, &mut self.exponents);

@@ -5,7 +5,7 @@ use at1w_simd::planes::Layout;
 
 use crate::cost;
 use crate::counts::Counts;
-use crate::difference::word::{is_float, with_word};
+use crate::difference::word::{check_pair, is_float, with_word};
 use crate::{Dtype, EncodeError};
 
 /// Counts of the planes of words and of their differences to those of a base, to find out whether
@@ -43,14 +43,8 @@ impl DifferenceEstimate {
     /// # Errors
     /// [`EncodeError::Base`] and [`EncodeError::Ragged`].
     pub fn add(&mut self, base: &[u8], raw: &[u8]) -> Result<(), EncodeError> {
-        let (len, width) = (raw.len(), self.layout.width());
-        if base.len() != len {
-            return Err(EncodeError::Base { len, base_len: base.len() });
-        }
-        if len % width != 0 {
-            return Err(EncodeError::Ragged { len, width });
-        }
         let layout = self.layout;
+        check_pair(layout, base, raw)?;
         with_word!(layout, count(self, base, raw));
         Ok(())
     }

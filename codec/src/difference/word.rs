@@ -2,6 +2,8 @@
 
 use at1w_simd::planes::Layout;
 
+use crate::EncodeError;
+
 /// Calls a function that is generic over words with the word of a layout.
 macro_rules! with_word {
     ($layout:expr, $call:ident ( $($arg:expr),* $(,)? )) => {
@@ -18,4 +20,16 @@ pub(crate) use with_word;
 /// Whether words of a layout are floats, which are subtracted as integers that rise with them.
 pub(crate) fn is_float(layout: Layout) -> bool {
     layout.rotates()
+}
+
+/// Checks that elements and those of their base are of one length, and whole words.
+pub(crate) fn check_pair(layout: Layout, base: &[u8], raw: &[u8]) -> Result<(), EncodeError> {
+    let (len, width) = (raw.len(), layout.width());
+    if base.len() != len {
+        return Err(EncodeError::Base { len, base_len: base.len() });
+    }
+    if len % width != 0 {
+        return Err(EncodeError::Ragged { len, width });
+    }
+    Ok(())
 }

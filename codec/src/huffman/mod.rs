@@ -223,8 +223,8 @@ impl HuffmanTable {
     }
 }
 
-/// Returns the cost of symbols with these counts under these code lengths; `None` if one of them has
-/// no code.
+/// Returns the cost of symbols with these counts under these code lengths; `None` if one of
+/// them has no code.
 fn cost(lengths: &[u8; 256], counts: &Counts) -> Option<Cost> {
     let (mut bits, mut total) = (0, 0);
     let mut missing = false;

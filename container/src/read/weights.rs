@@ -156,8 +156,8 @@ impl Weights {
         self.stored(tensor).and_then(found).is_ok()
     }
 
-    /// Whether short ranges are read as fast as long ones, by their bytes: not of a packed file, nor
-    /// where requests cost something.
+    /// Whether short ranges are read as fast as long ones, by their bytes: not those of a packed
+    /// file, nor where requests cost something.
     pub(crate) fn has_short_reads(&self) -> bool {
         matches!(&self.format, Format::Plain(plain) if plain.is_local())
     }

@@ -27,8 +27,8 @@ pub struct VersionEstimate {
 
 impl PackBase {
     /// Estimates what a safetensors file takes less as a version of this one. At most so many
-    /// tensors are looked at, half of them the largest; a few parts of each are read. `None` if that
-    /// would be more than `most_bytes` of both files; then nothing is read but the header.
+    /// tensors are looked at, half of them the largest; a few parts of each are read. `None` if
+    /// that would be more than `most_bytes` of both files; then only the header is read.
     ///
     /// # Errors
     /// [`crate::Error::Safetensors`], [`crate::Error::Cancelled`], and those of reading.

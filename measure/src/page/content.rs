@@ -160,8 +160,8 @@ impl Facts<'_> {
                 ("reading", "read_mb_per_second", figures::speed),
             ],
         );
-        let note = "Of the files of weights alone. Packing checks that each chunk decodes. Reading is \
-                    to decode every chunk, verify it by SHA-256 and compare it. Speeds are in \
+        let note = "Of the files of weights alone. Packing checks that each chunk decodes. Reading \
+                    is to decode every chunk, verify it by SHA-256 and compare it. Speeds are in \
                     bytes as they are before packing, on the machine below.";
         let blocks = vec![table, Block::Text(note.into())];
         self.some(self.report.total.files > 0, "What each level costs and wins", blocks)

@@ -47,8 +47,8 @@ pub fn text(document: &Document) -> String {
     out
 }
 
-/// Cuts a paragraph into lines at its spaces. `mark` is before the first, and room for it before the
-/// others.
+/// Cuts a paragraph into lines at its spaces. `mark` is before the first, and room for it before
+/// the others.
 fn wrapped(text: &str, mark: &str) -> Vec<String> {
     let (mut lines, mut line) = (Vec::new(), mark.to_owned());
     let mut is_empty = true;
