@@ -349,7 +349,7 @@ pub(crate) fn apply(
         }
     })?;
     if hub.config.differences.every > 0 {
-        hub.alone.note(&id.repo.namespace, &pushed.weights);
+        hub.base_queue.note(&id.repo.namespace, &pushed.weights);
     }
     Ok(pushed)
 }

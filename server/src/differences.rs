@@ -28,10 +28,10 @@ pub(crate) async fn run(hub: Arc<Hub>, every: u64) {
             return Ok(());
         }
         let began = Instant::now();
-        for namespace in hub.alone.namespaces() {
-            let files = hub.alone.take(&namespace);
+        for namespace in hub.base_queue.namespaces() {
+            let files = hub.base_queue.take(&namespace);
             match store(hub, &namespace, &files) {
-                Ok(()) => hub.alone.note_tried(&namespace, files),
+                Ok(()) => hub.base_queue.note_tried(&namespace, files),
                 // The server ends.
                 Err(_) if hub.ending.load(Ordering::Relaxed) => break,
                 Err(error) => {
@@ -42,7 +42,7 @@ pub(crate) async fn run(hub: Arc<Hub>, every: u64) {
                         _ => false,
                     };
                     if !is_lasting {
-                        hub.alone.put_back(&namespace, &files);
+                        hub.base_queue.put_back(&namespace, &files);
                     }
                 }
             }

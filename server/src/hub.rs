@@ -16,8 +16,8 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use crate::allowance::Allowances;
-use crate::alone::Alone;
 use crate::audit;
+use crate::base_queue::BaseQueue;
 use crate::cache::Cache;
 use crate::config::Config;
 use crate::error::{Answer, Error, Problem, Result};
@@ -81,7 +81,7 @@ pub(crate) struct Hub {
     pub(crate) signers: Option<Signers>,
     pub(crate) scrubs: Scrubs,
     /// The files whose bases are not looked for yet.
-    pub(crate) alone: Alone,
+    pub(crate) base_queue: BaseQueue,
     /// Whether the server was asked to end.
     pub(crate) ending: AtomicBool,
     pub(crate) usages: Usages,
@@ -117,7 +117,7 @@ impl Hub {
     /// it.
     pub(crate) fn note_stored(&self, namespace: &str, file: &File) {
         self.lift_damage(namespace, file.sha256);
-        self.alone.note_stored(namespace, file.sha256);
+        self.base_queue.note_stored(namespace, file.sha256);
         if self.quota(namespace).is_some() {
             self.allowances.note(namespace, file.sha256, file.size);
         }
@@ -166,7 +166,7 @@ impl Hub {
             packed: Cache::new(config.limits.cache / 4),
             config,
             scrubs: Scrubs::default(),
-            alone: Alone::default(),
+            base_queue: BaseQueue::default(),
             ending: AtomicBool::new(false),
             usages: Usages::default(),
             owners: Mutex::default(),

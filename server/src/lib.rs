@@ -8,9 +8,9 @@
 mod access;
 mod address;
 mod allowance;
-mod alone;
 mod audit;
 mod background;
+mod base_queue;
 mod body;
 mod cache;
 mod call;

@@ -9,9 +9,9 @@ use tracing::warn;
 /// The most files that are remembered, of all namespaces.
 const MOST: usize = 1 << 17;
 
-/// The files of commits that are stored by themselves.
+/// The files of commits that wait for bases to be looked for.
 #[derive(Default)]
-pub(crate) struct Alone(Mutex<State>);
+pub(crate) struct BaseQueue(Mutex<State>);
 
 #[derive(Default)]
 struct State {
@@ -22,7 +22,7 @@ struct State {
     tried: HashSet<(String, Digest)>,
 }
 
-impl Alone {
+impl BaseQueue {
     /// Notes files of a commit, unless their bases were looked for already.
     pub(crate) fn note(&self, namespace: &str, files: &[Digest]) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -93,34 +93,34 @@ mod tests {
 
     #[test]
     fn a_file_is_noted_once_until_it_is_stored_anew() {
-        let (alone, file) = (Alone::default(), Digest([1; 32]));
-        let noted = |alone: &Alone| {
-            alone.note("lab", &[file]);
-            alone.take("lab")
+        let (queue, file) = (BaseQueue::default(), Digest([1; 32]));
+        let noted = |queue: &BaseQueue| {
+            queue.note("lab", &[file]);
+            queue.take("lab")
         };
-        let files = noted(&alone);
+        let files = noted(&queue);
         assert_eq!(files, HashSet::from([file]));
-        alone.put_back("lab", &files);
-        assert_eq!(alone.namespaces(), ["lab"]);
-        assert_eq!(alone.take("lab"), files);
-        alone.note_tried("lab", files.clone());
-        assert!(noted(&alone).is_empty() && alone.namespaces().is_empty());
-        alone.note_stored("lab", file);
-        assert_eq!(noted(&alone), files);
+        queue.put_back("lab", &files);
+        assert_eq!(queue.namespaces(), ["lab"]);
+        assert_eq!(queue.take("lab"), files);
+        queue.note_tried("lab", files.clone());
+        assert!(noted(&queue).is_empty() && queue.namespaces().is_empty());
+        queue.note_stored("lab", file);
+        assert_eq!(noted(&queue), files);
     }
 
     #[test]
     fn the_number_of_files_is_bounded() {
-        let alone = Alone::default();
+        let queue = BaseQueue::default();
         let digest = |at: usize| Digest::of(&at.to_le_bytes());
         let files: Vec<_> = (0..MOST + 10).map(digest).collect();
         let (first, last) = files.split_at(MOST / 2);
-        alone.note("a", first);
-        alone.note("b", last);
-        alone.note("c", &[digest(MOST + 20)]);
-        assert_eq!(alone.namespaces(), ["a", "b"]);
-        assert_eq!(alone.take("a").len() + alone.take("b").len(), MOST);
-        alone.note("c", &[digest(MOST + 20)]);
-        assert_eq!(alone.take("c").len(), 1);
+        queue.note("a", first);
+        queue.note("b", last);
+        queue.note("c", &[digest(MOST + 20)]);
+        assert_eq!(queue.namespaces(), ["a", "b"]);
+        assert_eq!(queue.take("a").len() + queue.take("b").len(), MOST);
+        queue.note("c", &[digest(MOST + 20)]);
+        assert_eq!(queue.take("c").len(), 1);
     }
 }
